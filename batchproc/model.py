@@ -1,0 +1,168 @@
+"""What flows: frozen values that go from stage to stage, thread to thread and process to process.
+
+A source becomes an original, an original becomes a rendition; whoever leaves early is a `Rejection` or a `Failure`, as
+a value. All are safe to share between threads and to pickle.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from batchproc.errors import Retry
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Mode(StrEnum):
+    """How a stage is run."""
+
+    SERIAL = "serial"
+    THREAD = "thread"
+    PROCESS = "process"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One line of the URL list.
+
+    `key` is 16 bytes of BLAKE2b of the canonical URL as listed, or of the list's own id: the item's identity for ever.
+    `extra_json` is a JSON object with the list's other columns, or empty.
+    """
+
+    index: int  # position among the items of the ledger, from 0
+    line: int  # line number in the list, from 1, for messages
+    url: str  # absolute: joined with base_url
+    key: bytes
+    extra_json: str = ""
+
+    @property
+    def key_hex(self) -> str:
+        """The key as 32 hexadecimal digits: the stem of every file name of this item."""
+        return self.key.hex()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetch:
+    """What the download stage is asked to do for one item, now."""
+
+    attempt: int = 1  # from 1, counted in this run
+    etag: str = ""  # of the copy we have, for a conditional GET
+    last_modified: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The facts of an HTTP reply that outlive its body."""
+
+    status_code: int
+    content_type: str = ""
+    etag: str = ""
+    last_modified: str = ""
+    final_url: str = ""  # after redirects; equal to the source's URL without any
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The downloaded bytes with their facts."""
+
+    content: bytes
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """The image made from an original, written to a temporary file beside its final place."""
+
+    temporary_path: str  # absolute; the ledger's writer renames it
+    suffix: str  # of the final name, as ".jpg"
+    size_bytes: int
+    sha256: str  # of the written file, 64 hexadecimal digits
+    format: str  # Pillow's word, as "JPEG"
+    mode: str  # Pillow image mode, as "RGB"
+    width_px: int
+    height_px: int
+    original_width_px: int  # as displayed: after the EXIF orientation
+    original_height_px: int
+    original_format: str
+    original_size_bytes: int
+    source_sha256: str
+    reply: Reply
+    notes: tuple[str, ...] = ()  # what was repaired silently, as "icc profile dropped: corrupt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The times of one item in one stage: perf_counter seconds, which processes of one Linux machine share.
+
+    `parts` splits the service time: name -> (wall seconds, CPU seconds). `runqueue_seconds` is None where the system
+    does not tell.
+    """
+
+    stage: str
+    worker: str
+    enqueued: float
+    started: float
+    ended: float
+    cpu_seconds: float
+    runqueue_seconds: float | None = None
+    parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def service_seconds(self) -> float:
+        """From the start of the work to its end."""
+        return self.ended - self.started
+
+    @property
+    def waiting_seconds(self) -> float:
+        """From entering the stage to the start of the work."""
+        return self.started - self.enqueued
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item(Generic[T_co]):
+    """A source on its way, with its present value and the spans of the stages behind it."""
+
+    source: Source
+    value: T_co
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """An item that a check dropped on purpose. Not a failure."""
+
+    source: Source
+    stage: str
+    code: str
+    message: str
+    spans: tuple[Span, ...] = ()
+    attempts: int = 1
+
+
+class Disposition(StrEnum):
+    """What becomes of a failed item: the words of `failures.jsonl`."""
+
+    FAILED = "failed"
+    QUARANTINED = "quarantined"  # it killed its worker twice: never tried again by itself
+    DEFERRED = "deferred"  # left for the next run without being charged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An item that left early, as a value. `message` and `hint` carry no secret and no raw library text."""
+
+    source: Source
+    stage: str
+    code: str
+    message: str
+    hint: str = ""
+    retry: Retry = Retry.NEVER
+    retry_after_seconds: float | None = None
+    disposition: Disposition = Disposition.FAILED
+    spans: tuple[Span, ...] = ()
+    attempts: int = 1
+
+
+Outcome: TypeAlias = Item[Any] | Rejection | Failure

@@ -1,0 +1,87 @@
+"""The seams: what a stage is, what an executor is. Whoever fits may stand in."""
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+from batchproc.model import Item, Outcome
+
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+
+
+class Lap(Protocol):
+    """Books the time since the last lap, or since the start of the work, under a part's name."""
+
+    def __call__(self, part: str) -> None: ...
+
+
+class Work(Protocol[In_contra, Out_co]):
+    """A stage opened by one worker. Called by that worker alone, one item at a time."""
+
+    def __call__(self, item: Item[In_contra], lap: Lap) -> Out_co:
+        """Does the work on one item.
+
+        Raises `StageError` when the item fails and `Reject` when a check drops it. Any other exception is a bug of
+        ours and becomes `internal.bug`; it never stops the run.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Makes a call in progress end soon, with any error. The only method that other threads may call."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what the worker holds: connections, files."""
+        ...
+
+
+class Stage(Protocol[In_contra, Out_co]):
+    """WHAT is done to an item: a small picklable value that each worker opens for itself.
+
+    `preload` names the modules that a fork server imports once, so that its workers start with them.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def preload(self) -> tuple[str, ...]: ...
+
+    def open(self) -> Work[In_contra, Out_co]:
+        """Prepares one worker; runs in the worker's own thread or process."""
+        ...
+
+
+class Executor(Protocol):
+    """HOW a stage is run. Owns its threads, processes and channels; they end with its `with` block.
+
+    The contract, proven for every mode by one test suite: each item comes out once, in any order; failures and
+    rejections pass through untouched; never more than `capacity` items inside; an error of the upstream iterator
+    surfaces; an outcome is never held back while the executor waits upstream; nothing survives the `with`.
+    """
+
+    @property
+    def mode(self) -> str: ...
+
+    @property
+    def workers(self) -> int: ...
+
+    @property
+    def capacity(self) -> int: ...
+
+    def __enter__(self) -> Self:
+        """Starts the workers: processes here, threads not before `run`."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
+        """Runs `stage` on every item that is still under way and yields what became of each."""
+        ...
+
+    def stop(self) -> None:
+        """Ends the work at once: what is inside is lost, the iterator of `run` ends. From any thread, any time."""
+        ...
