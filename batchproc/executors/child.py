@@ -1,0 +1,162 @@
+"""The worker's side of the process executor: receives jobs on its pipe, works, replies, and dies when told or alone."""
+
+import contextlib
+import faulthandler
+import fcntl
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchproc.executors.attempt import attempt, bug
+from batchproc.executors.wire import Packed, Pipe, pack, receive, send, unpack
+from batchproc.measure.spans import Stopwatch
+from batchproc.model import Failure, Item
+from batchproc.protocols import Stage, Work
+
+OOM_SCORE_ADJ = 500  # the kernel takes a worker before the parent, see proc(5)
+CPU_GRACE_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimits:
+    """What a worker may use. Zero means no limit."""
+
+    memory_bytes: int = 0  # RLIMIT_AS
+    timeout_seconds: float = 0.0  # per task; the parent enforces it, RLIMIT_CPU guards an orphan
+    crash_path: str = ""  # where faulthandler writes the stack of a dying worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The worker's first reply: it has started, or (after the stage was sent) opened its stage."""
+
+    pid: int
+    perf_counter: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """The worker cannot work at all: the traceback says why."""
+
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """The worker's own account so far, sent with every reply."""
+
+    waiting_seconds: float = 0.0  # for a job to arrive
+    ipc_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    max_rss_bytes: int = 0
+
+
+def main(pipe: Pipe, life: Pipe, limits: WorkerLimits) -> None:
+    """Runs a worker until its pipe ends. Called by the start method in the new process."""
+    _harden(life, limits)
+    try:
+        send(pipe, pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
+        (stage,) = unpack(receive(pipe))
+        _work(pipe, stage, limits)
+    except (EOFError, OSError):
+        return  # the parent closed the pipe: this is how a worker is told to end
+    except Exception:  # noqa: BLE001 - the seam: no exception crosses the process boundary, its text does
+        with contextlib.suppress(OSError):
+            send(pipe, pack(Broken(trace=traceback.format_exc())))
+
+
+def _work(pipe: Pipe, stage: Stage[Any, Any], limits: WorkerLimits) -> None:
+    with closing(stage.open()) as work, Stopwatch(stage.name, f"pid-{os.getpid()}") as stopwatch:
+        send(pipe, pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
+        waiting = ipc = 0.0
+        clock = time.perf_counter
+        while True:
+            asked = clock()
+            packed = receive(pipe)
+            received = clock()
+            waiting += received - asked
+            item, enqueued, stopwatch.worker = unpack(packed)
+            ipc_unpack = clock() - received
+            _allow_cpu(limits)
+            reply, packing = _reply(work, item, stopwatch, enqueued, Tally(waiting, ipc, time.process_time(), _rss()))
+            sending = clock()
+            send(pipe, reply)
+            ipc += ipc_unpack + packing + clock() - sending
+
+
+def _reply(
+    work: Work[Any, Any], item: Item[Any], stopwatch: Stopwatch, enqueued: float, tally: Tally
+) -> tuple[Packed, float]:
+    """The packed outcome of one job, and the seconds that packing took."""
+    outcome = attempt(work, item, stopwatch, enqueued)
+    started = time.perf_counter()
+    try:
+        packed = pack(outcome, tally)
+    except Exception as error:  # noqa: BLE001 - whatever pickle raises on a stage's result concerns this item only
+        mistake = bug(error)
+        failure = Failure(
+            source=item.source, stage=stopwatch.stage, code=mistake.code, message=mistake.message, spans=outcome.spans
+        )
+        packed = pack(failure, tally)
+    return packed, time.perf_counter() - started
+
+
+def _harden(life: Pipe, limits: WorkerLimits) -> None:
+    """Signals, limits and last words: what makes a worker safe to lose and sure to leave."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the whole group gets them; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.dup2(2, 1)  # stdout carries results only; what a user's step prints goes to stderr
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if limits.memory_bytes:
+        _lower_limit(resource.RLIMIT_AS, limits.memory_bytes)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
+    if limits.crash_path:
+        faulthandler.enable(Path(limits.crash_path).open("w"))  # noqa: SIM115 - open for the worker's life
+    _leave_with_parent(life)
+
+
+def _leave_with_parent(life: Pipe) -> None:
+    """Ends this process when the parent's end of `life` closes, however busy it is.
+
+    A thread waits for the end of the pipe. It cannot run while C code holds the GIL; on Linux the kernel's SIGIO for
+    the closing pipe (F_SETOWN and O_ASYNC, fcntl(2)), whose default action is to terminate, ends such a worker.
+    """
+    if sys.platform == "linux":
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(life.fileno(), fcntl.F_SETOWN, os.getpid())
+        flags = fcntl.fcntl(life.fileno(), fcntl.F_GETFL)
+        fcntl.fcntl(life.fileno(), fcntl.F_SETFL, flags | fcntl.FASYNC)
+    threading.Thread(target=_wait_for_end, args=(life,), name="life", daemon=True).start()
+
+
+def _wait_for_end(life: Pipe) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        life.recv_bytes()
+    os._exit(0)
+
+
+def _allow_cpu(limits: WorkerLimits) -> None:
+    """Moves RLIMIT_CPU ahead of what was used: an orphan stuck in C gets SIGXCPU some time after its task's limit."""
+    if limits.timeout_seconds:
+        seconds = int(time.process_time() + limits.timeout_seconds + CPU_GRACE_SECONDS)
+        _lower_limit(resource.RLIMIT_CPU, seconds)
+
+
+def _lower_limit(what: int, value: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    resource.setrlimit(what, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _rss() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # getrusage(2): kilobytes on Linux, bytes on macOS

@@ -1,0 +1,324 @@
+"""The owner of one worker: feeds it two jobs deep, takes its replies in order, and replaces it when it dies.
+
+Runs in a thread of the parent. The deadline of the task in hand is watched by another thread (`ProcessExecutor`),
+because a send of more than the pipe holds blocks until the worker reads, and a hung worker never does.
+"""
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from batchproc.errors import Code, ExecutorError
+from batchproc.executors.attempt import bug
+from batchproc.executors.channel import Closed
+from batchproc.executors.child import Broken, Tally
+from batchproc.executors.line import END, EndMark, Job, Line
+from batchproc.executors.wire import pack, receive, send, unpack
+from batchproc.executors.worker import WorkerProcess, verdict
+from batchproc.measure.spans import WorkerTimes
+from batchproc.model import Disposition, Failure, Outcome
+from batchproc.protocols import Stage
+
+DEPTH = 2  # one job in hand, the next waiting in the worker's own pipe
+START_SECONDS = 60.0
+STARTS_TRIED = 3  # a worker that dies before its first job is replaced that often
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.005, 0.1
+RSS_SHARE_TO_RECYCLE = 0.8
+CRASHES_THAT_STOP = 40  # more than that, and more than successes: no worker can live here
+
+
+class Health:
+    """Crashes against successes of all lanes of an executor. Thread-safe: its lock guards both counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._crashes = self._successes = 0
+
+    def succeeded(self) -> None:
+        """Counts an answered job."""
+        with self._lock:
+            self._successes += 1
+
+    def crashed(self, how: str) -> None:
+        """Counts a crash; raises `ExecutorError` when there is little else."""
+        with self._lock:
+            self._crashes += 1
+            storm = self._crashes > CRASHES_THAT_STOP and self._crashes > self._successes
+        if storm:
+            raise ExecutorError(
+                f"{self._crashes} worker processes died against {self._successes} items done; the last one: {how}"
+            )
+
+
+class Lane:
+    """One worker process, its pipe, and the jobs it has not answered yet.
+
+    Shared with the watch and with `stop`, under `_lock`: `_deadline`, `_overdue`, `_worker`. `_stopped` is an event.
+    All else belongs to the owner thread.
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[], WorkerProcess],
+        health: Health,
+        *,
+        timeout_seconds: float = 0.0,
+        recycle_after: int = 0,
+        recycle_above_bytes: float = 0,
+    ) -> None:
+        self.times = WorkerTimes(worker="")
+        self._spawn = spawn
+        self._health = health
+        self._timeout_seconds = timeout_seconds or math.inf
+        self._recycle_after = recycle_after or math.inf
+        self._recycle_above_bytes = recycle_above_bytes or math.inf
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._deadline = math.inf
+        self._overdue = False
+        self._worker: WorkerProcess | None = None
+        self._unanswered: deque[Job] = deque()
+        self._carried: deque[Job] = deque()  # to be sent again, before any new job
+        self._ended = False  # the end mark came
+        self._tally = Tally()  # the worker's last word about its own time
+        self._tasks_of_worker = 0
+        self._crashes_in_a_row = 0
+
+    # Any thread.
+
+    def kill_overdue(self, now: float) -> None:
+        """Kills the worker if its task is past the deadline, in monotonic seconds."""
+        with self._lock:
+            if now > self._deadline and self._worker is not None:
+                self._overdue, self._deadline = True, math.inf
+                self._worker.kill()
+
+    def stop(self) -> None:
+        """Kills the worker for good."""
+        self._stopped.set()
+        with self._lock:
+            if self._worker is not None:
+                self._worker.kill()
+
+    # The opener's thread, before `serve` and after it.
+
+    def launch(self) -> None:
+        """Starts a worker process, without waiting for it."""
+        launched = time.perf_counter()
+        worker = self._spawn()
+        with self._lock:
+            self._worker, self._overdue = worker, False
+            self._deadline = time.monotonic() + START_SECONDS
+        if self._stopped.is_set():
+            worker.kill()
+        self.times.opened = self.times.opened or launched
+        self.times.starts += 1
+        self._tally = Tally()
+        self._tasks_of_worker = 0
+
+    def release(self) -> None:
+        """Tells the worker to leave after the job in hand."""
+        if self._worker is not None:
+            self._worker.release()
+
+    def close(self) -> None:
+        """Waits, with a bound, until the worker has left, and gives back what is held."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.release()
+            worker.reap()
+            worker.close()
+
+    # The owner thread.
+
+    def serve(self, stage: Stage[Any, Any], line: Line) -> None:
+        """The owner thread's body: every job of the line that this lane gets, until the end mark."""
+        try:
+            self._introduce(stage, self.times.opened)
+            while True:
+                self._fill(line)
+                if self._unanswered:
+                    self._exchange(stage, line)
+                elif self._ended and not self._carried:
+                    break
+                elif self._worn_out:
+                    self._replace(stage)
+        finally:
+            self.times.closed = time.perf_counter()
+        line.results.put(END)
+
+    @property
+    def _present(self) -> WorkerProcess:
+        if self._worker is None:
+            raise Closed
+        return self._worker
+
+    @property
+    def _worn_out(self) -> bool:
+        return (
+            self._tasks_of_worker >= self._recycle_after or self._tally.max_rss_bytes > self._recycle_above_bytes
+        )
+
+    def _introduce(self, stage: Stage[Any, Any], since: float) -> None:
+        """Waits for the worker, hands it the stage, waits until it is open. Raises `ExecutorError` if it cannot be."""
+        for tried in range(1, STARTS_TRIED + 1):
+            try:
+                self._greet()
+                send(self._present.pipe, pack(stage))
+                self._greet()
+                break
+            except (EOFError, OSError) as error:
+                how = self._post_mortem()[1]
+                if tried == STARTS_TRIED:
+                    raise ExecutorError(f"no {stage.name} worker could start: {how}") from error
+                self.close()
+                self.launch()
+        self._arm()
+        self.times.startup_seconds += time.perf_counter() - since
+
+    def _greet(self) -> None:
+        (answer,) = unpack(receive(self._present.pipe))
+        if isinstance(answer, Broken):
+            raise ExecutorError(f"a worker could not open its stage:\n{answer.trace}")
+
+    def _fill(self, line: Line) -> None:
+        """Brings the worker's pipe to its depth; waits for a job only when the worker has none."""
+        self._arm()
+        while len(self._unanswered) < DEPTH:
+            job = self._next_job(line)
+            if job is None:
+                return
+            self._unanswered.append(job)
+            if len(self._unanswered) == 1:
+                self._arm()
+            self._send(job, line)
+            if job.alone:
+                return
+
+    def _next_job(self, line: Line) -> Job | None:
+        idle = not self._unanswered
+        if self._worn_out or (not idle and self._unanswered[0].alone):
+            return None
+        if self._carried:
+            return self._carried.popleft() if idle or not self._carried[0].alone else None
+        if self._ended:
+            return None
+        job = line.jobs.get() if idle else line.jobs.get_spare()
+        self._ended = isinstance(job, EndMark)
+        return None if isinstance(job, EndMark) else job
+
+    def _send(self, job: Job, line: Line) -> None:
+        started = time.thread_time()
+        try:
+            packed = pack(job.item, job.enqueued, self.times.worker)
+        except Exception as error:  # noqa: BLE001 - a value that cannot be pickled concerns this item only
+            self._unanswered.remove(job)
+            mistake = bug(error)
+            self._fail(job, line, mistake.code, mistake.message)
+            return
+        try:
+            send(self._present.pipe, packed)
+        except OSError:
+            return  # the worker is dead: the next `_exchange` finds out how
+        finally:
+            self.times.ipc_parent_cpu_seconds += time.thread_time() - started
+            self.times.ipc_bytes += packed.size_bytes
+
+    def _exchange(self, stage: Stage[Any, Any], line: Line) -> None:
+        """Takes one reply, or the worker's death."""
+        try:
+            packed = receive(self._present.pipe)
+        except (EOFError, OSError):
+            self._bury(line)
+            self._replace(stage)
+            return
+        with self._lock:
+            killed_meanwhile, self._deadline = self._overdue, math.inf
+        started = time.thread_time()
+        outcome, tally = unpack(packed)
+        self.times.ipc_parent_cpu_seconds += time.thread_time() - started
+        self.times.ipc_bytes += packed.size_bytes
+        self._book(tally)
+        self._unanswered.popleft()
+        self._health.succeeded()
+        self._crashes_in_a_row = 0
+        self._deliver(outcome, line)
+        if killed_meanwhile:  # too late to be blamed on anybody: the reply had come
+            self._carry_unanswered()
+            self._replace(stage)
+
+    def _book(self, tally: Tally) -> None:
+        times, before = self.times, self._tally
+        times.starved_seconds += tally.waiting_seconds - before.waiting_seconds
+        times.ipc_seconds += tally.ipc_seconds - before.ipc_seconds
+        times.cpu_seconds += tally.cpu_seconds - before.cpu_seconds
+        times.max_rss_bytes = max(times.max_rss_bytes, tally.max_rss_bytes)
+        times.tasks += 1
+        self._tasks_of_worker += 1
+        self._tally = tally
+
+    def _bury(self, line: Line) -> None:
+        """Blames a death on exactly one job: the first one unanswered. It gets one more try, alone."""
+        code, how = self._post_mortem()
+        suspect = self._unanswered.popleft()
+        self._carry_unanswered()
+        self._crashes_in_a_row += 1
+        if code is Code.WORKER_TIMEOUT:
+            self._fail(suspect, line, code, how)
+            return
+        self._health.crashed(how)
+        if suspect.alone:
+            self._fail(suspect, line, code, f"{how}, twice", Disposition.QUARANTINED)
+        else:
+            suspect.alone = True
+            self._carried.append(suspect)
+
+    def _post_mortem(self) -> tuple[Code, str]:
+        """How the worker died. Raises `Closed` when it was `stop` that killed it."""
+        if self._stopped.is_set():
+            raise Closed
+        if self._overdue:
+            return Code.WORKER_TIMEOUT, f"took longer than {self._timeout_seconds:g} s; its worker was killed"
+        return verdict(self._present.reap(), self._present.last_words())
+
+    def _carry_unanswered(self) -> None:
+        self._carried.extendleft(reversed(self._unanswered))
+        self._unanswered.clear()
+
+    def _replace(self, stage: Stage[Any, Any]) -> None:
+        """Ends what is left of the worker and starts another; crash after crash it waits longer before."""
+        started = time.perf_counter()
+        if self._crashes_in_a_row > 1:
+            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._crashes_in_a_row)
+            self._stopped.wait(pause)
+        self.close()
+        self.launch()
+        self._introduce(stage, started)
+
+    def _arm(self) -> None:
+        """Starts the clock of the task in hand, or stops it when there is none."""
+        deadline = time.monotonic() + self._timeout_seconds if self._unanswered else math.inf
+        with self._lock:
+            self._deadline = deadline
+
+    def _fail(
+        self, job: Job, line: Line, code: str, message: str, disposition: Disposition = Disposition.FAILED
+    ) -> None:
+        failure = Failure(
+            source=job.item.source,
+            stage=line.name,
+            code=code,
+            message=message,
+            disposition=disposition,
+            spans=job.item.spans,
+        )
+        self._deliver(failure, line)
+
+    def _deliver(self, outcome: Outcome, line: Line) -> None:
+        started = time.perf_counter()
+        line.results.put(outcome)
+        self.times.output_blocked_seconds += time.perf_counter() - started

@@ -1,0 +1,136 @@
+"""Process: a pool of OS processes, each with a private pipe and one owner thread here; no lock is shared with any.
+
+True parallelism, and a task that hangs or crashes costs one worker and one item. Paid for with memory per worker and
+with a copy of every value across a pipe.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from batchproc.errors import ExecutorError
+from batchproc.executors.child import WorkerLimits
+from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Health, Lane
+from batchproc.executors.line import Line
+from batchproc.executors.worker import WorkerProcess, start_context
+from batchproc.measure.spans import WorkerTimes
+from batchproc.model import Mode, Outcome
+from batchproc.protocols import Stage
+
+WATCH_SECONDS = 0.1
+
+
+class ProcessExecutor:
+    """Runs a stage in `workers` OS processes. Enter it before any other thread exists; one `run` per `with` block.
+
+    `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`). `memory_bytes` is each worker's
+    RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means no limit.
+    """
+
+    mode = Mode.PROCESS
+
+    def __init__(
+        self,
+        *,
+        workers: int,
+        capacity: int | None = None,
+        timeout_seconds: float = 0.0,
+        memory_bytes: int = 0,
+        recycle_after: int = 0,
+        preload: tuple[str, ...] = (),
+        crash_folder: Path | None = None,
+    ) -> None:
+        self.workers = workers
+        self.capacity = capacity or 4 * workers
+        self._preload = preload
+        self._crash_folder = crash_folder
+        self._limits = WorkerLimits(memory_bytes=memory_bytes, timeout_seconds=timeout_seconds)
+        self._recycle_after = recycle_after
+        self._lanes: list[Lane] = []
+        self._line: Line | None = None
+        self._closing = threading.Event()
+        self._watch = threading.Thread(target=self._watch_deadlines, name="watch", daemon=True)
+
+    @property
+    def times(self) -> list[WorkerTimes]:
+        """Each worker's account; complete when the iterator of `run` has ended."""
+        return [lane.times for lane in self._lanes]
+
+    def __enter__(self) -> Self:
+        context = start_context(self._preload)
+        health = Health()
+        self._lanes = [self._lane(context, health, number) for number in range(self.workers)]
+        try:
+            for lane in self._lanes:
+                lane.launch()
+        except OSError as error:
+            self._end_workers()
+            raise ExecutorError(f"cannot start {self.workers} worker processes: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        try:
+            if self._line is not None:
+                self._line.close()
+                if not self._line.finished:
+                    self.stop()
+                self._line.join()
+                self._watch.join()
+        finally:
+            self._end_workers()
+
+    def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
+        """Hands the stage to the workers now and returns the iterator of outcomes."""
+        if self._line is not None:
+            raise RuntimeError("a process executor runs once")
+        self._line = Line(stage.name, self.workers, self.capacity)
+        for number, lane in enumerate(self._lanes):
+            lane.times.worker = f"{stage.name}-{number}"
+        self._watch.start()
+        self._line.start(items, [partial(lane.serve, stage) for lane in self._lanes])
+        return self._line.outcomes()
+
+    def stop(self) -> None:
+        """Kills the workers and closes the channels."""
+        if self._line is not None:
+            self._line.close()
+        for lane in self._lanes:
+            lane.stop()
+
+    def _lane(self, context: BaseContext, health: Health, number: int) -> Lane:
+        return Lane(
+            partial(WorkerProcess, context, f"worker-{number}", self._limits_of(number)),
+            health,
+            timeout_seconds=self._limits.timeout_seconds,
+            recycle_after=self._recycle_after,
+            recycle_above_bytes=RSS_SHARE_TO_RECYCLE * self._limits.memory_bytes,
+        )
+
+    def _end_workers(self) -> None:
+        """All are told before the first is waited for."""
+        for lane in self._lanes:
+            lane.release()
+        for lane in self._lanes:
+            lane.close()
+
+    def _limits_of(self, number: int) -> WorkerLimits:
+        crash_path = "" if self._crash_folder is None else str(self._crash_folder / f"worker-{number}.crash")
+        return WorkerLimits(
+            memory_bytes=self._limits.memory_bytes,
+            timeout_seconds=self._limits.timeout_seconds,
+            crash_path=crash_path,
+        )
+
+    def _watch_deadlines(self) -> None:
+        while not self._closing.wait(WATCH_SECONDS):
+            now = time.monotonic()
+            for lane in self._lanes:
+                lane.kill_overdue(now)

@@ -1,0 +1,66 @@
+"""Serial: the puller's own thread, one item at a time. The reference for the other modes."""
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from batchproc.executors.attempt import attempt
+from batchproc.measure.spans import Stopwatch, WorkerTimes
+from batchproc.model import Item, Mode, Outcome
+from batchproc.protocols import Stage, Work
+
+
+class SerialExecutor:
+    """Runs a stage in the thread that asks for the next outcome."""
+
+    mode = Mode.SERIAL
+    workers = 1
+    capacity = 1
+
+    def __init__(self) -> None:
+        self.times: list[WorkerTimes] = []
+        self._stopped = False
+        self._work: Work[Any, Any] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        if self._work is not None:
+            self._work.close()
+
+    def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
+        """Opens the stage now; works when asked."""
+        times = WorkerTimes(worker=f"{stage.name}-0", opened=time.perf_counter())
+        self.times.append(times)
+        self._work = stage.open()
+        times.startup_seconds = time.perf_counter() - times.opened
+        return self._outcomes(stage, self._work, iter(items), times)
+
+    def stop(self) -> None:
+        """Ends the iterator before its next item, and a call in progress soon."""
+        self._stopped = True
+        if self._work is not None:
+            self._work.abort()
+
+    def _outcomes(
+        self, stage: Stage[Any, Any], work: Work[Any, Any], upstream: Iterator[Outcome], times: WorkerTimes
+    ) -> Iterator[Outcome]:
+        with Stopwatch(stage.name, times.worker) as stopwatch:
+            waiting = time.perf_counter()
+            for outcome in upstream:
+                times.tasks += isinstance(outcome, Item)
+                enqueued = time.perf_counter()
+                times.starved_seconds += enqueued - waiting
+                if self._stopped:
+                    break
+                worked = attempt(work, outcome, stopwatch, enqueued) if isinstance(outcome, Item) else outcome
+                done = time.perf_counter()
+                yield worked
+                waiting = time.perf_counter()
+                times.output_blocked_seconds += waiting - done
+            times.closed = time.perf_counter()

@@ -1,0 +1,111 @@
+"""One worker process as the parent sees it: start, talk, kill, and find out how it died."""
+
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+from batchproc.errors import Code
+from batchproc.executors import child
+
+REAP_SECONDS = 2.0
+UNKNOWN_EXIT = 255  # what multiprocessing says when the fork server died before the worker
+
+_CRASH_FRAME = re.compile(r'^Current thread .*\n  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
+
+# multiprocessing keeps a global set of children and reads each exit status once: start and join one at a time.
+_processes_lock = threading.Lock()
+
+
+def start_context(preload: tuple[str, ...]) -> BaseContext:
+    """The start method, always explicit: `forkserver` with the modules that workers need, else `spawn`.
+
+    Starts the fork server at once: call it before the first thread exists.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["batchproc.executors.preload", "batchproc.executors.child", *preload])
+    from multiprocessing import forkserver
+
+    forkserver.ensure_running()
+    return context
+
+
+class WorkerProcess:
+    """An OS process with its private duplex pipe. Used by one owner thread; `kill` may come from any thread."""
+
+    def __init__(self, context: BaseContext, name: str, limits: child.WorkerLimits) -> None:
+        self.pipe, theirs = context.Pipe(duplex=True)
+        life_theirs, self._life = context.Pipe(duplex=False)
+        self._pidfd = -1
+        self._crash_path = limits.crash_path
+        with _processes_lock:
+            self._process: Any = context.Process(  # type: ignore[attr-defined]
+                target=child.main, args=(theirs, life_theirs, limits), name=name, daemon=True
+            )
+            self._process.start()
+            theirs.close()
+            life_theirs.close()
+            self.pid: int = self._process.pid
+            if sys.platform == "linux":
+                with contextlib.suppress(ProcessLookupError):
+                    self._pidfd = os.pidfd_open(self.pid)
+
+    def kill(self) -> None:
+        """SIGKILL for exactly this process: a pid may have been given to somebody else, a pidfd cannot."""
+        with contextlib.suppress(ProcessLookupError, OSError):
+            if self._pidfd >= 0:
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            elif sys.platform != "linux":
+                os.kill(self.pid, signal.SIGKILL)
+
+    def release(self) -> None:
+        """Tells the worker to end by closing its pipe: it leaves after the job in hand."""
+        self.pipe.close()
+
+    def reap(self) -> int | None:
+        """Waits, with a bound, for the end and returns the exit code as multiprocessing gives it, None if unknown."""
+        with _processes_lock:
+            self._process.join(REAP_SECONDS)
+            exit_code: int | None = self._process.exitcode
+        if exit_code is None:
+            self.kill()
+        return None if exit_code == UNKNOWN_EXIT else exit_code
+
+    def close(self) -> None:
+        """Gives back the descriptors; the worker, should it still live, ends with them."""
+        self.pipe.close()
+        self._life.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def last_words(self) -> str:
+        """The innermost Python frame that faulthandler wrote when a fatal signal came, as ` in decode.py:12 load`."""
+        if not self._crash_path:
+            return ""
+        with contextlib.suppress(OSError):
+            found = _CRASH_FRAME.search(Path(self._crash_path).read_text(errors="replace"))
+            return f" in {Path(found[1]).name}:{found[2]} {found[3]}" if found else ""
+        return ""
+
+
+def verdict(exit_code: int | None, words: str) -> tuple[Code, str]:
+    """Why a worker that nobody killed is gone: a failure code and one sentence."""
+    if exit_code is None:
+        return Code.WORKER_CRASH, "the worker process died; how is not known"
+    if exit_code >= 0:
+        return Code.WORKER_CRASH, f"the worker process left with exit code {exit_code} in the middle of its task"
+    name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else f"signal {-exit_code}"
+    if name == "SIGKILL":
+        return Code.WORKER_MEMORY, "the worker process was killed by SIGKILL, most likely for want of memory"
+    if name == "SIGXCPU":
+        return Code.WORKER_TIMEOUT, "the worker process used up its CPU time"
+    return Code.WORKER_CRASH, f"the worker process died of {name}{words}"

@@ -1,0 +1,1 @@
+"""What a run costs, where its time goes: clocks, histograms, host samples. Measures; never explains."""

@@ -1,0 +1,185 @@
+"""What only processes can do, proven by real deaths."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from batchproc.errors import ExecutorError
+from batchproc.executors.process import ProcessExecutor
+from batchproc.model import Disposition, Failure, Item, Outcome
+from tests.executors.stages import CannotOpen, Deed, DiesOnOpen, items
+
+
+def run(executor: ProcessExecutor, stage: Deed, values: list[object]) -> tuple[list[object], list[Failure]]:
+    outcomes: list[Outcome] = list(executor.run(stage, items(values)))
+    assert len(values) == len(outcomes)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    return [outcome.value for outcome in outcomes if isinstance(outcome, Item)], failures
+
+
+@pytest.mark.parametrize(
+    ("deed", "code", "word"),
+    [
+        ("exit_zero", "worker.crash", "exit code 0"),
+        ("segfault", "worker.crash", "SIGSEGV"),
+        ("killed", "worker.memory", "SIGKILL"),
+    ],
+)
+def test_a_death_is_blamed_on_exactly_one_item_and_the_rest_goes_on(deed: str, code: str, word: str) -> None:
+    values: list[object] = [*range(10), deed, *range(10, 20)]
+
+    with ProcessExecutor(workers=2) as executor:
+        done, failures = run(executor, Deed(), values)
+
+    assert sorted(2 * number for number in range(20)) == sorted(done)
+    (failure,) = failures
+    assert code == failure.code
+    assert word in failure.message
+    assert Disposition.QUARANTINED is failure.disposition
+    assert 10 == failure.source.index
+
+
+def test_a_crasher_gets_one_more_try_alone(tmp_path: Path) -> None:
+    stage = Deed(marker=str(tmp_path / "crashed"))
+
+    with ProcessExecutor(workers=2) as executor:
+        done, failures = run(executor, stage, [1, "crash_once", 2])
+
+    assert [] == failures
+    assert "survived" in done
+
+
+def test_the_stack_of_a_segfault_is_told(tmp_path: Path) -> None:
+    with ProcessExecutor(workers=1, crash_folder=tmp_path) as executor:
+        _, (failure,) = run(executor, Deed(), ["segfault"])
+
+    assert "stages.py" in failure.message
+    assert "segfault" in failure.message
+
+
+def test_a_hang_in_c_costs_its_worker_and_its_item() -> None:
+    with ProcessExecutor(workers=2, timeout_seconds=0.5) as executor:
+        done, failures = run(executor, Deed(), [1, "hang_in_c", *range(2, 12)])
+
+    assert sorted(2 * number for number in range(1, 12)) == sorted(done)
+    (failure,) = failures
+    assert "worker.timeout" == failure.code
+    assert "0.5 s" in failure.message
+    assert Disposition.FAILED is failure.disposition
+
+
+def test_a_hang_beside_a_payload_larger_than_the_pipe_is_killed_too() -> None:
+    from tests.executors.stages import original
+
+    with ProcessExecutor(workers=1, timeout_seconds=0.5) as executor:
+        done, failures = run(executor, Deed(), ["hang_in_c", original(1, 3_000_000)])
+
+    assert ["worker.timeout"] == [failure.code for failure in failures]
+    assert 1 == len(done)
+
+
+def test_a_result_that_cannot_be_pickled_fails_alone() -> None:
+    with ProcessExecutor(workers=1) as executor:
+        done, failures = run(executor, Deed(), [1, "unpicklable", 2])
+
+    assert [2, 4] == sorted(done)  # type: ignore[type-var]
+    assert ["internal.bug"] == [failure.code for failure in failures]
+
+
+def test_a_value_that_cannot_be_pickled_fails_alone() -> None:
+    with ProcessExecutor(workers=1) as executor:
+        done, failures = run(executor, Deed(), [1, lambda: None, 2])
+
+    assert [2, 4] == sorted(done)  # type: ignore[type-var]
+    assert ["internal.bug"] == [failure.code for failure in failures]
+
+
+def test_a_worker_killed_while_idle_costs_no_item() -> None:
+    def upstream():
+        yield from items(["pid"])
+        assert killed.get("pid")
+        yield from items([5, 6])
+
+    killed: dict[str, int] = {}
+    with ProcessExecutor(workers=1, capacity=1) as executor:
+        outcomes = executor.run(Deed(), upstream())
+        first = next(outcomes)
+        assert isinstance(first, Item)
+        killed["pid"] = first.value
+        kill_and_wait(first.value)
+        rest = list(outcomes)
+
+    assert [10, 12] == sorted(outcome.value for outcome in rest if isinstance(outcome, Item))
+
+
+def test_a_stage_that_cannot_open_ends_the_run_with_its_traceback() -> None:
+    with pytest.raises(ExecutorError, match="no module named nothing"), ProcessExecutor(workers=2) as executor:
+        list(executor.run(CannotOpen(), items([1])))
+
+
+def test_a_worker_that_dies_on_start_ends_the_run() -> None:
+    with pytest.raises(ExecutorError, match="exit code 7"), ProcessExecutor(workers=1) as executor:
+        list(executor.run(DiesOnOpen(), items([1])))
+
+
+def test_a_storm_of_crashes_ends_the_run() -> None:
+    with pytest.raises(ExecutorError, match="died against"), ProcessExecutor(workers=2) as executor:
+        list(executor.run(Deed(), items(["exit_zero"] * 100)))
+
+
+def test_workers_are_recycled_between_tasks() -> None:
+    with ProcessExecutor(workers=1, recycle_after=3) as executor:
+        done, failures = run(executor, Deed(), ["pid"] * 9)
+
+    assert [] == failures
+    assert 3 == len(set(done))
+
+
+def test_what_a_worker_prints_never_reaches_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    with ProcessExecutor(workers=1) as executor:
+        run(executor, Deed(), ["shout"])
+
+    assert "" == capfd.readouterr().out
+
+
+PARENT = """
+from batchproc.executors.process import ProcessExecutor
+from tests.executors.stages import Deed, items
+
+with ProcessExecutor(workers=3) as executor:
+    outcomes = executor.run(Deed(), items(["pid", "pid", "pid", "hang_in_c", "hang_in_c", "hang_in_c"]))
+    for _ in range(3):
+        next(outcomes)
+    print(*(lane._worker.pid for lane in executor._lanes), flush=True)
+    next(outcomes)
+"""
+
+
+def test_no_worker_outlives_a_killed_parent() -> None:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=root, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        workers = [os.pidfd_open(int(pid)) for pid in parent.stdout.readline().split()]
+        assert 3 == len(workers)
+        parent.kill()
+
+        try:
+            for worker in workers:
+                assert [worker] == select.select([worker], [], [], 5)[0], "still alive after 5 s"
+        finally:
+            for worker in workers:
+                os.close(worker)
+
+
+def kill_and_wait(pid: int) -> None:
+    worker = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(worker, signal.SIGKILL)
+        assert select.select([worker], [], [], 5)[0]
+    finally:
+        os.close(worker)
