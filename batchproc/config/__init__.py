@@ -1,0 +1,25 @@
+"""The config of a job: read and checked once, in the parent process; workers never import this."""
+
+from batchproc.config.load import CheckSteps, load
+from batchproc.config.not_yet import NOT_YET
+from batchproc.config.tables import (
+    LIST_SUFFIXES,
+    STDIN,
+    BenchTable,
+    Config,
+    DownloadTable,
+    JobTable,
+    MetricsTable,
+    OriginTable,
+    OutputTable,
+    Paths,
+    ReportTable,
+    TransformTable,
+)
+from batchproc.config.view import json_schema, resolved, unwise
+
+__all__ = [
+    "LIST_SUFFIXES", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable", "JobTable",
+    "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable", "json_schema", "load",
+    "resolved", "unwise",
+]  # fmt: skip

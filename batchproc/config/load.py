@@ -1,0 +1,114 @@
+"""Reads a config: flags beat environment, environment beats file, file beats default; every problem is told at once."""
+
+import copy
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from batchproc.config.not_yet import Loc, find_not_yet
+from batchproc.config.overlay import lay_over, read_environment, read_overrides
+from batchproc.config.problems import Origins, from_pydantic, known_keys, nearest_key, problem_at
+from batchproc.config.tables import Config
+from batchproc.errors import Problem, UsageError
+
+CheckSteps = Callable[[Sequence[Mapping[str, object]]], Sequence[Problem]]
+
+LARGEST_FILE_BYTES = 4_000_000
+_TOML_PLACE = re.compile(r"^(.*) \(at (line \d+, column \d+|end of document)\)$", re.DOTALL)
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    overrides: Sequence[str] = (),
+    environ: Mapping[str, str],
+    check_steps: CheckSteps | None = None,
+    cores: int | None = None,
+) -> Config:
+    """The config in the file at `path`, under the environment's and the command line's values.
+
+    `overrides` are `KEY=VALUE` texts with dotted keys, the last one wins. `check_steps` hears the transform's steps and
+    answers what is wrong with them. `cores` is only for messages. Raises `UsageError` with every problem at once.
+    """
+    tables = read_tables(path)
+    problems: list[Problem] = []
+    settings = [*read_environment(environ), *read_overrides(overrides, problems)]
+    origins = Origins(file=os.fspath(path), tables=copy.deepcopy(tables), settings=settings)
+    problems += [problem for setting in settings if (problem := lay_over(tables, setting))]
+    found: dict[Loc, Problem] = {}
+    config: Config | None = None
+    try:
+        config = Config.from_tables(tables, file=Path(path), cores=cores)
+    except ValidationError as error:
+        for loc, problem in from_pydantic(error.errors(include_url=False), origins):
+            found.setdefault(loc, problem)
+    for loc, problem in _further_problems(tables, origins):
+        found.setdefault(loc, problem)
+    problems += [*dict.fromkeys(found.values()), *_step_problems(tables, check_steps, origins)]
+    if problems or config is None:
+        raise UsageError(problems)
+    return config
+
+
+def read_tables(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The TOML file's tables. Raises `UsageError` when it cannot be read, naming line and column."""
+    where = os.fspath(path)
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        _refuse(where, _why_unreadable(error))
+    if len(content) > LARGEST_FILE_BYTES:
+        _refuse(where, "is larger than 4 MB, too large for a config; is it the list?")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        _refuse(where, "is UTF-16; save it as UTF-8.")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        _refuse(where, f"is not UTF-8 at line {line} (byte 0x{content[error.start]:02x}); save it as UTF-8.")
+    except tomllib.TOMLDecodeError as error:
+        match = _TOML_PLACE.match(str(error))
+        what, place = (match[1], match[2]) if match else (str(error), "an unknown place")
+        _refuse(where, f"is not valid TOML at {place}: {what[:1].lower()}{what[1:]}.")
+
+
+def _refuse(where: str, message: str) -> NoReturn:
+    raise UsageError([Problem(where=where, message=message)])
+
+
+def _why_unreadable(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file; `batchproc init` writes a starter config."
+    if isinstance(error, IsADirectoryError):
+        return "is a folder; name the config file in it."
+    return f"cannot be read: {error.strerror or type(error).__name__}."
+
+
+def _further_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
+    """What no type says: features not built yet, and keys of `[bench] vary` that do not exist."""
+    for loc, value, reason in find_not_yet(tables):
+        yield loc, problem_at(origins, loc, value, reason)
+    bench = tables.get("bench")
+    vary = bench.get("vary") if isinstance(bench, Mapping) else None
+    for key in vary if isinstance(vary, Mapping) else ():
+        if key not in known_keys():
+            near = nearest_key(key)
+            message = f"no such key{f'; did you mean {near}?' if near else ', as download.workers.'}"
+            yield ("bench", "vary", key), Problem(where=origins.where(("bench", "vary", key)), message=message)
+
+
+def _step_problems(tables: Mapping[str, Any], check: CheckSteps | None, origins: Origins) -> list[Problem]:
+    transform = tables.get("transform")
+    steps = transform.get("steps", []) if isinstance(transform, Mapping) else []
+    if check is None or not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
+        return []
+    setting = origins.setting_of(("transform", "steps"))
+    replaced = setting is not None and len(setting.loc) <= 2  # not one key of one step, but the steps as a whole
+    source = setting.label if setting and replaced else origins.file
+    return [Problem(where=f"{source} {problem.where}".rstrip(), message=problem.message) for problem in check(steps)]

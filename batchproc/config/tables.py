@@ -1,0 +1,287 @@
+"""The tables of a config file, with their keys, ranges and defaults: pydantic models, read in the parent process only.
+
+Durations are seconds, sizes are bytes once they are here. The text below a key is its description in the JSON Schema.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
+
+from batchproc.config.units import (
+    Colour,
+    DownloadWorkers,
+    Duration,
+    Headers,
+    Network,
+    Text,
+    Timeout,
+    TransformWorkers,
+    WebAddress,
+    at_least,
+    refuse,
+)
+from batchproc.version import VERSION
+
+STDIN = "-"
+LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
+
+StageMode: TypeAlias = Literal["serial", "thread", "process", "auto"]
+FixedMode: TypeAlias = Literal["serial", "thread", "process"]
+Format: TypeAlias = Literal["jpeg", "png", "webp", "gif", "avif", "tiff", "bmp"]
+Step: TypeAlias = dict[str, JsonValue]
+Size: TypeAlias = Annotated[int, *at_least("0B")]
+Count: TypeAlias = Annotated[int, Field(ge=0)]
+Positive: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+def _known_suffix(value: str) -> str:
+    """Accepts a list format that is read by its suffix; a name without one is a text list, as `/dev/fd/63`."""
+    suffix = Path(value.removesuffix(".gz")).suffix.lower()
+    if suffix and suffix not in (*LIST_SUFFIXES, ".parquet"):
+        raise refuse(f'must end in {", ".join(LIST_SUFFIXES)}, each also with .gz, or be "-" for stdin.')
+    return value
+
+
+def _with_version(value: str) -> str:
+    return value.replace("{version}", VERSION)
+
+
+class Table(BaseModel):
+    """What all tables share: frozen, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class JobTable(Table):
+    """What is done, where it stands, and when it counts as failed."""
+
+    name: Text
+    """Name of the job, for reports and metrics."""
+    root: Text = "."
+    """Folder that every path of this file is relative to; itself relative to this file's folder."""
+    input: Annotated[Text, AfterValidator(_known_suffix)]
+    """The URL list: .txt, .csv, .tsv or .jsonl, each also with .gz; "-" reads stdin."""
+    url_column: Text = "url"
+    """Tables only: the column that holds the URL. Other columns are carried into metadata.jsonl."""
+    id_column: str = ""
+    """Tables only: the column that holds the item's own id, which then is its identity instead of the URL."""
+    base_url: WebAddress = ""
+    """Joined with relative URLs; the embedded origin sets it."""
+    output: Text
+    """Folder for images, metadata, ledger and reports."""
+    max_failed_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of failed items, of the whole list, above which the exit code is 3."""
+    max_failed: Count = 0
+    """Number of failed items above which the exit code is 3; 0 = no such limit."""
+    max_runs_per_item: Positive = 5
+    """A transient failure is tried again by later runs, this many runs in all."""
+    max_bad_rows: Count = 0
+    """Bad rows of the list above which the run stops; 0 = no limit."""
+    fail_on_empty: bool = False
+    """An empty list is an error."""
+    max_duration: Duration = 0.0
+    """The run stops after this time and can be continued; 0 = no limit."""
+    exit_on_limit: bool = False
+    """Exit code 4 when a limit stopped the run with work left."""
+    grace: Duration = 20.0
+    """Time for work in flight after the first signal."""
+    prune: bool = False
+    """Delete the files of sources that left the list."""
+    keep_runs: Positive = 30
+    """Run folders kept; older ones are removed."""
+
+
+class DownloadTable(Table):
+    """How originals are fetched."""
+
+    mode: StageMode = "thread"
+    """How the stage is run."""
+    workers: DownloadWorkers = 32
+    """Threads or OS processes; ignored in serial mode."""
+    per_host: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Connections at once to one host."""
+    connect_timeout: Timeout = 5.0
+    """Limit for resolving the name, connecting and the TLS handshake."""
+    first_byte_timeout: Timeout = 15.0
+    """Limit for the reply's head after the request."""
+    total_timeout: Timeout = 60.0
+    """Limit for one whole request."""
+    min_speed: Size = 1000
+    """Bytes per second, over 10 s, below which a body is given up; 0 = no such limit."""
+    max_bytes: Annotated[int, *at_least("1KB")] = 32_000_000
+    """Largest original."""
+    buffer: Annotated[int, *at_least("1MB")] = 256_000_000
+    """Bytes of originals held in memory at once."""
+    retries: Annotated[int, Field(ge=0, le=20)] = 3
+    """Further tries after the first, with back-off and full jitter."""
+    max_retry_after: Duration = 900.0
+    """A server that asks for a longer pause is left for the next run."""
+    robots: Literal["honour", "ignore"] = "honour"
+    """robots.txt, and the X-Robots-Tag values noai and noimageai."""
+    user_agent: Annotated[Text, AfterValidator(_with_version), Field(validate_default=True)] = "batchproc/{version}"
+    """Sent with every request; {version} is replaced."""
+    allow_addresses: Annotated[tuple[Network, ...], Field(strict=False)] = ()
+    """Private or reserved addresses and networks that may be fetched from, as "10.0.0.0/8"."""
+    headers: Headers = {}
+    """Further request headers."""
+    proxy: WebAddress = ""
+    """HTTP proxy; the environment's proxy variables are not used."""
+    keep_originals: bool = False
+    """Store the downloaded files too."""
+
+
+class TransformTable(Table):
+    """What is made of an original."""
+
+    mode: StageMode = "process"
+    """How the stage is run."""
+    workers: TransformWorkers = "auto"
+    """Threads or OS processes; "auto" or 0 = one per usable core; ignored in serial mode."""
+    timeout: Timeout = 30.0
+    """Limit per image; enforced by killing the worker in process mode."""
+    max_pixels: Positive = 50_000_000
+    """Largest picture, width times height as its header declares them."""
+    formats: Annotated[tuple[Format, ...], Field(strict=False, min_length=1)] = (
+        "jpeg", "png", "webp", "gif", "avif", "tiff", "bmp",
+    )  # fmt: skip
+    """Formats accepted, by content."""
+    memory_limit: Annotated[int, *at_least("128MB")] = 1_500_000_000
+    """Address space of one worker in process mode."""
+    quality: Literal["fast", "balanced", "exact"] = "balanced"
+    """How JPEGs are decoded and resized."""
+    steps: Annotated[tuple[Step, ...], Field(strict=False)] = ()
+    """Image operations and checks, in order; none = decode and encode again."""
+
+    def worker_count(self, cores: int) -> int:
+        """Workers for a machine with `cores` usable cores."""
+        return cores if self.workers in ("auto", 0) else int(self.workers)
+
+
+class OutputTable(Table):
+    """How renditions are written."""
+
+    format: Literal["jpeg", "png", "webp", "avif", "keep"] = "jpeg"
+    """Format of the images; "keep" = that of the original."""
+    quality: Annotated[int, Field(ge=1, le=100)] = 85
+    """Encoder quality."""
+    layout: Literal["files", "webdataset"] = "files"
+    """One file per image, or tar shards."""
+    background: Colour = "#ffffff"
+    """Colour behind transparent pictures where the format has no transparency, and around padded ones."""
+    durability: Literal["process", "power"] = "process"
+    """What outputs survive: the death of the process, or also a power cut (fsync)."""
+
+
+class ReportTable(Table):
+    """What a run says about itself."""
+
+    html: bool = True
+    """Write report.html."""
+    trace: bool = False
+    """Write trace.json for Chrome's or Perfetto's viewer."""
+    gallery: Annotated[int, Field(ge=0, le=200)] = 24
+    """Before and after pictures in the report."""
+
+
+class MetricsTable(Table):
+    """What monitoring hears."""
+
+    textfile: str = ""
+    """File for Prometheus' textfile collector; empty = none."""
+    ping_url: WebAddress = ""
+    """Health check told of start and end; empty = none."""
+
+
+class OriginTable(Table):
+    """The embedded image server; the table's presence starts it for the run."""
+
+    images: Annotated[int, Field(ge=1, le=2000)] = 240
+    """Number of pictures served."""
+    latency: Duration = 0.06
+    """Median time before a reply's first byte."""
+    jitter: Annotated[float, Field(ge=0, le=2)] = 0.3
+    """Spread of the latency: sigma of its log-normal distribution; 0 = constant."""
+    bandwidth: Size = 0
+    """Bytes per second of each reply; 0 = unlimited."""
+    faults: bool = True
+    """Serve the documented share of broken replies."""
+    photos: str = ""
+    """Folder of pictures to serve; empty = made by the program."""
+    seed: Count = 7
+    """Seed of pictures, latencies and faults."""
+
+
+class BenchTable(Table):
+    """What `batchproc bench` compares."""
+
+    rounds: Positive = 10
+    """Times that every case runs."""
+    modes: Annotated[tuple[FixedMode, ...], Field(strict=False, min_length=1)] = ("serial", "thread", "process")
+    """Modes to compare, for both stages."""
+    photos: str = ""
+    """Folder of pictures for the embedded origin; empty = its own."""
+    vary: dict[str, list[JsonValue]] = {}
+    """Other keys to vary with their values, as {"transform.workers" = [1, 2, 4]}."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paths:
+    """Where things are: absolute paths, not checked for existence.
+
+    Symbolic links are not followed: a mounted ConfigMap is a link into a folder whose name changes.
+    """
+
+    config: Path
+    root: Path
+    input: str  # absolute, or "-" for stdin
+    output: Path
+    photos: Path | None  # [origin] photos
+    bench_photos: Path | None
+    textfile: Path | None
+
+
+class Config(Table):
+    """The whole config of a job. Immutable; `load` makes one."""
+
+    job: JobTable
+    download: DownloadTable = DownloadTable()
+    transform: TransformTable = TransformTable()
+    output: OutputTable = OutputTable()
+    report: ReportTable = ReportTable()
+    metrics: MetricsTable = MetricsTable()
+    origin: OriginTable | None = None
+    bench: BenchTable | None = None
+
+    _file: Path = PrivateAttr()
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any], *, file: Path, cores: int | None) -> Self:
+        """Checks the tables read from `file`. Raises pydantic's ValidationError; `cores` is only for its messages."""
+        config = cls.model_validate(tables, context={"cores": cores})
+        config._file = _join(Path.cwd(), file)
+        return config
+
+    @property
+    def paths(self) -> Paths:
+        """The job's paths, relative to `[job] root` where the config gives a relative one."""
+        root = _join(self._file.parent, self.job.root)
+        photos = (self.origin.photos if self.origin else "", self.bench.photos if self.bench else "")
+        return Paths(
+            config=self._file,
+            root=root,
+            input=STDIN if self.job.input == STDIN else str(_join(root, self.job.input)),
+            output=_join(root, self.job.output),
+            photos=_join(root, photos[0]) if photos[0] else None,
+            bench_photos=_join(root, photos[1]) if photos[1] else None,
+            textfile=_join(root, self.metrics.textfile) if self.metrics.textfile else None,
+        )
+
+
+def _join(folder: Path, path: str | Path) -> Path:
+    return Path(os.path.normpath(folder / path))

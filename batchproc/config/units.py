@@ -1,0 +1,172 @@
+"""Durations and sizes as people write them, and the other value types of the config with their messages."""
+
+import math
+import re
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+OUR_ERROR = "batchproc"  # the pydantic error type of messages that are whole sentences already
+
+LONGEST_SECONDS = 366 * 86400.0
+MOST_WORKERS = 1024
+
+_DURATION = r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+"
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = r"(\d+(?:\.\d+)?) ?(B|[kKMGT]B|[KMGT]iB)"
+_BYTES = {"B": 1} | {
+    f"{letter}{unit}": base**power
+    for base, unit in ((1000, "B"), (1024, "iB"))
+    for power, letter in enumerate("KMGT", start=1)
+}
+_DURATION_HELP = 'must be a duration as "250ms", "5s", "2m" or "1h30m", or a number of seconds'
+_SIZE_HELP = 'must be a size as "32MB" (10^6) or "32MiB" (2^20), or a number of bytes'
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+
+
+def refuse(sentence: str) -> PydanticCustomError:
+    """The error to raise from a validator: `sentence` says what is allowed and reaches the user as it is."""
+    return PydanticCustomError(OUR_ERROR, "{sentence}", {"sentence": sentence})
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of `"250ms"`, `"1h30m"` or a number of seconds."""
+    if isinstance(value, str) and re.fullmatch(_DURATION, value):
+        return float(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(value)))
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    raise refuse(f"{_DURATION_HELP}.")
+
+
+def parse_size(value: object) -> int:
+    """Bytes of `"32MB"`, `"32MiB"` or a number of bytes."""
+    if isinstance(value, str) and (match := re.fullmatch(_SIZE, value)):
+        return int(float(match[1]) * _BYTES[match[2].replace("k", "K")])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise refuse(f"{_SIZE_HELP}.")
+
+
+def _bounded_duration(*, zero: bool) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        seconds = parse_duration(value)
+        if seconds < 0 or (seconds == 0 and not zero):
+            raise refuse("must be 0 or more." if zero else "must be more than 0.")
+        if seconds > LONGEST_SECONDS:
+            raise refuse("must be at most 366 days.")
+        return seconds
+
+    return check
+
+
+def _duration_schema(*, zero: bool) -> WithJsonSchema:
+    bound: dict[str, Any] = {"minimum": 0} if zero else {"exclusiveMinimum": 0}
+    text = {"type": "string", "pattern": f"^{_DURATION}$"}
+    return WithJsonSchema({"anyOf": [text, {"type": "number", **bound, "maximum": LONGEST_SECONDS}]})
+
+
+Duration: TypeAlias = Annotated[float, PlainValidator(_bounded_duration(zero=True)), _duration_schema(zero=True)]
+Timeout: TypeAlias = Annotated[float, PlainValidator(_bounded_duration(zero=False)), _duration_schema(zero=False)]
+
+
+def at_least(smallest: str) -> tuple[PlainValidator, WithJsonSchema]:
+    """The annotations of a size in bytes that is `smallest` or more."""
+    minimum = parse_size(smallest)
+
+    def check(value: object) -> int:
+        size_bytes = parse_size(value)
+        if size_bytes < minimum:
+            raise refuse(f"must be {smallest} or more." if minimum else "must be 0 or more.")
+        return size_bytes
+
+    text = {"type": "string", "pattern": f"^{_SIZE}$"}
+    return PlainValidator(check), WithJsonSchema({"anyOf": [text, {"type": "integer", "minimum": minimum}]})
+
+
+def _download_workers(value: object) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS:
+        return value
+    raise refuse(f'must be a whole number from 1 to {MOST_WORKERS}, or "auto".')
+
+
+def _transform_workers(value: object, info: ValidationInfo) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise refuse('must be a whole number, or "auto" for one per core.')
+    if value < 0:
+        cores = (info.context or {}).get("cores")
+        raise refuse(f"must be 0 (one per core{f', here {cores}' if cores else ''}) or more.")
+    if value > MOST_WORKERS:
+        raise refuse(f"must be {MOST_WORKERS} or less.")
+    return value
+
+
+def _workers_schema(minimum: int) -> WithJsonSchema:
+    number = {"type": "integer", "minimum": minimum, "maximum": MOST_WORKERS}
+    return WithJsonSchema({"anyOf": [{"const": "auto"}, number]})
+
+
+DownloadWorkers: TypeAlias = Annotated[int | Literal["auto"], PlainValidator(_download_workers), _workers_schema(1)]
+TransformWorkers: TypeAlias = Annotated[int | Literal["auto"], PlainValidator(_transform_workers), _workers_schema(0)]
+
+
+def _one_line(value: str) -> str:
+    if not value.strip():
+        raise refuse("must not be empty.")
+    if any(character < " " or character == "\x7f" for character in value):
+        raise refuse("must be one line without control characters.")
+    return value
+
+
+def _web_address(value: str) -> str:
+    """Accepts nothing, or an http(s) URL with a host. Raises for the rest."""
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or any(character <= " " for character in value):
+        raise refuse('must be a URL as "https://example.com/", or empty.')
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ip_network(value, strict=False)
+    except ValueError:
+        raise refuse('must be an address or a network as "10.1.2.3" or "10.0.0.0/8".') from None
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not _TOKEN.fullmatch(name):
+            raise refuse(f'"{name}" is no header name: letters, digits and hyphens only.')
+        if any(character < " " or character > "\xff" or character == "\x7f" for character in text.replace("\t", " ")):
+            raise refuse(f'the value of "{name}" must be one line of Latin-1 text without control characters.')
+    return value
+
+
+def _colour(value: str) -> str:
+    if not re.fullmatch("#[0-9a-fA-F]{6}", value):
+        raise refuse('must be a colour as "#ffffff".')
+    return value.lower()
+
+
+Text: TypeAlias = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
+WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
+Network: TypeAlias = Annotated[str, AfterValidator(_network)]
+Headers: TypeAlias = Annotated[dict[str, str], AfterValidator(_headers)]
+Colour: TypeAlias = Annotated[
+    str, AfterValidator(_colour), WithJsonSchema({"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"})
+]

@@ -1,0 +1,54 @@
+"""How many cores this process may use: its affinity and its cgroup's CPU quota, both versions."""
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_CGROUP_MOUNT = Path("/sys/fs/cgroup")
+_CGROUP_OF_SELF = Path("/proc/self/cgroup")
+
+
+def usable_cores() -> int:
+    """The cores that work can use at once, at least 1. A container's quota of 1.5 cores counts as 2."""
+    quota = quota_cores(_CGROUP_OF_SELF, _CGROUP_MOUNT)
+    return _schedulable_cores() if quota is None else min(_schedulable_cores(), quota)
+
+
+def _schedulable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def quota_cores(cgroup_of_self: Path, mount: Path) -> int | None:
+    """The smallest CPU quota on the way from our cgroup to the root, rounded up; None without any."""
+    quotas = [quota for folder in _folders(cgroup_of_self, mount) if (quota := _quota(folder)) is not None]
+    return max(1, math.ceil(min(quotas))) if quotas else None
+
+
+def _folders(cgroup_of_self: Path, mount: Path) -> Iterator[Path]:
+    """The folders of our cgroup and of those above it (cgroups(7)). A namespace may hide the upper ones."""
+    for line in _read(cgroup_of_self).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for root in (mount / controllers, mount / "cpu") if controllers else (mount, mount / "unified"):
+            parts = [part for part in path.split("/") if part not in ("", "..")]
+            yield from (root.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1))
+
+
+def _quota(folder: Path) -> float | None:
+    """Cores of `cpu.max` (v2: "quota period" or "max period") or of the cfs files (v1: -1 = none)."""
+    text = _read(folder / "cpu.max") or f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"
+    numbers = text.split()
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers) or int(numbers[1]) == 0:
+        return None
+    return int(numbers[0]) / int(numbers[1])
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:  # not this system, this version or our business: then no quota is known
+        return ""

@@ -1,0 +1,123 @@
+"""What a list holds, line by line: sources, items that can never be downloaded, and rows that are no items."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TypeAlias
+
+from batchproc.errors import Code
+from batchproc.model import Source
+from batchproc.redact import printable
+from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, Line, LongLine
+from batchproc.sources.url import MAX_URL_CHARS, BadUrl, canonical, joiner
+
+SHOWN_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """An item that failed before its download: its text is no URL we fetch.
+
+    The source's `url` is the text, escaped and cut; its key is made of the text as it was.
+    """
+
+    source: Source
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadRow:
+    """A row that is no item: it cannot be read. `text` is its beginning, escaped; it may hold secrets."""
+
+    line: int
+    text: str
+    code: Code
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """The last entry of every list: how many blank and comment lines were passed over."""
+
+    lines: int
+
+
+Entry: TypeAlias = Source | Unusable | BadRow | Ignored
+
+
+class ItemMaker:
+    """Makes the entry of one line that has a URL. Counts the items; for one reader, not to be shared."""
+
+    def __init__(self, base_url: str) -> None:
+        self._relative = bool(base_url)
+        self._join: Callable[[str], str] = joiner(base_url)
+        self._made = 0
+
+    def make(self, line: int, text: str, *, item_id: str = "", extra_json: str = "") -> Source | Unusable:
+        """The source of a URL as listed, or why there is none. A given `item_id` decides the key."""
+        index = self._made
+        self._made += 1
+        try:
+            url = canonical(text, relative=self._relative)
+        except BadUrl as error:
+            source = self._source_of_text(index, line, text, item_id or text, extra_json)
+            return Unusable(source=source, code=error.code, message=error.message)
+        key = blake2b((item_id or url).encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+        return Source(index=index, line=line, url=self._join(url), key=key, extra_json=extra_json)
+
+    def make_of_long_line(self, line: int, long_line: LongLine) -> Unusable:
+        """The item of a line that is far too long for a URL."""
+        index = self._made
+        self._made += 1
+        shown = printable(long_line.head.decode("utf-8", "backslashreplace"))[:SHOWN_CHARS] + "…"
+        message = f"{long_line.size_bytes} bytes, the limit is {MAX_URL_CHARS} characters"
+        source = Source(index=index, line=line, url=shown, key=long_line.key)
+        return Unusable(source=source, code=Code.INPUT_URL_TOO_LONG, message=message)
+
+    @staticmethod
+    def _source_of_text(index: int, line: int, text: str, identity: str, extra_json: str) -> Source:
+        shown = printable(text[: MAX_URL_CHARS + 1])
+        key = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+        return Source(index=index, line=line, url=shown[:MAX_URL_CHARS], key=key, extra_json=extra_json)
+
+
+def read_text(lines: Iterator[Line], base_url: str) -> Iterator[Entry]:
+    """The entries of a plain list: a URL per line, `#` begins a comment line, a comma is just a comma."""
+    maker = ItemMaker(base_url)
+    make = maker.make
+    ignored = 0
+    for number, content in enumerate(lines, start=1):
+        if not isinstance(content, bytes):
+            if isinstance(content, LongLine):
+                yield maker.make_of_long_line(number, content)
+            else:
+                yield bad_row(number, content.head, content.message)
+            continue
+        stripped = content.strip()
+        if not stripped or stripped[0] == 35:  # "#"
+            ignored += 1
+            continue
+        try:
+            text = stripped.decode()
+        except UnicodeDecodeError:
+            yield bad_encoding(number, content)
+            continue
+        yield make(number, text)
+    yield Ignored(lines=ignored)
+
+
+def bad_encoding(number: int, content: bytes) -> BadRow:
+    """The bad row of a line that is not UTF-8, with the byte and its place."""
+    message = "is not UTF-8"
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        message = f"byte 0x{content[error.start]:02x} at position {error.start + 1} is not UTF-8"
+    return bad_row(number, content, message, code=Code.INPUT_ENCODING)
+
+
+def bad_row(number: int, content: bytes, message: str, *, code: Code = Code.INPUT_ROW) -> BadRow:
+    """The bad row of a line, with what it begins with."""
+    shown = printable(content[:HEAD_BYTES].decode("utf-8", "backslashreplace"))
+    return BadRow(line=number, text=shown[:SHOWN_CHARS], code=code, message=message)

@@ -1,0 +1,176 @@
+"""Lines of a file or pipe, in constant memory: any line end, gzip, a bound on their length, and what is no UTF-8."""
+
+import gzip
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, NoReturn, TypeAlias, cast
+
+from batchproc.errors import Problem, UsageError
+
+LONGEST_LINE_BYTES = 65536
+# Not larger than a line may be: then only a block's first line can be too long, and only that one is measured.
+BLOCK_BYTES = LONGEST_LINE_BYTES
+HEAD_BYTES = 8192
+KEY_BYTES = 16
+
+_BYTE_ORDER_MARKS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongLine:
+    """A line over the bound: its beginning, its whole length, and the key made of all its bytes."""
+
+    head: bytes
+    size_bytes: int
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """The compressed list ends here, damaged; `head` is the beginning of the line it broke off in."""
+
+    head: bytes
+    message: str
+
+
+Line: TypeAlias = bytes | LongLine | Broken
+
+
+class _BrokenStream(Exception):
+    """The compressed stream cannot be read further."""
+
+
+@contextmanager
+def open_list(path: str, stdin: BinaryIO | None) -> Iterator[Iterator[Line]]:
+    """The lines of the list at `path`, or of `stdin` when that is "-". Raises `UsageError` when it cannot be read."""
+    with ExitStack() as stack:
+        try:
+            file = _standard_input(stdin) if path == "-" else stack.enter_context(Path(path).open("rb"))
+        except OSError as error:
+            _refuse(path, _why_unreadable(error))
+        if path.lower().endswith(".gz"):
+            file = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=file)))
+        yield split_lines(_blocks(file, "stdin" if path == "-" else path))
+
+
+def split_lines(blocks: Iterator[bytes]) -> Iterator[Line]:
+    """Cuts blocks at line feeds, carriage returns and both together; ends are not part of a line."""
+    tail = pending = b""
+    try:
+        while block := pending or next(blocks, b""):
+            pending = b""
+            data = tail + block
+            lines = data.splitlines()
+            if data.endswith(b"\n"):
+                tail = b""
+            else:  # a carriage return at the end may be half of a pair: it waits with its line
+                last = lines.pop()
+                tail = data[len(data) - len(last) - data.endswith(b"\r") :]
+            if lines and len(lines[0]) > LONGEST_LINE_BYTES:
+                yield _long_line(lines.pop(0))
+            yield from lines
+            if len(tail) > LONGEST_LINE_BYTES:
+                long_line, pending = _skip_line(tail, blocks)
+                tail = b""
+                yield long_line
+    except _BrokenStream as error:
+        yield Broken(head=tail[:HEAD_BYTES], message=str(error))
+    else:
+        if tail:
+            yield tail.removesuffix(b"\r")
+
+
+def _long_line(line: bytes) -> LongLine:
+    key = blake2b(line, digest_size=KEY_BYTES).digest()
+    return LongLine(head=line[:HEAD_BYTES], size_bytes=len(line), key=key)
+
+
+def _skip_line(start: bytes, blocks: Iterator[bytes]) -> tuple[LongLine, bytes]:
+    """Reads on to the line's end, keeping only its hash. Returns it, and the beginning of what follows."""
+    digest = blake2b(digest_size=KEY_BYTES)
+    size_bytes, rest = 0, start
+    while rest:
+        line = rest.splitlines()[0]
+        digest.update(line)
+        size_bytes += len(line)
+        if len(line) < len(rest):
+            rest = rest[len(line) :]
+            break
+        rest = next(blocks, b"")
+    if rest == b"\r":  # its line feed may be in the next block
+        rest += next(blocks, b"")
+    rest = rest[2 if rest.startswith(b"\r\n") else 1 :]
+    return LongLine(head=start[:HEAD_BYTES], size_bytes=size_bytes, key=digest.digest()), rest
+
+
+def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """The file's blocks, without a byte order mark. Raises `UsageError` for other encodings, `_BrokenStream` later."""
+    try:
+        first = _first_block(file, name)
+    except OSError as error:
+        _refuse(name, _why_unreadable(error))
+    _refuse_other_encodings(first, name)
+    first = first.removeprefix(b"\xef\xbb\xbf")
+    if first:
+        yield first
+    while block := _read(file, name):
+        yield block
+
+
+def _first_block(file: BinaryIO, name: str) -> bytes:
+    """At least the bytes that tell the encoding, where a pipe gives them bit by bit."""
+    first = b""
+    while len(first) < 8 and (block := _read(file, name)):
+        first += block
+    return first
+
+
+def _read(file: BinaryIO, name: str) -> bytes:
+    """What is there now, at most one block: a pipe is not waited for longer than it takes to get something."""
+    try:
+        return file.read1(BLOCK_BYTES) if hasattr(file, "read1") else file.read(BLOCK_BYTES)
+    except EOFError:
+        raise _BrokenStream("the compressed list breaks off here; what stands before was read") from None
+    except (zlib.error, gzip.BadGzipFile):
+        if file.tell() == 0:
+            _refuse(name, "its name ends in .gz but it is not a gzip file.")
+        raise _BrokenStream("the compressed list is damaged here; what stands before was read") from None
+    except OSError as error:
+        _refuse(name, _why_unreadable(error))
+
+
+def _refuse_other_encodings(first: bytes, name: str) -> None:
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if first.startswith(mark):
+            _refuse(name, f"is {encoding}; save it as UTF-8.")
+    if len(first) >= 8 and b"\0\0\0\0" in (first[0:8:2], first[1:8:2]) and any(first[:8]):
+        _refuse(name, "looks like UTF-16 without a byte order mark; save it as UTF-8.")
+
+
+def _standard_input(stdin: BinaryIO | None) -> BinaryIO:
+    if stdin is None and sys.stdin is None:
+        _refuse("stdin", "is closed, and the list is to be read from it.")
+    return stdin if stdin is not None else sys.stdin.buffer
+
+
+def _why_unreadable(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file."
+    if isinstance(error, IsADirectoryError):
+        return "is a folder, not a list of URLs."
+    return f"cannot be read: {os.strerror(error.errno) if error.errno else type(error).__name__}."
+
+
+def _refuse(where: str, message: str) -> NoReturn:
+    raise UsageError([Problem(where=where, message=message)])

@@ -1,0 +1,322 @@
+"""Lists of every kind become entries; what is wrong with a line costs that line."""
+
+import gzip
+import io
+import itertools
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from batchproc.errors import Code, UsageError
+from batchproc.model import Source
+from batchproc.sources import BadRow, Entry, Ignored, Unusable, read_sources
+from batchproc.sources.lines import BLOCK_BYTES, LONGEST_LINE_BYTES, LongLine, split_lines
+
+Write = Callable[[str, str | bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_list(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        raw = content.encode() if isinstance(content, str) else content
+        path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+        return path
+
+    return write_list
+
+
+def _urls(entries: Iterator[Entry]) -> list[str]:
+    return [entry.url for entry in entries if isinstance(entry, Source)]
+
+
+def _bad(entries: Iterator[Entry]) -> list[tuple[int, Code]]:
+    return [(entry.line, entry.code) for entry in entries if isinstance(entry, BadRow)]
+
+
+TEXT = "http://a.com/1,2\n\n# a comment\n  http://a.com/3\t\n"
+CSV = 'url,caption\nhttp://a.com/1,"one, ""two"""\nhttp://a.com/2,"three\nfour"\n'
+TSV = "caption\turl\none\thttp://a.com/1\n"
+JSONL = '{"url": "http://a.com/1", "n": 3}\n\n{"n": [1], "url": "http://a.com/2"}\n'
+
+
+@pytest.mark.parametrize("packed", ["", ".gz"])
+@pytest.mark.parametrize(
+    ("name", "content", "urls"),
+    [
+        ("list.txt", TEXT, ["http://a.com/1,2", "http://a.com/3"]),
+        ("list", TEXT, ["http://a.com/1,2", "http://a.com/3"]),
+        ("list.csv", CSV, ["http://a.com/1", "http://a.com/2"]),
+        ("list.TSV", TSV, ["http://a.com/1"]),
+        ("list.jsonl", JSONL, ["http://a.com/1", "http://a.com/2"]),
+    ],
+)
+def test_each_kind_of_list_is_read(write: Write, packed: str, name: str, content: str, urls: list[str]) -> None:
+    assert urls == _urls(read_sources(write(name + packed, content)))
+
+
+def test_source_has_its_index_line_and_key(write: Write) -> None:
+    _, source, ignored = read_sources(write("list.txt", "# first\nno url\nHTTP://A.com/x#y\n"))
+
+    key = blake2b(b"http://a.com/x", digest_size=16).digest()
+    assert Source(index=1, line=3, url="http://a.com/x", key=key) == source
+    assert Ignored(lines=1) == ignored
+
+
+def test_text_that_is_no_url_is_an_item_keyed_by_its_text(write: Write) -> None:
+    entry, *_ = read_sources(write("list.txt", "http://a.com/\x1b[31m\n"))
+
+    assert isinstance(entry, Unusable)
+    assert Code.INPUT_URL == entry.code
+    assert "http://a.com/\\x1b[31m" == entry.source.url
+    assert blake2b(b"http://a.com/\x1b[31m", digest_size=16).digest() == entry.source.key
+
+
+def test_relative_url_keeps_its_key_under_another_base(write: Write) -> None:
+    path = write("list.txt", "cat.jpg\n")
+
+    first, second = (next(read_sources(path, base_url=base)) for base in ("http://h:1/", "http://h:2/d/"))
+
+    assert isinstance(first, Source)
+    assert isinstance(second, Source)
+    assert ("http://h:1/cat.jpg", "http://h:2/d/cat.jpg") == (first.url, second.url)
+    assert first.key == second.key
+
+
+def test_duplicates_come_out_with_the_same_key(write: Write) -> None:
+    first, second, _ = read_sources(write("list.txt", "http://a.com/x\nhttp://A.com:80/y/../x\n"))
+
+    assert isinstance(first, Source)
+    assert isinstance(second, Source)
+    assert first.key == second.key
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_byte_order_mark_and_line_ends_are_not_part_of_a_url(write: Write, end: str) -> None:
+    path = write("list.txt", f"\ufeffhttp://a.com/1{end}http://a.com/2{end}{end}http://a.com/3")
+
+    entries = list(read_sources(path))
+
+    assert [("http://a.com/1", 1), ("http://a.com/2", 2), ("http://a.com/3", 4)] == [
+        (entry.url, entry.line) for entry in entries if isinstance(entry, Source)
+    ]
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.csv", "list.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_refused_by_name(write: Write, name: str, encoding: str) -> None:
+    path = write(name, CSV.encode(encoding))
+
+    with pytest.raises(UsageError, match=r"UTF-(16|32).*save it as UTF-8"):
+        read_sources(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.txt", b"http://a.com/1\nhttp://a.com/\xff\nhttp://a.com/3\n"),
+        ("list.csv", b"url,x\nhttp://a.com/1,\xff\nhttp://a.com/3,x\n"),
+        ("list.jsonl", b'{"url": "http://a.com/0"}\n{"url": "\xff"}\n{"url": "http://a.com/3"}\n'),
+    ],
+)
+def test_a_byte_that_is_not_utf8_costs_its_line(write: Write, name: str, content: bytes) -> None:
+    entries = list(read_sources(write(name, content)))
+
+    (bad,) = [entry for entry in entries if isinstance(entry, BadRow)]
+    assert (2, Code.INPUT_ENCODING) == (bad.line, bad.code)
+    assert "byte 0xff at position" in bad.message
+    assert "\\xff" in bad.text
+    assert "http://a.com/3" == _urls(iter(entries))[-1]
+
+
+def test_wrong_csv_rows_cost_one_line_each(write: Write) -> None:
+    bad_rows = ["http://a.com/1", 'http://a.com/2,"open', "http://a.com/3,x,y", ",x", '"a"b,x']
+    content = "\n".join(["url,x", *bad_rows, "http://a.com/7,x", "", ""])
+
+    entries = list(read_sources(write("list.csv", content)))
+
+    assert [(line, Code.INPUT_ROW) for line in range(2, 7)] == _bad(iter(entries))
+    assert ["http://a.com/7"] == _urls(iter(entries))
+    assert Ignored(lines=1) == entries[-1]
+
+
+def test_an_open_quote_swallows_nothing_though_it_closes_later(write: Write) -> None:
+    content = 'url,x\nhttp://a.com/1,"open\nhttp://a.com/2,x\nhttp://a.com/3,"x"\nhttp://a.com/4,x\n'
+
+    entries = list(read_sources(write("list.csv", content)))
+
+    assert [(2, Code.INPUT_ROW)] == _bad(iter(entries))
+    assert ["http://a.com/2", "http://a.com/3", "http://a.com/4"] == _urls(iter(entries))
+
+
+def test_an_open_quote_is_given_up_after_a_bounded_length(write: Write) -> None:
+    rows = "".join(f"http://a.com/{number},x\n" for number in range(8000))
+
+    entries = list(read_sources(write("list.csv", f'url,x\nhttp://a.com/open,"\n{rows}')))
+
+    assert [(2, Code.INPUT_ROW)] == _bad(iter(entries))
+    assert 8000 == len(_urls(iter(entries)))
+
+
+@pytest.mark.parametrize(
+    ("says", "row"),
+    [
+        ("not JSON at position 2", "{url}"),
+        ("not an object", '["http://a.com/1"]'),
+        ('no "url" in it; did you mean [job] url_column = "urls"', '{"urls": "http://a.com/1"}'),
+        ("must be a text", '{"url": 5}'),
+        ("ValueError", '{"url": "http://a.com/1", "x": NaN}'),
+        ("is not JSON", "[" * 30_000),
+        ("the limit is 65536", '{"url": "' + "x" * LONGEST_LINE_BYTES + '"}'),
+    ],
+    ids=["syntax", "list", "other key", "number", "NaN", "depth", "length"],
+)
+def test_wrong_json_lines_cost_one_line_each(write: Write, says: str, row: str) -> None:
+    entries = list(read_sources(write("list.jsonl", f'{row}\n{{"url": "http://a.com/2"}}\n')))
+
+    (bad,) = [entry for entry in entries if isinstance(entry, BadRow)]
+    assert (1, Code.INPUT_ROW) == (bad.line, bad.code)
+    assert says in bad.message
+    assert len(bad.text) <= 200
+    assert ["http://a.com/2"] == _urls(iter(entries))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "extra_json"),
+    [
+        ("list.csv", "n,url,caption\n7,http://a.com/1,猫\n", '{"n": "7", "caption": "\\u732b"}'),
+        ("list.jsonl", '{"n": 7, "url": "http://a.com/1", "x": "\\ud800"}\n', '{"n": 7, "x": "\\ud800"}'),
+        ("list.csv", "url\nhttp://a.com/1\n", ""),
+    ],
+    ids=["csv", "jsonl", "no others"],
+)
+def test_other_columns_travel_as_json_in_ascii(write: Write, name: str, content: str, extra_json: str) -> None:
+    source = next(read_sources(write(name, content)))
+
+    assert isinstance(source, Source)
+    assert extra_json == source.extra_json
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("list.csv", "id,url\n7,http://a.com/1\n"), ("list.jsonl", '{"id": 7, "url": "http://a.com/1"}\n')],
+)
+def test_id_column_decides_the_key_and_is_kept(write: Write, name: str, content: str) -> None:
+    source = next(read_sources(write(name, content), id_column="id"))
+
+    assert isinstance(source, Source)
+    assert blake2b(b"7", digest_size=16).digest() == source.key
+    assert '"id"' in source.extra_json
+
+
+def test_columns_by_other_names(write: Write) -> None:
+    assert ["http://a.com/1"] == _urls(read_sources(write("list.csv", "link\nhttp://a.com/1\n"), url_column="link"))
+
+
+@pytest.mark.parametrize(
+    ("says", "name", "content", "wanted"),
+    [
+        ('no column "url"; its columns are URL, x; did you mean .job. url_column = "URL"', "list.csv", "URL,x\n", {}),
+        ('no column "key".*set .job. id_column', "list.csv", "url,x\n", {"id_column": "key"}),
+        ('column "url" more than once', "list.csv", "url,url\n", {}),
+        ("header, the first line, cannot be read", "list.csv", 'url,"x\n', {}),
+        ("needs a table", "list.txt", "http://a.com/\n", {"id_column": "id"}),
+        ('".xml" is not a kind of list', "list.xml", "", {}),
+    ],
+)
+def test_wrong_table_is_refused_at_the_call(
+    write: Write, says: str, name: str, content: str, wanted: dict[str, str]
+) -> None:
+    path = write(name, content)
+
+    with pytest.raises(UsageError, match=says):
+        read_sources(path, **wanted)  # type: ignore[arg-type]
+
+
+def test_unreadable_list_is_refused_at_the_call(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone\.txt: no such file"):
+        read_sources(tmp_path / "gone.txt")
+    with pytest.raises(UsageError, match="is a folder"):
+        read_sources(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.csv", "list.tsv", "list.jsonl", "list.txt.gz", "list.csv.gz"])
+def test_empty_list_has_no_items(write: Write, name: str) -> None:
+    assert [Ignored(lines=0)] == list(read_sources(write(name, "")))
+
+
+@pytest.mark.parametrize("name", ["list.txt.gz", "list.csv.gz"])
+def test_truncated_gzip_keeps_what_was_read_and_ends_in_a_bad_row(write: Write, tmp_path: Path, name: str) -> None:
+    rows = ["url", *(f"http://a.com/{number * 7919 % 10007}" for number in range(5000))]
+    whole = write(name, "\n".join(rows[name.startswith("list.txt") :])).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+
+    *sources, bad, _ = read_sources(tmp_path / name)
+
+    assert 1000 < len(sources) < 5000
+    assert rows[1 : len(sources) + 1] == _urls(iter(sources))
+    assert isinstance(bad, BadRow)
+    assert Code.INPUT_ROW == bad.code
+    assert "breaks off" in bad.message
+
+
+def test_a_name_in_gz_that_is_no_gzip_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt.gz").write_text("http://a.com/1\n")
+
+    with pytest.raises(UsageError, match="not a gzip file"):
+        read_sources(tmp_path / "list.txt.gz")
+
+
+def test_dash_reads_a_text_list_from_stdin() -> None:
+    assert ["http://a.com/1"] == _urls(read_sources("-", stdin=io.BytesIO(b"http://a.com/1\n")))
+
+
+class _Pipe(io.RawIOBase):
+    """A pipe that gives a line at a time, and counts how many it gave."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+        self.given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        line = next(self._lines, b"")
+        self.given += bool(line)
+        buffer[: len(line)] = line
+        return len(line)
+
+
+def test_stdin_is_streamed() -> None:
+    endless = _Pipe(b"http://a.com/%d\n" % number for number in itertools.count())
+
+    first = list(itertools.islice(read_sources("-", stdin=io.BufferedReader(endless)), 10))
+
+    assert 10 == len(_urls(iter(first)))
+    assert endless.given <= 11
+
+
+@pytest.mark.parametrize("length", [100_000, LONGEST_LINE_BYTES + 1, 5 * BLOCK_BYTES])
+def test_a_line_of_any_length_is_an_item_that_is_too_long(write: Write, length: int) -> None:
+    line = "http://a.com/".ljust(length, "x")
+
+    entry, after, _ = read_sources(write("list.txt", f"{line}\r\nhttp://a.com/2\r\n"))
+
+    assert isinstance(entry, Unusable)
+    assert Code.INPUT_URL_TOO_LONG == entry.code
+    assert blake2b(line.encode(), digest_size=16).digest() == entry.source.key
+    assert len(entry.source.url) < 300
+    assert isinstance(after, Source)
+    assert ("http://a.com/2", 2) == (after.url, after.line)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
+def test_lines_do_not_depend_on_how_blocks_are_cut(size: int) -> None:
+    data = b"a\r\n\r\nbb\n\rccc\r" + b"x" * (LONGEST_LINE_BYTES + 1) + b"\r\ndd\r\r\n\nend"
+
+    cut = split_lines(data[at : at + size] for at in range(0, len(data), size))
+
+    assert data.splitlines() == [b"x" * line.size_bytes if isinstance(line, LongLine) else line for line in cut]

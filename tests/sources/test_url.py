@@ -1,0 +1,121 @@
+"""Which URLs are the same item, and what is wrong with a text that is none."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchproc.errors import Code
+from batchproc.sources.url import MAX_URL_CHARS, BadUrl, canonical, joiner
+
+
+@pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        ("http://a.com/x.jpg?b=2&a=1", "http://a.com/x.jpg?b=2&a=1"),
+        ("http://a.com/x", "HTTP://A.com:80/x#part"),
+        ("https://a.com/", "https://a.com:443"),
+        ("http://a.com:8080/?x", "http://a.com:8080?x"),
+        ("http://a.com/b/c", "http://a.com/a/../b/./c"),
+        ("http://a.com/a/", "http://a.com/a/b/.."),
+        ("http://a.com//b//c", "http://a.com//b//c"),
+        ("http://a.com/.../.b", "http://a.com/.../.b"),
+        ("http://a.com/~me/%2F%C3%A9", "http://a.com/%7eme/%2f%c3%a9"),
+        ("http://a.com/%C3%A9?%C3%BC=1", "http://a.com/é?ü=1"),
+        ("http://a.com/100%25?a%5B%5D=1%7C2", "http://a.com/100%?a[]=1|2"),
+        ("http://a.com/a,b%20c", "http://a.com/a,b%20c"),
+        ("http://xn--bcher-kva.de/", "http://Bücher.de/"),
+        ("http://xn--bcher-kva.de/", "http://xn--bcher-kva.de"),
+        ("http://a.com/", "http://a。com"),
+        ("http://a.com/x", "http://a.com./x"),
+        ("http://my_bucket.example/x", "http://my_bucket.example/x"),
+        ("http://u:p@a.com/x", "http://u:p@A.com/x"),
+        ("http://a%40b@c.com/", "http://a@b@c.com/"),
+        ("http://[::1]/x", "http://[0:0::1]:80/x"),
+        ("http://127.1/", "http://127.1/"),
+    ],
+)
+def test_canonical_form(expected: str, text: str) -> None:
+    assert expected == canonical(text)
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "text"),
+    [
+        (Code.POLICY_SCHEME, "no scheme", "example.com/cat.jpg"),
+        (Code.POLICY_SCHEME, "no scheme", ""),
+        (Code.POLICY_SCHEME, '"ftp"', "ftp://a.com/x"),
+        (Code.POLICY_SCHEME, '"javascript"', "javascript:alert(1)"),
+        (Code.POLICY_SCHEME, '"data"', "data:image/png;base64,AAAA"),
+        (Code.POLICY_SCHEME, '"file"', "file:///etc/passwd"),
+        (Code.INPUT_URL, "host is missing", "http:///x"),
+        (Code.INPUT_URL, "host is missing", "http:x"),
+        (Code.INPUT_URL, "host is missing", "http://:80/"),
+        (Code.INPUT_URL, 'port "0"', "http://a:0/"),
+        (Code.INPUT_URL, 'port "65536"', "http://a:65536/"),
+        (Code.INPUT_URL, 'port "abc"', "http://a:abc/"),
+        (Code.INPUT_URL, 'port "99999999999"', "http://a:99999999999/"),
+        (Code.INPUT_URL, 'port "-1"', "http://a:-1/"),
+        (Code.INPUT_URL, "a space (write %20) at position 15", "http://a.com/x y"),
+        (Code.INPUT_URL, "a space", "http://a b@c.com/"),
+        (Code.INPUT_URL, "control character \\x00", "http://a.com/\x00"),
+        (Code.INPUT_URL, "control character \\x0a", "http://a.com/a\nHost: b"),
+        (Code.INPUT_URL, "valid name", "http://a..b/"),
+        (Code.INPUT_URL, "valid name", "http://-a.com/"),
+        (Code.INPUT_URL, "valid name", "http://%41.com/"),
+        (Code.INPUT_URL, "valid name", "http://xn--a/"),
+        (Code.INPUT_URL, "international name", "http://☃.net/"),
+        (Code.INPUT_URL, "international name", "http://a\u202eb.com/"),
+        (Code.INPUT_URL, "too long", f"http://{'a' * 64}.com/"),
+        (Code.INPUT_URL, "IPv6", "http://[::1/"),
+        (Code.INPUT_URL, "IPv6", "http://[fe80::1%25eth0]/"),
+        (Code.INPUT_URL_TOO_LONG, "limit is 8000", "http://a.com/" + "a" * MAX_URL_CHARS),
+        (Code.INPUT_URL_TOO_LONG, "limit is 8000", "http://a.com/" + "é" * (MAX_URL_CHARS // 2)),
+    ],
+)
+def test_bad_url_has_its_code_and_says_why(code: Code, says: str, text: str) -> None:
+    with pytest.raises(BadUrl) as caught:
+        canonical(text)
+
+    assert code == caught.value.code
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("expected", "joined", "text"),
+    [
+        ("cat.jpg", "http://h/d/cat.jpg", "cat.jpg"),
+        ("cat.jpg", "http://h/d/cat.jpg", "./a/../cat.jpg#x"),
+        ("/cat.jpg?a", "http://h/cat.jpg?a", "/cat.jpg?a"),
+        ("../cat.jpg", "http://h/cat.jpg", "../cat.jpg"),
+        ("?q", "http://h/d/f?q", "?q"),
+        ("//other.com/x", "http://other.com/x", "//OTHER.com/x"),
+        ("http://other.com/x", "http://other.com/x", "http://OTHER.com/x"),
+        ("./a:b", "http://h/d/a:b", "./a:b"),
+        ("/.//evil.com", "http://h//evil.com", "/.//evil.com"),
+    ],
+)
+def test_relative_url_is_canonical_as_listed_and_joined_for_the_request(expected: str, joined: str, text: str) -> None:
+    url = canonical(text, relative=True)
+
+    assert expected == url
+    assert joined == joiner("http://h/d/f")(url)
+
+
+@pytest.mark.parametrize("base_url", ["http://h", "http://h/", "http://h/x?y=/z"])
+def test_base_without_a_folder_joins_at_the_root(base_url: str) -> None:
+    assert "http://h/cat.jpg" == joiner(base_url)("cat.jpg")
+
+
+_URL_TEXT = st.text(alphabet="htp:/.?#[]@%a1Fé\\ ~;&=", max_size=30)
+
+
+@given(text=st.one_of(_URL_TEXT, _URL_TEXT.map(lambda rest: f"http://a.com/{rest}"), st.text(max_size=20)))
+def test_canonical_form_is_ascii_and_stays_as_it_is(text: str) -> None:
+    for relative in (False, True):
+        try:
+            url = canonical(text, relative=relative)
+        except BadUrl:
+            continue
+        assert url.isascii()
+        assert url.isprintable()
+        assert url == canonical(url, relative=relative)

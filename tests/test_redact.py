@@ -1,0 +1,59 @@
+"""Secrets do not leave a URL, and text cannot play tricks."""
+
+import pytest
+
+from batchproc.redact import is_secret_name, printable, redact_text, redact_url
+
+
+@pytest.mark.parametrize(
+    ("shown", "url"),
+    [
+        ("http://***@host/a", "http://user:password@host/a"),
+        ("http://***@host/", "http://user:p@ss@host/"),
+        ("http:\\\\***@host", "http:\\\\user:password@host"),
+        ("//***@host/a", "//user@host/a"),
+        ("http://host/a@b", "http://host/a@b"),
+        ("http://h/?sig=***&w=3", "http://h/?sig=abc&w=3"),
+        ("http://h/?w=3&X-Amz-Signature=***", "http://h/?w=3&X-Amz-Signature=0f"),
+        ("http://h/?X-Amz-Credential=***", "http://h/?X-Amz-Credential=AK/2026"),
+        ("http://h/?api_key=***;AccessToken=***", "http://h/?api_key=1;AccessToken=2"),
+        ("http://h/?%74oken=***", "http://h/?%74oken=1"),
+        ("http://h/#access_token=***", "http://h/#access_token=1"),
+        ("http://h/?key=***&keywords=cat", "http://h/?key=1&keywords=cat"),
+        ("http://h/?author=me&token=", "http://h/?author=me&token="),
+        ("http://[::1/?password=***", "http://[::1/?password=x"),
+    ],
+)
+def test_url_is_shown_without_its_secrets(shown: str, url: str) -> None:
+    assert shown == redact_url(url)
+
+
+def test_every_url_in_a_text_is_redacted() -> None:
+    text = 'see "http://u:p@a/x" and https://b/?token=1, then go'
+
+    assert 'see "http://***@a/x" and https://b/?token=*** then go' == redact_text(text)
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Cookie", "X-Api-Key", "x-auth", "My-Token", "client_secret", "key"])
+def test_names_that_hold_secrets_are_known(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["width", "monkeys", "keyboard", "Accept", "User-Agent", "url_column", "author"])
+def test_harmless_names_are_left_alone(name: str) -> None:
+    assert not is_secret_name(name)
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        ("\\x1b[31mred\\x0aline", "\x1b[31mred\nline"),
+        ("a\\u202eb\\u2028", "a\u202eb\u2028"),
+        ("\\ud800", "\ud800"),
+        ("\\x85\\x7f", "\x85\x7f"),
+        ("\\U000e0041", "\U000e0041"),
+        ("Zoë 猫 👩‍👧 نمی‌خواهم", "Zoë 猫 👩‍👧 نمی‌خواهم"),
+    ],
+)
+def test_only_characters_that_play_tricks_are_escaped(shown: str, text: str) -> None:
+    assert shown == printable(text)
