@@ -1,6 +1,7 @@
 """The seams: what a stage is, what an executor is. Whoever fits may stand in."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -53,6 +54,25 @@ class Stage(Protocol[In_contra, Out_co]):
         ...
 
 
+@dataclass(slots=True, kw_only=True)
+class WorkerTimes:
+    """Where one worker's time went besides its spans. Written by that worker's own thread, read when it has ended."""
+
+    worker: str
+    opened: float = 0.0  # perf_counter seconds
+    closed: float = 0.0
+    startup_seconds: float = 0.0
+    starved_seconds: float = 0.0  # waiting for input
+    output_blocked_seconds: float = 0.0  # waiting for room downstream
+    ipc_seconds: float = 0.0  # in the worker: unpacking jobs, packing and sending replies
+    ipc_parent_cpu_seconds: float = 0.0  # in the parent, for this worker
+    ipc_bytes: int = 0
+    tasks: int = 0
+    starts: int = 0  # OS processes started for this slot; 0 for a thread
+    cpu_seconds: float = 0.0  # of the whole OS process; 0 for a thread
+    max_rss_bytes: int = 0
+
+
 class Executor(Protocol):
     """HOW a stage is run. Owns its threads, processes and channels; they end with its `with` block.
 
@@ -69,6 +89,11 @@ class Executor(Protocol):
 
     @property
     def capacity(self) -> int: ...
+
+    @property
+    def times(self) -> Sequence[WorkerTimes]:
+        """Each worker's account; complete when the iterator of `run` has ended."""
+        ...
 
     def __enter__(self) -> Self:
         """Starts the workers: processes here, threads not before `run`."""

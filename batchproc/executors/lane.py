@@ -18,9 +18,8 @@ from batchproc.executors.child import Broken, Tally
 from batchproc.executors.line import END, EndMark, Job, Line
 from batchproc.executors.wire import pack, receive, send, unpack
 from batchproc.executors.worker import WorkerProcess, verdict
-from batchproc.measure.spans import WorkerTimes
 from batchproc.model import Disposition, Failure, Outcome
-from batchproc.protocols import Stage
+from batchproc.protocols import Stage, WorkerTimes
 
 DEPTH = 2  # one job in hand, the next waiting in the worker's own pipe
 START_SECONDS = 60.0

@@ -18,9 +18,8 @@ from batchproc.executors.child import WorkerLimits
 from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Health, Lane
 from batchproc.executors.line import Line
 from batchproc.executors.worker import WorkerProcess, start_context
-from batchproc.measure.spans import WorkerTimes
 from batchproc.model import Mode, Outcome
-from batchproc.protocols import Stage
+from batchproc.protocols import Stage, WorkerTimes
 
 WATCH_SECONDS = 0.1
 

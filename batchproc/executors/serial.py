@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.executors.attempt import attempt
-from batchproc.measure.spans import Stopwatch, WorkerTimes
+from batchproc.measure.spans import Stopwatch
 from batchproc.model import Item, Mode, Outcome
-from batchproc.protocols import Stage, Work
+from batchproc.protocols import Stage, Work, WorkerTimes
 
 
 class SerialExecutor:

@@ -9,9 +9,9 @@ from typing import Any, Self
 
 from batchproc.executors.attempt import attempt
 from batchproc.executors.line import END, EndMark, Line
-from batchproc.measure.spans import Stopwatch, WorkerTimes
+from batchproc.measure.spans import Stopwatch
 from batchproc.model import Mode, Outcome
-from batchproc.protocols import Stage, Work
+from batchproc.protocols import Stage, Work, WorkerTimes
 
 
 class ThreadExecutor:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -92,22 +91,3 @@ class Stopwatch:
             runqueue_seconds=None if delay is None or delay_before is None else delay - delay_before,
             parts=self._parts,
         )
-
-
-@dataclass(slots=True, kw_only=True)
-class WorkerTimes:
-    """Where one worker's time went besides its spans. Written by that worker's own thread, read when it has ended."""
-
-    worker: str
-    opened: float = 0.0  # perf_counter seconds
-    closed: float = 0.0
-    startup_seconds: float = 0.0
-    starved_seconds: float = 0.0  # waiting for input
-    output_blocked_seconds: float = 0.0  # waiting for room downstream
-    ipc_seconds: float = 0.0  # in the worker: unpacking jobs, packing and sending replies
-    ipc_parent_cpu_seconds: float = 0.0  # in the parent, for this worker
-    ipc_bytes: int = 0
-    tasks: int = 0
-    starts: int = 0  # OS processes started for this slot; 0 for a thread
-    cpu_seconds: float = 0.0  # of the whole OS process; 0 for a thread
-    max_rss_bytes: int = 0
