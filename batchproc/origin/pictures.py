@@ -1,0 +1,226 @@
+"""Makes the demo's pictures from a seed: crops of painted canvases, developed and stored in the manner of many cameras.
+
+A few canvases are painted, then cut, mirrored and toned again and again: a picture costs a few milliseconds. Byte for
+byte the same for the same seed and Pillow.
+"""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from random import Random
+
+from PIL import Image
+
+from batchproc.origin.catalogue import Kind, kinds
+from batchproc.origin.painting import paint
+from batchproc.origin.painting.brushes import Picture, Size
+
+CANVASES = 20
+CANVAS_SIZE = (1280, 960)
+ORIENTATION = 0x0112  # the EXIF tag
+BILINEAR = Image.Resampling.BILINEAR
+
+# The long edge in px and how often it is met. Sizes above the canvas cost most: they are enlarged.
+LONG_EDGES = {640: 14, 800: 14, 960: 12, 1024: 16, 1200: 15, 1280: 18, 1440: 3, 1600: 4, 2048: 2, 2400: 2}
+ASPECTS = {3 / 2: 40, 4 / 3: 30, 16 / 9: 10, 1.0: 6, 3 / 4: 8, 2 / 3: 6}
+
+# What undoes each EXIF orientation is done by the viewer; the stored pixels have the reverse of it.
+STORED_AS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How one picture is made from its canvas: what part, at which size (upright, px), stored how."""
+
+    index: int
+    kind: Kind
+    size: Size
+    zoom: float  # share of the canvas that is seen, along the edge that binds
+    across: float  # place of the part, 0 (left) to 1
+    down: float
+    mirrored: bool
+    gamma: float
+    warmth: float  # red over blue
+    quality: int
+
+
+def recipe(seed: int, index: int, kind: Kind) -> Recipe:
+    """The recipe of one picture: decided by seed, index and kind."""
+    rng = Random(f"{seed}/picture/{index}")
+    long_edge = rng.choices(list(LONG_EDGES), list(LONG_EDGES.values()))[0]
+    aspect = rng.choices(list(ASPECTS), list(ASPECTS.values()))[0]
+    if kind is Kind.PANORAMA:
+        long_edge, aspect = 2400, 3.4
+    elif kind.startswith("png"):
+        long_edge = 640
+    elif kind is Kind.WEBP:
+        long_edge = min(long_edge, 1024)
+    if aspect <= 1:  # not taller than the canvas: enlarging costs more than all the rest
+        long_edge = min(long_edge, CANVAS_SIZE[1])
+    size = (long_edge, round(long_edge / aspect)) if aspect >= 1 else (round(long_edge * aspect), long_edge)
+    return Recipe(
+        index=index,
+        kind=kind,
+        size=size,
+        zoom=rng.uniform(0.8, 1.0),
+        across=rng.random(),
+        down=rng.uniform(0.3, 0.8),
+        mirrored=rng.random() < 0.5,
+        gamma=rng.uniform(0.82, 1.2),
+        warmth=rng.uniform(-0.06, 0.06),
+        quality=rng.choice((78, 80, 82, 85, 88)),
+    )
+
+
+def develop(canvas: Picture, half: Picture, wanted: Recipe) -> Picture:
+    """Cuts, mirrors and tones one picture out of a canvas, upright, in RGB. `half` is the canvas at half its size."""
+    source = half if max(wanted.size) <= half.width else canvas
+    width, height = wanted.size
+    scale = min(source.width / width, source.height / height)
+    if scale > 1:  # cut as it is when that shows most of the canvas, else shrink by little
+        scale = max(1.0, scale * wanted.zoom)
+    scale = 1.0 if 1.0 <= scale < 1.5 else scale
+    seen = (width * scale, height * scale)
+    left, upper = (source.width - seen[0]) * wanted.across, (source.height - seen[1]) * wanted.down
+    if scale == 1.0:
+        left, upper = int(left), int(upper)
+        picture = source.crop((left, upper, left + width, upper + height))
+    else:
+        picture = source.resize(wanted.size, BILINEAR, (left, upper, left + seen[0], upper + seen[1]))
+    if wanted.mirrored:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return picture.point(_tones(wanted))
+
+
+def _tones(wanted: Recipe) -> list[int]:
+    """The tables of the three bands, one after the other. PNGs lose two bits per sample, or they would be too large."""
+    step = 8 if wanted.kind.startswith("png") else 1
+    table = []
+    for gain in (1 + wanted.warmth, 1.0, 1 - wanted.warmth):
+        for value in range(256):
+            toned = 255 * (value / 255) ** wanted.gamma * gain
+            table.append(min(255, round(toned / step) * step))
+    return table
+
+
+def store(picture: Picture, wanted: Recipe) -> bytes:
+    """Encodes an upright RGB picture as its kind asks."""
+    kind = wanted.kind
+    if kind is Kind.WEBP:
+        return _encoded(picture, "WEBP", quality=wanted.quality, method=1)
+    if kind is Kind.PNG:
+        return _encoded(picture, "PNG", compress_level=3)
+    if kind is Kind.PNG_PALETTE:
+        return _encoded(picture.quantize(96, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE), "PNG")
+    if kind is Kind.PNG_ALPHA:
+        picture.putalpha(_vignette(picture.size))
+        return _encoded(picture, "PNG", compress_level=3)
+    if kind is Kind.GREY:
+        picture = picture.convert("L")
+    elif kind is Kind.CMYK:
+        picture = picture.convert("CMYK")
+    if kind.orientation == 1:
+        return _encoded(picture, "JPEG", quality=wanted.quality, progressive=kind is Kind.PROGRESSIVE)
+    exif = Image.Exif()
+    exif[ORIENTATION] = kind.orientation
+    return _encoded(picture.transpose(STORED_AS[kind.orientation]), "JPEG", quality=wanted.quality, exif=exif)
+
+
+def _encoded(picture: Picture, format_name: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format_name, **options)
+    return file.getvalue()
+
+
+def _vignette(size: Size) -> Picture:
+    """Opaque in the middle, transparent in the corners."""
+    edge = [max(0, min(255, (232 - value) * 6)) for value in range(256)]
+    return Image.radial_gradient("L").point(edge).resize(size, BILINEAR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One canvas and the pictures that are cut out of it."""
+
+    seed: int
+    canvas: int
+    recipes: tuple[Recipe, ...]
+
+    def make(self) -> list[tuple[int, bytes]]:
+        """Paints, cuts and encodes: index and content of each picture."""
+        canvas = paint(self.seed, self.canvas, CANVAS_SIZE)
+        half = canvas.reduce(2)
+        return [(wanted.index, store(develop(canvas, half, wanted), wanted)) for wanted in self.recipes]
+
+
+def make_pictures(images: int, seed: int, *, workers: int = 0) -> list[bytes]:
+    """Makes the pictures, in order of index. `workers` processes share the work, 0 = one per usable core.
+
+    Threads would not do: Pillow holds the GIL while it encodes a JPEG into memory. Call it before starting any.
+    """
+    recipes = [recipe(seed, index, kind) for index, kind in enumerate(kinds(images, seed))]
+    jobs = [Job(seed=seed, canvas=number, recipes=tuple(recipes[number::CANVASES])) for number in range(CANVASES)]
+    jobs = [job for job in jobs if job.recipes]
+    workers = min(workers or usable_cores(), len(jobs))
+    made = [pair for job in jobs for pair in job.make()] if workers == 1 else _made_by_processes(jobs, workers)
+    if len(made) != images:
+        raise RuntimeError(f"made {len(made)} pictures of {images}: a process that makes them died")
+    return [content for _, content in sorted(made)]
+
+
+def usable_cores() -> int:
+    """The cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _made_by_processes(jobs: Sequence[Job], workers: int) -> list[tuple[int, bytes]]:
+    """Each worker takes the next job from a pipe that holds their numbers, a byte each: no lock to be left held.
+
+    A worker whose parent is gone fails at its next result, so none is left behind.
+    """
+    context = get_context("fork") if sys.platform == "linux" else get_context("spawn")
+    tokens, fill = context.Pipe(duplex=False)
+    os.write(fill.fileno(), bytes(range(len(jobs))))
+    fill.close()
+    running = []
+    for _ in range(workers):
+        results, answer = context.Pipe(duplex=False)
+        process = context.Process(target=_work, args=(tokens, answer, jobs), daemon=True)
+        process.start()
+        answer.close()
+        running.append((process, results))
+    tokens.close()
+    made: list[tuple[int, bytes]] = []
+    open_pipes = [results for _, results in running]
+    while open_pipes:
+        spoken = wait(open_pipes)
+        for results in [pipe for pipe in open_pipes if pipe in spoken]:
+            try:
+                made.extend(results.recv())
+            except EOFError:
+                open_pipes.remove(results)
+    for process, results in running:
+        process.join()
+        results.close()
+    return made
+
+
+def _work(tokens: Connection, answer: Connection, jobs: Sequence[Job]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent
+    with contextlib.suppress(BrokenPipeError):
+        while token := os.read(tokens.fileno(), 1):
+            answer.send(jobs[token[0]].make())

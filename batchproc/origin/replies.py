@@ -1,0 +1,147 @@
+"""What each URL answers, ready made in memory: heads and bodies, with the fault of the URL already in them."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import unquote
+
+from batchproc.errors import Problem, UsageError
+from batchproc.origin.catalogue import SLOW_SECONDS, TRUNCATED_SHARE, Entry, Fault
+from batchproc.origin.settings import OriginSettings
+
+MADE_AT = 1_760_000_000  # Last-Modified of the generated pictures, always the same: October 2025
+MAX_PHOTOS_BYTES = 2_000_000_000
+
+MAGIC = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF8", "image/gif"),
+    (b"BM", "image/bmp"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"\0\0\0\x0cjP  ", "image/jp2"),
+)
+BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"mif1": "image/heif"}
+
+LOGIN_PAGE = (
+    b"<!DOCTYPE html>\n<html><head><title>Please sign in</title></head>\n"
+    b"<body><h1>Please sign in to see this picture</h1></body></html>\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One answer. The head stops where the Date is put in; `body` is what is sent, however long the head says it is."""
+
+    head: bytes
+    body: bytes = b""
+    etag: bytes = b""
+    unchanged_head: bytes = b""  # of a 304; empty = it has none
+    delay_seconds: float = 0.0  # on top of the latency
+    closes: bool = False
+    index: int = -1  # of its URL: decides the jitter; -1 = shared by many
+    every_odd: "Reply | None" = None  # stands in for this one at the first, third, fifth ... request
+
+
+def plain(status: str, text: str, *, closes: bool = False, fields: str = "") -> Reply:
+    """A short answer in plain text."""
+    body = text.encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n{fields}"
+    return Reply(head=head.encode() + (b"Connection: close\r\n" if closes else b""), body=body, closes=closes)
+
+
+def content_type(content: bytes) -> str:
+    """The type of a picture by its first bytes."""
+    for magic, name in MAGIC:
+        if content.startswith(magic):
+            return name
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    if content[4:8] == b"ftyp":
+        return BRANDS.get(content[8:12], "application/octet-stream")
+    return "application/octet-stream"
+
+
+def picture(content: bytes, *, modified: float = MADE_AT, type_name: str = "") -> Reply:
+    """A picture as it should be sent; its type is told by its first bytes unless `type_name` says otherwise."""
+    etag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+    validators = f"ETag: {etag}\r\nLast-Modified: {formatdate(modified, usegmt=True)}\r\n"
+    type_name = type_name or content_type(content)
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {type_name}\r\nContent-Length: {len(content)}\r\n{validators}"
+    unchanged = f"HTTP/1.1 304 Not Modified\r\n{validators}"
+    return Reply(head=head.encode(), body=content, etag=etag.encode(), unchanged_head=unchanged.encode())
+
+
+def corrupted(content: bytes) -> bytes:
+    """Overwrites a part of a picture that its decoder cannot do without; its head still looks right.
+
+    In a JPEG the first Huffman table: a decoder only warns of damage in the scan itself. In others a stretch of the
+    middle, or for WebP the head of the first partition.
+    """
+    damaged = bytearray(content)
+    if content.startswith(b"\xff\xd8"):
+        start = content.find(b"\xff\xc4") + 4
+    elif content[8:12] == b"WEBP":
+        start = 23
+    else:
+        start = len(content) // 2
+    damaged[start : start + 64] = b"\xff" * len(damaged[start : start + 64])
+    return bytes(damaged)
+
+
+def faulty(good: Reply, fault: Fault | None) -> Reply:
+    """The answer of a URL that misbehaves in this way."""
+    if fault is Fault.NOT_FOUND:
+        return plain("404 Not Found", "no such picture\n")
+    if fault is Fault.TRUNCATED:
+        return replace(good, body=good.body[: int(len(good.body) * TRUNCATED_SHARE)], closes=True)
+    if fault is Fault.HTML:
+        return picture(LOGIN_PAGE, type_name="image/jpeg")
+    if fault is Fault.CORRUPT:
+        return picture(corrupted(good.body))
+    if fault is Fault.SLOW:
+        return replace(good, delay_seconds=SLOW_SECONDS)
+    if fault is Fault.UNAVAILABLE:
+        return replace(good, every_odd=plain("503 Service Unavailable", "try again\n"))
+    return good
+
+
+def prepare(settings: OriginSettings, entries: tuple[Entry, ...]) -> dict[str, Reply]:
+    """Makes or reads every picture: the answer of each path, unquoted.
+
+    Raises `UsageError` when the user's pictures cannot be read or do not fit in memory.
+    """
+    if settings.photos:
+        pictures = _photos(Path(settings.photos), entries)
+    else:
+        from batchproc.origin.pictures import make_pictures  # Pillow is of no use to whoever serves photos
+
+        pictures = [picture(content) for content in make_pictures(settings.images, settings.seed)]
+    return {
+        unquote(entry.path): replace(faulty(good, entry.fault), index=entry.index)
+        for entry, good in zip(entries, pictures, strict=True)
+    }
+
+
+def _photos(folder: Path, entries: tuple[Entry, ...]) -> list[Reply]:
+    where = f'[origin] photos = "{folder}"'
+    files = [folder / unquote(entry.path[1:]) for entry in entries]
+    try:
+        total = sum(file.stat().st_size for file in files)
+        if total > MAX_PHOTOS_BYTES:
+            most = MAX_PHOTOS_BYTES / 1e9
+            message = f"holds {total / 1e9:.1f} GB of pictures; they are held in memory, {most:.0f} GB at most"
+            raise UsageError([Problem(where=where, message=message)])
+        return [picture(file.read_bytes(), modified=file.stat().st_mtime) for file in files]
+    except OSError as error:
+        message = f"cannot be read: {error.filename}: {error.strerror}"
+        raise UsageError([Problem(where=where, message=message)]) from None
+
+
+def index_page(base_url: str, entries: tuple[Entry, ...]) -> Reply:
+    """The list of all URLs as text, fit to be the input of a job; the faults stand in its comments."""
+    lines = [f"# {len(entries)} pictures"]
+    lines += [f"# misbehaves: {entry.path} {entry.fault}" for entry in entries if entry.fault]
+    lines += [base_url + entry.path for entry in entries]
+    return plain("200 OK", "\n".join(lines) + "\n")

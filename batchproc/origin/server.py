@@ -1,0 +1,326 @@
+"""The server: HTTP/1.1 with keep-alive on asyncio, answering from memory, late and slowly when it is asked to.
+
+One process, one thread. A connection has one request in hand at a time; what is pipelined behind it waits.
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from email.utils import formatdate
+from functools import partial
+from random import Random
+
+from batchproc.errors import Problem, UsageError
+from batchproc.origin.catalogue import Entry, listing
+from batchproc.origin.replies import Reply, index_page, plain, prepare
+from batchproc.origin.request import Request, parse
+from batchproc.origin.settings import OriginSettings, OriginTotals, base_url_of, check_settings
+
+MAX_HEAD_BYTES = 16_384
+SEND_BUFFER_BYTES = 262_144  # one send takes a whole picture of the usual size
+SLICE_SECONDS = 0.02  # between the writes of a paced body
+JITTER_TABLE = 4096
+
+NOT_FOUND = plain("404 Not Found", "not found\n")
+BIG_HEAD = plain("431 Request Header Fields Too Large", "16 KiB of head at most\n", closes=True)
+FULL = plain("503 Service Unavailable", "too many connections\n", closes=True)
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """What all connections share: the answers, the manners, the counts. Touched by the loop's thread alone."""
+
+    settings: OriginSettings
+    replies: dict[str, Reply]
+    factors: list[float]
+    visits: dict[int, int] = field(default_factory=dict)
+    connections: set["Connection"] = field(default_factory=set)
+    requests: int = 0
+    connected: int = 0
+    sent_bytes: int = 0
+    date_line: bytes = b""
+
+    def reply(self, path: str) -> tuple[Reply, float]:
+        """The answer to the next request for a path, and how many seconds to wait before it."""
+        reply = self.replies.get(path, NOT_FOUND)
+        visit = self.visits.get(reply.index, 0) + 1
+        self.visits[reply.index] = visit
+        factor = self.factors[(reply.index * 61 + visit * 17) % JITTER_TABLE]
+        delay = self.settings.latency_seconds * factor + reply.delay_seconds
+        if reply.every_odd is not None and visit % 2:
+            reply = reply.every_odd
+        return reply, delay
+
+    def refresh_date(self) -> None:
+        """Writes the Date line anew; called once a second."""
+        self.date_line = f"Date: {formatdate(usegmt=True)}\r\n\r\n".encode()
+
+    def sweep(self, now: float) -> None:
+        """Ends the connections on which nothing has moved for `idle_seconds`."""
+        for connection in [each for each in self.connections if now - each.moved > self.settings.idle_seconds]:
+            connection.abandon()
+
+
+class Connection(asyncio.Protocol):
+    """One client. Reads a request, waits, answers, and looks for the next."""
+
+    def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+        self._site = site
+        self._loop = loop
+        self._buffer = b""
+        self._busy = False  # a request is in hand
+        self._closing = False  # the reply in hand is the last one
+        self._ended = False  # the client will send no more
+        self._blocked = False  # the client reads more slowly than we write
+        self._then: Callable[[], object] | None = None  # what goes on when it has caught up
+        self.moved = loop.time()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        client: socket.socket = transport.get_extra_info("socket")
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        self._site.connected += 1
+        full = len(self._site.connections) >= self._site.settings.max_connections
+        self._site.connections.add(self)
+        if full:
+            self._write(FULL.head + self._site.date_line + FULL.body)
+            self._closing = True
+            transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._closing = True
+        self._then = None
+        self._site.connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self.moved = max(self.moved, self._loop.time())
+        self._buffer += data
+        if not self._busy:
+            self._next_request()
+        elif len(self._buffer) > MAX_HEAD_BYTES:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Keeps the way back open for a client that has said all it wants and still waits for a reply."""
+        self._ended = True
+        return self._busy and not self._closing
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    def abandon(self) -> None:
+        """Ends the connection at once."""
+        self._closing = True
+        self._transport.abort()
+
+    def _next_request(self) -> None:
+        """Takes one request from the buffer, when there is a whole one."""
+        self._buffer = self._buffer.lstrip(b"\r\n")
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0 and len(self._buffer) <= MAX_HEAD_BYTES:
+            if self._ended:
+                self._transport.close()
+            return
+        self._busy = True
+        self._site.requests += 1
+        if end < 0 or end > MAX_HEAD_BYTES:
+            self._answer(BIG_HEAD)
+            return
+        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+        request = parse(head)
+        if isinstance(request, Reply):
+            self._answer(request)
+            return
+        reply, delay = self._site.reply(request.path)
+        if delay > 0:
+            self.moved = self._loop.time() + delay
+            self._loop.call_later(delay, self._respond, request, reply)
+        else:
+            self._respond(request, reply)
+
+    def _respond(self, request: Request, reply: Reply) -> None:
+        if reply.unchanged_head and request.known_etags and reply.etag in request.known_etags:
+            reply = replace(reply, head=reply.unchanged_head, body=b"", closes=False)
+        elif request.head_only:
+            reply = replace(reply, body=b"", closes=False)
+        self._answer(reply, b"Connection: close\r\n" if request.closes else b"")
+
+    def _answer(self, reply: Reply, close_line: bytes = b"") -> None:
+        if self._transport.is_closing():
+            return
+        head = reply.head + close_line + self._site.date_line
+        self.moved = self._loop.time()
+        self._closing = reply.closes or bool(close_line)
+        if self._site.settings.bandwidth_bytes_per_second and reply.body:
+            self._write(head)
+            self._pace(memoryview(reply.body), self.moved, 0)
+        else:
+            self._write(head + reply.body)
+            self._when_read(self._finish)
+
+    def _pace(self, body: memoryview, started: float, sent: int) -> None:
+        """Writes as much as the bandwidth allows by now, and comes again."""
+        if self._transport.is_closing():
+            return
+        self.moved = self._loop.time()
+        allowed = int((self.moved - started + SLICE_SECONDS) * self._site.settings.bandwidth_bytes_per_second)
+        part = body[sent : max(allowed, sent + 1)]
+        self._write(part)
+        sent += len(part)
+        if sent >= len(body):
+            self._when_read(self._finish)
+        else:
+            self._when_read(partial(self._loop.call_later, SLICE_SECONDS, self._pace, body, started, sent))
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._site.sent_bytes += len(data)
+        self._transport.write(data)
+
+    def _when_read(self, then: Callable[[], object]) -> None:
+        """Goes on at once, or when a client that lags behind has caught up: so at most one reply is in our memory."""
+        if self._blocked:
+            self._then = then
+        else:
+            then()
+
+    def _finish(self) -> None:
+        """The reply is on its way: the next request, or the end.
+
+        The end is a half-close: what the client still sends is read and dropped until it closes too, because closing on
+        unread input resets the connection and could take the reply with it.
+        """
+        self._busy = False
+        if self._closing and self._ended:
+            self._transport.close()
+        elif self._closing:
+            self._transport.resume_reading()
+            self._transport.write_eof()
+        else:
+            self._transport.resume_reading()
+            if self._buffer or self._ended:
+                self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._busy and not self._closing:
+            self._next_request()
+
+
+def jitter_factors(settings: OriginSettings) -> list[float]:
+    """Log-normal factors of median 1, in an order that the seed decides."""
+    rng = Random(f"{settings.seed}/latency")
+    return [math.exp(rng.gauss(0.0, settings.jitter)) for _ in range(JITTER_TABLE)]
+
+
+def bind(settings: OriginSettings) -> socket.socket:
+    """A bound socket. Raises `UsageError` when the address is not to be had."""
+    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        where = f"[origin] port = {settings.port}"
+        message = f"cannot listen on {settings.host}: {error.strerror or error}"
+        raise UsageError([Problem(where=where, message=message)]) from None
+    return listener
+
+
+def _watch(life: int, stop: asyncio.Event) -> None:
+    if not os.read(life, 4096):
+        stop.set()
+
+
+async def _serve(site: Site, listener: socket.socket, life: int | None, ready: Callable[[], None]) -> None:
+    """Serves on a bound socket until a signal, or until the pipe `life` ends."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    if life is None:
+        loop.add_signal_handler(signal.SIGINT, stop.set)
+    else:
+        loop.add_reader(life, _watch, life, stop)
+    site.refresh_date()
+    server = await loop.create_server(lambda: Connection(site, loop), sock=listener, backlog=1024)
+    ready()
+    while not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), min(1.0, site.settings.idle_seconds / 4))
+        site.refresh_date()
+        site.sweep(loop.time())
+    server.close()
+    for connection in list(site.connections):
+        connection.abandon()
+
+
+def run(settings: OriginSettings, life: int | None, ready: Callable[[str, tuple[Entry, ...]], None]) -> OriginTotals:
+    """Makes the pictures, serves them until the end, returns what was done.
+
+    The end is SIGTERM, and SIGINT, or with `life` (a file descriptor) the end of that pipe. `ready` hears the base URL
+    and what is served. Raises `UsageError` when the settings cannot be served.
+    """
+    check_settings(settings)
+    entries = listing(settings)
+    with bind(settings) as listener:
+        base_url = base_url_of(settings.host, listener.getsockname()[1])
+        replies = prepare(settings, entries) | {"/": index_page(base_url, entries)}
+        site = Site(settings=settings, replies=replies, factors=jitter_factors(settings))
+        before = time.process_time()
+        asyncio.run(_serve(site, listener, life, lambda: ready(base_url, entries)))
+        cpu_seconds = time.process_time() - before
+    return OriginTotals(
+        requests=site.requests, connections=site.connected, bytes=site.sent_bytes, cpu_seconds=cpu_seconds
+    )
+
+
+def serve_embedded() -> None:
+    """The child of `EmbeddedOrigin`: settings from stdin, one line when ready and one with the totals to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stdin, line = sys.stdin.fileno(), b""
+    while not line.endswith(b"\n"):
+        part = os.read(stdin, 4096)
+        if not part:
+            return
+        line += part
+    with contextlib.suppress(BrokenPipeError):  # the parent is gone: nobody is left to tell
+        settings = OriginSettings(**json.loads(line))
+        totals = run(settings, stdin, lambda base_url, _: _say(json.dumps({"base_url": base_url})))
+        _say(json.dumps(asdict(totals)))
+
+
+def _say(text: str) -> None:
+    os.write(sys.stdout.fileno(), f"{text}\n".encode())
+
+
+def serve_alone(settings: OriginSettings) -> int:
+    """Serves until SIGINT or SIGTERM. Says on stdout where the pictures are; returns the exit code."""
+
+    def ready(base_url: str, entries: tuple[Entry, ...]) -> None:
+        misbehaving = sum(entry.fault is not None for entry in entries)
+        lines = (
+            f"serving {len(entries)} pictures, {misbehaving} of which misbehave on purpose, until Ctrl-C",
+            f"first:  {base_url}{entries[0].path}",
+            f"all:    {base_url}/  (a URL list: curl -s {base_url}/ > list.txt)",
+        )
+        _say("\n".join(lines))
+
+    totals = run(settings, None, ready)
+    rate = f"{totals.requests} requests on {totals.connections} connections, {totals.bytes / 1e6:.1f} MB"
+    _say(f"served {rate}, {totals.cpu_seconds:.2f} s of CPU")
+    return 0
