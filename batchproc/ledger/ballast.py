@@ -1,0 +1,36 @@
+"""A file that only takes up room, so that a full disk still has some for the last commit and the report."""
+
+import os
+from pathlib import Path
+
+BALLAST_BYTES = 1024 * 1024
+
+
+class Ballast:
+    """One reserved file at `path`. `release` may be called from any thread, more than once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def reserve(self) -> None:
+        """Takes the room. Raises OSError (ENOSPC) when there is none."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            missing_bytes = BALLAST_BYTES - os.fstat(descriptor).st_size
+            if missing_bytes > 0:
+                # Real zeros: a sparse file takes no room, and not every file system can reserve any other way.
+                os.lseek(descriptor, 0, os.SEEK_END)
+                _write_all(descriptor, bytes(missing_bytes))
+        finally:
+            os.close(descriptor)
+
+    def release(self) -> None:
+        """Gives the room back."""
+        self._path.unlink(missing_ok=True)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,200 @@
+"""From the list to the ledger: new lines come in, known ones are recognised by their key, vanished ones are marked.
+
+The list is streamed; memory is one byte per item plus one transaction of rows.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from batchproc.failpoints import failpoint
+from batchproc.ledger.schema import State, touch, transaction
+
+ROWS_PER_TRANSACTION = 50_000  # 20,000 took a quarter longer: the pages of the key index are written each time
+SAMPLE_BYTES = 64 * 1024
+INPUT_STAGE = "input"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedItem:
+    """One line of the list. A bad line has a `code` and a `message`, and a key made of its text."""
+
+    key: bytes  # 16 bytes
+    line: int  # from 1
+    url: str
+    extra_json: str = ""
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """What an import found. `skipped`: the list is the one of the last import, nothing was read."""
+
+    new: int = 0
+    known: int = 0
+    duplicates: int = 0
+    bad_rows: int = 0
+    absent: int = 0  # left the list with this import
+    returned: int = 0  # were absent, are listed again
+    skipped: bool = False
+
+
+def input_fingerprint(path: Path, *settings: str) -> str:
+    """What tells one list from another without reading it whole: place, size, times, both ends, reading settings.
+
+    `settings` are the options that change what is read from the file (columns, base_url). A change in the middle that
+    keeps size and modification time goes unseen. Not for pipes: they have no fingerprint, pass "".
+    """
+    status = path.stat()
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        digest.update(file.read(SAMPLE_BYTES))
+        file.seek(max(0, status.st_size - SAMPLE_BYTES))
+        digest.update(file.read(SAMPLE_BYTES))
+    facts = [str(path.absolute()), status.st_size, status.st_mtime_ns, status.st_ino, *settings]
+    digest.update(json.dumps(facts).encode("utf-8", "backslashreplace"))
+    return digest.hexdigest()
+
+
+def import_rows(
+    connection: sqlite3.Connection, rows: Iterable[ListedItem], *, fingerprint: str, keyed_by_id: bool
+) -> Imported:
+    """Brings the ledger up to the list. The fingerprint comes with the last transaction: a killed import starts over.
+
+    Raises what `rows` raises; lines before that point are kept, nothing is marked absent.
+    """
+    last = connection.execute("SELECT value FROM meta WHERE name = 'input_fingerprint'").fetchone()[0]
+    if fingerprint and fingerprint == last:
+        return Imported(skipped=True)
+    run = _Import(connection, keyed_by_id=keyed_by_id)
+    batches = iter(rows)
+    while batch := list(islice(batches, ROWS_PER_TRANSACTION)):
+        with transaction(connection):
+            for row in batch:
+                run.add(row)
+            touch(connection)
+        failpoint("ledger.import")
+    with transaction(connection):
+        run.mark_absent()
+        _remember(connection, run, fingerprint)
+        failpoint("ledger.import_end")
+    return run.result()
+
+
+class _Import:
+    """One import under way: which items were seen, and how many of each sort."""
+
+    def __init__(self, connection: sqlite3.Connection, *, keyed_by_id: bool) -> None:
+        self._connection = connection
+        self._cursor = connection.cursor()
+        self._keyed_by_id = keyed_by_id
+        self._seen = bytearray(1 + _largest_id(connection))  # by id
+        self._is_first = len(self._seen) == 1  # nothing is known yet: inserting is asking
+        self.new = self.known = self.duplicates = self.bad_rows = self.absent = self.returned = 0
+
+    def add(self, row: ListedItem) -> None:
+        """Brings in one line, inside a transaction."""
+        if self._is_first and self._insert(row):
+            return
+        known = self._cursor.execute(
+            "SELECT id, line, url, extra_json, state, stage FROM item WHERE key = ?", (row.key,)
+        ).fetchone()
+        if known is None:
+            self._insert(row)
+        elif not self._seen[known[0]]:
+            self._seen[known[0]] = 1
+            self.known += 1
+            self.bad_rows += bool(row.code)
+            self._update(row, *known)
+        elif self._keyed_by_id and known[2] != row.url and not row.code:
+            self.add(_contradiction(row, known[1]))
+        else:
+            self.duplicates += 1
+
+    def _insert(self, row: ListedItem) -> bool:
+        """Adds an item; returns False if its key is there already."""
+        bad = bool(row.code)
+        state, stage = (State.FAILED, INPUT_STAGE) if bad else (State.PENDING, "")
+        self._cursor.execute(
+            "INSERT OR IGNORE INTO item (key, line, url, extra_json, state, due, stage, code, message) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.key, row.line, _storable(row.url), row.extra_json, state, not bad, stage, row.code,
+             _storable(row.message)),
+        )  # fmt: skip
+        if self._cursor.rowcount == 0:
+            return False
+        self._seen.append(1)
+        self.new += 1
+        self.bad_rows += bad
+        return True
+
+    def _update(self, row: ListedItem, item: int, line: int, url: str, extra: str, state: str, stage: str) -> None:
+        """The list is the truth about a known item's line, URL and columns; the ledger about its state."""
+        if state == State.ABSENT:
+            self._cursor.execute(
+                "UPDATE item SET state = before_absent, before_absent = NULL WHERE id = ?", (item,)
+            )
+            self.returned += 1
+        if stage == INPUT_STAGE and not row.code:
+            self._cursor.execute(
+                "UPDATE item SET state = 'pending', due = 1, stage = '', code = '', message = '' WHERE id = ?", (item,)
+            )
+        if (line, url, extra) != (row.line, row.url, row.extra_json):
+            self._cursor.execute(
+                "UPDATE item SET line = ?, url = ?, extra_json = ? WHERE id = ?",
+                (row.line, _storable(row.url), row.extra_json, item),
+            )
+
+    def mark_absent(self) -> None:
+        """Marks what the list no longer holds, inside a transaction. Files and facts stay."""
+        vanished = self._connection.execute(
+            "UPDATE item SET before_absent = state, state = 'absent' "
+            "WHERE state != 'absent' AND id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(self._unseen())),),
+        )
+        self.absent = vanished.rowcount
+
+    def _unseen(self) -> Iterator[int]:
+        position = self._seen.find(0, 1)
+        while position > 0:
+            yield position
+            position = self._seen.find(0, position + 1)
+
+    def result(self) -> Imported:
+        return Imported(
+            new=self.new,
+            known=self.known,
+            duplicates=self.duplicates,
+            bad_rows=self.bad_rows,
+            absent=self.absent,
+            returned=self.returned,
+        )
+
+
+def _contradiction(row: ListedItem, first_line: int) -> ListedItem:
+    """The bad row that stands for a line whose id already has another URL."""
+    key = hashlib.blake2b(row.key + row.url.encode("utf-8", "backslashreplace"), digest_size=16).digest()
+    message = f"the same id as line {first_line}, with another URL"
+    return ListedItem(
+        key=key, line=row.line, url=row.url, extra_json=row.extra_json, code="input.row", message=message
+    )
+
+
+def _remember(connection: sqlite3.Connection, run: _Import, fingerprint: str) -> None:
+    facts = {"input_fingerprint": fingerprint, "duplicates": run.duplicates, "bad_rows": run.bad_rows}
+    connection.executemany("UPDATE meta SET value = ?2 WHERE name = ?1", facts.items())
+    touch(connection)
+
+
+def _largest_id(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()[0])
+
+
+def _storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (half of a surrogate pair, from a bad byte) written out as `\\udc80`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,159 @@
+"""From outcomes to rows: a batch becomes one statement per sort, whatever its size.
+
+One statement per batch and not one per row, because `sqlite3` lets go of the GIL around every step: between busy
+threads each of 500 steps would wait for its turn again.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from batchproc.errors import Code, Retry
+from batchproc.ledger.schema import State, touch
+from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition
+
+TRANSIENT = frozenset({Retry.BACKOFF, Retry.HOST, Retry.NEXT_RUN})
+UNCHARGED = frozenset({Code.CANCELLED, Code.IO_NOSPACE})  # not the image's doing: its row stays as it was
+DIGEST_BYTES = 32  # SHA-256
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+STAGED_COLUMNS = (
+    "temporary", "suffix", "attempts", "status_code", "final_url", "etag", "last_modified", "size_bytes", "width_px",
+    "height_px", "original_width_px", "original_height_px", "original_format",
+)  # fmt: skip
+LEFT_COLUMNS = ("state", "due", "charged", "plan", "stage", "code", "message", "hint", "attempts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Naming:
+    """A file that gets its final name after the commit."""
+
+    item: int
+    temporary: str
+    key_hex: str
+    suffix: str
+    stale_suffix: str = ""  # of an older rendition's file, which the new name does not replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """The rows of some outcomes, ready for the ledger."""
+
+    staged: Sequence[tuple[object, ...]]
+    digests: bytes  # SHA-256 of every staged file, one behind the other: JSON holds no bytes
+    source_digests: bytes
+    left: Sequence[tuple[object, ...]]
+    namings: Sequence[Naming]
+
+
+def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[[str], str]) -> Batch:
+    """Sorts outcomes into renditions to stage and items that left early."""
+    staged: list[tuple[object, ...]] = []
+    namings: list[Naming] = []
+    digests: list[str] = []
+    source_digests: list[str] = []
+    left: list[tuple[object, ...]] = []
+    for outcome in outcomes:
+        if not isinstance(outcome, Item):
+            if outcome.code not in UNCHARGED:
+                left.append(_make_left_row(outcome, plan))
+            continue
+        rendition: Rendition = outcome.value
+        name = temporary_name(rendition.temporary_path)
+        staged.append(_make_staged_row(outcome.source.index + 1, outcome.source.url, rendition, name))
+        digests.append(rendition.sha256)
+        source_digests.append(rendition.source_sha256)
+        namings.append(
+            Naming(
+                item=outcome.source.index + 1,
+                temporary=name,
+                key_hex=outcome.source.key_hex,
+                suffix=rendition.suffix,
+            )
+        )
+    return Batch(
+        staged=staged,
+        digests=bytes.fromhex("".join(digests)),
+        source_digests=bytes.fromhex("".join(source_digests)),
+        left=left,
+        namings=namings,
+    )
+
+
+def write_batch(connection: sqlite3.Connection, batch: Batch, *, run: int, plan: int) -> dict[int, str]:
+    """Writes a batch inside a transaction; returns, by item, the suffix of a file that becomes stale by it."""
+    _apply(connection, LEFT, batch.left, {"run": run})
+    digests = {"digests": batch.digests, "source_digests": batch.source_digests}
+    _apply(connection, STAGED, batch.staged, {"run": run, "plan": plan, **digests})
+    touch(connection)
+    ids = json.dumps([naming.item for naming in batch.namings])
+    stale = connection.execute(
+        "SELECT id, stale_suffix FROM item WHERE stale_suffix IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
+        (ids,),
+    )
+    return dict(stale.fetchall())
+
+
+def _make_staged_row(item: int, url: str, rendition: Rendition, name: str) -> tuple[object, ...]:
+    reply = rendition.reply
+    return (
+        item, name, rendition.suffix, reply.attempts, reply.status_code,
+        None if reply.final_url == url else reply.final_url, reply.etag, reply.last_modified, rendition.size_bytes,
+        rendition.width_px, rendition.height_px, rendition.original_width_px, rendition.original_height_px,
+        rendition.original_format,
+    )  # fmt: skip
+
+
+def _make_left_row(outcome: Rejection | Failure, plan: int) -> tuple[object, ...]:
+    item = outcome.source.index + 1
+    if isinstance(outcome, Rejection):
+        return (item, State.REJECTED, 0, 1, plan, outcome.stage, outcome.code, outcome.message, "", outcome.attempts)
+    deferred = outcome.disposition is Disposition.DEFERRED
+    due = deferred or (outcome.disposition is Disposition.FAILED and outcome.retry in TRANSIENT)
+    return (
+        item, outcome.disposition, int(due), int(not deferred), plan, outcome.stage, outcome.code, outcome.message,
+        outcome.hint, outcome.attempts,
+    )  # fmt: skip
+
+
+def _read_columns(names: Sequence[str]) -> str:
+    fields = ", ".join(f"json_extract(value, '$[{place}]') AS {name}" for place, name in enumerate(names, start=1))
+    return f"(SELECT json_extract(value, '$[0]') AS item, key AS place, {fields} FROM json_each(:rows)) AS new"
+
+
+def _assign(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} = new.{name}" for name in names)
+
+
+STAGED = f"""
+UPDATE item SET state = 'staged', due = 0, runs = runs + 1, last_run = :run, plan = :plan,
+  stage = '', code = '', message = '', hint = '',
+  stale_suffix = CASE WHEN item.suffix != new.suffix THEN item.suffix ELSE item.stale_suffix END,
+  sha256 = substr(:digests, 1 + {DIGEST_BYTES} * new.place, {DIGEST_BYTES}),
+  source_sha256 = substr(:source_digests, 1 + {DIGEST_BYTES} * new.place, {DIGEST_BYTES}),
+  {_assign(STAGED_COLUMNS)}
+FROM {_read_columns(STAGED_COLUMNS)} WHERE item.id = new.item
+"""
+LEFT = f"""
+UPDATE item SET runs = runs + new.charged, last_run = :run,
+  {_assign([name for name in LEFT_COLUMNS if name != "charged"])}
+FROM {_read_columns(LEFT_COLUMNS)} WHERE item.id = new.item
+"""
+
+
+def _apply(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[tuple[object, ...]], parameters: dict[str, object]
+) -> None:
+    if not rows:
+        return
+    changed = connection.execute(statement, {"rows": _encode(rows), **parameters}).rowcount
+    if changed != len(rows):
+        raise LookupError(f"{len(rows)} outcomes for {changed} items of the ledger: an item is unknown or came twice")
+
+
+def _encode(rows: Sequence[tuple[object, ...]]) -> str:
+    """The rows as JSON. Half a surrogate pair, which SQLite cannot hold, is written out as `\\udc80`."""
+    text = json.dumps(rows, ensure_ascii=False)
+    return text if text.isascii() else SURROGATE.sub(lambda match: f"\\\\u{ord(match[0]):04x}", text)

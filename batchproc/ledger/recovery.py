@@ -1,0 +1,195 @@
+"""After a crash: staged items are finished, unknown temporary files swept, and doubtful files checked.
+
+Nothing on disk is believed without its row, and after a change of boot no row of the last run without its file.
+"""
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from batchproc.errors import Code
+from batchproc.ledger.runs import RunRecord, boot_id, last_runs
+from batchproc.ledger.schema import touch, transaction
+
+WINDOW = 2_000
+
+
+class Images(Protocol):
+    """Where renditions are: their temporary and their final names. Used by the writer thread, or before it starts."""
+
+    def temporary_name(self, path: str) -> str:
+        """The name of a temporary file among the temporary files: what the ledger remembers of its path."""
+        ...
+
+    def temporary_path(self, name: str) -> Path: ...
+
+    def temporary_names(self) -> Iterable[str]:
+        """The names of the temporary files that exist."""
+        ...
+
+    def final_path(self, key_hex: str, suffix: str) -> Path: ...
+
+    def place(self, name: str, key_hex: str, suffix: str) -> None:
+        """Gives a temporary file its final name, replacing what is there. Raises OSError."""
+        ...
+
+    def remove(self, key_hex: str, suffix: str) -> None:
+        """Deletes the file of an older rendition; one that is already gone is fine."""
+        ...
+
+    def sync(self) -> None:
+        """Makes the names given since the last call survive a power cut."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What was found at the start. All zero after a clean end."""
+
+    finished: int = 0  # staged items that have their final name now
+    lost: int = 0  # staged or done items whose file is not what the row says: pending again
+    swept: int = 0  # temporary files without a row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rendition:
+    item: int
+    key_hex: str
+    temporary: str
+    suffix: str
+    stale_suffix: str
+    size_bytes: int
+    sha256: bytes
+
+
+def recover(connection: sqlite3.Connection, images: Images) -> Recovered:
+    """Makes ledger and files agree again. Needs the run lock, and comes before the first row of this run."""
+    finished, lost = _finish_staged(connection, images)
+    lost += _check_last_run(connection, images)
+    return Recovered(finished=finished, lost=lost, swept=_sweep(images))
+
+
+def _finish_staged(connection: sqlite3.Connection, images: Images) -> tuple[int, int]:
+    finished: list[int] = []
+    lost: list[int] = []
+    for rendition in list(_read(connection, "state = 'staged'", ())):
+        good = _finish(rendition, images)
+        (finished if good else lost).append(rendition.item)
+    if finished or lost:
+        images.sync()
+        with transaction(connection):
+            mark_done(connection, finished)
+            _mark_lost(connection, lost)
+            touch(connection)
+    return len(finished), len(lost)
+
+
+def _finish(rendition: _Rendition, images: Images) -> bool:
+    """Renames what is still temporary, or finds it already named; hashes decide, since names may be older."""
+    if _is_whole(images.temporary_path(rendition.temporary), rendition, hashed=True):
+        try:
+            images.place(rendition.temporary, rendition.key_hex, rendition.suffix)
+        except IsADirectoryError:
+            return False
+    elif not _is_whole(images.final_path(rendition.key_hex, rendition.suffix), rendition, hashed=True):
+        return False
+    if rendition.stale_suffix:
+        images.remove(rendition.key_hex, rendition.stale_suffix)
+    return True
+
+
+def _check_last_run(connection: sqlite3.Connection, images: Images) -> int:
+    """After another boot, a committed row may be younger than its file's bytes: sizes are checked, and hashes too
+    when the run had no end (the machine went down under it)."""
+    runs = last_runs(connection, 1)
+    if not runs or not _booted_since(runs[0]):
+        return 0
+    hashed = not runs[0].is_clean
+    lost = [
+        rendition.item
+        for rendition in _read(connection, "state = 'done' AND last_run = ?", (runs[0].number,))
+        if not _is_whole(images.final_path(rendition.key_hex, rendition.suffix), rendition, hashed=hashed)
+    ]
+    if lost:
+        with transaction(connection):
+            _mark_lost(connection, lost)
+            touch(connection)
+    return len(lost)
+
+
+def _booted_since(run: RunRecord) -> bool:
+    """Whether the machine was started again since; where it does not tell, an unclean end counts as one."""
+    return run.boot_id != boot_id() or (not run.boot_id and not run.is_clean)
+
+
+def _sweep(images: Images) -> int:
+    swept = 0
+    for name in list(images.temporary_names()):
+        images.temporary_path(name).unlink(missing_ok=True)
+        swept += 1
+    return swept
+
+
+def _is_whole(path: Path, rendition: _Rendition, *, hashed: bool) -> bool:
+    try:
+        if path.is_symlink() or path.stat().st_size != rendition.size_bytes:
+            return False
+        return not hashed or hashlib.sha256(path.read_bytes()).digest() == rendition.sha256
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
+def _read(connection: sqlite3.Connection, condition: str, parameters: tuple[int, ...]) -> Iterator[_Rendition]:
+    last = 0
+    while True:
+        rows = connection.execute(
+            "SELECT id, key, temporary, suffix, stale_suffix, size_bytes, sha256 FROM item "
+            f"WHERE {condition} AND id > ? ORDER BY id LIMIT {WINDOW}",
+            (*parameters, last),
+        ).fetchall()
+        for item, key, temporary, suffix, stale_suffix, size_bytes, sha256 in rows:
+            yield _Rendition(
+                item=item, key_hex=key.hex(), temporary=temporary or "", suffix=suffix, sha256=sha256,
+                stale_suffix=stale_suffix or "", size_bytes=size_bytes,
+            )  # fmt: skip
+        if len(rows) < WINDOW:
+            return
+        last = rows[-1][0]
+
+
+def mark_done(connection: sqlite3.Connection, items: list[int]) -> None:
+    """The second half of the order "ledger first, name after": these items have their final name."""
+    if not items:
+        return
+    connection.execute(
+        "UPDATE item SET state = 'done', temporary = NULL, stale_suffix = NULL "
+        "WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(items),),
+    )
+
+
+def mark_blocked(connection: sqlite3.Connection, items: list[int]) -> None:
+    """These items failed: a folder stands under the name of their file, and folders are never deleted."""
+    if not items:
+        return
+    connection.execute(
+        "UPDATE item SET state = 'failed', due = 0, temporary = NULL, stage = 'output', code = ?, message = ?, "
+        "hint = ? WHERE id IN (SELECT value FROM json_each(?))",
+        (
+            Code.IO_OTHER,
+            "a folder stands where the image's file belongs",
+            "remove it and run again with --retry-failed",
+            json.dumps(items),
+        ),
+    )
+
+
+def _mark_lost(connection: sqlite3.Connection, items: list[int]) -> None:
+    connection.execute(
+        "UPDATE item SET state = 'pending', due = 1, temporary = NULL WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(items),),
+    )

@@ -1,0 +1,83 @@
+"""The history of a job: a row per run. A row without an end is a run that was killed."""
+
+import json
+import os
+import platform
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from batchproc.ledger.schema import transaction
+
+BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run as the ledger knows it. Times are UTC, ISO 8601; `ended` is empty for a run that was killed."""
+
+    number: int
+    name: str  # of its folder: the run_id
+    started: str
+    ended: str
+    host: str
+    pid: int
+    boot_id: str
+    exit_code: int | None
+    counters: Mapping[str, object]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether the run said that it ended."""
+        return bool(self.ended)
+
+
+def boot_id() -> str:
+    """What changes with every start of the machine; empty where the system does not tell."""
+    try:
+        return BOOT_ID_PATH.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def insert_run(connection: sqlite3.Connection, name: str, started: datetime) -> int:
+    """Opens the row of a run; returns its number."""
+    with transaction(connection):
+        cursor = connection.execute(
+            "INSERT INTO run (name, started, host, pid, boot_id) VALUES (?, ?, ?, ?, ?)",
+            (name, _format(started), platform.node(), os.getpid(), boot_id()),
+        )
+        return int(cursor.lastrowid or 0)
+
+
+def close_run(
+    connection: sqlite3.Connection, number: int, ended: datetime, exit_code: int, counters: Mapping[str, object]
+) -> None:
+    """Writes the end of a run."""
+    with transaction(connection):
+        connection.execute(
+            "UPDATE run SET ended = ?, exit_code = ?, counters_json = ? WHERE id = ?",
+            (_format(ended), exit_code, json.dumps(dict(counters)), number),
+        )
+
+
+def last_runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:
+    """The last runs, newest first."""
+    rows = connection.execute(
+        "SELECT id, name, started, ended, host, pid, boot_id, exit_code, counters_json "
+        "FROM run ORDER BY id DESC LIMIT ?",
+        (limit,),
+    )
+    return [
+        RunRecord(
+            number=number, name=name, started=started, ended=ended or "", host=host, pid=pid, boot_id=boot,
+            exit_code=exit_code, counters=json.loads(counters),
+        )
+        for number, name, started, ended, host, pid, boot, exit_code, counters in rows
+    ]  # fmt: skip
+
+
+def _format(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,198 @@
+"""The ledger as a run uses it: open, recover, import, then record what becomes of every item."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+from batchproc.ledger.ballast import Ballast
+from batchproc.ledger.importing import Imported, ListedItem, import_rows
+from batchproc.ledger.pauses import forget_pauses, read_pauses, store_pauses
+from batchproc.ledger.plans import PlanChange, adopt_plan, adopted_plan, compare_plan
+from batchproc.ledger.recovery import Images, Recovered, recover
+from batchproc.ledger.runs import close_run, insert_run, last_runs
+from batchproc.ledger.schema import (
+    blame_disk,
+    blame_ledger,
+    check_pages,
+    open_for_reading,
+    open_for_writing,
+    touch,
+    transaction,
+)
+from batchproc.ledger.view import LedgerView
+from batchproc.ledger.writer import Writer
+from batchproc.model import Outcome
+
+
+class Ledger(LedgerView):
+    """One run's ledger. Needs the run lock, since it takes over whatever an earlier run left.
+
+    The order of use: `open`, then `recover`, `compare_plan`, `adopt_plan`, `import_sources` and what makes items
+    pending again, `begin_run`, any number of `record`, `finish_recording`, `note_manifests`, `end_run`. From
+    `begin_run` to `finish_recording` a thread of its own owns the write connection; before and after, the caller's
+    does. Reading is possible at any time, from any thread.
+    """
+
+    def __init__(
+        self, path: Path, writing: sqlite3.Connection, reading: sqlite3.Connection, images: Images, ballast: Ballast
+    ) -> None:
+        super().__init__(path, reading)
+        self._connection = writing
+        self._images = images
+        self._ballast = ballast
+        self._run = 0
+        self._recovered: Recovered | None = None
+        self._writer: Writer | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, images: Images, ballast_path: Path, power: bool = False) -> "Ledger":
+        """Opens the ledger at `path`, made on demand; a context manager.
+
+        `power`: what is recorded survives a power cut, not only `kill -9`. After a run that did not end, the whole
+        file is checked. Raises `UsageError` for a newer ledger or another program's database, `DiskError` for a
+        damaged one or a full disk.
+        """
+        writing = open_for_writing(path, power=power)
+        try:
+            with blame_disk(path):
+                runs = last_runs(writing, 1)
+            if runs and not runs[0].is_clean:
+                check_pages(writing, path)
+            ballast = Ballast(ballast_path)
+            with blame_disk(path):
+                ballast.reserve()
+            return Ledger(path, writing, open_for_reading(path), images, ballast)
+        except BaseException:
+            writing.close()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commits what was recorded. The run keeps no end in the ledger unless `end_run` was called."""
+        try:
+            self._stop_writer()
+        finally:
+            super().__exit__(kind, error, trace)
+            self._connection.close()
+
+    def recover(self) -> Recovered:
+        """Finishes what a killed run left staged, sweeps temporary files, checks files after another boot. Once."""
+        if self._recovered is None:
+            with blame_disk(self._path):
+                self._recovered = recover(self._own(), self._images)
+        return self._recovered
+
+    def compare_plan(self, fingerprint: str, settings: Mapping[str, object] | None = None) -> PlanChange | None:
+        """What changed, if results in the ledger were decided by another plan; `settings` are named in the answer."""
+        with blame_disk(self._path):
+            return compare_plan(self._own(), fingerprint, settings or {})
+
+    def adopt_plan(
+        self, fingerprint: str, settings: Mapping[str, object] | None = None, *, remake_stale: bool = False
+    ) -> int:
+        """Makes this the plan of what is recorded from now on. `remake_stale`: what another plan decided is pending
+        again; returns how many items that are."""
+        with blame_disk(self._path):
+            return adopt_plan(self._own(), fingerprint, settings or {}, remake_stale=remake_stale)
+
+    def import_sources(
+        self, rows: Iterable[ListedItem], *, fingerprint: str = "", keyed_by_id: bool = False
+    ) -> Imported:
+        """Brings the ledger up to the list; `rows` are not touched when `fingerprint` is the one of the last import.
+
+        An empty fingerprint (stdin) never skips. `keyed_by_id`: the same key with another URL is a bad row.
+        """
+        with blame_ledger(self._path):  # an OSError here is the list's
+            return import_rows(self._own(), rows, fingerprint=fingerprint, keyed_by_id=keyed_by_id)
+
+    def retry_failed(self) -> int:
+        """Makes every failed item pending again, whatever it failed for; returns how many. Not the quarantined."""
+        return self._change(
+            "UPDATE item SET state = 'pending', due = 1, runs = 0 WHERE state = 'failed' AND stage != 'input'"
+        )
+
+    def start_afresh(self) -> int:
+        """Makes every item of the list pending again, the quarantined too; returns how many."""
+        return self._change(
+            "UPDATE item SET state = 'pending', due = 1, runs = 0 WHERE state != 'absent' AND stage != 'input'"
+        )
+
+    def begin_run(self, name: str, started: datetime) -> None:
+        """Opens the run's row and starts the writer. Raises LookupError before `adopt_plan`."""
+        self.recover()
+        with blame_disk(self._path):
+            plan = adopted_plan(self._own())
+            self._run = insert_run(self._connection, name, started)
+        self._writer = Writer(
+            self._connection, self._path, self._images, self._ballast, run=self._run, plan=plan
+        )
+        self._writer.start()
+
+    def record(self, outcome: Outcome) -> None:
+        """Takes over what became of an item: `Item[Rendition]`, `Rejection` or `Failure`. Returns before it is written.
+
+        Blocks while 2,000 outcomes wait. Raises `DiskError` once the writer could not write: the run has to end.
+        """
+        if self._writer is None:
+            raise LookupError("no run was begun: nothing can be recorded")
+        self._writer.inbox.put(outcome)
+
+    def flush(self) -> None:
+        """Returns when everything recorded is committed and has its final name. Raises as `record` does."""
+        if self._writer is not None:
+            self._writer.inbox.flush()
+
+    def finish_recording(self) -> None:
+        """Writes what is left and gives the ledger back to the caller's thread. Raises as `record` does."""
+        writer = self._writer
+        self._stop_writer()
+        if writer is not None:
+            writer.inbox.raise_error()
+
+    def end_run(self, *, ended: datetime, exit_code: int, counters: Mapping[str, object] | None = None) -> None:
+        """Writes the run's end, after `finish_recording`."""
+        with blame_disk(self._path):
+            close_run(self._own(), self._run, ended, exit_code, counters or {})
+
+    def note_manifests(self) -> None:
+        """Notes that the manifests on disk tell what the ledger tells now. Not while recording."""
+        with blame_disk(self._path), transaction(self._own()):
+            self._connection.execute(
+                "UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'revision') "
+                "WHERE name = 'manifests_revision'"
+            )
+
+    def pauses(self, now: float, *, longest_seconds: float) -> dict[str, float]:
+        """Hosts to leave alone, with the moment they end (UTC seconds since 1970), at most `longest_seconds` away."""
+        with blame_disk(self._path):
+            forget_pauses(self._own(), now)
+            return read_pauses(self._connection, now, longest_seconds)
+
+    def remember_pauses(self, pauses: Mapping[str, float]) -> None:
+        """Leaves hosts alone in the next runs too, until the given moments. Not while recording."""
+        with blame_disk(self._path):
+            store_pauses(self._own(), pauses)
+
+    def release_ballast(self) -> None:
+        """Makes 1 MiB of room on a full disk, for the report. The writer does it by itself when it meets one."""
+        self._ballast.release()
+
+    def _own(self) -> sqlite3.Connection:
+        """The write connection, while this thread may use it."""
+        if self._writer is not None:
+            raise LookupError("the run has begun: the writer owns the ledger until finish_recording")
+        return self._connection
+
+    def _change(self, statement: str) -> int:
+        with blame_disk(self._path), transaction(self._own()):
+            touch(self._connection)
+            return self._connection.execute(statement).rowcount
+
+    def _stop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.inbox.close()
+            self._writer.join()
+            self._writer = None

@@ -1,0 +1,179 @@
+"""What can be read from a ledger: the work that is left, the counts, the rows of the manifests, the history."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from batchproc.ledger.runs import RunRecord, last_runs
+from batchproc.ledger.schema import State, blame_disk, open_for_reading
+from batchproc.model import Source
+
+WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL grow without bound
+WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
+FACTS = (
+    "id, key, url, extra_json, suffix, width_px, height_px, original_width_px, original_height_px, original_format, "
+    "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The states of the whole list. `done` to `pending` add up to `items`; `absent` ones are not in the list."""
+
+    items: int
+    done: int
+    rejected: int
+    failed: int
+    quarantined: int
+    deferred: int
+    pending: int
+    absent: int
+    duplicates: int
+    bad_rows: int
+
+
+class LedgerView:
+    """Reads a ledger. Safe to use from several threads: one read at a time, each short.
+
+    Raises `UsageError` for a ledger that is not there or not ours, `DiskError` for one that cannot be read.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self._path = path
+        self._reader = connection
+        self._reading = threading.Lock()  # guards `_reader`: a connection serves one thread at a time
+
+    @classmethod
+    def open_view(cls, path: Path) -> "LedgerView":
+        """Opens the ledger at `path` without the right to change it."""
+        return LedgerView(path, open_for_reading(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.close()
+
+    def pending(self, limit: int, after_index: int = -1, *, max_runs: int = 5) -> list[Source]:
+        """The next sources to work on, in the order of the input, that stand behind `after_index`.
+
+        An item that failed for a transient reason is among them until it was tried in `max_runs` runs.
+        """
+        rows = self._fetch(
+            f"SELECT id - 1, line, url, key, extra_json FROM item INDEXED BY item_due "
+            f"WHERE {WORK} AND id > ? ORDER BY id LIMIT ?",
+            (max_runs, after_index + 1, limit),
+        )
+        return [
+            Source(index=index, line=line, url=url, key=key, extra_json=extra)
+            for index, line, url, key, extra in rows
+        ]
+
+    def work(self, *, max_runs: int = 5) -> Iterator[Source]:
+        """Every source to work on, once, in the order of the input; read in windows as it is consumed."""
+        window = self.pending(WINDOW, max_runs=max_runs)
+        while window:
+            yield from window
+            window = self.pending(WINDOW, window[-1].index, max_runs=max_runs)
+
+    def count_work(self, *, max_runs: int = 5) -> int:
+        """How many sources `work` would yield; the other items of the list are terminal."""
+        query = f"SELECT count(*) FROM item INDEXED BY item_due WHERE {WORK}"
+        return int(self._fetch(query, (max_runs,))[0][0])
+
+    def counts(self) -> Counts:
+        """The items by state, as of the last commit."""
+        by_state = dict(self._fetch("SELECT state, count(*) FROM item GROUP BY state"))
+        meta = dict(self._fetch("SELECT name, value FROM meta WHERE name IN ('duplicates', 'bad_rows')"))
+        absent = by_state.pop(State.ABSENT, 0)
+        return Counts(
+            items=sum(by_state.values()),
+            done=by_state.get(State.DONE, 0),
+            rejected=by_state.get(State.REJECTED, 0),
+            failed=by_state.get(State.FAILED, 0),
+            quarantined=by_state.get(State.QUARANTINED, 0),
+            deferred=by_state.get(State.DEFERRED, 0),
+            pending=by_state.get(State.PENDING, 0) + by_state.get(State.STAGED, 0),
+            absent=absent,
+            **meta,
+        )
+
+    def failures_by_code(self) -> dict[str, int]:
+        """How many items failed or are quarantined, by code, the most frequent first."""
+        query = (
+            "SELECT code, count(*) FROM item WHERE state IN ('failed', 'quarantined') "
+            "GROUP BY code ORDER BY count(*) DESC, code"
+        )
+        return dict(self._fetch(query))
+
+    def metadata_rows(self, file_name: Callable[[str, str], str]) -> Iterator[dict[str, object]]:
+        """The rows of `metadata.jsonl`, in the order of the input. `file_name` makes a path of key and suffix."""
+        for row in self._scan(FACTS, "state = 'done'"):
+            yield _metadata_row(row, file_name)
+
+    def failure_rows(self) -> Iterator[dict[str, object]]:
+        """The rows of `failures.jsonl`, in the order of the input."""
+        columns = "id, url, line, key, stage, state, code, message, hint, attempts"
+        for row in self._scan(columns, "state IN ('failed', 'rejected', 'quarantined', 'deferred')"):
+            _, url, line, key, stage, outcome, code, message, hint, attempts = row
+            yield {
+                "url": url, "line": line, "key": key.hex(), "stage": stage, "outcome": outcome, "code": code,
+                "message": message, "hint": hint, "attempts": attempts,
+            }  # fmt: skip
+
+    def manifests_are_current(self) -> bool:
+        """Whether no item changed since `Ledger.note_manifests`: then the files need not be made again."""
+        query = "SELECT count(DISTINCT value) FROM meta WHERE name IN ('revision', 'manifests_revision')"
+        return bool(self._fetch(query)[0][0] == 1)
+
+    def last_runs(self, limit: int = 10) -> list[RunRecord]:
+        """The last runs, newest first."""
+        with self._reading, blame_disk(self._path):
+            return last_runs(self._reader, limit)
+
+    def _fetch(self, query: str, parameters: tuple[int, ...] = ()) -> list[Any]:
+        with self._reading, blame_disk(self._path):
+            return self._reader.execute(query, parameters).fetchall()
+
+    def _scan(self, columns: str, condition: str) -> Iterator[Any]:
+        last = 0
+        while True:
+            # "+state": walk the table once by id; by the index of states every window would be sorted anew.
+            query = f"SELECT {columns} FROM item WHERE +{condition} AND id > ? ORDER BY id LIMIT {WINDOW}"
+            rows = self._fetch(query, (last,))
+            yield from rows
+            if len(rows) < WINDOW:
+                return
+            last = rows[-1][0]
+
+
+def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, object]:
+    (_, key, url, extra_json, suffix, width, height, original_width, original_height, original_format, size_bytes,
+     sha256, source_sha256, final_url, status_code, etag, last_modified) = row  # fmt: skip
+    facts: dict[str, object] = {
+        "file_name": file_name(key.hex(), suffix),
+        "url": url,
+        "key": key.hex(),
+        "width": width,
+        "height": height,
+        "original_width": original_width,
+        "original_height": original_height,
+        "original_format": original_format,
+        "size_bytes": size_bytes,
+        "sha256": sha256.hex(),
+        "source_sha256": source_sha256.hex(),
+        "final_url": final_url or url,
+        "status_code": status_code,
+        "etag": etag,
+        "last_modified": last_modified,
+    }
+    for name, value in json.loads(extra_json or "{}").items():
+        facts[f"list_{name}" if name in facts else name] = value  # a list may have a column "width" of its own
+    return facts

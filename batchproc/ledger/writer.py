@@ -1,0 +1,232 @@
+"""The one thread that writes: it takes outcomes in batches, commits, names the files, commits again.
+
+The order is "ledger first, name after": `staged` is committed before a file gets its final name, `done` with the next
+commit. Whatever instant the program is killed at, the next start knows what to do from the rows alone.
+"""
+
+import contextlib
+import sqlite3
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from batchproc.errors import BatchprocError, DiskError
+from batchproc.failpoints import failpoint
+from batchproc.ledger.ballast import Ballast
+from batchproc.ledger.outcomes import Naming, make_batch, write_batch
+from batchproc.ledger.recovery import Images, mark_blocked, mark_done
+from batchproc.ledger.schema import blame_disk, touch, transaction
+from batchproc.model import Outcome
+
+BATCH = 500  # outcomes per commit
+DELAY_SECONDS = 0.5  # the longest an outcome waits for its commit
+ROOM = 2_000  # outcomes waiting before `record` blocks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What the writer has to do next."""
+
+    outcomes: list[Outcome]
+    settle: bool  # mark as done what is named, without waiting for the next batch
+    ticket: int  # the last flush that is complete after that
+
+
+class Inbox:
+    """What waits for the writer. Any thread puts, one thread takes.
+
+    All state is guarded by `_lock`; nothing slow happens under it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        self._moved = threading.Condition(self._lock)  # room was made, a flush was answered, or the writer failed
+        self._waiting: list[Outcome] = []
+        self._hurry = False  # a flush or the end: take what is there
+        self._closed = False
+        self._flush_wanted = 0
+        self._flush_answered = 0
+        self._error: BatchprocError | None = None
+
+    def put(self, outcome: Outcome) -> None:
+        """Hands over an outcome; blocks while the inbox is full. Raises the writer's error."""
+        with self._lock:
+            while len(self._waiting) >= ROOM and self._error is None:
+                self._moved.wait()
+            self._raise_error()
+            self._waiting.append(outcome)
+            if len(self._waiting) in (1, BATCH):
+                self._arrived.notify()
+
+    def flush(self) -> None:
+        """Returns when everything put before is done, or raises the writer's error."""
+        with self._lock:
+            self._flush_wanted += 1
+            ticket = self._flush_wanted
+            self._hurry = True
+            self._arrived.notify()
+            while self._flush_answered < ticket and self._error is None:
+                self._moved.wait()
+            self._raise_error()
+
+    def close(self) -> None:
+        """Lets the writer end when it has taken everything."""
+        with self._lock:
+            self._closed = self._hurry = True
+            self._arrived.notify()
+
+    def take(self, *, idle_seconds: float | None) -> Taken:
+        """The next batch.
+
+        Waits up to `idle_seconds` for the first outcome (None: until one comes), then until the batch is full or
+        `DELAY_SECONDS` have passed; not at all when somebody flushes or closes.
+        """
+        with self._lock:
+            self._arrived.wait_for(lambda: self._waiting or self._hurry, idle_seconds)
+            deadline = time.monotonic() + DELAY_SECONDS
+            while 0 < len(self._waiting) < BATCH and not self._hurry:
+                if not self._arrived.wait(deadline - time.monotonic()):
+                    break
+            outcomes, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+            settle = not outcomes or (self._hurry and not self._waiting)
+            self._hurry = self._closed or (self._hurry and not settle)
+            self._moved.notify_all()
+            return Taken(outcomes=outcomes, settle=settle, ticket=self._flush_wanted if settle else 0)
+
+    def take_rest(self) -> list[Outcome]:
+        """Everything that waits, at once: for the last commit after an error."""
+        with self._lock:
+            rest, self._waiting = self._waiting, []
+            return rest
+
+    def answer(self, ticket: int) -> None:
+        """Wakes the flushes up to `ticket`: what they waited for is done."""
+        with self._lock:
+            self._flush_answered = max(self._flush_answered, ticket)
+            self._moved.notify_all()
+
+    def fail(self, error: BatchprocError) -> None:
+        """From now on every `put` and `flush` raises this error."""
+        with self._lock:
+            self._error = error
+            self._moved.notify_all()
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it is closed and empty."""
+        with self._lock:
+            return self._closed and not self._waiting
+
+    def raise_error(self) -> None:
+        """Raises what the writer ended with, if it did."""
+        with self._lock:
+            self._raise_error()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def __repr__(self) -> str:
+        return f"<Inbox {len(self._waiting)} waiting{' closed' if self._closed else ''}>"
+
+
+class Writer(threading.Thread):
+    """Owns the write connection from `start` to its end. Everything but `inbox` is used in its own thread only."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, images: Images, ballast: Ballast, *, run: int, plan: int
+    ) -> None:
+        super().__init__(name="ledger-writer", daemon=True)
+        self.inbox = Inbox()
+        self._connection = connection
+        self._path = path
+        self._images = images
+        self._ballast = ballast
+        self._run = run
+        self._plan = plan
+        self._uncommitted: list[Outcome] = []
+        self._unnamed: list[Naming] = []  # staged
+        self._named: list[int] = []  # have their final name, are not `done` yet
+        self._blocked: list[int] = []  # a folder stands in the place of their file
+
+    def run(self) -> None:
+        """Writes until the inbox is closed and empty, or until the disk says no."""
+        try:
+            while not self.inbox.is_drained:
+                taken = self.inbox.take(idle_seconds=DELAY_SECONDS if self._named else None)
+                self._write(taken.outcomes)
+                if taken.settle:
+                    self._settle()
+                self.inbox.answer(taken.ticket)
+            self._settle()
+        except Exception as error:  # noqa: BLE001  # a thread has nobody above it: its error must reach `record`
+            self._give_up(error)
+
+    def _write(self, outcomes: list[Outcome]) -> None:
+        self._uncommitted = outcomes
+        if outcomes:
+            self._commit()
+        self._name_files()
+
+    def _commit(self) -> None:
+        """One commit: the end of the last batch and the beginning of this one."""
+        batch = make_batch(self._uncommitted, self._plan, self._images.temporary_name)
+        failpoint("ledger.before_staged")
+        with transaction(self._connection):
+            mark_done(self._connection, self._named)
+            mark_blocked(self._connection, self._blocked)
+            stale = write_batch(self._connection, batch, run=self._run, plan=self._plan)
+            failpoint("ledger.in_staged")
+        failpoint("ledger.after_staged")
+        self._uncommitted, self._named, self._blocked = [], [], []
+        self._unnamed = [replace(naming, stale_suffix=stale.get(naming.item, "")) for naming in batch.namings]
+
+    def _name_files(self) -> None:
+        while self._unnamed:
+            naming = self._unnamed[-1]
+            try:
+                self._images.place(naming.temporary, naming.key_hex, naming.suffix)
+                self._named.append(naming.item)
+            except IsADirectoryError:
+                self._blocked.append(naming.item)
+            if naming.stale_suffix:
+                self._images.remove(naming.key_hex, naming.stale_suffix)
+            self._unnamed.pop()
+            failpoint("ledger.between_renames")
+        self._images.sync()
+
+    def _settle(self) -> None:
+        if not self._named and not self._blocked:
+            return
+        failpoint("ledger.before_done")
+        with transaction(self._connection):
+            mark_done(self._connection, self._named)
+            mark_blocked(self._connection, self._blocked)
+            touch(self._connection)
+        failpoint("ledger.after_done")
+        self._named, self._blocked = [], []
+
+    def _give_up(self, error: Exception) -> None:
+        """Tells everybody; then, with the ballast's room, commits what is known already."""
+        self.inbox.fail(_blame(error, self._path))
+        if not isinstance(error, sqlite3.Error | OSError):
+            return
+        self._ballast.release()
+        with contextlib.suppress(sqlite3.Error, OSError):  # the disk said no once: what cannot be kept stays pending
+            self._name_files()
+            self._write(self._uncommitted + self.inbox.take_rest())
+            self._settle()
+
+
+def _blame(error: Exception, path: Path) -> BatchprocError:
+    try:
+        with blame_disk(path):
+            raise error
+    except DiskError as blamed:
+        return blamed
+    except Exception as bug:  # noqa: BLE001  # the same exception again, wrapped for the thread that will raise it
+        wrapped = BatchprocError(f"{path}: the ledger's writer failed: {type(bug).__name__}: {bug}")
+        wrapped.__cause__ = bug
+        return wrapped

@@ -1,0 +1,90 @@
+"""Files and links that are replaced whole: a reader sees the old one or the new one, never a half."""
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from batchproc.failpoints import failpoint
+
+BLOCK_BYTES = 256 * 1024
+
+
+def write_atomically(path: Path, chunks: Iterable[bytes], *, keep_equal: bool = False) -> bool:
+    """Writes a file under a temporary name in the same folder, mode by umask, then gives it its name.
+
+    `keep_equal`: a file that already has this content is left alone, times and all. Returns whether it was replaced.
+    Raises OSError, and whatever `chunks` raises; then the old file stays and the temporary one is removed.
+    """
+    temporary = _temporary_path(path)
+    try:
+        digest = _write(temporary, chunks)
+        if keep_equal and digest == _hash_file(path):
+            return False
+        failpoint("sink.before_replace")
+        temporary.replace(path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def point_atomically(link: Path, target: Path) -> None:
+    """Makes `link` a relative symbolic link to `target`, replacing one that is there."""
+    temporary = _temporary_path(link)
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(os.path.relpath(target, link.parent))
+    temporary.replace(link)
+
+
+def sweep_temporary(folder: Path) -> None:
+    """Removes what a killed process of ours left half-written in `folder`. The temporary files of living ones stay."""
+    for path in folder.glob(".*.tmp"):
+        pid = path.name.split(".")[-2]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _write(path: Path, chunks: Iterable[bytes]) -> bytes:
+    """Writes a new file; returns the hash of what was written. O_EXCL: a planted link is not followed."""
+    path.unlink(missing_ok=True)
+    digest = hashlib.blake2b()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(descriptor, "wb", BLOCK_BYTES) as file:
+        for chunk in chunks:
+            digest.update(chunk)
+            file.write(chunk)
+    return digest.digest()
+
+
+def _hash_file(path: Path) -> bytes:
+    """The hash of a regular file, or nothing."""
+    if path.is_symlink() or not path.is_file():
+        return b""
+    digest = hashlib.blake2b()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.digest()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,122 @@
+"""Where the files of a job are: the folder `outputs/<job>`, its preparation, and the folders of its runs."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from batchproc.errors import UsageError
+from batchproc.sink.atomic import point_atomically, sweep_temporary
+from batchproc.sink.images import BALLAST_NAME
+from batchproc.sink.preflight import find_problems
+
+RUN_NAME = re.compile(r"(?a:\d{8}T\d{6}Z)(?:-(\d+))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The paths of one job. `output` is absolute."""
+
+    output: Path
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.output / "batchproc.db"
+
+    @property
+    def lock_path(self) -> Path:
+        return self.output / "lock"
+
+    @property
+    def images_folder(self) -> Path:
+        return self.output / "images"
+
+    @property
+    def temporary_folder(self) -> Path:
+        return self.output / ".tmp"
+
+    @property
+    def ballast_path(self) -> Path:
+        return self.temporary_folder / BALLAST_NAME
+
+    @property
+    def metadata_path(self) -> Path:
+        return self.output / "metadata.jsonl"
+
+    @property
+    def failures_path(self) -> Path:
+        return self.output / "failures.jsonl"
+
+    @property
+    def runs_folder(self) -> Path:
+        return self.output / "runs"
+
+    @property
+    def latest_path(self) -> Path:
+        return self.output / "latest"
+
+    @property
+    def report_path(self) -> Path:
+        return self.output / "report.html"
+
+    def prepare(self) -> None:
+        """Makes the folders. Raises `UsageError` with every reason why this job cannot write here; comes first."""
+        problems = find_problems(self.output, (self.images_folder, self.temporary_folder, self.runs_folder))
+        if problems:
+            raise UsageError(problems)
+
+    def sweep(self) -> None:
+        """Removes what a killed run left half-written beside the manifests. Needs the run lock."""
+        sweep_temporary(self.output)
+
+    def new_run_folder(self, now: datetime) -> Path:
+        """Makes the folder of a run that starts `now`, named by its UTC second; `-2` and up for more in one second."""
+        name = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        folder, number = self.runs_folder / name, 1
+        while not _make(folder):
+            number += 1
+            folder = self.runs_folder / f"{name}-{number}"
+        return folder
+
+    def point_latest(self, run_folder: Path) -> None:
+        """Makes `latest` point to a run's folder, once that is complete."""
+        point_atomically(self.latest_path, run_folder)
+
+    def point_report(self, report: Path) -> None:
+        """Makes `report.html` point to the last report made."""
+        point_atomically(self.report_path, report)
+
+    def run_folders(self) -> Sequence[Path]:
+        """The folders of the runs, oldest first. Whatever else lies beside them is not ours."""
+        if not self.runs_folder.is_dir():
+            return []
+        folders = [path for path in self.runs_folder.iterdir() if RUN_NAME.fullmatch(path.name)]
+        return sorted((path for path in folders if path.is_dir() and not path.is_symlink()), key=_order)
+
+    def prune_runs(self, keep: int) -> int:
+        """Deletes the oldest runs' folders until `keep` are left; returns how many went.
+
+        Those that `latest` and `report.html` point to stay.
+        """
+        pointed = {self.latest_path.resolve(), self.report_path.resolve().parent}
+        folders = self.run_folders()
+        doomed = [folder for folder in folders[: max(0, len(folders) - keep)] if folder.resolve() not in pointed]
+        for folder in doomed:
+            shutil.rmtree(folder)
+        return len(doomed)
+
+
+def _order(folder: Path) -> tuple[str, int]:
+    name, _, number = folder.name.partition("-")
+    return name, int(number or 1)
+
+
+def _make(folder: Path) -> bool:
+    """Makes a folder; returns False if it is there already."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True

@@ -1,0 +1,92 @@
+"""Before anything is touched: can this job write its files here, and will its ledger be safe here?"""
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from batchproc.errors import Problem
+
+MOUNTS_PATH = Path("/proc/self/mountinfo")
+WHERE = "[job] output"
+# SQLite's WAL needs memory shared between processes, and `flock` a lock that everybody sees: no network file system
+# promises both (https://sqlite.org/wal.html, section 1). FUSE may be anything: those known to be remote are listed.
+NETWORK_FILE_SYSTEMS = frozenset(
+    {
+        "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.cephfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs",
+        "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs",
+        "pvfs2", "smb2", "smb3", "smbfs",
+    }
+)  # fmt: skip
+
+
+def find_problems(output: Path, folders: Sequence[Path]) -> list[Problem]:
+    """Makes `output` and `folders`; returns the reasons why the job cannot write there."""
+    if problem := _find_obstacle(output):
+        return [problem]
+    file_system = network_file_system(output)
+    if file_system:
+        return [
+            Problem(
+                where=WHERE,
+                message=f"{output} is on a network file system ({file_system}), where the ledger is not safe. "
+                "Choose a folder on a local disk.",
+            )
+        ]
+    problems = [_make_writable(folder) for folder in (output, *folders)]
+    return [problem for problem in problems if problem] or _find_other_devices(output, folders)
+
+
+def network_file_system(path: Path, mounts_path: Path = MOUNTS_PATH) -> str:
+    """The type of the network file system that `path` is (or will be) on; empty for a local one, or where unknown.
+
+    Reads `mounts_path` as proc_pid_mountinfo(5) describes it: the mount point is field 5, the type follows " - ".
+    """
+    try:
+        lines = mounts_path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    place = path.resolve()
+    best, kind = -1, ""
+    for line in lines:
+        mount, _, tail = line.partition(" - ")
+        point = Path(_unescape(mount.split(" ")[4]))
+        # ">=": of two mounts on one point the later one covers the earlier
+        if (place == point or point in place.parents) and len(point.parts) >= best:
+            best, kind = len(point.parts), tail.split(" ")[0]
+    return kind if kind in NETWORK_FILE_SYSTEMS else ""
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def _find_obstacle(output: Path) -> Problem | None:
+    """The first part of the path that is there and is no folder."""
+    for part in (output, *output.parents):
+        if part.is_dir():
+            return None
+        if part.exists() or part.is_symlink():
+            return Problem(where=WHERE, message=f"{part} is not a folder. Remove it, or choose another output.")
+    return None
+
+
+def _make_writable(folder: Path) -> Problem | None:
+    """Makes the folder and a file in it, the only test that permissions, quotas and read-only mounts all pass."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return Problem(where=WHERE, message=f"{folder} cannot be written: {os.strerror(error.errno or 0)}.")
+
+
+def _find_other_devices(output: Path, folders: Sequence[Path]) -> list[Problem]:
+    """A rename is atomic on one device only."""
+    device = output.stat().st_dev
+    return [
+        Problem(where=WHERE, message=f"{folder} is on another file system than {output}: both must be on the same one.")
+        for folder in folders
+        if folder.stat().st_dev != device
+    ]

@@ -1,0 +1,207 @@
+"""The folder of a job: prepared, refused with every reason, and kept in order."""
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from batchproc.errors import ExitCode, UsageError
+from batchproc.sink import ImageFolder, Layout
+from batchproc.sink import preflight as preflight_module
+from batchproc.sink.preflight import network_file_system
+
+NOW = datetime(2026, 11, 22, 8, 15, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(output=tmp_path / "outputs" / "demo")
+    layout.prepare()
+    return layout
+
+
+def test_prepare_makes_the_folders_and_leaves_no_trace_of_its_tests(layout: Layout) -> None:
+    layout.prepare()
+
+    assert [".tmp", "images", "runs"] == sorted(path.name for path in layout.output.iterdir())
+    assert [] == [path for path in layout.output.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("place", ["outputs/demo", "outputs"])
+def test_an_output_that_is_a_file_is_refused_untouched(tmp_path: Path, place: str) -> None:
+    path = tmp_path / place
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"mine")
+
+    with pytest.raises(UsageError, match=rf"\[job\] output: {path} is not a folder") as caught:
+        Layout(output=tmp_path / "outputs" / "demo").prepare()
+    assert ExitCode.USAGE == caught.value.exit_code
+    assert b"mine" == path.read_bytes()
+
+
+def test_every_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    output = tmp_path / "demo"
+    output.mkdir()
+    (output / "images").write_bytes(b"")
+    (output / "runs").write_bytes(b"")
+
+    with pytest.raises(UsageError) as caught:
+        Layout(output=output).prepare()
+    assert [f"{output}/images cannot be written: File exists.", f"{output}/runs cannot be written: File exists."] == [
+        problem.message for problem in caught.value.problems
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_output_is_refused(tmp_path: Path) -> None:
+    output = tmp_path / "demo"
+    output.mkdir(mode=0o555)
+
+    with pytest.raises(UsageError, match="Permission denied"):
+        Layout(output=output).prepare()
+
+
+def test_temporary_and_final_files_on_two_devices_are_refused(tmp_path: Path) -> None:
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system at /dev/shm")
+    output = tmp_path / "demo"
+    output.mkdir()
+    elsewhere = shared / f"batchproc-test-{os.getpid()}"
+    elsewhere.mkdir()
+    try:
+        (output / ".tmp").symlink_to(elsewhere)
+        with pytest.raises(UsageError, match=r"\.tmp is on another file system"):
+            Layout(output=output).prepare()
+    finally:
+        elsewhere.rmdir()
+
+
+def test_an_output_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight_module, "network_file_system", lambda path: "nfs4")
+
+    with pytest.raises(UsageError, match=r"network file system \(nfs4\)"):
+        Layout(output=tmp_path / "demo").prepare()
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/me/outputs", ""),
+        ("/net/data/outputs/demo", "nfs4"),
+        ("/net/data", "nfs4"),
+        ("/net/database", ""),
+        ("/net/data/local/demo", ""),
+        ("/mnt/with space/demo", "cifs"),
+        ("/over/demo", ""),
+    ],
+)
+def test_the_mount_that_holds_a_path_decides(tmp_path: Path, path: str, kind: str) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+        "40 22 0:40 / /net/data rw shared:1 - nfs4 server:/data rw\n"
+        "41 40 254:1 / /net/data/local rw - xfs /dev/vdb rw\n"
+        "42 22 0:42 / /mnt/with\\040space rw - cifs //server/share rw\n"
+        "43 22 0:43 / /over rw - nfs server:/over rw\n"
+        "44 43 254:2 / /over rw - ext4 /dev/vdc rw\n"
+    )
+
+    assert kind == network_file_system(Path(path), mounts)
+
+
+def test_without_a_mount_table_nothing_is_claimed(tmp_path: Path) -> None:
+    assert "" == network_file_system(tmp_path, tmp_path / "missing")
+
+
+def test_run_folders_are_named_by_their_utc_second(layout: Layout) -> None:
+    local = NOW.astimezone(timezone(timedelta(hours=5)))
+    names = [layout.new_run_folder(moment).name for moment in (NOW, local, NOW)]
+
+    assert ["20261122T081530Z", "20261122T081530Z-2", "20261122T081530Z-3"] == names
+
+
+def test_run_folders_come_oldest_first(layout: Layout) -> None:
+    made = [layout.new_run_folder(NOW) for _ in range(11)]
+    earlier = layout.new_run_folder(NOW - timedelta(days=1))
+
+    assert [earlier, *made] == layout.run_folders()
+
+
+def test_pruning_keeps_the_newest_and_whatever_is_not_ours(layout: Layout) -> None:
+    runs = [layout.new_run_folder(NOW + timedelta(days=day)) for day in range(4)]
+    (runs[0] / "gallery").mkdir()
+    (runs[0] / "gallery" / "a.jpg").write_bytes(b"x")
+    (layout.runs_folder / "my notes").mkdir()
+    (layout.runs_folder / "20261122T081530Z.bak").mkdir()
+
+    assert 2 == layout.prune_runs(2)
+    assert ["20261122T081530Z.bak", "20261124T081530Z", "20261125T081530Z", "my notes"] == sorted(
+        path.name for path in layout.runs_folder.iterdir()
+    )
+
+
+def test_pruning_spares_what_the_links_point_to(layout: Layout) -> None:
+    first, second, third = (layout.new_run_folder(NOW + timedelta(days=day)) for day in range(3))
+    (first / "report.html").write_bytes(b"<!doctype html>")
+    layout.point_report(first / "report.html")
+    layout.point_latest(second)
+
+    assert 0 == layout.prune_runs(1)
+    assert [first, second, third] == layout.run_folders()
+
+
+def test_pruning_follows_no_link_out_of_the_folder(layout: Layout, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (layout.runs_folder / "20200101T000000Z").symlink_to(precious)
+    layout.prune_runs(0)
+
+    assert precious.is_dir()
+
+
+def test_a_name_depends_on_the_key_alone(tmp_path: Path) -> None:
+    images = ImageFolder(tmp_path)
+
+    assert "images/0a/0a1b.jpg" == images.file_name("0a1b", ".jpg")
+    assert tmp_path / "images/0a/0a1b.jpg" == images.final_path("0a1b", ".jpg")
+
+
+def test_a_link_planted_at_a_final_name_is_replaced_and_not_followed(layout: Layout, tmp_path: Path) -> None:
+    images = ImageFolder(layout.output)
+    (tmp_path / "precious").write_bytes(b"precious")
+    final = images.final_path("0a1b", ".jpg")
+    final.parent.mkdir()
+    final.symlink_to(tmp_path / "precious")
+    images.temporary_path("part").write_bytes(b"image")
+    images.place("part", "0a1b", ".jpg")
+
+    assert (False, b"image") == (final.is_symlink(), final.read_bytes())
+    assert b"precious" == (tmp_path / "precious").read_bytes()
+
+
+def test_a_temporary_file_elsewhere_is_a_bug_and_said_so(layout: Layout) -> None:
+    images = ImageFolder(layout.output)
+
+    assert "part" == images.temporary_name(f"{layout.temporary_folder}/part")
+    with pytest.raises(ValueError, match="belongs into"):
+        images.temporary_name("/somewhere/part")
+
+
+def test_the_ballast_is_no_temporary_file(layout: Layout) -> None:
+    layout.ballast_path.write_bytes(b"")
+    (layout.temporary_folder / "part").write_bytes(b"")
+
+    assert ["part"] == list(ImageFolder(layout.output).temporary_names())
+
+
+def test_the_sink_imports_nothing_that_a_worker_must_not_have() -> None:
+    heavy = {"pydantic", "typer", "requests", "PIL"}
+    code = f"import sys, batchproc.sink, batchproc.ledger; print({heavy} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert "set()" == found.stdout.strip()
