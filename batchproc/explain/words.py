@@ -1,0 +1,58 @@
+"""Numbers as people read them: seconds, bytes, shares, counts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
+SIZE_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
+
+
+def seconds(value: float | None) -> str:
+    """As `4.1 s`, `17 ms`, `2 min 05 s`; `unknown` for None."""
+    if value is None:
+        return "unknown"
+    if value >= 3600:
+        return f"{value // 3600:.0f} h {value % 3600 // 60:02.0f} min"
+    if value >= 120:
+        return f"{value // 60:.0f} min {value % 60:02.0f} s"
+    for floor, unit, factor in SECOND_UNITS:
+        if value >= floor:
+            return f"{significant(value * factor)} {unit}"
+    return "0 s" if value == 0 else f"{significant(value * 1e6)} us"
+
+
+def size(value: float | None) -> str:
+    """As `155 KB`, powers of ten; `unknown` for None."""
+    if value is None:
+        return "unknown"
+    for floor, unit in SIZE_UNITS:
+        if value >= floor:
+            return f"{significant(value / floor)} {unit}"
+    return f"{value:.0f} bytes"
+
+
+def share(value: float | None) -> str:
+    """As `12 %`; `unknown` for None."""
+    if value is None:
+        return "unknown"
+    return f"{100 * value:.1f} %" if 0 < value < 0.01 else f"{100 * value:.0f} %"
+
+
+def count(number: int, noun: str) -> str:
+    """As `1 item`, `240 items`, `12,000 items`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def significant(value: float) -> str:
+    """Three digits at most before rounding, no exponent."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def workers(stage: Mapping[str, Any]) -> str:
+    """The workers of a stage of run.json, as `32 threads`, `1 process`."""
+    number, mode = stage["workers"], stage["mode"]
+    if mode == "process":
+        return "1 process" if number == 1 else f"{number} processes"
+    return count(number, "thread" if mode == "thread" else "worker")

@@ -1,0 +1,21 @@
+"""The line: one expression and one loop.
+
+    list --import--> ledger --window--> frontier
+                                           |  Item[Fetch]
+                                   download executor        (serial, thread or process)
+                                           |  Item[Original], Failure
+                                   frontier.downloaded      (frees the place at the host)
+                                           |
+                                   transform executor       (serial, thread or process)
+                                           |  Item[Rendition], Rejection, Failure
+                        loop: frontier, observer and ledger hear of it
+                                           |
+                        ledger: staged -> final name -> done
+
+Executors nest; the queues and pipes between them are their own affair. Both stages overlap, because the transform
+executor pulls while the download executor works.
+"""
+
+from batchproc.pipeline.job import Display, RunOptions, RunResult, run_job
+
+__all__ = ["Display", "RunOptions", "RunResult", "run_job"]

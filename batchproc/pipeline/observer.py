@@ -1,0 +1,104 @@
+"""Hears every outcome of a run and keeps count, in constant memory: histograms, sums, and a sample of the spans."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchproc.measure.histogram import Histogram
+from batchproc.measure.reservoir import Reservoir
+from batchproc.model import Failure, Item, Outcome, Rejection, Span
+
+SPANS_KEPT = 20_000
+
+
+@dataclass(slots=True)
+class StageSums:
+    """What all spans of one stage add up to. Seconds; `parts`: name -> [wall, CPU]."""
+
+    service: Histogram = field(default_factory=Histogram)
+    waiting: Histogram = field(default_factory=Histogram)
+    cpu_seconds: float = 0.0
+    runqueue_seconds: float = 0.0
+    runqueue_known: int = 0  # spans that could tell their run-queue delay
+    parts: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, span: Span) -> None:
+        """Adds one span."""
+        self.service.add(span.service_seconds)
+        self.waiting.add(span.waiting_seconds)
+        self.cpu_seconds += span.cpu_seconds
+        if span.runqueue_seconds is not None:
+            self.runqueue_seconds += span.runqueue_seconds
+            self.runqueue_known += 1
+        for name, (wall, cpu) in span.parts.items():
+            sums = self.parts.setdefault(name, [0.0, 0.0])
+            sums[0] += wall
+            sums[1] += cpu
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanRow:
+    """A line of `spans.jsonl`: one attempt at one item, with what became of it."""
+
+    index: int
+    key_hex: str
+    outcome: str  # done | rejected | failed | retried
+    code: str
+    spans: tuple[Span, ...]
+    size_bytes: int  # of the original, 0 where it never came whole
+
+
+class Observer:
+    """Counts what the main thread hears. Used by that thread alone; others may read single counts."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.first_start: float | None = None  # perf_counter seconds of the first work on any item
+        self.stages: dict[str, StageSums] = {}
+        self.outcomes: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.original_bytes = 0
+        self.rendition_bytes = 0
+        self.sample: Reservoir[SpanRow] = Reservoir(SPANS_KEPT)
+
+    @property
+    def processed(self) -> int:
+        """Items whose outcome is final in this run."""
+        return self.outcomes.total() - self.outcomes["retried"]
+
+    def heard(self, outcome: Outcome, final: Outcome | None) -> None:
+        """Hears an attempt's outcome, and what the frontier made of it: None when the item comes back."""
+        for span in outcome.spans:
+            self.stages.setdefault(span.stage, StageSums()).add(span)
+            if self.first_start is None or span.started < self.first_start:
+                self.first_start = span.started
+        word = "retried" if final is None else _word(final)
+        self.outcomes[word] += 1
+        if isinstance(final, Failure):
+            self.failures[final.code] += 1
+        size_bytes = self._weigh(outcome)
+        self.sample.add(
+            SpanRow(
+                index=outcome.source.index,
+                key_hex=outcome.source.key_hex,
+                outcome=word,
+                code="" if isinstance(outcome, Item) else outcome.code,
+                spans=outcome.spans,
+                size_bytes=size_bytes,
+            )
+        )
+
+    def _weigh(self, outcome: Outcome) -> int:
+        if not isinstance(outcome, Item):
+            return 0
+        value: Any = outcome.value
+        self.original_bytes += value.original_size_bytes
+        self.rendition_bytes += value.size_bytes
+        return int(value.original_size_bytes)
+
+
+def _word(outcome: Outcome) -> str:
+    if isinstance(outcome, Rejection):
+        return "rejected"
+    return "failed" if isinstance(outcome, Failure) else "done"

@@ -1,0 +1,69 @@
+"""What the user sees while a run is under way: a bar on a terminal, nothing on a pipe."""
+
+import sys
+from typing import Any
+
+from batchproc.pipeline.observer import Observer
+
+REFRESH_SECONDS = 0.2
+
+
+class Bar:
+    """A tqdm bar with rate and failures, on stderr. Used by the main thread; `note` by any."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def begin(self, total: int) -> None:
+        """Shows the bar. `total` is the number of items to work on."""
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total,
+            unit=" img",
+            file=sys.stderr,
+            mininterval=REFRESH_SECONDS,
+            dynamic_ncols=True,
+            smoothing=0.1,
+            disable=not sys.stderr.isatty(),
+        )
+
+    def advance(self, observer: Observer) -> None:
+        """One outcome more was heard."""
+        bar = self._bar
+        if bar.disable:
+            return
+        outcomes = observer.outcomes
+        if outcomes["failed"] or outcomes["rejected"] or outcomes["retried"]:
+            left = {word: outcomes[word] for word in ("failed", "rejected", "retried") if outcomes[word]}
+            bar.set_postfix(left, refresh=False)
+        bar.update(observer.processed - bar.n)
+
+    def end(self) -> None:
+        """Removes nothing: the bar stays as it was last."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def note(self, text: str) -> None:
+        """Shows a line for the user without tearing the bar."""
+        if self._bar is not None and not self._bar.disable:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+class Quiet:
+    """Shows nothing but notes that the user has to see."""
+
+    def begin(self, total: int) -> None:
+        """Shows nothing."""
+
+    def advance(self, observer: Observer) -> None:
+        """Shows nothing."""
+
+    def end(self) -> None:
+        """Shows nothing."""
+
+    def note(self, text: str) -> None:
+        """Shows nothing: cron mails every line."""

@@ -1,0 +1,55 @@
+"""What `batchproc check` and `batchproc steps` print: the plan that a config resolves to, and the steps there are."""
+
+from typing import Any
+
+from batchproc.config import Config, resolved, unwise
+from batchproc.explain.words import seconds, size
+from batchproc.measure.cores import usable_cores
+from batchproc.transform.steps.table import StepDescription
+
+
+def plan_facts(config: Config) -> dict[str, Any]:
+    """The resolved plan as JSON-safe values."""
+    cores = usable_cores()
+    return {
+        "config": resolved(config),
+        "cores": cores,
+        "workers": {
+            "download": 1 if config.download.mode == "serial" else int(config.download.workers),
+            "transform": 1 if config.transform.mode == "serial" else config.transform.worker_count(cores),
+        },
+        "unwise": unwise(config, cores),
+    }
+
+
+def describe_plan(facts: dict[str, Any]) -> str:
+    """The plan for people."""
+    config, workers = facts["config"], facts["workers"]
+    job, download, transform, output = (config[name] for name in ("job", "download", "transform", "output"))
+    steps = [" ".join(_step(step)) for step in transform["steps"]] or ["none: decode and encode again"]
+    lines = [
+        f"job         {job['name']}: {job['input']} -> {job['output']}",
+        f"download    {download['mode']}, {workers['download']} workers, at most {download['per_host']} per host, "
+        f"{size(download['max_bytes'])} per image, {seconds(download['total_timeout'])} per request, "
+        f"{download['retries']} retries",
+        f"transform   {transform['mode']}, {workers['transform']} workers on {facts['cores']} cores, "
+        f"{transform['max_pixels']:,} pixels at most, quality {transform['quality']}",
+        *(f"  step {number}    {text}" for number, text in enumerate(steps, 1)),
+        f"output      {output['format']}, quality {output['quality']}, durability {output['durability']}",
+        f"exit 3      above {job['max_failed_ratio']:.0%} failed items",
+        *(f"unwise      {sentence}" for sentence in facts["unwise"]),
+    ]
+    return "\n".join(lines)
+
+
+def describe_step(step: StepDescription) -> str:
+    """One step for people: what it does, its keys, an example."""
+    lines = [f"{step.name}: {step.summary}"]
+    for key in step.keys:
+        default = "required" if key.required else f"default {key.default}" if key.default else "optional"
+        lines.append(f"    {key.name}  ({key.allowed}; {default})  {key.help}")
+    return "\n".join([*lines, *(f"      {line}" for line in step.example.splitlines())])
+
+
+def _step(step: dict[str, Any]) -> list[str]:
+    return [str(step["op"]), *(f"{name}={value}" for name, value in step.items() if name != "op")]

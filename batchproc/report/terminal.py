@@ -1,0 +1,84 @@
+"""The closing summary of a run, from run.json alone."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from batchproc.explain.bottleneck import find_bottleneck
+from batchproc.explain.words import count, seconds, share, significant, size, workers
+
+FAILURES_SHOWN = 5
+STAGES = ("download", "transform")
+
+
+def summarise(facts: Mapping[str, Any], folder: Path, *, verbose: bool = False, one_line: bool = False) -> str:
+    """The text for people: counts, rate, time per stage, the bottleneck, where things are."""
+    if one_line:
+        return _headline(facts)
+    return "\n".join(_lines(facts, folder, verbose))
+
+
+def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[str]:
+    yield _headline(facts)
+    if facts["counts"]["processed"]:
+        yield from _rates(facts)
+        for name in STAGES:
+            yield _stage_line(name, facts["stages"][name])
+        yield f"  bottleneck  {find_bottleneck(facts).because}"
+    yield from _failures(facts)
+    output = Path(facts["config"]["job"]["output"])
+    yield f"  outputs     {output}"
+    yield f"  facts       {folder / 'run.json'}"
+    if verbose:
+        yield from _details(facts)
+    if facts["counts"]["pending"]:
+        yield f"  next        {count(facts['counts']['pending'], 'item')} left: the same command continues"
+    elif facts["counts"]["failed"]:
+        yield f"  next        see {output / 'failures.jsonl'}; --retry-failed tries them again"
+
+
+def _headline(facts: Mapping[str, Any]) -> str:
+    counts = facts["counts"]
+    words = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
+    states = ", ".join(f"{counts[word]:,} {word}" for word in words if counts[word] or word == "done")
+    text = f"{facts['job']}: {count(counts['items'], 'item')}: {states}"
+    if not counts["items"]:
+        return f"{facts['job']}: the list is empty, nothing to do"
+    if not counts["processed"]:
+        return f"{text}; nothing to do"
+    stopped = {"signal": "; interrupted", "duration": "; stopped by max_duration", "limit": "; stopped by --limit"}
+    return f"{text}; {count(counts['processed'], 'item')} in this run{stopped.get(facts['stopped_by'], '')}"
+
+
+def _rates(facts: Mapping[str, Any]) -> Iterator[str]:
+    yield (
+        f"  speed       {significant(facts['images_per_second'])} images/s in {seconds(facts['line_seconds'])}; "
+        f"start-up to the first request {seconds(facts['startup_seconds'])}; "
+        f"{size(facts['original_bytes'])} in, {size(facts['rendition_bytes'])} out"
+    )
+
+
+def _stage_line(name: str, stage: Mapping[str, Any]) -> str:
+    service = stage["service_seconds"]
+    return (
+        f"  {name:<11} {stage['mode']}, {workers(stage)}, busy {share(stage['utilisation'])}; per image "
+        f"{seconds(service['p50'])} (p95 {seconds(service['p95'])}), CPU {seconds(stage['cpu_per_item_seconds'])}"
+    )
+
+
+def _failures(facts: Mapping[str, Any]) -> Iterator[str]:
+    failures = facts["failures"]
+    if failures:
+        shown = [f"{number} {code}" for code, number in list(failures.items())[:FAILURES_SHOWN]]
+        more = len(failures) - len(shown)
+        yield f"  failures    {', '.join(shown)}{f' and {more} more codes' if more > 0 else ''}"
+
+
+def _details(facts: Mapping[str, Any]) -> Iterator[str]:
+    for name in STAGES:
+        stage = facts["stages"].get(name)
+        if stage:
+            parts = ", ".join(f"{part} {seconds(value)}" for part, value in stage["parts"].items())
+            yield f"  {name} parts: {parts} in all"
+    counts = facts["counts"]
+    yield f"  retried {counts['retried']}, duplicates {counts['duplicates']}, bad rows {counts['bad_rows']}"

@@ -1,0 +1,86 @@
+"""The house: imports point down only, and workers stay light."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "batchproc"
+
+# From the roof to the cellar; what stands in one line is side by side and does not import each other.
+FLOORS = [
+    {"__main__"},
+    {"cli"},
+    {"progress", "report", "starter"},
+    {"pipeline"},
+    {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "lock"},
+    {"measure"},
+    {"config", "protocols"},
+    {"model", "failpoints"},
+    {"errors", "redact", "version"},
+]
+FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
+# Values that two neighbours share by design: the ledger is given its file operations by type only.
+WORKER_MODULES = ["batchproc.executors.child", "batchproc.download.stage", "batchproc.transform.stage"]
+HEAVY = ["pydantic", "typer", "rich", "matplotlib", "tqdm", "jinja2", "psutil", "sqlite3"]
+
+
+def modules() -> Iterator[Path]:
+    return PACKAGE.rglob("*.py")
+
+
+def imported_parts(path: Path) -> Iterator[str]:
+    """The top parts of batchproc that a module imports, `if TYPE_CHECKING` included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "batchproc":
+            parts = node.module.split(".")
+            yield from [parts[1]] if len(parts) > 1 else (alias.name for alias in node.names)
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("batchproc."):
+                    yield alias.name.split(".")[1]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_part_has_its_floor() -> None:
+    parts = {part_of(path) for path in modules()} - {"__init__"}
+
+    assert set(FLOOR_OF) >= parts
+
+
+@pytest.mark.parametrize("path", sorted(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    own = part_of(path)
+    if own == "__init__":
+        return
+    wrong = [
+        part for part in imported_parts(path) if part != own and FLOOR_OF[part] <= FLOOR_OF[own]
+    ]
+
+    assert [] == wrong
+
+
+def test_workers_import_nothing_heavy() -> None:
+    code = f"import sys; import {', '.join(WORKER_MODULES)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert [] == [name for name in HEAVY if name in loaded]
+
+
+def test_the_entry_point_imports_nothing_at_its_top() -> None:
+    tree = ast.parse((PACKAGE / "__main__.py").read_text())
+
+    assert [] == [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+def test_the_transform_stage_needs_no_download_code() -> None:
+    code = "import sys; import batchproc.transform.stage; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert [] == [name for name in loaded if name.startswith(("requests", "urllib3", "batchproc.download"))]
