@@ -1,0 +1,1 @@
+"""The download stage: one URL in, one original out, whatever the server does."""

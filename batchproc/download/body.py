@@ -1,0 +1,114 @@
+"""Reading a body: every check on every return, bytes received in place, copied once."""
+
+import time
+import zlib
+from typing import Any
+
+from batchproc.download.flight import Flight
+from batchproc.download.sniff import SNIFFED_BYTES, is_image, is_text
+from batchproc.download.verdict import too_large
+from batchproc.download.wire import truncated
+from batchproc.errors import Code, Retry, StageError
+
+SPEED_WINDOW_SECONDS = 10.0
+
+_GZIP = (zlib.MAX_WBITS | 16,)
+_DEFLATE = (zlib.MAX_WBITS, -zlib.MAX_WBITS)  # the second, without its zlib wrapper, is wrong but frequent
+_CODINGS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _DEFLATE}
+
+
+class Pace:
+    """The low-speed limit: fewer bytes than allowed in a window of 10 s is too slow. Seconds are monotonic."""
+
+    def __init__(self, least_bytes_per_second: float, now: float) -> None:
+        self._least_bytes = least_bytes_per_second * SPEED_WINDOW_SECONDS
+        self._window_ends = now + SPEED_WINDOW_SECONDS
+        self._bytes_before = 0
+
+    def check(self, total_bytes: int, now: float) -> None:
+        """Raises `StageError` `timeout.slow` when a window has ended with too little in it."""
+        if now < self._window_ends:
+            return
+        if total_bytes - self._bytes_before < self._least_bytes:
+            raise StageError(Code.TIMEOUT_SLOW, "the server sent slower than min_speed", retry=Retry.BACKOFF)
+        self._window_ends = now + SPEED_WINDOW_SECONDS
+        self._bytes_before = total_bytes
+
+
+def read_body(raw: Any, flight: Flight, coding: str) -> bytes:
+    """The content of a reply: `raw.readinto` until its end, and the content coding undone.
+
+    Raises `StageError`: `too_large`, `not_image` (as soon as the first 512 bytes are text), `image.empty`, `encoding`,
+    `timeout.slow`, and what `raw` raises.
+    """
+    coding = coding.strip().lower()
+    if coding in ("", "identity"):
+        return _not_empty(_receive(raw, flight, sniff=True))
+    if coding not in _CODINGS:
+        raise StageError(Code.ENCODING, "the server used a content coding that was not asked for")
+    content = _decode(_receive(raw, flight, sniff=False), _CODINGS[coding], flight.settings.max_bytes)
+    if is_text(content):
+        raise text_error(flight.host)
+    return _not_empty(content)
+
+
+def _receive(raw: Any, flight: Flight, *, sniff: bool) -> bytes:
+    inbox, start, end = flight.inbox, flight.start, flight.end
+    most_bytes = flight.settings.max_bytes
+    pace: Pace | None = None
+    full: list[bytes] = []
+    received = end - start
+    while True:
+        if sniff and received >= SNIFFED_BYTES:
+            _refuse_text(inbox[start:end], flight.host)
+            sniff = False
+        if received > most_bytes:
+            raise too_large(most_bytes)
+        if end == len(inbox):
+            full.append(bytes(inbox[start:]))
+            start = end = 0
+        count = raw.readinto(inbox[end:])
+        if not count:
+            break
+        end += count
+        received += count
+        if pace is None:
+            pace = Pace(flight.settings.min_speed_bytes_per_second, time.monotonic())
+        pace.check(received, time.monotonic())
+    if sniff:
+        _refuse_text(inbox[start:end], flight.host)
+    last = bytes(inbox[start:end])
+    return b"".join((*full, last)) if full else last
+
+
+def _refuse_text(received: memoryview, host: str) -> None:
+    if is_text(bytes(received[:SNIFFED_BYTES])):
+        raise text_error(host)
+
+
+def text_error(host: str) -> StageError:
+    """The failure of a reply that is a page, not a picture."""
+    return StageError(Code.NOT_IMAGE, f"{host} sent text, not an image")
+
+
+def _not_empty(content: bytes) -> bytes:
+    if not content:
+        raise StageError(Code.IMAGE_EMPTY, "the body is empty", retry=Retry.ONCE)
+    return content
+
+
+def _decode(octets: bytes, window_sizes: tuple[int, ...], most_bytes: int) -> bytes:
+    if is_image(octets):
+        return octets  # the label is wrong, the image is here
+    for window_bits in window_sizes:
+        decoder = zlib.decompressobj(window_bits)
+        try:
+            content = decoder.decompress(octets, most_bytes + 1)
+        except zlib.error:
+            continue
+        if len(content) > most_bytes:
+            raise too_large(most_bytes)
+        if not decoder.eof:
+            raise truncated("the compressed body ends early")
+        return content
+    raise StageError(Code.ENCODING, "the body is not coded as its Content-Encoding says")

@@ -1,0 +1,46 @@
+"""The download stage: what each worker opens for itself, and how one item passes through it."""
+
+from dataclasses import dataclass
+
+from batchproc.download.client import Client
+from batchproc.download.settings import Settings
+from batchproc.model import Fetch, Item, Original
+from batchproc.protocols import Lap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download(Settings):
+    """The stage `download`: takes `Item[Fetch]`, gives `Original`. Picklable; see `Settings` for its limits."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return "download"
+
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """What a fork server imports once."""
+        return ("batchproc.download.stage",)
+
+    def open(self) -> "DownloadWork":
+        """Prepares one worker: its connections, and its watch on the process's watchdog."""
+        return DownloadWork(self)
+
+
+class DownloadWork:
+    """One worker's downloads. Keeps connections alive from item to item."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = Client(settings)
+
+    def __call__(self, item: Item[Fetch], lap: Lap) -> Original:
+        """Downloads the item's URL. Raises `StageError`."""
+        return self._client.fetch(item.source.url, item.value, lap)
+
+    def abort(self) -> None:
+        """Shuts the socket in use; this and every later call ends as `cancelled`. From any thread."""
+        self._client.abort()
+
+    def close(self) -> None:
+        """Closes the kept connections and leaves the watchdog."""
+        self._client.close()

@@ -1,0 +1,105 @@
+"""What a reply's status and headers mean for the item: go on, follow, or which failure and when to try again."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import mktime_tz, parsedate_tz
+
+from batchproc.errors import Code, Retry, StageError, http_code
+
+REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_TRANSIENT = frozenset((408, 425))
+_NO_AI = frozenset(("noai", "noimageai"))
+
+Headers = Mapping[str, str]  # looked up by lower-case name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the verdict must know of the request and the settings."""
+
+    host: str
+    conditional: bool  # the request carried If-None-Match or If-Modified-Since
+    max_bytes: int
+    honour_robots: bool
+    robots_name: str  # our name in X-Robots-Tag, lower case
+    max_retry_after_seconds: float
+
+
+def judge(status_code: int, headers: Headers, asked: Asked) -> None:
+    """Returns when the body is wanted (200, 203) or needless (304, asked for). Raises `StageError` otherwise."""
+    if status_code not in (200, 203):
+        if status_code == 304 and asked.conditional:
+            return
+        raise _refusal(status_code, headers, asked)
+    if asked.honour_robots and forbids_ai(headers.get("x-robots-tag", ""), asked.robots_name):
+        raise StageError(Code.POLICY_NOAI, "the server asks that this image is not used for AI (X-Robots-Tag)")
+    length = headers.get("content-length", "")
+    if length.isdigit() and (len(length) > 19 or int(length) > asked.max_bytes):
+        raise too_large(asked.max_bytes)
+
+
+def too_large(max_bytes: int) -> StageError:
+    """The failure of a body over the limit."""
+    return StageError(Code.TOO_LARGE, f"the body is larger than max_bytes ({max_bytes} bytes)")
+
+
+def _refusal(status_code: int, headers: Headers, asked: Asked) -> StageError:
+    host = asked.host
+    if status_code in (204, 205):
+        return StageError(Code.IMAGE_EMPTY, f"{host} answered {status_code}: no content", retry=Retry.ONCE)
+    if status_code in (206, 304):
+        return StageError(Code.PROTO, f"{host} answered {status_code}, which was not asked for", retry=Retry.ONCE)
+    if status_code == 429 or (status_code == 503 and "retry-after" in headers):
+        return _rate(status_code, headers, asked)
+    transient = status_code in _TRANSIENT or 500 <= status_code <= 599
+    return StageError(
+        http_code(status_code),
+        f"{host} answered {status_code}",
+        retry=Retry.BACKOFF if transient else Retry.NEVER,
+    )
+
+
+def _rate(status_code: int, headers: Headers, asked: Asked) -> StageError:
+    seconds = retry_after_seconds(headers.get("retry-after", ""), headers.get("date", ""))
+    later = seconds is not None and seconds > asked.max_retry_after_seconds
+    return StageError(
+        Code.RATE,
+        f"{asked.host} answered {status_code}: too many requests",
+        hint="lower [download] per_host",
+        retry=Retry.NEXT_RUN if later else Retry.HOST,
+        retry_after_seconds=None if seconds is None else min(seconds, asked.max_retry_after_seconds),
+    )
+
+
+def retry_after_seconds(value: str, date: str, now: float | None = None) -> float | None:
+    """The seconds that Retry-After asks for, 0 or more; None when it says nothing usable.
+
+    A date is measured against the reply's own Date, so that a wrong clock on either side does not matter (RFC 9110,
+    section 10.2.3). Of several values the longest counts.
+    """
+    moment = _timestamp(value)
+    if moment is not None:
+        return max(0.0, moment - (_timestamp(date) or (time.time() if now is None else now)))
+    numbers = [part.strip() for part in value.split(",")]
+    seconds = [float(part[:12]) for part in numbers if part.lstrip("-").isascii() and part.lstrip("-").isdigit()]
+    return max(0.0, *seconds) if seconds else None
+
+
+def _timestamp(text: str) -> float | None:
+    parts = parsedate_tz(text) if ":" in text else None
+    if parts is None:
+        return None
+    try:
+        return float(mktime_tz(parts))
+    except (ValueError, OverflowError):
+        return None
+
+
+def forbids_ai(value: str, robots_name: str) -> bool:
+    """Whether an X-Robots-Tag (several joined by commas) says noai or noimageai to everybody or to `robots_name`."""
+    for directive in value.lower().split(","):
+        agent, colon, rule = directive.rpartition(":")
+        if rule.strip() in _NO_AI and (not colon or agent.strip() in (robots_name, "*")):
+            return True
+    return False

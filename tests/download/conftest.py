@@ -1,0 +1,43 @@
+"""Opens the download stage for a test, and shows what came of one URL."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+
+from batchproc.download.stage import Download, DownloadWork
+from batchproc.errors import StageError
+from batchproc.model import Fetch, Item, Original, Source
+
+Open = Callable[..., DownloadWork]
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens a worker that may visit loopback; it is closed with the test."""
+    with ExitStack() as stack:
+
+        def open_work(**settings: Any) -> DownloadWork:
+            stage = Download(**{"allow_addresses": ("127.0.0.0/8",), **settings})
+            return stack.enter_context(closing(stage.open()))
+
+        yield open_work
+
+
+def item(url: str, **fetch: Any) -> Item[Fetch]:
+    return Item(source=Source(index=0, line=1, url=url, key=bytes(16)), value=Fetch(**fetch))
+
+
+def no_lap(part: str) -> None:
+    """A stopwatch that nobody looks at."""
+
+
+def fetch(work: DownloadWork, url: str, **wanted: Any) -> Original:
+    return work(item(url, **wanted), no_lap)
+
+
+def failure(work: DownloadWork, url: str, **wanted: Any) -> StageError:
+    with pytest.raises(StageError) as caught:
+        fetch(work, url, **wanted)
+    return caught.value

@@ -1,0 +1,73 @@
+"""The head of a reply is read strictly, and says how the body is framed."""
+
+import pytest
+
+from batchproc.download.head import parse_head
+from batchproc.errors import Retry, StageError
+
+
+def test_a_head_is_parsed() -> None:
+    head = parse_head(b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg \r\nContent-LENGTH:5\r\nX: a\r\nx: b")
+
+    assert (200, "OK", 5, False, True) == (
+        head.status_code, head.reason, head.length, head.chunked, head.keep_alive,
+    )  # fmt: skip
+    assert {"content-type": "image/jpeg", "content-length": "5", "x": "a, b"} == head.fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (b"Content-Length: 7, 7", (7, False, True)),
+        (b"Transfer-Encoding: Chunked", (None, True, True)),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 9", (None, True, False)),
+        (b"Connection: Close", (None, False, False)),
+        (b"A: b", (None, False, True)),
+    ],
+)
+def test_the_body_is_framed(fields: bytes, expected: tuple[int | None, bool, bool]) -> None:
+    head = parse_head(b"HTTP/1.1 200 OK\r\n" + fields)
+
+    assert expected == (head.length, head.chunked, head.keep_alive)
+
+
+@pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified", b"103 Early Hints"])
+def test_some_replies_have_no_body_whatever_they_say(status: bytes) -> None:
+    assert 0 == parse_head(b"HTTP/1.1 " + status + b"\r\nContent-Length: 9").length
+
+
+def test_http_1_0_closes_unless_it_says_otherwise() -> None:
+    assert not parse_head(b"HTTP/1.0 200 OK").keep_alive
+    assert parse_head(b"HTTP/1.0 200 OK\r\nConnection: Keep-Alive").keep_alive
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        pytest.param(b"<html>", id="http-0.9"),
+        pytest.param(b"HTTP/1.1 99999 X", id="status-of-five-digits"),
+        pytest.param(b"HTTP/1.1 099 X", id="status-below-100"),
+        pytest.param(b"HTTP/2 200", id="other-version"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nno colon here", id="no-colon"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n folded", id="folded"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA : b", id="space-before-colon"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\0c", id="nul"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\rc", id="bare-cr"),
+        pytest.param(b"HTTP/1.1 200 OK" + b"\r\nA: b" * 101, id="101-fields"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5, 6", id="two-lengths"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -5", id="negative-length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000, id="absurd-length"),
+    ],
+)
+def test_an_ambiguous_head_is_refused(octets: bytes) -> None:
+    with pytest.raises(StageError) as caught:
+        parse_head(octets)
+
+    assert ("proto", Retry.ONCE) == (caught.value.code, caught.value.retry)
+
+
+def test_an_unknown_transfer_coding_is_refused() -> None:
+    with pytest.raises(StageError) as caught:
+        parse_head(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked")
+
+    assert "encoding" == caught.value.code

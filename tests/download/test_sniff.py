@@ -1,0 +1,39 @@
+"""Pages are told from pictures by their first bytes."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from batchproc.download.sniff import is_image, is_text
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF"])
+def test_pictures_are_images_and_not_text(format_: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (9, 7), "teal").save(file, format_)
+
+    assert is_image(file.getvalue())
+    assert not is_text(file.getvalue())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(b"<!DOCTYPE html><html>", id="html"),
+        pytest.param(b"\xef\xbb\xbf \r\n<html>", id="html-after-mark-and-space"),
+        pytest.param(b"<svg xmlns='x'/>", id="svg"),
+        pytest.param("<p>größe".encode("latin-1"), id="latin-1-markup"),
+        pytest.param(b'{"error": "login"}', id="json"),
+        pytest.param("nicht gefunden: Größe".encode(), id="utf-8"),
+        pytest.param("ab".encode("utf-16"), id="utf-16"),
+        pytest.param("€".encode() * 300, id="cut-inside-a-character"),
+    ],
+)
+def test_pages_are_text(head: bytes) -> None:
+    assert is_text(head)
+
+
+@pytest.mark.parametrize("head", [b"", b"\xff", b"\xff\xd8", b"\x00\x01\x02", b"a\x00b"])
+def test_scraps_are_left_to_the_decoder(head: bytes) -> None:
+    assert not is_text(head)

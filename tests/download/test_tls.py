@@ -1,0 +1,155 @@
+"""TLS: certificates are checked against the name, and a handshake cannot keep a worker waiting."""
+
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from batchproc.download import connection
+from batchproc.errors import Retry
+from tests.download.conftest import Open, failure, fetch
+from tests.download.scripted import JPEG, Handler, Peer, Server, always, silent_after
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command for a certificate")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for localhost, with its key in the same file."""
+    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", path)
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+    command = ("openssl", "req", "-x509", "-days", "2", *key, *names, "-out", f"{path}.crt")
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+def wrapped(certificate: Path, handler: Handler) -> Handler:
+    """The same handler behind TLS."""
+
+    def handle(peer: Peer) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        with context.wrap_socket(peer.raw, server_side=True) as peer.raw:
+            handler(peer)
+
+    return handle
+
+
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trusts the certificate, and resolves localhost to IPv4 only."""
+    context = ssl.create_default_context(cafile=str(certificate))
+    monkeypatch.setattr(connection, "_context", context)
+
+
+def secure(server: Server, host: str = "localhost") -> str:
+    return f"https://{host}:{server.port}/a.jpg"
+
+
+@pytest.mark.usefixtures("trusted")
+def test_an_image_arrives_over_a_kept_connection(opened: Open, certificate: Path) -> None:
+    with Server(wrapped(certificate, always())) as server:
+        work = opened()
+        assert [JPEG, JPEG] == [fetch(work, secure(server)).content for _ in range(2)]
+        assert 1 == server.connections
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_certificate_for_another_name_is_refused(opened: Open, certificate: Path) -> None:
+    with Server(wrapped(certificate, always())) as server:
+        error = failure(opened(), secure(server, "127.0.0.1"))
+
+    assert ("tls", Retry.NEXT_RUN) == (error.code, error.retry)
+
+
+def test_an_unknown_authority_is_refused(opened: Open, certificate: Path) -> None:
+    with Server(wrapped(certificate, always())) as server:
+        error = failure(opened(), secure(server))
+
+    assert ("tls", Retry.NEXT_RUN) == (error.code, error.retry)
+    assert [] == server.requests
+
+
+def test_a_server_without_tls_is_told_from_a_bad_certificate(opened: Open) -> None:
+    def handle(peer: Peer) -> None:
+        peer.raw.recv(100)
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with Server(handle) as server:
+        error = failure(opened(), secure(server))
+
+    assert ("tls", Retry.ONCE) == (error.code, error.retry)
+
+
+def test_a_silent_handshake_times_out(opened: Open) -> None:
+    with Server(Peer.wait_for_close) as server:
+        error = failure(opened(connect_timeout_seconds=0.2), secure(server))
+
+    assert ("timeout.connect", Retry.BACKOFF) == (error.code, error.retry)
+
+
+def test_a_trickled_handshake_times_out(opened: Open) -> None:
+    def handle(peer: Peer) -> None:
+        peer.send(b"\x16\x03\x03\x3f\xff")  # a long record begins
+        peer.trickle(b"\x02", 0.01)
+
+    with Server(handle) as server:
+        error = failure(opened(connect_timeout_seconds=0.2), secure(server))
+
+    assert ("timeout.connect", Retry.BACKOFF) == (error.code, error.retry)
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_stalled_body_times_out(opened: Open, certificate: Path) -> None:
+    stalled = silent_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n\xff")
+    with Server(wrapped(certificate, stalled)) as server:
+        error = failure(opened(first_byte_timeout_seconds=0.2), secure(server))
+
+    assert "timeout.idle" == error.code
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_trickled_body_is_cut_at_the_total_timeout(opened: Open, certificate: Path) -> None:
+    def handle(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n\xff\xd8\xff")
+        peer.trickle(b"\0")
+
+    with Server(wrapped(certificate, handle)) as server:
+        error = failure(opened(total_timeout_seconds=0.5), secure(server))
+
+    assert "timeout.total" == error.code
+
+
+@pytest.mark.usefixtures("trusted")
+def test_a_proxy_opens_a_tunnel_and_sees_nothing_else(opened: Open, certificate: Path) -> None:
+    def tunnel(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        wrapped(certificate, always())(peer)
+
+    with Server(tunnel) as proxy:
+        work = opened(proxy=f"http://user:pw@127.0.0.1:{proxy.port}")
+        contents = [fetch(work, "https://localhost/a.jpg").content for _ in range(2)]
+
+    assert [JPEG, JPEG] == contents
+    assert proxy.requests[0].startswith(b"CONNECT localhost:443 HTTP/1.")
+    assert b"authorization" not in proxy.requests[1].lower()
+    assert 1 == proxy.connections
+
+
+def test_a_proxy_that_refuses_is_a_failure_to_connect(opened: Open) -> None:
+    with Server(always(b"", "407 Proxy Authentication Required")) as proxy:
+        error = failure(opened(proxy=f"http://127.0.0.1:{proxy.port}"), "https://localhost/a.jpg")
+
+    assert ("connect", Retry.BACKOFF) == (error.code, error.retry)
+
+
+def test_the_context_is_made_once() -> None:
+    assert connection.tls_context() is connection.tls_context()
+    assert ssl.CERT_REQUIRED == connection.tls_context().verify_mode
+    assert connection.tls_context().check_hostname
