@@ -52,17 +52,22 @@ def main() -> None:
         sys.exit(ExitCode.DONE)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(VERSION)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Download a list of images, transform them, and see why each stage ran best in threads or in processes.
 
     Example: batchproc run configs/demo.toml
     """
-    if version:
-        print(VERSION)
-        raise typer.Exit
 
 
 @app.command()
@@ -155,7 +160,10 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
 
 @app.command()
 def steps(as_json: AsJson = False) -> None:
-    """List the steps with their keys and an example of each."""
+    """List the steps with their keys and an example of each.
+
+    Example: batchproc steps
+    """
     from batchproc.report.plan import describe_step
     from batchproc.transform.steps.table import describe_steps
 

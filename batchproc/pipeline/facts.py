@@ -13,7 +13,7 @@ from batchproc.executors import Executor
 from batchproc.ledger import Counts, Imported
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.machine import describe_machine
-from batchproc.pipeline.observer import Observer, SpanRow, StageSums
+from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.sink import write_atomically
 from batchproc.version import VERSION
 
@@ -76,8 +76,7 @@ def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
 
 def write_facts(folder: Path, facts: Mapping[str, Any], observer: Observer) -> None:
     """Writes spans.jsonl, then run.json: who finds the latter finds all. Raises OSError."""
-    origin = observer.started
-    write_atomically(folder / "spans.jsonl", (_span_line(row, origin) for row in observer.sample.items()))
+    write_atomically(folder / "spans.jsonl", observer.sample.items())
     write_atomically(folder / "run.json", [json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n"])
 
 
@@ -141,22 +140,3 @@ def _describe_stage(executor: Executor, sums: StageSums, line_seconds: float) ->
 def _percentiles(histogram: Histogram) -> dict[str, float | None]:
     summary = histogram.summary()
     return {"mean": summary.mean, "p50": summary.p50, "p95": summary.p95, "p99": summary.p99, "max": summary.max}
-
-
-def _span_line(row: SpanRow, origin: float) -> bytes:
-    """One line of spans.jsonl; times in seconds since the observer was made."""
-    spans = [
-        {
-            "stage": span.stage,
-            "worker": span.worker,
-            "enqueued": round(span.enqueued - origin, 6),
-            "started": round(span.started - origin, 6),
-            "ended": round(span.ended - origin, 6),
-            "cpu": round(span.cpu_seconds, 6),
-            "runqueue": None if span.runqueue_seconds is None else round(span.runqueue_seconds, 6),
-            "parts": {name: [round(wall, 6), round(cpu, 6)] for name, (wall, cpu) in span.parts.items()},
-        }
-        for span in row.spans
-    ]
-    line = {"index": row.index, "key": row.key_hex, "outcome": row.outcome, "code": row.code, "spans": spans}
-    return json.dumps(line, separators=(",", ":")).encode() + b"\n"

@@ -11,8 +11,8 @@ from PIL import Image
 from batchproc.errors import DiskError, ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
 from batchproc.pipeline import RunOptions
+from tests.jobs import MakeJob
 
-from .conftest import MakeJob
 from .test_modes import images, run
 
 

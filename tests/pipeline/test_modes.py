@@ -10,8 +10,7 @@ from batchproc.cli import _load
 from batchproc.errors import ExitCode
 from batchproc.pipeline import RunOptions, RunResult, run_job
 from batchproc.progress import Quiet
-
-from .conftest import MakeJob
+from tests.jobs import MakeJob
 
 MODES = ("serial", "thread", "process")
 

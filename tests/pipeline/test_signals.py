@@ -12,8 +12,8 @@ import pytest
 
 from batchproc.errors import ExitCode
 from batchproc.pipeline.control import Brakes, Control
+from tests.jobs import MakeJob
 
-from .conftest import MakeJob
 from .test_modes import run
 
 ROOT = Path(__file__).parents[2]

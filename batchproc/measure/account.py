@@ -1,0 +1,177 @@
+"""The account of a stage's worker-seconds: workers x wall, split into buckets that sum to the whole. Pure arithmetic.
+
+    whole = cpu + run_queue + gil_wait + network + disk_or_lock      inside tasks, from spans
+          + output_blocked + starved + ipc + startup + unstaffed     between tasks, from the workers' own clocks
+          + unexplained                                              what is left; negative when clocks overlap
+
+Within a task, wall = cpu + run_queue + blocked holds on Linux, thread by thread. `blocked` is then divided: first the
+GIL's part, then what the stage declared as network waits, the rest is disk, locks and the unnamed. What cannot be told
+apart is not told apart: without a run-queue figure it stays in the blocked buckets, and without a GIL figure the rest
+is called `blocked`. `notes` says so in words.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NETWORK_PARTS = frozenset({"dns", "connect", "tls", "first_byte", "body"})
+DISK_PARTS = frozenset({"read", "write"})
+UNEXPLAINED_LIMIT = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GilWait:
+    """Seconds that a stage's workers waited for the GIL, and the method, which is always shown beside the figure."""
+
+    seconds: float
+    method: str  # sampled | residual
+    error_seconds: float = 0.0  # one standard error of the sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageTotals:
+    """What was measured of one stage, added up over its workers. All in seconds but the counts.
+
+    `runqueue_seconds`, `gil` and `phi` are None where they are not known. `parts`: name -> (wall, CPU) inside tasks.
+    `unstaffed_seconds`: time for which a worker's place had no open worker, from the executor's opening to its closing.
+    """
+
+    workers: int
+    wall_seconds: float
+    tasks: int
+    task_wall_seconds: float
+    cpu_seconds: float
+    runqueue_seconds: float | None = None
+    parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    output_blocked_seconds: float = 0.0
+    starved_seconds: float = 0.0
+    ipc_seconds: float = 0.0
+    startup_seconds: float = 0.0
+    unstaffed_seconds: float = 0.0
+    gil: GilWait | None = None
+    phi: float | None = None  # share of CPU time spent holding the GIL, 0 to 1
+
+    @property
+    def whole_seconds(self) -> float:
+        """Workers x wall: what the account splits."""
+        return self.workers * self.wall_seconds
+
+    @property
+    def blocked_seconds(self) -> float:
+        """Inside tasks, neither on a core nor known to be ready for one. Never below zero: clocks differ by some us."""
+        return max(0.0, self.task_wall_seconds - self.cpu_seconds - (self.runqueue_seconds or 0.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """`buckets` in the order to show them, `unexplained` last; they sum to `whole_seconds`."""
+
+    whole_seconds: float
+    buckets: Mapping[str, float]
+    gil_method: str  # sampled | residual | unknown
+    notes: tuple[str, ...]
+
+    @property
+    def unexplained_share(self) -> float:
+        """Of the whole, signed: negative when more was booked than there was time."""
+        return self.buckets["unexplained"] / self.whole_seconds if self.whole_seconds else 0.0
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether the remainder is small enough for the report to draw conclusions."""
+        return abs(self.unexplained_share) <= UNEXPLAINED_LIMIT
+
+    def share(self, bucket: str) -> float:
+        """Of the whole; 0 for a bucket that this account does not have."""
+        return self.buckets.get(bucket, 0.0) / self.whole_seconds if self.whole_seconds else 0.0
+
+
+def account_of(totals: StageTotals) -> Account:
+    """Splits a stage's worker-seconds."""
+    buckets = {
+        **_cpu(totals),
+        **_waiting(totals),
+        "output_blocked": totals.output_blocked_seconds,
+        "starved": totals.starved_seconds,
+        "ipc": totals.ipc_seconds,
+        "startup": totals.startup_seconds,
+        "unstaffed": totals.unstaffed_seconds,
+    }
+    buckets["unexplained"] = totals.whole_seconds - math.fsum(buckets.values())
+    return Account(
+        whole_seconds=totals.whole_seconds,
+        buckets=buckets,
+        gil_method=totals.gil.method if totals.gil else "unknown",
+        notes=tuple(_notes(totals)),
+    )
+
+
+def _cpu(totals: StageTotals) -> dict[str, float]:
+    if totals.phi is None:
+        return {"cpu": totals.cpu_seconds}
+    held = totals.phi * totals.cpu_seconds
+    return {"cpu_gil_free": totals.cpu_seconds - held, "cpu_gil_held": held}
+
+
+def _waiting(totals: StageTotals) -> dict[str, float]:
+    """The time inside tasks that was not CPU. Sums to the run queue and `blocked_seconds` exactly."""
+    buckets: dict[str, float] = {}
+    if totals.runqueue_seconds is not None:
+        buckets["run_queue"] = totals.runqueue_seconds
+    blocked = totals.blocked_seconds
+    gil = 0.0
+    if totals.gil is not None:
+        gil = buckets["gil_wait"] = min(totals.gil.seconds, blocked)
+    network = buckets["network"] = min(_network_seconds(totals, gil), blocked - gil)
+    buckets["disk_or_lock" if totals.gil else "blocked"] = blocked - gil - network
+    return buckets
+
+
+def _network_seconds(totals: StageTotals, gil_seconds: float) -> float:
+    """The declared waits less their CPU and less their share of run queue and GIL waiting.
+
+    Run queue and GIL are known for whole tasks only; each part bears them in proportion to its time off the core.
+    """
+    waits = _off_core_seconds(totals.parts, NETWORK_PARTS)
+    off_core = max(totals.task_wall_seconds - totals.cpu_seconds, waits)
+    if not off_core:
+        return 0.0
+    return max(0.0, waits * (1.0 - ((totals.runqueue_seconds or 0.0) + gil_seconds) / off_core))
+
+
+def _off_core_seconds(parts: Mapping[str, tuple[float, float]], names: frozenset[str]) -> float:
+    return sum(max(0.0, wall - cpu) for name, (wall, cpu) in parts.items() if name in names)
+
+
+def _notes(totals: StageTotals) -> list[str]:
+    notes = []
+    if totals.runqueue_seconds is None:
+        notes.append("waiting for a core is not known here and counts as blocked")
+    if totals.gil is None:
+        notes.append("waiting for the GIL is not known here and counts as blocked")
+    elif totals.gil.seconds > totals.blocked_seconds:
+        surplus = totals.gil.seconds - totals.blocked_seconds
+        notes.append(f"{surplus:.3g} s of waiting for the GIL fell between tasks and counts there")
+    if totals.task_wall_seconds < totals.cpu_seconds + (totals.runqueue_seconds or 0.0):
+        notes.append("the tasks' CPU and run-queue clocks ran ahead of the wall clock; the surplus is in unexplained")
+    return notes
+
+
+def residual_gil_wait(totals: StageTotals) -> GilWait | None:
+    """Waiting for the GIL as the rest of a stage without I/O: wall - cpu - run queue, less declared disk parts.
+
+    For where the wait states cannot be read. None when the stage waits for the network, or without run-queue figures:
+    then the residual is not the GIL's. Locks of the stage's own count as the GIL's here.
+    """
+    if totals.runqueue_seconds is None or NETWORK_PARTS & totals.parts.keys():
+        return None
+    disk = _off_core_seconds(totals.parts, DISK_PARTS)
+    return GilWait(seconds=max(0.0, totals.blocked_seconds - disk), method="residual")
+
+
+def sampled_gil_wait(totals: StageTotals, gil_share: float | None, gil_error: float = 0.0) -> GilWait | None:
+    """Waiting for the GIL from the sampler's share of the time that the stage's workers were there."""
+    if gil_share is None:
+        return None
+    present = max(0.0, totals.whole_seconds - totals.unstaffed_seconds)
+    return GilWait(seconds=gil_share * present, method="sampled", error_seconds=gil_error * present)

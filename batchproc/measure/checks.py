@@ -1,0 +1,87 @@
+"""Does the measurement hold together? Checks that the report prints: independent counts compared, and disturbers named.
+
+Pure arithmetic. A check that lacks a figure has `passed` None: not known, which is not the same as passed.
+"""
+
+from dataclasses import dataclass
+
+from batchproc.measure.account import UNEXPLAINED_LIMIT, Account
+
+LITTLE_LIMIT = 0.05
+OTHERS_LIMIT = 0.10
+STEAL_LIMIT = 0.02
+OVERHEAD_LIMIT = 0.01
+HIDDEN_LIMIT = 0.10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One self-check. `value` is compared with `limit`, both as shares unless the text says otherwise."""
+
+    name: str
+    value: float | None
+    limit: float
+    passed: bool | None
+    text: str
+
+
+def _check(name: str, value: float | None, limit: float, text: str, unknown: str) -> Check:
+    if value is None:
+        return Check(name=name, value=None, limit=limit, passed=None, text=f"not known: {unknown}")
+    return Check(name=name, value=value, limit=limit, passed=abs(value) <= limit, text=text)
+
+
+def remainder(stage: str, account: Account) -> Check:
+    """How much of a stage's worker-seconds nothing explains."""
+    share = account.unexplained_share if account.whole_seconds else None
+    text = f"{stage}: {0.0 if share is None else share:+.1%} of the worker-seconds are unexplained"
+    return _check(f"remainder.{stage}", share, UNEXPLAINED_LIMIT, text, "the stage had no worker-seconds")
+
+
+def littles_law(stage: str, *, mean_in_flight: float | None, items: int, inside_seconds: float, wall: float) -> Check:
+    """Mean in flight = throughput x mean time inside (Little 1961), from two independent counts.
+
+    `mean_in_flight` is the sampler's mean of the gauge; `inside_seconds` the sum over all `items` of the time from
+    entering to leaving, from spans; `wall` in seconds, of the same window.
+    """
+    expected = inside_seconds / wall if wall and items else None
+    if mean_in_flight is None or not expected:
+        return _check(f"little.{stage}", None, LITTLE_LIMIT, "", "one of the two counts is missing")
+    text = f"{stage}: {mean_in_flight:.2f} in flight by gauge, {expected:.2f} by Little's law"
+    return _check(f"little.{stage}", mean_in_flight / expected - 1.0, LITTLE_LIMIT, text, "")
+
+
+def others(share: float | None) -> Check:
+    """CPU used by programs that are not ours, as a share of all cores."""
+    text = f"other programs used {share or 0.0:.1%} of the machine's CPU"
+    return _check("others", share, OTHERS_LIMIT, text, "the system does not tell")
+
+
+def steal(share: float | None) -> Check:
+    """CPU that the hypervisor gave to others."""
+    text = f"the hypervisor took {share or 0.0:.1%} of the machine's CPU"
+    return _check("steal", share, STEAL_LIMIT, text, "the system does not tell")
+
+
+def throttling(seconds: float | None) -> Check:
+    """Whether a CPU quota held the run back. The limit is 0 seconds."""
+    text = f"a CPU quota kept the run waiting for {seconds or 0.0:.2f} s"
+    return _check("throttling", seconds, 0.0, text, "no quota is accounted here")
+
+
+def hidden_threads(*, process_cpu_seconds: float | None, thread_cpu_seconds: float) -> Check:
+    """CPU of the run's processes that no thread of ours accounts for: helper threads of native libraries, and glue."""
+    if not process_cpu_seconds:
+        return _check("hidden_threads", None, HIDDEN_LIMIT, "", "the CPU time of the processes was not sampled")
+    share = 1.0 - thread_cpu_seconds / process_cpu_seconds
+    text = f"{share:.1%} of the processes' CPU lies outside the measured threads"
+    return _check("hidden_threads", share, HIDDEN_LIMIT, text, "")
+
+
+def overhead(*, measured_seconds: float | None, unmeasured_seconds: float | None) -> Check:
+    """What measuring costs, from a pair of runs with and without it."""
+    if not measured_seconds or not unmeasured_seconds:
+        return _check("overhead", None, OVERHEAD_LIMIT, "", "no pair of runs was made")
+    share = measured_seconds / unmeasured_seconds - 1.0
+    text = f"measuring costs {share:+.1%} of the run"
+    return _check("overhead", share, OVERHEAD_LIMIT, text, "")

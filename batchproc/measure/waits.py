@@ -1,0 +1,164 @@
+"""What the threads of a process wait for, read from outside, without adding anything to that process.
+
+One `Waits` per watched process. Runs in the sampler. A thread's kind of wait comes from the system call it sits in
+(`/proc/PID/task/TID/syscall`), its role from the name the thread gave itself (`/proc/PID/task/TID/comm`).
+"""
+
+import os
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+
+from batchproc.measure import procfs
+from batchproc.measure.gil import ARCHITECTURE, GilPlace, GilUnknown, futex_address, locate
+
+
+class Wait(StrEnum):
+    """What a thread was doing at one instant."""
+
+    RUNNING = "running"  # on a core, or ready for one
+    GIL = "gil"
+    LOCK = "lock"  # any other futex: a lock, a queue, an event
+    NETWORK = "network"  # receive, send, connect, poll
+    PIPE = "pipe"  # read or write on a pipe or a socket: the channel between processes, or TLS
+    DISK = "disk"  # read, write, open, sync or rename of a file
+    SLEEP = "sleep"
+    OTHER = "other"
+
+
+# System call numbers: Linux, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
+_CALLS: dict[str, dict[Wait, frozenset[int]]] = {
+    "x86_64": {
+        Wait.NETWORK: frozenset({7, 23, 42, 43, 44, 45, 46, 47, 232, 270, 271, 281, 288, 299, 307, 441}),
+        Wait.PIPE: frozenset({0, 1, 19, 20}),  # or a file: the descriptor tells
+        Wait.DISK: frozenset({2, 17, 18, 40, 74, 75, 82, 83, 87, 257, 258, 263, 264, 285, 316}),
+        Wait.SLEEP: frozenset({35, 230}),
+    },
+    "aarch64": {
+        Wait.NETWORK: frozenset({20, 21, 22, 72, 73, 202, 203, 206, 207, 211, 212, 242, 243, 269, 441}),
+        Wait.PIPE: frozenset({63, 64, 65, 66}),
+        Wait.DISK: frozenset({34, 35, 38, 56, 67, 68, 71, 82, 83, 276}),
+        Wait.SLEEP: frozenset({101, 115}),
+    },
+}
+_KIND_OF_CALL = {number: kind for kind, numbers in _CALLS.get(ARCHITECTURE, {}).items() for number in numbers}
+UNNAMED_ROLE = "unnamed"
+
+
+class Waits:
+    """The threads of process `pid`, one open descriptor each. For one thread; close it.
+
+    `reason` says why nothing, or no waiting for the GIL, can be told about this process; empty when all is well.
+    """
+
+    def __init__(self, pid: int, place: GilPlace | GilUnknown) -> None:
+        self.pid = pid
+        self.reason = place.reason if isinstance(place, GilUnknown) else ""
+        self._place = place
+        self._gil: range | None = None
+        self._files: dict[int, int] = {}
+        self._clocks: dict[int, int] = {}
+        self.roles: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.roles)
+
+    def refresh(self, role: str) -> None:
+        """Looks for new threads and new names; the main thread has the role of its process.
+
+        Threads that have ended leave by themselves in `read`.
+        """
+        try:
+            native_ids = [int(name) for name in os.listdir(f"/proc/{self.pid}/task")]  # noqa: PTH208 - 4 times as fast
+        except OSError:
+            return  # the process has ended
+        if isinstance(self._place, GilPlace):
+            self._locate(self._place)
+        for tid in native_ids:
+            if tid not in self._files:
+                self._open(tid)
+        self._name(role)
+
+    def _locate(self, place: GilPlace) -> None:
+        """Once per process; a refusal is tried again, for the right may come a moment after the process."""
+        if self._gil is not None and not self.reason:
+            return
+        found = locate(self.pid, place)
+        self.reason = found.reason if isinstance(found, GilUnknown) else ""
+        self._gil = None if isinstance(found, GilUnknown) else found
+
+    def _open(self, tid: int) -> None:
+        folder = f"/proc/{self.pid}/task/{tid}"
+        try:
+            self._clocks[tid] = os.open(f"{folder}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+            self._files[tid] = os.open(f"{folder}/syscall", os.O_RDONLY | os.O_CLOEXEC)
+            os.pread(self._files[tid], 256, 0)  # the right to look is checked here, not at the opening
+        except OSError as error:
+            self._forget(tid)
+            self._refused(error)
+
+    def _refused(self, error: OSError) -> None:
+        if not isinstance(error, ProcessLookupError | FileNotFoundError) or Path(f"/proc/{self.pid}").exists():
+            self.reason = self.reason or f"/proc/PID/task/TID/syscall cannot be read ({os.strerror(error.errno or 0)})"
+
+    def _name(self, role: str) -> None:
+        """A thread inherits the name of the one that started it, so only a name unlike the main thread's tells."""
+        main = _comm(self.pid, self.pid)
+        self.roles[self.pid] = role
+        for tid in self._files:
+            if tid != self.pid and self.roles.get(tid, UNNAMED_ROLE) == UNNAMED_ROLE:
+                name = _comm(self.pid, tid)
+                self.roles[tid] = UNNAMED_ROLE if name == main else name
+
+    def read(self, turn: int = 0, turns: int = 1) -> Iterator[tuple[int, Wait]]:
+        """Every thread with what it is doing now, about 2 us each; of many only each `turns`-th, from `turn` on."""
+        for tid, descriptor in list(self._files.items())[turn::turns]:
+            try:
+                line = os.pread(descriptor, 256, 0)
+            except OSError as error:
+                self._forget(tid)
+                if not isinstance(error, ProcessLookupError):
+                    self._refused(error)
+                continue
+            yield tid, self.kind(line)
+
+    def kind(self, line: bytes) -> Wait:
+        """What the text of a `syscall` file says, for this process."""
+        if line.startswith(b"running"):
+            return Wait.RUNNING
+        address = futex_address(line)
+        if address is not None:
+            return Wait.GIL if self._gil is not None and address in self._gil else Wait.LOCK
+        words = line.split(b" ", 2)
+        kind = _KIND_OF_CALL.get(int(words[0]), Wait.OTHER)
+        return self._pipe_or_disk(int(words[1], 16)) if kind is Wait.PIPE else kind
+
+    def _pipe_or_disk(self, descriptor: int) -> Wait:
+        try:
+            target = os.readlink(f"/proc/{self.pid}/fd/{descriptor}")  # noqa: PTH115 - no Path per sample
+        except OSError:
+            return Wait.OTHER
+        return Wait.PIPE if target.startswith(("pipe:", "socket:")) else Wait.DISK
+
+    def clock(self, tid: int) -> tuple[float, float] | None:
+        """CPU seconds and run-queue seconds of a thread so far, exact; None when it has ended or nothing is known."""
+        try:
+            cpu, delay, _ = os.pread(self._clocks[tid], 64, 0).split()
+        except (OSError, KeyError):
+            return None
+        return (int(cpu) * 1e-9, int(delay) * 1e-9) if int(cpu) else None
+
+    def _forget(self, tid: int) -> None:
+        for descriptors in (self._files, self._clocks):
+            if tid in descriptors:
+                os.close(descriptors.pop(tid))
+        self.roles.pop(tid, None)
+
+    def close(self) -> None:
+        """Gives every descriptor back."""
+        for tid in list(self._files):
+            self._forget(tid)
+
+
+def _comm(pid: int, tid: int) -> str:
+    return procfs.text_of(f"/proc/{pid}/task/{tid}/comm").rstrip("\n") or UNNAMED_ROLE

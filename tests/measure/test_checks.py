@@ -1,0 +1,47 @@
+"""The self-checks pass, fail, or say that they do not know."""
+
+import pytest
+
+from batchproc.measure import checks
+from batchproc.measure.account import StageTotals, account_of
+
+
+def test_littles_law_compares_two_independent_counts() -> None:
+    good = checks.littles_law("download", mean_in_flight=10.2, items=50, inside_seconds=100.0, wall=10.0)
+    bad = checks.littles_law("download", mean_in_flight=12.0, items=50, inside_seconds=100.0, wall=10.0)
+
+    assert (True, False) == (good.passed, bad.passed)
+    assert good.value == pytest.approx(0.02)
+    assert good.text == "download: 10.20 in flight by gauge, 10.00 by Little's law"
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.littles_law("download", mean_in_flight=None, items=5, inside_seconds=1.0, wall=1.0),
+        checks.others(None),
+        checks.steal(None),
+        checks.throttling(None),
+        checks.overhead(measured_seconds=1.0, unmeasured_seconds=None),
+        checks.hidden_threads(process_cpu_seconds=None, thread_cpu_seconds=1.0),
+    ],
+    ids=lambda check: check.name,
+)
+def test_a_missing_figure_is_neither_passed_nor_failed(check: checks.Check) -> None:
+    assert check.passed is None
+    assert check.value is None
+    assert check.text.startswith("not known: ")
+
+
+def test_a_remainder_of_either_sign_fails_above_five_percent() -> None:
+    def remainder(starved: float) -> bool | None:
+        totals = StageTotals(
+            workers=1, wall_seconds=10.0, tasks=1, task_wall_seconds=5.0, cpu_seconds=5.0, starved_seconds=starved
+        )
+        return checks.remainder("transform", account_of(totals)).passed
+
+    assert [False, True, True, False] == [remainder(starved) for starved in (4.0, 4.6, 5.4, 6.0)]
+
+
+def test_any_throttling_fails() -> None:
+    assert (True, False) == (checks.throttling(0.0).passed, checks.throttling(0.01).passed)

@@ -1,0 +1,53 @@
+"""Gauges reach another reader through shared memory and leave nothing behind."""
+
+import pytest
+
+from batchproc.measure.gauges import Gauges
+from batchproc.measure.levels import GaugeReader, Levels
+
+
+def test_a_reader_sees_what_was_put_and_added() -> None:
+    with Gauges(["in_flight", "done_total"]) as gauges:
+        reader = GaugeReader(gauges.path, gauges.names)
+        gauges.put("in_flight", 7.5)
+        gauges.add("done_total")
+        gauges.add("done_total", 2)
+
+        assert reader.read() == (7.5, 3.0)
+        reader.close()
+
+
+def test_the_file_is_gone_afterwards() -> None:
+    with Gauges(["a"]) as gauges:
+        path = gauges.path
+        assert path.exists()
+
+    assert not path.exists()
+
+
+def test_no_gauges_at_all_are_fine() -> None:
+    with Gauges([]) as gauges:
+        reader = GaugeReader(gauges.path, gauges.names)
+
+        assert reader.read() == ()
+        reader.close()
+
+
+def test_a_name_that_was_not_declared_is_refused() -> None:
+    with Gauges(["a"]) as gauges, pytest.raises(KeyError):
+        gauges.put("b", 1.0)
+
+
+def test_levels_are_averaged_over_time_and_counters_keep_their_last_value() -> None:
+    with Gauges(["in_flight", "done_total"]) as gauges:
+        reader = GaugeReader(gauges.path, gauges.names)
+        levels = Levels(reader, 100.0)
+        for now, in_flight in ((101.0, 2.0), (104.0, 6.0)):
+            gauges.put("in_flight", in_flight)
+            gauges.add("done_total", 10)
+            levels.look(now)
+
+        assert levels.row() == {"in_flight": 5.0, "done_total": 20.0}
+        assert levels.means()["in_flight"] == 5.0
+        assert levels.peaks() == {"in_flight": 6.0, "done_total": 20.0}
+        reader.close()

@@ -1,0 +1,225 @@
+"""The command line as a user meets it: words, exit codes, streams."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from batchproc.cli import main
+from batchproc.version import VERSION
+from tests.jobs import MakeJob
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs a command line in this process; returns exit code, stdout and stderr."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["batchproc", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        captured = capsys.readouterr()
+        return int(exit_.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_run_prints_its_summary_on_stdout_and_nothing_else_there(call, make_job: MakeJob, tmp_path: Path) -> None:
+    code, out, err = call("run", str(make_job(images=3)))
+
+    assert 0 == code
+    assert out.startswith("small: 3 items: 3 done")
+    assert "bottleneck" in out
+    assert str(tmp_path / "out") in out
+    assert "img/s" not in out + err  # no bar without a terminal
+
+
+def test_json_is_the_run_json(call, make_job: MakeJob, tmp_path: Path) -> None:
+    code, out, _ = call("run", str(make_job(images=2)), "--json")
+
+    assert 0 == code
+    assert json.loads(out) == json.loads((tmp_path / "out/latest/run.json").read_text())
+
+
+def test_quiet_says_nothing_when_all_is_well(call, make_job: MakeJob) -> None:
+    assert (0, "", "") == call("run", str(make_job(images=2)), "--quiet")
+
+
+def test_quiet_says_one_line_when_something_is_wrong(call, make_job: MakeJob) -> None:
+    config = make_job(lines=["/no/such.jpg"])
+
+    code, out, err = call("run", str(config), "--quiet", "--set", "job.max_failed_ratio=0")
+
+    assert (3, "") == (code, out)
+    assert 1 == len(err.splitlines())
+    assert "1 failed" in err
+
+
+@pytest.mark.parametrize(
+    ("flag", "key", "value"),
+    [
+        ("--download-mode", ("download", "mode"), "serial"),
+        ("--transform-mode", ("transform", "mode"), "thread"),
+        ("--download-workers", ("download", "workers"), 3),
+        ("--transform-workers", ("transform", "workers"), 2),
+        ("--max-duration", ("job", "max_duration"), "9m"),
+    ],
+    ids=str,
+)
+def test_flags_set_their_config_keys(call, make_job: MakeJob, flag: str, key: tuple[str, str], value: object) -> None:
+    code, out, _ = call("run", str(make_job(images=1)), flag, str(value), "--json")
+
+    assert 0 == code
+    expected = 540.0 if value == "9m" else value
+    assert expected == json.loads(out)["config"][key[0]][key[1]]
+
+
+def test_every_problem_of_a_config_is_told_at_once(call, make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job()
+    text = config.read_text().replace('how = "contain"', 'how = "squeeze"').replace("workers = 4", "worker = 4")
+    config.write_text(text)
+
+    code, out, err = call("run", str(config))
+
+    assert (2, "") == (code, out)
+    assert "[download] worker" in err
+    assert "workers" in err
+    assert "squeeze" in err
+    assert all(line.startswith("error: ") for line in err.splitlines())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_config_is_a_usage_error(call, tmp_path: Path) -> None:
+    code, _, err = call("run", str(tmp_path / "nothing.toml"))
+
+    assert 2 == code
+    assert "no such file" in err
+    assert "Traceback" not in err
+
+
+def test_check_shows_the_plan_and_touches_nothing(call, make_job: MakeJob, tmp_path: Path) -> None:
+    code, out, _ = call("check", str(make_job()), "--set", "download.workers=64")
+
+    assert 0 == code
+    assert "resize" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_dry_run_counts_and_touches_nothing(call, make_job: MakeJob, tmp_path: Path) -> None:
+    code, out, _ = call("run", str(make_job(lines=["/a.jpg", "/b.jpg", "/a.jpg"])), "--dry-run")
+
+    assert 0 == code
+    assert "2 items in 3 lines, 1 duplicates" in out
+    assert not (tmp_path / "out").exists()
+
+
+def test_status_tells_what_the_ledger_holds(call, make_job: MakeJob) -> None:
+    config = make_job(lines=["/no/such.jpg"])
+    call("run", str(config))
+
+    code, out, _ = call("status", str(config))
+    _, as_json, _ = call("status", str(config), "--json")
+
+    assert 0 == code
+    assert "http.404 1" in out
+    assert "--retry-failed" in out
+    assert 1 == json.loads(as_json)["counts"]["failed"]
+
+
+def test_status_of_a_job_that_never_ran_is_a_usage_error(call, make_job: MakeJob) -> None:
+    code, _, err = call("status", str(make_job()))
+
+    assert 2 == code
+    assert err.startswith("error: ")
+
+
+def test_the_schema_is_a_json_schema_with_the_steps(call) -> None:
+    code, out, _ = call("schema")
+
+    assert 0 == code
+    schema = json.loads(out)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert "only_shrink" in out
+
+
+def test_steps_lists_every_step_with_an_example(call) -> None:
+    code, out, _ = call("steps")
+
+    assert 0 == code
+    for name in ("resize", "crop", "median", "unsharp", "min_size", "max_aspect"):
+        assert f'op = "{name}"' in out
+
+
+def test_init_writes_a_job_that_checks_and_never_overwrites(call, tmp_path: Path) -> None:
+    assert 0 == call("init", str(tmp_path / "job"))[0]
+    assert 0 == call("check", str(tmp_path / "job/job.toml"))[0]
+
+    code, _, err = call("init", str(tmp_path / "job"))
+
+    assert 2 == code
+    assert "never overwrites" in err
+
+
+def test_the_job_is_the_same_from_any_working_directory(
+    call, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_job(images=2)
+    monkeypatch.chdir("/")
+
+    assert 0 == call("run", str(config))[0]
+    assert (tmp_path / "out/metadata.jsonl").exists()
+
+
+def test_output_on_the_command_line_is_relative_to_the_working_directory(
+    call, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_job(images=1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert 0 == call("run", str(config), "--output", "here")[0]
+    assert (tmp_path / "elsewhere/here/metadata.jsonl").exists()
+
+
+def test_the_version(call) -> None:
+    assert (0, f"{VERSION}\n", "") == call("--version")
+
+
+def test_a_closed_stdout_is_no_crash() -> None:
+    command = f"{sys.executable} -m batchproc schema | head -c 10"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert "" == done.stderr
+
+
+def test_the_readme_holds_the_two_commands_as_ci_runs_them() -> None:
+    commands = [
+        "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/batchproc run configs/demo.toml",
+        ".venv/bin/pip install -e '.[test]' && .venv/bin/pytest",
+    ]
+    script = (ROOT / ".ci/run").read_text().splitlines()
+
+    for command in commands:
+        assert command in script
+        assert f"    {command}" in README.splitlines()
+
+
+def test_the_readme_names_every_command(call) -> None:
+    _, out, _ = call("--help")
+    commands = re.findall(r"^  ([a-z]+)  ", out, re.MULTILINE)
+
+    assert len(commands) >= 7
+    assert [] == [command for command in commands if f"batchproc {command}" not in README]
+
+
+def test_every_command_shows_an_example_in_its_help(call) -> None:
+    for command in ("run", "check", "status", "schema", "init", "origin", "steps"):
+        code, out, _ = call(command, "--help")
+        assert 0 == code
+        assert "Example: batchproc" in out, command
