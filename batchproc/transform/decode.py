@@ -1,0 +1,179 @@
+"""From bytes to pixels: opened by content, measured before it is decoded, upright, in sRGB, in a working mode.
+
+Only the first frame is looked at, and the number of frames is never asked for. Metadata decides the orientation and the
+colour space and is then dropped. What cannot be seen from here: a JPEG damaged in its middle may decode without an
+error (libjpeg paints over the damage), and a file without its last bytes may still be whole as a picture.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import AvifImagePlugin, Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from batchproc.errors import Code, Retry, StageError
+from batchproc.transform import modes
+from batchproc.transform.colour import Colours
+from batchproc.transform.header import has_damaged_pixels, is_cut, webp_size
+from batchproc.transform.orientation import UPRIGHT, orientation_of, set_upright, upright_box, upright_size
+from batchproc.transform.scale import draft_scale
+from batchproc.transform.sniff import Nature, kind_of
+from batchproc.transform.view import Box, Size
+
+# The classes themselves, not Image.open: no other plugin is ever asked, and a JPEG with broken multi-picture data (MPO)
+# is just a JPEG, its first picture.
+_READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
+    "jpeg": JpegImageFile,
+    "png": PngImageFile,
+    "webp": WebPImageFile,
+    "gif": GifImageFile,
+    "avif": AvifImageFile,
+    "tiff": TiffImageFile,
+    "bmp": BmpImageFile,
+}
+
+FORMATS = tuple(_READERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A picture whose header was read. `size` is as displayed."""
+
+    content: bytes
+    kind: str  # a word of `FORMATS`
+    image: ImageFile.ImageFile
+    orientation: int
+    size: Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoded:
+    """Upright pixels in sRGB, in a working mode, without metadata; the whole picture lies in `box` of them."""
+
+    image: Image.Image
+    box: Box
+    notes: tuple[str, ...] = ()
+
+
+def prepare_pillow() -> None:
+    """Settles Pillow's process-wide switches; to be called by each worker as it opens.
+
+    Our own pixel limit is checked on every header and is stricter than Pillow's; AVIF gets one thread, so that the
+    bytes do not depend on the machine; Pillow's warnings about metadata are of no use to the owner of a list.
+    """
+    Image.MAX_IMAGE_PIXELS = None
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def open_picture(content: bytes, *, formats: tuple[str, ...], max_pixels: int) -> Opened:
+    """Reads the header and checks it; decodes no pixel, but of a PNG that has its EXIF block at its end.
+
+    Raises `StageError`: image.empty, not_image, image.unsupported, image.bomb, truncated, image.corrupt, image.memory.
+    """
+    kind = _accepted_kind(content, formats)
+    with decode_errors(content, kind):
+        _check_pixels(webp_size(content) if kind == "webp" else None, max_pixels)
+        image = _READERS[kind](BytesIO(content))
+        image.decodermaxblock = max(image.decodermaxblock, len(content))  # one call, one release of the GIL
+        _check_pixels(image.size, max_pixels)
+        if kind == "png" and "exif" not in image.info and (b"eXIf" in content or b"profile type exif" in content):
+            image.load()
+        orientation = UPRIGHT if kind == "tiff" else orientation_of(image.info)  # Pillow turns TIFF itself
+        return Opened(
+            content=content,
+            kind=kind,
+            image=image,
+            orientation=orientation,
+            size=upright_size(image.size, orientation),
+        )
+
+
+def decode(opened: Opened, *, needed: Size | None, background: str | None, colours: Colours) -> Decoded:
+    """The pixels. A JPEG is decoded at 1/2, 1/4 or 1/8 when that still has `needed` px (as displayed; None: all).
+
+    `background` is what transparent pictures are laid on; None keeps their alpha. Raises as `open_picture`.
+    """
+    with decode_errors(opened.content, opened.kind):
+        if has_damaged_pixels(opened.content, opened.kind):
+            raise StageError(Code.IMAGE_CORRUPT, f"the {opened.kind} image is damaged: a checksum does not match")
+        box = _draft(opened, needed)
+        image, note = _working(opened.image, colours)
+        box = upright_box(box, image.size, opened.orientation)
+        image = set_upright(image, opened.orientation)
+        image = image if background is None else modes.flatten(image, background)
+        image.info = {}
+        return Decoded(image=image, box=box, notes=(note,) if note else ())
+
+
+@contextmanager
+def decode_errors(content: bytes, kind: str) -> Iterator[None]:
+    """The seam to Pillow: whatever a decoder raises becomes a `StageError`, with the class's name and no other text."""
+    try:
+        yield
+    except StageError:
+        raise
+    except MemoryError:
+        raise StageError(Code.IMAGE_MEMORY, f"not enough memory to decode this {kind} image") from None
+    except Exception as error:  # codecs raise anything: SyntaxError, struct.error, KeyError, ...
+        raise _decode_failure(error, content, kind) from error
+
+
+def _decode_failure(error: Exception, content: bytes, kind: str) -> StageError:
+    name = type(error).__name__
+    if "truncated" in str(error).lower() or isinstance(error, EOFError) or is_cut(content, kind):
+        message = f"the {kind} image ends early: {len(content)} bytes ({name})"
+        return StageError(Code.TRUNCATED, message, retry=Retry.ONCE)
+    if isinstance(error, NotImplementedError) or "unsupported" in str(error).lower():
+        return StageError(Code.IMAGE_UNSUPPORTED, f"a variant of {kind} that the decoder does not know ({name})")
+    return StageError(Code.IMAGE_CORRUPT, f"the {kind} image cannot be decoded ({name})")
+
+
+def _accepted_kind(content: bytes, formats: tuple[str, ...]) -> str:
+    if not content:
+        raise StageError(Code.IMAGE_EMPTY, "no content: 0 bytes")
+    kind = kind_of(content)
+    if kind.nature is Nature.NO_IMAGE:
+        raise StageError(Code.NOT_IMAGE, f"not an image: {kind.name}")
+    if kind.nature is Nature.OTHER_IMAGE:
+        hint = f"accepted: {', '.join(FORMATS)}"
+        raise StageError(Code.IMAGE_UNSUPPORTED, f"{kind.name} is not supported", hint=hint)
+    if kind.name not in formats:
+        message = f"{kind.name} is not among the accepted formats"
+        raise StageError(Code.IMAGE_UNSUPPORTED, message, hint="see [transform] formats")
+    return kind.name
+
+
+def _check_pixels(size: Size | None, max_pixels: int) -> None:
+    if size is not None and size[0] * size[1] > max_pixels:
+        message = f"{size[0]} x {size[1]} px are more than {max_pixels} pixels"
+        raise StageError(Code.IMAGE_BOMB, message, hint="see [transform] max_pixels")
+
+
+def _draft(opened: Opened, needed: Size | None) -> Box:
+    """Asks libjpeg for a smaller picture where that is enough; where the picture will lie in what it decodes."""
+    image = opened.image
+    width, height = image.size
+    if needed is None or not isinstance(image, JpegImageFile):
+        return (0, 0, width, height)
+    scale = draft_scale((width, height), upright_size(needed, opened.orientation))
+    drafted = image.draft(None, (max(1, width // scale), max(1, height // scale))) if scale > 1 else None
+    return (0, 0, width, height) if drafted is None else drafted[1]
+
+
+def _working(image: ImageFile.ImageFile, colours: Colours) -> tuple[Image.Image, str]:
+    """Decoded, in sRGB and in a working mode, with a note about the profile."""
+    image.load()
+    profile = image.info.get("icc_profile")
+    picture = image if image.mode == "CMYK" else modes.to_working_mode(image)
+    picture, note = colours.to_srgb(picture, profile)
+    return (modes.to_working_mode(picture) if picture.mode == "CMYK" else picture), note

@@ -1,0 +1,123 @@
+"""The table of Pillow modes: what becomes of each picture on its way to the steps, which work on L, LA, RGB, RGBA.
+
+| decoded mode | comes from | becomes |
+|---|---|---|
+| L, LA, RGB, RGBA | most files | itself; with a transparent colour (PNG tRNS) L becomes LA, RGB becomes RGBA |
+| RGB of 16 bits per channel | PNG, TIFF | Pillow keeps the high byte of each channel |
+| 1 | bilevel TIFF, PNG, GIF | L, 0 or 255 |
+| P, PA | GIF, PNG, BMP | RGB; RGBA when the palette or a transparent colour has alpha |
+| CMYK | JPEG (Adobe's inverted kind included), TIFF | RGB through its ICC profile; without one Pillow's plain formula |
+| YCbCr, HSV | TIFF | RGB |
+| LAB | TIFF | RGB through CIELAB D50 |
+| RGBX, RGBa, La | TIFF | RGB, RGBA, LA |
+| I;16 (every byte order) | PNG, TIFF | L, the high byte of each sample: brightness is kept, nothing is stretched |
+| I | TIFF of 32 bits | L as 16 bits when all samples lie in 0 to 65535, else `image.unsupported` |
+| F | TIFF of floats | L when all samples lie in 0 to 1, else `image.unsupported` |
+
+Anything else is `image.unsupported`. Alpha stays where the output format has it; otherwise the picture is laid on the
+declared background before the first step, so that no resampling mixes in the colour of invisible pixels.
+"""
+
+from collections.abc import Callable
+
+from PIL import Image, ImageCms, ImageColor
+
+from batchproc.errors import Code, StageError
+
+WORKING_MODES = ("L", "LA", "RGB", "RGBA")
+
+
+def to_working_mode(image: Image.Image) -> Image.Image:
+    """The picture in one of `WORKING_MODES`. Raises `StageError` (`image.unsupported`) where there is no rule."""
+    if image.mode in WORKING_MODES:
+        return _with_transparent_colour(image)
+    rule = _RULES.get(image.mode.split(";")[0] if image.mode.startswith("I;16") else image.mode)
+    if rule is None:
+        raise StageError(Code.IMAGE_UNSUPPORTED, f"the picture has mode {image.mode}, for which there is no rule")
+    return rule(image)
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether a picture in a working mode has an alpha channel."""
+    return image.mode in ("LA", "RGBA")
+
+
+def flatten(image: Image.Image, background: str) -> Image.Image:
+    """The picture laid on an opaque background, `#rrggbb`. Grey stays grey on a neutral background."""
+    if not has_alpha(image):
+        return image
+    colour = ImageColor.getrgb(background)
+    if image.mode == "LA" and len(set(colour)) == 1:
+        canvas = Image.new("L", image.size, colour[0])
+        canvas.paste(image.getchannel("L"), mask=image.getchannel("A"))
+        return canvas
+    canvas = Image.new("RGB", image.size, colour)
+    layer = image.convert("RGBA")
+    canvas.paste(layer, mask=layer)
+    return canvas
+
+
+def _with_transparent_colour(image: Image.Image) -> Image.Image:
+    """L and RGB with one colour declared invisible get an alpha channel; a colour out of range matches no pixel."""
+    colour = image.info.get("transparency")
+    if colour is None or has_alpha(image):
+        return image
+    levels = colour if isinstance(colour, tuple) else (colour,)
+    usable = all(isinstance(level, int) and 0 <= level <= 255 for level in levels)
+    return image.convert(image.mode + "A") if usable and len(levels) == len(image.getbands()) else image
+
+
+def _from_palette(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _from_bilevel(image: Image.Image) -> Image.Image:
+    return image.convert("LA" if "transparency" in image.info else "L")
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+    return transform.apply(image)
+
+
+def _from_integers(image: Image.Image) -> Image.Image:
+    samples = image.convert("I") if image.mode != "I" else image
+    low, high = _extrema(samples)
+    if low < 0 or high > 65535:
+        message = f"32-bit samples from {low:.0f} to {high:.0f} have no defined brightness"
+        raise StageError(Code.IMAGE_UNSUPPORTED, message)
+    return samples.point(lambda value: value * (1 / 256) + 0).convert("L")
+
+
+def _from_floats(image: Image.Image) -> Image.Image:
+    low, high = _extrema(image)
+    if not 0 <= low <= high <= 1:
+        raise StageError(Code.IMAGE_UNSUPPORTED, f"float samples from {low:g} to {high:g} have no defined brightness")
+    return image.point(lambda value: value * 255 + 0.5).convert("L")
+
+
+def _extrema(image: Image.Image) -> tuple[float, float]:
+    low, high = image.getextrema()
+    assert isinstance(low, int | float)  # one band: two numbers
+    assert isinstance(high, int | float)
+    return low, high
+
+
+def _converted(mode: str) -> Callable[[Image.Image], Image.Image]:
+    return lambda image: image.convert(mode)
+
+
+_RULES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "1": _from_bilevel,
+    "P": _from_palette,
+    "PA": _converted("RGBA"),
+    "CMYK": _converted("RGB"),
+    "YCbCr": _converted("RGB"),
+    "HSV": _converted("RGB"),
+    "LAB": _from_lab,
+    "RGBX": _converted("RGB"),
+    "RGBa": _converted("RGBA"),
+    "La": _converted("LA"),
+    "I": _from_integers,
+    "F": _from_floats,
+}

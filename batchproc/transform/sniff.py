@@ -1,0 +1,127 @@
+"""What bytes are, by their first bytes: an accepted image, an image of another kind, or no image at all."""
+
+import codecs
+from dataclasses import dataclass
+from enum import StrEnum
+
+_PREFIX_BYTES = 1024
+
+
+class Nature(StrEnum):
+    """What the program does with such content."""
+
+    ACCEPTED = "accepted"  # decoded here
+    OTHER_IMAGE = "other image"
+    NO_IMAGE = "no image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """`name` is the contract's word when accepted (`jpeg`), else words for a message (`an HTML page`)."""
+
+    nature: Nature
+    name: str
+
+
+_ACCEPTED = (
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (0, b"GIF87a", "gif"),
+    (0, b"GIF89a", "gif"),
+    (8, b"WEBP", "webp"),
+    (0, b"II*\x00", "tiff"),
+    (0, b"MM\x00*", "tiff"),
+    (0, b"II+\x00", "tiff"),
+    (0, b"MM\x00+", "tiff"),
+)
+_BMP_HEADERS_BYTES = (12, 16, 40, 52, 56, 64, 108, 124)  # the sizes a BMP's second header can have: "BM" alone is text
+
+_OTHER_IMAGES = (
+    (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"II\xbc\x01", "JPEG XR"),
+    (0, b"8BPS", "PSD"),
+    (0, b"\x00\x00\x01\x00", "ICO"),
+    (0, b"\x00\x00\x02\x00", "CUR"),
+    (0, b"%PDF", "PDF"),
+    (0, b"%!PS", "EPS"),
+    (0, b"\xc5\xd0\xd3\xc6", "EPS"),
+    (0, b"qoif", "QOI"),
+    (0, b"DDS ", "DDS"),
+    (0, b"gimp xcf", "XCF"),
+    (0, b"SIMPLE  =", "FITS"),
+    (0, b"v/1\x01", "OpenEXR"),
+    (0, b"#?RADIANCE", "Radiance HDR"),
+    *((0, f"P{digit}{end}".encode(), "PNM") for digit in range(1, 8) for end in "\n\r\t "),
+)
+
+_NO_IMAGES = (
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"\x1f\x8b", "gzip data"),
+    (0, b"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
+    (0, b"OggS", "an Ogg file"),
+    (0, b"ID3", "an MP3 file"),
+)
+
+_TABLES = ((_ACCEPTED, Nature.ACCEPTED), (_OTHER_IMAGES, Nature.OTHER_IMAGE), (_NO_IMAGES, Nature.NO_IMAGE))
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HTML_STARTS = ("<!doctype html", "<html", "<head", "<body", "<script", "<title", "<!--")
+
+
+def kind_of(content: bytes) -> Kind:
+    """What `content` is. Looks at no more than its first KiB, and decodes nothing."""
+    prefix = content[:_PREFIX_BYTES]
+    if prefix[4:8] == b"ftyp":
+        return _boxed(prefix)
+    for table, nature in _TABLES:
+        for offset, magic, name in table:
+            if prefix.startswith(magic, offset):
+                return Kind(nature=nature, name=name)
+    return _stub(prefix) or _textual(prefix)
+
+
+def _stub(prefix: bytes) -> Kind | None:
+    """A BMP, or a beginning too short to hold its whole magic number."""
+    if prefix.startswith(b"BM") and int.from_bytes(prefix[14:18], "little") in _BMP_HEADERS_BYTES:
+        return Kind(nature=Nature.ACCEPTED, name="bmp")
+    if 0 < len(prefix) < 12:
+        for _offset, magic, name in (*_ACCEPTED, (0, b"RIFF", "webp")):
+            if magic.startswith(prefix) or (name == "webp" and prefix.startswith(b"RIFF")):
+                return Kind(nature=Nature.ACCEPTED, name=name)
+    return None
+
+
+def _boxed(prefix: bytes) -> Kind:
+    """A file of ISO base media boxes: the brands in the first box say what it holds (ISO/IEC 14496-12, 4.3)."""
+    brands = [prefix[8:12], *(prefix[at : at + 4] for at in range(16, int.from_bytes(prefix[:4]), 4))]
+    if b"avif" in brands or b"avis" in brands:
+        return Kind(nature=Nature.ACCEPTED, name="avif")
+    if any(brand in _HEIF_BRANDS for brand in brands):
+        return Kind(nature=Nature.OTHER_IMAGE, name="HEIC")
+    return Kind(nature=Nature.NO_IMAGE, name="a video or audio file (ISO media)")
+
+
+def _textual(prefix: bytes) -> Kind:
+    """Text of some sort, or bytes that mean nothing to us."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(prefix)  # a character cut at the end is no error
+    except UnicodeDecodeError:
+        return Kind(nature=Nature.NO_IMAGE, name=f"unknown data (it begins with {prefix[:4].hex(' ')})")
+    start = text.lstrip().lower()
+    if start.startswith("<svg") or (start.startswith(("<?xml", "<!doctype svg", "<!--")) and "<svg" in start):
+        return Kind(nature=Nature.OTHER_IMAGE, name="SVG")
+    return Kind(nature=Nature.NO_IMAGE, name=_text_name(start))
+
+
+def _text_name(start: str) -> str:
+    if start.startswith(_HTML_STARTS):
+        return "an HTML page"
+    if start.startswith("<?xml"):
+        return "an XML document"
+    if start.startswith(("{", "[")):
+        return "JSON"
+    printable = all(character.isprintable() or character.isspace() for character in start)
+    return "plain text" if printable and start else "unknown data"

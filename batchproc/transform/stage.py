@@ -1,0 +1,189 @@
+"""The transform stage: bytes in, a temporary file with the finished picture out.
+
+    header -> checks that need only the size -> decode -> steps -> encode -> write
+
+One place per error: whatever fails in decode or encode is `image.*`, in a step of the user's `step.error`, in the write
+`io.*`. The parts of its time are "decode", "steps", "encode", "write".
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from PIL import Image
+
+from batchproc.errors import Code, StageError
+from batchproc.model import Item, Original, Rendition
+from batchproc.protocols import Lap
+from batchproc.transform import encode, write
+from batchproc.transform.colour import Colours
+from batchproc.transform.decode import FORMATS, Decoded, Opened, decode, open_picture, prepare_pillow
+from batchproc.transform.scale import pixels_for
+from batchproc.transform.steps.own import OwnStep
+from batchproc.transform.steps.step import Pixelwise, SizeCheck, Sizing, Step
+from batchproc.transform.view import Quality, Size, View
+
+_Move: TypeAlias = Callable[[Image.Image, View], tuple[Image.Image, View]]
+
+_PRELOAD = (
+    "batchproc.transform.stage",
+    "PIL.PpmImagePlugin",  # the last of those that the first Image.save imports
+    "PIL.ImageFilter",
+    "batchproc.transform.steps.resize",
+    "batchproc.transform.steps.geometry",
+    "batchproc.transform.steps.filters",
+    "batchproc.transform.steps.tone",
+    "batchproc.transform.steps.checks",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transform:
+    """The plan of the transform stage: picklable, the same in every worker. All but the folder decides the pixels."""
+
+    steps: tuple[Step, ...] = ()
+    quality: Quality = "balanced"
+    formats: tuple[str, ...] = FORMATS
+    max_pixels: int = 50_000_000
+    output_format: str = "jpeg"  # jpeg | png | webp | avif | keep
+    output_quality: int = 85
+    background: str = "#ffffff"
+    temporary_folder: str  # absolute
+    durability: str = "process"  # process | power
+
+    @property
+    def name(self) -> str:
+        """The stage's word in spans and failures."""
+        return "transform"
+
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """What a fork server imports once for all its workers."""
+        return _PRELOAD
+
+    def open(self) -> "TransformWork":
+        """Prepares one worker: settles Pillow's switches, imports the user's steps.
+
+        Raises `OwnStepError` when one cannot be imported in this process.
+        """
+        prepare_pillow()
+        return TransformWork(self)
+
+
+class TransformWork:
+    """The stage opened by one worker; holds its cache of colour transforms. Not shared between threads."""
+
+    def __init__(self, plan: Transform) -> None:
+        self._plan = plan
+        self._colours = Colours()
+        steps = [step.open() if isinstance(step, OwnStep) else step for step in plan.steps]
+        heads = next((at for at, step in enumerate(steps) if not isinstance(step, SizeCheck)), len(steps))
+        self._header_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
+        self._moves = [_move(step) for step in steps[heads:]]
+        self._scaling = first_scaling(steps[heads:])
+
+    def __call__(self, item: Item[Original], lap: Lap) -> Rendition:
+        """Makes the rendition of one original. Raises `StageError` and `Reject`."""
+        plan, original = self._plan, item.value
+        opened = open_picture(original.content, formats=plan.formats, max_pixels=plan.max_pixels)
+        for check in self._header_checks:
+            check.check_size(opened.size)
+        target = encode.target_of(plan.output_format, opened.kind)
+        background = None if encode.holds_alpha(target) else plan.background
+        needed = self._needed(opened.size)
+        decoded = decode(opened, needed=needed, background=background, colours=self._colours)
+        lap("decode")
+        image = self._stepped(decoded, opened.size)
+        lap("steps")
+        encoded = encode.encode(image, target, quality=plan.output_quality, background=plan.background)
+        lap("encode")
+        rendition = self._written(item, opened, decoded, encoded)
+        lap("write")
+        return rendition
+
+    def abort(self) -> None:
+        """Does nothing: pixels cannot be interrupted. In process mode the executor ends the worker instead."""
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+    def _needed(self, size: Size) -> Size | None:
+        """How many pixels of a picture of `size` to decode; None: all of them."""
+        target = self._scaling.scaled_size(size) if self._scaling else None
+        return pixels_for(target, self._plan.quality) if target else None
+
+    def _stepped(self, decoded: Decoded, size: Size) -> Image.Image:
+        """The steps, one after the other, each with the view of what its pixels stand for."""
+        image = decoded.image
+        view = View(size=size, box=decoded.box, quality=self._plan.quality, background=self._plan.background)
+        try:
+            for move in self._moves:
+                image, view = move(image, view)
+        except MemoryError:
+            raise StageError(Code.IMAGE_MEMORY, "not enough memory for the steps") from None
+        return image
+
+    def _written(self, item: Item[Original], opened: Opened, decoded: Decoded, encoded: encode.Encoded) -> Rendition:
+        content = item.value.content
+        path = write.write_temporary(
+            encoded.data,
+            folder=self._plan.temporary_folder,
+            key_hex=item.source.key_hex,
+            durable=self._plan.durability == "power",
+        )
+        return Rendition(
+            temporary_path=path,
+            suffix=encoded.target.suffix,
+            size_bytes=len(encoded.data),
+            sha256=hashlib.sha256(encoded.data).hexdigest(),
+            format=encoded.target.format,
+            mode=encoded.mode,
+            width_px=encoded.size[0],
+            height_px=encoded.size[1],
+            original_width_px=opened.size[0],
+            original_height_px=opened.size[1],
+            original_format=opened.kind.upper(),
+            original_size_bytes=len(content),
+            source_sha256=hashlib.sha256(content).hexdigest(),
+            reply=item.value.reply,
+            notes=decoded.notes,
+        )
+
+
+def first_scaling(steps: Sequence[Step]) -> Sizing | None:
+    """The step that says how large the whole picture will be; None: all of its pixels are needed.
+
+    There is one only where a scaling step comes before every step that looks at pixels together.
+    """
+    first = next((step for step in steps if not isinstance(step, SizeCheck | Pixelwise)), None)
+    return first if isinstance(first, Sizing) else None
+
+
+def _move(step: Step) -> _Move:
+    """One step as a function of image and view, its kind looked up once and not for every image."""
+    if isinstance(step, SizeCheck):
+        return partial(_checked, step)
+    if isinstance(step, Sizing):
+        return partial(_sized, step)
+    return partial(_mapped if isinstance(step, Pixelwise) else _called, step)
+
+
+def _checked(step: SizeCheck, image: Image.Image, view: View) -> tuple[Image.Image, View]:
+    step.check_size(view.size)
+    return image, view
+
+
+def _sized(step: Sizing, image: Image.Image, view: View) -> tuple[Image.Image, View]:
+    done = step.render(image, view)
+    return done, view.then(done)
+
+
+def _mapped(step: Step, image: Image.Image, view: View) -> tuple[Image.Image, View]:
+    return step(image), view
+
+
+def _called(step: Step, image: Image.Image, view: View) -> tuple[Image.Image, View]:
+    done = step(image)
+    return done, view.then(done)

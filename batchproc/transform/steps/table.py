@@ -1,0 +1,211 @@
+"""The table of steps: reads `[[transform.steps]]`, reports every problem at once, and describes what there is.
+
+Parent only. Names come from the built-in steps, from the entry point group `batchproc.steps`, or from the user's own
+`package.module:name`.
+"""
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from batchproc.errors import Problem, UsageError
+from batchproc.transform.steps import checks, filters, geometry, resize, tone
+from batchproc.transform.steps.keys import Key, Words, complaint, keys_of, quoted
+from batchproc.transform.steps.own import OwnStep, OwnStepError, load, prepared
+from batchproc.transform.steps.step import Step
+
+ENTRY_POINTS = "batchproc.steps"
+
+_CLASSES: tuple[type[Any], ...] = (
+    resize.Resize,
+    geometry.Crop,
+    geometry.Rotate,
+    filters.Sharpen,
+    filters.Unsharp,
+    filters.Blur,
+    filters.BoxBlur,
+    filters.Median,
+    tone.Grayscale,
+    tone.Autocontrast,
+    tone.Brightness,
+    tone.Contrast,
+    tone.ColourStep,
+    checks.MinSize,
+    checks.MaxAspect,
+)
+BUILT_IN: dict[str, type[Any]] = {one.op: one for one in _CLASSES}
+
+_Table: TypeAlias = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyDescription:
+    """One key of a step, in words."""
+
+    name: str
+    allowed: str
+    default: str  # as TOML; empty when there is none
+    required: bool
+    help: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDescription:
+    """One step, in words: what `batchproc steps` prints."""
+
+    name: str
+    summary: str
+    details: str
+    keys: tuple[KeyDescription, ...]
+    example: str  # TOML
+
+
+def build_steps(tables: Sequence[_Table], search_path: Path | None = None) -> tuple[Step, ...]:
+    """The steps of `[[transform.steps]]`, in order; `search_path` is where own steps may lie besides `sys.path`.
+
+    Raises `UsageError` with every problem of every table.
+    """
+    steps: list[Step] = []
+    problems: list[Problem] = []
+    for number, table in enumerate(tables, start=1):
+        made = _build(table, f"[[transform.steps]] #{number}", str(search_path.resolve()) if search_path else "")
+        if isinstance(made, list):
+            problems.extend(made)
+        else:
+            steps.append(made)
+    if problems:
+        raise UsageError(problems)
+    return tuple(steps)
+
+
+def describe_steps() -> tuple[StepDescription, ...]:
+    """Every built-in step, in the order of the documentation."""
+    return tuple(_described(one) for one in _CLASSES)
+
+
+def steps_json_schema() -> dict[str, Any]:
+    """The JSON Schema of one table of `[[transform.steps]]`, for the config's schema."""
+    own = {
+        "type": "object",
+        "description": "A step of your own, package.module:name, or one that an installed package registers.",
+        "properties": {"op": {"type": "string", "not": {"enum": list(BUILT_IN)}}},
+        "required": ["op"],
+    }
+    return {"anyOf": [*(_schema(one) for one in _CLASSES), own]}
+
+
+def _build(table: _Table, where: str, search_path: str) -> Step | list[Problem]:
+    op = table.get("op")
+    if not isinstance(op, str):
+        told = "op is missing" if op is None else f"{quoted(op)} is no name"
+        return [Problem(where=f"{where} op", message=f"{told}: must name a step, as in op = \"resize\"")]
+    keys = {name: value for name, value in table.items() if name != "op"}
+    if op in BUILT_IN:
+        return _built_in(BUILT_IN[op], keys, f"{where} {op}")
+    path = op if ":" in op else _registered(op)
+    if path is None:
+        return [Problem(where=f"{where} op", message=f"{quoted(op)} is no step{_nearest(op, _names())}")]
+    return _own(path, keys, f"{where} {op}", search_path)
+
+
+def _built_in(kind: type[Any], keys: _Table, where: str) -> Step | list[Problem]:
+    known = {one.name: one for one in keys_of(kind)}
+    problems = [
+        Problem(where=f"{where}.{name}", message=f"unknown key{_nearest(name, tuple(known))}")
+        for name in keys
+        if name not in known
+    ]
+    for one in known.values():
+        wrong = _wrong(one, keys)
+        if wrong:
+            problems.append(Problem(where=f"{where}.{one.name}", message=wrong))
+    if problems:
+        return problems
+    try:
+        step: Step = kind(**keys)
+    except ValueError as error:
+        return [Problem(where=where, message=str(error))]
+    return step
+
+
+def _wrong(one: Key, keys: _Table) -> str | None:
+    if one.name not in keys:
+        return f"missing: must be {one.kind.allowed}" if one.required else None
+    value = keys[one.name]
+    wrong = complaint(one.kind, value)
+    if wrong and isinstance(one.kind, Words) and isinstance(value, str):
+        wrong += _guess(value, one.kind.choices)
+    return wrong
+
+
+def _own(path: str, keys: _Table, where: str, search_path: str) -> Step | list[Problem]:
+    try:
+        found = load(path, search_path)
+        prepared(found, dict(keys), path)
+    except OwnStepError as error:
+        return [Problem(where=where, message=str(error))]
+    version = getattr(found, "version", "")
+    return OwnStep(
+        path=path,
+        keys=tuple(sorted(keys.items())),
+        search_path=search_path,
+        version=str(version) if isinstance(version, str | int | float) else "",
+    )
+
+
+def _registered(name: str) -> str | None:
+    """The import path under which an installed package registers this step."""
+    return next((point.value for point in entry_points(group=ENTRY_POINTS, name=name)), None)
+
+
+def _names() -> tuple[str, ...]:
+    return (*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS)))
+
+
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    """The end of a message about an unknown name: the nearest one, and all there are."""
+    guess = _guess(name, known) or ";"
+    return f"{guess} known: {', '.join(known)}" if known else f"{guess} it takes none"
+
+
+def _guess(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def _described(kind: type[Any]) -> StepDescription:
+    summary, _, details = (kind.__doc__ or "").partition("\n")
+    keys = tuple(
+        KeyDescription(
+            name=one.name,
+            allowed=one.kind.allowed,
+            default="" if one.required or one.default is None else json.dumps(one.default),
+            required=one.required,
+            help=one.help,
+        )
+        for one in keys_of(kind)
+    )
+    example = "\n".join(["[[transform.steps]]", f'op = "{kind.op}"', *_toml(kind.example)])
+    return StepDescription(
+        name=kind.op, summary=summary.strip(), details=" ".join(details.split()), keys=keys, example=example
+    )
+
+
+def _toml(keys: _Table) -> list[str]:
+    return [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
+
+
+def _schema(kind: type[Any]) -> dict[str, Any]:
+    keys = keys_of(kind)
+    properties = {one.name: {**one.kind.schema(), "description": one.help} for one in keys}
+    return {
+        "type": "object",
+        "description": _described(kind).summary,
+        "properties": {"op": {"const": kind.op}, **properties},
+        "required": ["op", *(one.name for one in keys if one.required)],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,67 @@
+"""Writes a rendition to its temporary file, so that an OSError from here is about the disk and about nothing else."""
+
+import errno
+import itertools
+import os
+from pathlib import Path
+
+from batchproc.errors import Code, StageError
+
+_counter = itertools.count()  # next() is atomic: threads of one process never share a name
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_CODES = {
+    errno.ENOSPC: Code.IO_NOSPACE,
+    errno.EDQUOT: Code.IO_NOSPACE,
+    errno.EACCES: Code.IO_PERM,
+    errno.EPERM: Code.IO_PERM,
+}
+
+
+def write_temporary(data: bytes, *, folder: str, key_hex: str, durable: bool) -> str:
+    """Writes `data` to a new file `<folder>/<key>.<pid>.<n>.part` and returns its path; `durable`: with fsync.
+
+    The mode is left to the umask. The file is there whole or not at all. Raises `StageError`: io.nospace, io.perm,
+    io.other.
+    """
+    path = f"{folder}/{key_hex}.{os.getpid()}.{next(_counter)}.part"
+    try:
+        descriptor = os.open(path, _FLAGS, 0o666)
+    except OSError as error:
+        raise _failure(error) from error
+    try:
+        _fill(descriptor, data, durable=durable)
+    except OSError as error:
+        Path(path).unlink(missing_ok=True)
+        raise _failure(error) from error
+    except BaseException:
+        Path(path).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _fill(descriptor: int, data: bytes, *, durable: bool) -> None:
+    """Writes every byte, syncs when asked, and closes: an error of the close counts, a failed sync is not repeated."""
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        if durable:
+            os.fsync(descriptor)
+    except BaseException:
+        _close_quietly(descriptor)
+        raise
+    os.close(descriptor)
+
+
+def _close_quietly(descriptor: int) -> None:
+    """Closes after an error: the first error is the one to report."""
+    try:
+        os.close(descriptor)
+    except OSError:
+        return
+
+
+def _failure(error: OSError) -> StageError:
+    code = _CODES.get(error.errno or 0, Code.IO_OTHER)
+    name = errno.errorcode.get(error.errno or 0, "unknown error")
+    return StageError(code, f"the rendition cannot be written: {os.strerror(error.errno or 0)} ({name})")

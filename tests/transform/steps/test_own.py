@@ -1,0 +1,173 @@
+"""A step of the user's own: found by name in a fresh process, refused with the reason, its errors its own."""
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from batchproc.errors import Code, Reject, StageError, UsageError
+from batchproc.transform.plan_fingerprint import fingerprint
+from batchproc.transform.stage import Transform
+from batchproc.transform.steps.own import OwnStep
+from batchproc.transform.steps.table import build_steps
+from tests.transform.drawing import encoded, photo, run
+
+SOURCE = '''
+from dataclasses import dataclass
+from typing import ClassVar
+from PIL import Image
+from batchproc import Reject
+
+def invert(image):
+    return image.point(lambda level: 255 - level)
+
+def fails(image):
+    raise KeyError("no\\nsuch thing")
+
+def leaves(image):
+    raise SystemExit("bye")
+
+def rejects(image):
+    raise Reject("too dull")
+
+def swallows(image):
+    raise MemoryError
+
+def returns_none(image):
+    return None
+
+def returns_cmyk(image):
+    return image.convert("CMYK")
+
+inner = lambda image: image
+number = 7
+
+@dataclass(frozen=True)
+class Tint:
+    colour: str
+    strength: float = 0.5
+    version: ClassVar[int] = 3
+
+    def __post_init__(self):
+        if self.strength > 1:
+            raise ValueError(f"strength = {self.strength}: must be 1 or less")
+
+    def __call__(self, image):
+        return Image.blend(image, Image.new("RGB", image.size, self.colour), self.strength)
+
+@dataclass
+class Thawed:
+    def __call__(self, image):
+        return image
+
+@dataclass(frozen=True)
+class Mute:
+    pass
+'''
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a module of steps, which is on nobody's path yet."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / "own_steps_of_a_test.py").write_text(SOURCE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_steps_of_a_test", raising=False)
+    return folder
+
+
+def own(home: Path, name: str, **keys: object) -> OwnStep:
+    (step,) = build_steps([{"op": f"own_steps_of_a_test:{name}", **keys}], home)
+    assert isinstance(step, OwnStep)
+    return step
+
+
+def test_a_function_of_the_users_runs(home: Path, tmp_path: Path) -> None:
+    made = run(tmp_path, encoded(Image.new("L", (8, 8), 30), "PNG"), steps=(own(home, "invert"),), output_format="png")
+
+    assert 225 == made.getpixel((4, 4))
+
+
+def test_a_dataclass_of_the_users_gets_its_keys(home: Path) -> None:
+    made = own(home, "Tint", colour="#ff0000", strength=1.0)(photo(8, 8))
+
+    assert (255, 0, 0) == made.getpixel((4, 4))
+
+
+def test_a_fresh_process_finds_the_step_from_the_pickle_alone(home: Path, tmp_path: Path) -> None:
+    stage = Transform(steps=(own(home, "Tint", colour="#ff0000"),), temporary_folder=str(tmp_path))
+    code = "import pickle, sys; print(type(pickle.load(sys.stdin.buffer).open()).__name__)"
+
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(stage), capture_output=True, check=False)
+
+    assert (b"TransformWork", b"") == (done.stdout.strip(), done.stderr.strip())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fails", "step own_steps_of_a_test:fails raised KeyError: 'no\\nsuch thing'"),
+        ("leaves", "step own_steps_of_a_test:leaves raised SystemExit: bye"),
+        ("returns_none", "step own_steps_of_a_test:returns_none returned NoneType, not an image"),
+    ],
+)
+def test_what_a_step_raises_is_a_step_error(home: Path, name: str, message: str) -> None:
+    with pytest.raises(StageError) as caught:
+        own(home, name)(photo(8, 8))
+
+    assert (Code.STEP_ERROR, message) == (caught.value.code, caught.value.message)
+
+
+def test_a_step_may_reject_and_may_run_out_of_memory(home: Path) -> None:
+    with pytest.raises(Reject, match="too dull") as rejected:
+        own(home, "rejects")(photo(8, 8))
+    with pytest.raises(StageError) as failed:
+        own(home, "swallows")(photo(8, 8))
+
+    assert (Code.CHECK_REJECTED, Code.IMAGE_MEMORY) == (rejected.value.code, failed.value.code)
+
+
+def test_an_unusual_mode_is_brought_back_to_a_working_one(home: Path) -> None:
+    assert "RGB" == own(home, "returns_cmyk")(photo(8, 8)).mode
+
+
+@pytest.mark.parametrize(
+    ("op", "keys", "message"),
+    [
+        ("no_such_module_here:x", {}, "module no_such_module_here cannot be imported: ModuleNotFoundError"),
+        ("own_steps_of_a_test:nothing", {}, "module own_steps_of_a_test has no nothing"),
+        ("own_steps_of_a_test:number", {}, "is a int, not a function or a dataclass with __call__"),
+        ("own_steps_of_a_test:inner", {}, "cannot be pickled by name"),
+        ("own_steps_of_a_test:invert", {"amount": 1}, "is a function and takes no keys"),
+        ("own_steps_of_a_test:Thawed", {}, "is a class, but not a frozen dataclass"),
+        ("own_steps_of_a_test:Mute", {}, "has no __call__"),
+        ("own_steps_of_a_test:Tint", {}, "refuses its keys: TypeError"),
+        ("own_steps_of_a_test:Tint", {"colour": "red", "strength": 2}, "strength = 2: must be 1 or less"),
+    ],
+)
+def test_what_cannot_be_a_step_is_refused_with_the_reason(
+    home: Path, op: str, keys: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        build_steps([{"op": op, **keys}], home)
+
+    assert message in str(caught.value)
+    assert f"[[transform.steps]] #1 {op}" == caught.value.problems[0].where
+
+
+def test_the_fingerprint_knows_an_own_step_by_path_keys_and_version(home: Path, tmp_path: Path) -> None:
+    def digits(*steps: OwnStep) -> str:
+        return fingerprint(Transform(steps=steps, temporary_folder=str(tmp_path)))
+
+    tint = own(home, "Tint", colour="red")
+    newer = OwnStep(path=tint.path, keys=tint.keys, search_path=tint.search_path, version="4")
+    moved = OwnStep(path=tint.path, keys=tint.keys, search_path="/elsewhere", version=tint.version)
+
+    assert "3" == tint.version
+    assert digits(tint) == digits(moved)
+    others = [newer, own(home, "Tint", colour="blue"), own(home, "invert")]
+    assert 4 == len({digits(one) for one in [tint, *others]})

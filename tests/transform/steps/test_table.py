@@ -1,0 +1,96 @@
+"""The table of steps: every problem at once, the nearest name, descriptions that are true."""
+
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchproc.errors import UsageError
+from batchproc.transform.steps import table
+from batchproc.transform.steps.own import OwnStep
+from batchproc.transform.steps.resize import Resize
+from batchproc.transform.steps.table import build_steps, describe_steps, steps_json_schema
+
+
+def problems(*tables: dict[str, Any]) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        build_steps(tables)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_steps_are_built_in_order() -> None:
+    steps = build_steps([{"op": "resize", "size": [9, 9]}, {"op": "blur"}])
+
+    assert Resize(size=(9, 9)) == steps[0]
+    assert ["Resize", "Blur"] == [type(step).__name__ for step in steps]
+
+
+def test_every_problem_of_every_table_is_told_at_once() -> None:
+    found = problems(
+        {"op": "resise"},
+        {"op": "resize", "size": [0, 10], "how": "contian", "sizes": 3},
+        {"size": [9, 9]},
+        {"op": 7},
+        {"op": "max_aspect"},
+        {"op": "grayscale", "amount": 1},
+    )
+
+    assert [
+        '[[transform.steps]] #1 op: "resise" is no step; did you mean "resize"?',
+        '[[transform.steps]] #2 resize.sizes: unknown key; did you mean "size"?',
+        "[[transform.steps]] #2 resize.size: [0, 10]: must be two whole numbers of 1 px or more, up to 65500",
+        '[[transform.steps]] #2 resize.how: "contian": must be one of contain, cover, fit, pad, exact, scale; '
+        'did you mean "contain"?',
+        '[[transform.steps]] #3 op: op is missing: must name a step, as in op = "resize"',
+        '[[transform.steps]] #4 op: 7 is no name: must name a step, as in op = "resize"',
+        "[[transform.steps]] #5 max_aspect.ratio: missing: must be a number from 1 to 100000",
+        "[[transform.steps]] #6 grayscale.amount: unknown key; it takes none",
+    ] == [text.split(" known:")[0] for text in found]
+
+
+def test_every_example_is_toml_that_builds_its_step() -> None:
+    for step in describe_steps():
+        built = build_steps(tomllib.loads(step.example)["transform"]["steps"])
+
+        assert step.name == type(built[0]).op  # type: ignore[attr-defined]
+
+
+def test_every_step_and_key_has_its_line_of_help() -> None:
+    for step in describe_steps():
+        assert step.summary.endswith((".", ":")), step.name
+        assert all(key.help and key.allowed for key in step.keys)
+
+
+@pytest.mark.parametrize("name", ["sharpen", "blur", "median", "resize", "contrast", "rotate"])
+def test_the_help_says_what_pillow_does_with_the_gil(name: str) -> None:
+    described = {step.name: step.details for step in describe_steps()}
+
+    assert ("holds" if name == "median" else "releases") + " the GIL" in described[name]
+
+
+def test_the_schema_names_every_step_with_its_required_keys() -> None:
+    schema = steps_json_schema()["anyOf"]
+
+    by_name = {one["properties"]["op"].get("const"): one for one in schema}
+    assert set(table.BUILT_IN) | {None} == set(by_name)
+    assert ["op", "ratio"] == by_name["max_aspect"]["required"]
+    side = {"type": "integer", "minimum": 1, "maximum": 65500}
+    size = by_name["resize"]["properties"]["size"]
+    assert {"type": "array", "items": side, "minItems": 2, "maxItems": 2} == {
+        name: value for name, value in size.items() if name != "description"
+    }
+
+
+def test_a_registered_step_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "registered_step.py").write_text("def invert(image):\n    return image\n")
+    point = EntryPoint(name="invert", value="registered_step:invert", group="batchproc.steps")
+    monkeypatch.setattr(table, "entry_points", lambda group, name="invert": [point] if name == "invert" else [])
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    (step,) = build_steps([{"op": "invert"}])
+
+    assert isinstance(step, OwnStep)
+    assert "registered_step:invert" == step.path
+    assert 'did you mean "invert"?' in problems({"op": "inverd"})[0]
