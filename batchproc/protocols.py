@@ -62,6 +62,7 @@ class WorkerTimes:
     opened: float = 0.0  # perf_counter seconds
     closed: float = 0.0
     startup_seconds: float = 0.0
+    lost_seconds: float = 0.0  # in tasks that ended with the death of their worker
     starved_seconds: float = 0.0  # waiting for input
     output_blocked_seconds: float = 0.0  # waiting for room downstream
     ipc_seconds: float = 0.0  # in the worker: unpacking jobs, packing and sending replies
@@ -93,6 +94,11 @@ class Executor(Protocol):
     @property
     def times(self) -> Sequence[WorkerTimes]:
         """Each worker's account; complete when the iterator of `run` has ended."""
+        ...
+
+    @property
+    def wall_seconds(self) -> float:
+        """From its opening to its closing; complete after the `with` block."""
         ...
 
     def __enter__(self) -> Self:

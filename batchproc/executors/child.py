@@ -18,6 +18,7 @@ from typing import Any
 from batchproc.executors.attempt import attempt, bug
 from batchproc.executors.wire import Packed, Pipe, pack, receive, send, unpack
 from batchproc.measure.spans import Stopwatch
+from batchproc.measure.threads import name_thread
 from batchproc.model import Failure, Item
 from batchproc.protocols import Stage, Work
 
@@ -64,8 +65,9 @@ def main(pipe: Pipe, life: Pipe, limits: WorkerLimits) -> None:
     _harden(life, limits)
     try:
         send(pipe, pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
-        (stage,) = unpack(receive(pipe))
-        _work(pipe, stage, limits)
+        stage, name = unpack(receive(pipe))
+        name_thread(name)
+        _work(pipe, stage, name, limits)
     except (EOFError, OSError):
         return  # the parent closed the pipe: this is how a worker is told to end
     except Exception:  # noqa: BLE001 - the seam: no exception crosses the process boundary, its text does
@@ -73,8 +75,8 @@ def main(pipe: Pipe, life: Pipe, limits: WorkerLimits) -> None:
             send(pipe, pack(Broken(trace=traceback.format_exc())))
 
 
-def _work(pipe: Pipe, stage: Stage[Any, Any], limits: WorkerLimits) -> None:
-    with closing(stage.open()) as work, Stopwatch(stage.name, f"pid-{os.getpid()}") as stopwatch:
+def _work(pipe: Pipe, stage: Stage[Any, Any], name: str, limits: WorkerLimits) -> None:
+    with closing(stage.open()) as work, Stopwatch(stage.name, name) as stopwatch:
         send(pipe, pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
         waiting = ipc = 0.0
         clock = time.perf_counter
@@ -83,7 +85,7 @@ def _work(pipe: Pipe, stage: Stage[Any, Any], limits: WorkerLimits) -> None:
             packed = receive(pipe)
             received = clock()
             waiting += received - asked
-            item, enqueued, stopwatch.worker = unpack(packed)
+            item, enqueued = unpack(packed)
             ipc_unpack = clock() - received
             _allow_cpu(limits)
             reply, packing = _reply(work, item, stopwatch, enqueued, Tally(waiting, ipc, time.process_time(), _rss()))

@@ -85,6 +85,8 @@ class Lane:
         self._tally = Tally()  # the worker's last word about its own time
         self._tasks_of_worker = 0
         self._crashes_in_a_row = 0
+        self._idle_since = 0.0  # perf_counter seconds of the last reply, or of the stage's opening
+        self._held_up_seconds = 0.0  # in `_deliver` since then
 
     # Any thread.
 
@@ -148,6 +150,8 @@ class Lane:
                     self._replace(stage)
         finally:
             self.times.closed = time.perf_counter()
+            if self._idle_since:
+                self.times.starved_seconds += self.times.closed - self._idle_since
         line.results.put(END)
 
     @property
@@ -167,7 +171,7 @@ class Lane:
         for tried in range(1, STARTS_TRIED + 1):
             try:
                 self._greet()
-                send(self._present.pipe, pack(stage))
+                send(self._present.pipe, pack(stage, self.times.worker))
                 self._greet()
                 break
             except (EOFError, OSError) as error:
@@ -177,7 +181,8 @@ class Lane:
                 self.close()
                 self.launch()
         self._arm()
-        self.times.startup_seconds += time.perf_counter() - since
+        self._idle_since = time.perf_counter()
+        self.times.startup_seconds += self._idle_since - since
 
     def _greet(self) -> None:
         (answer,) = unpack(receive(self._present.pipe))
@@ -213,7 +218,7 @@ class Lane:
     def _send(self, job: Job, line: Line) -> None:
         started = time.thread_time()
         try:
-            packed = pack(job.item, job.enqueued, self.times.worker)
+            packed = pack(job.item, job.enqueued)
         except Exception as error:  # noqa: BLE001 - a value that cannot be pickled concerns this item only
             self._unanswered.remove(job)
             mistake = bug(error)
@@ -252,17 +257,22 @@ class Lane:
 
     def _book(self, tally: Tally) -> None:
         times, before = self.times, self._tally
-        times.starved_seconds += tally.waiting_seconds - before.waiting_seconds
+        waited = tally.waiting_seconds - before.waiting_seconds
+        held_up = min(waited, self._held_up_seconds)  # idle because its owner found no room downstream
+        times.output_blocked_seconds += held_up
+        times.starved_seconds += waited - held_up
         times.ipc_seconds += tally.ipc_seconds - before.ipc_seconds
         times.cpu_seconds += tally.cpu_seconds - before.cpu_seconds
         times.max_rss_bytes = max(times.max_rss_bytes, tally.max_rss_bytes)
         times.tasks += 1
         self._tasks_of_worker += 1
         self._tally = tally
+        self._idle_since, self._held_up_seconds = time.perf_counter(), 0.0
 
     def _bury(self, line: Line) -> None:
         """Blames a death on exactly one job: the first one unanswered. It gets one more try, alone."""
         code, how = self._post_mortem()
+        self.times.lost_seconds += time.perf_counter() - self._idle_since
         suspect = self._unanswered.popleft()
         self._carry_unanswered()
         self._crashes_in_a_row += 1
@@ -320,4 +330,4 @@ class Lane:
     def _deliver(self, outcome: Outcome, line: Line) -> None:
         started = time.perf_counter()
         line.results.put(outcome)
-        self.times.output_blocked_seconds += time.perf_counter() - started
+        self._held_up_seconds += time.perf_counter() - started

@@ -17,6 +17,7 @@ from typing import Any
 
 from batchproc.errors import ExecutorError
 from batchproc.executors.channel import Channel, Closed
+from batchproc.measure.threads import name_thread
 from batchproc.model import Item, Outcome
 
 JOIN_SECONDS = 10.0
@@ -62,10 +63,10 @@ class Line:
         for _ in range(capacity):
             self.permits.put(None)
 
-    def start(self, items: Iterable[Outcome], consumers: Sequence[Callable[["Line"], None]]) -> None:
-        """Starts one thread per consumer, and the feeder."""
+    def start(self, items: Iterable[Outcome], role: str, consumers: Sequence[Callable[["Line"], None]]) -> None:
+        """Starts one thread per consumer, named `<role>-<number>`, and the feeder."""
         for number, consume in enumerate(consumers):
-            self._spawn(f"{self.name}-{number}", self._supervised, consume)
+            self._spawn(f"{role}-{number}", self._supervised, consume)
         self._spawn(f"{self.name}-feeder", self._supervised, lambda _: self._feed(items))
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -112,6 +113,7 @@ class Line:
 
     def _supervised(self, body: Callable[["Line"], None]) -> None:
         """Runs a thread's body; its unexpected end is told to the caller's thread, never a silent stall."""
+        name_thread(threading.current_thread().name)
         try:
             body(self)
         except Closed:

@@ -46,6 +46,8 @@ class ProcessExecutor:
     ) -> None:
         self.workers = workers
         self.capacity = capacity or 4 * workers
+        self.wall_seconds = 0.0
+        self._opened = 0.0
         self._preload = preload
         self._crash_folder = crash_folder
         self._limits = WorkerLimits(memory_bytes=memory_bytes, timeout_seconds=timeout_seconds)
@@ -61,6 +63,7 @@ class ProcessExecutor:
         return [lane.times for lane in self._lanes]
 
     def __enter__(self) -> Self:
+        self._opened = time.perf_counter()
         context = start_context(self._preload)
         health = Health()
         self._lanes = [self._lane(context, health, number) for number in range(self.workers)]
@@ -85,6 +88,7 @@ class ProcessExecutor:
                 self._watch.join()
         finally:
             self._end_workers()
+            self.wall_seconds = time.perf_counter() - self._opened
 
     def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
         """Hands the stage to the workers now and returns the iterator of outcomes."""
@@ -94,7 +98,7 @@ class ProcessExecutor:
         for number, lane in enumerate(self._lanes):
             lane.times.worker = f"{stage.name}-{number}"
         self._watch.start()
-        self._line.start(items, [partial(lane.serve, stage) for lane in self._lanes])
+        self._line.start(items, f"{stage.name}-lane", [partial(lane.serve, stage) for lane in self._lanes])
         return self._line.outcomes()
 
     def stop(self) -> None:

@@ -20,10 +20,13 @@ class SerialExecutor:
 
     def __init__(self) -> None:
         self.times: list[WorkerTimes] = []
+        self.wall_seconds = 0.0
+        self._opened = 0.0
         self._stopped = False
         self._work: Work[Any, Any] | None = None
 
     def __enter__(self) -> Self:
+        self._opened = time.perf_counter()
         return self
 
     def __exit__(
@@ -32,6 +35,7 @@ class SerialExecutor:
         self.stop()
         if self._work is not None:
             self._work.close()
+        self.wall_seconds = time.perf_counter() - self._opened
 
     def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
         """Opens the stage now; works when asked."""

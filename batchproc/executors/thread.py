@@ -26,10 +26,13 @@ class ThreadExecutor:
         self.workers = workers
         self.capacity = capacity or 2 * workers
         self.times: list[WorkerTimes] = []
+        self.wall_seconds = 0.0
+        self._opened = 0.0
         self._lines: list[Line] = []
         self._works: list[Work[Any, Any]] = []  # consumers append, `stop` reads a copy; both are atomic
 
     def __enter__(self) -> Self:
+        self._opened = time.perf_counter()
         return self
 
     def __exit__(
@@ -38,6 +41,7 @@ class ThreadExecutor:
         self.stop()
         for line in self._lines:
             line.join()
+        self.wall_seconds = time.perf_counter() - self._opened
 
     def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
         """Starts the threads now and returns the iterator of outcomes."""
@@ -46,7 +50,7 @@ class ThreadExecutor:
         opened = time.perf_counter()
         times = [WorkerTimes(worker=f"{stage.name}-{number}", opened=opened) for number in range(self.workers)]
         self.times.extend(times)
-        line.start(items, [partial(self._consume, stage, own) for own in times])
+        line.start(items, stage.name, [partial(self._consume, stage, own) for own in times])
         return line.outcomes()
 
     def stop(self) -> None:
