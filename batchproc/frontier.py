@@ -143,6 +143,16 @@ class Frontier:
         """Items started whose outcome was not heard yet."""
         return len(self._flights)
 
+    @property
+    def waiting(self) -> int:
+        """Items read ahead, and items that wait for their retry."""
+        return self._waiting + len(self._later)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of originals in memory, those that are still to come estimated."""
+        return self._held_bytes
+
     def decide(self, now: float) -> Item[Fetch] | Wait | Refill | End:
         """What to do at `now`. Does no I/O and does not wait; the caller holds the lock."""
         if self._closed:

@@ -32,7 +32,7 @@ class WorkerLimits:
 
     memory_bytes: int = 0  # RLIMIT_AS
     timeout_seconds: float = 0.0  # per task; the parent enforces it, RLIMIT_CPU guards an orphan
-    crash_path: str = ""  # where faulthandler writes the stack of a dying worker
+    log_path: str = ""  # where its stdout and stderr go, and the stack of its death; empty = to stderr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +115,18 @@ def _harden(life: Pipe, limits: WorkerLimits) -> None:
     """Signals, limits and last words: what makes a worker safe to lose and sure to leave."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the whole group gets them; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.dup2(2, 1)  # stdout carries results only; what a user's step prints goes to stderr
+    if limits.log_path:
+        log = os.open(limits.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        os.dup2(log, 2)
+        os.close(log)
+    os.dup2(2, 1)  # stdout carries results only: neither a user's step nor libtiff may print there
+    faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.memory_bytes:
         _lower_limit(resource.RLIMIT_AS, limits.memory_bytes)
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
-    if limits.crash_path:
-        faulthandler.enable(Path(limits.crash_path).open("w"))  # noqa: SIM115 - open for the worker's life
     _leave_with_parent(life)
 
 

@@ -4,6 +4,7 @@ True parallelism, and a task that hangs or crashes costs one worker and one item
 with a copy of every value across a pipe.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -28,7 +29,8 @@ class ProcessExecutor:
     """Runs a stage in `workers` OS processes. Enter it before any other thread exists; one `run` per `with` block.
 
     `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`). `memory_bytes` is each worker's
-    RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means no limit.
+    RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means no limit. What workers print
+    goes to `<log_stem>-<number>.log`, or to stderr.
     """
 
     mode = Mode.PROCESS
@@ -42,14 +44,14 @@ class ProcessExecutor:
         memory_bytes: int = 0,
         recycle_after: int = 0,
         preload: tuple[str, ...] = (),
-        crash_folder: Path | None = None,
+        log_stem: Path | None = None,
     ) -> None:
         self.workers = workers
         self.capacity = capacity or 4 * workers
         self.wall_seconds = 0.0
         self._opened = 0.0
         self._preload = preload
-        self._crash_folder = crash_folder
+        self._log_stem = log_stem
         self._limits = WorkerLimits(memory_bytes=memory_bytes, timeout_seconds=timeout_seconds)
         self._recycle_after = recycle_after
         self._lanes: list[Lane] = []
@@ -118,18 +120,22 @@ class ProcessExecutor:
         )
 
     def _end_workers(self) -> None:
-        """All are told before the first is waited for."""
+        """All are told before the first is waited for. A worker that had nothing to say leaves no log."""
         for lane in self._lanes:
             lane.release()
         for lane in self._lanes:
             lane.close()
+        for number in range(self.workers):
+            log = Path(self._limits_of(number).log_path or os.devnull)
+            if log.is_file() and not log.stat().st_size:
+                log.unlink()
 
     def _limits_of(self, number: int) -> WorkerLimits:
-        crash_path = "" if self._crash_folder is None else str(self._crash_folder / f"worker-{number}.crash")
+        log_path = f"{self._log_stem}-{number}.log" if self._log_stem else ""
         return WorkerLimits(
             memory_bytes=self._limits.memory_bytes,
             timeout_seconds=self._limits.timeout_seconds,
-            crash_path=crash_path,
+            log_path=log_path,
         )
 
     def _watch_deadlines(self) -> None:

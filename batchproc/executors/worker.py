@@ -15,6 +15,7 @@ from batchproc.errors import Code
 from batchproc.executors import child
 
 REAP_SECONDS = 2.0
+LOG_TAIL_BYTES = 65536
 UNKNOWN_EXIT = 255  # what multiprocessing says when the fork server died before the worker
 
 _CRASH_FRAME = re.compile(r'^Current thread .*\n  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
@@ -45,7 +46,7 @@ class WorkerProcess:
         self.pipe, theirs = context.Pipe(duplex=True)
         life_theirs, self._life = context.Pipe(duplex=False)
         self._pidfd = -1
-        self._crash_path = limits.crash_path
+        self._log_path = limits.log_path
         with _processes_lock:
             self._process: Any = context.Process(  # type: ignore[attr-defined]
                 target=child.main, args=(theirs, life_theirs, limits), name=name, daemon=True
@@ -89,11 +90,13 @@ class WorkerProcess:
 
     def last_words(self) -> str:
         """The innermost Python frame that faulthandler wrote when a fatal signal came, as ` in decode.py:12 load`."""
-        if not self._crash_path:
+        if not self._log_path:
             return ""
         with contextlib.suppress(OSError):
-            found = _CRASH_FRAME.search(Path(self._crash_path).read_text(errors="replace"))
-            return f" in {Path(found[1]).name}:{found[2]} {found[3]}" if found else ""
+            with Path(self._log_path).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+                frames = _CRASH_FRAME.findall(file.read().decode(errors="replace"))
+            return f" in {Path(frames[-1][0]).name}:{frames[-1][1]} {frames[-1][2]}" if frames else ""
         return ""
 
 

@@ -25,8 +25,8 @@ def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
         return Bottleneck(stage=None, because="nothing was processed, so nothing held the run back")
     download, transform = stages["download"], stages["transform"]
     busy = {name: stage["utilisation"] or 0.0 for name, stage in stages.items()}
-    starved = _share(transform, "starved_seconds")
-    held_up = _share(download, "output_blocked_seconds")
+    starved = _share(transform, "starved")
+    held_up = _share(download, "output_blocked")
     if busy["transform"] >= BUSY:
         return Bottleneck(
             stage="transform",
@@ -55,5 +55,5 @@ def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
 
 def _share(stage: Mapping[str, Any], key: str) -> float:
     whole = stage["workers"] * stage["wall_seconds"]
-    return float(stage[key]) / whole if whole else 0.0
+    return float(stage["account"][key]) / whole if whole else 0.0
 

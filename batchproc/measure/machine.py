@@ -9,6 +9,7 @@ from typing import Any
 
 from batchproc.measure.cores import usable_cores
 
+CODECS = ("libjpeg_turbo", "zlib", "webp", "avif")
 LIBRARIES = ("pillow", "requests", "urllib3")
 
 
@@ -17,7 +18,7 @@ def describe_machine() -> dict[str, Any]:
     from PIL import features
 
     methods = multiprocessing.get_all_start_methods()
-    codecs = {name: features.version(name) for name in ("libjpeg_turbo", "zlib", "webp", "avif") if features.check(name)}
+    codecs = {name: features.version(name) for name in CODECS if features.check(name)}
     return {
         "name": platform.node(),
         "system": f"{platform.system()} {platform.release()}",

@@ -55,7 +55,7 @@ def make_transform(config: Config, steps: tuple[Step, ...]) -> Transform:
     )
 
 
-def make_executors(config: Config, download: Download, transform: Transform, crash_folder: Path) -> list[Executor]:
+def make_executors(config: Config, download: Download, transform: Transform, log_folder: Path) -> list[Executor]:
     """The executors of both stages, download first, not entered yet."""
     preload = tuple(dict.fromkeys((*download.preload, *transform.preload)))
     table = config.transform
@@ -75,7 +75,7 @@ def make_executors(config: Config, download: Download, transform: Transform, cra
                     timeout_seconds=table.timeout if is_transform else 0.0,
                     memory_bytes=table.memory_limit if is_transform else 0,
                     preload=preload,
-                    crash_folder=crash_folder,
+                    log_stem=log_folder / ("transform" if is_transform else "download"),
                 )
             )
     return executors

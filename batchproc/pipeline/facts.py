@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,17 @@ from batchproc.config import Config, resolved
 from batchproc.errors import ExitCode
 from batchproc.executors import Executor
 from batchproc.ledger import Counts, Imported
+from batchproc.measure.account import Account, StageTotals
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.machine import describe_machine
+from batchproc.measure.samples import Samples
+from batchproc.pipeline.evidence import STAGES, describe_samples, self_checks, stage_accounts
 from batchproc.pipeline.observer import Observer, StageSums
+from batchproc.protocols import WorkerTimes
 from batchproc.sink import write_atomically
 from batchproc.version import VERSION
 
 SCHEMA = 1
-STAGES = ("download", "transform")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +44,15 @@ class RunEvidence:
     executors: Sequence[Executor]
     retried: int
     stopped_by: str | None
+    samples: Samples | None
+    sampler_failure: str
 
 
 def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
     """The content of run.json."""
     observer, line_seconds = evidence.observer, evidence.line_ended - evidence.line_started
-    first_start = observer.first_start
+    first_start, samples = observer.first_start, evidence.samples
+    accounts = stage_accounts(evidence.executors, observer, samples)
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -66,9 +72,12 @@ def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,
         "stages": {
-            name: _describe_stage(executor, observer.stages.get(name, StageSums()), line_seconds)
+            name: _describe_stage(executor, observer.stages.get(name, StageSums()), *accounts[name])
             for name, executor in zip(STAGES, evidence.executors, strict=False)
         },
+        "memory": _memory(evidence),
+        "checks": [asdict(check) for check in self_checks(accounts, observer, samples, line_seconds)],
+        "samples": describe_samples(samples, evidence.sampler_failure),
         "host": describe_machine(),
         "config": resolved(evidence.config),
     }
@@ -108,32 +117,63 @@ def _counts(evidence: RunEvidence) -> dict[str, int]:
     }
 
 
-def _describe_stage(executor: Executor, sums: StageSums, line_seconds: float) -> dict[str, Any]:
-    tasks = sums.service.count
-    worker_seconds = executor.workers * line_seconds
-    busy = sums.service.sum_seconds
-    times = executor.times
-    blocked = busy - sums.cpu_seconds - sums.runqueue_seconds
+def _describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, account: Account) -> dict[str, Any]:
+    tasks, times = totals.tasks, executor.times
+    busy, whole = totals.task_wall_seconds, totals.whole_seconds
     return {
         "mode": str(executor.mode),
         "workers": executor.workers,
-        "wall_seconds": line_seconds,
+        "capacity": executor.capacity,
+        "wall_seconds": totals.wall_seconds,
         "tasks": tasks,
         "service_seconds": _percentiles(sums.service),
         "waiting_seconds": _percentiles(sums.waiting),
         "busy_seconds": busy,
-        "starved_seconds": sum(entry.starved_seconds for entry in times),
-        "output_blocked_seconds": sum(entry.output_blocked_seconds for entry in times),
-        "startup_seconds": sum(entry.startup_seconds for entry in times),
-        "cpu_seconds": sums.cpu_seconds,
-        "cpu_per_item_seconds": sums.cpu_seconds / tasks if tasks else None,
-        "runqueue_seconds": sums.runqueue_seconds if sums.runqueue_known == tasks else None,
-        "blocked_share": blocked / busy if busy and sums.runqueue_known == tasks else None,
-        "utilisation": busy / worker_seconds if worker_seconds else None,
+        "cpu_seconds": totals.cpu_seconds,
+        "cpu_per_item_seconds": totals.cpu_seconds / tasks if tasks else None,
+        "blocked_share": None if totals.runqueue_seconds is None or not busy else totals.blocked_seconds / busy,
+        "utilisation": busy / whole if whole else None,
+        "account": dict(account.buckets),
+        "account_notes": list(account.notes),
+        "gil_method": account.gil_method,
+        "gil_error_seconds": totals.gil.error_seconds if totals.gil else None,
+        "inside_seconds": sums.inside_seconds,
         "ipc_bytes_per_item": sum(entry.ipc_bytes for entry in times) / tasks if tasks else 0,
+        "ipc_parent_cpu_seconds": sum(entry.ipc_parent_cpu_seconds for entry in times),
         "worker_starts": sum(entry.starts for entry in times),
+        "process_cpu_seconds": sum(entry.cpu_seconds for entry in times) if executor.mode == "process" else None,
+        "startup_per_worker_seconds": totals.startup_seconds / len(times) if times else None,
         "parts": {name: wall for name, (wall, _) in sums.parts.items()},
         "parts_cpu": {name: cpu for name, (_, cpu) in sums.parts.items()},
+        "per_worker": [_describe_worker(entry) for entry in times],
+    }
+
+
+def _describe_worker(times: WorkerTimes) -> dict[str, Any]:
+    return {
+        "worker": times.worker,
+        "tasks": times.tasks,
+        "startup_seconds": times.startup_seconds,
+        "starved_seconds": times.starved_seconds,
+        "output_blocked_seconds": times.output_blocked_seconds,
+        "lost_seconds": times.lost_seconds,
+        "ipc_seconds": times.ipc_seconds,
+        "starts": times.starts,
+        "max_rss_bytes": times.max_rss_bytes,
+    }
+
+
+def _memory(evidence: RunEvidence) -> dict[str, Any]:
+    """PSS of the tree, and of the largest worker process of each stage that has processes of its own."""
+    samples = evidence.samples
+    if samples is None:
+        return {"peak_pss_bytes": None, "per_worker_pss_bytes": None}
+    workers = [usage for usage in samples.processes if usage.role.startswith("transform-")]
+    peaks = [usage.peak_pss_bytes for usage in workers if usage.peak_pss_bytes is not None]
+    return {
+        "peak_pss_bytes": samples.peak_pss_bytes,
+        "peak_uss_bytes": samples.peak_uss_bytes,
+        "per_worker_pss_bytes": max(peaks) if peaks else None,
     }
 
 

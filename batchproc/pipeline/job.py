@@ -16,10 +16,13 @@ from batchproc.executors import Executor
 from batchproc.frontier import Frontier
 from batchproc.ledger import Imported, Ledger
 from batchproc.lock import RunLock
+from batchproc.measure.gauges import Gauges
+from batchproc.measure.sampler import Sampler
 from batchproc.model import Failure, Outcome, Source
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import assembly
 from batchproc.pipeline.control import Brakes, Control
+from batchproc.pipeline.evidence import GAUGES, counted
 from batchproc.pipeline.facts import RunEvidence, describe_run, write_facts
 from batchproc.pipeline.observer import Observer
 from batchproc.sink import ImageFolder, Layout, write_manifest
@@ -79,6 +82,7 @@ class Run:
         self.stopped_by: str | None = None
         self.exit_code: ExitCode | None = None
         self.error: BatchprocError | None = None
+        self.sampler: Sampler | None = None
         self.line_ended = 0.0
 
     def execute(self) -> RunResult:
@@ -118,6 +122,8 @@ class Run:
                 executors=self.executors,
                 retried=self.retried,
                 stopped_by=self.stopped_by,
+                samples=self.sampler.result() if self.sampler else None,
+                sampler_failure=self.sampler.failure if self.sampler else "",
             )
             return self._finish(ledger, evidence, folder)
 
@@ -224,15 +230,22 @@ class Run:
         job = self.config.job
         control = Control(brakes, grace_seconds=job.grace, max_duration_seconds=job.max_duration)
         with ExitStack() as stack:
+            gauges = stack.enter_context(Gauges(GAUGES))
             stack.enter_context(downloading)
             stack.enter_context(transforming)
+            self.sampler = stack.enter_context(Sampler(gauges, origin_pid=self.origin.pid if self.origin else None))
             stack.enter_context(control)
             stack.callback(self.display.end)
             stack.callback(frontier.close)
             self.display.begin(work)
-            line = transforming.run(self.transform, map(frontier.downloaded, downloading.run(download, frontier)))
-            for outcome in line:
+            admitted = counted(frontier, gauges, "download_in_total")
+            originals = counted(downloading.run(download, admitted), gauges, "download_out_total")
+            for outcome in transforming.run(self.transform, map(frontier.downloaded, originals)):
+                gauges.add("transform_out_total")
                 self._hear(outcome, frontier, ledger)
+                gauges.put("failed_total", self.observer.outcomes["failed"])
+                gauges.put("waiting", frontier.waiting)
+                gauges.put("held_bytes", frontier.held_bytes)
         self.retried = frontier.retried
         self.stopped_by, self.exit_code = control.stopped_by, control.exit_code or self.exit_code
 

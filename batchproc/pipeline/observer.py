@@ -22,10 +22,12 @@ class StageSums:
     cpu_seconds: float = 0.0
     runqueue_seconds: float = 0.0
     runqueue_known: int = 0  # spans that could tell their run-queue delay
+    inside_seconds: float = 0.0  # from entering the stage to leaving it, waiting for the next one included
     parts: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, span: Span) -> None:
-        """Adds one span."""
+    def add(self, span: Span, left: float) -> None:
+        """Adds one span of an item that left the stage at `left`, perf_counter seconds."""
+        self.inside_seconds += left - span.enqueued
         self.service.add(span.service_seconds)
         self.waiting.add(span.waiting_seconds)
         self.cpu_seconds += span.cpu_seconds
@@ -58,10 +60,12 @@ class Observer:
 
     def heard(self, outcome: Outcome, final: Outcome | None) -> None:
         """Hears an attempt's outcome, and what the frontier made of it: None when the item comes back."""
-        for span in outcome.spans:
-            self.stages.setdefault(span.stage, StageSums()).add(span)
-            if self.first_start is None or span.started < self.first_start:
-                self.first_start = span.started
+        left = time.perf_counter()
+        for span in reversed(outcome.spans):  # a stage is left when the next one is entered
+            self.stages.setdefault(span.stage, StageSums()).add(span, left)
+            left = span.enqueued
+        if outcome.spans and (self.first_start is None or outcome.spans[0].started < self.first_start):
+            self.first_start = outcome.spans[0].started
         word = "retried" if final is None else _word(final)
         self.outcomes[word] += 1
         if isinstance(final, Failure):

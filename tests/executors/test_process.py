@@ -55,7 +55,7 @@ def test_a_crasher_gets_one_more_try_alone(tmp_path: Path) -> None:
 
 
 def test_the_stack_of_a_segfault_is_told(tmp_path: Path) -> None:
-    with ProcessExecutor(workers=1, crash_folder=tmp_path) as executor:
+    with ProcessExecutor(workers=1, log_stem=tmp_path / "deed") as executor:
         _, (failure,) = run(executor, Deed(), ["segfault"])
 
     assert "stages.py" in failure.message
@@ -145,6 +145,14 @@ def test_what_a_worker_prints_never_reaches_stdout(capfd: pytest.CaptureFixture[
         run(executor, Deed(), ["shout"])
 
     assert "" == capfd.readouterr().out
+
+
+def test_what_a_worker_prints_is_kept_in_its_log_and_empty_logs_go(tmp_path: Path) -> None:
+    with ProcessExecutor(workers=2, log_stem=tmp_path / "deed") as executor:
+        run(executor, Deed(), ["shout"])
+
+    (log,) = tmp_path.glob("deed-?.log")
+    assert "on stdout\n" == log.read_text()
 
 
 PARENT = """

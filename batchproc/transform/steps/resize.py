@@ -32,7 +32,7 @@ class Resize:
         Words(choices=("contain", "cover", "fit", "pad", "exact", "scale")), "how the size is meant", default="contain"
     )
     factor: float | None = key(Number(above=0, at_most=100), "with how = scale: the multiplier", default=None)
-    only_shrink: bool = key(Flag(), "never enlarge", default=False)
+    only_shrink: bool | None = key(Flag(), "never enlarge; left out: true for contain, else false", default=None)
     background: str = key(
         Colour(), "with how = pad: the fill; empty: transparent where the picture has alpha, else [output] background",
         default="",
@@ -45,6 +45,11 @@ class Resize:
             raise ValueError(f'{wanted} is missing: how = "{self.how}" needs it')
         if getattr(self, other) is not None:
             raise ValueError(f'{other} = {quoted(getattr(self, other))}: has no meaning with how = "{self.how}"')
+
+    @property
+    def never_enlarges(self) -> bool:
+        """`only_shrink` as given; a picture that is merely to fit into a size is better left small than blown up."""
+        return self.how == "contain" if self.only_shrink is None else self.only_shrink
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Resizes an image that stands for itself, in `exact` quality."""
@@ -67,9 +72,9 @@ class Resize:
         """The size of the whole picture after scaling."""
         if self.how == "exact":
             wanted = self.size or size
-            return (min(wanted[0], size[0]), min(wanted[1], size[1])) if self.only_shrink else wanted
+            return (min(wanted[0], size[0]), min(wanted[1], size[1])) if self.never_enlarges else wanted
         times, over = self._ratio(size)
-        if self.only_shrink and times >= over:
+        if self.never_enlarges and times >= over:
             return size
         width, height = (max(1, round(side * times / over)) for side in size)
         return width, height

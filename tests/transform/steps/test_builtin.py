@@ -220,3 +220,8 @@ def test_a_bad_value_is_quoted_with_what_is_allowed(op: str, keys: dict[str, Any
         BUILT_IN[op](**keys)
 
     assert message == str(caught.value)
+
+
+@pytest.mark.parametrize(("how", "expected"), [("contain", (40, 20)), ("cover", (200, 100)), ("exact", (100, 100))])
+def test_only_contain_leaves_small_pictures_small_by_itself(how: str, expected: tuple[int, int]) -> None:
+    assert expected == Resize(size=(100, 100), how=how)(Image.new("L", (40, 20))).size

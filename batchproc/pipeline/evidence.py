@@ -1,0 +1,117 @@
+"""What watches a run from outside its stages: gauges that the sampler reads, and the accounts made of all figures."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from batchproc.executors import Executor
+from batchproc.measure import checks
+from batchproc.measure.account import (
+    Account,
+    GilWait,
+    StageTotals,
+    account_of,
+    residual_gil_wait,
+    sampled_gil_wait,
+)
+from batchproc.measure.gauges import Gauges
+from batchproc.measure.samples import Samples
+from batchproc.model import Mode
+from batchproc.pipeline.observer import Observer, StageSums
+
+T = TypeVar("T")
+
+STAGES = ("download", "transform")
+# Each counter has one writing thread: whoever pulls the stage behind it.
+GAUGES = (
+    "download_in_total",
+    "download_out_total",
+    "transform_out_total",
+    "failed_total",
+    "waiting",
+    "held_bytes",
+)
+
+
+def counted(items: Iterable[T], gauges: Gauges, name: str) -> Iterator[T]:
+    """Passes items on and counts them; holds none back."""
+    for item in items:
+        gauges.add(name)
+        yield item
+
+
+def stage_totals(executor: Executor, sums: StageSums, name: str, samples: Samples | None) -> StageTotals:
+    """What is known of one stage, added up over its workers."""
+    times, workers, wall = executor.times, executor.workers, executor.wall_seconds
+    present = sum(entry.closed - entry.opened for entry in times)
+    totals = StageTotals(
+        workers=workers,
+        wall_seconds=wall,
+        tasks=sums.service.count,
+        task_wall_seconds=sums.service.sum_seconds,
+        cpu_seconds=sums.cpu_seconds,
+        runqueue_seconds=sums.runqueue_seconds if sums.runqueue_known == sums.service.count else None,
+        parts={part: (wall, cpu) for part, (wall, cpu) in sums.parts.items()},
+        output_blocked_seconds=sum(entry.output_blocked_seconds for entry in times),
+        starved_seconds=sum(entry.starved_seconds for entry in times),
+        ipc_seconds=sum(entry.ipc_seconds for entry in times),
+        startup_seconds=sum(entry.startup_seconds for entry in times),
+        unstaffed_seconds=workers * wall - present + sum(entry.lost_seconds for entry in times),
+    )
+    gil = _gil_wait(totals, executor, name, samples)
+    return StageTotals(**{field: getattr(totals, field) for field in totals.__slots__} | {"gil": gil})
+
+
+def _gil_wait(totals: StageTotals, executor: Executor, name: str, samples: Samples | None) -> GilWait | None:
+    """By the sampler where the stage has threads of its own; a serial stage shares its puller's thread."""
+    shares = samples.waits_of(name) if samples is not None and executor.mode != Mode.SERIAL else None
+    sampled = sampled_gil_wait(totals, shares.gil_share, shares.gil_error) if shares is not None else None
+    return sampled or residual_gil_wait(totals)
+
+
+def stage_accounts(
+    executors: Sequence[Executor], observer: Observer, samples: Samples | None
+) -> dict[str, tuple[StageTotals, Account]]:
+    """The totals and the account of each stage."""
+    accounts = {}
+    for name, executor in zip(STAGES, executors, strict=False):
+        totals = stage_totals(executor, observer.stages.get(name, StageSums()), name, samples)
+        accounts[name] = (totals, account_of(totals))
+    return accounts
+
+
+def self_checks(
+    accounts: dict[str, tuple[StageTotals, Account]], observer: Observer, samples: Samples | None, line_seconds: float
+) -> list[checks.Check]:
+    """What the report prints of its own trustworthiness."""
+    found = [checks.remainder(name, account) for name, (_, account) in accounts.items()]
+    for name in accounts:
+        sums = observer.stages.get(name, StageSums())
+        found.append(
+            checks.littles_law(
+                name,
+                mean_in_flight=_mean_in_flight(samples, name),
+                items=sums.service.count,
+                inside_seconds=sums.inside_seconds,
+                wall=samples.wall_seconds if samples else line_seconds,
+            )
+        )
+    machine = samples.machine if samples else None
+    found.append(checks.others(machine.others_cpu_share if machine else None))
+    found.append(checks.steal(machine.steal_share if machine else None))
+    found.append(checks.throttling(machine.throttled_seconds if machine else None))
+    return found
+
+
+def _mean_in_flight(samples: Samples | None, name: str) -> float | None:
+    if samples is None:
+        return None
+    means = samples.gauge_means
+    entered, left = {"download": ("download_in_total", "download_out_total")}.get(
+        name, ("download_out_total", "transform_out_total")
+    )
+    return means[entered] - means[left] if entered in means and left in means else None
+
+
+def describe_samples(samples: Samples | None, failure: str) -> dict[str, Any]:
+    """The `samples` object of run.json, or why there is none."""
+    return samples.to_json() if samples is not None else {"unknown": failure or "nothing was sampled"}
