@@ -87,6 +87,7 @@ def run(
     ] = False,
     max_duration: Annotated[str, typer.Option(metavar="TIME", help="stop after this time, as 1h30m")] = "",
     strict: Annotated[bool, typer.Option("--strict", help="stop at the first failed item")] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="write trace.json for Perfetto's viewer")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="read the list, count the work, touch nothing")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="say nothing unless something is wrong")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="say more")] = False,
@@ -103,6 +104,7 @@ def run(
         "transform.workers": transform_workers,
         "job.max_duration": max_duration,
         "job.output": str(output.absolute()) if output else "",
+        "report.trace": "true" if trace else "",
     }
     overrides = [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())]
     job, steps = _load(config, overrides)
@@ -122,6 +124,10 @@ def run(
         strict=strict,
     )
     result = run_job(job, steps, run_options, Quiet() if quiet else Bar())
+    if job.report.trace:
+        from batchproc.report.trace import write_trace
+
+        write_trace(result.folder)
     _tell_result(result, quiet=quiet, verbose=verbose, as_json=as_json)
     raise typer.Exit(result.exit_code)
 

@@ -62,6 +62,7 @@ def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
         "ended": _iso(datetime.now(UTC)),
         "wall_seconds": evidence.wall_seconds,
         "line_seconds": line_seconds,
+        "observer_started": observer.started,
         "exit_code": int(exit_code),
         "stopped_by": evidence.stopped_by or ("limit" if _is_limited(evidence) else None),
         "counts": _counts(evidence),

@@ -24,7 +24,7 @@ from batchproc.pipeline import assembly
 from batchproc.pipeline.control import Brakes, Control
 from batchproc.pipeline.evidence import GAUGES, counted
 from batchproc.pipeline.facts import RunEvidence, describe_run, write_facts
-from batchproc.pipeline.observer import Observer
+from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
 from batchproc.sink import ImageFolder, Layout, write_manifest
 from batchproc.transform.plan_fingerprint import fingerprint, plan_settings
 from batchproc.transform.stage import Transform
@@ -77,7 +77,7 @@ class Run:
         self.transform: Transform = assembly.make_transform(config, steps)
         self.origin: EmbeddedOrigin | None = None
         self.executors: list[Executor] = []
-        self.observer = Observer()
+        self.observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
         self.retried = 0
         self.stopped_by: str | None = None
         self.exit_code: ExitCode | None = None

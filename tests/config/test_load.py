@@ -311,7 +311,7 @@ ASKED_FOR = {
     "download.workers": "auto",
     "transform.mode": "auto",
     "output.layout": "webdataset",
-    "report.trace": "true",
+    "download.keep_originals": "true",
     "metrics.textfile": "batchproc.prom",
     "metrics.ping_url": "https://hc.example/1",
 }
