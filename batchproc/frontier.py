@@ -95,6 +95,7 @@ class Frontier:
         backoff: Callable[[int], float] = full_jitter,
     ) -> None:
         self.retried = 0
+        self.retry_wait_seconds = 0.0  # nothing was in flight, and what was left had to wait for its retry
         self._sources = sources
         self._per_host = per_host
         self._retries = retries
@@ -123,7 +124,7 @@ class Frontier:
             with self._changed:
                 decision = self.decide(self._clock())
                 if isinstance(decision, Wait):
-                    self._changed.wait(min(decision.seconds, LONGEST_WAIT_SECONDS))
+                    self._wait(min(decision.seconds, LONGEST_WAIT_SECONDS))
                     continue
             if isinstance(decision, End):
                 raise StopIteration
@@ -206,6 +207,14 @@ class Frontier:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _wait(self, seconds: float) -> None:
+        """Waits for a change, and notes the time for which a retry was all there was to wait for."""
+        only_retries = not self._flights
+        started = self._clock()
+        self._changed.wait(seconds)
+        if only_retries:
+            self.retry_wait_seconds += self._clock() - started
 
     def _refill(self) -> None:
         batch = list(itertools.islice(self._sources, REFILL))

@@ -199,6 +199,16 @@ def test_closing_wakes_a_waiting_puller() -> None:
     puller.join()
 
 
+def test_time_spent_waiting_for_retries_alone_is_noted() -> None:
+    frontier = Frontier(iter([source(0)]), per_host=1, retries=1, buffer_bytes=1000, backoff=lambda attempt: 0.01)
+    item = next(frontier)
+    failure = Failure(source=item.source, stage="download", code="dns", message="no", retry=Retry.BACKOFF)
+    frontier.heard(frontier.downloaded(failure))
+
+    assert 2 == next(frontier).value.attempt
+    assert 0.0 < frontier.retry_wait_seconds
+
+
 def test_full_jitter_grows_and_stays_in_its_bounds() -> None:
     assert all(0 <= full_jitter(1) <= 1 for _ in range(100))
     assert all(0 <= full_jitter(50) <= 300 for _ in range(100))

@@ -43,6 +43,7 @@ class RunEvidence:
     observer: Observer
     executors: Sequence[Executor]
     retried: int
+    retry_wait_seconds: float
     stopped_by: str | None
     samples: Samples | None
     sampler_failure: str
@@ -70,6 +71,7 @@ def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
         "failures_this_run": dict(observer.failures),
         "images_per_second": observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
         "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
+        "retry_wait_seconds": evidence.retry_wait_seconds,
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,
         "stages": {

@@ -79,6 +79,7 @@ class Run:
         self.executors: list[Executor] = []
         self.observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
         self.retried = 0
+        self.retry_wait_seconds = 0.0
         self.stopped_by: str | None = None
         self.exit_code: ExitCode | None = None
         self.error: BatchprocError | None = None
@@ -121,6 +122,7 @@ class Run:
                 observer=self.observer,
                 executors=self.executors,
                 retried=self.retried,
+                retry_wait_seconds=self.retry_wait_seconds,
                 stopped_by=self.stopped_by,
                 samples=self.sampler.result() if self.sampler else None,
                 sampler_failure=self.sampler.failure if self.sampler else "",
@@ -246,7 +248,7 @@ class Run:
                 gauges.put("failed_total", self.observer.outcomes["failed"])
                 gauges.put("waiting", frontier.waiting)
                 gauges.put("held_bytes", frontier.held_bytes)
-        self.retried = frontier.retried
+        self.retried, self.retry_wait_seconds = frontier.retried, frontier.retry_wait_seconds
         self.stopped_by, self.exit_code = control.stopped_by, control.exit_code or self.exit_code
 
     def _stop_executors(self) -> None:
