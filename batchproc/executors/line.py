@@ -21,6 +21,7 @@ from batchproc.measure.threads import name_thread
 from batchproc.model import Item, Outcome
 
 JOIN_SECONDS = 10.0
+LEAST_CAPACITY = 16  # with less room the threads wake each other for every single item: 25 us against 45 us each
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from typing import Any, Self
 from batchproc.errors import ExecutorError
 from batchproc.executors.child import WorkerLimits
 from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Health, Lane
-from batchproc.executors.line import Line
+from batchproc.executors.line import LEAST_CAPACITY, Line
 from batchproc.executors.worker import WorkerProcess, start_context
 from batchproc.model import Mode, Outcome
 from batchproc.protocols import Stage, WorkerTimes
@@ -47,7 +47,7 @@ class ProcessExecutor:
         log_stem: Path | None = None,
     ) -> None:
         self.workers = workers
-        self.capacity = capacity or 4 * workers
+        self.capacity = capacity or max(LEAST_CAPACITY, 4 * workers)
         self.wall_seconds = 0.0
         self._opened = 0.0
         self._preload = preload

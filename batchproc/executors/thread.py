@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.executors.attempt import attempt
-from batchproc.executors.line import END, EndMark, Line
+from batchproc.executors.line import END, LEAST_CAPACITY, EndMark, Line
 from batchproc.measure.spans import Stopwatch
 from batchproc.model import Mode, Outcome
 from batchproc.protocols import Stage, Work, WorkerTimes
@@ -24,7 +24,7 @@ class ThreadExecutor:
 
     def __init__(self, *, workers: int, capacity: int | None = None) -> None:
         self.workers = workers
-        self.capacity = capacity or 2 * workers
+        self.capacity = capacity or max(LEAST_CAPACITY, 2 * workers)
         self.times: list[WorkerTimes] = []
         self.wall_seconds = 0.0
         self._opened = 0.0
