@@ -125,7 +125,7 @@ class Run:
                 retry_wait_seconds=self.retry_wait_seconds,
                 stopped_by=self.stopped_by,
                 samples=self.sampler.result() if self.sampler else None,
-                sampler_failure=self.sampler.failure if self.sampler else "",
+                sampler_failure=self.sampler.failure if self.sampler else "[report] sampling is off",
             )
             return self._finish(ledger, evidence, folder)
 
@@ -221,7 +221,8 @@ class Run:
             retries=self.config.download.retries,
             buffer_bytes=self.config.download.buffer,
         )
-        self.executors = assembly.make_executors(self.config, download, self.transform, folder)
+        transform = assembly.with_gallery(self.transform, self.config, folder, work)
+        self.executors = assembly.make_executors(self.config, download, transform, folder)
         downloading, transforming = self.executors
         brakes = Brakes(
             admit_no_more=frontier.close,
@@ -235,14 +236,16 @@ class Run:
             gauges = stack.enter_context(Gauges(GAUGES))
             stack.enter_context(downloading)
             stack.enter_context(transforming)
-            self.sampler = stack.enter_context(Sampler(gauges, origin_pid=self.origin.pid if self.origin else None))
+            if self.config.report.sampling:
+                origin_pid = self.origin.pid if self.origin else None
+                self.sampler = stack.enter_context(Sampler(gauges, origin_pid=origin_pid))
             stack.enter_context(control)
             stack.callback(self.display.end)
             stack.callback(frontier.close)
             self.display.begin(work)
             admitted = counted(frontier, gauges, "download_in_total")
             originals = counted(downloading.run(download, admitted), gauges, "download_out_total")
-            for outcome in transforming.run(self.transform, map(frontier.downloaded, originals)):
+            for outcome in transforming.run(transform, map(frontier.downloaded, originals)):
                 gauges.add("transform_out_total")
                 self._hear(outcome, frontier, ledger)
                 gauges.put("failed_total", self.observer.outcomes["failed"])

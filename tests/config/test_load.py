@@ -179,7 +179,7 @@ def test_worker_count_of_auto_and_zero_is_the_cores(write: Write) -> None:
         ('job.toml [download] buffer = "1KB": must be 1MB or more.', '[download]\nbuffer = "1KB"'),
         ('job.toml [download] wrokers: no such key; did you mean workers?', "[download]\nwrokers = 3"),
         ("job.toml [transform] per_host: no such key; did you mean [download] per_host?", "[transform]\nper_host = 3"),
-        ("job.toml [report] xyz: no such key; the keys of [report] are html, trace, gallery.", "[report]\nxyz = 3"),
+        ("job.toml [report] xyz: no such key; the keys of [report] are html, sampling, trace, gallery.", "[report]\nxyz = 3"),
         ("job.toml [tranform]: no such table; did you mean [transform]?", "[tranform]\nx = 1"),
         ("job.toml [xyz]: no such table; the tables are [job],", "[xyz]\nx = 1"),
         ('job.toml [output] format = "jpg": must be "jpeg", "png", "webp", "avif" or "keep"; did you mean "jpeg"?',
