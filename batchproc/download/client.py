@@ -12,6 +12,7 @@ from batchproc.download.body import read_body
 from batchproc.download.faults import explain
 from batchproc.download.flight import Flight
 from batchproc.download.pool import LeanAdapter, LeanReply, LeanRequest
+from batchproc.download.robots import RobotsGate, product_token
 from batchproc.download.settings import Settings
 from batchproc.download.urls import Location
 from batchproc.download.verdict import REDIRECTS, Asked, judge
@@ -33,7 +34,8 @@ class Client:
         self._adapter = LeanAdapter(self._flight)
         self._timeout = urllib3.Timeout(settings.connect_timeout_seconds, settings.first_byte_timeout_seconds)
         self._own_headers = {name: value for name, value in settings.headers if name.lower() != "host"}
-        self._robots_name = settings.user_agent.partition("/")[0].strip().lower()
+        self._robots_name = product_token(settings.user_agent)
+        self._robots = RobotsGate(self._flight, self._send_for_rules) if settings.honour_robots else None
 
     def fetch(self, url: str, fetch: Fetch, lap: Lap) -> Original:
         """Downloads `url`. Books dns, connect, first_byte and body on `lap`.
@@ -52,6 +54,8 @@ class Client:
         own = True  # until a redirect leaves the first origin
         while len(seen) <= MOST_HOPS:
             seen.add((location.origin, location.target))
+            if self._robots is not None:
+                self._robots.admit(location)
             reply = self._send(LeanRequest(location, self._headers(location, fetch, own)))
             try:
                 self._flight.lap("first_byte")
@@ -83,14 +87,20 @@ class Client:
         reply: Any = self._adapter.send(request, stream=True, timeout=self._timeout, verify=True)  # type: ignore[arg-type]
         return reply  # type: ignore[no-any-return]
 
-    def _headers(self, location: Location, fetch: Fetch, own: bool) -> dict[str, str]:
-        headers = {
+    def _send_for_rules(self, location: Location) -> LeanReply:
+        return self._send(LeanRequest(location, self._plain_headers(location, "text/plain,*/*;q=0.5")))
+
+    def _plain_headers(self, location: Location, accept: str) -> dict[str, str]:
+        return {
             "Host": location.origin.authority,
             "User-Agent": self._settings.user_agent,
-            "Accept": "image/*,*/*;q=0.5",
+            "Accept": accept,
             "Accept-Encoding": "identity",
             "Connection": "keep-alive",
         }
+
+    def _headers(self, location: Location, fetch: Fetch, own: bool) -> dict[str, str]:
+        headers = self._plain_headers(location, "image/*,*/*;q=0.5")
         if own:
             headers |= self._own_headers
             if location.user_info:

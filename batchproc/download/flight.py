@@ -3,6 +3,8 @@
 import errno
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from batchproc.download.guard import AddressGuard
 from batchproc.download.resolve import SocketAddress, resolver
@@ -50,6 +52,21 @@ class Flight:
         self._lap = lap
         self._total_deadline = time.monotonic() + self.settings.total_timeout_seconds
         self.watch.check()
+
+    @contextmanager
+    def errand(self) -> Iterator[None]:
+        """Something that must be known first: the item's clock stands still meanwhile."""
+        deadline, started = self._total_deadline, time.monotonic()
+        try:
+            yield
+        finally:
+            self.watch.disarm()
+            self._total_deadline = deadline + time.monotonic() - started
+            self.lap("first_byte")
+
+    def restart(self, total_seconds: float) -> None:
+        """Gives an errand its own total time, from now."""
+        self._total_deadline = time.monotonic() + total_seconds
 
     def finish(self) -> None:
         """Ends the item's watch."""

@@ -1,4 +1,7 @@
-"""Opens the download stage for a test, and shows what came of one URL."""
+"""Opens the download stage for a test, and shows what came of one URL.
+
+A scripted server would have to answer for /robots.txt as well; only the tests that are about it let it be asked for.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -19,7 +22,7 @@ def opened() -> Iterator[Open]:
     with ExitStack() as stack:
 
         def open_work(**settings: Any) -> DownloadWork:
-            stage = Download(**{"allow_addresses": ("127.0.0.0/8",), **settings})
+            stage = Download(**{"allow_addresses": ("127.0.0.0/8",), "honour_robots": False, **settings})
             return stack.enter_context(closing(stage.open()))
 
         yield open_work

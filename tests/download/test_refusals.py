@@ -41,7 +41,6 @@ def test_a_fresh_connection_that_is_closed_is_a_failure(opened: Open) -> None:
         pytest.param(OK + b"A: " + b"b" * 300_000, "proto", Retry.ONCE, id="endless-line"),
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 200, "timeout.first_byte", Retry.ONCE, id="continue-flood"),
         pytest.param(OK + b"Content-Length: 33000000\r\n\r\n\xff", "too_large", Retry.NEVER, id="announced-too-large"),
-        pytest.param(OK + b"X-Robots-Tag: noai\r\nContent-Length: 9\r\n\r\n", "policy.noai", Retry.NEVER, id="noai"),
         pytest.param(OK + b"Content-Encoding: br\r\n\r\nx", "encoding", Retry.NEVER, id="unknown-coding"),
         pytest.param(OK + b"Content-Encoding: gzip, gzip\r\n\r\nx", "encoding", Retry.NEVER, id="chain-of-codings"),
         pytest.param(OK + b"Content-Encoding: gzip\r\n\r\nxx\0", "encoding", Retry.NEVER, id="false-coding"),

@@ -1,0 +1,315 @@
+"""robots.txt: what an origin asks robots not to fetch, read once per origin and OS process, and obeyed for every hop.
+
+Source: RFC 9309. A client error (4xx) means that there are no rules; a server error or a reply that does not arrive
+whole means that nothing may be fetched for now; what is no robots.txt at all has no rules in it either. Crawl-delay is
+not obeyed: it is no part of the RFC, and `[download] per_host` decides how politely a host is asked.
+
+The workers of one process share what they have read. Worker processes do not: each reads an origin's file once.
+"""
+
+import re
+import threading
+import time
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from batchproc.download import urls
+from batchproc.download.flight import Flight
+from batchproc.download.pool import LeanReply
+from batchproc.download.urls import Location, Origin
+from batchproc.download.verdict import REDIRECTS
+from batchproc.errors import Code, Retry, StageError
+
+if TYPE_CHECKING:
+    from protego import Protego
+
+MOST_BYTES = 500 * 1024  # RFC 9309, section 2.5
+MOST_REDIRECTS = 5  # section 2.3.1.2
+KEEP_SECONDS = 86_400.0  # section 2.4
+KEEP_OBSTACLE_SECONDS = 300.0
+_MOST_ORIGINS = 10_000
+_MOST_CHARACTERS = 2_000_000  # of rules that are kept; parsed they take up to 25 bytes per character
+_SLICE_SECONDS = 0.2  # how often a waiting worker looks whether it was told to stop
+
+_PATH = "/robots.txt"
+_COMPATIBLE = re.compile(r"compatible;\s*([^\s/;()]+)")
+_FIRST_WORD = re.compile(r"[^\s/;()]*")
+_AGENT_LINE = re.compile(r"user(?:-|\s*)agent(?:\s*:|\s|$)\s*(.*)", re.IGNORECASE)
+_RULE_LINE = re.compile(r"(?:allow|di|crawl|request|visit)", re.IGNORECASE)  # `di`: all that passes for Disallow
+_DISALLOW_LINE = re.compile(r"di[a-z]*+\s*:?\s*\S", re.IGNORECASE)
+
+# The origin itself was not reached: nothing on it can be, and the item's failure is told and retried as that.
+_NOT_REACHED = frozenset((Code.DNS, Code.CONNECT, Code.TLS, Code.TIMEOUT_CONNECT, Code.POLICY_ADDRESS))
+_LEADS_NOWHERE = frozenset((Code.REDIRECT, Code.POLICY_SCHEME, Code.POLICY_PORT))
+
+
+def product_token(user_agent: str) -> str:
+    """The name that robots.txt knows us by, in lower case: `batchproc` of `batchproc/1.0 (+https://...)`.
+
+    Of a user agent that poses as a browser it is the name behind "compatible;".
+    """
+    text = user_agent.strip().lower()
+    named = _COMPATIBLE.search(text)
+    if named is not None:
+        return named[1]
+    first = _FIRST_WORD.match(text)
+    return first[0] if first is not None else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What an origin asks of us: nothing, what `matcher` says, or, with an `obstacle`, to stay away for now.
+
+    Immutable; the matcher may be asked from any thread.
+    """
+
+    matcher: "Protego | None" = None
+    token: str = ""
+    weight: int = 0  # characters of the rules that were kept
+    obstacle: str = ""  # why the file cannot be read
+
+    def check(self, location: Location) -> None:
+        """Returns when `location` may be fetched. Raises `StageError` `policy.robots`."""
+        if self.matcher is not None and not self.matcher.can_fetch(location.url, self.token):
+            raise StageError(
+                Code.POLICY_ROBOTS,
+                f"robots.txt of {location.origin.host} disallows this URL",
+                hint='if you may fetch it all the same, set [download] robots = "ignore"',
+            )
+        if self.obstacle:
+            raise StageError(
+                Code.POLICY_ROBOTS,
+                f"robots.txt of {location.origin.host} cannot be read for now: {self.obstacle}",
+                hint="the next run asks again",
+                retry=Retry.NEXT_RUN,
+            )
+
+
+NO_RULES = Rules()
+
+
+def parse_rules(octets: bytes, token: str) -> Rules:
+    """The rules of a robots.txt for the robot `token`. Never fails: garbage has no rules in it.
+
+    Only the groups for this robot and for everybody reach the parser: it multiplies every rule by the agents of its
+    group, so that half a megabyte made for the purpose would fill the memory.
+    """
+    lines = _relevant_lines(octets.decode("utf-8", "replace").removeprefix("\ufeff"), token)
+    if not any(map(_DISALLOW_LINE.match, lines)):
+        return NO_RULES
+    from protego import Protego  # here, so that workers that never meet a rule start without it
+
+    text = "\n".join(lines)
+    matcher = Protego.parse(text)
+    matcher.can_fetch("/", token)  # builds its index now, in one thread
+    return Rules(matcher=matcher, token=token, weight=len(text))
+
+
+def _relevant_lines(text: str, token: str) -> list[str]:
+    kept: list[str] = []
+    ours = naming = False  # this group is for us; its agents are still being named
+    for raw in text.splitlines():
+        line = raw.partition("#")[0].strip()
+        agent = _AGENT_LINE.match(line)
+        if agent is not None:
+            name = product_token(agent[1])
+            named = name == "*" or (token and name.rstrip("*") == token)
+            ours = bool(named) or (ours and naming)
+            naming = True
+            if named:
+                kept.append(f"User-agent: {'*' if name == '*' else token}")
+        elif _RULE_LINE.match(line):
+            naming = False
+            if ours:
+                kept.append(line)
+    return kept
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Page:
+    """The rules of one origin, good until `expires`; or a reading under way, or what became of one that failed."""
+
+    done: threading.Event = field(default_factory=threading.Event)
+    rules: Rules | None = None
+    error: StageError | None = None
+    expires: float = float("inf")  # clock seconds
+
+
+Key = tuple[str, str, str]  # scheme, authority, product token
+
+
+class Rulebook:
+    """The rules of the origins met last, one reading at a time per origin. Safe from any thread."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        most_origins: int = _MOST_ORIGINS,
+        most_characters: int = _MOST_CHARACTERS,
+    ) -> None:
+        self._clock = clock
+        self._most_origins = most_origins
+        self._most_characters = most_characters
+        self._lock = threading.Lock()  # guards the two below
+        self._pages: OrderedDict[Key, _Page] = OrderedDict()  # least recently used first
+        self._characters = 0  # the weight of all pages
+
+    def __repr__(self) -> str:
+        return f"<Rulebook {len(self._pages)} origins, {self._characters} characters>"
+
+    def known(self, key: Key) -> Rules | None:
+        """The rules, when they have been read and are still good."""
+        with self._lock:
+            page = self._pages.get(key)
+            if page is None or page.expires <= self._clock():
+                return None
+            self._pages.move_to_end(key)
+            return page.rules
+
+    def find(self, key: Key, read: Callable[[], Rules], check: Callable[[], None]) -> Rules:
+        """The rules, by `read` when nobody has them; a worker whose origin is being read by another waits for it.
+
+        `check` is called now and then while waiting and may raise. Raises what `read` raises, to all who waited; but
+        when the reader was stopped, the next one reads.
+        """
+        while True:
+            page, is_mine = self._open(key)
+            if is_mine:
+                return self._read(key, page, read)
+            while not page.done.wait(_SLICE_SECONDS):
+                check()
+            if page.rules is not None:
+                return page.rules
+            if page.error is not None:
+                raise _copy(page.error)
+            check()
+
+    def _open(self, key: Key) -> tuple[_Page, bool]:
+        with self._lock:
+            page = self._pages.get(key)
+            if page is not None and page.expires > self._clock():
+                return page, False
+            self._drop(key)
+            page = self._pages[key] = _Page()
+            return page, True
+
+    def _read(self, key: Key, page: _Page, read: Callable[[], Rules]) -> Rules:
+        try:
+            rules = read()
+            self._keep(key, page, rules)
+        except StageError as error:
+            page.error = None if error.code == Code.CANCELLED else error
+            raise
+        finally:
+            if page.rules is None:
+                self._withdraw(key, page)
+            page.done.set()
+        return rules
+
+    def _keep(self, key: Key, page: _Page, rules: Rules) -> None:
+        with self._lock:
+            page.expires = self._clock() + (KEEP_OBSTACLE_SECONDS if rules.obstacle else KEEP_SECONDS)
+            page.rules = rules
+            if self._pages.get(key) is page:
+                self._characters += rules.weight
+                self._pages.move_to_end(key)
+            while len(self._pages) > self._most_origins or self._characters > self._most_characters:
+                self._drop(next(iter(self._pages)))
+
+    def _withdraw(self, key: Key, page: _Page) -> None:
+        with self._lock:
+            if self._pages.get(key) is page:
+                self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        page = self._pages.pop(key, None)
+        if page is not None and page.rules is not None:
+            self._characters -= page.rules.weight
+
+
+def _copy(error: StageError) -> StageError:
+    """Each thread raises its own: an exception collects the traceback of whoever raises it."""
+    return StageError(error.code, error.message, hint=error.hint, retry=error.retry)
+
+
+rulebook = Rulebook()  # of this process
+
+
+class RobotsGate:
+    """One worker's respect for robots.txt. `send` makes one guarded request that carries no one's credentials."""
+
+    def __init__(self, flight: Flight, send: Callable[[Location], LeanReply]) -> None:
+        settings = flight.settings
+        self._flight = flight
+        self._send = send
+        self._token = product_token(settings.user_agent)
+        # An image may take this long to begin; so may its robots.txt, to the last byte and over all redirects.
+        self._most_seconds = min(
+            settings.total_timeout_seconds, settings.connect_timeout_seconds + settings.first_byte_timeout_seconds
+        )
+
+    def admit(self, location: Location) -> None:
+        """Returns when `location` may be fetched. The time it takes is not charged to the item's total time.
+
+        Raises `StageError`: `policy.robots`; when the origin cannot be reached at all, why.
+        """
+        if location.target == _PATH:
+            return
+        origin = location.origin
+        key = (origin.scheme, origin.authority, self._token)
+        rules = rulebook.known(key)
+        if rules is None:
+            with self._flight.errand():
+                rules = rulebook.find(key, lambda: self._read(origin), self._flight.watch.check)
+        if rules is not NO_RULES:
+            rules.check(location)
+
+    def _read(self, origin: Origin) -> Rules:
+        self._flight.restart(self._most_seconds)
+        location = Location(origin=origin, target=_PATH)
+        try:
+            for _ in range(1 + MOST_REDIRECTS):
+                reply = self._send(location)
+                try:
+                    if reply.status_code not in REDIRECTS:
+                        return self._take(reply)
+                    location = urls.follow(location, reply.headers.get("location", ""))
+                finally:
+                    reply.raw.close()
+        except StageError as error:
+            if error.code == Code.CANCELLED or (location.origin == origin and error.code in _NOT_REACHED):
+                raise
+            if error.code not in _LEADS_NOWHERE:
+                return Rules(obstacle="it took too long" if error.code == Code.TIMEOUT_TOTAL else error.message)
+        return NO_RULES
+
+    def _take(self, reply: LeanReply) -> Rules:
+        if reply.status_code >= 500:
+            return Rules(obstacle=f"the answer was {reply.status_code}")
+        if reply.status_code >= 300:
+            return NO_RULES
+        octets = self._receive(reply)
+        if reply.headers.get("content-encoding", "identity") != "identity":
+            octets = _decode(octets)
+        if len(octets) >= MOST_BYTES:
+            octets = octets[: octets.rfind(b"\n", 0, MOST_BYTES) + 1]  # half a rule would forbid more than the whole
+        return parse_rules(octets, self._token)
+
+    def _receive(self, reply: LeanReply) -> bytes:
+        """The body, or as much of it as counts. The limit of time is the watchdog's."""
+        inbox = self._flight.inbox
+        octets = bytearray(inbox[self._flight.start : self._flight.end])
+        while len(octets) < MOST_BYTES and (count := reply.raw.readinto(inbox)):
+            octets += inbox[:count]
+        return bytes(octets)
+
+
+def _decode(octets: bytes) -> bytes:
+    """Undoes gzip and zlib, also of a body that was cut; anything else stays as it is."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(octets, MOST_BYTES)
+    except zlib.error:
+        return octets
