@@ -16,10 +16,11 @@ FLOORS = [
     {"cli"},
     {"progress", "report", "starter"},
     {"pipeline"},
-    {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "lock"},
+    {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "lock",
+     "ping", "runlog"},
     {"measure"},
     {"config", "protocols"},
-    {"model", "failpoints"},
+    {"model", "failpoints", "metrics"},
     {"errors", "redact", "version"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

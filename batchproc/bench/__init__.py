@@ -1,0 +1,1 @@
+"""Which mode wins, proven: cases, interleaved rounds, statistics, verdicts."""

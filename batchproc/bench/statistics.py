@@ -1,0 +1,137 @@
+"""Exact statistics of paired rounds: log-ratios, interval of the median, sign test, Holm. No assumption on the noise.
+
+Everything rests on the binomial distribution with one half, so every probability here is exact: nothing is fitted, and
+no noise need be normal. The rounds need to be independent of each other; inside a round anything may be shared.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from statistics import median
+
+LEVEL = 0.05  # the chance of any false win in one bench that we accept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A confidence interval between two of the sorted values. `coverage` is exact for continuous values.
+
+    `low_rank` counts from 1 at the smallest value, `high_rank` is its mirror image.
+    """
+
+    low: float
+    high: float
+    coverage: float
+    low_rank: int
+    high_rank: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the distance of the two ends."""
+        return (self.high - self.low) / 2
+
+    def inside(self, margin: float) -> bool:
+        """Whether the whole interval lies within -margin to +margin."""
+        return -margin <= self.low and self.high <= margin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignTest:
+    """How many differences lie below and above zero, and the exact two-sided p of that split."""
+
+    below: int
+    above: int
+    zeros: int
+    p: float
+
+
+def log_ratios(times: Sequence[float], against: Sequence[float]) -> tuple[float, ...]:
+    """ln(T_a / T_b) of each round. Below zero: `times` was the faster one.
+
+    Raises ValueError for lists of different lengths and for times that are not above zero.
+    """
+    return tuple(math.log(a) - math.log(b) for a, b in zip(times, against, strict=True))
+
+
+def point(differences: Sequence[float]) -> float:
+    """The estimate of a comparison: the median of its differences. Raises StatisticsError when there are none."""
+    return median(differences)
+
+
+def tail(successes: int, trials: int) -> float:
+    """P(X <= successes) of X ~ Binomial(trials, 1/2), from exact integers."""
+    return sum(math.comb(trials, k) for k in range(successes + 1)) / (1 << trials)
+
+
+@cache
+def lowest_rank(rounds: int, coverage: float) -> int:
+    """The rank of the lower end of the narrowest symmetric interval of the median; 0 when no interval covers enough.
+
+    The r-th smallest and r-th largest of n values enclose the median with probability 1 - 2 P(Bin(n, 1/2) <= r - 1),
+    whatever their continuous distribution (David and Nagaraja, Order Statistics, 3rd edition 2003, section 7.1).
+    """
+    fits = (rank for rank in range(rounds // 2, 0, -1) if 1 - 2 * tail(rank - 1, rounds) >= coverage)
+    return next(fits, 0)
+
+
+def median_interval(values: Sequence[float], coverage: float = 1 - LEVEL) -> Interval | None:
+    """The exact interval of the median from order statistics, covering at least `coverage`.
+
+    None when there are too few values for any: 95 % needs 6 of them. Of 10 values, 95 % takes the 2nd and the 9th,
+    which cover 97.9 %.
+    """
+    count = len(values)
+    rank = lowest_rank(count, coverage)
+    if rank == 0:
+        return None
+    ordered = sorted(values)
+    return Interval(
+        low=ordered[rank - 1],
+        high=ordered[count - rank],
+        coverage=1 - 2 * tail(rank - 1, count),
+        low_rank=rank,
+        high_rank=count + 1 - rank,
+    )
+
+
+@cache
+def sign_p(below: int, above: int) -> float:
+    """The two-sided p of the sign test: twice the smaller tail, at most 1; 1 without any sign."""
+    return min(1.0, 2 * tail(min(below, above), below + above))
+
+
+def sign_test(differences: Sequence[float]) -> SignTest:
+    """Tests exactly whether a difference is as likely to lie above zero as below.
+
+    Zeros say nothing on the direction and are left out, as usual (Conover, Practical Nonparametric Statistics, 3rd
+    edition 1999, section 3.4): the test then has that many rounds less, so they can only make a proof harder.
+    """
+    below = sum(value < 0 for value in differences)
+    above = sum(value > 0 for value in differences)
+    return SignTest(below=below, above=above, zeros=len(differences) - below - above, p=sign_p(below, above))
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """The p-values adjusted for each other, in the order given; whoever stays at or below a level is rejected at it.
+
+    Holm's step-down bounds the chance of any false rejection whatever the dependence of the tests, and here they
+    depend: all share the baseline (Holm, Scandinavian Journal of Statistics 6, 1979, 65-70).
+    """
+    adjusted = [1.0] * len(p_values)
+    running = 0.0
+    for done, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        running = max(running, min(1.0, (len(p_values) - done) * p_values[index]))
+        adjusted[index] = running
+    return tuple(adjusted)
+
+
+def favourable_needed(rounds: int, level: float) -> int | None:
+    """In how many of `rounds` one side must be faster for p <= `level`; None when not even all of them suffice."""
+    enough = (count for count in range(rounds // 2 + 1, rounds + 1) if sign_p(rounds - count, count) <= level)
+    return next(enough, None)
+
+
+def fewest_rounds(comparisons: int, level: float = LEVEL) -> int:
+    """The fewest rounds that can prove anything: where a clean sweep, p = 2^(1-n), passes Holm's first step."""
+    return 1 + math.ceil(math.log2(comparisons / level))

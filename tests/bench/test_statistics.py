@@ -1,0 +1,159 @@
+"""The exact statistics agree with tables, with hand-computed examples, and with simulation."""
+
+import math
+import random
+from statistics import StatisticsError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchproc.bench.statistics import (
+    favourable_needed,
+    fewest_rounds,
+    holm,
+    log_ratios,
+    median_interval,
+    point,
+    sign_p,
+    sign_test,
+    tail,
+)
+
+differences = st.lists(st.floats(-2, 2, allow_nan=False).filter(bool), min_size=6, max_size=40, unique=True)
+
+
+def test_a_log_ratio_is_below_zero_where_the_first_was_faster() -> None:
+    assert (math.log(0.5), 0.0, math.log(2)) == pytest.approx(log_ratios([1, 3, 4], [2, 3, 2]))
+
+
+@pytest.mark.parametrize(("times", "other"), [([1.0], [1.0, 2.0]), ([0.0], [1.0]), ([-1.0], [1.0])])
+def test_times_that_do_not_match_or_are_no_times_are_refused(times: list[float], other: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"zip|domain|positive"):
+        log_ratios(times, other)
+
+
+def test_the_point_of_no_rounds_is_refused() -> None:
+    with pytest.raises(StatisticsError):
+        point([])
+
+
+def test_one_wild_round_does_not_move_the_point() -> None:
+    assert 0.2 == point([0.1, 0.2, 50.0])
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "expected"),
+    [(0, 10, 1 / 1024), (1, 10, 11 / 1024), (5, 20, 0.020694732666015625), (10, 10, 1.0)],
+)
+def test_binomial_tails_are_exact(successes: int, trials: int, expected: float) -> None:
+    assert expected == tail(successes, trials)
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "expected"),
+    [(0, 10, 0.001953125), (9, 1, 0.021484375), (0, 5, 0.0625), (5, 5, 1.0), (3, 17, 0.002576828), (0, 0, 1.0)],
+)
+def test_the_p_of_the_sign_test_is_that_of_the_tables(below: int, above: int, expected: float) -> None:
+    assert expected == pytest.approx(sign_p(below, above), abs=1e-9)
+
+
+def test_zeros_are_left_out_of_the_sign_test() -> None:
+    test = sign_test([-1, -1, 0.0, 1, 0.0])
+
+    assert (2, 1, 2, 1.0) == (test.below, test.above, test.zeros, test.p)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "low_rank", "high_rank", "coverage"),
+    [(6, 1, 6, 0.96875), (9, 2, 8, 0.9609375), (10, 2, 9, 0.978515625), (20, 6, 15, 0.958611), (30, 10, 21, 0.957226)],
+)  # fmt: skip
+def test_the_interval_takes_the_ranks_of_the_tables(
+    rounds: int, low_rank: int, high_rank: int, coverage: float
+) -> None:
+    interval = median_interval(list(range(1, rounds + 1)))
+
+    assert interval is not None
+    assert (low_rank, high_rank) == (interval.low_rank, interval.high_rank) == (interval.low, interval.high)
+    assert coverage == pytest.approx(interval.coverage, abs=1e-6)
+
+
+def test_a_look_at_ten_rounds_takes_the_whole_range() -> None:
+    interval = median_interval(range(10), 1 - 0.05 / 3)
+
+    assert interval is not None
+    assert (1, 10) == (interval.low_rank, interval.high_rank)
+
+
+@pytest.mark.parametrize("rounds", range(6))
+def test_five_rounds_have_no_interval(rounds: int) -> None:
+    assert median_interval(list(range(rounds))) is None
+
+
+@given(differences)
+def test_the_interval_excludes_zero_exactly_where_the_sign_test_rejects(values: list[float]) -> None:
+    interval = median_interval(values)
+
+    assert interval is not None
+    assert (interval.low > 0 or interval.high < 0) == (sign_test(values).p <= 0.05)
+
+
+@pytest.mark.parametrize("rounds", [6, 10, 15])
+def test_the_interval_of_a_skewed_distribution_covers_its_median_as_often_as_stated(rounds: int) -> None:
+    chance = random.Random(rounds)
+    intervals = [median_interval([chance.expovariate(1) for _ in range(rounds)]) for _ in range(5_000)]
+    covering = sum(one is not None and one.low <= math.log(2) <= one.high for one in intervals) / len(intervals)
+
+    assert intervals[0] is not None
+    assert intervals[0].coverage == pytest.approx(covering, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("p_values", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([], []),
+        ([0.001953125] * 8, [0.015625] * 8),
+    ],
+    ids=["by hand", "at most one", "alone", "none", "eight clean sweeps"],
+)
+def test_holm_adjusts_as_computed_by_hand(p_values: list[float], adjusted: list[float]) -> None:
+    assert adjusted == pytest.approx(list(holm(p_values)))
+
+
+def test_nine_of_ten_passes_holm_only_as_the_easiest_of_eight() -> None:
+    sweep, one_lost = sign_p(0, 10), sign_p(1, 9)
+
+    assert holm([sweep] * 7 + [one_lost])[-1] <= 0.05
+    assert holm([sweep] * 6 + [one_lost] * 2)[-1] > 0.04 > 2 * 0.0167
+    assert holm([sweep] * 5 + [one_lost] * 3)[-1] > 0.05
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_never_lowers_a_p_and_keeps_the_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+
+    assert all(p <= high <= 1 for p, high in zip(p_values, adjusted, strict=True))
+    assert [adjusted[index] for index in order] == sorted(adjusted)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "level", "needed"),
+    [(10, 0.05, 9), (10, 0.05 / 8, 10), (20, 0.05 / 8, 17), (5, 0.05, None), (10, 0.05 / 36, None)],
+)
+def test_the_favourable_rounds_needed_are_the_fewest_that_pass(rounds: int, level: float, needed: int | None) -> None:
+    assert needed == favourable_needed(rounds, level)
+
+
+@pytest.mark.parametrize(
+    ("comparisons", "level", "fewest"),
+    [(1, 0.05, 6), (8, 0.05, 9), (36, 0.05, 11), (8, 0.05 / 3, 10), (36, 0.05 / 3, 13), (1, 0.5, 2)],
+)
+def test_the_fewest_rounds_are_the_first_whose_clean_sweep_passes(comparisons: int, level: float, fewest: int) -> None:
+    sweeps = {rounds: holm([sign_p(0, rounds)] * comparisons)[0] for rounds in (fewest - 1, fewest)}
+
+    assert fewest == fewest_rounds(comparisons, level)
+    assert sweeps[fewest] <= level < sweeps[fewest - 1]
