@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchproc.explain.words import share, workers
+from batchproc.explain.measured import held_by_hosts
+from batchproc.explain.words import seconds, share, workers
 
 BUSY = 0.9  # a stage whose workers are busier than that sets the pace (EVIDENCE: utilisation >= 90 %)
 SOME = 0.1
+RESERVE = 0.75  # below that share of their time a stage's workers could have done clearly more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,42 +20,99 @@ class Bottleneck:
     because: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How busy a stage's workers were while the line worked: shares of their time, 0 to 1.
+
+    `busy`: with an item in hand. `starved`: waiting for input. `held_up`: finished, waiting for room downstream.
+    """
+
+    busy: float
+    starved: float
+    held_up: float
+
+
 def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
-    """Judges by two independent measures: how busy each stage's workers were, and who waited for whom."""
+    """Judges by independent measures: how busy each stage's workers were, and who waited for whom."""
     stages = facts.get("stages", {})
     if not facts["counts"]["processed"] or len(stages) < 2:
         return Bottleneck(stage=None, because="nothing was processed, so nothing held the run back")
     download, transform = stages["download"], stages["transform"]
-    busy = {name: stage["utilisation"] or 0.0 for name, stage in stages.items()}
-    starved = _share(transform, "starved")
-    held_up = _share(download, "output_blocked")
-    if busy["transform"] >= BUSY:
-        return Bottleneck(
-            stage="transform",
-            because=f"transform: its {workers(transform)} were busy {share(busy['transform'])} of the time, while "
-            f"finished downloads waited for room {share(held_up)} of the download workers' time",
-        )
-    if busy["download"] >= BUSY or (busy["download"] > busy["transform"] and starved > SOME):
-        return Bottleneck(
-            stage="download",
-            because=f"download: its {workers(download)} were busy {share(busy['download'])} of the time, while "
-            f"transform waited for input {share(starved)} of its workers' time",
-        )
-    if starved > SOME and busy["download"] < BUSY:
-        return Bottleneck(
-            stage="download",
-            because=f"download: transform waited for input {share(starved)} of its workers' time, though the download "
-            f"{workers(download)} were busy only {share(busy['download'])}: what may start at once is limited "
-            "(per_host, start-up, or a short list)",
-        )
-    return Bottleneck(
-        stage=None,
-        because=f"unknown: download workers were busy {share(busy['download'])} and transform workers "
-        f"{share(busy['transform'])} of the time, neither at its limit",
+    loads = {name: load_of(facts, name) for name in ("download", "transform")}
+    if download["mode"] == transform["mode"] == "serial":
+        return _one_after_the_other(download, transform)
+    if loads["transform"].busy >= BUSY:
+        return Bottleneck(stage="transform", because=_transform_text(transform, download, loads))
+    if loads["download"].busy >= BUSY:
+        return Bottleneck(stage="download", because=_download_text(transform, download, loads))
+    return _less_than_full(download, transform, loads, held_by_hosts(facts))
+
+
+def load_of(facts: Mapping[str, Any], name: str) -> Load:
+    """A stage's load over the time in which it could work: without its start, its end, and waits for retries."""
+    stage = facts["stages"][name]
+    account, idle = stage["account"], stage["workers"] * float(facts.get("retry_wait_seconds") or 0.0)
+    absent = account.get("startup", 0.0) + account.get("unstaffed", 0.0)
+    present = stage["workers"] * stage["wall_seconds"] - absent - idle
+    if present <= 0:
+        return Load(busy=0.0, starved=0.0, held_up=0.0)
+    return Load(
+        busy=min(1.0, (stage["busy_seconds"] + account.get("ipc", 0.0)) / present),
+        starved=min(1.0, max(0.0, account["starved"] - idle) / present),
+        held_up=min(1.0, account["output_blocked"] / present),
     )
 
 
-def _share(stage: Mapping[str, Any], key: str) -> float:
-    whole = stage["workers"] * stage["wall_seconds"]
-    return float(stage["account"][key]) / whole if whole else 0.0
+def _one_after_the_other(download: Mapping[str, Any], transform: Mapping[str, Any]) -> Bottleneck:
+    """Both stages share one thread: nobody waits for anybody, so the longer one is to blame."""
+    times = {"download": download["busy_seconds"], "transform": transform["busy_seconds"]}
+    longer, other = sorted(times, key=lambda name: -times[name])
+    return Bottleneck(
+        stage=longer,
+        because=f"{longer}: one thread did everything in turn, {seconds(times[longer])} of it in {longer} "
+        f"and {seconds(times[other])} in {other}",
+    )
 
+
+def _transform_text(transform: Mapping[str, Any], download: Mapping[str, Any], loads: Mapping[str, Load]) -> str:
+    text = f"transform: its {workers(transform)} had an image in hand {share(loads['transform'].busy)} of the time"
+    if loads["download"].held_up > SOME:
+        return f"{text}, and finished downloads waited for room {share(loads['download'].held_up)} of the time"
+    return f"{text}; the {workers(download)} of download were busy {share(loads['download'].busy)}"
+
+
+def _download_text(transform: Mapping[str, Any], download: Mapping[str, Any], loads: Mapping[str, Load]) -> str:
+    return (
+        f"download: its {workers(download)} had an item in hand {share(loads['download'].busy)} of the time, while "
+        f"the {workers(transform)} of transform waited for input {share(loads['transform'].starved)} of the time"
+    )
+
+
+def _less_than_full(
+    download: Mapping[str, Any], transform: Mapping[str, Any], loads: Mapping[str, Load], allowed: float | None
+) -> Bottleneck:
+    """No stage is full: who waits for input tells where the pace was set, if anybody does.
+
+    `allowed`: the downloads at once that the hosts' limits let run, where those held the run back.
+    """
+    busy, starved = loads["transform"].busy, loads["transform"].starved
+    if starved > SOME and busy < RESERVE:
+        why = "what may start at once was limited (per_host, start-up, or a short list)"
+        if allowed is not None:
+            why = f"the hosts' limits (per_host) let {allowed:.1f} downloads run at once on average, while items waited"
+        return Bottleneck(
+            stage="download",
+            because=f"download: the {workers(transform)} of transform waited for input {share(starved)} of the time, "
+            f"though the {workers(download)} of download were busy only {share(loads['download'].busy)}; {why}",
+        )
+    if busy >= RESERVE:
+        return Bottleneck(
+            stage="transform",
+            because=f"transform, most likely: its {workers(transform)} had an image in hand {share(busy)} of the time, "
+            f"the {workers(download)} of download only {share(loads['download'].busy)}",
+        )
+    return Bottleneck(
+        stage=None,
+        because=f"unknown: download workers were busy {share(loads['download'].busy)} and transform workers "
+        f"{share(busy)} of the time, neither at its limit",
+    )

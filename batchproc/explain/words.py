@@ -52,7 +52,16 @@ def significant(value: float) -> str:
 
 def workers(stage: Mapping[str, Any]) -> str:
     """The workers of a stage of run.json, as `32 threads`, `1 process`."""
-    number, mode = stage["workers"], stage["mode"]
+    return crew(stage["mode"], stage["workers"])
+
+
+def crew(mode: str, number: int) -> str:
+    """As `32 threads`, `1 process`, `1 worker`."""
     if mode == "process":
-        return "1 process" if number == 1 else f"{number} processes"
+        return "1 process" if number == 1 else f"{number:,} processes"
     return count(number, "thread" if mode == "thread" else "worker")
+
+
+def cores(number: float) -> str:
+    """As `2 cores`, `1 core`, `1.5 cores`."""
+    return f"{significant(number)} core{'' if significant(number) == '1' else 's'}"

@@ -1,0 +1,248 @@
+"""From run.json to the parameters of the model: what this run measured, and what had to be assumed, by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from batchproc.explain.phi import GilShare, download_share, transform_share
+from batchproc.explain.predict import JobModel, ModeName, StageModel, StartCosts, Variant, cpu_bound_share, predict
+
+# What a run without worker processes cannot measure: seconds of CPU per item on either side of the pipe, and of a
+# start. Rounded from runs of the demo and of the executors' own benchmark: CPython 3.11, Linux 6.18, x86-64, pictures
+# of 140 KB, forkserver with Pillow preloaded.
+TYPICAL_IPC_PARENT_SECONDS = 0.25e-3
+TYPICAL_IPC_WORKER_SECONDS = 0.2e-3
+TYPICAL_FIRST_PROCESS_SECONDS = 0.25
+TYPICAL_PROCESS_CPU_SECONDS = 0.012
+TYPICAL_GLUE_SECONDS = 1.0e-3
+FIT_LIMIT = 0.25  # a model that misses the run it was made from by more says nothing about others
+LEAST_ERROR = 0.10  # of a predicted ratio, even where the model hits its own run
+QUIET = 0.10  # others' share of the CPU below that is not noise (EVIDENCE section 4)
+FAIR_SHARE = 0.5  # of the cores, against neighbours that only took what this run left idle
+LEAST_FREE = 0.1
+MOSTLY_STARVED = 0.3  # of its workers' time, a stage certainly was not what held the run back
+PRESSED = 0.9  # with this share of the machine busy, what others used is what they took from this run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One run as the model sees it. `rate_per_second` is of items, over the time in which there was work.
+
+    `shares` are the stages' GIL shares; None is unknown, and then the model takes one half. `assumed` names what was
+    not measured in this run. `others`: share of the machine that other programs used.
+    """
+
+    job: JobModel
+    variant: Variant
+    rate_per_second: float
+    working_seconds: float
+    shares: Mapping[str, GilShare | None]
+    assumed: tuple[str, ...]
+    others: float
+
+    @property
+    def miss(self) -> float:
+        """Predicted over measured rate of this very run, less 1."""
+        predicted = predict(self.job, self.variant).rate_per_second
+        return predicted / self.rate_per_second - 1.0
+
+    def error_of(self, variant: Variant) -> float:
+        """Relative error of a variant's predicted ratio: the model's miss of its own run, and what neighbours change.
+
+        Neighbours count as far as the pace is set by CPU, here or there: waiting for a network is not shared.
+        """
+        exposed = max(cpu_bound_share(self.job, one) for one in (self.variant, variant))
+        return max(LEAST_ERROR, abs(self.miss)) + exposed * max(0.0, self.others - QUIET)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the model may be asked about other modes."""
+        return abs(self.miss) <= FIT_LIMIT
+
+    def with_phi(self, edge: str) -> JobModel:
+        """The job with every GIL share at its `low`, `point` or `high` end."""
+        job = self.job
+        stages = {}
+        for name, stage in (("download", job.download), ("transform", job.transform)):
+            share = self.shares[name]
+            phi = getattr(share, edge) if share else {"low": 0.0, "point": 0.5, "high": 1.0}[edge]
+            stages[name] = replace(stage, phi=float(phi))
+        return replace(job, download=stages["download"], transform=stages["transform"])
+
+
+def measure(facts: Mapping[str, Any]) -> Measured | None:
+    """The model's parameters from run.json; None when the run did nothing, or not both stages."""
+    items, stages = int(facts["counts"]["processed"]), facts.get("stages", {})
+    working = working_seconds(facts)
+    if not items or len(stages) < 2 or working <= 0 or not all(stage["tasks"] for stage in stages.values()):
+        return None
+    shares = {
+        "download": download_share(stages["download"]),
+        "transform": transform_share(stages["transform"], encoder_releases=_encoder_releases(facts)),
+    }
+    assumed: list[str] = []
+    job = JobModel(
+        download=_stage(stages["download"], items, shares["download"]),
+        transform=_stage(stages["transform"], items, shares["transform"]),
+        items=items,
+        cores=usable_cores(facts),
+        glue_seconds=_glue_seconds(facts, items, assumed),
+        origin_cpu_seconds=(process_cpu(facts, "origin") or 0.0) / items,
+        connections=_connections(facts),
+        start=_start(facts, assumed),
+    )
+    return Measured(
+        job=job,
+        variant=variant_of(facts),
+        rate_per_second=items / working,
+        working_seconds=working,
+        shares=shares,
+        assumed=tuple(assumed),
+        others=_others(facts),
+    )
+
+
+def variant_of(facts: Mapping[str, Any]) -> Variant:
+    """The modes and workers of this run."""
+    download, transform = facts["stages"]["download"], facts["stages"]["transform"]
+    return Variant(
+        download=download["mode"],
+        download_workers=download["workers"],
+        transform=transform["mode"],
+        transform_workers=transform["workers"],
+    )
+
+
+def working_seconds(facts: Mapping[str, Any]) -> float:
+    """The line's wall time less the waits for retries in which nothing at all was under way: those are drawn by lot."""
+    return float(facts["line_seconds"]) - float(facts.get("retry_wait_seconds") or 0.0)
+
+
+def usable_cores(facts: Mapping[str, Any]) -> float:
+    """The cores of this run less what other programs used of them.
+
+    Neighbours of a run that left cores idle may have taken those alone: then at least a fair share counts as free.
+    """
+    cores = float(facts["host"]["cores"])
+    machine = facts.get("samples", {}).get("machine") or {}
+    free, busy = 1.0 - _others(facts), float(machine.get("busy_share") or 0.0)
+    return cores * (max(LEAST_FREE, free) if busy >= PRESSED else max(FAIR_SHARE, free))
+
+
+def _others(facts: Mapping[str, Any]) -> float:
+    machine = facts.get("samples", {}).get("machine") or {}
+    return float(machine.get("others_cpu_share") or 0.0)
+
+
+def process_cpu(facts: Mapping[str, Any], role: str) -> float | None:
+    """CPU seconds of all OS processes of one role; None where it was not sampled."""
+    usages = facts.get("samples", {}).get("processes") or ()
+    found = [usage["cpu_seconds"] for usage in usages if usage["role"] == role]
+    return float(sum(found)) if found else None
+
+
+def full_workers(facts: Mapping[str, Any], stage: str, mode: ModeName) -> int:
+    """How many workers the config gives a stage in a mode; a serial stage has one."""
+    if mode == "serial":
+        return 1
+    if facts["stages"][stage]["mode"] != "serial":
+        return int(facts["stages"][stage]["workers"])
+    configured = facts["config"][stage]["workers"]
+    return int(facts["host"]["cores"]) if configured == "auto" else int(configured)
+
+
+def _stage(stage: Mapping[str, Any], items: int, share: GilShare | None) -> StageModel:
+    account = stage["account"]
+    blocked = sum(float(account.get(bucket, 0.0)) for bucket in ("network", "disk_or_lock", "blocked"))
+    if stage["mode"] == "process":
+        parent = stage["ipc_parent_cpu_seconds"] / items
+        starts = stage["worker_starts"] * TYPICAL_PROCESS_CPU_SECONDS
+        beside = max(0.0, (stage["process_cpu_seconds"] or 0.0) - stage["cpu_seconds"] - starts) / items
+        worker = min(beside, account.get("ipc", 0.0) / items)
+    else:
+        parent, worker = TYPICAL_IPC_PARENT_SECONDS, TYPICAL_IPC_WORKER_SECONDS
+    return StageModel(
+        cpu_seconds=stage["cpu_seconds"] / items,
+        phi=share.point if share else 0.5,
+        blocked_seconds=blocked / items,
+        ipc_worker_seconds=worker,
+        ipc_parent_seconds=parent,
+    )
+
+
+def _glue_seconds(facts: Mapping[str, Any], items: int, assumed: list[str]) -> float:
+    """The parent's CPU beside the stages: frontier, ledger, progress, the sampler's clocks."""
+    main = process_cpu(facts, "main")
+    stages = facts["stages"].values()
+    inside: float = sum(
+        stage["ipc_parent_cpu_seconds"] + (stage["cpu_seconds"] if stage["mode"] != "process" else 0.0)
+        for stage in stages
+    )
+    if main is None or main <= inside:
+        assumed.append("the parent's own CPU per image")
+        return TYPICAL_GLUE_SECONDS
+    return (main - inside) / items
+
+
+def _start(facts: Mapping[str, Any], assumed: list[str]) -> StartCosts:
+    own = [stage for stage in facts["stages"].values() if stage["mode"] == "process" and stage["per_worker"]]
+    lead = float(facts.get("line_startup_seconds") or 0.0)
+    if not own:
+        assumed.append("the cost of processes (their start, and the pipe)")
+        return StartCosts(
+            always_seconds=lead,
+            first_process_seconds=TYPICAL_FIRST_PROCESS_SECONDS,
+            per_process_cpu_seconds=TYPICAL_PROCESS_CPU_SECONDS,
+        )
+    number = sum(int(stage["workers"]) for stage in own)
+    slowest = max(float(entry["startup_seconds"]) for stage in own for entry in stage["per_worker"])
+    beside = number * TYPICAL_PROCESS_CPU_SECONDS / max(1.0, min(usable_cores(facts), number))
+    return StartCosts(
+        always_seconds=max(0.0, lead - slowest),  # the first worker's start holds up whatever comes after it
+        first_process_seconds=max(0.0, slowest - beside),
+        per_process_cpu_seconds=TYPICAL_PROCESS_CPU_SECONDS,
+    )
+
+
+def _connections(facts: Mapping[str, Any]) -> float | None:
+    """Downloads at once that the hosts allow: what they allowed where that held the run back, else the config's.
+
+    The busiest host decides: when it has the share s of the items, at most per_host / s downloads run at once.
+    """
+    held = held_by_hosts(facts)
+    if held is not None:
+        return held
+    top = facts.get("hosts", {}).get("top")
+    if not top:
+        return None
+    starts = sum(int(entry["starts"]) for entry in top)
+    return float(facts["hosts"]["per_host"]) * starts / int(top[0]["starts"])
+
+
+def held_by_hosts(facts: Mapping[str, Any]) -> float | None:
+    """Mean number of downloads under way where only the hosts' limits can have kept it low; else None.
+
+    Then items waited to be started, while both the download workers and the transform workers waited for input.
+    """
+    download, transform = facts["stages"]["download"], facts["stages"]["transform"]
+    means = facts.get("samples", {}).get("gauge_means") or {}
+    if download["mode"] == "serial" or means.get("waiting", 0.0) < 1.0:
+        return None
+    for stage in (download, transform):
+        if stage["mode"] != "serial" and _starved(stage) < MOSTLY_STARVED:
+            return None
+    if transform["mode"] == "serial" and transform["busy_seconds"] > MOSTLY_STARVED * working_seconds(facts):
+        return None
+    return float(download["busy_seconds"]) / working_seconds(facts)
+
+
+def _starved(stage: Mapping[str, Any]) -> float:
+    """Share of a stage's worker-seconds spent waiting for input."""
+    whole = stage["workers"] * stage["wall_seconds"]
+    return float(stage["account"]["starved"]) / whole if whole else 0.0
+
+
+def _encoder_releases(facts: Mapping[str, Any]) -> bool:
+    """JPEG releases the GIL only where it is encoded into a file with a descriptor: Linux's memory files."""
+    encoder = facts.get("config", {}).get("output", {}).get("format", "jpeg")
+    return encoder in ("png", "webp", "avif") or str(facts["host"].get("system", "")).startswith("Linux")

@@ -1,0 +1,129 @@
+"""phi: the share of a stage's CPU that holds the GIL, estimated from this run's CPU per step and Pillow's source.
+
+A normal run has no probe, so phi comes from two sources: what Pillow's C source holds and releases (read in 12.3 and
+13), and how much CPU this run spent in each step. On top comes the Python around every step, which always holds it.
+A user's own step is unknown: it may hold all of its CPU or none. So phi is an interval with a point in it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from batchproc.explain.words import share as in_percent
+
+METHOD = "from Pillow's source and this run's CPU per step"
+HELD_STEPS = frozenset({"median"})  # Pillow's rank filters keep the GIL
+RELEASED_STEPS = frozenset(
+    (
+        "resize", "crop", "rotate", "sharpen", "unsharp", "blur", "box_blur",
+        "grayscale", "autocontrast", "brightness", "contrast", "colour",
+    )
+)  # fmt: skip
+CHECKS = frozenset({"min_size", "max_aspect"})  # Python alone
+# Seconds of CPU per picture of the Python around each part, measured on pictures of 16 x 16 px, where the pixels cost
+# nothing: CPython 3.11, Pillow 13.0, x86-64, the least of five repetitions.
+GLUE_SECONDS: Mapping[str, float] = {
+    "decode": 70e-6,
+    "encode": 65e-6,
+    "write": 75e-6,
+    "steps.autocontrast": 74e-6,
+    "steps.brightness": 110e-6,
+    "steps.contrast": 165e-6,
+}
+STEP_GLUE_SECONDS = 25e-6  # every other step
+SURPRISING_WAIT = 0.25  # of their time, for threads that together hold the GIL less than all the time
+GLUE_LOW, GLUE_HIGH = 0.5, 3.0  # other machines, and allocations that grow with the picture
+# A download's CPU is Python, which holds the GIL, and system calls, which release it: user time was 0.51 to 0.67 of the
+# CPU of a thread that fetched 233 pictures of 146 KB over plain HTTP (getrusage(2) with RUSAGE_THREAD, three times).
+DOWNLOAD_LOW, DOWNLOAD_POINT, DOWNLOAD_HIGH = 0.4, 0.6, 0.9
+DOWNLOAD_METHOD = "from the user and system time of a thread that fetched pictures of 146 KB, not measured in this run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GilShare:
+    """Share of a stage's CPU that holds the GIL: a point in an interval, all 0 to 1, and how it was found."""
+
+    low: float
+    point: float
+    high: float
+    method: str
+    doubt: str = ""  # what the measured waiting for the GIL says against it
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the interval is narrow enough to conclude anything."""
+        return self.high - self.low <= 0.5
+
+
+def transform_share(stage: Mapping[str, Any], *, encoder_releases: bool) -> GilShare | None:
+    """phi of the transform stage of run.json; None when it did nothing."""
+    cpu, tasks = float(stage["cpu_seconds"] or 0.0), int(stage["tasks"])
+    if not cpu or not tasks:
+        return None
+    low = point = high = 0.0
+    for part, seconds in stage["parts_cpu"].items():
+        least, middle, most = _held_seconds(part, float(seconds), tasks, encoder_releases)
+        low, point, high = low + least, point + middle, high + most
+    rest = max(0.0, cpu - sum(stage["parts_cpu"].values()))  # of items that failed on the way, and the header's checks
+    estimate = GilShare(
+        low=min(1.0, low / cpu),
+        point=min(1.0, (point + rest / 2) / cpu),
+        high=min(1.0, (high + rest) / cpu),
+        method=METHOD,
+    )
+    return _checked(estimate, stage)
+
+
+def download_share(stage: Mapping[str, Any]) -> GilShare | None:
+    """phi of the download stage: Python holds the GIL, system calls release it; not told apart in a normal run."""
+    if not stage["tasks"] or not stage["cpu_seconds"]:
+        return None
+    return GilShare(
+        low=DOWNLOAD_LOW,
+        point=DOWNLOAD_POINT,
+        high=DOWNLOAD_HIGH,
+        method=DOWNLOAD_METHOD,
+    )
+
+
+def gil_wait_share(stage: Mapping[str, Any]) -> float | None:
+    """Waiting for the GIL against the time in which transform threads had an image in hand; None: it cannot be told.
+
+    Only threads beside threads can tell: one alone, or a process, has nobody to wait for.
+    """
+    waited, busy = stage["account"].get("gil_wait"), stage["busy_seconds"]
+    if stage["mode"] != "thread" or stage["workers"] < 2 or waited is None or not busy:
+        return None
+    return min(1.0, float(waited) / float(busy))
+
+
+def _checked(estimate: GilShare, stage: Mapping[str, Any]) -> GilShare:
+    """The estimate against the measured waiting for the GIL: where they contradict each other, less is claimed.
+
+    n threads that always want the GIL for a share phi of their work wait for at least 1 - 1/(n phi) of their time.
+    """
+    waited, threads = gil_wait_share(stage), stage["workers"]
+    if waited is None:
+        return estimate
+    error = 2.0 * (stage.get("gil_error_seconds") or 0.0) / stage["busy_seconds"]
+    demand = threads * estimate.low
+    expected = 1.0 - 1.0 / demand if demand > 1.0 else 0.0
+    text = f"the threads waited {in_percent(waited)} of their time for the GIL, which "
+    if waited + error < expected / 2.0:
+        doubt = f"{text}is less than the {in_percent(expected)} that this estimate asks for"
+        return replace(estimate, low=0.0, doubt=doubt)
+    if waited - error > SURPRISING_WAIT and threads * estimate.high < 1.0:
+        doubt = f"{text}is more than this estimate explains"
+        return replace(estimate, high=1.0, doubt=doubt)
+    return estimate
+
+
+def _held_seconds(part: str, cpu: float, tasks: int, encoder_releases: bool) -> tuple[float, float, float]:
+    """Least, likely and most seconds of a part's CPU that hold the GIL."""
+    step = part.removeprefix("steps.") if part.startswith("steps.") else ""
+    if step in HELD_STEPS or step in CHECKS or (part == "encode" and not encoder_releases):
+        return cpu, cpu, cpu
+    if part in ("decode", "encode", "write") or step in RELEASED_STEPS:
+        glue = GLUE_SECONDS.get(part, STEP_GLUE_SECONDS) * tasks
+        return min(cpu, GLUE_LOW * glue), min(cpu, glue), min(cpu, GLUE_HIGH * glue)
+    return 0.0, cpu / 2, cpu

@@ -1,0 +1,197 @@
+"""What a pair of modes would do: a pure model of the line as two overlapping stages that share cores and one GIL.
+
+A run is bound by the slowest of these, in items per second:
+
+    workers   n / (W + c)             each stage by itself (Little's law); a serial stage is its puller's thread
+    cores     P / sum of all CPU      both stages, glue, pipes, and an embedded origin share the cores
+    gil       1 / (glue + phi c ...)  everything that runs Python in the parent shares one GIL
+    pipe      1 / i_parent            what the parent's GIL spends on handing values to processes, alone
+    per_host  connections / (W + c)   politeness: more workers do not help
+
+Serial + serial has one thread for everything, so its times add up. A run also pays for its start: processes have to be
+started before the first item. All functions are pure; times in seconds, rates in items per second.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+ModeName: TypeAlias = Literal["serial", "thread", "process"]
+MODES: tuple[ModeName, ...] = ("serial", "thread", "process")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageModel:
+    """One stage, per item of the job. All in seconds but `phi`.
+
+    `cpu_seconds` is c, `phi` the share of it that holds the GIL. `blocked_seconds` is W: waiting for network or disk,
+    not for a core and not for the GIL. The `ipc` figures are CPU on either side of the pipe, paid in process mode only.
+    """
+
+    cpu_seconds: float
+    phi: float
+    blocked_seconds: float = 0.0
+    ipc_worker_seconds: float = 0.0
+    ipc_parent_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartCosts:
+    """Seconds that starting takes: whatever the modes; once when there is any worker process; and per process."""
+
+    always_seconds: float = 0.0
+    first_process_seconds: float = 0.0
+    per_process_cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobModel:
+    """A job on a machine. `glue_seconds`: the parent's own CPU per item, all under its GIL.
+
+    `origin_cpu_seconds`: of an embedded origin, per item; it shares the cores. `connections`: the most downloads at
+    once that the hosts allow, None where that is not known.
+    """
+
+    download: StageModel
+    transform: StageModel
+    items: int
+    cores: float
+    glue_seconds: float = 0.0
+    origin_cpu_seconds: float = 0.0
+    connections: float | None = None
+    start: StartCosts = StartCosts()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way to run the job: a mode and a number of workers for each stage."""
+
+    download: ModeName
+    download_workers: int
+    transform: ModeName
+    transform_workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One ceiling of the line. `stage` is None where both stages share it."""
+
+    name: str  # workers | cores | gil | pipe | per_host
+    stage: str | None
+    rate_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """`rate_per_second` of the whole run, its start included; `steady_rate_per_second` without; `bound` binds."""
+
+    rate_per_second: float
+    steady_rate_per_second: float
+    seconds: float
+    start_seconds: float
+    bound: Limit
+
+
+def predict(job: JobModel, variant: Variant) -> Prediction:
+    """The whole run of `job.items` items in the given modes, from its first worker to its last item."""
+    bound = min(limits(job, variant), key=lambda limit: limit.rate_per_second)
+    steady, start = bound.rate_per_second, start_seconds(job, variant)
+    seconds = start + _first_item_seconds(job) + max(0, job.items - 1) / steady
+    return Prediction(
+        rate_per_second=job.items / seconds if seconds else 0.0,
+        steady_rate_per_second=steady,
+        seconds=seconds,
+        start_seconds=start,
+        bound=bound,
+    )
+
+
+def limits(job: JobModel, variant: Variant) -> list[Limit]:
+    """Every ceiling of the line in these modes."""
+    found = [
+        Limit(name="cores", stage=None, rate_per_second=_rate(job.cores, cpu_seconds(job, variant))),
+        Limit(name="gil", stage=None, rate_per_second=_rate(1.0, gil_seconds(job, variant))),
+    ]
+    if variant.download == variant.transform == "serial":
+        whole = _alone(job.download) + _alone(job.transform) + job.glue_seconds
+        found.append(Limit(name="workers", stage=None, rate_per_second=_rate(1.0, whole)))
+        return found
+    found += _worker_limits(job, variant)
+    pipe = sum(stage.ipc_parent_seconds for stage in _in_processes(job, variant))
+    if pipe:
+        found.append(Limit(name="pipe", stage=None, rate_per_second=1.0 / pipe))
+    return found
+
+
+def cpu_seconds(job: JobModel, variant: Variant) -> float:
+    """CPU per item on this machine, whoever uses it."""
+    ipc = sum(stage.ipc_worker_seconds + stage.ipc_parent_seconds for stage in _in_processes(job, variant))
+    own = job.download.cpu_seconds + job.transform.cpu_seconds
+    return own + ipc + job.glue_seconds + job.origin_cpu_seconds
+
+
+def gil_seconds(job: JobModel, variant: Variant) -> float:
+    """Seconds per item for which the parent's GIL is held."""
+    inside = [
+        stage.phi * stage.cpu_seconds
+        for stage, mode in ((job.download, variant.download), (job.transform, variant.transform))
+        if mode != "process"
+    ]
+    return job.glue_seconds + sum(inside) + sum(stage.ipc_parent_seconds for stage in _in_processes(job, variant))
+
+
+def cpu_bound_share(job: JobModel, variant: Variant) -> float:
+    """How much of what sets the pace is CPU, 0 to 1: all of it for cores, GIL and pipe, c / (W + c) for workers."""
+    bound = predict(job, variant).bound
+    if bound.name in ("cores", "gil", "pipe"):
+        return 1.0
+    stages = {"download": [job.download], "transform": [job.transform]}.get(
+        bound.stage or "", [job.download, job.transform]
+    )
+    whole = sum(_alone(stage) for stage in stages)
+    return sum(stage.cpu_seconds for stage in stages) / whole if whole else 1.0
+
+
+def start_seconds(job: JobModel, variant: Variant) -> float:
+    """Seconds until the last worker has started: the processes share the cores while they start."""
+    processes = (variant.download_workers if variant.download == "process" else 0) + (
+        variant.transform_workers if variant.transform == "process" else 0
+    )
+    if not processes:
+        return job.start.always_seconds
+    own = processes * job.start.per_process_cpu_seconds / max(1.0, min(job.cores, processes))
+    return job.start.always_seconds + job.start.first_process_seconds + own
+
+
+def _worker_limits(job: JobModel, variant: Variant) -> list[Limit]:
+    found = []
+    stages = (
+        ("download", job.download, variant.download, variant.download_workers),
+        ("transform", job.transform, variant.transform, variant.transform_workers),
+    )
+    for name, stage, mode, workers in stages:
+        each = _alone(stage) + (stage.ipc_worker_seconds if mode == "process" else 0.0)
+        if name == "transform" and mode == "serial":
+            each += job.glue_seconds  # the puller hears every outcome too
+        number = 1 if mode == "serial" else workers
+        found.append(Limit(name="workers", stage=name, rate_per_second=_rate(number, each)))
+        if name == "download" and job.connections is not None and mode != "serial":
+            found.append(Limit(name="per_host", stage=name, rate_per_second=_rate(job.connections, each)))
+    return found
+
+
+def _in_processes(job: JobModel, variant: Variant) -> list[StageModel]:
+    stages = ((job.download, variant.download), (job.transform, variant.transform))
+    return [stage for stage, mode in stages if mode == "process"]
+
+
+def _alone(stage: StageModel) -> float:
+    return stage.blocked_seconds + stage.cpu_seconds
+
+
+def _first_item_seconds(job: JobModel) -> float:
+    """The line is empty at first: one item has to go through both stages."""
+    return _alone(job.download) + _alone(job.transform)
+
+
+def _rate(servers: float, seconds: float) -> float:
+    return servers / seconds if seconds else float("inf")

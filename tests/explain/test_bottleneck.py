@@ -1,0 +1,70 @@
+"""Which stage held the run back."""
+
+from batchproc.explain.bottleneck import find_bottleneck
+from tests.explain.runs import all_serial, cpu_bound, run, stage
+
+
+def test_busy_transform_workers_hold_the_run_back() -> None:
+    found = find_bottleneck(cpu_bound("thread", run_queue=2.0))
+
+    assert "transform" == found.stage
+    assert "2 threads had an image in hand" in found.because
+
+
+def test_busy_download_workers_hold_the_run_back() -> None:
+    found = find_bottleneck(
+        run(
+            stage("serial", 1, items=100, wall=7.2, cpu=0.001, blocked=0.07),
+            stage("process", 2, items=100, wall=7.2, cpu=0.02),
+        )
+    )
+
+    assert "download" == found.stage
+    assert "transform waited for input 86 % of the time" in found.because
+
+
+def test_one_thread_for_everything_blames_the_longer_stage() -> None:
+    found = find_bottleneck(all_serial())
+
+    assert "download" == found.stage
+    assert "14.5 s of it in download and 4 s in transform" in found.because
+
+
+def test_nothing_processed_holds_nothing_back() -> None:
+    empty = stage("thread", 2, items=0, wall=1.0, cpu=0.0)
+
+    assert None is find_bottleneck(run(empty, empty)).stage
+
+
+def test_two_half_idle_stages_are_told_as_unknown() -> None:
+    found = find_bottleneck(
+        run(
+            stage("thread", 4, items=100, wall=10.0, cpu=0.001, blocked=0.2),
+            stage("process", 2, items=100, wall=10.0, cpu=0.14, output_blocked=5.0),
+        )
+    )
+
+    assert None is found.stage
+    assert found.because.startswith("unknown")
+
+
+def test_starved_transform_and_idle_downloads_point_at_what_may_start() -> None:
+    found = find_bottleneck(
+        run(
+            stage("thread", 32, items=100, wall=10.0, cpu=0.001, blocked=0.2),
+            stage("process", 2, items=100, wall=10.0, cpu=0.02),
+        )
+    )
+
+    assert "download" == found.stage
+    assert "per_host" in found.because
+
+
+def test_waits_for_retries_do_not_count_as_idle_workers() -> None:
+    facts = cpu_bound("thread")
+    longer = facts["line_seconds"] * 3
+    for one in facts["stages"].values():
+        one["account"]["starved"] += one["workers"] * (longer - one["wall_seconds"])
+        one["wall_seconds"] = longer
+
+    assert "transform" == find_bottleneck(facts | {"retry_wait_seconds": longer * 2 / 3}).stage

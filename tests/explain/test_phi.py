@@ -1,0 +1,77 @@
+"""The GIL share from the CPU per step: released, held, unknown."""
+
+from typing import Any
+
+import pytest
+
+from batchproc.explain.phi import download_share, transform_share
+
+
+def stage(parts_cpu: dict[str, float], tasks: int = 100, cpu: float | None = None) -> dict[str, Any]:
+    bare = {"mode": "process", "workers": 2, "account": {}, "busy_seconds": 1.0}
+    total = sum(parts_cpu.values()) if cpu is None else cpu
+    return bare | {"cpu_seconds": total, "tasks": tasks, "parts_cpu": parts_cpu}
+
+
+@pytest.mark.parametrize("step", ["resize", "blur", "unsharp", "sharpen", "rotate", "autocontrast"])
+def test_a_step_that_releases_leaves_only_the_python_around_it(step: str) -> None:
+    share = transform_share(stage({f"steps.{step}": 2.0}), encoder_releases=True)
+
+    assert share is not None
+    assert share.low <= share.point <= share.high < 0.03
+    assert "Pillow" in share.method
+
+
+def test_the_median_filter_holds_all_of_its_cpu() -> None:
+    share = transform_share(stage({"decode": 0.5, "steps.median": 1.5}), encoder_releases=True)
+
+    assert share is not None
+    assert 0.75 == pytest.approx(share.point, abs=0.01)
+    assert share.is_known
+
+
+def test_a_step_of_the_users_own_is_unknown() -> None:
+    share = transform_share(stage({"steps.mine:work": 2.0}), encoder_releases=True)
+
+    assert share is not None
+    assert (0.0, 0.5, 1.0) == (share.low, share.point, share.high)
+    assert not share.is_known
+
+
+def test_a_small_step_of_the_users_own_widens_the_interval_by_its_cpu() -> None:
+    share = transform_share(stage({"steps.blur": 1.8, "steps.mine:work": 0.2}), encoder_releases=True)
+
+    assert share is not None
+    assert 0.1 == pytest.approx(share.high - share.low, abs=0.01)
+    assert share.is_known
+
+
+def test_jpeg_into_memory_holds_the_gil_where_there_are_no_memory_files() -> None:
+    parts = stage({"decode": 1.0, "encode": 1.0})
+    through_descriptor, in_memory = (transform_share(parts, encoder_releases=how) for how in (True, False))
+
+    assert through_descriptor is not None
+    assert in_memory is not None
+    assert through_descriptor.point < 0.02
+    assert in_memory.point > 0.5
+
+
+def test_cpu_outside_the_parts_is_unknown() -> None:
+    share = transform_share(stage({"steps.blur": 1.0}, cpu=2.0), encoder_releases=True)
+
+    assert share is not None
+    assert 0.5 <= share.high
+    assert share.low < 0.01
+
+
+def test_no_share_without_cpu() -> None:
+    assert transform_share(stage({}, tasks=0), encoder_releases=True) is None
+    assert download_share(stage({}, tasks=0)) is None
+
+
+def test_the_share_of_a_download_says_that_this_run_did_not_measure_it() -> None:
+    share = download_share(stage({"body": 1.0}))
+
+    assert share is not None
+    assert "not measured in this run" in share.method
+    assert share.low < share.point < share.high
