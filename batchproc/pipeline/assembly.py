@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from batchproc.config import STDIN, Config, OriginTable
@@ -53,6 +54,16 @@ def make_transform(config: Config, steps: tuple[Step, ...]) -> Transform:
         temporary_folder=str(Layout(output=config.paths.output).temporary_folder),
         durability=output.durability,
     )
+
+
+def with_gallery(transform: Transform, config: Config, run_folder: Path, work: int) -> Transform:
+    """The same stage, which also leaves small pictures of about `[report] gallery` of the `work` items for the page."""
+    wanted = config.report.gallery if config.report.html else 0
+    if not wanted:
+        return transform
+    folder = run_folder / "gallery"
+    folder.mkdir()
+    return replace(transform, gallery_folder=str(folder), gallery_every=max(1, work // wanted))
 
 
 def make_executors(config: Config, download: Download, transform: Transform, log_folder: Path) -> list[Executor]:

@@ -1,53 +1,117 @@
-"""What `batchproc status` prints: the ledger at a glance, the last runs, and what to do next. Changes nothing."""
+"""What `batchproc status` prints: the ledger at a glance, the last runs with their trend, and what to do next.
 
+Changes nothing: the ledger is opened for reading only, and the lock is not touched.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from batchproc.config import Config
+from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerView
+from batchproc.lock import find_holder
 from batchproc.sink import Layout
 
 RUNS_SHOWN = 10
+RUNS_COMPARED = 3  # a trend needs at least so many runs that had work
 STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
+TREND = {"rate": "images_per_second", "failures": "failed_this_run", "duration": "wall_seconds"}  # counters of a run
 
 
 def status_facts(config: Config) -> dict[str, Any]:
     """The state of the job as JSON-safe values. Raises `UsageError` when it never ran, `DiskError` when unreadable."""
     layout = Layout(output=config.paths.output)
+    holder = find_holder(layout.lock_path)
     with LedgerView.open_view(layout.ledger_path) as ledger:
-        return {
+        runs = [asdict(record) | {"is_clean": record.is_clean} for record in ledger.last_runs(RUNS_SHOWN)]
+        facts: dict[str, Any] = {
             "job": config.job.name,
+            "config": str(config.paths.config),
             "output": str(layout.output),
+            "running": asdict(holder) if holder else None,
             "counts": asdict(ledger.counts()),
             "failures": ledger.failures_by_code(),
             "due": ledger.count_work(max_runs=config.job.max_runs_per_item),
-            "runs": [asdict(record) | {"is_clean": record.is_clean} for record in ledger.last_runs(RUNS_SHOWN)],
+            "runs": runs,
+            "trend": find_trend(runs),
         }
+    return facts | {"next": advise(facts)}
 
 
-def describe_status(facts: dict[str, Any]) -> str:
-    """The state for people."""
-    counts = facts["counts"]
-    lines = [f"{facts['job']}: {counts['items']:,} items in {facts['output']}"]
-    lines += [f"  {state:<12}{counts[state]:>10,}" for state in STATES if counts[state] or state == "done"]
-    if counts["absent"]:
-        lines.append(f"  {'absent':<12}{counts['absent']:>10,}  no longer in the list, files kept")
-    if facts["failures"]:
-        lines.append("failed by code: " + ", ".join(f"{code} {number}" for code, number in facts["failures"].items()))
-    lines += ["last runs, newest first:", *(_run(run) for run in facts["runs"])]
-    return "\n".join([*lines, f"next: {_advice(facts)}"])
+def find_trend(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
+    """The last run that had work, beside the median of those before it; None without enough of them."""
+    worked = [run["counters"] for run in runs if run["is_clean"] and run["counters"].get("images_per_second")]
+    if len(worked) < RUNS_COMPARED:
+        return None
+    return {
+        name: {"last": worked[0].get(key, 0), "median_before": median(run.get(key, 0) for run in worked[1:])}
+        for name, key in TREND.items()
+    }
 
 
-def _run(run: dict[str, Any]) -> str:
-    if not run["is_clean"]:
-        return f"  {run['name']}  did not end: killed, or still running (pid {run['pid']})"
-    done = run["counters"].get("processed", 0)
-    return f"  {run['name']}  exit {run['exit_code']}, {done:,} items processed"
-
-
-def _advice(facts: dict[str, Any]) -> str:
+def advise(facts: Mapping[str, Any]) -> str:
+    """What to do next, as one sentence."""
+    counts, command = facts["counts"], f"batchproc run {facts['config']}"
+    last = facts["runs"][0] if facts["runs"] else None
+    failures = f"see {facts['output']}/failures.jsonl"
+    if facts["running"]:
+        return f"wait: a run is under way; kill -USR1 {facts['running']['pid']} makes it tell how far it is"
+    if last is not None and last["exit_code"] == 5:
+        return f"the last run could not write: make room or look at the disk, then {command}"
+    if last is not None and not last["is_clean"]:
+        return f"the last run was killed; {command} continues and loses nothing"
     if facts["due"]:
-        return f"{facts['due']:,} items are due: batchproc run continues"
-    if facts["counts"]["failed"]:
-        return "nothing is due; batchproc run --retry-failed tries the failed items again"
-    return "nothing is due"
+        return f"{count(facts['due'], 'item')} due: {command}"
+    if counts["failed"]:
+        return f"nothing is due; {failures}, and {command} --retry-failed tries them again"
+    if counts["quarantined"]:
+        return f"nothing is due; {failures} names the quarantined pictures; they are tried again by --fresh alone"
+    return "nothing is due; --refresh asks the servers whether anything has changed"
+
+
+def describe_status(facts: Mapping[str, Any]) -> str:
+    """The state for people."""
+    return "\n".join(_lines(facts))
+
+
+def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    counts, running = facts["counts"], facts["running"]
+    yield f"{facts['job']}: {count(counts['items'], 'item')} in {facts['output']}"
+    for state in STATES:
+        if counts[state] or state == "done":
+            yield f"  {state:<12}{counts[state]:>10,}"
+    if counts["absent"]:
+        yield f"  {'absent':<12}{counts['absent']:>10,}  no longer in the list"
+    if facts["failures"]:
+        yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in facts["failures"].items())
+    if running:
+        yield f"running now: pid {running['pid']}, since {running['started']}"
+    yield "last runs, newest first:"
+    yield f"  {'run':<20}{'exit':>4}{'processed':>12}{'failed':>9}{'images/s':>10}{'duration':>12}"
+    yield from (_run(run, running) for run in facts["runs"])
+    if facts["trend"]:
+        yield "trend: " + "; ".join(_trend_words(facts["trend"]))
+    yield f"next: {facts['next']}"
+
+
+def _run(run: Mapping[str, Any], running: Mapping[str, Any] | None) -> str:
+    if not run["is_clean"]:
+        under_way = running is not None and running["pid"] == run["pid"]
+        return f"  {run['name']:<20}{'under way' if under_way else 'did not end: it was killed'}"
+    counters = run["counters"]
+    rate, duration = counters.get("images_per_second"), counters.get("wall_seconds")
+    return (
+        f"  {run['name']:<20}{run['exit_code']:>4}{counters.get('processed', 0):>12,}"
+        f"{counters.get('failed_this_run', 0):>9,}{significant(rate) if rate else '-':>10}"
+        f"{seconds(duration) if duration is not None else '-':>12}"
+    )
+
+
+def _trend_words(trend: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+    rate, failures, duration = trend["rate"], trend["failures"], trend["duration"]
+    change = 100 * (rate["last"] / rate["median_before"] - 1)
+    yield f"{significant(rate['last'])} images/s, before {significant(rate['median_before'])} ({change:+.0f} %)"
+    yield f"{failures['last']:,.0f} failed, before {failures['median_before']:,.0f}"
+    yield f"{seconds(duration['last'])}, before {seconds(duration['median_before'])}"

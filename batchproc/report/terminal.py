@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from batchproc.explain.bottleneck import find_bottleneck
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 
 FAILURES_SHOWN = 5
@@ -24,7 +23,8 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
         yield from _rates(facts)
         for name in STAGES:
             yield _stage_line(name, facts["stages"][name])
-        yield f"  bottleneck  {find_bottleneck(facts).because}"
+        yield f"  bottleneck  {facts['bottleneck']['because']}"
+        yield from _reasons(facts)
     yield from _failures(facts)
     output = Path(facts["config"]["job"]["output"])
     yield f"  outputs     {output}"
@@ -64,6 +64,15 @@ def _stage_line(name: str, stage: Mapping[str, Any]) -> str:
         f"  {name:<11} {stage['mode']}, {workers(stage)}, busy {share(stage['utilisation'])}; per image "
         f"{seconds(service['p50'])} (p95 {seconds(service['p95'])}), CPU {seconds(stage['cpu_per_item_seconds'])}"
     )
+
+
+def _reasons(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Why each stage's mode was right or wrong, and the best hint."""
+    for choice in facts["choices"]:
+        yield f"  why         {choice['brief']}"
+    if facts["hints"]:
+        hint = facts["hints"][0]
+        yield f"  hint        {hint['text']}: {hint['evidence']}"
 
 
 def _failures(facts: Mapping[str, Any]) -> Iterator[str]:

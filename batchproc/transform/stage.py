@@ -3,7 +3,8 @@
     header -> checks that need only the size -> decode -> steps -> encode -> write
 
 One place per error: whatever fails in decode or encode is `image.*`, in a step of the user's `step.error`, in the write
-`io.*`. The parts of its time are "decode", "steps", "encode", "write".
+`io.*`. The parts of its time are "decode", "steps.<op>" for each step after the header checks (a user's step by its
+import path), "encode", "write".
 """
 
 import hashlib
@@ -20,8 +21,9 @@ from batchproc.protocols import Lap
 from batchproc.transform import encode, write
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import FORMATS, Decoded, Opened, decode, open_picture, prepare_pillow
+from batchproc.transform.gallery import Gallery
 from batchproc.transform.scale import pixels_for
-from batchproc.transform.steps.own import OwnStep
+from batchproc.transform.steps.own import OpenedOwnStep, OwnStep
 from batchproc.transform.steps.step import Pixelwise, SizeCheck, Sizing, Step
 from batchproc.transform.view import Quality, Size, View
 
@@ -41,7 +43,7 @@ _PRELOAD = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transform:
-    """The plan of the transform stage: picklable, the same in every worker. All but the folder decides the pixels."""
+    """The plan of the transform stage: picklable, the same in every worker. All but the folders decides the pixels."""
 
     steps: tuple[Step, ...] = ()
     quality: Quality = "balanced"
@@ -52,6 +54,8 @@ class Transform:
     background: str = "#ffffff"
     temporary_folder: str  # absolute
     durability: str = "process"  # process | power
+    gallery_folder: str = ""  # absolute; empty = no pictures for the report
+    gallery_every: int = 0  # one item in so many is shown
 
     @property
     def name(self) -> str:
@@ -78,10 +82,13 @@ class TransformWork:
     def __init__(self, plan: Transform) -> None:
         self._plan = plan
         self._colours = Colours()
+        self._gallery = Gallery(
+            folder=plan.gallery_folder, every=plan.gallery_every, background=plan.background
+        )
         steps = [step.open() if isinstance(step, OwnStep) else step for step in plan.steps]
         heads = next((at for at, step in enumerate(steps) if not isinstance(step, SizeCheck)), len(steps))
         self._header_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
-        self._moves = [_move(step) for step in steps[heads:]]
+        self._moves = [(_part_of(step), _move(step)) for step in steps[heads:]]
         self._scaling = first_scaling(steps[heads:])
 
     def __call__(self, item: Item[Original], lap: Lap) -> Rendition:
@@ -95,12 +102,13 @@ class TransformWork:
         needed = self._needed(opened.size)
         decoded = decode(opened, needed=needed, background=background, colours=self._colours)
         lap("decode")
-        image = self._stepped(decoded, opened.size)
-        lap("steps")
+        before = self._gallery.begin(item.source, decoded.image, lap)
+        image = self._stepped(decoded, opened.size, lap)
         encoded = encode.encode(image, target, quality=plan.output_quality, background=plan.background)
         lap("encode")
         rendition = self._written(item, opened, decoded, encoded)
         lap("write")
+        self._gallery.end(item.source, before, image, lap)
         return rendition
 
     def abort(self) -> None:
@@ -114,13 +122,14 @@ class TransformWork:
         target = self._scaling.scaled_size(size) if self._scaling else None
         return pixels_for(target, self._plan.quality) if target else None
 
-    def _stepped(self, decoded: Decoded, size: Size) -> Image.Image:
+    def _stepped(self, decoded: Decoded, size: Size, lap: Lap) -> Image.Image:
         """The steps, one after the other, each with the view of what its pixels stand for."""
         image = decoded.image
         view = View(size=size, box=decoded.box, quality=self._plan.quality, background=self._plan.background)
         try:
-            for move in self._moves:
+            for part, move in self._moves:
                 image, view = move(image, view)
+                lap(part)
         except MemoryError:
             raise StageError(Code.IMAGE_MEMORY, "not enough memory for the steps") from None
         return image
@@ -159,6 +168,11 @@ def first_scaling(steps: Sequence[Step]) -> Sizing | None:
     """
     first = next((step for step in steps if not isinstance(step, SizeCheck | Pixelwise)), None)
     return first if isinstance(first, Sizing) else None
+
+
+def _part_of(step: Step | OpenedOwnStep) -> str:
+    """The name of a step's share of the time: two steps of one kind add up."""
+    return f"steps.{step.path if isinstance(step, OpenedOwnStep) else getattr(step, 'op', type(step).__name__)}"
 
 
 def _move(step: Step) -> _Move:

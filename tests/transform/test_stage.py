@@ -44,15 +44,17 @@ def test_a_rendition_tells_all_its_facts(tmp_path: Path) -> None:
     assert made.reply.status_code == 200
 
 
-def test_the_laps_are_decode_steps_encode_write(tmp_path: Path) -> None:
+def test_the_laps_are_decode_each_step_encode_write(tmp_path: Path) -> None:
     laps: list[str] = []
 
     def lap(part: str) -> None:
         laps.append(part)
 
-    plan(tmp_path, CONTAIN).open()(item(encoded(photo())), lap)
+    own = {"op": "PIL.ImageOps:mirror"}
+    checks_first = plan(tmp_path, {"op": "min_size", "width": 8}, CONTAIN, own, {"op": "sharpen"})
+    checks_first.open()(item(encoded(photo())), lap)
 
-    assert ["decode", "steps", "encode", "write"] == laps
+    assert ["decode", "steps.resize", "steps.PIL.ImageOps:mirror", "steps.sharpen", "encode", "write"] == laps
 
 
 def test_the_stage_survives_pickling_and_fits_the_protocol(tmp_path: Path) -> None:

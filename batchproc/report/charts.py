@@ -1,0 +1,242 @@
+"""The charts of the page, drawn from plain values. Each returns an SVG; no chart decides what it means.
+
+Drawn without pyplot: no global state, no window system, no default figure. Sizes are CSS px; text stays text. What must
+stay readable on a phone comes in two widths, and the style sheet shows the one that fits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from batchproc.explain.words import significant
+from batchproc.report.palette import stand_in
+from batchproc.report.svg import chart_text, in_our_style, inline_svg
+
+FONT_PX = 11.5
+NARROW_PX = 380
+WIDE_PX = 1040
+LANE_PX = 9
+FEW_LANES = 8
+ROOMY_LANE_PX = 15
+LEAST_NUMBERED = 0.028  # share of a bar below which no number fits on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A part of a stacked bar: the number of its row in the legend, its share of the whole, its colour's role."""
+
+    number: int
+    share: float
+    role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateBar:
+    """A ceiling: its name, its rate per second (None: not known), and whether it is the one that binds."""
+
+    name: str
+    rate: float | None
+    binds: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One worker: when it was at work, and when it worked on what failed. Seconds."""
+
+    name: str
+    busy: Sequence[tuple[float, float]]
+    failed: Sequence[float] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanePanel:
+    """The workers of one stage."""
+
+    title: str
+    role: str
+    lanes: Sequence[Lane]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A figure over time. `dashes` is a dash style of the chart library, so that colour is not alone."""
+
+    name: str
+    role: str
+    values: Sequence[float]
+    dashes: str = "-"
+    times: Sequence[float] = ()  # empty: those of the chart
+    steps: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """What a chart is called: prefix of its ids, title, and the sentence that says what it shows."""
+
+    name: str
+    title: str
+    sentence: str
+
+    def svg(self, figure: Figure, variant: str = "") -> Markup:
+        """The figure with this label."""
+        name = f"{self.name}-{variant}" if variant else self.name
+        return inline_svg(figure, name=name, title=self.title, description=self.sentence)
+
+
+@in_our_style
+def account_bar(label: Label, segments: Sequence[Segment]) -> Markup:
+    """One bar of 100 %; every part wide enough carries its number in the legend."""
+    figure, axes = _figure(NARROW_PX, 74, left=4, right=8, top=2, bottom=20)
+    left = 0.0
+    for segment in segments:
+        axes.barh([0], [segment.share], left=left, height=1, color=stand_in(segment.role), linewidth=1.2,
+                  edgecolor=stand_in("page"))  # fmt: skip
+        if segment.share >= LEAST_NUMBERED:
+            ink = "ink" if segment.role == "unstaffed" else "on_fill"
+            axes.text(left + segment.share / 2, 0, str(segment.number), ha="center", va="center", weight="bold",
+                      color=stand_in(ink), fontsize=FONT_PX)  # fmt: skip
+        left += segment.share
+    axes.set(xlim=(0, max(1.0, left)), ylim=(-0.5, 0.5), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
+    axes.set_xticklabels(["0", "25 %", "50 %", "75 %", "100 %"])
+    first, *_, last = axes.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
+    return label.svg(figure)
+
+
+@in_our_style
+def ceiling_bars(label: Label, bars: Sequence[RateBar], measured: float) -> Markup:
+    """A bar per ceiling against the measured rate. Bars far beyond it are cut, and say so."""
+    figure, axes = _figure(NARROW_PX, 46 + 26 * len(bars), left=100, right=14, top=24, bottom=22)
+    cut = 3.2 * max([measured, *(bar.rate for bar in bars if bar.rate is not None and bar.binds)]) or 1.0
+    for at, bar in enumerate(reversed(bars)):
+        rate = min(bar.rate or 0.0, cut)
+        axes.barh([at], [rate], height=0.62, color=stand_in("run_queue" if bar.binds else "starved"))
+        _name_bar(axes, at, bar, cut)
+    axes.axvline(measured, color=stand_in("ink"), linewidth=1.6, linestyle="--")
+    axes.annotate(f"measured {significant(measured)}/s", (measured, 1), xycoords=("data", "axes fraction"),
+                  xytext=(0, 4), textcoords="offset points", ha="left" if measured < cut / 2 else "center",
+                  color=stand_in("ink"), fontsize=FONT_PX, weight="bold")  # fmt: skip
+    axes.set(xlim=(0, cut), ylim=(-0.6, len(bars) - 0.4), yticks=range(len(bars)))
+    axes.set_yticklabels([chart_text(bar.name) for bar in reversed(bars)])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    return label.svg(figure)
+
+
+def _name_bar(axes: Axes, at: int, bar: RateBar, cut: float) -> None:
+    text = "unknown" if bar.rate is None else f"{significant(bar.rate)}/s"
+    text += " – binds" if bar.binds else ""
+    rate = bar.rate or 0.0
+    if rate > cut:
+        text += " →"
+    inside = rate > 0.55 * cut
+    axes.annotate(text, (min(rate, cut), at), xytext=(-5 if inside else 5, 0), textcoords="offset points",
+                  ha="right" if inside else "left", va="center_baseline", fontsize=FONT_PX,
+                  color=stand_in("on_fill" if inside else "ink"))  # fmt: skip
+
+
+@in_our_style
+def timeline(label: Label, panels: Sequence[LanePanel], end: float) -> dict[str, Markup]:
+    """Who worked when, a lane per worker, wide and narrow."""
+    return {
+        variant: label.svg(_timeline(panels, end, width), variant)
+        for variant, width in (("wide", WIDE_PX), ("narrow", NARROW_PX))
+    }
+
+
+def _timeline(panels: Sequence[LanePanel], end: float, width: int) -> Figure:
+    heights = [max(2, len(panel.lanes)) * _lane_px(panel) for panel in panels]
+    total = sum(heights) + 24 * len(panels) + 24
+    figure = _blank(width, total)
+    top = total
+    for panel, height in zip(panels, heights, strict=True):
+        top -= 24 + height
+        axes = _axes(figure, (34, top + 24 - 2, width - 46, height), (width, total))
+        _draw_lanes(axes, panel, end)
+        last = panel is panels[-1]
+        axes.tick_params(labelbottom=last)
+        axes.xaxis.set_major_locator(MaxNLocator(8 if width > NARROW_PX else 4))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} s"))
+    return figure
+
+
+def _lane_px(panel: LanePanel) -> int:
+    return ROOMY_LANE_PX if len(panel.lanes) <= FEW_LANES else LANE_PX
+
+
+def _draw_lanes(axes: Axes, panel: LanePanel, end: float) -> None:
+    strokes: list[tuple[float, float]] = []
+    for at, lane in enumerate(panel.lanes):
+        strokes += [(x, at) for span in lane.busy for x in span]
+    if strokes:
+        path = Path(strokes, [Path.MOVETO, Path.LINETO] * (len(strokes) // 2))
+        axes.add_patch(PathPatch(path, fill=False, edgecolor=stand_in(panel.role), linewidth=_lane_px(panel) - 3,
+                                 capstyle="butt"))  # fmt: skip
+    failed = [(x, at + side) for at, lane in enumerate(panel.lanes) for x in lane.failed for side in (-0.6, 0.6)]
+    if failed:
+        path = Path(failed, [Path.MOVETO, Path.LINETO] * (len(failed) // 2))
+        axes.add_patch(PathPatch(path, fill=False, edgecolor=stand_in("bad"), linewidth=2.6))
+    axes.set(xlim=(0, end or 1), ylim=(max(2, len(panel.lanes)) - 0.5, -0.5))
+    every = 1 if len(panel.lanes) <= FEW_LANES else 5
+    axes.set_yticks(range(0, len(panel.lanes), every))
+    axes.set_yticklabels([chart_text(lane.name) for lane in panel.lanes[::every]])
+    axes.set_title(chart_text(panel.title), loc="left", fontsize=FONT_PX, weight="bold", color=stand_in("ink"), pad=5)
+    axes.set_facecolor(stand_in("panel"))
+    axes.patch.set_visible(True)
+
+
+@in_our_style
+def curves(label: Label, times: Sequence[float], lines: Sequence[Curve], *, limit: tuple[float, str] | None = None,
+           unit: str = "") -> Markup:  # fmt: skip
+    """Figures over time with their names above. `limit`: a level that cannot be passed, and its name."""
+    figure, axes = _figure(NARROW_PX, 190, left=40, right=10, top=30, bottom=24)
+    highest = 0.0
+    for line in lines:
+        at = line.times or times
+        axes.plot(at, line.values, color=stand_in(line.role), linestyle=line.dashes, linewidth=1.8, label=line.name,
+                  drawstyle="steps-post" if line.steps else "default")  # fmt: skip
+        highest = max([highest, *line.values])
+    if limit is not None:
+        axes.axhline(limit[0], color=stand_in("ink"), linewidth=1, linestyle=":", label=limit[1])
+        highest = max(highest, limit[0])
+    axes.set(xlim=(0, max(times, default=0.0) or 1), ylim=(0, 1.1 * highest or 1))
+    axes.grid(axis="y", color=stand_in("line"), linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} s"))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g}{unit}"))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 0.98), bbox_transform=figure.transFigure, ncols=4, frameon=False,
+                fontsize=FONT_PX, labelcolor=stand_in("ink"), handlelength=1.5, columnspacing=1.0, handletextpad=0.4,
+                borderaxespad=0.2, borderpad=0)  # fmt: skip
+    return label.svg(figure)
+
+
+def _figure(width: int, height: int, *, left: int, right: int, top: int, bottom: int) -> tuple[Figure, Axes]:
+    figure = _blank(width, height)
+    return figure, _axes(figure, (left, bottom, width - left - right, height - top - bottom), (width, height))
+
+
+def _blank(width: int, height: int) -> Figure:
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
+    FigureCanvasSVG(figure)
+    figure.patch.set_visible(False)
+    return figure
+
+
+def _axes(figure: Figure, box: tuple[float, float, float, float], size: tuple[int, int]) -> Axes:
+    """Axes in `box` = left, bottom, width, height in px, without frame or tick marks."""
+    width, height = size
+    axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+    axes.patch.set_visible(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0, labelsize=FONT_PX, labelcolor=stand_in("quiet"), pad=5)
+    return axes

@@ -1,0 +1,65 @@
+"""One HTML file of one run: no script, no outside reference, under `PAGE_BYTES`, replaced whole."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from batchproc.explain import explain
+from batchproc.explain.words import count, seconds, share
+from batchproc.redact import printable, redact_text
+from batchproc.report.palette import css_variables
+from batchproc.report.run_files import find_run, read_facts
+from batchproc.report.view import Page, as_sentence, view_page
+from batchproc.sink import Layout, write_atomically
+
+PAGE_BYTES = 1_500_000
+NAME = "report.html"
+
+
+def make_report(path: Path) -> Path:
+    """Makes the page of a run from its files alone; `path` is the run's folder, or a job's output folder.
+
+    `report.html` of the output folder then points to it. The same files give the same page. Raises `UsageError` when
+    there is no run, OSError when the page cannot be written; the old page stays then.
+    """
+    run = find_run(path)
+    facts = read_facts(run.path)
+    if "verdict" not in facts:
+        facts = {**facts, **explain(facts)}
+    made = run.path / NAME
+    write_atomically(made, [render(view_page(facts, run)).encode("utf-8", "backslashreplace")])
+    if run.output is not None:
+        Layout(output=run.output).point_report(made)
+    return made
+
+
+def render(page: Page) -> str:
+    """The page as text. Everything that is not markup of ours is made printable, stripped of secrets, and escaped."""
+    environment = Environment(
+        loader=PackageLoader("batchproc.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_showable,
+        auto_reload=False,
+    )
+    environment.filters.update(seconds=seconds, share=share, signed=_signed, sentence=as_sentence)
+    style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
+    themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
+    template = environment.get_template("page.html.jinja")
+    return template.render(page=page, themes=themes, style=Markup(style), count=count)
+
+
+def _showable(value: Any) -> Any:
+    """What a template expression may print: text from outside loses its secrets and its control characters."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return "\n".join(printable(line) for line in redact_text(value).split("\n"))
+
+
+def _signed(value: float) -> str:
+    """Seconds that may be negative, as a remainder may."""
+    return f"−{seconds(-value)}" if value < 0 else seconds(value)

@@ -1,0 +1,255 @@
+"""Single items on the page: failures with examples, hosts, the slowest. Counts are exact or marked as estimates."""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from batchproc.redact import printable, redact_text, redact_url
+from batchproc.report.advice import advice
+from batchproc.report.run_files import Row, Rows
+
+EXAMPLES = 3
+CODES_SHOWN = 40
+HOSTS_SHOWN = 20
+SLOWEST_SHOWN = 10
+URL_SHOWN = 140
+TEXT_SHOWN = 300
+LINK_LENGTH = 2083
+HOST_SHOWN = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A URL to show. `href` is empty where it must not be clicked: not http(s), or something in it is hidden."""
+
+    text: str
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One item that left early."""
+
+    link: Link
+    line: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureGroup:
+    """All items of one code. `now`: in the whole list; `this_run`: None when this run does not tell."""
+
+    code: str
+    now: int | None
+    this_run: int | None
+    meaning: str
+    action: str
+    examples: Sequence[Example]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRow:
+    """One host. `p50_seconds`: median download time in the sample of spans; None: not in it."""
+
+    name: str
+    done: int
+    failed: int
+    top_code: str
+    p50_seconds: float | None
+    spans: int
+
+    @property
+    def failed_share(self) -> float:
+        return self.failed / (self.done + self.failed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowItem:
+    """One attempt that took long. Seconds; None for a stage that it did not reach."""
+
+    link: Link
+    outcome: str
+    download_seconds: float | None
+    transform_seconds: float | None
+    total_seconds: float
+
+
+@dataclass(slots=True)
+class _Host:
+    done: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemsView:
+    """The three sections. `read_share`: of the manifests' bytes that were read; 1 = all of them; None = none.
+
+    `known`: the manifests' rows of the keys that were asked for, as far as they were read.
+    """
+
+    failures: Sequence[FailureGroup]
+    codes_left_out: int
+    hosts: Sequence[HostRow]
+    hosts_total: int
+    slowest: Sequence[SlowItem]
+    read_share: float | None
+    known: Mapping[str, Row]
+
+
+def view_items(
+    facts: Mapping[str, Any],
+    attempts: Sequence[Row],
+    metadata: Rows | None,
+    failures: Rows | None,
+    keys: Iterable[str] = (),
+) -> ItemsView:
+    """Reads each manifest once, keeping the rows of `keys`. Both are None where the job's folder is not at hand."""
+    slowest = _slowest(attempts)
+    times = _download_times(attempts)
+    hosts: dict[str, _Host] = defaultdict(_Host)
+    known: dict[str, Row] = {}
+    examples: dict[str, list[Row]] = defaultdict(list)
+    wanted = {*keys, *(str(row.get("key")) for row in slowest)}
+    for row in metadata or ():
+        _count(row, hosts, times).done += 1
+        if row.get("key") in wanted:
+            known[str(row["key"])] = row
+    for row in failures or ():
+        code = str(row.get("code"))
+        if len(examples[code]) < EXAMPLES:
+            examples[code].append(row)
+        if row.get("outcome") in ("failed", "quarantined"):
+            _count(row, hosts, times).codes[code] += 1
+        if row.get("key") in wanted:
+            known[str(row["key"])] = row
+    groups = _groups(facts, examples)
+    shares = [rows.share for rows in (metadata, failures) if rows is not None]
+    return ItemsView(
+        failures=groups[:CODES_SHOWN],
+        codes_left_out=max(0, len(groups) - CODES_SHOWN),
+        hosts=_largest(hosts),
+        hosts_total=len(hosts),
+        slowest=[_slow_item(row, known) for row in slowest],
+        read_share=min(shares) if shares else None,
+        known=known,
+    )
+
+
+def link_to(url: object) -> Link:
+    """How a URL is shown: secrets hidden, control characters escaped, clickable only when it is http(s) and whole."""
+    raw = url if isinstance(url, str) else ""
+    text = printable(redact_url(raw))
+    is_safe = text == raw and raw.lower().startswith(("http://", "https://"))
+    return Link(text=_clipped(text, URL_SHOWN), href=raw if is_safe and len(raw) <= LINK_LENGTH else "")
+
+
+def host_of(url: object) -> str:
+    """The host and port of a URL, printable; `no host` where there is none."""
+    return _host_of("/".join(url.split("/", 3)[:3])) if isinstance(url, str) else "no host"
+
+
+@lru_cache(maxsize=4096)
+def _host_of(front: str) -> str:
+    try:
+        parts = urlsplit(front)
+        name, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "no host"
+    return _clipped(printable(f"{name}:{port}" if port and name else name), HOST_SHOWN) or "no host"
+
+
+def _clipped(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _count(row: Row, hosts: dict[str, _Host], times: Mapping[str, float]) -> _Host:
+    host = hosts[host_of(row.get("url"))]
+    seconds = times.get(str(row.get("key")))
+    if seconds is not None:
+        host.seconds.append(seconds)
+    return host
+
+
+def _groups(facts: Mapping[str, Any], examples: Mapping[str, Sequence[Row]]) -> list[FailureGroup]:
+    """By number of items in the whole list; what only this run saw, or was only rejected, comes after."""
+    now, this_run = facts.get("failures") or {}, facts.get("failures_this_run")
+    rejected = [code for code, rows in examples.items() if any(row.get("outcome") == "rejected" for row in rows)]
+    codes = dict.fromkeys([*now, *(this_run or {}), *rejected])
+    groups = []
+    for code in codes:
+        meaning, action = advice(code)
+        groups.append(
+            FailureGroup(
+                code=code,
+                now=now.get(code) if code in now or code not in rejected else None,
+                this_run=None if this_run is None else this_run.get(code, 0),
+                meaning=meaning,
+                action=action,
+                examples=[_example(row) for row in examples.get(code, ())],
+            )
+        )
+    return sorted(groups, key=lambda group: (-(group.now or 0), group.code))
+
+
+def _example(row: Row) -> Example:
+    return Example(
+        link=link_to(row.get("url")),
+        line=str(row.get("line", "")),
+        message=redact_text(_clipped(str(row.get("message") or ""), TEXT_SHOWN)),
+        hint=redact_text(_clipped(str(row.get("hint") or ""), TEXT_SHOWN)),
+    )
+
+
+def _largest(hosts: Mapping[str, _Host]) -> list[HostRow]:
+    names = sorted(hosts, key=lambda name: (-hosts[name].done - hosts[name].codes.total(), name))
+    return [_host_row(name, hosts[name]) for name in names[:HOSTS_SHOWN]]
+
+
+def _host_row(name: str, host: _Host) -> HostRow:
+    top = host.codes.most_common(1)
+    return HostRow(
+        name=name,
+        done=host.done,
+        failed=host.codes.total(),
+        top_code=top[0][0] if top else "",
+        p50_seconds=statistics.median(host.seconds) if host.seconds else None,
+        spans=len(host.seconds),
+    )
+
+
+def _service(attempt: Row, stage: str) -> float | None:
+    span = next((span for span in attempt["spans"] if span.get("stage") == stage), None)
+    return None if span is None else float(span["ended"]) - float(span["started"])
+
+
+def _download_times(attempts: Iterable[Row]) -> dict[str, float]:
+    """Key -> seconds of its last download in the sample."""
+    found = ((str(row.get("key")), _service(row, "download")) for row in attempts)
+    return {key: seconds for key, seconds in found if seconds is not None}
+
+
+def _total(attempt: Row) -> float:
+    return (_service(attempt, "download") or 0.0) + (_service(attempt, "transform") or 0.0)
+
+
+def _slowest(attempts: Sequence[Row]) -> list[Row]:
+    return sorted(attempts, key=lambda row: (-_total(row), str(row.get("key"))))[:SLOWEST_SHOWN]
+
+
+def _slow_item(attempt: Row, known: Mapping[str, Row]) -> SlowItem:
+    key = str(attempt.get("key"))
+    outcome = str(attempt.get("outcome", ""))
+    code = str(attempt.get("code") or "")
+    return SlowItem(
+        link=link_to(known[key].get("url")) if key in known else Link(text=f"key {key}"),
+        outcome=f"{outcome}: {code}" if code else outcome,
+        download_seconds=_service(attempt, "download"),
+        transform_seconds=_service(attempt, "transform"),
+        total_seconds=_total(attempt),
+    )

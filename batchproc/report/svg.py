@@ -1,0 +1,109 @@
+"""Makes a chart of the chart library fit for the page: no outside reference, unique ids, colours of the style sheet.
+
+Deterministic: the same figure gives the same text. The result carries no namespace, since it stands inside HTML.
+"""
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from io import StringIO
+from typing import ParamSpec, TypeVar
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+from matplotlib import style
+from matplotlib.figure import Figure
+
+from batchproc.redact import printable, redact_text
+from batchproc.report.palette import stand_ins
+
+_COLOUR = re.compile(r"#c0ff[0-9a-f]{2}")
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_FONT = re.compile(r"font-family: [^;]*;? ?")
+_NO_TURN = re.compile(r"rotate\(-?0 [^)]*\)")
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "batchproc", "text.parse_math": False}
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def in_our_style(draw: Callable[P, T]) -> Callable[P, T]:
+    """Draws with the chart library's own defaults: a user's matplotlibrc does not reach the page."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        with style.context(["default", _SETTINGS]):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def chart_text(text: str) -> str:
+    """Text from outside for a chart: secrets hidden, and ASCII alone, for which every font has the glyphs."""
+    return printable(redact_text(text)).encode("ascii", "backslashreplace").decode()
+
+
+def inline_svg(figure: Figure, *, name: str, title: str, description: str) -> Markup:
+    """The figure as an `<svg>` element that scales, with its alternative text. `name` makes its ids unique."""
+    file = StringIO()
+    figure.savefig(file, format="svg", metadata=_NO_METADATA)
+    root = ElementTree.fromstring(file.getvalue())
+    _drop_namespaces(root)
+    _tidy(root, name)
+    _describe(root, name, title, description)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
+
+
+def _drop_namespaces(root: ElementTree.Element) -> None:
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        for key in [key for key in element.attrib if "}" in key]:
+            element.set(key.rpartition("}")[2], element.attrib.pop(key))
+
+
+def _tidy(root: ElementTree.Element, name: str) -> None:
+    """Short numbers, our colours, the page's font, and only the ids that something refers to."""
+    used = set(re.findall(r"#([A-Za-z][\w.]*)", " ".join(_references(root))))
+    colours = stand_ins()
+    for element in root.iter():
+        mark = element.get("id")
+        if mark is not None:
+            if mark in used:
+                element.set("id", f"{name}-{mark}")
+            else:
+                del element.attrib["id"]
+        for key, value in element.attrib.items():
+            if key in ("href", "clip-path"):
+                element.set(key, value.replace("#", f"#{name}-"))
+            elif key != "id":
+                element.set(key, _COLOUR.sub(lambda match: colours[match[0]], _short(value)))
+        if _NO_TURN.fullmatch(element.get("transform", "")):
+            del element.attrib["transform"]
+        element.tail = None
+        if not (element.text or "").strip():
+            element.text = None
+    for parent in root.iter():
+        for child in list(parent):
+            if child.tag in ("metadata", "style"):
+                parent.remove(child)
+
+
+def _references(root: ElementTree.Element) -> list[str]:
+    return [element.get(key, "") for element in root.iter() for key in ("href", "clip-path")]
+
+
+def _short(value: str) -> str:
+    text = _NUMBER.sub(lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), value)
+    return re.sub(r"\s*\n\s*", "", _FONT.sub("", text))
+
+
+def _describe(root: ElementTree.Element, name: str, title: str, description: str) -> None:
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{name}-title {name}-desc")
+    root.set("focusable", "false")
+    for at, (tag, text) in enumerate((("title", title), ("desc", description))):
+        element = ElementTree.Element(tag, id=f"{name}-{tag}")
+        element.text = printable(redact_text(text))
+        root.insert(at, element)

@@ -1,0 +1,268 @@
+"""The run over time: who worked when, and the sampler's series. Time 0 is when the sampler began to watch."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from markupsafe import Markup
+
+from batchproc.explain.words import seconds, share, significant, size
+from batchproc.report.account_view import Chart
+from batchproc.report.charts import Curve, Label, Lane, LanePanel, curves, timeline
+from batchproc.report.run_files import Row
+
+MOST_LANES = 40
+BINS = 700  # a lane's resolution: idle time shorter than one bin is not seen
+FAILED_TICKS = 150
+WHOLE_SAMPLE = 0.98
+POINTS = 60
+MB = 1e6
+
+Series = Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineView:
+    """The timeline in both widths, what it shows, and what it cannot show."""
+
+    sentence: str
+    note: str
+    svgs: Mapping[str, Markup]
+
+
+def view_timeline(facts: Mapping[str, Any], attempts: Sequence[Row]) -> TimelineView | None:
+    """None when there is no span."""
+    zero = _zero(facts, attempts)
+    spans = [(span, row.get("outcome") in ("failed", "quarantined")) for row in attempts for span in row["spans"]]
+    if not spans:
+        return None
+    end = max(float(span["ended"]) for span, _ in spans) - zero
+    panels, notes = [], []
+    for stage, most in _lane_room(spans).items():
+        panel, left_out = _panel(stage, facts, [entry for entry in spans if entry[0].get("stage") == stage], most,
+                                 zero, end)  # fmt: skip
+        panels.append(panel)
+        if left_out:
+            notes.append(f"{len(panel.lanes)} of {len(panel.lanes) + left_out} {stage} workers are shown.")
+    kept = _kept_share(facts, spans)
+    if kept is not None and kept < WHOLE_SAMPLE:
+        notes.append(f"Drawn from a sample of {share(kept)} of the attempts, so a gap need not be idle time.")
+    sentence = _timeline_sentence(facts, panels, end, is_whole=kept is not None and kept >= WHOLE_SAMPLE)
+    label = Label(name="timeline", title="Who worked when", sentence=sentence)
+    return TimelineView(sentence=sentence, note=" ".join(notes), svgs=timeline(label, panels, end))
+
+
+def view_series(facts: Mapping[str, Any]) -> list[Chart]:
+    """Throughput, items inside, CPU, memory: each where the sampler saw it."""
+    series = (facts.get("samples") or {}).get("series") or {}
+    if len(series.get("t_seconds") or ()) < 3:
+        return []
+    charts = (_throughput(series), _inside(facts, series), _cpu(facts, series), _memory(facts, series))
+    return [chart for chart in charts if chart is not None]
+
+
+def _zero(facts: Mapping[str, Any], attempts: Sequence[Row]) -> float:
+    """In the time of spans.jsonl, which counts from the observer's start."""
+    watched, observed = (facts.get("samples") or {}).get("started"), facts.get("observer_started")
+    earliest = min((float(span["started"]) for row in attempts for span in row["spans"]), default=0.0)
+    if watched is None or observed is None:
+        return earliest
+    return min(float(watched) - float(observed), earliest)
+
+
+def _lane_room(spans: Sequence[tuple[Mapping[str, Any], bool]]) -> dict[str, int]:
+    """How many lanes each stage gets: all its workers, or an even part of `MOST_LANES` and what others leave over."""
+    names: dict[str, set[str]] = {}
+    for span, _ in spans:
+        names.setdefault(str(span.get("stage")), set()).add(str(span.get("worker")))
+    room = MOST_LANES
+    lanes = {}
+    for number, stage in enumerate(sorted(names, key=lambda name: len(names[name]))):
+        lanes[stage] = min(len(names[stage]), room // (len(names) - number))
+        room -= lanes[stage]
+    return {stage: lanes[stage] for stage in sorted(names, key=lambda name: name != "download")}
+
+
+def _panel(
+    stage: str, facts: Mapping[str, Any], spans: Sequence[tuple[Mapping[str, Any], bool]], most: int, zero: float,
+    end: float,
+) -> tuple[LanePanel, int]:  # fmt: skip
+    by_worker: dict[str, list[tuple[float, float, bool]]] = {}
+    for span, failed in spans:
+        times = float(span["started"]) - zero, float(span["ended"]) - zero, failed
+        by_worker.setdefault(str(span.get("worker")), []).append(times)
+    names = sorted(by_worker, key=_worker_order)
+    shown = [names[at * len(names) // most] for at in range(most)] if len(names) > most else names
+    lanes = [_lane(name.rpartition("-")[2], by_worker[name], end) for name in shown]
+    described = (facts.get("stages") or {}).get(stage) or {}
+    title = f"{stage}, {described.get('mode', 'unknown')} mode; each lane is one worker"
+    role = "network" if stage == "download" else "cpu"
+    return LanePanel(title=title, role=role, lanes=lanes), len(names) - len(lanes)
+
+
+def _worker_order(name: str) -> tuple[str, int]:
+    stem, _, number = name.rpartition("-")
+    return (stem, int(number)) if re.fullmatch(r"(?a:\d{1,9})", number) else (name, 0)
+
+
+def _lane(name: str, spans: list[tuple[float, float, bool]], end: float) -> Lane:
+    """Spans that lie closer together than a bin become one stroke."""
+    bin_seconds = end / BINS
+    busy: list[tuple[float, float]] = []
+    for start, ended, _ in sorted(spans):
+        stop = max(ended, start + bin_seconds / 2)
+        if busy and start - busy[-1][1] < bin_seconds:
+            busy[-1] = busy[-1][0], max(stop, busy[-1][1])
+        else:
+            busy.append((start, stop))
+    failed = sorted(stop for _, stop, is_failed in spans if is_failed)
+    every = max(1, len(failed) // FAILED_TICKS)
+    return Lane(name=name, busy=busy, failed=failed[::every])
+
+
+def _kept_share(facts: Mapping[str, Any], spans: Sequence[tuple[Mapping[str, Any], bool]]) -> float | None:
+    """How much of all attempts the sample holds, by the spans of the first stage."""
+    tasks = ((facts.get("stages") or {}).get("download") or {}).get("tasks")
+    return sum(span.get("stage") == "download" for span, _ in spans) / tasks if tasks else None
+
+
+def _timeline_sentence(facts: Mapping[str, Any], panels: Sequence[LanePanel], end: float, *, is_whole: bool) -> str:
+    told = ", ".join(
+        f"the {stage} workers were at work {share(facts['stages'][stage].get('utilisation'))} of their time"
+        for panel in panels
+        if (stage := panel.title.split(",")[0]) in facts["stages"]
+    )
+    sentence = f"{told[:1].upper()}{told[1:]}, start-up included." if told else f"{seconds(end)} of work."
+    gap = _longest_gap(panels[-1], end) if is_whole and panels else None
+    if gap is not None and gap[1] - gap[0] >= 0.05 * end:
+        stage = panels[-1].title.split(",")[0]
+        sentence += (f" For {seconds(gap[1] - gap[0])}, from {seconds(gap[0])} on, no {stage} worker had anything "
+                     "to do.")  # fmt: skip
+    return sentence
+
+
+def _longest_gap(panel: LanePanel, end: float) -> tuple[float, float] | None:
+    """The longest time in which no lane was busy."""
+    strokes = sorted(span for lane in panel.lanes for span in lane.busy)
+    gaps, reached = [], 0.0
+    for start, stop in strokes:
+        gaps.append((reached, start))
+        reached = max(reached, stop)
+    gaps.append((reached, end))
+    return max(gaps, key=lambda gap: gap[1] - gap[0], default=None)
+
+
+def _thinned(series: Series, *names: str) -> list[tuple[float, ...]]:
+    """Rows of time and the named columns where all are known, at most about `POINTS` of them, ends included."""
+    columns = [series.get("t_seconds") or (), *(series.get(name) or () for name in names)]
+    if not all(columns):
+        return []
+    rows = [tuple(map(float, row)) for row in zip(*columns, strict=False) if None not in row]
+    if not rows:
+        return []
+    step = rows[-1][0] / POINTS
+    kept = rows[:1]
+    for row in rows[1:-1]:
+        if row[0] - kept[-1][0] >= step:
+            kept.append(row)
+    return [*kept, *rows[-1:]] if len(rows) > 1 else kept
+
+
+def _rates(rows: Sequence[tuple[float, ...]], column: int) -> list[float]:
+    """Growth per second between rows, a value for each but the last, which repeats."""
+    rates = [(later[column] - earlier[column]) / (later[0] - earlier[0]) for earlier, later in pairwise(rows)
+             if later[0] > earlier[0]]  # fmt: skip
+    return [*rates, *rates[-1:]]
+
+
+def _throughput(series: Series) -> Chart | None:
+    rows = _thinned(series, "transform_out_total")
+    rates = _rates(rows, 1)
+    if len(rates) < 3 or len(rates) != len(rows):
+        return None
+    times, total = [row[0] for row in rows], rows[-1][1]
+    best = max(range(len(rates)), key=rates.__getitem__)
+    sentence = (
+        f"{significant(total / times[-1])} attempts/s left the line on average, failed ones included, "
+        f"at most {significant(rates[best])}/s at {seconds(times[best])}"
+    )
+    late = next((row[0] for row in rows if row[1] >= 0.9 * total), times[-1])
+    tail = (times[-1] - late) / times[-1]
+    sentence += f"; the last tenth took {share(tail)} of the time." if tail > 0.2 else "."
+    label = Label(name="throughput", title="Throughput", sentence=sentence)
+    line = Curve(name="attempts finished per second", role="cpu", values=rates, steps=True)
+    return Chart(sentence=sentence, svg=curves(label, times, [line]))
+
+
+def _inside(facts: Mapping[str, Any], series: Series) -> Chart | None:
+    rows = _thinned(series, "download_in_total", "download_out_total", "transform_out_total")
+    if len(rows) < 3:
+        return None
+    times = [row[0] for row in rows]
+    download, transform = [row[1] - row[2] for row in rows], [row[2] - row[3] for row in rows]
+    lines = [
+        Curve(name="in download", role="network", values=download),
+        Curve(name="in transform", role="cpu", values=transform, dashes="--"),
+    ]
+    means, peaks = facts["samples"].get("gauge_means") or {}, facts["samples"].get("gauge_peaks") or {}
+    waiting = _thinned(series, "waiting")
+    if waiting and max(row[1] for row in waiting) <= 8 * max([1.0, *download, *transform]):
+        lines.append(Curve(name="waiting to start", role="starved", values=[row[1] for row in waiting], dashes=":",
+                           times=[row[0] for row in waiting]))  # fmt: skip
+    sentence = "How many items were inside a stage is unknown."
+    if {"download_in_total", "download_out_total", "transform_out_total"} <= set(means):
+        inside = means["download_in_total"] - means["download_out_total"]
+        beyond = means["download_out_total"] - means["transform_out_total"]
+        sentence = (f"On average {significant(max(0.0, inside))} items were inside download and "
+                    f"{significant(max(0.0, beyond))} inside transform, queues included")  # fmt: skip
+        sentence += f"; at most {peaks['waiting']:,.0f} waited to start." if "waiting" in peaks else "."
+    label = Label(name="inside", title="Items in flight", sentence=sentence)
+    return Chart(sentence=sentence, svg=curves(label, times, lines))
+
+
+def _cpu(facts: Mapping[str, Any], series: Series) -> Chart | None:
+    rows = _thinned(series, "cpu_seconds_total")
+    if len(rows) < 3:
+        return None
+    times = [row[0] for row in rows]
+    lines = [Curve(name="this run", role="cpu", values=_rates(rows, 1), steps=True)]
+    cores = float(facts.get("host", {}).get("cores") or 0)
+    used = (rows[-1][1] - rows[0][1]) / (times[-1] - times[0])
+    sentence = f"This run used {significant(used)} of {cores:g} cores on average"
+    beside = _thinned(series, "cpu_seconds_total", "origin_cpu_seconds_total", "machine_busy_seconds_total")
+    if len(beside) >= 3:
+        others = [max(0.0, whole - ours - served) for whole, ours, served in
+                  zip(_rates(beside, 3), _rates(beside, 1), _rates(beside, 2), strict=True)]  # fmt: skip
+        lines.append(Curve(name="others", role="run_queue", values=others, dashes="--", steps=True,
+                           times=[row[0] for row in beside]))  # fmt: skip
+        if beside[-1][2] > 0:
+            lines.append(Curve(name="demo server", role="starved", values=_rates(beside, 2), dashes=":", steps=True,
+                               times=[row[0] for row in beside]))  # fmt: skip
+        growth = [beside[-1][column] - beside[0][column] for column in (1, 2, 3)]
+        other = max(0.0, growth[2] - growth[0] - growth[1]) / (times[-1] - times[0])
+        sentence += f"; other programs took {significant(other)}"
+    label = Label(name="cpu", title="Cores in use", sentence=f"{sentence}.")
+    limit = (cores, "all cores") if cores else None
+    return Chart(sentence=f"{sentence}.", svg=curves(label, times, lines, limit=limit))
+
+
+def _memory(facts: Mapping[str, Any], series: Series) -> Chart | None:
+    rows, held = _thinned(series, "pss_bytes"), _thinned(series, "held_bytes")
+    lines = []
+    if len(rows) >= 2:
+        lines.append(Curve(name="memory (PSS)", role="cpu", values=[row[1] / MB for row in rows],
+                           times=[row[0] for row in rows]))  # fmt: skip
+    if len(held) >= 2:
+        lines.append(Curve(name="images in flight", role="run_queue", values=[row[1] / MB for row in held],
+                           dashes="--", times=[row[0] for row in held]))  # fmt: skip
+    if not lines:
+        return None
+    memory = facts.get("memory") or {}
+    sentence = f"All processes of the run together held at most {size(memory.get('peak_pss_bytes'))} of memory"
+    if len(held) >= 2:
+        sentence += f"; up to {size(max(row[1] for row in held))} were images on their way"
+    label = Label(name="memory", title="Memory", sentence=f"{sentence}.")
+    times = [row[0] for row in max((rows, held), key=len)]
+    return Chart(sentence=f"{sentence}.", svg=curves(label, times, lines, unit=" MB"))

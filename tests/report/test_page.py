@@ -1,0 +1,141 @@
+"""The page's structure: what is on it, in which order, and that it needs nothing but itself."""
+
+import re
+from itertools import pairwise
+
+import pytest
+
+from batchproc.explain.words import seconds
+from batchproc.report.account_view import view_stages
+from batchproc.report.html import make_report
+from batchproc.report.palette import BUCKETS, ROLES, contrast
+from tests.report.folder import Job, Parsed
+
+ORDER = ["account", "ceilings", "timeline", "series", "failures", "hosts", "slowest", "gallery", "trust", "provenance"]
+CHARTS = {"account-download", "account-transform", "ceilings-download", "ceilings-transform", "timeline-wide",
+          "timeline-narrow"}  # fmt: skip
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+@pytest.fixture
+def page(job: Job) -> Parsed:
+    return job.page()
+
+
+def test_the_sections_stand_in_the_agreed_order(page: Parsed) -> None:
+    assert ORDER == [section.attributes["id"] for section in page.all("section")]
+    assert page.source.index('id="verdict"') < page.source.index('id="account"')
+
+
+def test_the_verdict_is_three_sentences(page: Parsed) -> None:
+    verdict = page.by_id("verdict").text
+
+    assert 3 == len(re.findall(r"What held it back|Were the modes right|What to change next", verdict))
+
+
+def test_every_link_inside_the_page_leads_somewhere(page: Parsed) -> None:
+    ids = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
+    references = re.findall(r'(?:href="|url\()#([^")]+)', page.source)
+
+    assert len(set(ids)) == len(ids)
+    assert set(ids) >= set(references)
+    assert set(ORDER) | {"content"} <= set(references)
+
+
+def test_the_page_needs_nothing_but_itself(page: Parsed) -> None:
+    policy = next(one for one in page.all("meta") if one.attributes.get("http-equiv") == "Content-Security-Policy")
+
+    assert POLICY == policy.attributes["content"]
+    assert [] == page.all("script", "link", "iframe", "object", "embed", "base", "form", "image", "foreignobject")
+    assert all(image.attributes["src"].startswith("data:image/jpeg;base64,") for image in page.all("img"))
+    assert not re.search(r"@import|url\((?!#)", page.source)
+    assert {"a", "use"} >= {one.tag for one in page.elements if "href" in one.attributes}
+    assert all(one.attributes["href"].startswith(("#", "http://", "https://")) for one in page.all("a", "use"))
+
+
+def test_there_are_landmarks_and_a_skip_link(page: Parsed) -> None:
+    assert [1, 1, 1, 1] == [len(page.all(tag)) for tag in ("header", "nav", "main", "footer")]
+    assert "#content" == page.all("a")[0].attributes["href"]
+    assert "en" == page.all("html")[0].attributes["lang"]
+
+
+def test_headings_do_not_skip_a_level(page: Parsed) -> None:
+    levels = [int(heading.tag[1]) for heading in page.all("h1", "h2", "h3", "h4", "h5", "h6")]
+
+    assert 1 == levels.count(1) == levels[0]
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+
+
+def test_every_chart_has_a_title_and_a_sentence(page: Parsed) -> None:
+    charts = page.all("svg")
+    names = {chart.attributes["aria-labelledby"].split()[0].removesuffix("-title") for chart in charts}
+
+    assert CHARTS <= names
+    for chart in charts:
+        title, sentence = (page.by_id(name).text for name in chart.attributes["aria-labelledby"].split())
+        assert "img" == chart.attributes["role"]
+        assert title
+        assert re.search(r"\d|nknown", sentence), sentence
+        assert "viewBox" in chart.attributes or "viewbox" in chart.attributes
+
+
+def test_pictures_and_tables_can_be_heard(page: Parsed) -> None:
+    assert all(image.attributes["alt"] for image in page.all("img"))
+    assert len(page.all("table")) == len(page.all("caption"))
+    assert all(head.attributes.get("scope") in ("row", "col") for head in page.all("th"))
+
+
+def test_no_colour_of_the_charts_is_fixed(page: Parsed) -> None:
+    body = page.source.split("</style>")[1]
+
+    assert [] == re.findall(r"#[0-9a-fA-F]{6}\b", body.split('id="gallery"')[0])
+
+
+def test_the_rows_of_an_account_sum_to_the_whole(job: Job) -> None:
+    for stage in view_stages(job.facts):
+        told = sum(row.seconds for row in stage.rows)
+        tiny = 0.0005 * stage.whole_seconds * (stage.tiny.count(";") + 1) if stage.tiny else 0.0
+
+        assert abs(stage.whole_seconds - told) <= tiny + 1e-9
+        assert [*range(1, len(stage.rows) + 1)] == [row.number for row in stage.rows]
+
+
+def test_the_figures_of_run_json_are_on_the_page(job: Job) -> None:
+    facts = job.facts
+    text = job.page().text
+
+    assert f"{facts['counts']['done']:,} done" in text
+    assert seconds(facts["line_seconds"]) in text
+    assert seconds(facts["stages"]["transform"]["service_seconds"]["p95"]) in text
+    for code, number in facts["failures"].items():
+        assert re.search(rf"{re.escape(code)} +{number} items? in the list", " ".join(text.split()))
+    for sentence in facts["verdict"]:
+        assert sentence.removeprefix("next: ")[1:] in text
+
+
+def test_the_same_files_give_the_same_page(job: Job) -> None:
+    first = make_report(job.output).read_bytes()
+
+    assert first == make_report(job.run).read_bytes()
+
+
+def test_the_gallery_shows_pairs_of_this_run(page: Parsed) -> None:
+    pictures = page.all("img")
+
+    assert len(pictures) >= 2
+    assert 0 == len(pictures) % 2
+    assert pictures[0].attributes["alt"].endswith("/img/0000.webp, before") or "before" in pictures[0].attributes["alt"]
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_every_colour_can_be_read(theme: int) -> None:
+    page, panel, on_fill, ink = (ROLES[role][theme] for role in ("page", "panel", "on_fill", "ink"))
+    fills = {role for role, _ in BUCKETS.values()} - {"unstaffed"}
+
+    for role in ("ink", "quiet", "link", "good", "bad", "unknown"):
+        assert contrast(ROLES[role][theme], page) >= 4.5, role
+        assert contrast(ROLES[role][theme], panel) >= 4.5, role
+    for role in sorted(fills):
+        assert contrast(ROLES[role][theme], on_fill) >= 4.5, role
+        assert contrast(ROLES[role][theme], page) >= 3, role
+    assert contrast(ROLES["unstaffed"][theme], ink) >= 4.5

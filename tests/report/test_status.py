@@ -1,0 +1,152 @@
+"""`status` tells the truth about a job after whatever happened to it, and what to do next."""
+
+import json
+import os
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchproc.cli import _load
+from batchproc.pipeline import RunOptions
+from batchproc.report.status import advise, describe_status, find_trend, status_facts
+from tests.jobs import MakeJob
+from tests.pipeline.test_modes import run
+from tests.pipeline.test_signals import start, with_slow_step
+
+COUNTS = dict.fromkeys(("items", "done", "rejected", "failed", "quarantined", "deferred", "pending", "absent"), 0)
+
+
+def status(config: Path) -> dict[str, Any]:
+    facts = status_facts(_load(config, ())[0])
+    assert facts == json.loads(json.dumps(facts))
+    return facts
+
+
+def clean(**facts: Any) -> dict[str, Any]:
+    return {"is_clean": True, "exit_code": 0, "counters": facts}
+
+
+def test_a_good_job_has_nothing_due(make_job: MakeJob) -> None:
+    config = make_job(images=3)
+    result = run(config)
+
+    facts = status(config)
+
+    assert (3, 0) == (facts["counts"]["done"], facts["due"])
+    assert facts["running"] is None
+    assert "nothing is due" in facts["next"]
+    (last,) = facts["runs"]
+    assert (0, 3, 0) == (last["exit_code"], last["counters"]["processed"], last["counters"]["failed_this_run"])
+    assert result.facts["images_per_second"] == last["counters"]["images_per_second"]
+    assert result.facts["run_id"] in describe_status(facts)
+
+
+def test_a_limited_run_is_continued(make_job: MakeJob) -> None:
+    config = make_job(images=5)
+    run(config, options=RunOptions(limit=2))
+
+    assert status(config)["next"] == f"3 items due: batchproc run {config}"
+
+
+def test_failures_are_named_with_the_way_to_try_again(make_job: MakeJob) -> None:
+    config = make_job(lines=["/no/such.jpg", "/nor/this.jpg"])
+    run(config)
+
+    text = describe_status(status(config))
+
+    assert "failed by code: http.404 2" in text
+    assert "--retry-failed" in text
+
+
+def test_a_run_under_way_and_then_killed_is_told_apart(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=4)
+    marker = tmp_path / "pipe"
+    os.mkfifo(marker)
+    with_slow_step(config, marker)
+
+    with start(config, "--set", "transform.workers=1") as process:
+        reached = os.open(marker, os.O_RDWR)
+        try:
+            assert b"x" == os.read(reached, 1)
+            during = status(config)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(30)
+            os.close(reached)
+            process.stdout.close()
+            process.stderr.close()
+    after = status(config)
+
+    assert process.pid == during["running"]["pid"]
+    assert f"kill -USR1 {process.pid}" in during["next"]
+    assert "under way" in describe_status(during)
+    assert after["running"] is None
+    assert "it was killed" in describe_status(after)
+    assert "the last run was killed" in after["next"]
+
+
+def test_the_trend_is_the_last_run_against_the_median_of_those_before() -> None:
+    rates = [44.0, 50.0, 70.0, 55.0]
+    runs = [clean(images_per_second=rate, failed_this_run=2, wall_seconds=4.0) for rate in rates]
+
+    trend = find_trend(runs)
+
+    assert trend is not None
+    assert {"last": 44.0, "median_before": 55.0} == trend["rate"]
+    assert {"last": 2, "median_before": 2} == trend["failures"]
+
+
+def test_runs_without_work_or_without_an_end_are_no_trend() -> None:
+    worked = clean(images_per_second=10.0, failed_this_run=0, wall_seconds=1.0)
+    idle = clean(images_per_second=0.0, failed_this_run=0, wall_seconds=0.1)
+    killed = {"is_clean": False, "exit_code": None, "counters": {}}
+
+    assert find_trend([worked, idle, killed, worked]) is None
+
+
+def test_a_trend_over_three_runs_is_shown(make_job: MakeJob) -> None:
+    config = make_job(images=2)
+    for _ in range(3):
+        run(config, options=RunOptions(fresh=True))
+
+    assert "images/s, before" in describe_status(status(config))
+
+
+def test_status_changes_nothing(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=2)
+    run(config)
+    names = ("batchproc.db", "lock", "metadata.jsonl")
+    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in names}
+
+    status(config)
+
+    assert before == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in names}
+
+
+def test_the_rows_of_older_versions_are_shown_as_well(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    run(config)
+    with sqlite3.connect(tmp_path / "out/batchproc.db") as ledger:
+        ledger.execute("""UPDATE run SET counters_json = '{"processed": 7}'""")
+    ledger.close()
+
+    assert " 7 " in describe_status(status(config))
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"runs": [clean() | {"exit_code": 5}], "due": 3}, "make room"),
+        ({"counts": COUNTS | {"quarantined": 1}}, "quarantined"),
+        ({"due": 1}, "1 item due"),
+        ({}, "--refresh"),
+    ],
+    ids=["disk", "quarantined", "due", "nothing"],
+)
+def test_the_advice_fits(facts: dict[str, Any], words: str) -> None:
+    nothing = {"config": "job.toml", "output": "out", "counts": COUNTS, "due": 0, "running": None, "runs": [clean()]}
+
+    assert words in advise(nothing | facts)
