@@ -1,6 +1,7 @@
 """What the user sees while a run is under way: a bar on a terminal, nothing on a pipe."""
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 from batchproc.pipeline.observer import Observer
@@ -37,20 +38,25 @@ class Bar:
         if outcomes["failed"] or outcomes["rejected"] or outcomes["retried"]:
             left = {word: outcomes[word] for word in ("failed", "rejected", "retried") if outcomes[word]}
             bar.set_postfix(left, refresh=False)
-        bar.update(observer.processed - bar.n)
+        try:
+            bar.update(observer.processed - bar.n)
+        except (OSError, ValueError):  # the terminal is gone
+            bar.disable = True
 
     def end(self) -> None:
         """Removes nothing: the bar stays as it was last."""
         if self._bar is not None:
-            self._bar.close()
+            with suppress(OSError, ValueError):
+                self._bar.close()
             self._bar = None
 
     def note(self, text: str) -> None:
         """Shows a line for the user without tearing the bar."""
-        if self._bar is not None and not self._bar.disable:
-            self._bar.write(text, file=sys.stderr)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # a closed terminal takes no message, and must not end the work
+            if self._bar is not None and not self._bar.disable:
+                self._bar.write(text, file=sys.stderr)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
 
 class Quiet:

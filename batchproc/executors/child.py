@@ -113,8 +113,8 @@ def _reply(
 
 def _harden(life: Pipe, limits: WorkerLimits) -> None:
     """Signals, limits and last words: what makes a worker safe to lose and sure to leave."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the whole group gets them; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the whole group gets them; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     if limits.log_path:
         log = os.open(limits.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         os.dup2(log, 2)

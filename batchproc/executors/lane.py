@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from batchproc.errors import Code, ExecutorError
+from batchproc.errors import Code, ExecutorError, Retry
 from batchproc.executors.attempt import bug
 from batchproc.executors.channel import Closed
 from batchproc.executors.child import Broken, Tally
@@ -65,6 +65,7 @@ class Lane:
         health: Health,
         *,
         timeout_seconds: float = 0.0,
+        timeout_retry: Retry = Retry.NEVER,
         recycle_after: int = 0,
         recycle_above_bytes: float = 0,
     ) -> None:
@@ -72,6 +73,7 @@ class Lane:
         self._spawn = spawn
         self._health = health
         self._timeout_seconds = timeout_seconds or math.inf
+        self._timeout_retry = timeout_retry
         self._recycle_after = recycle_after or math.inf
         self._recycle_above_bytes = recycle_above_bytes or math.inf
         self._lock = threading.Lock()
@@ -96,6 +98,11 @@ class Lane:
             if now > self._deadline and self._worker is not None:
                 self._overdue, self._deadline = True, math.inf
                 self._worker.kill()
+
+    def postpone(self, seconds: float) -> None:
+        """Moves the deadline: for so long nothing here could run."""
+        with self._lock:
+            self._deadline += seconds
 
     def stop(self) -> None:
         """Kills the worker for good."""
@@ -291,6 +298,8 @@ class Lane:
         if self._stopped.is_set():
             raise Closed
         if self._overdue:
+            if not self._unanswered:
+                return Code.WORKER_CRASH, f"it was not ready within {START_SECONDS:g} s"
             return Code.WORKER_TIMEOUT, f"took longer than {self._timeout_seconds:g} s; its worker was killed"
         return verdict(self._present.reap(), self._present.last_words())
 
@@ -322,6 +331,7 @@ class Lane:
             stage=line.name,
             code=code,
             message=message,
+            retry=self._timeout_retry if code == Code.WORKER_TIMEOUT else Retry.NEVER,
             disposition=disposition,
             spans=job.item.spans,
         )

@@ -7,8 +7,6 @@ for the next outcome: never more than `capacity` items are inside. The two queue
 back-pressure is felt, and measured, by the worker that finished and finds no room.
 """
 
-import faulthandler
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,7 +18,7 @@ from batchproc.executors.channel import Channel, Closed
 from batchproc.measure.threads import name_thread
 from batchproc.model import Item, Outcome
 
-JOIN_SECONDS = 10.0
+JOIN_SECONDS = 5.0
 LEAST_CAPACITY = 16  # with less room the threads wake each other for every single item: 25 us against 45 us each
 
 
@@ -104,7 +102,6 @@ class Line:
             thread.join(max(0.0, limit - time.monotonic()))
         stuck = [thread.name for thread in self._threads if thread.is_alive()]
         if stuck:
-            faulthandler.dump_traceback(sys.__stderr__ or 2)
             raise ExecutorError(f"threads did not end within {JOIN_SECONDS:.0f} s: {', '.join(stuck)}")
 
     def _spawn(self, name: str, target: Callable[..., None], *args: Any) -> None:

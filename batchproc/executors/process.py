@@ -14,23 +14,24 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batchproc.errors import ExecutorError
+from batchproc.errors import ExecutorError, Retry
 from batchproc.executors.child import WorkerLimits
 from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Health, Lane
-from batchproc.executors.line import LEAST_CAPACITY, Line
+from batchproc.executors.line import JOIN_SECONDS, LEAST_CAPACITY, Line
 from batchproc.executors.worker import WorkerProcess, start_context
 from batchproc.model import Mode, Outcome
 from batchproc.protocols import Stage, WorkerTimes
 
 WATCH_SECONDS = 0.1
+ASLEEP_SECONDS = 1.0  # a look that comes so much later than planned was not just delayed
 
 
 class ProcessExecutor:
     """Runs a stage in `workers` OS processes. Enter it before any other thread exists; one `run` per `with` block.
 
-    `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`). `memory_bytes` is each worker's
-    RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means no limit. What workers print
-    goes to `<log_stem>-<number>.log`, or to stderr.
+    `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`, tried again as `timeout_retry` says).
+    `memory_bytes` is each worker's RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means
+    no limit. What workers print goes to `<log_stem>-<number>.log`, or to stderr.
     """
 
     mode = Mode.PROCESS
@@ -43,6 +44,7 @@ class ProcessExecutor:
         timeout_seconds: float = 0.0,
         memory_bytes: int = 0,
         recycle_after: int = 0,
+        timeout_retry: Retry = Retry.NEVER,
         preload: tuple[str, ...] = (),
         log_stem: Path | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class ProcessExecutor:
         self._log_stem = log_stem
         self._limits = WorkerLimits(memory_bytes=memory_bytes, timeout_seconds=timeout_seconds)
         self._recycle_after = recycle_after
+        self._timeout_retry = timeout_retry
         self._lanes: list[Lane] = []
         self._line: Line | None = None
         self._closing = threading.Event()
@@ -72,9 +75,13 @@ class ProcessExecutor:
         try:
             for lane in self._lanes:
                 lane.launch()
-        except OSError as error:
+        except (OSError, EOFError) as error:
             self._end_workers()
-            raise ExecutorError(f"cannot start {self.workers} worker processes: {error.strerror}") from error
+            why = getattr(error, "strerror", None) or "the fork server ended"
+            raise ExecutorError(f"cannot start {self.workers} worker processes: {why}") from error
+        except BaseException:
+            self._end_workers()
+            raise
         return self
 
     def __exit__(
@@ -87,7 +94,7 @@ class ProcessExecutor:
                 if not self._line.finished:
                     self.stop()
                 self._line.join()
-                self._watch.join()
+                self._watch.join(JOIN_SECONDS)
         finally:
             self._end_workers()
             self.wall_seconds = time.perf_counter() - self._opened
@@ -115,6 +122,7 @@ class ProcessExecutor:
             partial(WorkerProcess, context, f"worker-{number}", self._limits_of(number)),
             health,
             timeout_seconds=self._limits.timeout_seconds,
+            timeout_retry=self._timeout_retry,
             recycle_after=self._recycle_after,
             recycle_above_bytes=RSS_SHARE_TO_RECYCLE * self._limits.memory_bytes,
         )
@@ -139,7 +147,14 @@ class ProcessExecutor:
         )
 
     def _watch_deadlines(self) -> None:
+        """Kills what is overdue. When this process itself did not run (Ctrl-Z, a paused container), neither did its
+        workers: the time goes to nobody's account."""
+        looked = time.monotonic()
         while not self._closing.wait(WATCH_SECONDS):
             now = time.monotonic()
+            asleep = now - looked - WATCH_SECONDS
+            looked = now
             for lane in self._lanes:
+                if asleep > ASLEEP_SECONDS:
+                    lane.postpone(asleep)
                 lane.kill_overdue(now)

@@ -1,12 +1,15 @@
 """One worker process as the parent sees it: start, talk, kill, and find out how it died."""
 
+import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import re
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,17 @@ _CRASH_FRAME = re.compile(r'^Current thread .*\n  File "(.*)", line (\d+) in (.*
 
 # multiprocessing keeps a global set of children and reads each exit status once: start and join one at a time.
 _processes_lock = threading.Lock()
+_living: "set[WorkerProcess]" = set()  # started and not closed; set.add and set.discard are atomic
+
+
+@atexit.register
+def _kill_left() -> None:
+    """Before multiprocessing's own exit handler waits without a bound for children that ignore its SIGTERM.
+
+    That one was registered when `multiprocessing.util` was imported, so it runs after this one.
+    """
+    for worker in tuple(_living):
+        worker.kill()
 
 
 def start_context(preload: tuple[str, ...]) -> BaseContext:
@@ -35,8 +49,29 @@ def start_context(preload: tuple[str, ...]) -> BaseContext:
     context.set_forkserver_preload(["batchproc.executors.preload", "batchproc.executors.child", *preload])
     from multiprocessing import forkserver
 
-    forkserver.ensure_running()
+    with _undisturbed():
+        forkserver.ensure_running()
     return context
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """For the start of the fork server: no Ctrl-C before it can ignore one, no modules from the working directory.
+
+    Python puts the working directory first on the path of `-c`; a `random.py` of the user's lying there would be
+    imported in place of the standard one, unless PYTHONSAFEPATH says no.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    safe_path = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if safe_path is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = safe_path
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 class WorkerProcess:
@@ -51,6 +86,7 @@ class WorkerProcess:
             self._process: Any = context.Process(  # type: ignore[attr-defined]
                 target=child.main, args=(theirs, life_theirs, limits), name=name, daemon=True
             )
+            _living.add(self)
             self._process.start()
             theirs.close()
             life_theirs.close()
@@ -82,6 +118,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Gives back the descriptors; the worker, should it still live, ends with them."""
+        _living.discard(self)
         self.pipe.close()
         self._life.close()
         if self._pidfd >= 0:

@@ -19,10 +19,11 @@ from batchproc.measure.levels import size_bytes
 class Gauges:
     """Named numbers, all zero at first. Owned by the `with` block of the run; `path` is what the sampler opens."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], folder: Path | None = None) -> None:
+        """In `folder`, or in the system's place for temporary files."""
         self.names = tuple(names)
         self._index = {name: index for index, name in enumerate(self.names)}
-        descriptor, path = tempfile.mkstemp(prefix="batchproc-gauges-")
+        descriptor, path = tempfile.mkstemp(prefix="batchproc-gauges-", dir=folder)
         self.path = Path(path)
         try:
             os.truncate(descriptor, size_bytes(len(self.names)))

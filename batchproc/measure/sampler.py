@@ -37,7 +37,7 @@ class Sampler:
     def __enter__(self) -> Self:
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-m", "batchproc.measure.sampling", self._watch()],
+                [sys.executable, "-S", "-P", "-m", "batchproc.measure.sampling", self._watch()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from batchproc.config import STDIN, Config, OriginTable
 from batchproc.download.stage import Download
+from batchproc.errors import Retry
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
 from batchproc.ledger import ListedItem, input_fingerprint
 from batchproc.measure.cores import usable_cores
@@ -18,6 +19,7 @@ from batchproc.sources import BadRow, Entry, Unusable, read_sources
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 
+STUCK_MARGIN_SECONDS = 15.0
 KEY_BYTES = 16
 RESULT_ROOM = 2  # outcomes per worker that may wait for the next stage
 
@@ -83,13 +85,20 @@ def make_executors(config: Config, download: Download, transform: Transform, log
                 ProcessExecutor(
                     workers=workers,
                     capacity=None if is_transform else RESULT_ROOM * workers,
-                    timeout_seconds=table.timeout if is_transform else 0.0,
+                    timeout_seconds=table.timeout if is_transform else _longest_download(config),
+                    timeout_retry=Retry.NEVER if is_transform else Retry.BACKOFF,
                     memory_bytes=table.memory_limit if is_transform else 0,
                     preload=preload,
                     log_stem=log_folder / ("transform" if is_transform else "download"),
                 )
             )
     return executors
+
+
+def _longest_download(config: Config) -> float:
+    """Seconds after which a download's worker must be stuck: its own limits, robots.txt's included, are long past."""
+    table = config.download
+    return 2 * table.total_timeout + table.connect_timeout + table.first_byte_timeout + STUCK_MARGIN_SECONDS
 
 
 def make_origin_settings(config: Config, port: int) -> OriginSettings:

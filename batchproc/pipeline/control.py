@@ -21,40 +21,47 @@ from typing import Any, Self
 from batchproc.errors import ExitCode
 
 ENDING = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
-WAKE = 0  # no signal has this number: `__exit__` and `watch` write it themselves
+WAKE = 0  # no signal has this number: `__exit__` writes it
+LAST_SECONDS = 10.0  # from "stop at once" to leaving by force, for what nothing can stop: a step in this very process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brakes:
-    """What the control can pull. Each is callable from any thread."""
+    """What the control can pull while the line runs. Each is callable from any thread."""
 
     admit_no_more: Callable[[], None]
     stop_at_once: Callable[[], None]
-    tell: Callable[[str], None]  # a sentence for the user
+    save: Callable[[], None] = lambda: None  # the last thing before leaving by force; must be bounded
     show_progress: Callable[[], None] = lambda: None
 
 
 class Control:
-    """Listens while a run is under way. Enter it in the main thread; elsewhere it hears no signals, only its clock.
+    """Listens from the first moment of a run to its last. Enter it in the main thread; elsewhere it has only its clock.
 
     First signal: nothing more starts, what is in flight may finish within `grace_seconds`. Second: workers are killed.
-    Third: the process leaves at once; the ledger is committed up to the last half second.
+    Third: the process leaves at once; the ledger is committed up to the last half second. A message that cannot be
+    shown never keeps it from acting: it acts first.
     """
 
-    def __init__(self, brakes: Brakes, *, grace_seconds: float, max_duration_seconds: float = 0.0) -> None:
+    def __init__(
+        self, tell: Callable[[str], None], *, grace_seconds: float, max_duration_seconds: float = 0.0
+    ) -> None:
         self.stopped_by: str | None = None  # "signal" or "duration"; written by the control's thread alone
         self.exit_code: ExitCode | None = None
-        self._brakes = brakes
+        self._tell = tell
+        self._brakes: Brakes | None = None
         self._grace_seconds = grace_seconds
         self._alarm = time.monotonic() + max_duration_seconds if max_duration_seconds else None
         self._signals = 0
+        self._stopping = False
         self._before: dict[int, Any] = {}
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
         self._ended = False
+        self._lock = threading.Lock()  # guards `_brakes` and the steps taken with them
         self._thread = threading.Thread(target=self._listen, name="control", daemon=True)
 
     def __enter__(self) -> Self:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
         if threading.current_thread() is threading.main_thread():
             self._before[-1] = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
             for number in (*ENDING, signal.SIGUSR1):
@@ -71,7 +78,7 @@ class Control:
         self._ended = True
         with contextlib.suppress(BlockingIOError):  # a full buffer wakes the thread as well
             self._writer.send(bytes([WAKE]))
-        self._thread.join(self._grace_seconds + 10)
+        self._thread.join(self._grace_seconds + LAST_SECONDS)
         if self._before:
             signal.set_wakeup_fd(self._before.pop(-1))
             faulthandler.unregister(signal.SIGUSR2)
@@ -80,51 +87,88 @@ class Control:
         self._reader.close()
         self._writer.close()
 
+    def take(self, brakes: Brakes) -> None:
+        """Gets hold of the brakes of the line that starts now; pulls at once what was asked for meanwhile."""
+        with self._lock:
+            self._brakes = brakes
+            if self.stopped_by is not None:
+                brakes.admit_no_more()
+            if self._stopping:
+                brakes.stop_at_once()
+
+    def let_go(self) -> None:
+        """The line has ended: a signal that comes now decides the exit code, and nothing else."""
+        with self._lock:
+            self._brakes, self._alarm = None, None
+
     def _listen(self) -> None:
         while not self._ended:
-            timeout = None if self._alarm is None else max(0.0, self._alarm - time.monotonic())
-            if not select.select([self._reader], [], [], timeout)[0]:
+            alarm = self._alarm
+            timeout = None if alarm is None else max(0.0, alarm - time.monotonic())
+            if select.select([self._reader], [], [], timeout)[0]:
+                for number in self._reader.recv(64):
+                    self._hear(number)
+            elif self._alarm == alarm:
                 self._alarm_rings()
-                continue
-            for number in self._reader.recv(64):
-                self._hear(number)
 
     def _hear(self, number: int) -> None:
-        if number == signal.SIGUSR1:
-            self._brakes.show_progress()
+        brakes = self._brakes
+        if number == signal.SIGUSR1 and brakes is not None:
+            brakes.show_progress()
         elif number in ENDING:
             self._signals += 1
             self._brake(signal.Signals(number))
 
     def _brake(self, number: signal.Signals) -> None:
         if self._signals == 1:
-            self.stopped_by, self.exit_code = "signal", ENDING[number]
-            self._brakes.admit_no_more()
-            self._alarm = time.monotonic() + self._grace_seconds
-            self._brakes.tell(
+            self.exit_code = ENDING[number]
+            self._admit_no_more("signal")
+            self._say(
                 f"{number.name}: nothing more starts; what is in flight may finish within {self._grace_seconds:g} s. "
                 "Once more stops it at once."
             )
         elif self._signals == 2:
-            self._brakes.tell(f"{number.name} again: stopping at once.")
-            self._stop_now()
+            self._stop_at_once()
+            self._say(f"{number.name} again: stopping at once.")
         else:
             os._exit(ENDING[number])
 
     def _alarm_rings(self) -> None:
-        """`max_duration` has passed, or after that (or a signal) the grace has."""
+        """`max_duration` has passed; or after that, or a signal, the grace; or what was to stop at once has not."""
         if self.stopped_by is None:
-            self.stopped_by = "duration"
-            self._brakes.admit_no_more()
-            self._alarm = time.monotonic() + self._grace_seconds
-            self._brakes.tell("max_duration reached: nothing more starts; the same command continues.")
+            self._admit_no_more("duration")
+            self._say("max_duration reached: nothing more starts; the same command continues.")
+        elif not self._stopping:
+            self._stop_at_once()
+            self._say("the grace is over: stopping what is still in flight.")
         else:
-            self._brakes.tell("the grace is over: stopping what is still in flight.")
-            self._stop_now()
+            self._leave_by_force()
 
-    def _stop_now(self) -> None:
-        self._alarm = None
-        self._brakes.stop_at_once()
+    def _admit_no_more(self, reason: str) -> None:
+        with self._lock:
+            self.stopped_by = self.stopped_by or reason
+            if self._brakes is not None:
+                self._brakes.admit_no_more()
+                self._alarm = time.monotonic() + self._grace_seconds
+
+    def _stop_at_once(self) -> None:
+        with self._lock:
+            self._stopping = True
+            self._alarm = None
+            if self._brakes is not None:
+                self._alarm = time.monotonic() + LAST_SECONDS
+                self._brakes.stop_at_once()
+
+    def _leave_by_force(self) -> None:
+        """Something in this process cannot be stopped, as a step that hangs. The run lock must not stay held."""
+        self._say("something in this process does not end: leaving without it; the same command continues.")
+        if self._brakes is not None:
+            self._brakes.save()
+        os._exit(self.exit_code or ExitCode.INTERNAL)
+
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # stderr may be gone, with the terminal or with `| tee`
+            self._tell(text)
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

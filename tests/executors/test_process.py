@@ -5,11 +5,13 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from batchproc.errors import ExecutorError
+from batchproc.errors import ExecutorError, Retry
+from batchproc.executors.lane import START_SECONDS, Health, Lane
 from batchproc.executors.process import ProcessExecutor
 from batchproc.model import Disposition, Failure, Item, Outcome
 from tests.executors.stages import CannotOpen, Deed, DiesOnOpen, items
@@ -71,6 +73,31 @@ def test_a_hang_in_c_costs_its_worker_and_its_item() -> None:
     assert "worker.timeout" == failure.code
     assert "0.5 s" in failure.message
     assert Disposition.FAILED is failure.disposition
+
+
+def test_an_overdue_task_may_be_marked_for_another_try() -> None:
+    with ProcessExecutor(workers=1, timeout_seconds=0.5, timeout_retry=Retry.BACKOFF) as executor:
+        _, (failure,) = run(executor, Deed(), ["hang_in_c"])
+
+    assert Retry.BACKOFF is failure.retry
+
+
+def test_time_in_which_nothing_could_run_is_not_charged() -> None:
+    killed: list[str] = []
+
+    class Worker:
+        def kill(self) -> None:
+            killed.append("killed")
+
+    lane = Lane(Worker, Health())  # type: ignore[arg-type, return-value]
+    lane.launch()
+    due = time.monotonic() + START_SECONDS
+
+    lane.postpone(100.0)
+    lane.kill_overdue(due + 99.0)
+    assert [] == killed
+    lane.kill_overdue(due + 101.0)
+    assert ["killed"] == killed
 
 
 def test_a_hang_beside_a_payload_larger_than_the_pipe_is_killed_too() -> None:

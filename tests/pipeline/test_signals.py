@@ -92,27 +92,149 @@ def test_a_second_signal_stops_at_once(make_job: MakeJob, tmp_path: Path) -> Non
     assert 0 == json.loads((tmp_path / "out/latest/run.json").read_text())["counts"]["done"]
 
 
-def test_the_grace_ends_what_does_not_finish() -> None:
+def pulled_by(control: Control) -> tuple[list[str], threading.Event]:
     pulled: list[str] = []
-    done = threading.Event()
+    stopped = threading.Event()
 
     def stop() -> None:
         pulled.append("stop")
-        done.set()
+        stopped.set()
 
-    brakes = Brakes(admit_no_more=lambda: pulled.append("admit"), stop_at_once=stop, tell=len)
-    with Control(brakes, grace_seconds=0.01) as control:
+    control.take(Brakes(admit_no_more=lambda: pulled.append("admit"), stop_at_once=stop))
+    return pulled, stopped
+
+
+def test_the_grace_ends_what_does_not_finish() -> None:
+    with Control(len, grace_seconds=0.01) as control:
+        pulled, stopped = pulled_by(control)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert done.wait(10)
+        assert stopped.wait(10)
 
     assert ["admit", "stop"] == pulled
     assert ExitCode.TERMINATED is control.exit_code
 
 
+def test_a_message_that_cannot_be_shown_keeps_nothing_from_ending() -> None:
+    def broken(text: str) -> None:
+        raise BrokenPipeError
+
+    with Control(broken, grace_seconds=0.01) as control:
+        pulled, stopped = pulled_by(control)
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopped.wait(10)
+
+    assert ["admit", "stop"] == pulled
+
+
+def test_a_signal_before_the_line_starts_is_not_lost() -> None:
+    heard = threading.Event()
+
+    with Control(lambda text: heard.set(), grace_seconds=20) as control:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert heard.wait(10)
+        pulled, _ = pulled_by(control)
+
+    assert ["admit"] == pulled
+    assert "signal" == control.stopped_by
+
+
+def test_a_signal_after_the_line_decides_the_exit_code_alone() -> None:
+    heard = threading.Event()
+
+    with Control(lambda text: heard.set(), grace_seconds=20) as control:
+        pulled, _ = pulled_by(control)
+        control.let_go()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard.wait(10)
+
+    assert [] == pulled
+    assert ExitCode.TERMINATED is control.exit_code
+
+
+def test_what_cannot_be_stopped_is_left_after_a_last_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    saved: list[str] = []
+    gone = threading.Event()
+
+    def leave(code: int) -> None:
+        left.append(code)
+        gone.set()
+
+    monkeypatch.setattr("batchproc.pipeline.control.LAST_SECONDS", 0.01)
+    monkeypatch.setattr("batchproc.pipeline.control.os._exit", leave)
+    with Control(len, grace_seconds=0.01) as control:
+        control.take(Brakes(admit_no_more=list, stop_at_once=list, save=lambda: saved.append("saved")))
+        os.kill(os.getpid(), signal.SIGINT)
+        assert gone.wait(10)
+        control.let_go()
+
+    assert 130 == left[0]
+    assert "saved" == saved[0]
+
+
 def test_the_handlers_of_before_come_back() -> None:
     before = signal.getsignal(signal.SIGINT)
 
-    with Control(Brakes(admit_no_more=list, stop_at_once=list, tell=len), grace_seconds=1):
+    with Control(len, grace_seconds=1):
         assert before is not signal.getsignal(signal.SIGINT)
 
     assert before is signal.getsignal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_a_run_whose_terminal_is_gone(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=4)
+    marker = tmp_path / "pipe"
+    os.mkfifo(marker)
+    with_slow_step(config, marker)
+
+    with start(config, "--set", "transform.workers=1") as process:
+        reached = os.open(marker, os.O_RDWR)
+        try:
+            assert b"x" == os.read(reached, 1)
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stderr.close()
+            process.stdout.close()
+            for _ in range(2):
+                os.killpg(process.pid, signal.SIGINT)
+            process.wait(30)
+        finally:
+            os.close(reached)
+
+    assert process.returncode in (130, 128 + signal.SIGINT)
+
+
+def test_a_hanging_step_in_a_thread_does_not_change_the_exit_code(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=4)
+    marker = tmp_path / "pipe"
+    os.mkfifo(marker)
+    with_slow_step(config, marker)
+
+    with start(config, "--transform-mode", "thread", "--transform-workers", "1") as process:
+        reached = os.open(marker, os.O_RDWR)
+        try:
+            assert b"x" == os.read(reached, 1)
+            assert process.stderr is not None
+            os.killpg(process.pid, signal.SIGTERM)
+            assert "nothing more starts" in process.stderr.readline()
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate(timeout=60)
+        finally:
+            os.close(reached)
+
+    assert 143 == process.returncode
+
+
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_a_users_file_named_like_a_module_is_not_imported(
+    make_job: MakeJob, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_job(images=2)
+    for name in ("random.py", "json.py", "queue.py"):
+        (tmp_path / name).write_text("raise SystemExit('shadowed')")
+    command = [sys.executable, "-P", "-m", "batchproc", "run", str(config), "--transform-mode", mode, "--json"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert 0 == done.returncode, done.stderr
+    assert "started" in json.loads(done.stdout)["samples"]
