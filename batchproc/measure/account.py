@@ -169,9 +169,18 @@ def residual_gil_wait(totals: StageTotals) -> GilWait | None:
     return GilWait(seconds=max(0.0, totals.blocked_seconds - disk), method="residual")
 
 
-def sampled_gil_wait(totals: StageTotals, gil_share: float | None, gil_error: float = 0.0) -> GilWait | None:
-    """Waiting for the GIL from the sampler's share of the time that the stage's workers were there."""
+def sampled_gil_wait(
+    totals: StageTotals, gil_share: float | None, gil_error: float = 0.0, *, other_share: float = 0.0
+) -> GilWait | None:
+    """Waiting for the GIL inside tasks, from the sampler's shares of the time that the stage's workers were there.
+
+    A worker waits for the GIL between tasks as well, whenever its queue wakes it. `other_share` is what it waited for
+    inside tasks besides (network, disk, pipes): the blocked time of the tasks is divided as the samples divide it.
+    """
     if gil_share is None:
         return None
     present = max(0.0, totals.whole_seconds - totals.unstaffed_seconds)
-    return GilWait(seconds=gil_share * present, method="sampled", error_seconds=gil_error * present)
+    seconds = gil_share * present
+    if gil_share + other_share > 0.0:
+        seconds = min(seconds, totals.blocked_seconds * gil_share / (gil_share + other_share))
+    return GilWait(seconds=seconds, method="sampled", error_seconds=gil_error * present)

@@ -30,6 +30,8 @@ GAUGES = (
     "waiting",
     "held_bytes",
 )
+IN_TASK_WAITS = ("network", "pipe", "disk", "sleep", "other")  # a lock is waited for between tasks: the queue
+MOVES = ("download_in_total", "download_out_total", "transform_out_total")  # one of them grows while a run is alive
 
 
 def counted(items: Iterable[T], gauges: Gauges, name: str) -> Iterator[T]:
@@ -64,7 +66,10 @@ def stage_totals(executor: Executor, sums: StageSums, name: str, samples: Sample
 def _gil_wait(totals: StageTotals, executor: Executor, name: str, samples: Samples | None) -> GilWait | None:
     """By the sampler where the stage has threads of its own; a serial stage shares its puller's thread."""
     shares = samples.waits_of(name) if samples is not None and executor.mode != Mode.SERIAL else None
-    sampled = sampled_gil_wait(totals, shares.gil_share, shares.gil_error) if shares is not None else None
+    if shares is None:
+        return residual_gil_wait(totals)
+    other = sum(shares.shares.get(kind, 0.0) for kind in IN_TASK_WAITS)
+    sampled = sampled_gil_wait(totals, shares.gil_share, shares.gil_error, other_share=other)
     return sampled or residual_gil_wait(totals)
 
 

@@ -152,3 +152,12 @@ def test_a_sampled_share_counts_for_the_time_the_workers_were_there() -> None:
         seconds=4.0, method="sampled", error_seconds=0.16
     )
     assert sampled_gil_wait(stage(), None) is None
+
+
+def test_blocked_time_is_divided_between_the_gil_and_the_network_as_the_samples_say() -> None:
+    totals = stage(unstaffed_seconds=0.0)
+
+    wait = sampled_gil_wait(totals, 0.1, other_share=0.3)
+
+    assert wait is not None
+    assert pytest.approx(totals.blocked_seconds / 4) == wait.seconds
