@@ -11,13 +11,13 @@ import itertools
 import random
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
-from batchproc.errors import Retry
-from batchproc.model import Disposition, Failure, Fetch, Item, Original, Outcome, Source
+from batchproc.errors import Code, Retry
+from batchproc.model import Disposition, Failure, Fetch, Item, Original, Outcome, Source, Validators
 
 WINDOW = 1000  # sources read ahead of their start
 REFILL = 100
@@ -27,6 +27,13 @@ HOST_PAUSES = 5  # an item that met so many pauses is left for the next run
 LONGEST_WAIT_SECONDS = 1.0  # no wait without a bound, though every change wakes it
 FIRST_ESTIMATE_BYTES = 1_000_000  # of an original, before any has come
 SIZES_REMEMBERED = 64
+UNREACHED = ("dns", "connect", "tls", "timeout.")
+UNREACHED_IN_A_ROW = 20  # then the host counts as down
+STRUGGLING = frozenset({"rate", "http.429", "http.503"})
+CLEAN_REPLIES = 50  # after so many the limit of a host grows by one
+HOSTS_REMEMBERED = 10_000
+HOSTS_TOLD = 20
+NOTHING_KNOWN = Validators()
 
 
 def full_jitter(attempt: int) -> float:
@@ -46,11 +53,41 @@ class Entry:
 
 @dataclass(slots=True)
 class Host:
-    """What is known of one host."""
+    """What is known of one host. Its limit halves when it struggles and grows again while it answers."""
 
+    limit: int
     waiting: deque[Entry] = field(default_factory=deque)
     in_flight: int = 0
     not_before: float = 0.0
+    clean: int = 0  # good replies since the limit changed
+    grace: int = 0  # outcomes still to come of what was under way when the limit was cut: they cut no second time
+    unreached: int = 0  # in a row
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the breaker is open: what waits is left for the next run."""
+        return self.unreached >= UNREACHED_IN_A_ROW
+
+    def hear(self, outcome: Outcome, most: int) -> None:
+        """Learns from one download's outcome; `most` is the limit of a healthy host."""
+        code = outcome.code if isinstance(outcome, Failure) else ""
+        if code.startswith(UNREACHED):
+            self.unreached += 1
+        elif not isinstance(outcome, Failure) or outcome.stage == "download":
+            self.unreached = 0
+        self.grace = max(0, self.grace - 1)
+        if (code in STRUGGLING or code.startswith("timeout.")) and not self.grace:
+            self.grace = self.in_flight
+            self.limit, self.clean = max(1, self.limit // 2), 0
+        elif not code:
+            self.clean += 1
+            if self.clean >= CLEAN_REPLIES and self.limit < most:
+                self.limit, self.clean = self.limit + 1, 0
+
+    @property
+    def is_forgettable(self) -> bool:
+        """Nothing is known of it that a fresh entry would not say as well."""
+        return not (self.in_flight or self.waiting or self.not_before or self.unreached)
 
 
 @dataclass(slots=True)
@@ -58,7 +95,7 @@ class Flight:
     """An item under way: from its start until its outcome is heard."""
 
     entry: Entry
-    size_bytes: int
+    size_bytes: int  # 0: it was never sent out, its host is down
     downloading: bool = True
 
 
@@ -95,6 +132,8 @@ class Frontier:
         backoff: Callable[[int], float] = full_jitter,
     ) -> None:
         self.retried = 0
+        self.started_by_host: Counter[str] = Counter()  # of the first `HOSTS_REMEMBERED` hosts
+        self.lowest_limit = per_host  # that any host was cut to
         self.retry_wait_seconds = 0.0  # nothing was in flight, and what was left had to wait for its retry
         self._sources = sources
         self._per_host = per_host
@@ -118,8 +157,8 @@ class Frontier:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Item[Fetch]:
-        """Waits for the next item that may start; ends when nothing will."""
+    def __next__(self) -> Item[Fetch] | Failure:
+        """Waits for the next item that may start; ends when nothing will. A host that is down yields failures."""
         while True:
             with self._changed:
                 decision = self.decide(self._clock())
@@ -154,7 +193,17 @@ class Frontier:
         """Bytes of originals in memory, those that are still to come estimated."""
         return self._held_bytes
 
-    def decide(self, now: float) -> Item[Fetch] | Wait | Refill | End:
+    def describe_hosts(self) -> dict[str, Any]:
+        """Hosts by the number of starts, for run.json. `lowest_limit` is below `per_host` when one struggled."""
+        top = self.started_by_host.most_common(HOSTS_TOLD)
+        return {
+            "count": len(self.started_by_host),
+            "top": [{"host": host, "starts": starts} for host, starts in top],
+            "per_host": self._per_host,
+            "lowest_limit": self.lowest_limit,
+        }
+
+    def decide(self, now: float) -> Item[Fetch] | Failure | Wait | Refill | End:
         """What to do at `now`. Does no I/O and does not wait; the caller holds the lock."""
         if self._closed:
             return End()
@@ -174,6 +223,10 @@ class Frontier:
         """Hears, between the stages, that a download has ended: frees its place at the host. Passes it on."""
         with self._changed:
             flight = self._flights[outcome.source.key]
+            if flight.downloading and flight.size_bytes:
+                host = self._hosts[flight.entry.host]
+                host.hear(outcome, self._per_host)
+                self.lowest_limit = min(self.lowest_limit, host.limit)
             self._land(flight)
             if isinstance(outcome, Item) and isinstance(outcome.value, Original):
                 size_bytes = len(outcome.value.content)
@@ -224,7 +277,7 @@ class Frontier:
                 self._enqueue(Entry(source, host_of(source.url)))
 
     def _enqueue(self, entry: Entry) -> None:
-        host = self._hosts.setdefault(entry.host, Host())
+        host = self._hosts.setdefault(entry.host, Host(self._per_host))
         if not host.waiting:
             self._ready.append(entry.host)
         host.waiting.append(entry)
@@ -235,7 +288,8 @@ class Frontier:
         for _ in range(len(self._ready)):
             name = self._ready.popleft()
             host = self._hosts[name]
-            entry = host.waiting.popleft() if host.in_flight < self._per_host and host.not_before <= now else None
+            may_start = host.is_down or (host.in_flight < host.limit and host.not_before <= now)
+            entry = host.waiting.popleft() if may_start else None
             if host.waiting:
                 self._ready.append(name)
             if entry is not None:
@@ -244,11 +298,18 @@ class Frontier:
                 return entry
         return None
 
-    def _start(self, entry: Entry) -> Item[Fetch]:
-        flight = Flight(entry, self._estimate_bytes)
+    def _start(self, entry: Entry) -> Item[Fetch] | Failure:
+        is_down = self._hosts[entry.host].is_down
+        flight = Flight(entry, 0 if is_down else self._estimate_bytes)
         self._flights[entry.source.key] = flight
         self._held_bytes += flight.size_bytes
-        return Item(source=entry.source, value=Fetch(attempt=entry.attempt))
+        if is_down:
+            return _host_is_down(entry)
+        if entry.host in self.started_by_host or len(self.started_by_host) < HOSTS_REMEMBERED:
+            self.started_by_host[entry.host] += 1
+        known = entry.source.refresh or NOTHING_KNOWN
+        fetch = Fetch(attempt=entry.attempt, etag=known.etag, last_modified=known.last_modified)
+        return Item(source=entry.source, value=fetch)
 
     def _land(self, flight: Flight) -> None:
         """Frees the item's place at its host, once, and forgets a host that has nothing more to remember."""
@@ -258,7 +319,7 @@ class Frontier:
         name = flight.entry.host
         host = self._hosts[name]
         host.in_flight -= 1
-        if not host.in_flight and not host.waiting and not host.not_before:
+        if host.is_forgettable or (len(self._hosts) > HOSTS_REMEMBERED and not host.in_flight and not host.waiting):
             del self._hosts[name]
 
     def _may_hold_more(self) -> bool:
@@ -277,7 +338,8 @@ class Frontier:
         self.retried += 1
         due = self._clock() + delay
         if retry is Retry.HOST:
-            self._hosts.setdefault(entry.host, Host()).not_before = due
+            host = self._hosts.setdefault(entry.host, Host(self._per_host))
+            host.not_before = max(host.not_before, due)
             self._enqueue(replace(entry, pauses=entry.pauses + 1))
         else:
             heapq.heappush(self._later, (due, next(self._sequence), replace(entry, attempt=entry.attempt + 1)))
@@ -286,6 +348,18 @@ class Frontier:
         times = [self._later[0][0]] if self._later else []
         times += [due for name in self._ready if (due := self._hosts[name].not_before) > now]
         return max(0.0, min(times) - now) if times else LONGEST_WAIT_SECONDS
+
+
+def _host_is_down(entry: Entry) -> Failure:
+    return Failure(
+        source=entry.source,
+        stage="download",
+        code=Code.CONNECT,
+        message=f"not tried: {entry.host} was not reached {UNREACHED_IN_A_ROW} times in a row",
+        hint="the next run tries again",
+        retry=Retry.NEXT_RUN,
+        disposition=Disposition.DEFERRED,
+    )
 
 
 def host_of(url: str) -> str:

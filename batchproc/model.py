@@ -23,6 +23,14 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Validators:
+    """What the server said about the copy we have, for a conditional GET (RFC 9110, section 13); empty = nothing."""
+
+    etag: str = ""
+    last_modified: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """One line of the URL list.
 
@@ -35,6 +43,7 @@ class Source:
     url: str  # absolute: joined with base_url
     key: bytes
     extra_json: str = ""
+    refresh: Validators | None = None  # the image is there already: ask whether it has changed
 
     @property
     def key_hex(self) -> str:
@@ -130,6 +139,14 @@ class Item(Generic[T_co]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unchanged:
+    """An item whose image we have, and whose server says that it is still the same."""
+
+    source: Source
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """An item that a check dropped on purpose. Not a failure."""
 
@@ -165,4 +182,4 @@ class Failure:
     attempts: int = 1
 
 
-Outcome: TypeAlias = Item[Any] | Rejection | Failure
+Outcome: TypeAlias = Item[Any] | Unchanged | Rejection | Failure

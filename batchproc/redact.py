@@ -1,8 +1,10 @@
 """What may be shown: secrets out of URLs, and text that cannot play tricks on a terminal or a log.
 
-Pure functions on strings, thread-safe. The lists of names follow what signed URLs of the large clouds carry.
+Functions on strings are pure, and all are thread-safe. The lists of names follow what signed URLs of the large clouds
+carry.
 """
 
+import logging
 import re
 from urllib.parse import unquote
 
@@ -24,6 +26,11 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+
+
+def silence_urllib3() -> None:
+    """Keeps urllib3 from logging: its messages carry whole URLs, and without a handler they go to stderr."""
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
 
 
 def is_secret_name(name: str) -> bool:

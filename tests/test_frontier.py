@@ -9,7 +9,7 @@ import pytest
 
 from batchproc.errors import Retry
 from batchproc.frontier import WINDOW, End, Frontier, Refill, Wait, full_jitter, host_of
-from batchproc.model import Disposition, Failure, Fetch, Item, Original, Reply, Source
+from batchproc.model import Disposition, Failure, Fetch, Item, Original, Reply, Source, Validators
 
 
 def source(number: int, host: str = "a.org") -> Source:
@@ -37,9 +37,11 @@ class Bench:
             items.append(decision)
         return items
 
-    def fail(self, item: Item[Fetch], retry: Retry, after: float | None = None) -> Failure | None:
+    def fail(
+        self, item: Item[Fetch], retry: Retry, after: float | None = None, code: str = "http.500"
+    ) -> Failure | None:
         failure = Failure(
-            source=item.source, stage="download", code="http.503", message="no", retry=retry, retry_after_seconds=after
+            source=item.source, stage="download", code=code, message="no", retry=retry, retry_after_seconds=after
         )
         self.frontier.downloaded(failure)
         final = self.frontier.heard(failure)
@@ -199,6 +201,44 @@ def test_closing_wakes_a_waiting_puller() -> None:
     puller.join()
 
 
+def test_a_struggling_host_gets_half_and_earns_it_back() -> None:
+    bench = Bench([source(number) for number in range(500)], per_host=8)
+    first, *others = bench.started()
+    assert 7 == len(others)
+
+    bench.fail(first, Retry.NEVER, code="http.503")
+    assert [] == bench.started()  # 7 are in flight, the limit is 4
+    bench.fail(others.pop(), Retry.NEVER, code="http.503")  # sent before the limit was cut
+    for item in others:
+        bench.succeed(item)
+    in_flight = bench.started()
+    assert 4 == len(in_flight)
+
+    for _ in range(11):
+        for item in in_flight:
+            bench.succeed(item)
+        in_flight = bench.started()
+    assert 5 == len(in_flight)
+    assert 4 == bench.frontier.lowest_limit
+
+
+def test_items_behind_a_host_that_is_down_are_deferred_untried() -> None:
+    bench = Bench([source(number) for number in range(100)] + [source(100, "up.org")], per_host=1, retries=0)
+    for _ in range(20):
+        item = next(one for one in iter(bench.decide, None) if isinstance(one, Item) and "a.org" in one.source.url)
+        bench.fail(item, Retry.BACKOFF, code="connect")
+
+    decisions = [bench.decide() for _ in range(80)]
+
+    deferred = [one for one in decisions if isinstance(one, Failure)]
+    assert 80 == len(deferred)
+    assert bench.frontier.held_bytes <= 1_000_000
+    assert {Disposition.DEFERRED} == {one.disposition for one in deferred}
+    for failure in deferred:
+        assert bench.frontier.downloaded(failure) is failure
+        assert failure == bench.frontier.heard(failure)
+
+
 def test_time_spent_waiting_for_retries_alone_is_noted() -> None:
     frontier = Frontier(iter([source(0)]), per_host=1, retries=1, buffer_bytes=1000, backoff=lambda attempt: 0.01)
     item = next(frontier)
@@ -220,3 +260,16 @@ def test_full_jitter_grows_and_stays_in_its_bounds() -> None:
 )
 def test_the_host_of_a_url(url: str, host: str) -> None:
     assert host == host_of(url)
+
+
+def test_a_source_to_be_refreshed_is_asked_for_with_its_validators_and_so_are_its_retries() -> None:
+    known = Validators(etag='"e1"', last_modified="Wed, 21 Oct 2015 07:28:00 GMT")
+    bench = Bench([replace(source(0), refresh=known)])
+
+    (item,) = bench.started()
+    bench.fail(item, Retry.BACKOFF)
+    bench.now += 10
+    (again,) = bench.started()
+
+    assert Fetch(attempt=1, etag=known.etag, last_modified=known.last_modified) == item.value
+    assert Fetch(attempt=2, etag=known.etag, last_modified=known.last_modified) == again.value

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import ExitCode, LockHeldError, UsageError
-from batchproc.lock import RunLock
+from batchproc.lock import RunLock, find_holder
 
 HOLD = """
 import sys
 from pathlib import Path
-from batchproc.lock import RunLock
+from batchproc.lock import RunLock, find_holder
 with RunLock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -85,3 +85,73 @@ def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be opened"):
         RunLock(tmp_path / "lock").__enter__()
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_run_that_waits_gets_the_lock_when_its_holder_ends(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    told: list[str] = []
+    with hold(path) as holder:
+
+        def sleep(seconds: float) -> None:
+            holder.stdin.close()
+            holder.wait(10)
+
+        with RunLock(path, wait_seconds=60, tell=told.append, sleep=sleep):
+            assert f'"pid": {os.getpid()}' in path.read_text()
+
+    assert 1 == len(told)
+    assert f"waiting up to 60 s for another run of this job (pid {holder.pid}, " in told[0]
+
+
+def test_a_run_waits_no_longer_than_it_was_told(tmp_path: Path) -> None:
+    slept: list[float] = []
+    with RunLock(tmp_path / "lock"), pytest.raises(LockHeldError, match=r"holds the lock after 1\.2 s \(pid"):
+        RunLock(tmp_path / "lock", wait_seconds=1.2, sleep=slept.append).__enter__()
+
+    assert 1.2 == pytest.approx(sum(slept))
+
+
+def test_an_interrupted_wait_leaves_no_descriptor_behind(tmp_path: Path) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with RunLock(tmp_path / "lock"):
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(KeyboardInterrupt):
+            RunLock(tmp_path / "lock", wait_seconds=1, sleep=interrupt).__enter__()
+
+        assert before == len(os.listdir("/proc/self/fd"))
+
+
+def test_the_holder_is_found_without_touching_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with hold(path) as holder:
+        found = find_holder(path)
+        holder.stdin.close()
+        holder.wait(10)
+
+    assert (holder.pid, "20") == (found.pid, found.started[:2])
+    assert find_holder(path) is None
+
+
+@pytest.mark.parametrize("text", ["", "garbage", '{"pid": "x"}', "[1]"], ids=repr)
+def test_a_lock_file_that_says_nothing_has_no_holder(tmp_path: Path, text: str) -> None:
+    (tmp_path / "lock").write_text(text)
+
+    assert find_holder(tmp_path / "lock") is None
+    assert find_holder(tmp_path / "none") is None
+
+
+def test_a_living_process_that_does_not_hold_the_lock_is_no_holder(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(f'{{"pid": {os.getpid()}, "started": "long ago"}}')
+
+    assert find_holder(tmp_path / "lock") is None
+
+
+def test_where_the_system_names_no_locks_the_holder_must_be_alive(tmp_path: Path) -> None:
+    nothing = tmp_path / "no-proc-locks"
+    with hold(tmp_path / "lock") as holder:
+        assert holder.pid == find_holder(tmp_path / "lock", nothing).pid
+        holder.stdin.close()
+
+    assert find_holder(tmp_path / "lock", nothing) is None

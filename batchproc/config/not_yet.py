@@ -31,14 +31,11 @@ NOT_YET: Mapping[str, NotYet] = {
         allows=lambda value: not str(value).lower().endswith((".parquet", ".parquet.gz")),
         reason="parquet lists are not built yet; export the list as .csv or .jsonl.",
     ),
-    "job.prune": _only(False, "removing the files of vanished sources is"),
     "download.mode": _but("auto", "measuring and choosing the mode is", "must be serial, thread or process"),
     "download.workers": _but("auto", "adapting the number of workers is", "must be a whole number from 1 to 1024"),
     "download.keep_originals": _only(False, "storing the originals is"),
     "transform.mode": _but("auto", "measuring and choosing the mode is", "must be serial, thread or process"),
     "output.layout": _only("files", "tar shards are"),
-    "metrics.textfile": _only("", "metrics for Prometheus are"),
-    "metrics.ping_url": _only("", "the health check ping is"),
 }
 
 

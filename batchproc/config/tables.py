@@ -91,6 +91,8 @@ class JobTable(Table):
     """Exit code 4 when a limit stopped the run with work left."""
     grace: Duration = 20.0
     """Time for work in flight after the first signal."""
+    stall_timeout: Duration = 0.0
+    """A run in which no item began or ended for so long is given up; 0 = more than all other limits together."""
     prune: bool = False
     """Delete the files of sources that left the list."""
     keep_runs: Positive = 30

@@ -14,6 +14,9 @@ from batchproc.download.connection import GuardedHTTPConnection, GuardedHTTPSCon
 from batchproc.download.flight import Flight
 from batchproc.download.urls import Location
 from batchproc.download.wire import WireReply
+from batchproc.redact import silence_urllib3
+
+silence_urllib3()  # here, so that every process that downloads does it
 
 _NO_HEADERS: Mapping[str, str] = {}
 

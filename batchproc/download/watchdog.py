@@ -16,6 +16,7 @@ import time
 from batchproc.errors import Code, Retry, StageError
 
 _SHORTEST_TICK_SECONDS, _LONGEST_TICK_SECONDS = 0.02, 0.5
+_LONGEST_END_SECONDS = 10.0
 
 _EXPIRED = {
     Code.TIMEOUT_CONNECT: ("the connection was not ready in time", Retry.BACKOFF),
@@ -114,7 +115,7 @@ class Watchdog:
                 return
             ending, self._thread = self._thread, None
             self._stop.set()
-        ending.join()
+        ending.join(_LONGEST_END_SECONDS)
 
     def _run(self, stop: threading.Event) -> None:
         tick = _SHORTEST_TICK_SECONDS

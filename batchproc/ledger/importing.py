@@ -187,7 +187,9 @@ def _contradiction(row: ListedItem, first_line: int) -> ListedItem:
 
 def _remember(connection: sqlite3.Connection, run: _Import, fingerprint: str) -> None:
     facts = {"input_fingerprint": fingerprint, "duplicates": run.duplicates, "bad_rows": run.bad_rows}
-    connection.executemany("UPDATE meta SET value = ?2 WHERE name = ?1", facts.items())
+    connection.executemany(
+        "UPDATE meta SET value = ? WHERE name = ?", [(value, name) for name, value in facts.items()]
+    )
     touch(connection)
 
 

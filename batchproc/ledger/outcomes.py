@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from batchproc.errors import Code, Retry
 from batchproc.ledger.schema import State, touch
-from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition
+from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition, Unchanged
 
 TRANSIENT = frozenset({Retry.BACKOFF, Retry.HOST, Retry.NEXT_RUN})
 UNCHARGED = frozenset({Code.CANCELLED, Code.IO_NOSPACE})  # not the image's doing: its row stays as it was
@@ -46,6 +46,7 @@ class Batch:
     source_digests: bytes
     left: Sequence[tuple[object, ...]]
     namings: Sequence[Naming]
+    unchanged: Sequence[int]  # items that are still what they were
 
 
 def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[[str], str]) -> Batch:
@@ -55,9 +56,13 @@ def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[
     digests: list[str] = []
     source_digests: list[str] = []
     left: list[tuple[object, ...]] = []
+    unchanged: list[int] = []
     for outcome in outcomes:
+        if isinstance(outcome, Unchanged):
+            unchanged.append(outcome.source.index + 1)
+            continue
         if not isinstance(outcome, Item):
-            if outcome.code not in UNCHARGED:
+            if outcome.code not in UNCHARGED and not _is_failed_refresh(outcome):
                 left.append(_make_left_row(outcome, plan))
             continue
         rendition: Rendition = outcome.value
@@ -78,6 +83,7 @@ def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[
         digests=bytes.fromhex("".join(digests)),
         source_digests=bytes.fromhex("".join(source_digests)),
         left=left,
+        unchanged=unchanged,
         namings=namings,
     )
 
@@ -87,7 +93,11 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, *, run: int, plan:
     _apply(connection, LEFT, batch.left, {"run": run})
     digests = {"digests": batch.digests, "source_digests": batch.source_digests}
     _apply(connection, STAGED, batch.staged, {"run": run, "plan": plan, **digests})
-    touch(connection)
+    connection.execute(
+        "UPDATE item SET last_run = ? WHERE id IN (SELECT value FROM json_each(?))", (run, json.dumps(batch.unchanged))
+    )
+    if batch.left or batch.staged:
+        touch(connection)
     ids = json.dumps([naming.item for naming in batch.namings])
     stale = connection.execute(
         "SELECT id, stale_suffix FROM item WHERE stale_suffix IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
@@ -104,6 +114,11 @@ def _make_staged_row(item: int, url: str, rendition: Rendition, name: str) -> tu
         rendition.width_px, rendition.height_px, rendition.original_width_px, rendition.original_height_px,
         rendition.original_format,
     )  # fmt: skip
+
+
+def _is_failed_refresh(outcome: Rejection | Failure) -> bool:
+    """Whether a server could not say that an image has changed: then what we have stays as it is."""
+    return isinstance(outcome, Failure) and outcome.source.refresh is not None
 
 
 def _make_left_row(outcome: Rejection | Failure, plan: int) -> tuple[object, ...]:

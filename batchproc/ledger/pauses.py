@@ -13,7 +13,7 @@ def store_pauses(connection: sqlite3.Connection, pauses: Mapping[str, float]) ->
     """Remembers until when to leave each host alone."""
     with transaction(connection):
         connection.executemany(
-            "INSERT INTO host (name, not_before) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET not_before = ?2",
+            "INSERT INTO host (name, not_before) VALUES (?, ?) ON CONFLICT DO UPDATE SET not_before = excluded.not_before",
             pauses.items(),
         )
 

@@ -49,7 +49,9 @@ def adopt_plan(
             (fingerprint, json.dumps(_normalise(settings))),
         )
         plan = connection.execute("SELECT id FROM plan WHERE fingerprint = ?", (fingerprint,)).fetchone()[0]
-        connection.execute("INSERT INTO meta VALUES ('plan', ?1) ON CONFLICT DO UPDATE SET value = ?1", (plan,))
+        connection.execute(
+            "INSERT INTO meta VALUES ('plan', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (plan,)
+        )
         if not remake_stale:
             return 0
         touch(connection)

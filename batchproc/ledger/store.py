@@ -6,10 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from batchproc.ledger import writer
 from batchproc.ledger.ballast import Ballast
 from batchproc.ledger.importing import Imported, ListedItem, import_rows
 from batchproc.ledger.pauses import forget_pauses, read_pauses, store_pauses
 from batchproc.ledger.plans import PlanChange, adopt_plan, adopted_plan, compare_plan
+from batchproc.ledger.pruning import prune_absent
 from batchproc.ledger.recovery import Images, Recovered, recover
 from batchproc.ledger.runs import close_run, insert_run, last_runs
 from batchproc.ledger.schema import (
@@ -45,6 +47,7 @@ class Ledger(LedgerView):
         self._run = 0
         self._recovered: Recovered | None = None
         self._writer: Writer | None = None
+        self._stuck = False  # the writer does not end: its disk does not answer
 
     @classmethod
     def open(cls, path: Path, *, images: Images, ballast_path: Path, power: bool = False) -> "Ledger":
@@ -76,7 +79,8 @@ class Ledger(LedgerView):
             self._stop_writer()
         finally:
             super().__exit__(kind, error, trace)
-            self._connection.close()
+            if self._writer is None:  # closing a connection that is in use would wait for its disk too
+                self._connection.close()
 
     def recover(self) -> Recovered:
         """Finishes what a killed run left staged, sweeps temporary files, checks files after another boot. Once."""
@@ -120,6 +124,11 @@ class Ledger(LedgerView):
             "UPDATE item SET state = 'pending', due = 1, runs = 0 WHERE state != 'absent' AND stage != 'input'"
         )
 
+    def prune_absent(self) -> int:
+        """Deletes the files of items that left the list; returns how many. Listed again, they are fetched again."""
+        with blame_disk(self._path):
+            return prune_absent(self._own(), self._images)
+
     def begin_run(self, name: str, started: datetime) -> None:
         """Opens the run's row and starts the writer. Raises LookupError before `adopt_plan`."""
         self.recover()
@@ -147,10 +156,10 @@ class Ledger(LedgerView):
 
     def finish_recording(self) -> None:
         """Writes what is left and gives the ledger back to the caller's thread. Raises as `record` does."""
-        writer = self._writer
+        ended = self._writer
         self._stop_writer()
-        if writer is not None:
-            writer.inbox.raise_error()
+        if ended is not None:
+            ended.inbox.raise_error()
 
     def end_run(self, *, ended: datetime, exit_code: int, counters: Mapping[str, object] | None = None) -> None:
         """Writes the run's end, after `finish_recording`."""
@@ -182,6 +191,8 @@ class Ledger(LedgerView):
 
     def _own(self) -> sqlite3.Connection:
         """The write connection, while this thread may use it."""
+        if self._stuck:
+            raise writer.stuck()
         if self._writer is not None:
             raise LookupError("the run has begun: the writer owns the ledger until finish_recording")
         return self._connection
@@ -194,5 +205,8 @@ class Ledger(LedgerView):
     def _stop_writer(self) -> None:
         if self._writer is not None:
             self._writer.inbox.close()
-            self._writer.join()
+            self._writer.join(0 if self._stuck else writer.PATIENCE_SECONDS)
+            self._stuck = self._writer.is_alive()
+            if self._stuck:
+                raise writer.stuck()
             self._writer = None

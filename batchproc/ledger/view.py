@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from batchproc.ledger.runs import RunRecord, last_runs
 from batchproc.ledger.schema import State, blame_disk, open_for_reading
-from batchproc.model import Source
+from batchproc.model import Source, Validators
 
 WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL grow without bound
 WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
@@ -61,31 +61,34 @@ class LedgerView:
     ) -> None:
         self._reader.close()
 
-    def pending(self, limit: int, after_index: int = -1, *, max_runs: int = 5) -> list[Source]:
+    def pending(
+        self, limit: int, after_index: int = -1, *, max_runs: int = 5, refresh: bool = False
+    ) -> list[Source]:
         """The next sources to work on, in the order of the input, that stand behind `after_index`.
 
-        An item that failed for a transient reason is among them until it was tried in `max_runs` runs.
+        An item that failed for a transient reason is among them until it was tried in `max_runs` runs. `refresh`: what
+        is done is among them too, with its validators.
         """
         rows = self._fetch(
-            f"SELECT id - 1, line, url, key, extra_json FROM item INDEXED BY item_due "
-            f"WHERE {WORK} AND id > ? ORDER BY id LIMIT ?",
+            f"SELECT id - 1, line, url, key, extra_json, state = 'done', etag, last_modified "
+            f"FROM item {_choose(refresh)} AND id > ? ORDER BY id LIMIT ?",
             (max_runs, after_index + 1, limit),
         )
         return [
-            Source(index=index, line=line, url=url, key=key, extra_json=extra)
-            for index, line, url, key, extra in rows
+            Source(index=index, line=line, url=url, key=key, extra_json=extra, refresh=_validators(done, *known))
+            for index, line, url, key, extra, done, *known in rows
         ]
 
-    def work(self, *, max_runs: int = 5) -> Iterator[Source]:
+    def work(self, *, max_runs: int = 5, refresh: bool = False) -> Iterator[Source]:
         """Every source to work on, once, in the order of the input; read in windows as it is consumed."""
-        window = self.pending(WINDOW, max_runs=max_runs)
+        window = self.pending(WINDOW, max_runs=max_runs, refresh=refresh)
         while window:
             yield from window
-            window = self.pending(WINDOW, window[-1].index, max_runs=max_runs)
+            window = self.pending(WINDOW, window[-1].index, max_runs=max_runs, refresh=refresh)
 
-    def count_work(self, *, max_runs: int = 5) -> int:
+    def count_work(self, *, max_runs: int = 5, refresh: bool = False) -> int:
         """How many sources `work` would yield; the other items of the list are terminal."""
-        query = f"SELECT count(*) FROM item INDEXED BY item_due WHERE {WORK}"
+        query = f"SELECT count(*) FROM item {_choose(refresh)}"
         return int(self._fetch(query, (max_runs,))[0][0])
 
     def counts(self) -> Counts:
@@ -152,6 +155,15 @@ class LedgerView:
             if len(rows) < WINDOW:
                 return
             last = rows[-1][0]
+
+
+def _choose(refresh: bool) -> str:
+    """What to work on, as SQL with the most runs per item as its parameter. With `refresh` the table is walked once."""
+    return f"WHERE (({WORK}) OR state = 'done')" if refresh else f"INDEXED BY item_due WHERE {WORK}"
+
+
+def _validators(done: int, etag: str | None, last_modified: str | None) -> Validators | None:
+    return Validators(etag=etag or "", last_modified=last_modified or "") if done else None
 
 
 def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, object]:

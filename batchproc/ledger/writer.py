@@ -22,6 +22,7 @@ from batchproc.model import Outcome
 BATCH = 500  # outcomes per commit
 DELAY_SECONDS = 0.5  # the longest an outcome waits for its commit
 ROOM = 2_000  # outcomes waiting before `record` blocks
+PATIENCE_SECONDS = 120.0  # with a writer that does nothing: more than SQLite's own patience with a locked file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Inbox:
         """Hands over an outcome; blocks while the inbox is full. Raises the writer's error."""
         with self._lock:
             while len(self._waiting) >= ROOM and self._error is None:
-                self._moved.wait()
+                self._await_move()
             self._raise_error()
             self._waiting.append(outcome)
             if len(self._waiting) in (1, BATCH):
@@ -68,7 +69,7 @@ class Inbox:
             self._hurry = True
             self._arrived.notify()
             while self._flush_answered < ticket and self._error is None:
-                self._moved.wait()
+                self._await_move()
             self._raise_error()
 
     def close(self) -> None:
@@ -123,6 +124,11 @@ class Inbox:
         """Raises what the writer ended with, if it did."""
         with self._lock:
             self._raise_error()
+
+    def _await_move(self) -> None:
+        """Waits until the writer has done something. Raises `DiskError` when it does nothing for too long."""
+        if not self._moved.wait(PATIENCE_SECONDS):
+            raise stuck()
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -218,6 +224,14 @@ class Writer(threading.Thread):
             self._name_files()
             self._write(self._uncommitted + self.inbox.take_rest())
             self._settle()
+
+
+def stuck() -> DiskError:
+    """The writer does nothing any more: a disk that does not answer cannot be waited for."""
+    return DiskError(
+        f"the ledger's writer did nothing for {PATIENCE_SECONDS:g} s: its disk does not answer. "
+        "What is unfinished stays pending."
+    )
 
 
 def _blame(error: Exception, path: Path) -> BatchprocError:

@@ -4,7 +4,7 @@
                                            |  Item[Fetch]
                                    download executor        (serial, thread or process)
                                            |  Item[Original], Failure
-                                   frontier.downloaded      (frees the place at the host)
+                                   frontier.downloaded      (frees the place at the host; a 304 is `Unchanged` now)
                                            |
                                    transform executor       (serial, thread or process)
                                            |  Item[Rendition], Rejection, Failure
@@ -16,6 +16,7 @@ Executors nest; the queues and pipes between them are their own affair. Both sta
 executor pulls while the download executor works.
 """
 
-from batchproc.pipeline.job import Display, RunOptions, RunResult, run_job
+from batchproc.pipeline.job import run_job
+from batchproc.pipeline.terms import Display, RunOptions, RunResult
 
 __all__ = ["Display", "RunOptions", "RunResult", "run_job"]

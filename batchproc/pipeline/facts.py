@@ -10,6 +10,7 @@ from typing import Any
 from batchproc.config import Config, resolved
 from batchproc.errors import ExitCode
 from batchproc.executors import Executor
+from batchproc.explain import explain
 from batchproc.ledger import Counts, Imported
 from batchproc.measure.account import Account, StageTotals
 from batchproc.measure.histogram import Histogram
@@ -44,13 +45,19 @@ class RunEvidence:
     executors: Sequence[Executor]
     retried: int
     retry_wait_seconds: float
+    hosts: Mapping[str, Any]
     stopped_by: str | None
     samples: Samples | None
     sampler_failure: str
 
 
 def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
-    """The content of run.json."""
+    """The content of run.json: what was measured, and the explanation that follows from it."""
+    facts = _measured(evidence, exit_code)
+    return facts | explain(facts)
+
+
+def _measured(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
     observer, line_seconds = evidence.observer, evidence.line_ended - evidence.line_started
     first_start, samples = observer.first_start, evidence.samples
     accounts = stage_accounts(evidence.executors, observer, samples)
@@ -71,7 +78,9 @@ def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
         "failures_this_run": dict(observer.failures),
         "images_per_second": observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
         "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
+        "line_startup_seconds": None if first_start is None else first_start - evidence.line_started,
         "retry_wait_seconds": evidence.retry_wait_seconds,
+        "hosts": dict(evidence.hosts),
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,
         "stages": {

@@ -1,20 +1,22 @@
 """One run of a job, from the lock to run.json: opens everything in the right order and runs the line."""
 
 import itertools
+import os
 import socket
 import time
+import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, UsageError
 from batchproc.executors import Executor
 from batchproc.frontier import Frontier
-from batchproc.ledger import Imported, Ledger
+from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
@@ -22,48 +24,22 @@ from batchproc.model import Failure, Outcome, Source
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import assembly
 from batchproc.pipeline.control import Brakes, Control
-from batchproc.pipeline.evidence import GAUGES, counted
+from batchproc.pipeline.evidence import GAUGES, MOVES, counted
 from batchproc.pipeline.facts import RunEvidence, describe_run, write_facts
+from batchproc.pipeline.intake import take_in
+from batchproc.pipeline.journal import log_end, log_ledger, log_line, log_start, run_counters
+from batchproc.pipeline.monitor import Monitor
 from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
+from batchproc.pipeline.refresh import settle_unchanged
+from batchproc.pipeline.stall import StallWatch, stall_limit
+from batchproc.pipeline.terms import Display, RunOptions, RunResult
+from batchproc.runlog import RunLog
 from batchproc.sink import ImageFolder, Layout, write_manifest
-from batchproc.transform.plan_fingerprint import fingerprint, plan_settings
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 
+PORTS = range(20_000, 30_000)  # below what Linux gives to outgoing connections
 DISK_CODES = frozenset({"io.nospace", "io.perm", "io.other"})
-
-
-class Display(Protocol):
-    """What shows a run to its user. `note` may be called from any thread."""
-
-    def begin(self, total: int) -> None: ...
-
-    def advance(self, observer: Observer) -> None: ...
-
-    def end(self) -> None: ...
-
-    def note(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """What the command line asks of one run, beyond the config."""
-
-    limit: int = 0  # items at most; 0 = all
-    retry_failed: bool = False
-    fresh: bool = False
-    accept_config_change: bool = False
-    strict: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """What a run came to: its exit code, the facts of run.json, and the folder they are in."""
-
-    exit_code: ExitCode
-    facts: dict[str, Any]
-    folder: Path
-    error: BatchprocError | None = None  # what ended the run before its time
 
 
 class Run:
@@ -73,6 +49,7 @@ class Run:
         self.config = config
         self.options = options
         self.display = display
+        self.log = RunLog()
         self.layout = Layout(output=config.paths.output)
         self.transform: Transform = assembly.make_transform(config, steps)
         self.origin: EmbeddedOrigin | None = None
@@ -80,27 +57,36 @@ class Run:
         self.observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
         self.retried = 0
         self.retry_wait_seconds = 0.0
-        self.stopped_by: str | None = None
-        self.exit_code: ExitCode | None = None
+        self.hosts: dict[str, Any] = {}
+        self.control = Control(self.note, grace_seconds=config.job.grace, max_duration_seconds=config.job.max_duration)
+        self.exit_code: ExitCode | None = None  # of a strict run that met a failure
         self.error: BatchprocError | None = None
         self.sampler: Sampler | None = None
         self.line_ended = 0.0
 
-    def execute(self) -> RunResult:
+    def execute(self, monitor: Monitor) -> RunResult:
         """Runs the job. See `run_job`."""
         assembly.check_list(self.config)
         self.layout.prepare()
         with ExitStack() as stack:
-            stack.enter_context(RunLock(self.layout.lock_path))
+            lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)
+            stack.enter_context(lock)
+            stack.push(self._log_break)
+            log_start(self.log, self.config)
+            monitor.begin()
             self.layout.sweep()
             started, clock_started = datetime.now(UTC), time.perf_counter()
             ledger = stack.enter_context(self._open_ledger())
-            port = _free_port() if self.config.origin else 0
-            imported = self._import(ledger, port)
-            due = ledger.count_work(max_runs=self.config.job.max_runs_per_item)
+            port = _port_for(self.layout.output) if self.config.origin else 0
+            base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
+            intake = take_in(self.config, self.options, self.transform, ledger, base_url)
+            due = ledger.count_work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
             work = min(due, self.options.limit or due)
             terminal = ledger.counts().items - due
+            log_ledger(self.log, intake, work=work, items=terminal + due)
             folder = self.layout.new_run_folder(started)
+            self.log.open(folder / "log.jsonl")
+            stack.enter_context(self.control)
             if work and port:
                 clock_started += self._start_origin(port, stack)
             ledger.begin_run(folder.name, started)
@@ -114,7 +100,7 @@ class Run:
                 clock_started=clock_started,
                 line_started=line_started,
                 line_ended=self.line_ended,
-                imported=imported,
+                imported=intake.imported,
                 counts=ledger.counts(),
                 failures=ledger.failures_by_code(),
                 work=work,
@@ -123,19 +109,37 @@ class Run:
                 executors=self.executors,
                 retried=self.retried,
                 retry_wait_seconds=self.retry_wait_seconds,
-                stopped_by=self.stopped_by,
+                hosts=self.hosts,
+                stopped_by=self.control.stopped_by,
                 samples=self.sampler.result() if self.sampler else None,
                 sampler_failure=self.sampler.failure if self.sampler else "[report] sampling is off",
             )
             return self._finish(ledger, evidence, folder)
+
+    def note(self, text: str) -> None:
+        """Tells the user and the log. From any thread."""
+        self.display.note(text)
+        self.log.record("note", "warning" if text.startswith("warning") else "info", text=text)
+
+    def _log_break(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.log.record("run.broken", "error", error=type(error).__name__, message=str(error))
 
     def _run_line_to_its_end(self, ledger: Ledger, work: int, folder: Path) -> None:
         """Runs the line and settles the ledger, also when the disk or the workers give up on the way."""
         try:
             if work:
                 self._run_line(ledger, work, folder)
-        except (DiskError, ExecutorError) as error:
-            self.error = error
+        except ExecutorError as error:
+            if self.control.stopped_by is None:
+                self.error = self.error or error
+            else:  # what was told to stop and did not end in time is no error of its own
+                self.note(f"warning: {error}")
+        except DiskError as error:
+            self.error = self.error or error
+        self.control.let_go()
         self.line_ended = time.perf_counter()
         try:
             ledger.finish_recording()
@@ -149,15 +153,17 @@ class Run:
             ledger.release_ballast()
             exit_code = self.error.exit_code
         else:
-            exit_code = self.exit_code or self._judge(evidence)
+            exit_code = self.control.exit_code or self.exit_code or self._judge(evidence)
         facts = describe_run(evidence, exit_code)
+        facts["counts"] |= {"unchanged": self.observer.outcomes["unchanged"]}
         try:
             write_facts(folder, facts, self.observer)
             self.layout.point_latest(folder)
             self.layout.prune_runs(self.config.job.keep_runs)
         except OSError as error:
             raise DiskError(f"{folder}: cannot be written: {error.strerror}") from error
-        ledger.end_run(ended=datetime.now(UTC), exit_code=exit_code, counters=facts["counts"])
+        log_end(self.log, facts, self.error)
+        ledger.end_run(ended=datetime.now(UTC), exit_code=exit_code, counters=run_counters(facts))
         return RunResult(exit_code=exit_code, facts=facts, folder=folder, error=self.error)
 
     def _open_ledger(self) -> Ledger:
@@ -167,48 +173,11 @@ class Run:
             self.layout.ledger_path, images=images, ballast_path=self.layout.ballast_path, power=power
         )
 
-    def _import(self, ledger: Ledger, port: int) -> Imported:
-        """Takes over what an earlier run left, compares the plans, and brings the ledger up to the list."""
-        ledger.recover()
-        self._adopt_plan(ledger)
-        base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
-        imported = ledger.import_sources(
-            assembly.listed_items(self.config, base_url),
-            fingerprint=assembly.list_fingerprint(self.config, base_url),
-            keyed_by_id=bool(self.config.job.id_column),
-        )
-        job = self.config.job
-        counts = ledger.counts()
-        if job.max_bad_rows and counts.bad_rows > job.max_bad_rows:
-            raise UsageError(
-                f"{job.input}: {counts.bad_rows} bad rows, more than max_bad_rows = {job.max_bad_rows}; "
-                "mend the list or raise the limit"
-            )
-        if job.fail_on_empty and not counts.items:
-            raise UsageError(f"{job.input}: the list is empty, and fail_on_empty is set")
-        if self.options.fresh:
-            ledger.start_afresh()
-        elif self.options.retry_failed:
-            ledger.retry_failed()
-        return imported
-
-    def _adopt_plan(self, ledger: Ledger) -> None:
-        plan, settings = fingerprint(self.transform), plan_settings(self.transform)
-        change = ledger.compare_plan(plan, settings)
-        accepted = self.options.accept_config_change or self.options.fresh
-        if change is not None and not accepted:
-            what = "\n  ".join(change.differences)
-            raise UsageError(
-                f"{self.layout.output}: {change.stale} items were made by another plan:\n  {what}\n"
-                "--accept-config-change makes them again; another --output keeps both."
-            )
-        ledger.adopt_plan(plan, settings, remake_stale=accepted)
-
     def _start_origin(self, port: int, stack: ExitStack) -> float:
         """Starts the embedded origin and returns the seconds it took: they are not the job's."""
         started = time.perf_counter()
         settings = assembly.make_origin_settings(self.config, port)
-        self.display.note("making the embedded origin's pictures ...")
+        self.note("making the embedded origin's pictures ...")
         self.origin = stack.enter_context(EmbeddedOrigin(settings))
         return time.perf_counter() - started
 
@@ -227,32 +196,49 @@ class Run:
         brakes = Brakes(
             admit_no_more=frontier.close,
             stop_at_once=self._stop_executors,
-            tell=self.display.note,
-            show_progress=lambda: self.display.note(f"{self.observer.processed} of {work} items, {frontier!r}"),
+            save=lambda: _save(ledger),
+            show_progress=lambda: self.note(f"{self.observer.processed} of {work} items, {frontier!r}"),
         )
-        job = self.config.job
-        control = Control(brakes, grace_seconds=job.grace, max_duration_seconds=job.max_duration)
+        self.control.take(brakes)
         with ExitStack() as stack:
-            gauges = stack.enter_context(Gauges(GAUGES))
+            gauges = stack.enter_context(Gauges(GAUGES, self.layout.temporary_folder))
+            stack.callback(self._remember, frontier)
             stack.enter_context(downloading)
             stack.enter_context(transforming)
             if self.config.report.sampling:
                 origin_pid = self.origin.pid if self.origin else None
                 self.sampler = stack.enter_context(Sampler(gauges, origin_pid=origin_pid))
-            stack.enter_context(control)
+            stack.enter_context(
+                StallWatch(
+                    lambda: [gauges.get(name) for name in MOVES],
+                    self._give_up,
+                    folder / "stacks.txt",
+                    limit_seconds=stall_limit(self.config),
+                )
+            )
             stack.callback(self.display.end)
             stack.callback(frontier.close)
             self.display.begin(work)
+            log_line(self.log, self.executors)
             admitted = counted(frontier, gauges, "download_in_total")
             originals = counted(downloading.run(download, admitted), gauges, "download_out_total")
-            for outcome in transforming.run(transform, map(frontier.downloaded, originals)):
+            originals = map(frontier.downloaded, map(settle_unchanged, originals))
+            for outcome in transforming.run(transform, originals):
                 gauges.add("transform_out_total")
                 self._hear(outcome, frontier, ledger)
                 gauges.put("failed_total", self.observer.outcomes["failed"])
                 gauges.put("waiting", frontier.waiting)
                 gauges.put("held_bytes", frontier.held_bytes)
+
+    def _remember(self, frontier: Frontier) -> None:
         self.retried, self.retry_wait_seconds = frontier.retried, frontier.retry_wait_seconds
-        self.stopped_by, self.exit_code = control.stopped_by, control.exit_code or self.exit_code
+        self.hosts = frontier.describe_hosts()
+
+    def _give_up(self, reason: str) -> None:
+        """Ends a run that no longer moves. Called by the watch's thread."""
+        self.error = self.error or ExecutorError(reason)
+        self.log.record("run.stalled", "error", reason=reason)
+        self._stop_executors()
 
     def _stop_executors(self) -> None:
         for executor in self.executors:
@@ -266,13 +252,15 @@ class Run:
         self.observer.heard(outcome, final)
         if final is not None:
             ledger.record(final)
+        if isinstance(final, Failure):
+            self.log.failed(final)
         self.display.advance(self.observer)
         if self.options.strict and isinstance(final, Failure):
             frontier.close()
             self.exit_code = ExitCode.TOO_MANY_FAILED
 
     def _sources(self, ledger: Ledger) -> Iterator[Source]:
-        work = ledger.work(max_runs=self.config.job.max_runs_per_item)
+        work = ledger.work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
         return itertools.islice(work, self.options.limit or None)
 
     def _write_manifests(self, ledger: Ledger) -> None:
@@ -300,12 +288,28 @@ def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, displa
     Raises `UsageError` before anything is touched, `LockHeldError` when another run is under way, `DiskError` and
     `ExecutorError` when it cannot go on; what was done by then is kept in the ledger.
     """
-    return Run(config, steps, options, display).execute()
+    run = Run(config, steps, options, display)
+    with Monitor(config, run.note) as monitor:
+        result = run.execute(monitor)
+        monitor.result = result
+    return result
 
 
-def _free_port() -> int:
-    """A port that nobody listens on: the list is joined with it before the origin has to be started at all."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _save(ledger: Ledger) -> None:
+    """Commits what was recorded, before the process leaves by force."""
+    with suppress(BatchprocError):
+        ledger.flush()
 
+
+def _port_for(output: Path) -> int:
+    """The embedded origin's port: the same for the same job, so that its URLs are, too; another if that one is taken.
+
+    Known before the origin starts, because the list is joined with it even when there turns out to be nothing to do.
+    """
+    preferred = PORTS.start + zlib.crc32(os.fsencode(output)) % len(PORTS)
+    for port in (preferred, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise UsageError("no port of 127.0.0.1 is free for the embedded origin")

@@ -8,7 +8,7 @@ from typing import Any
 
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.reservoir import Reservoir
-from batchproc.model import Failure, Item, Outcome, Rejection, Span
+from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
 
 SPANS_KEPT = 5_000  # enough for a timeline; four times as many would weigh 12 MB more
 SPANS_KEPT_FOR_TRACE = 20_000
@@ -81,6 +81,8 @@ class Observer:
 
 
 def _word(outcome: Outcome) -> str:
+    if isinstance(outcome, Unchanged):
+        return "unchanged"
     if isinstance(outcome, Rejection):
         return "rejected"
     return "failed" if isinstance(outcome, Failure) else "done"
@@ -92,7 +94,7 @@ def _span_line(outcome: Outcome, word: str, origin: float) -> bytes:
         "index": outcome.source.index,
         "key": outcome.source.key_hex,
         "outcome": word,
-        "code": "" if isinstance(outcome, Item) else outcome.code,
+        "code": outcome.code if isinstance(outcome, Rejection | Failure) else "",
         "spans": [_span(span, origin) for span in outcome.spans],
     }
     return json.dumps(line, separators=(",", ":")).encode() + b"\n"

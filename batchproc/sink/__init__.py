@@ -1,8 +1,8 @@
 """The files of a job: where they are, and how they are replaced so that nobody ever reads half of one."""
 
-from batchproc.sink.atomic import write_atomically
+from batchproc.sink.atomic import sweep_temporary, write_atomically
 from batchproc.sink.images import ImageFolder
 from batchproc.sink.layout import Layout
 from batchproc.sink.manifests import write_manifest
 
-__all__ = ["ImageFolder", "Layout", "write_atomically", "write_manifest"]
+__all__ = ["ImageFolder", "Layout", "sweep_temporary", "write_atomically", "write_manifest"]

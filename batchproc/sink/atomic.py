@@ -1,5 +1,6 @@
 """Files and links that are replaced whole: a reader sees the old one or the new one, never a half."""
 
+import glob
 import hashlib
 import os
 from collections.abc import Iterable
@@ -10,15 +11,17 @@ from batchproc.failpoints import failpoint
 BLOCK_BYTES = 256 * 1024
 
 
-def write_atomically(path: Path, chunks: Iterable[bytes], *, keep_equal: bool = False) -> bool:
-    """Writes a file under a temporary name in the same folder, mode by umask, then gives it its name.
+def write_atomically(
+    path: Path, chunks: Iterable[bytes], *, keep_equal: bool = False, mode: int | None = None
+) -> bool:
+    """Writes a file under a temporary name in the same folder, then gives it its name. `mode` None: by umask.
 
     `keep_equal`: a file that already has this content is left alone, times and all. Returns whether it was replaced.
     Raises OSError, and whatever `chunks` raises; then the old file stays and the temporary one is removed.
     """
     temporary = _temporary_path(path)
     try:
-        digest = _write(temporary, chunks)
+        digest = _write(temporary, chunks, mode)
         if keep_equal and digest == _hash_file(path):
             return False
         failpoint("sink.before_replace")
@@ -36,9 +39,12 @@ def point_atomically(link: Path, target: Path) -> None:
     temporary.replace(link)
 
 
-def sweep_temporary(folder: Path) -> None:
-    """Removes what a killed process of ours left half-written in `folder`. The temporary files of living ones stay."""
-    for path in folder.glob(".*.tmp"):
+def sweep_temporary(folder: Path, name: str = "") -> None:
+    """Removes what a killed process of ours left half-written in `folder`, or there beside the file `name` alone.
+
+    The temporary files of living processes stay.
+    """
+    for path in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
         pid = path.name.split(".")[-2]
         if pid.isdecimal() and not _is_alive(int(pid)):
             path.unlink(missing_ok=True)
@@ -57,12 +63,14 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _write(path: Path, chunks: Iterable[bytes]) -> bytes:
+def _write(path: Path, chunks: Iterable[bytes], mode: int | None) -> bytes:
     """Writes a new file; returns the hash of what was written. O_EXCL: a planted link is not followed."""
     path.unlink(missing_ok=True)
     digest = hashlib.blake2b()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     with os.fdopen(descriptor, "wb", BLOCK_BYTES) as file:
+        if mode is not None:
+            os.fchmod(descriptor, mode)
         for chunk in chunks:
             digest.update(chunk)
             file.write(chunk)

@@ -10,6 +10,8 @@ from batchproc.errors import Problem
 
 MOUNTS_PATH = Path("/proc/self/mountinfo")
 WHERE = "[job] output"
+LEAST_FREE_BYTES = 16_000_000  # the ledger, its ballast, a report, and some images
+LEAST_FREE_INODES = 300  # 256 folders of images, and the files of a run
 # SQLite's WAL needs memory shared between processes, and `flock` a lock that everybody sees: no network file system
 # promises both (https://sqlite.org/wal.html, section 1). FUSE may be anything: those known to be remote are listed.
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -35,7 +37,9 @@ def find_problems(output: Path, folders: Sequence[Path]) -> list[Problem]:
             )
         ]
     problems = [_make_writable(folder) for folder in (output, *folders)]
-    return [problem for problem in problems if problem] or _find_other_devices(output, folders)
+    if found := [problem for problem in problems if problem]:
+        return found
+    return [*_find_other_devices(output, folders), *_find_shortage(output)]
 
 
 def network_file_system(path: Path, mounts_path: Path = MOUNTS_PATH) -> str:
@@ -80,6 +84,22 @@ def _make_writable(folder: Path) -> Problem | None:
             return None
     except OSError as error:
         return Problem(where=WHERE, message=f"{folder} cannot be written: {os.strerror(error.errno or 0)}.")
+
+
+def _find_shortage(output: Path) -> list[Problem]:
+    """A job that cannot even keep its ledger should not begin. File systems without a table of inodes count 0."""
+    room = os.statvfs(output)
+    free_bytes = room.f_bavail * room.f_frsize
+    advice = "Make room, or choose an output on another disk."
+    problems = []
+    if free_bytes < LEAST_FREE_BYTES:
+        need = f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB are needed"
+        message = f"only {free_bytes / 1e6:.1f} MB are free at {output}, {need}. {advice}"
+        problems.append(Problem(where=WHERE, message=message))
+    if room.f_files and room.f_favail < LEAST_FREE_INODES:
+        message = f"only {room.f_favail} inodes are free at {output}, at least {LEAST_FREE_INODES} are needed. {advice}"
+        problems.append(Problem(where=WHERE, message=message))
+    return problems
 
 
 def _find_other_devices(output: Path, folders: Sequence[Path]) -> list[Problem]:

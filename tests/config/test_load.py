@@ -275,7 +275,7 @@ def test_problem_names_the_layer_the_value_came_from(
     [
         '[download]\nproxy = "http://user:hunter2@"',
         '[download]\nheaders = {Authorization = ["hunter2"]}',
-        '[metrics]\nping_url = "https://hc.example/hunter2"',
+        '[metrics]\nping_url = "hc.example/hunter2"',
         '[job]\nbase_url = "ftp://a/?token=hunter2"\nname = "a"\ninput = "a.txt"\noutput = "b"',
     ],
 )
@@ -306,14 +306,11 @@ def test_problem_of_a_step_names_the_layer_of_the_steps(write: Write, where: str
 
 ASKED_FOR = {
     "job.input": "urls.parquet",
-    "job.prune": "true",
     "download.mode": "auto",
     "download.workers": "auto",
     "transform.mode": "auto",
     "output.layout": "webdataset",
     "download.keep_originals": "true",
-    "metrics.textfile": "batchproc.prom",
-    "metrics.ping_url": "https://hc.example/1",
 }
 
 

@@ -1,15 +1,25 @@
-"""A whole run in a process of its own, to be killed: `python -m tests.ledger.killed OUTPUT COUNT`.
+"""A whole run in a process of its own, to be killed: `python -m tests.ledger.killed OUTPUT COUNT [prune]`.
 
-Batches are small, so that a few dozen items pass every failpoint several times.
+Batches are small, so that a few dozen items pass every failpoint several times. With `prune` the second half of the
+list is gone, and its files are deleted.
 """
 
 import sys
 from pathlib import Path
 
-from batchproc.ledger import importing, writer
-from tests.ledger.job import Job, urls
+from batchproc.ledger import importing, pruning, writer
+from tests.ledger.job import Job, listing, urls
 
 if __name__ == "__main__":
     writer.BATCH = 10
     importing.ROWS_PER_TRANSACTION = 20
-    Job(Path(sys.argv[1])).run_to_the_end(urls(int(sys.argv[2])))
+    pruning.WINDOW = 5
+    job, count = Job(Path(sys.argv[1])), int(sys.argv[2])
+    if sys.argv[3:] == ["prune"]:
+        with job.open() as ledger:
+            ledger.recover()
+            ledger.adopt_plan("plan-one")
+            ledger.import_sources(listing(urls(count // 2)))
+            ledger.prune_absent()
+    else:
+        job.run_to_the_end(urls(count))

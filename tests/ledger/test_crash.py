@@ -16,10 +16,10 @@ from tests.ledger.test_store import execute
 COUNT = 60
 
 
-def run_until_killed(output: Path, failpoint: str) -> None:
+def run_until_killed(output: Path, failpoint: str, *what: str) -> None:
     """Runs the job in a child that kills itself with SIGKILL at the named point."""
     child = subprocess.run(
-        [sys.executable, "-m", "tests.ledger.killed", str(output), str(COUNT)],
+        [sys.executable, "-m", "tests.ledger.killed", str(output), str(COUNT), *what],
         env={**os.environ, VARIABLE: failpoint},
         cwd=Path(__file__).parents[2],
         capture_output=True,

@@ -1,6 +1,7 @@
 """The writer's errors reach whoever records, and its queue is bounded."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,58 @@ def test_the_ballast_takes_real_room_and_gives_it_back(tmp_path: Path) -> None:
     ballast.release()
     ballast.release()
     assert not (tmp_path / "ballast").exists()
+
+
+@pytest.fixture
+def hung_disk(job: Job, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A rename that does not come back, as on a network disk that is gone; patience is short."""
+    answer = threading.Event()
+    monkeypatch.setattr(writer_module, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(job.images, "place", lambda *_: answer.wait())
+    yield
+    answer.set()
+    for thread in threading.enumerate():
+        if thread.name == "ledger-writer":
+            thread.join(10)
+
+
+@pytest.fixture
+def hung_ledger(job: Job, hung_disk: None) -> Iterator[Ledger]:
+    """A ledger on a disk that hangs; leaving it tells so as well."""
+    ledger = job.open()
+    ledger.__enter__()
+    job.begin(ledger, urls(4))
+    yield ledger
+    with pytest.raises(DiskError, match="does not answer"):
+        ledger.__exit__(None, None, None)
+
+
+def record_all(job: Job, ledger: Ledger) -> None:
+    for source in ledger.pending(4):
+        ledger.record(job.rendition(source))
+
+
+def test_a_disk_that_does_not_answer_ends_a_flush(job: Job, hung_ledger: Ledger) -> None:
+    record_all(job, hung_ledger)
+
+    with pytest.raises(DiskError, match="does not answer"):
+        hung_ledger.flush()
+
+
+def test_a_disk_that_does_not_answer_ends_the_recording_and_all_that_follows(job: Job, hung_ledger: Ledger) -> None:
+    record_all(job, hung_ledger)
+
+    with pytest.raises(DiskError, match="does not answer"):
+        hung_ledger.finish_recording()
+    with pytest.raises(DiskError, match="does not answer"):
+        hung_ledger.end_run(ended=NOW, exit_code=5)
+
+
+def test_a_disk_that_does_not_answer_ends_record_when_the_inbox_is_full(
+    job: Job, hung_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "ROOM", 1)
+    monkeypatch.setattr(writer_module, "BATCH", 1)
+
+    with pytest.raises(DiskError, match="does not answer"):
+        record_all(job, hung_ledger)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -86,6 +87,42 @@ def test_an_output_on_a_network_file_system_is_refused(tmp_path: Path, monkeypat
     with pytest.raises(UsageError, match=r"network file system \(nfs4\)"):
         Layout(output=tmp_path / "demo").prepare()
     assert not (tmp_path / "demo").exists()
+
+
+@dataclass(frozen=True)
+class Room:
+    """What statvfs says; by default all is well."""
+
+    f_bavail: int = 10**6
+    f_frsize: int = 4096
+    f_files: int = 10**6
+    f_favail: int = 10**6
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (Room(f_bavail=2), r"only 0\.0 MB are free"),
+        (Room(f_favail=12), "only 12 inodes are free"),
+        (Room(f_bavail=2, f_favail=12), "(?s)MB.*inodes"),
+    ],
+    ids=["bytes", "inodes", "both"],
+)
+def test_a_disk_without_room_is_refused_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: Room, words: str
+) -> None:
+    monkeypatch.setattr(preflight_module.os, "statvfs", lambda path: room)
+
+    with pytest.raises(UsageError, match=words):
+        Layout(output=tmp_path / "demo").prepare()
+
+
+def test_a_file_system_that_does_not_count_inodes_has_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight_module.os, "statvfs", lambda path: Room(f_files=0, f_favail=0))
+
+    Layout(output=tmp_path / "demo").prepare()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""Before the line: the ledger is repaired, compared with the plan, and brought up to the list."""
+
+from dataclasses import dataclass
+
+from batchproc.config import Config
+from batchproc.errors import UsageError
+from batchproc.ledger import Imported, Ledger, Recovered
+from batchproc.pipeline import assembly
+from batchproc.pipeline.terms import RunOptions
+from batchproc.transform.plan_fingerprint import fingerprint, plan_settings
+from batchproc.transform.stage import Transform
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """What was found on the way to the line."""
+
+    recovered: Recovered
+    imported: Imported
+    pruned: int  # files deleted whose sources left the list
+
+
+def take_in(config: Config, options: RunOptions, transform: Transform, ledger: Ledger, base_url: str) -> Intake:
+    """Takes over what an earlier run left, compares the plans, and brings the ledger up to the list.
+
+    Raises `UsageError` for a changed plan that nobody accepted, and for a list that the config does not allow.
+    """
+    recovered = ledger.recover()
+    _adopt_plan(config, options, transform, ledger)
+    imported = ledger.import_sources(
+        assembly.listed_items(config, base_url),
+        fingerprint=assembly.list_fingerprint(config, base_url),
+        keyed_by_id=bool(config.job.id_column),
+    )
+    items = _check_list(config, ledger)
+    if options.fresh:
+        ledger.start_afresh()
+    elif options.retry_failed:
+        ledger.retry_failed()
+    # A list that came out empty by accident must not cost the whole collection.
+    pruned = ledger.prune_absent() if config.job.prune and items else 0
+    return Intake(recovered=recovered, imported=imported, pruned=pruned)
+
+
+def _check_list(config: Config, ledger: Ledger) -> int:
+    """The number of items, when the config allows such a list."""
+    job, counts = config.job, ledger.counts()
+    if job.max_bad_rows and counts.bad_rows > job.max_bad_rows:
+        raise UsageError(
+            f"{job.input}: {counts.bad_rows} bad rows, more than max_bad_rows = {job.max_bad_rows}; "
+            "mend the list or raise the limit"
+        )
+    if job.fail_on_empty and not counts.items:
+        raise UsageError(f"{job.input}: the list is empty, and fail_on_empty is set")
+    return counts.items
+
+
+def _adopt_plan(config: Config, options: RunOptions, transform: Transform, ledger: Ledger) -> None:
+    plan, settings = fingerprint(transform), plan_settings(transform)
+    change = ledger.compare_plan(plan, settings)
+    accepted = options.accept_config_change or options.fresh
+    if change is not None and not accepted:
+        what = "\n  ".join(change.differences)
+        raise UsageError(
+            f"{config.paths.output}: {change.stale} items were made by another plan:\n  {what}\n"
+            "--accept-config-change makes them again; another --output keeps both."
+        )
+    ledger.adopt_plan(plan, settings, remake_stale=accepted)

@@ -1,0 +1,76 @@
+"""What a run writes into its log, event by event: the words of `log.jsonl` in one place."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from batchproc.config import Config
+from batchproc.errors import BatchprocError
+from batchproc.executors import Executor
+from batchproc.pipeline.evidence import STAGES
+from batchproc.pipeline.intake import Intake
+from batchproc.runlog import RunLog
+from batchproc.version import VERSION
+
+ENDINGS = {0: "info", 3: "warning"}  # levels by exit code; every other one is an error
+
+
+def log_start(log: RunLog, config: Config) -> None:
+    """The run holds its lock."""
+    log.record(
+        "run.started",
+        job=config.job.name,
+        version=VERSION,
+        config=str(config.paths.config),
+        output=str(config.paths.output),
+        pid=os.getpid(),
+        host=platform.node(),
+    )
+
+
+def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
+    """What an earlier run left, what the list brought, and what is to be done."""
+    recovered = asdict(intake.recovered)
+    if any(recovered.values()):
+        log.record("ledger.recovered", "warning", **recovered)
+    log.record("list.imported", **asdict(intake.imported), items=items, work=work)
+    if intake.pruned:
+        log.record("absent.pruned", files=intake.pruned)
+
+
+def log_line(log: RunLog, executors: Sequence[Executor]) -> None:
+    """The line begins: how each stage runs."""
+    stages = zip(STAGES, executors, strict=False)
+    log.record("line.started", **{name: f"{executor.mode} {executor.workers}" for name, executor in stages})
+
+
+def run_counters(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the ledger keeps of a run for ever, when its folder is gone: enough for a trend."""
+    kept = ("wall_seconds", "images_per_second", "original_bytes", "rendition_bytes", "stopped_by")
+    failed = sum(facts["failures_this_run"].values())
+    return {**facts["counts"], "failed_this_run": failed} | {name: facts[name] for name in kept}
+
+
+def log_end(log: RunLog, facts: Mapping[str, Any], error: BatchprocError | None) -> None:
+    """The run has ended and its facts are written."""
+    for name, stage in facts["stages"].items():
+        replaced = stage["worker_starts"] - stage["workers"]
+        if replaced > 0:
+            log.record("workers.replaced", "warning", stage=name, starts=stage["worker_starts"], replaced=replaced)
+    unwritten = log.unwritten_failures()
+    if unwritten:
+        log.record("item.failed.more", "warning", failures=unwritten)
+    log.record(
+        "run.ended",
+        ENDINGS.get(facts["exit_code"], "error"),
+        exit_code=facts["exit_code"],
+        stopped_by=facts["stopped_by"],
+        error=str(error) if error else None,
+        wall_seconds=round(facts["wall_seconds"], 3),
+        images_per_second=round(facts["images_per_second"], 3),
+        counts=facts["counts"],
+        failures=facts["failures_this_run"],
+        records_lost=log.lost,
+    )

@@ -1,0 +1,69 @@
+"""What monitoring hears of a run, whatever becomes of it: the health check's pings and the metrics file."""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from batchproc.config import Config
+from batchproc.errors import BatchprocError, ExitCode, LockHeldError
+from batchproc.metrics import MODE, Metric, end_metrics, render, run_metrics
+from batchproc.ping import Ping
+from batchproc.sink import sweep_temporary, write_atomically
+
+
+class Ended(Protocol):
+    """What a run came to."""
+
+    @property
+    def exit_code(self) -> ExitCode: ...
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+
+class Monitor:
+    """Around one run: `begin` once the lock is held, `result` set at its end; leaving the block tells how it went.
+
+    A run that was turned away by the lock says nothing: the one that holds it will. Problems are told to `tell` and
+    fail nothing.
+    """
+
+    def __init__(self, config: Config, tell: Callable[[str], None]) -> None:
+        self.result: Ended | None = None
+        self._job = config.job.name
+        self._path = config.paths.textfile
+        self._tell = tell
+        self._ping = Ping(config.metrics.ping_url, tell)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, LockHeldError):
+            return
+        exit_code = _exit_code(error) if self.result is None else self.result.exit_code
+        facts = None if self.result is None else run_metrics(self.result.facts)
+        if self._path is not None:
+            self._write(self._path, end_metrics(exit_code, time.time()) if facts is None else facts)
+        self._ping.end(exit_code)
+
+    def begin(self) -> None:
+        """The run holds its lock and begins."""
+        self._ping.start()
+
+    def _write(self, path: Path, metrics: Iterable[Metric]) -> None:
+        try:
+            sweep_temporary(path.parent, path.name)
+            write_atomically(path, [render(self._job, metrics).encode("utf-8", "backslashreplace")], mode=MODE)
+        except OSError as error:
+            self._tell(f"warning: {path}: the metrics cannot be written: {error.strerror}")
+
+
+def _exit_code(error: BaseException | None) -> ExitCode:
+    if isinstance(error, BatchprocError):
+        return error.exit_code
+    return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.INTERNAL

@@ -1,0 +1,43 @@
+"""What goes into one run besides its config, and what comes out of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from batchproc.errors import BatchprocError, ExitCode
+from batchproc.pipeline.observer import Observer
+
+
+class Display(Protocol):
+    """What shows a run to its user. `note` may be called from any thread."""
+
+    def begin(self, total: int) -> None: ...
+
+    def advance(self, observer: Observer) -> None: ...
+
+    def end(self) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What the command line asks of one run, beyond the config."""
+
+    limit: int = 0  # items at most; 0 = all
+    retry_failed: bool = False
+    refresh: bool = False  # ask servers whether what is done has changed
+    fresh: bool = False
+    accept_config_change: bool = False
+    strict: bool = False
+    wait_seconds: float = 0.0  # at most, for another run's lock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run came to: its exit code, the facts of run.json, and the folder they are in."""
+
+    exit_code: ExitCode
+    facts: dict[str, Any]
+    folder: Path
+    error: BatchprocError | None = None  # what ended the run before its time

@@ -1,0 +1,187 @@
+"""`--refresh` asks whether what is done has changed, makes again what has, and loses nothing when servers are ill."""
+
+import io
+import sqlite3
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from batchproc.errors import ExitCode
+from batchproc.pipeline import RunOptions
+from tests.jobs import MakeJob
+
+from .test_job import rows
+from .test_journal import events
+from .test_modes import MODES, images, run
+
+REFRESH = RunOptions(refresh=True)
+PATHS = ["/a.png", "/b.png", "/c.png"]
+
+
+def picture(colour: str, size: int = 100) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (size, size), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+class Site(ThreadingHTTPServer):
+    """Pictures with validators. `status` overrules what a path answers."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.pictures = dict.fromkeys(PATHS, picture("red"))
+        self.status: dict[str, int] = {}
+        self.has_validators = True
+        self.answered: list[tuple[str, int]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Site
+
+    def do_GET(self) -> None:
+        site = self.server
+        content = site.pictures.get(self.path, b"")
+        etag = f'"{hash(content)}"' if site.has_validators else ""
+        known = etag and self.headers.get("If-None-Match") == etag
+        status = site.status.get(self.path, (304 if known else 200) if content else 404)
+        site.answered.append((self.path, status))
+        self.send_response(status)
+        if etag:
+            self.send_header("ETag", etag)
+        body = content if status == 200 else b""
+        if status != 304:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with Site() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def config(make_job: MakeJob, site: Site) -> Path:
+    path = make_job(lines=PATHS)
+    text = "\n".join(
+        f'base_url = "{site.url}"' if line.startswith("base_url") else line for line in path.read_text().splitlines()
+    )
+    path.write_text(text.replace("retries = 2", 'retries = 0\nrobots = "ignore"'))
+    run(path)
+    site.answered.clear()
+    return path
+
+
+def snapshot(output: Path) -> dict[Path, tuple[bytes, int]]:
+    files = [*images(output), output / "metadata.jsonl"]
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+@pytest.mark.parametrize("download", MODES)
+@pytest.mark.parametrize("transform", MODES)
+def test_what_has_not_changed_is_left_alone(
+    config: Path, site: Site, tmp_path: Path, download: str, transform: str
+) -> None:
+    before = snapshot(tmp_path / "out")
+
+    result = run(config, f"download.mode={download}", f"transform.mode={transform}", options=REFRESH)
+
+    assert {(path, 304) for path in PATHS} == set(site.answered)
+    assert before == snapshot(tmp_path / "out")
+    counts = result.facts["counts"]
+    assert (3, 3, 3) == (counts["processed"], counts["unchanged"], counts["done"])
+    assert ExitCode.DONE == result.exit_code
+
+
+def test_without_the_flag_nothing_is_asked(config: Path, site: Site) -> None:
+    run(config)
+
+    assert [] == site.answered
+
+
+def test_what_has_changed_is_made_again(config: Path, site: Site, tmp_path: Path) -> None:
+    before = {row["url"]: row["sha256"] for row in rows(tmp_path / "out/metadata.jsonl")}
+    site.pictures["/b.png"] = picture("blue")
+
+    result = run(config, options=REFRESH)
+
+    after = {row["url"]: row["sha256"] for row in rows(tmp_path / "out/metadata.jsonl")}
+    assert {f"{site.url}b.png"} == {url for url in before if before[url] != after[url]}
+    assert 2 == result.facts["counts"]["unchanged"]
+    with Image.open(next(path for path in images(tmp_path / "out") if path.stem == key_of(tmp_path, "b"))) as image:
+        assert image.getpixel((50, 50))[2] > 200
+
+
+def key_of(tmp_path: Path, name: str) -> str:
+    return next(str(row["key"]) for row in rows(tmp_path / "out/metadata.jsonl") if f"/{name}.png" in str(row["url"]))
+
+
+@pytest.mark.parametrize("status", [404, 503], ids=str)
+def test_a_server_that_cannot_say_costs_nothing_that_is_done(
+    config: Path, site: Site, tmp_path: Path, status: int
+) -> None:
+    before = snapshot(tmp_path / "out")
+    site.status = {"/a.png": status}
+
+    result = run(config, options=REFRESH)
+
+    assert before == snapshot(tmp_path / "out")
+    assert (3, 0, 2) == tuple(result.facts["counts"][name] for name in ("done", "failed", "unchanged"))
+    assert "item.failed" in events(tmp_path / "out")
+    assert ExitCode.DONE == result.exit_code
+
+
+def test_a_changed_picture_that_is_broken_leaves_the_old_one(config: Path, site: Site, tmp_path: Path) -> None:
+    before = snapshot(tmp_path / "out")
+    site.pictures["/a.png"] = picture("blue")[:60]
+
+    run(config, options=REFRESH)
+
+    assert before == snapshot(tmp_path / "out")
+
+
+def test_a_changed_picture_that_a_check_drops_is_rejected(config: Path, site: Site, tmp_path: Path) -> None:
+    site.pictures["/a.png"] = picture("blue", size=20)
+
+    counts = run(config, options=REFRESH).facts["counts"]
+
+    assert (2, 1) == (counts["done"], counts["rejected"])
+    assert 2 == len(rows(tmp_path / "out/metadata.jsonl"))
+
+
+def test_without_validators_everything_is_fetched_again(config: Path, site: Site, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "out/batchproc.db") as ledger:
+        ledger.execute("UPDATE item SET etag = NULL, last_modified = NULL")
+    ledger.close()
+    site.has_validators = False
+
+    counts = run(config, options=REFRESH).facts["counts"]
+
+    assert [200] * 3 == [status for _, status in site.answered]
+    assert (3, 0) == (counts["done"], counts["unchanged"])
+
+
+def test_refresh_also_does_the_work_that_is_left(config: Path, site: Site, tmp_path: Path) -> None:
+    site.pictures["/d.png"] = picture("green")
+    with (tmp_path / "list.txt").open("a") as file:
+        file.write("/d.png\n")
+
+    counts = run(config, options=REFRESH).facts["counts"]
+
+    assert (4, 3, 0) == (counts["done"], counts["unchanged"], counts["already_done"])
