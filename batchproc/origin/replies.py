@@ -39,6 +39,7 @@ class Reply:
     etag: bytes = b""
     unchanged_head: bytes = b""  # of a 304; empty = it has none
     delay_seconds: float = 0.0  # on top of the latency
+    latency_seconds: float | None = None  # its own, in place of the origin's with its jitter
     closes: bool = False
     index: int = -1  # of its URL: decides the jitter; -1 = shared by many
     every_odd: "Reply | None" = None  # stands in for this one at the first, third, fifth ... request
@@ -119,7 +120,9 @@ def prepare(settings: OriginSettings, entries: tuple[Entry, ...]) -> dict[str, R
 
         pictures = [picture(content) for content in make_pictures(settings.images, settings.seed)]
     return {
-        unquote(entry.path): replace(faulty(good, entry.fault), index=entry.index)
+        unquote(entry.path): replace(
+            faulty(good, entry.fault), index=entry.index, latency_seconds=settings.latencies.get(entry.path)
+        )
         for entry, good in zip(entries, pictures, strict=True)
     }
 

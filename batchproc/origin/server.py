@@ -54,7 +54,8 @@ class Site:
         visit = self.visits.get(reply.index, 0) + 1
         self.visits[reply.index] = visit
         factor = self.factors[(reply.index * 61 + visit * 17) % JITTER_TABLE]
-        delay = self.settings.latency_seconds * factor + reply.delay_seconds
+        latency = reply.latency_seconds
+        delay = (self.settings.latency_seconds * factor if latency is None else latency) + reply.delay_seconds
         if reply.every_odd is not None and visit % 2:
             reply = reply.every_odd
         return reply, delay

@@ -1,7 +1,8 @@
 """What the embedded origin is asked to be, everything that can be wrong with that, and what it says at its end."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from batchproc.errors import Problem, UsageError
@@ -9,6 +10,7 @@ from batchproc.errors import Problem, UsageError
 DEFAULT_SEED = 7
 DEFAULT_FAULT_SHARE = 0.05
 MAX_IMAGES = 2000  # they are held in memory, about 150 KB each
+LONGEST_LATENCY_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +21,8 @@ class OriginSettings:
     factor whose sigma is `jitter` (0 = none), decided by the seed, the URL and how often it was asked for before.
     `bandwidth_bytes_per_second` holds per connection, 0 = unlimited. `faults` is the share of URLs that misbehave on
     purpose: True is 0.05, None is 0.05 for the origin's own pictures and 0 for the user's. `photos` is a folder whose
-    pictures are served in place of the origin's own. `port` 0 lets the system choose one.
+    pictures are served in place of the origin's own. `port` 0 lets the system choose one. `latencies` holds the waits
+    of single paths, as `/img/0007.jpg`: always the same, without jitter; other paths have `latency_seconds`.
     """
 
     images: int = 240
@@ -33,6 +36,7 @@ class OriginSettings:
     port: int = 0
     idle_seconds: float = 60.0
     max_connections: int = 1000
+    latencies: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fault_share(self) -> float:
@@ -56,7 +60,7 @@ def check_settings(settings: OriginSettings) -> None:
     """Raises `UsageError` with every problem at once."""
     limits = {
         "images": (1, MAX_IMAGES),
-        "latency_seconds": (0, 60),
+        "latency_seconds": (0, LONGEST_LATENCY_SECONDS),
         "jitter": (0, 2),
         "bandwidth_bytes_per_second": (0, math.inf),
         "faults": (0, 1),
@@ -70,6 +74,10 @@ def check_settings(settings: OriginSettings) -> None:
         if not low <= value <= high:
             allowed = f"from {low} to {high}" if math.isfinite(high) else f"{low} or more"
             problems.append(Problem(where=f"[origin] {name} = {value:g}", message=f"must be {allowed}"))
+    wrong = [path for path, wait in settings.latencies.items() if not 0 <= wait <= LONGEST_LATENCY_SECONDS]
+    if wrong:
+        where = f"[origin] latencies {wrong[0]} = {settings.latencies[wrong[0]]:g}"
+        problems.append(Problem(where=where, message=f"must be from 0 to {LONGEST_LATENCY_SECONDS}"))
     if settings.photos and not Path(settings.photos).is_dir():
         problems.append(Problem(where=f'[origin] photos = "{settings.photos}"', message="is not a folder"))
     if problems:

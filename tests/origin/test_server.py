@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from batchproc.origin import Fault, OriginSettings
-from batchproc.origin.replies import Reply, faulty, picture
+from batchproc.errors import UsageError
+from batchproc.origin import Entry, Fault, OriginSettings, check_settings
+from batchproc.origin.replies import Reply, faulty, picture, prepare
 from batchproc.origin.request import BAD_METHOD, BAD_REQUEST, BAD_VERSION, Request, parse
 from batchproc.origin.server import MAX_HEAD_BYTES, Connection, Site, jitter_factors
 
@@ -250,6 +251,23 @@ def test_without_jitter_every_reply_is_as_late_as_was_asked_for() -> None:
     client.send(get())
 
     assert pytest.approx(100.05) == client.clock.now
+
+
+def test_a_path_with_a_wait_of_its_own_always_waits_that_long() -> None:
+    settings = OriginSettings(images=4, latency_seconds=0.05, faults=0.0, latencies={"/img/0001.jpg": 0.3})
+    entries = tuple(Entry(index=index, path=f"/img/000{index}.jpg") for index in range(4))
+    site = Site(settings=settings, replies=prepare(settings, entries), factors=jitter_factors(settings))
+
+    waits = [site.reply("/img/0001.jpg")[1] for _ in range(3)]
+
+    assert [0.3] * 3 == waits
+    assert site.reply("/img/0002.jpg")[1] != site.reply("/img/0002.jpg")[1]
+
+
+@pytest.mark.parametrize("wait", [-0.1, 61.0])
+def test_an_impossible_wait_of_one_path_is_told(wait: float) -> None:
+    with pytest.raises(UsageError, match=r"latencies /a\.jpg"):
+        check_settings(OriginSettings(latencies={"/a.jpg": wait}))
 
 
 def test_half_the_jitter_factors_lie_below_one() -> None:

@@ -1,0 +1,151 @@
+"""One stage by itself, in a process of its own: what a mode does to it with the other stage out of the picture.
+
+All items are in memory before the clock starts, and nothing is done with what comes out: no ledger, no final names. It
+is the same stage, executor and sampler as in a run. Started by `command`, not by `-m`: the workers would import a main
+module of ours again, and all that it imports.
+"""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from batchproc.bench.job_file import toml_value
+from batchproc.config import Config, load
+from batchproc.download.stage import Download
+from batchproc.executors import Executor, ThreadExecutor
+from batchproc.frontier import Frontier
+from batchproc.measure.account import account_of
+from batchproc.measure.gauges import Gauges
+from batchproc.measure.sampler import Sampler
+from batchproc.measure.samples import Samples
+from batchproc.model import Item, Original, Outcome, Source
+from batchproc.pipeline import assembly
+from batchproc.pipeline.evidence import STAGES, describe_samples, stage_totals
+from batchproc.pipeline.observer import StageSums
+from batchproc.sink import Layout
+from batchproc.transform.steps.table import build_steps
+
+LOADING_WORKERS = 8
+GAUGE = "out_total"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """Which stage, of which job file under which `--set` values, and a fresh folder for its files."""
+
+    stage: str
+    job_file: str
+    output: str
+    settings: tuple[str, ...]
+
+    def command(self) -> list[str]:
+        """The command line of the process that does it; it prints facts as run.json has them, with the outputs."""
+        code = "from batchproc.bench.alone import main; main()"
+        return [sys.executable, "-P", "-c", code, json.dumps(asdict(self))]
+
+
+def main() -> None:
+    """Does what the command line says and prints the facts."""
+    wish = Wish(**json.loads(sys.argv[1]))
+    config = load(wish.job_file, overrides=[*wish.settings, f"job.output={toml_value(wish.output)}"], environ={})
+    sys.stdout.write(json.dumps(run_alone(config, wish.stage)))
+
+
+def run_alone(config: Config, stage: str) -> dict[str, Any]:
+    """Runs one stage on all items of the job. Raises `UsageError` and what executors raise."""
+    layout = Layout(output=config.paths.output)
+    layout.prepare()
+    log_folder = layout.output / "runs"
+    steps = build_steps(config.transform.steps, search_path=config.paths.root)
+    download, transform = assembly.make_download(config), assembly.make_transform(config, steps)
+    executor = assembly.make_executors(config, download, transform, log_folder)[STAGES.index(stage)]
+    if stage == "download":
+        frontier = _frontier(config)
+        return _timed(stage, executor, lambda: _fetch(executor, download, frontier))
+    originals = _originals(config, download)
+    return _timed(stage, executor, lambda: executor.run(transform, originals))
+
+
+def _timed(stage: str, executor: Executor, begin: Any) -> dict[str, Any]:
+    """Opens the executor, runs it to its end, closes it; `begin` returns its outcomes."""
+    outcomes: list[tuple[Outcome, float]] = []
+    started = time.perf_counter()
+    with Gauges((GAUGE,)) as gauges, executor, Sampler(gauges) as sampler:
+        for outcome in begin():
+            gauges.add(GAUGE)
+            outcomes.append((outcome, time.perf_counter()))
+    line_seconds = time.perf_counter() - started
+    samples = sampler.result()
+    done = [outcome for outcome, _ in outcomes if isinstance(outcome, Item)]
+    return {
+        "line_seconds": line_seconds,
+        "wall_seconds": line_seconds,
+        "startup_seconds": min((one.spans[-1].started for one in done), default=started) - started,
+        "counts": {"done": len(done), "processed": len(outcomes)},
+        "memory": {"peak_pss_bytes": samples.peak_pss_bytes if samples else None, "per_worker_pss_bytes": None},
+        "samples": describe_samples(samples, sampler.failure),
+        "stages": {stage: _describe(stage, executor, outcomes, samples)},
+        "outputs": {one.source.key_hex: _output(one) for one, _ in outcomes},
+    }
+
+
+def _describe(
+    stage: str, executor: Executor, outcomes: Sequence[tuple[Outcome, float]], samples: Samples | None
+) -> dict[str, Any]:
+    """The stage's figures, by the names of run.json."""
+    sums = StageSums()
+    for outcome, left in outcomes:
+        sums.add(outcome.spans[-1], left)
+    totals = stage_totals(executor, sums, stage, samples)
+    times, tasks = executor.times, totals.tasks or 1
+    summary = sums.service.summary()
+    return {
+        "mode": str(executor.mode),
+        "workers": executor.workers,
+        "account": dict(account_of(totals).buckets),
+        "cpu_seconds": totals.cpu_seconds,
+        "cpu_per_item_seconds": totals.cpu_seconds / tasks,
+        "utilisation": totals.task_wall_seconds / totals.whole_seconds,
+        "service_seconds": {"mean": summary.mean, "p50": summary.p50, "p95": summary.p95, "max": summary.max},
+        "blocked_share": None,
+        "ipc_bytes_per_item": sum(entry.ipc_bytes for entry in times) / tasks,
+        "ipc_parent_cpu_seconds": sum(entry.ipc_parent_cpu_seconds for entry in times),
+        "worker_starts": sum(entry.starts for entry in times),
+        "process_cpu_seconds": sum(entry.cpu_seconds for entry in times) if executor.mode == "process" else None,
+        "startup_per_worker_seconds": totals.startup_seconds / len(times),
+    }
+
+
+def _originals(config: Config, download: Download) -> list[Item[Original]]:
+    with ThreadExecutor(workers=LOADING_WORKERS) as executor:
+        fetched = list(_fetch(executor, download, _frontier(config)))
+    return [replace(one, spans=()) for one in fetched if isinstance(one, Item)]
+
+
+def _frontier(config: Config) -> Frontier:
+    listed = assembly.listed_items(config, config.job.base_url)
+    sources = [
+        Source(index=index, line=item.line, url=item.url, key=item.key) for index, item in enumerate(listed)
+    ]
+    table = config.download
+    return Frontier(iter(sources), per_host=table.per_host, retries=table.retries, buffer_bytes=table.buffer)
+
+
+def _fetch(executor: Executor, download: Download, frontier: Frontier) -> Iterator[Outcome]:
+    for outcome in executor.run(download, frontier):
+        frontier.downloaded(outcome)
+        final = frontier.heard(outcome)
+        if final is not None:
+            yield final
+
+
+def _output(outcome: Outcome) -> str:
+    """What is to be the same in every mode: the hash of the original or of the image, or the failure's code."""
+    if not isinstance(outcome, Item):
+        return str(getattr(outcome, "code", "unchanged"))
+    value = outcome.value
+    return hashlib.sha256(value.content).hexdigest() if isinstance(value, Original) else str(value.sha256)

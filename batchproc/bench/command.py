@@ -1,0 +1,335 @@
+"""`batchproc bench`: from a config to bench.json. Fixes everything first, predicts, measures, concludes."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from batchproc.bench.cases import Case, make_alone_cases, make_cases, named, plan_comparisons
+from batchproc.bench.conclude import conclude, count_undecided
+from batchproc.bench.contamination import disturbances
+from batchproc.bench.interrupt import Interrupt
+from batchproc.bench.job_file import toml_value, write_job_file
+from batchproc.bench.material import Material, find_material
+from batchproc.bench.outputs import OutputCheck
+from batchproc.bench.predictions import Bounds, calibrate, favourite_of, predict_cases, sample
+from batchproc.bench.record import FILE_NAME, Record, Round, find_unfinished, fingerprint, new_folder
+from batchproc.bench.result import MAKESPAN, WHY_MAKESPAN, CaseResult
+from batchproc.bench.rounds import Length, make_rounds
+from batchproc.bench.runner import Ran, Runner
+from batchproc.bench.schedule import LOOK_LEVEL, LOOKS, Schedule
+from batchproc.bench.statistics import LEVEL
+from batchproc.config import BenchTable, Config, resolved
+from batchproc.errors import DiskError, UsageError
+from batchproc.lock import RunLock
+from batchproc.measure.cores import usable_cores
+from batchproc.measure.machine import describe_machine
+from batchproc.model import Mode
+from batchproc.origin import EmbeddedOrigin
+from batchproc.pipeline.assembly import make_transform
+from batchproc.sink import write_atomically
+from batchproc.sink.atomic import point_atomically
+from batchproc.transform.plan_fingerprint import fingerprint as plan_fingerprint
+from batchproc.transform.steps.step import Step
+from batchproc.version import VERSION
+
+QUICK_ROUNDS = 5
+QUICK_ITEMS = 60
+CALIBRATION_TRIES = 3
+SEED = 20
+WORK_NAME = "work"
+
+Load: TypeAlias = Callable[[Sequence[str]], tuple[Config, tuple[Step, ...]]]
+Tell: TypeAlias = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """What the command line asks of a bench. 0 and empty: as the config says."""
+
+    rounds: int = 0
+    quick: bool = False
+    until_decided: bool = False
+    modes: tuple[str, ...] = ()
+    limit: int = 0
+    keep: bool = False
+    alone: bool = False
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchResult:
+    """The content of bench.json, and the folder it is in."""
+
+    facts: Mapping[str, Any]
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """All that is fixed before the first round."""
+
+    config: Config
+    options: BenchOptions
+    cases: tuple[Case, ...]
+    plans: Mapping[str, str]  # by case, see `_plan`
+    bounds: Mapping[str, Bounds]
+    length: Length
+    material: Material
+
+    @property
+    def schedule(self) -> Schedule:
+        names = tuple(case.name for case in self.cases)
+        return Schedule(cases=names, baseline=names[0], seed=SEED)
+
+    @property
+    def level(self) -> float:
+        return LOOK_LEVEL if self.length.until_decided else LEVEL
+
+
+def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
+    """Runs a bench, or continues one that was interrupted. `load` reads the config under further KEY=VALUE settings.
+
+    Call it in the main thread. Raises `UsageError` before anything runs, `BenchError` when a run breaks or outputs
+    differ, `LockHeldError` when another bench of this job is under way, and `BenchStopped` after SIGINT or SIGTERM.
+    """
+    config, _ = load(())
+    root = config.paths.output / "bench"
+    cases, length = _find_cases(config, options), _find_length(config, options)
+    loaded = {case.name: load(case.overrides) for case in cases}
+    _make_folder(root)
+    with RunLock(root / "lock"), Interrupt() as interrupt:
+        limit = options.limit or (QUICK_ITEMS if options.quick else 0)
+        material = find_material(config, root / "cache", limit=limit, tell=tell)
+        task = _Task(
+            config=config,
+            options=options,
+            cases=cases,
+            plans={case.name: _plan(case, *loaded[case.name]) for case in cases},
+            bounds={name: _bounds(pair[0], config, material) for name, pair in loaded.items()},
+            length=length,
+            material=material,
+        )
+        try:
+            return _Bench(task, _open_record(task, root, tell), interrupt, tell).run()
+        except OSError as error:
+            raise DiskError(f"{root}: the bench cannot go on: {error}") from error
+
+
+class _Bench:
+    """One bench under way; used in the main thread alone."""
+
+    def __init__(self, task: _Task, record: Record, interrupt: Interrupt, tell: Tell) -> None:
+        self._task = task
+        self._interrupt = interrupt
+        self._record = record
+        self._tell = tell
+        (record.folder / WORK_NAME).mkdir(exist_ok=True)
+        self._check = OutputCheck(record.folder / WORK_NAME)
+
+    def run(self) -> BenchResult:
+        """Runs all that is missing and concludes."""
+        task, record = self._task, self._record
+        work = record.folder / WORK_NAME
+        self._tell(f"bench: {len(task.cases)} cases and the baseline again; {task.material.text}")
+        with EmbeddedOrigin(task.material.origin) as origin:
+            items, job_file = work / "items.txt", work / "job.toml"
+            _write_list(items, task.material.paths)
+            write_job_file(
+                job_file, task.config, items=items, base_url=f"{origin.base_url}/", per_host=task.material.per_host
+            )
+            runner = Runner(
+                job_file, work / "cases", self._interrupt, origin_pid=origin.pid, keep=task.options.keep
+            )
+            if "predictions" not in record.header:
+                self._predict(runner)
+            make_rounds(
+                record,
+                task.schedule,
+                named(task.cases),
+                task.length,
+                lambda case: self._run_case(runner, case),
+                self._count_undecided,
+                saved=self._save,
+            )
+        return self._finish()
+
+    def _predict(self, runner: Runner) -> None:
+        """Calibrates with small runs, the first of which is the cold start, and writes the predictions down."""
+        task, header = self._task, self._record.header
+        items = self._record.folder / WORK_NAME / "calibration.txt"
+        _write_list(items, sample(task.material.paths))
+        setting = f"job.input={toml_value(str(items))}"
+        self._tell("calibrating with small runs ...")
+        cold, serial = self._run_undisturbed(runner, task.cases[0], setting)
+        has_processes = any(Mode.PROCESS in (case.download, case.transform) for case in task.cases)
+        both = replace(task.cases[0], download=Mode.PROCESS, transform=Mode.PROCESS, varied=())
+        process = self._run_undisturbed(runner, both, setting)[1].facts if has_processes else None
+        cores = usable_cores()
+        calibration = calibrate(serial.facts, process, items=len(task.material.paths), cores=cores)
+        header["cold_start"] = _cold_start(cold.result)
+        header["calibration"] = calibration.to_json() if calibration else None
+        header["predictions"] = predict_cases(calibration, task.cases, task.bounds)
+        header["favourite"] = favourite_of(header["predictions"], task.cases)
+        header["plan"] = plan_comparisons(task.cases, header["favourite"])
+        self._record.save()
+        self._tell(f"predicted winner: {header['favourite'] or 'unknown'}")
+
+    def _run_case(self, runner: Runner, case: Case) -> CaseResult:
+        ran = runner.run(case)
+        self._check.compare(self._task.plans[case.name], ran.result.outputs, case.name)
+        runner.clear(ran)
+        return ran.result
+
+    def _run_undisturbed(self, runner: Runner, case: Case, setting: str) -> tuple[Ran, Ran]:
+        """The first run, and the fastest of as many as it takes until one is undisturbed."""
+        made: list[Ran] = []
+        while len(made) < CALIBRATION_TRIES and (not made or disturbances(made[-1].result.conditions)):
+            made.append(runner.run(case, setting))
+            runner.clear(made[-1])
+        return made[0], min(made, key=lambda ran: ran.result.seconds)
+
+    def _save(self, one: Round) -> None:
+        """After each case: everything is on disk. After each round: a word to the user."""
+        record = self._record
+        record.found = self._conclusions()
+        record.save()
+        if one.complete:
+            took = sum(run.command_seconds for run in one.runs.values())
+            name = f"round {one.number}" if one.number else "warm-up round, thrown away"
+            again = f", attempt {one.attempt}" if one.attempt > 1 else ""
+            noise = f"; disturbed: {', '.join(one.disturbances)}" if one.disturbances and one.number else ""
+            self._tell(f"{name}{again}: {took:.0f} s{noise}")
+
+    def _conclusions(self) -> dict[str, Any]:
+        task, header = self._task, self._record.header
+        return conclude(
+            self._record.measured,
+            task.cases,
+            task.schedule.again,
+            header["plan"],
+            header["predictions"],
+            favourite=header["favourite"],
+            level=task.level,
+            rerun=task.length.rerun,
+        )
+
+    def _count_undecided(self, rounds: int) -> int:
+        task = self._task
+        return count_undecided(
+            self._record.measured,
+            task.cases,
+            task.schedule.again,
+            self._record.header["plan"],
+            rounds=rounds,
+            level=task.level,
+        )
+
+    def _finish(self) -> BenchResult:
+        record = self._record
+        outputs = {"identical": True, "items_by_plan": self._check.to_json()}
+        record.found = self._conclusions() | {"outputs": outputs, "ended": _now(), "complete": True}
+        record.save()
+        point_atomically(record.folder.parent / "latest", record.folder)
+        if not self._task.options.keep:
+            shutil.rmtree(record.folder / WORK_NAME)
+        return BenchResult(facts=json.loads((record.folder / FILE_NAME).read_bytes()), folder=record.folder)
+
+
+def _find_cases(config: Config, options: BenchOptions) -> tuple[Case, ...]:
+    table = config.bench or BenchTable()
+    cases = make_cases(options.modes or table.modes, table.vary)
+    return cases + make_alone_cases(cases) if options.alone else cases
+
+
+def _find_length(config: Config, options: BenchOptions) -> Length:
+    """Raises `UsageError` for wishes that exclude each other."""
+    if options.until_decided and (options.rounds or options.quick):
+        looks = ", ".join(map(str, LOOKS))
+        raise UsageError(f"--until-decided looks after {looks} rounds; it does not go with --rounds or --quick")
+    table = config.bench or BenchTable()
+    rounds = options.rounds or (QUICK_ROUNDS if options.quick else table.rounds)
+    return Length(rounds=rounds, until_decided=options.until_decided, rerun=not options.quick)
+
+
+def _plan(case: Case, config: Config, steps: tuple[Step, ...]) -> str:
+    """Who has the same plan must make the same files."""
+    return "originals" if case.alone == "download" else plan_fingerprint(make_transform(config, steps))
+
+
+def _bounds(case: Config, shared: Config, material: Material) -> Bounds:
+    """Workers and connections of a case; `per_host` is the material's unless the case varies it."""
+    varies = case.download.per_host != shared.download.per_host
+    return Bounds(
+        download_workers=int(case.download.workers),
+        transform_workers=case.transform.worker_count(usable_cores()),
+        per_host=case.download.per_host if varies else material.per_host,
+    )
+
+
+def _open_record(task: _Task, root: Path, tell: Tell) -> Record:
+    """The interrupted bench of the same fingerprint, or a new one."""
+    host = describe_machine()
+    wanted = fingerprint(
+        {
+            "version": VERSION,
+            "host": host,
+            "config": task.config.model_dump(mode="json"),
+            "cases": [case.name for case in task.cases],
+            "plans": task.plans,
+            "length": asdict(task.length),
+            "material": task.material.identity(),
+        }
+    )
+    found = None if task.options.fresh else find_unfinished(root, wanted)
+    if found is not None:
+        tell(f"continuing {found.folder.name}: {len(found.measured)} rounds are made")
+        return found
+    record = Record(folder=new_folder(root, datetime.now(UTC)), header=_header(task, wanted, host))
+    record.save()
+    return record
+
+
+def _header(task: _Task, fingerprint_text: str, host: Mapping[str, Any]) -> dict[str, Any]:
+    """What of bench.json is known before anything runs."""
+    return {
+        "version": VERSION,
+        "job": task.config.job.name,
+        "started": _now(),
+        "fingerprint": fingerprint_text,
+        "makespan": {"figure": MAKESPAN, "because": WHY_MAKESPAN},
+        "settings": asdict(task.length) | {"seed": SEED, "level": task.level, "quick": task.options.quick},
+        "baseline": task.schedule.baseline,
+        "baseline_again": task.schedule.again,
+        "material": task.material.to_json(),
+        "host": host,
+        "config": resolved(task.config),
+    }
+
+
+def _cold_start(first: CaseResult) -> dict[str, Any]:
+    """The bench's very first run, of the calibration: nothing of it was in the page cache by our doing."""
+    return {
+        "command_seconds": first.command_seconds,
+        "line_seconds": first.seconds,
+        "outside_line_seconds": first.command_seconds - first.seconds,
+        "startup_seconds": first.startup_seconds,
+    }
+
+
+def _make_folder(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{root}: cannot be made: {error.strerror}") from error
+
+
+def _write_list(path: Path, paths: Sequence[str]) -> None:
+    write_atomically(path, (f"{each}\n".encode() for each in paths))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

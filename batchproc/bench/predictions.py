@@ -1,0 +1,226 @@
+"""Who should win, and by how much, written down before the first round; what was measured is put beside it afterwards.
+
+Two small runs through the pipeline give the parameters of the model of `explain.predict`: serial + serial the times of
+an image (c, W, phi, glue), process + process what pipes and starts of processes cost.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from batchproc.bench.cases import Case, named
+from batchproc.explain.measured import Measured, measure
+from batchproc.explain.predict import JobModel, Limit, Prediction, StageModel, Variant, predict
+from batchproc.explain.words import seconds, share
+from batchproc.model import Mode
+
+CALIBRATION_ITEMS = 48
+KNOWN_KEYS = frozenset(("download.workers", "transform.workers", "download.per_host"))
+NOTHING = StageModel(cpu_seconds=0.0, phi=0.0)
+PHI_ENDS = ("low", "high")
+AS_FAST = 1.02  # of predicted rates: no model is that good, so the lighter case is the favourite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the model needs to know of one case besides its modes."""
+
+    download_workers: int
+    transform_workers: int
+    per_host: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The model's parameters, with the GIL shares at their likely value and at both ends."""
+
+    likely: JobModel
+    ends: tuple[JobModel, ...]
+    miss: float
+    text: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The `calibration` object of bench.json."""
+        return {
+            "download": _describe(self.likely.download),
+            "transform": _describe(self.likely.transform),
+            "phi_transform_low": self.ends[0].transform.phi,
+            "phi_transform_high": self.ends[1].transform.phi,
+            "glue_seconds": self.likely.glue_seconds,
+            "origin_cpu_seconds": self.likely.origin_cpu_seconds,
+            "cores": self.likely.cores,
+            "miss_of_its_own_run": self.miss,
+            "text": self.text,
+        }
+
+
+def sample(paths: Sequence[str], most: int = CALIBRATION_ITEMS) -> list[str]:
+    """Up to `most` of the paths, evenly spread over the list."""
+    count = min(len(paths), most)
+    return [paths[index * len(paths) // count] for index in range(count)]
+
+
+def calibrate(
+    serial: Mapping[str, Any], process: Mapping[str, Any] | None, *, items: int, cores: int
+) -> Calibration | None:
+    """The model from the facts of the small runs; None when they are too small to say anything.
+
+    The machine is taken to be free, as rounds in which it is not are run again.
+    """
+    alone, piped = measure(serial), measure(process) if process else None
+    if alone is None:
+        return None
+
+    def model(job: JobModel) -> JobModel:
+        return replace(
+            job,
+            download=_with_pipe(job.download, piped.job.download if piped else None),
+            transform=_with_pipe(job.transform, piped.job.transform if piped else None),
+            items=items,
+            cores=float(cores),
+            start=piped.job.start if piped else job.start,
+        )
+
+    return Calibration(
+        likely=model(alone.with_phi("point")),
+        ends=tuple(model(alone.with_phi(end)) for end in PHI_ENDS),
+        miss=alone.miss,
+        text=_text(alone),
+    )
+
+
+def predict_cases(
+    calibration: Calibration | None, cases: Sequence[Case], bounds: Mapping[str, Bounds]
+) -> list[dict[str, Any]]:
+    """The `predictions` of bench.json: rate, ratio of times to the baseline, what binds. Unknown is null, with why."""
+    if calibration is None:
+        why = "the calibration was too small to predict from"
+        return [_unknown(case, why) for case in cases]
+    known = named(cases)
+    return [
+        _predict_case(calibration, case, known[case.baseline] if case.alone else cases[0], bounds) for case in cases
+    ]
+
+
+def favourite_of(predictions: Sequence[Mapping[str, Any]], cases: Sequence[Case]) -> str:
+    """The predicted winner: the lightest of those that are predicted as fast as the fastest; empty when unknown."""
+    whole = {case.name for case in cases if not case.alone}
+    rates = {row["case"]: row["rate_per_second"] for row in predictions if row["case"] in whole}
+    rates = {name: rate for name, rate in rates.items() if rate}
+    if not rates:
+        return ""
+    best = max(rates.values())
+    near = [case for case in cases if not case.alone and rates.get(case.name, 0.0) * AS_FAST >= best]
+    return min(near, key=lambda case: (case.weight, -rates[case.name])).name
+
+
+def with_measured(
+    predictions: Sequence[Mapping[str, Any]], medians: Mapping[str, float], ratios: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """The predictions with the median rate and the ratio that were measured, and the error of the predicted ratio."""
+    rows = []
+    for row in predictions:
+        measured, predicted = ratios.get(row["case"]), row["ratio"]
+        error = predicted / measured - 1.0 if predicted and measured else None
+        rate = medians.get(row["case"])
+        rows.append({**row, "measured_rate_per_second": rate, "measured_ratio": measured, "error": error})
+    return rows
+
+
+def _predict_case(
+    calibration: Calibration, case: Case, baseline: Case, bounds: Mapping[str, Bounds]
+) -> dict[str, Any]:
+    strange = [key for key, _ in case.varied if key not in KNOWN_KEYS]
+    if strange:
+        return _unknown(case, f"the model does not know {', '.join(strange)}")
+    likely = _predicted(calibration.likely, case, bounds)
+    ratios = [
+        _predicted(job, case, bounds).seconds / _predicted(job, baseline, bounds).seconds
+        for job in (calibration.likely, *calibration.ends)
+    ]
+    return {
+        "case": case.name,
+        "rate_per_second": likely.rate_per_second,
+        "seconds": likely.seconds,
+        "ratio": ratios[0],
+        "low": min(ratios),
+        "high": max(ratios),
+        "start_seconds": likely.start_seconds,
+        "bound": likely.bound.name,
+        "bound_stage": likely.bound.stage,
+        "because": _because(likely.bound, calibration.likely, case, bounds[case.name]),
+    }
+
+
+def _predicted(job: JobModel, case: Case, bounds: Mapping[str, Bounds]) -> Prediction:
+    known = bounds[case.name]
+    variant = Variant(
+        download=case.download.value,
+        download_workers=known.download_workers,
+        transform=case.transform.value,
+        transform_workers=known.transform_workers,
+    )
+    if case.alone:
+        job, variant = _only(job, variant, case.alone)
+    return predict(replace(job, connections=known.per_host), variant)
+
+
+def _only(job: JobModel, variant: Variant, stage: str) -> tuple[JobModel, Variant]:
+    """The model of one stage by itself: the other one costs nothing, and nobody hears of the outcomes."""
+    job = replace(job, glue_seconds=0.0)
+    if stage == "download":
+        return replace(job, transform=NOTHING), replace(variant, transform="serial")
+    return replace(job, download=NOTHING, origin_cpu_seconds=0.0), replace(variant, download="serial")
+
+
+def _unknown(case: Case, why: str) -> dict[str, Any]:
+    names = ("rate_per_second", "seconds", "ratio", "low", "high", "start_seconds", "bound", "bound_stage")
+    return {"case": case.name, **dict.fromkeys(names), "because": f"unknown: {why}"}
+
+
+def _because(bound: Limit, job: JobModel, case: Case, known: Bounds) -> str:
+    """One clause: what the model says holds this case back."""
+    if bound.name == "cores":
+        return f"all {job.cores:g} cores are busy"
+    if bound.name == "gil":
+        return "the GIL of the main process is always held"
+    if bound.name == "pipe":
+        return "the main process does nothing but hand pictures to processes"
+    if bound.name == "per_host":
+        return f"{known.per_host} connections to the one origin are all in use"
+    if bound.stage is None:
+        return f"one thread, {seconds(1.0 / bound.rate_per_second)} per picture"
+    stage: StageModel = getattr(job, bound.stage)
+    mode: Mode = getattr(case, bound.stage)
+    number = 1 if mode is Mode.SERIAL else getattr(known, f"{bound.stage}_workers")
+    took = f"{seconds(stage.blocked_seconds + stage.cpu_seconds)} per picture"
+    return f"{bound.stage} has {number} worker{'' if number == 1 else 's'}, {took}"
+
+
+def _with_pipe(stage: StageModel, piped: StageModel | None) -> StageModel:
+    """The stage with the pipe's cost from the run that had pipes."""
+    if piped is None:
+        return stage
+    return replace(
+        stage, ipc_worker_seconds=piped.ipc_worker_seconds, ipc_parent_seconds=piped.ipc_parent_seconds
+    )
+
+
+def _text(run: Measured) -> str:
+    download, transform = run.job.download, run.job.transform
+    held = run.shares["transform"]
+    gil = f"the GIL held for {share(held.low)} to {share(held.high)} of it" if held else "the GIL's share unknown"
+    return (
+        f"a picture takes {seconds(download.blocked_seconds)} of waiting and {seconds(download.cpu_seconds)} of CPU to "
+        f"download, and {seconds(transform.cpu_seconds)} of CPU to transform, with {gil}"
+    )
+
+
+def _describe(stage: StageModel) -> dict[str, float]:
+    return {
+        "cpu_seconds": stage.cpu_seconds,
+        "blocked_seconds": stage.blocked_seconds,
+        "phi": stage.phi,
+        "ipc_worker_seconds": stage.ipc_worker_seconds,
+        "ipc_parent_seconds": stage.ipc_parent_seconds,
+    }

@@ -1,0 +1,133 @@
+"""Runs one case: a real run of the job in a process of its own, into a fresh folder that is removed afterwards."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from batchproc.bench.alone import Wish
+from batchproc.bench.cases import Case
+from batchproc.bench.interrupt import Interrupt
+from batchproc.bench.job_file import child_environment
+from batchproc.bench.result import CaseResult, result_of, with_origin
+from batchproc.errors import BatchprocError
+from batchproc.sink import Layout
+
+TAIL_CHARACTERS = 2000
+
+
+class BenchError(BatchprocError):
+    """The bench cannot go on: a run broke, or its outputs differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A run's facts, with the origin's row in them, its result, and the folder of its files."""
+
+    facts: Mapping[str, Any]
+    result: CaseResult
+    output: Path
+
+
+class Runner:
+    """Runs cases of one job file against one origin. For one thread; a run takes the whole machine."""
+
+    def __init__(
+        self, job_file: Path, folder: Path, interrupt: Interrupt, *, origin_pid: int, keep: bool = False
+    ) -> None:
+        self._job_file = job_file
+        self._interrupt = interrupt
+        self._folder = folder
+        self._origin = psutil.Process(origin_pid)
+        self._keep = keep
+        kept = [int(path.name.partition("-")[0]) for path in folder.iterdir()] if folder.is_dir() else []
+        self._number = max(kept, default=0)
+
+    def run(self, case: Case, *settings: str) -> Ran:
+        """Runs a case once, under further `--set` values. Raises `BenchError` when the run breaks."""
+        self._number += 1
+        what = f"{case.alone}-{case.download}" if case.alone else f"{case.download}-{case.transform}"
+        output = self._folder / f"{self._number:04d}-{what}"
+        before, started = self._origin_cpu_seconds(), time.perf_counter()
+        text = self._execute(self._command(case, output, [*case.overrides, *settings]), output)
+        command_seconds = time.perf_counter() - started
+        origin_cpu_seconds = self._origin_cpu_seconds() - before
+        facts = with_origin(json.loads(text), origin_cpu_seconds)
+        result = result_of(
+            facts,
+            facts["outputs"] if case.alone else read_outputs(output),
+            command_seconds=command_seconds,
+            origin_cpu_seconds=origin_cpu_seconds,
+        )
+        if not result.done:
+            raise BenchError(f"{case.name}: not one image was made; see {output / 'failures.jsonl'}")
+        return Ran(facts=facts, result=result, output=output)
+
+    def clear(self, ran: Ran) -> None:
+        """Removes what a run made, unless it is to be kept."""
+        if not self._keep:
+            shutil.rmtree(ran.output)
+
+    def _command(self, case: Case, output: Path, settings: Sequence[str]) -> list[str]:
+        if case.alone:
+            wish = Wish(
+                stage=case.alone, job_file=str(self._job_file), output=str(output), settings=tuple(settings)
+            )
+            return wish.command()
+        # -P: a file named like a standard module in the user's working directory must not be imported.
+        command = [sys.executable, "-P", "-m", "batchproc", "run", str(self._job_file), "--output", str(output)]
+        return [*command, "--json", "--quiet", *(word for setting in settings for word in ("--set", setting))]
+
+    def _execute(self, command: list[str], output: Path) -> str:
+        """The child's stdout. It is killed when the bench is stopped meanwhile; its workers end with it."""
+        child: subprocess.Popen[str] | None = None
+        try:
+            with self._interrupt.held():
+                child = _start(command)
+            text, errors = child.communicate()
+        except BaseException:
+            if child is not None:
+                child.kill()
+                child.communicate()
+            shutil.rmtree(output, ignore_errors=True)
+            raise
+        if child.returncode:
+            tail = errors[-TAIL_CHARACTERS:].strip()
+            raise BenchError(f"a run ended with exit code {child.returncode}, in {output}:\n{tail}")
+        return text
+
+    def _origin_cpu_seconds(self) -> float:
+        times = self._origin.cpu_times()
+        return float(times.user + times.system)
+
+
+def _start(command: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+        start_new_session=True,  # Ctrl-C is for the bench
+    )
+
+
+def read_outputs(output: Path) -> dict[str, str]:
+    """What became of each item, by key: the hash of its image, or the code of its failure."""
+    layout = Layout(output=output)
+    made = {row["key"]: row["sha256"] for row in _rows(layout.metadata_path)}
+    return made | {row["key"]: row["code"] for row in _rows(layout.failures_path)}
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
