@@ -13,7 +13,8 @@ def store_pauses(connection: sqlite3.Connection, pauses: Mapping[str, float]) ->
     """Remembers until when to leave each host alone."""
     with transaction(connection):
         connection.executemany(
-            "INSERT INTO host (name, not_before) VALUES (?, ?) ON CONFLICT DO UPDATE SET not_before = excluded.not_before",
+            "INSERT INTO host (name, not_before) VALUES (?, ?) "
+            "ON CONFLICT DO UPDATE SET not_before = excluded.not_before",
             pauses.items(),
         )
 
