@@ -29,7 +29,7 @@ ASLEEP_SECONDS = 1.0  # a look that comes so much later than planned was not jus
 class ProcessExecutor:
     """Runs a stage in `workers` OS processes. Enter it before any other thread exists; one `run` per `with` block.
 
-    `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`, tried again as `timeout_retry` says).
+    `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`, to be retried as `timeout_retry`).
     `memory_bytes` is each worker's RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means
     no limit. What workers print goes to `<log_stem>-<number>.log`, or to stderr.
     """

@@ -5,7 +5,6 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
-import pytest
 
 from batchproc.measure.gil import (
     FUTEX,
