@@ -3,12 +3,12 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from batchproc import streams
 from batchproc.errors import BatchprocError, ExitCode, Problem, UsageError
 from batchproc.version import VERSION
 
@@ -35,8 +35,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON to stdout")]
 
 def main() -> None:
     """Runs the command line; every message for the user is made here, and the exit code."""
-    with suppress(AttributeError):
-        sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    streams.prepare()
+    try:
+        _run_app()
+    finally:
+        lost = streams.finish()
+        if lost is not None:
+            _complain(f"stdout cannot be written: {lost.strerror}")
+            sys.exit(ExitCode.INTERNAL)
+
+
+def _run_app() -> None:
     try:
         app()
     except UsageError as error:
@@ -47,9 +56,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:  # `batchproc schema | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(ExitCode.DONE)
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,11 +87,15 @@ def run(
     output: Annotated[Optional[Path], typer.Option(metavar="DIR", help="output folder")] = None,  # noqa: UP045
     setting: Settings = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed items again")] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="ask servers whether what is done has changed (conditional GETs)")
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="every item is pending again")] = False,
     accept_config_change: Annotated[
         bool, typer.Option("--accept-config-change", help="make again what another plan made")
     ] = False,
     max_duration: Annotated[str, typer.Option(metavar="TIME", help="stop after this time, as 1h30m")] = "",
+    wait: Annotated[str, typer.Option(metavar="TIME", help="wait so long for another run's lock, as 10m")] = "0s",
     strict: Annotated[bool, typer.Option("--strict", help="stop at the first failed item")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="write trace.json for Perfetto's viewer")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="read the list, count the work, touch nothing")] = False,
@@ -119,9 +129,11 @@ def run(
     run_options = RunOptions(
         limit=limit,
         retry_failed=retry_failed,
+        refresh=refresh,
         fresh=fresh,
         accept_config_change=accept_config_change,
         strict=strict,
+        wait_seconds=_read_duration("--wait", wait),
     )
     result = run_job(job, steps, run_options, Quiet() if quiet else Bar())
     if job.report.trace:
@@ -129,7 +141,65 @@ def run(
 
         write_trace(result.folder)
     _tell_result(result, quiet=quiet, verbose=verbose, as_json=as_json)
+    if job.report.html and result.facts["counts"]["processed"]:
+        page = _make_page(result.folder)
+        if page is not None and not quiet and not as_json:
+            print(f"  report      {page}")
+    streams.forgive()
     raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def bench(
+    config: ConfigPath,
+    quick: Annotated[bool, typer.Option("--quick", help="few rounds, few pictures: indicative only")] = False,
+    rounds: Annotated[int, typer.Option(min=0, metavar="N", help="rounds that count; 0 = as the config says")] = 0,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="look after 10, 20 and 30 rounds, stop when nothing is undecided")
+    ] = False,
+    modes: Annotated[str, typer.Option(metavar="LIST", help="as thread,process or serial+thread,thread+process")] = "",
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="pictures per run at most; 0 = all")] = 0,
+    setting: Settings = None,
+    alone: Annotated[bool, typer.Option("--alone", help="also each stage by itself, in every mode")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="keep what every run made")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="do not continue an interrupted bench")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the modes of both stages on real runs of a job; an interrupted bench is continued by the same command.
+
+    Example: batchproc bench configs/bench.toml --quick
+    """
+    from batchproc.bench.command import BenchOptions, run_bench
+    from batchproc.bench.summary import summarise_bench
+
+    bench_options = BenchOptions(
+        rounds=rounds,
+        quick=quick,
+        until_decided=until_decided,
+        modes=tuple(filter(None, modes.split(","))),
+        limit=limit,
+        alone=alone,
+        keep=keep,
+        fresh=fresh,
+    )
+    result = run_bench(lambda more: _load(config, [*(setting or ()), *more]), bench_options, _say)
+    if as_json:
+        _print_json(result.facts)
+    else:
+        print(summarise_bench(result.facts, result.folder))
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a run's folder, or a job's output folder")],
+) -> None:
+    """Make the HTML report again, from a run's folder or a job's output folder (its last run).
+
+    Example: batchproc report outputs/demo
+    """
+    from batchproc.report.html import make_report
+
+    print(make_report(path))
 
 
 @app.command()
@@ -254,6 +324,15 @@ def _load(path: Path, overrides: Sequence[str]) -> "tuple[Config, tuple[Step, ..
     return job, build_steps(job.transform.steps, search_path=job.paths.root)
 
 
+def _read_duration(flag: str, text: str) -> float:
+    from batchproc.config.units import parse_duration
+
+    try:
+        return parse_duration(float(text) if text.replace(".", "", 1).isdigit() else text)
+    except ValueError as error:
+        raise UsageError([Problem(where=f"{flag} {text}", message=str(error))]) from None
+
+
 def _steps_schema() -> Any:
     from batchproc.transform.steps.table import steps_json_schema
 
@@ -266,17 +345,45 @@ def _tell_result(result: Any, *, quiet: bool, verbose: bool, as_json: bool) -> N
     if as_json:
         _print_json(result.facts)
     elif not quiet:
-        print(summarise(result.facts, result.folder, verbose=verbose))
+        _print_summary(summarise(result.facts, result.folder, verbose=verbose))
     if result.error is not None:
         _complain(result.error)
     elif quiet and result.exit_code:
         _complain(summarise(result.facts, result.folder, one_line=True))
 
 
+def _print_summary(text: str) -> None:
+    """Set off by rich on a terminal, plain everywhere else."""
+    if not sys.stdout.isatty():
+        print(text)
+        return
+    from rich.console import Console
+
+    from batchproc.report.terminal import styled
+
+    Console(soft_wrap=True, highlight=False).print(styled(text))
+
+
+def _make_page(folder: Path) -> Path | None:
+    """The run's page, or None with a warning: the work is done, and a page that fails must not make it look undone."""
+    try:
+        from batchproc.report.html import make_report
+
+        return make_report(folder)
+    except Exception as error:  # noqa: BLE001 - whatever a drawing library raises
+        text = f"warning: no report: {type(error).__name__}: {error}; batchproc report {folder} tries again"
+        print(text, file=sys.stderr)
+        return None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def _print_json(value: Any) -> None:
     import json
 
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=not streams.speaks_unicode()))
 
 
 def _complain(*problems: object) -> None:

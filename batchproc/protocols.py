@@ -59,7 +59,10 @@ class WorkerTimes:
     """Where one worker's time went besides its spans. Written by that worker's own thread, read when it has ended."""
 
     worker: str
-    opened: float = 0.0  # perf_counter seconds
+    opened: float = 0.0  # perf_counter seconds, as all points in time here
+    began: float = 0.0  # the worker's own first line ran: after the fork and its imports, for a process
+    ready: float = 0.0  # its stage was open
+    first_task: float = 0.0  # its first job arrived
     closed: float = 0.0
     startup_seconds: float = 0.0
     lost_seconds: float = 0.0  # in tasks that ended with the death of their worker

@@ -187,6 +187,17 @@ def test_output_on_the_command_line_is_relative_to_the_working_directory(
     assert (tmp_path / "elsewhere/here/metadata.jsonl").exists()
 
 
+@pytest.mark.parametrize("wish", [["--modes", "fork"], ["--until-decided", "--quick"]], ids=" ".join)
+def test_bench_refuses_what_it_cannot_do_before_it_does_anything(
+    call, make_job: MakeJob, tmp_path: Path, wish: list[str]
+) -> None:
+    code, out, err = call("bench", str(make_job()), *wish)
+
+    assert (2, "") == (code, out)
+    assert err.startswith("error: --")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_version(call) -> None:
     assert (0, f"{VERSION}\n", "") == call("--version")
 
@@ -219,7 +230,7 @@ def test_the_readme_names_every_command(call) -> None:
 
 
 def test_every_command_shows_an_example_in_its_help(call) -> None:
-    for command in ("run", "check", "status", "schema", "init", "origin", "steps"):
+    for command in ("run", "bench", "report", "check", "status", "schema", "init", "origin", "steps"):
         code, out, _ = call(command, "--help")
         assert 0 == code
         assert "Example: batchproc" in out, command

@@ -14,14 +14,14 @@ PACKAGE = Path(__file__).parents[1] / "batchproc"
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"progress", "report", "starter"},
+    {"bench", "progress", "report", "starter"},
     {"pipeline"},
     {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "lock",
      "ping", "runlog"},
     {"measure"},
     {"config", "protocols"},
     {"model", "failpoints", "metrics"},
-    {"errors", "redact", "version"},
+    {"errors", "redact", "streams", "version"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Values that two neighbours share by design: the ledger is given its file operations by type only.

@@ -40,7 +40,7 @@ class Ready:
     """The worker's first reply: it has started, or (after the stage was sent) opened its stage."""
 
     pid: int
-    perf_counter: float
+    perf_counter: float  # when its first line ran, or when the stage was open; one clock for all processes on Linux
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,10 @@ class Tally:
 
 def main(pipe: Pipe, life: Pipe, limits: WorkerLimits) -> None:
     """Runs a worker until its pipe ends. Called by the start method in the new process."""
+    began = time.perf_counter()
     _harden(life, limits)
     try:
-        send(pipe, pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
+        send(pipe, pack(Ready(pid=os.getpid(), perf_counter=began)))
         stage, name = unpack(receive(pipe))
         name_thread(name)
         _work(pipe, stage, name, limits)

@@ -177,9 +177,10 @@ class Lane:
         """Waits for the worker, hands it the stage, waits until it is open. Raises `ExecutorError` if it cannot be."""
         for tried in range(1, STARTS_TRIED + 1):
             try:
-                self._greet()
+                began = self._greet()
                 send(self._present.pipe, pack(stage, self.times.worker))
-                self._greet()
+                ready = self._greet()
+                self.times.began, self.times.ready = self.times.began or began, self.times.ready or ready
                 break
             except (EOFError, OSError) as error:
                 how = self._post_mortem()[1]
@@ -191,10 +192,12 @@ class Lane:
         self._idle_since = time.perf_counter()
         self.times.startup_seconds += self._idle_since - since
 
-    def _greet(self) -> None:
+    def _greet(self) -> float:
+        """The worker's stamp, perf_counter seconds. Raises `ExecutorError` with its traceback if it is broken."""
         (answer,) = unpack(receive(self._present.pipe))
         if isinstance(answer, Broken):
             raise ExecutorError(f"a worker could not open its stage:\n{answer.trace}")
+        return float(answer.perf_counter)
 
     def _fill(self, line: Line) -> None:
         """Brings the worker's pipe to its depth; waits for a job only when the worker has none."""
@@ -264,6 +267,7 @@ class Lane:
 
     def _book(self, tally: Tally) -> None:
         times, before = self.times, self._tally
+        times.first_task = times.first_task or times.ready + tally.waiting_seconds
         waited = tally.waiting_seconds - before.waiting_seconds
         held_up = min(waited, self._held_up_seconds)  # idle because its owner found no room downstream
         times.output_blocked_seconds += held_up

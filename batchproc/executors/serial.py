@@ -42,7 +42,8 @@ class SerialExecutor:
         times = WorkerTimes(worker=f"{stage.name}-0", opened=time.perf_counter())
         self.times.append(times)
         self._work = stage.open()
-        times.startup_seconds = time.perf_counter() - times.opened
+        times.began, times.ready = times.opened, time.perf_counter()
+        times.startup_seconds = times.ready - times.opened
         return self._outcomes(stage, self._work, iter(items), times)
 
     def stop(self) -> None:
@@ -60,6 +61,7 @@ class SerialExecutor:
                 times.tasks += isinstance(outcome, Item)
                 enqueued = time.perf_counter()
                 times.starved_seconds += enqueued - waiting
+                times.first_task = times.first_task or enqueued
                 if self._stopped:
                     break
                 worked = attempt(work, outcome, stopwatch, enqueued) if isinstance(outcome, Item) else outcome

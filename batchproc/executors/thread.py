@@ -61,10 +61,12 @@ class ThreadExecutor:
             work.abort()
 
     def _consume(self, stage: Stage[Any, Any], times: WorkerTimes, line: Line) -> None:
+        times.began = time.perf_counter()
         try:
             with closing(stage.open()) as work, Stopwatch(stage.name, times.worker) as stopwatch:
                 self._works.append(work)
-                times.startup_seconds = time.perf_counter() - times.opened
+                times.ready = time.perf_counter()
+                times.startup_seconds = times.ready - times.opened
                 _consume(work, stopwatch, times, line)
         finally:
             times.closed = time.perf_counter()
@@ -76,9 +78,11 @@ def _consume(work: Work[Any, Any], stopwatch: Stopwatch, times: WorkerTimes, lin
     while True:
         asked = clock()
         job = line.jobs.get()
-        times.starved_seconds += clock() - asked
+        got = clock()
+        times.starved_seconds += got - asked
         if isinstance(job, EndMark):
             return
+        times.first_task = times.first_task or got
         times.tasks += 1
         outcome = attempt(work, job.item, stopwatch, job.enqueued)
         done = clock()

@@ -69,13 +69,19 @@ def throttling(seconds: float | None) -> Check:
     return _check("throttling", seconds, 0.0, text, "no quota is accounted here")
 
 
-def hidden_threads(*, process_cpu_seconds: float | None, thread_cpu_seconds: float) -> Check:
+def origin(share: float | None) -> Check:
+    """CPU that the embedded origin took from the run, as a share of all cores: it stands for a server elsewhere."""
+    text = f"the embedded origin used {share or 0.0:.1%} of the machine's CPU"
+    return _check("origin", share, OTHERS_LIMIT, text, "the run had no embedded origin, or nothing was sampled")
+
+
+def hidden_threads(stage: str, *, process_cpu_seconds: float | None, thread_cpu_seconds: float) -> Check:
     """CPU of the run's processes that no thread of ours accounts for: helper threads of native libraries, and glue."""
     if not process_cpu_seconds:
-        return _check("hidden_threads", None, HIDDEN_LIMIT, "", "the CPU time of the processes was not sampled")
+        return _check(f"hidden.{stage}", None, HIDDEN_LIMIT, "", "the CPU time of the processes is missing")
     share = 1.0 - thread_cpu_seconds / process_cpu_seconds
-    text = f"{share:.1%} of the processes' CPU lies outside the measured threads"
-    return _check("hidden_threads", share, HIDDEN_LIMIT, text, "")
+    text = f"{stage}: {share:.1%} of its processes' CPU is outside the work (start, pipe, threads of libraries)"
+    return _check(f"hidden.{stage}", share, HIDDEN_LIMIT, text, "")
 
 
 def overhead(*, measured_seconds: float | None, unmeasured_seconds: float | None) -> Check:

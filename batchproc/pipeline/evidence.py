@@ -104,7 +104,25 @@ def self_checks(
     found.append(checks.others(machine.others_cpu_share if machine else None))
     found.append(checks.steal(machine.steal_share if machine else None))
     found.append(checks.throttling(machine.throttled_seconds if machine else None))
+    found.append(checks.origin(_origin_share(samples)))
+    found.append(checks.overhead(measured_seconds=None, unmeasured_seconds=None))
     return found
+
+
+def hidden_check(executor: Executor, totals: StageTotals, name: str) -> checks.Check | None:
+    """For a stage in processes of its own: their CPU time against that of the measured threads."""
+    if executor.mode != Mode.PROCESS:
+        return None
+    processes = sum(entry.cpu_seconds for entry in executor.times)
+    return checks.hidden_threads(name, process_cpu_seconds=processes, thread_cpu_seconds=totals.cpu_seconds)
+
+
+def _origin_share(samples: Samples | None) -> float | None:
+    """The embedded origin's CPU as a share of the machine's: it takes it from the run."""
+    usage = samples.process("origin") if samples else None
+    if samples is None or usage is None or not samples.wall_seconds:
+        return None
+    return usage.cpu_seconds / (samples.wall_seconds * samples.machine.cores)
 
 
 def _mean_in_flight(samples: Samples | None, name: str) -> float | None:

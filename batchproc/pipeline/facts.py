@@ -13,10 +13,11 @@ from batchproc.executors import Executor
 from batchproc.explain import explain
 from batchproc.ledger import Counts, Imported
 from batchproc.measure.account import Account, StageTotals
+from batchproc.measure.checks import Check
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.machine import describe_machine
 from batchproc.measure.samples import Samples
-from batchproc.pipeline.evidence import STAGES, describe_samples, self_checks, stage_accounts
+from batchproc.pipeline.evidence import STAGES, describe_samples, hidden_check, self_checks, stage_accounts
 from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.sink import write_atomically
@@ -88,7 +89,7 @@ def _measured(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
             for name, executor in zip(STAGES, evidence.executors, strict=False)
         },
         "memory": _memory(evidence),
-        "checks": [asdict(check) for check in self_checks(accounts, observer, samples, line_seconds)],
+        "checks": [asdict(check) for check in _checks(evidence, accounts, line_seconds)],
         "samples": describe_samples(samples, evidence.sampler_failure),
         "host": describe_machine(),
         "config": resolved(evidence.config),
@@ -166,6 +167,9 @@ def _describe_worker(times: WorkerTimes) -> dict[str, Any]:
         "worker": times.worker,
         "tasks": times.tasks,
         "startup_seconds": times.startup_seconds,
+        "start_to_first_line_seconds": times.began - times.opened if times.began else None,
+        "first_line_to_ready_seconds": times.ready - times.began if times.ready else None,
+        "ready_to_first_task_seconds": times.first_task - times.ready if times.first_task else None,
         "starved_seconds": times.starved_seconds,
         "output_blocked_seconds": times.output_blocked_seconds,
         "lost_seconds": times.lost_seconds,
@@ -173,6 +177,17 @@ def _describe_worker(times: WorkerTimes) -> dict[str, Any]:
         "starts": times.starts,
         "max_rss_bytes": times.max_rss_bytes,
     }
+
+
+def _checks(
+    evidence: RunEvidence, accounts: dict[str, tuple[StageTotals, Account]], line_seconds: float
+) -> list[Check]:
+    hidden = [
+        hidden_check(executor, accounts[name][0], name)
+        for name, executor in zip(STAGES, evidence.executors, strict=False)
+    ]
+    found = self_checks(accounts, evidence.observer, evidence.samples, line_seconds)
+    return found + [check for check in hidden if check is not None]
 
 
 def _memory(evidence: RunEvidence) -> dict[str, Any]:

@@ -4,9 +4,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from batchproc.explain.words import count, seconds, share, significant, size, workers
+from batchproc.report.palette import BUCKETS
 
 FAILURES_SHOWN = 5
+BUCKETS_SHOWN, LEAST = 4, 0.005
 STAGES = ("download", "transform")
 
 
@@ -23,6 +27,7 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
         yield from _rates(facts)
         for name in STAGES:
             yield _stage_line(name, facts["stages"][name])
+            yield f"    time went {_account(facts['stages'][name])}"
         yield f"  bottleneck  {facts['bottleneck']['because']}"
         yield from _reasons(facts)
     yield from _failures(facts)
@@ -64,6 +69,24 @@ def _stage_line(name: str, stage: Mapping[str, Any]) -> str:
         f"  {name:<11} {stage['mode']}, {workers(stage)}, busy {share(stage['utilisation'])}; per image "
         f"{seconds(service['p50'])} (p95 {seconds(service['p95'])}), CPU {seconds(stage['cpu_per_item_seconds'])}"
     )
+
+
+def _account(stage: Mapping[str, Any]) -> str:
+    """Where the stage's worker-seconds went: the largest buckets, in the words of the report."""
+    whole = sum(stage["account"].values())
+    largest = sorted(stage["account"].items(), key=lambda bucket: -bucket[1])[:BUCKETS_SHOWN]
+    return ", ".join(f"{share(spent / whole)} {BUCKETS[name][1]}" for name, spent in largest if spent > LEAST * whole)
+
+
+def styled(text: str) -> Text:
+    """The summary with its labels set off, for a terminal; colours follow NO_COLOR and the terminal's abilities."""
+    lines = Text(text)
+    lines.highlight_regex(r"(?m)^\S[^\n]*", "bold")
+    lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|report)\b", "cyan")
+    lines.highlight_regex(r"(?m)^    time went\b", "dim")
+    lines.highlight_regex(r"(?m)^  (bottleneck|why|hint|next)\b", "green")
+    lines.highlight_regex(r"(?m)^  failures\b", "red")
+    return lines
 
 
 def _reasons(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -12,7 +12,8 @@ _NAMES = {
     "others": "nothing else used the machine",
     "steal": "no CPU taken by the hypervisor",
     "throttling": "no CPU quota in the way",
-    "hidden_threads": "no CPU outside the measured threads",
+    "origin": "the embedded origin took little of the machine",
+    "hidden": "no CPU outside the measured threads",
     "overhead": "measuring costs next to nothing",
 }
 _GIL = {"True": "yes", "False": "no: free-threaded"}

@@ -23,7 +23,7 @@ def test_littles_law_compares_two_independent_counts() -> None:
         checks.steal(None),
         checks.throttling(None),
         checks.overhead(measured_seconds=1.0, unmeasured_seconds=None),
-        checks.hidden_threads(process_cpu_seconds=None, thread_cpu_seconds=1.0),
+        checks.hidden_threads("transform", process_cpu_seconds=None, thread_cpu_seconds=1.0),
     ],
     ids=lambda check: check.name,
 )
