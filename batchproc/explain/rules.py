@@ -135,9 +135,18 @@ def _hosts(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
     yield Hint(
         text="download.per_host twice as high, where the servers are yours or allow it",
         evidence=f"per_host = {facts['config']['download']['per_host']} binds: on average {held:.1f} downloads were "
-        f"under way, while {crew(download['mode'], download['workers'])} were there and {waiting:.0f} items waited",
+        f"under way, while {crew(download['mode'], download['workers'])} were there and {waiting:.0f} items waited"
+        f"{_busiest(hosts)}",
         gain=twice / predict(run.job, run.variant).rate_per_second,
     )
+
+
+def _busiest(hosts: Mapping[str, Any]) -> str:
+    """How much of the list is on one host, where that is known."""
+    top = hosts.get("top")
+    if not top:
+        return ""
+    return f"; {share(top[0]['starts'] / sum(entry['starts'] for entry in top))} of the downloads went to one host"
 
 
 def _servers(facts: Mapping[str, Any]) -> Iterator[Hint]:
