@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from batchproc import streams
-from batchproc.errors import BatchprocError, ExitCode, Problem, UsageError
+from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
 from batchproc.version import VERSION
 
 if TYPE_CHECKING:
@@ -84,9 +85,11 @@ def run(
     download_workers: Annotated[str, typer.Option(metavar="N", help="threads or OS processes")] = "",
     transform_workers: Annotated[str, typer.Option(metavar="N", help="threads or OS processes, or auto")] = "",
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="items at most in this run; 0 = all")] = 0,
-    output: Annotated[Optional[Path], typer.Option(metavar="DIR", help="output folder")] = None,  # noqa: UP045
+    output: Annotated[Optional[str], typer.Option(metavar="DIR", help="output folder")] = None,  # noqa: UP045
     setting: Settings = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed items again")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="try failed items again, and quarantined ones")
+    ] = False,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="ask servers whether what is done has changed (conditional GETs)")
     ] = False,
@@ -113,7 +116,7 @@ def run(
         "download.workers": download_workers,
         "transform.workers": transform_workers,
         "job.max_duration": max_duration,
-        "job.output": str(output.absolute()) if output else "",
+        "job.output": "" if output is None else _read_folder("--output", output),
         "report.trace": "true" if trace else "",
     }
     overrides = [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())]
@@ -135,7 +138,8 @@ def run(
         strict=strict,
         wait_seconds=_read_duration("--wait", wait),
     )
-    result = run_job(job, steps, run_options, Quiet() if quiet else Bar())
+    with redirect_stdout(sys.stderr):  # what a step of the user's prints is no result
+        result = run_job(job, steps, run_options, Quiet() if quiet else Bar())
     if job.report.trace:
         from batchproc.report.trace import write_trace
 
@@ -145,7 +149,9 @@ def run(
         page = _make_page(result.folder)
         if page is not None and not quiet and not as_json:
             print(f"  report      {page}")
-    streams.forgive()
+    lost = streams.forgive()
+    if lost is not None:
+        _say(f"warning: stdout cannot be written: {lost.strerror}; see {result.folder / 'run.json'}")
     raise typer.Exit(result.exit_code)
 
 
@@ -161,6 +167,10 @@ def bench(
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="pictures per run at most; 0 = all")] = 0,
     setting: Settings = None,
     alone: Annotated[bool, typer.Option("--alone", help="also each stage by itself, in every mode")] = False,
+    claims: Annotated[
+        bool, typer.Option("--claims", help="judge the textbook's thirteen claims by experiments; alone: no rounds")
+    ] = False,
+    experiments: Annotated[bool, typer.Option("--experiments", help="the same with all experiments")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="keep what every run made")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="do not continue an interrupted bench")] = False,
     as_json: AsJson = False,
@@ -169,8 +179,9 @@ def bench(
 
     Example: batchproc bench configs/bench.toml --quick
     """
-    from batchproc.bench.command import BenchOptions, run_bench
-    from batchproc.bench.summary import summarise_bench
+    from batchproc.bench.claims_command import run_with_claims
+    from batchproc.bench.claims_summary import summarise_with_claims
+    from batchproc.bench.command import BenchOptions
 
     bench_options = BenchOptions(
         rounds=rounds,
@@ -181,25 +192,34 @@ def bench(
         alone=alone,
         keep=keep,
         fresh=fresh,
+        claims=claims,
+        experiments=experiments,
     )
-    result = run_bench(lambda more: _load(config, [*(setting or ()), *more]), bench_options, _say)
+    result = run_with_claims(lambda more: _load(config, [*(setting or ()), *more]), bench_options, _say)
     if as_json:
         _print_json(result.facts)
     else:
-        print(summarise_bench(result.facts, result.folder))
+        print(summarise_with_claims(result.facts, result.folder))
+    if result.facts["config"]["report"]["html"]:
+        page = _make_page(result.folder)
+        if page is not None and not as_json:
+            print(f"  report      {page}")
 
 
 @app.command()
 def report(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="a run's folder, or a job's output folder")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="a run's or a bench's folder, or a job's output folder")],
 ) -> None:
-    """Make the HTML report again, from a run's folder or a job's output folder (its last run).
+    """Make the HTML report again, of a run, a bench, or a job's output folder (its last run, else its last bench).
 
     Example: batchproc report outputs/demo
     """
     from batchproc.report.html import make_report
 
-    print(make_report(path))
+    try:
+        print(make_report(path))
+    except OSError as error:
+        raise DiskError(f"{error.filename or path}: {error.strerror}. The page before it stays.") from error
 
 
 @app.command()
@@ -279,7 +299,7 @@ def origin(
     images: Annotated[int, typer.Option(min=1, help="pictures to make")] = 240,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one")] = 0,
     latency: Annotated[str, typer.Option(metavar="TIME", help="before each reply, as 60ms")] = "60ms",
-    jitter: Annotated[float, typer.Option(help="sigma of the latency's log-normal factor")] = 0.3,
+    jitter: Annotated[float, typer.Option(min=0, max=2, help="sigma of the latency's log-normal factor")] = 0.3,
     bandwidth: Annotated[str, typer.Option(metavar="SIZE", help="per second and connection; 0 = unlimited")] = "0",
     faults: Annotated[
         Optional[bool],  # noqa: UP045
@@ -291,15 +311,14 @@ def origin(
 
     Example: batchproc origin --photos ~/Pictures --port 8000 --latency 200ms
     """
-    from batchproc.config.units import parse_duration, parse_size
     from batchproc.origin import OriginSettings, serve
 
     settings = OriginSettings(
         images=images,
         seed=seed,
-        latency_seconds=parse_duration(latency),
+        latency_seconds=_read_duration("--latency", latency),
         jitter=jitter,
-        bandwidth_bytes_per_second=parse_size(bandwidth),
+        bandwidth_bytes_per_second=_read_size("--bandwidth", bandwidth),
         faults=faults,
         photos=photos,
         port=port,
@@ -321,16 +340,33 @@ def _load(path: Path, overrides: Sequence[str]) -> "tuple[Config, tuple[Step, ..
         return ()
 
     job = load(path, overrides=overrides, environ=os.environ, check_steps=check_steps, cores=usable_cores())
-    return job, build_steps(job.transform.steps, search_path=job.paths.root)
+    with redirect_stdout(sys.stderr):  # importing a step of the user's may print
+        return job, build_steps(job.transform.steps, search_path=job.paths.root)
 
 
 def _read_duration(flag: str, text: str) -> float:
     from batchproc.config.units import parse_duration
 
     try:
-        return parse_duration(float(text) if text.replace(".", "", 1).isdigit() else text)
+        return parse_duration(text)
     except ValueError as error:
         raise UsageError([Problem(where=f"{flag} {text}", message=str(error))]) from None
+
+
+def _read_size(flag: str, text: str) -> int:
+    from batchproc.config.units import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError([Problem(where=f"{flag} {text}", message=str(error))]) from None
+
+
+def _read_folder(flag: str, text: str) -> str:
+    """The absolute path; an empty one would be the working directory, which nobody meant."""
+    if not text.strip():
+        raise UsageError([Problem(where=flag, message='must name a folder; "." is the working directory.')])
+    return str(Path(text).absolute())
 
 
 def _steps_schema() -> Any:
@@ -365,7 +401,7 @@ def _print_summary(text: str) -> None:
 
 
 def _make_page(folder: Path) -> Path | None:
-    """The run's page, or None with a warning: the work is done, and a page that fails must not make it look undone."""
+    """The page of a run or a bench, or None with a warning: a page that fails must not make work look undone."""
     try:
         from batchproc.report.html import make_report
 

@@ -19,7 +19,7 @@ from typing import Self
 from batchproc.errors import LockHeldError, UsageError
 
 POLL_SECONDS = 0.5
-LOCKS_PATH = Path("/proc/locks")
+PEEK_SECONDS = 0.01
 
 
 class RunLock:
@@ -63,7 +63,7 @@ class RunLock:
     def _acquire(self, descriptor: int) -> None:
         """Tries again and again: a blocking `flock` could only be ended by a signal."""
         waited = 0.0
-        while not _try(descriptor):
+        while not _try_twice(descriptor):
             holder = _describe_holder(descriptor)
             if waited >= self._wait_seconds:
                 limit = f" after {waited:g} s" if waited else ""
@@ -81,12 +81,20 @@ class RunLock:
         return f"<RunLock {self._path} {'held' if self._descriptor >= 0 else 'free'}>"
 
 
-def _try(descriptor: int) -> bool:
+def _try(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _try_twice(descriptor: int) -> bool:
+    """A `find_holder` at work has the lock for some microseconds: it must turn nobody away."""
+    if _try(descriptor):
+        return True
+    time.sleep(PEEK_SECONDS)
+    return _try(descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,37 +105,19 @@ class Holder:
     started: str  # UTC, ISO 8601
 
 
-def find_holder(path: Path, locks_path: Path = LOCKS_PATH) -> Holder | None:
-    """Who holds the lock at `path`, without touching it: a test lock could turn away a run that starts just then.
+def find_holder(path: Path) -> Holder | None:
+    """Who holds the lock at `path`: it is tried for a moment, which works from any container, and given back at once.
 
-    The file's text is checked against proc_locks(5); where that is not there, against the living processes.
+    The file's text says who, and is believed only while the lock is held. Changes nothing.
     """
     try:
-        holder, inode = _read_holder(path.read_bytes()[:1000]), path.stat().st_ino
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return None
-    if holder is None:
-        return None
     try:
-        locks = locks_path.read_text(encoding="ascii").splitlines()
-    except OSError:
-        return holder if _is_alive(holder.pid) else None
-    return holder if any(_names(line.split(), holder.pid, inode) for line in locks) else None
-
-
-def _names(fields: list[str], pid: int, inode: int) -> bool:
-    """Whether a line as `1: FLOCK  ADVISORY  WRITE 4711 fe:00:262146 0 EOF` is this lock."""
-    return len(fields) > 5 and fields[1] == "FLOCK" and fields[4] == str(pid) and fields[5].endswith(f":{inode}")
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:  # somebody else's
-        return True
-    except OSError:
-        return False
-    return True
+        return None if _try(descriptor, fcntl.LOCK_SH) else _read_holder(os.pread(descriptor, 1000, 0))
+    finally:
+        os.close(descriptor)  # and with it the lock
 
 
 def _read_holder(content: bytes) -> Holder | None:

@@ -29,15 +29,16 @@ _stdout: _Patient | None = None  # set once by `prepare`, in the main thread
 
 
 def prepare() -> None:
-    """Opens what is closed, and makes every text printable. Streams that somebody has replaced stay replaced."""
+    """Opens what is closed, and makes every text printable. Streams that somebody has replaced stay replaced.
+
+    A closed stdin gets a descriptor, but `sys.stdin` stays None: a list that nobody gives is not an empty list.
+    """
     global _stdout
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number: this one
-    if sys.stdin is None:
-        sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)), encoding="utf-8")
     if sys.stdout is sys.__stdout__:
         _stdout = _Patient(1, "w", closefd=False)
         sys.stdout = _as_text(_stdout, sys.__stdout__)
@@ -52,11 +53,12 @@ def finish() -> OSError | None:
     return None if isinstance(error, BrokenPipeError) else error
 
 
-def forgive() -> None:
-    """Hands over what was printed so far; what was lost of it is no error of the command."""
-    sys.stdout.flush()
+def forgive() -> OSError | None:
+    """As `finish`, but what was lost so far is no error of the command any more."""
+    lost = finish()
     if _stdout is not None:
         _stdout.error = None
+    return lost
 
 
 def speaks_unicode() -> bool:

@@ -209,6 +209,80 @@ def test_a_closed_stdout_is_no_crash() -> None:
     assert "" == done.stderr
 
 
+def test_origin_with_its_defaults_serves_until_it_is_ended() -> None:
+    command = [sys.executable, "-m", "batchproc", "origin"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        first = process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+
+    assert "serving 240 pictures" in first, err
+    assert (0, "") == (process.returncode, err)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "says"),
+    [
+        ("--latency", "1y", "--latency 1y: must be a duration"),
+        ("--latency", "61", "must be from 0 to 60"),
+        ("--bandwidth", "fast", "--bandwidth fast: must be a size"),
+        ("--bandwidth", "0.5", "--bandwidth 0.5: must be a size"),
+    ],
+)
+def test_origin_refuses_what_it_cannot_read(call, flag: str, value: str, says: str) -> None:
+    code, out, err = call("origin", flag, value)
+
+    assert (2, "") == (code, out)
+    assert says in err
+
+
+def test_an_empty_output_folder_is_refused(call, make_job: MakeJob, tmp_path: Path) -> None:
+    code, _, err = call("run", str(make_job()), "--output", "")
+
+    assert (2, 'error: --output: must name a folder; "." is the working directory.\n') == (code, err)
+
+
+def test_a_wait_may_be_a_number_of_seconds(call, make_job: MakeJob) -> None:
+    assert 0 == call("run", str(make_job(images=1)), "--wait", "1.5")[0]
+    assert 2 == call("run", str(make_job(images=1)), "--wait", "a while")[0]
+
+
+@pytest.mark.parametrize(
+    ("redirection", "says"),
+    [("| head -c 0", ""), ("| head -n 1", ""), (">/dev/full", "warning: stdout cannot be written: No space left")],
+)
+def test_a_run_ends_with_its_own_code_whoever_reads_it(make_job: MakeJob, redirection: str, says: str) -> None:
+    config = make_job(lines=["/no/such.jpg"])
+    command = f"{sys.executable} -m batchproc run {config} -v --set job.max_failed_ratio=0 {redirection}"
+    script = f"{command} > /dev/null; exit ${{PIPESTATUS[0]}}" if redirection.startswith("|") else command
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert 3 == done.returncode, done.stderr
+    assert says in done.stderr
+    assert bool(says) == bool(done.stderr)
+
+
+@pytest.mark.parametrize("words", ["status {}", "steps", "schema", "check {}", "--help"])
+def test_a_command_whose_reader_leaves_ends_well(make_job: MakeJob, words: str) -> None:
+    config = make_job(images=1)
+    program = f"{sys.executable} -m batchproc"
+    subprocess.run([*program.split(), "run", "--quiet", str(config)], cwd=ROOT, check=True, timeout=60)
+    script = f"{program} {words.format(config)} | head -c 1 > /dev/null; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_a_report_that_cannot_be_linked_is_no_traceback(call, make_job: MakeJob, tmp_path: Path) -> None:
+    call("run", str(make_job(images=1)))
+    (tmp_path / "out/report.html").mkdir()
+
+    code, _, err = call("report", str(tmp_path / "out"))
+
+    assert 5 == code
+    assert str(tmp_path / "out/report.html") in err
+
+
 def test_the_readme_holds_the_two_commands_as_ci_runs_them() -> None:
     commands = [
         "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/batchproc run configs/demo.toml",

@@ -15,10 +15,11 @@ OUR_ERROR = "batchproc"  # the pydantic error type of messages that are whole se
 LONGEST_SECONDS = 366 * 86400.0
 MOST_WORKERS = 1024
 
-_DURATION = r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+"
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_SIZE = r"(\d+(?:\.\d+)?) ?(B|[kKMGT]B|[KMGT]iB)"
+_NUMBER = r"\d{1,18}(?:\.\d{1,18})?"  # no more digits than a clock or a disk has use for: never infinite
+_DURATION = rf"(?:{_NUMBER}|(?:{_NUMBER}(?:ms|s|m|h))+)"
+_DURATION_PART = re.compile(rf"({_NUMBER})(ms|s|m|h|$)")
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_SIZE = rf"(?:(\d{{1,18}})|({_NUMBER}) ?(B|[kKMGT]B|[KMGT]iB))"
 _BYTES = {"B": 1} | {
     f"{letter}{unit}": base**power
     for base, unit in ((1000, "B"), (1024, "iB"))
@@ -35,7 +36,7 @@ def refuse(sentence: str) -> PydanticCustomError:
 
 
 def parse_duration(value: object) -> float:
-    """Seconds of `"250ms"`, `"1h30m"` or a number of seconds."""
+    """Seconds of `"250ms"`, `"1h30m"` or a number of seconds, also one in quotes."""
     if isinstance(value, str) and re.fullmatch(_DURATION, value):
         return float(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(value)))
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
@@ -44,9 +45,10 @@ def parse_duration(value: object) -> float:
 
 
 def parse_size(value: object) -> int:
-    """Bytes of `"32MB"`, `"32MiB"` or a number of bytes."""
+    """Bytes of `"32MB"`, `"32MiB"` or a number of bytes, also one in quotes."""
     if isinstance(value, str) and (match := re.fullmatch(_SIZE, value)):
-        return int(float(match[1]) * _BYTES[match[2].replace("k", "K")])
+        whole, number, unit = match.groups()
+        return int(whole) if whole else int(float(number) * _BYTES[unit.replace("k", "K")])
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise refuse(f"{_SIZE_HELP}.")

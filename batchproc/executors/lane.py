@@ -26,6 +26,7 @@ START_SECONDS = 60.0
 STARTS_TRIED = 3  # a worker that dies before its first job is replaced that often
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.005, 0.1
 RSS_SHARE_TO_RECYCLE = 0.8
+QUARANTINE_HINT = "no run tries it again by itself; --retry-failed does"
 CRASHES_THAT_STOP = 40  # more than that, and more than successes: no worker can live here
 
 
@@ -337,6 +338,7 @@ class Lane:
             message=message,
             retry=self._timeout_retry if code == Code.WORKER_TIMEOUT else Retry.NEVER,
             disposition=disposition,
+            hint=QUARANTINE_HINT if disposition is Disposition.QUARANTINED else "",
             spans=job.item.spans,
         )
         self._deliver(failure, line)

@@ -76,13 +76,17 @@ def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
         return connection
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Opens an existing ledger without the right to change it. Raises as `open_for_writing` does."""
+def open_for_reading(path: Path, *, at_rest: bool = False) -> sqlite3.Connection:
+    """Opens an existing ledger without the right to change it. Raises as `open_for_writing` does.
+
+    `at_rest`: nobody writes to it, and SQLite needs no files beside it to see that (https://sqlite.org/uri.html,
+    "immutable").
+    """
     _check_library()
     if not path.exists():
         raise UsageError(f"{path}: there is no ledger yet: the job has not run.")
     with blame_disk(path):
-        connection = _connect(f"{path.absolute().as_uri()}?mode=ro")
+        connection = _connect(f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}")
         try:
             _check_identity(connection, path)
         except BaseException:

@@ -113,9 +113,10 @@ class Ledger(LedgerView):
             return import_rows(self._own(), rows, fingerprint=fingerprint, keyed_by_id=keyed_by_id)
 
     def retry_failed(self) -> int:
-        """Makes every failed item pending again, whatever it failed for; returns how many. Not the quarantined."""
+        """Makes every failed and quarantined item pending again, whatever for; returns how many. Not bad lines."""
         return self._change(
-            "UPDATE item SET state = 'pending', due = 1, runs = 0 WHERE state = 'failed' AND stage != 'input'"
+            "UPDATE item SET state = 'pending', due = 1, runs = 0 "
+            "WHERE state IN ('failed', 'quarantined') AND stage != 'input'"
         )
 
     def start_afresh(self) -> int:

@@ -50,8 +50,11 @@ class LedgerView:
 
     @classmethod
     def open_view(cls, path: Path) -> "LedgerView":
-        """Opens the ledger at `path` without the right to change it."""
-        return LedgerView(path, open_for_reading(path))
+        """Opens the ledger at `path` without the right to change it; makes no file beside it either.
+
+        Whoever writes has a `-wal` file beside the ledger from his first look at it to his clean end.
+        """
+        return LedgerView(path, open_for_reading(path, at_rest=not path.with_name(f"{path.name}-wal").exists()))
 
     def __enter__(self) -> Self:
         return self

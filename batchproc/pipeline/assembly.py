@@ -8,14 +8,14 @@ from pathlib import Path
 
 from batchproc.config import STDIN, Config, OriginTable
 from batchproc.download.stage import Download
-from batchproc.errors import Retry
+from batchproc.errors import Problem, Retry, UsageError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
 from batchproc.ledger import ListedItem, input_fingerprint
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Mode, Source
 from batchproc.origin import OriginSettings
 from batchproc.sink import Layout
-from batchproc.sources import BadRow, Entry, Unusable, read_sources
+from batchproc.sources import BadRow, Entry, Unusable, is_stream, read_sources
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 
@@ -119,9 +119,11 @@ def make_origin_settings(config: Config, port: int) -> OriginSettings:
 def check_list(config: Config) -> None:
     """Reads the list's first entry, so that a bad list is known before anything is touched. Raises `UsageError`.
 
-    Stdin can be read only once: it is checked when it is imported.
+    Stdin and pipes can be read only once: they are checked when they are imported.
     """
-    if config.paths.input != STDIN:
+    if config.paths.input == STDIN and sys.stdin is None:
+        raise UsageError([Problem(where="[job] input", message="stdin is closed, and the list is to be read from it.")])
+    if not is_stream(config.paths.input):
         _read(config, config.job.base_url)
 
 
@@ -152,7 +154,6 @@ def _read(config: Config, base_url: str) -> Iterator[Entry]:
         url_column=config.job.url_column,
         id_column=config.job.id_column,
         base_url=base_url,
-        stdin=sys.stdin.buffer if config.paths.input == STDIN else None,
     )
 
 
@@ -163,8 +164,8 @@ def _row_key(row: BadRow) -> bytes:
 
 
 def list_fingerprint(config: Config, base_url: str) -> str:
-    """What tells this list from another; empty for stdin."""
+    """What tells this list from another; empty for stdin and pipes."""
     path = config.paths.input
-    if path == STDIN:
+    if is_stream(path):
         return ""
     return input_fingerprint(Path(path), config.job.url_column, config.job.id_column, base_url)

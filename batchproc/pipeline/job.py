@@ -161,7 +161,7 @@ class Run:
             self.layout.point_latest(folder)
             self.layout.prune_runs(self.config.job.keep_runs)
         except OSError as error:
-            raise DiskError(f"{folder}: cannot be written: {error.strerror}") from error
+            raise DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
         log_end(self.log, facts, self.error)
         ledger.end_run(ended=datetime.now(UTC), exit_code=exit_code, counters=run_counters(facts))
         return RunResult(exit_code=exit_code, facts=facts, folder=folder, error=self.error)

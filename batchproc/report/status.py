@@ -1,6 +1,6 @@
 """What `batchproc status` prints: the ledger at a glance, the last runs with their trend, and what to do next.
 
-Changes nothing: the ledger is opened for reading only, and the lock is not touched.
+Changes nothing: the ledger is opened for reading only, and the run lock is tried, never kept.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +12,17 @@ from batchproc.config import Config
 from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerView
 from batchproc.lock import find_holder
+from batchproc.report.advice import can_be_retried
 from batchproc.sink import Layout
 
 RUNS_SHOWN = 10
 RUNS_COMPARED = 3  # a trend needs at least so many runs that had work
 STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
+MEANINGS = {
+    "quarantined": "  killed their worker twice; --retry-failed tries them again",
+    "deferred": "  left for the next run without being charged",
+    "absent": "  no longer in the list",
+}
 TREND = {"rate": "images_per_second", "failures": "failed_this_run", "duration": "wall_seconds"}  # counters of a run
 
 
@@ -64,10 +70,11 @@ def advise(facts: Mapping[str, Any]) -> str:
         return f"the last run was killed; {command} continues and loses nothing"
     if facts["due"]:
         return f"{count(facts['due'], 'item')} due: {command}"
+    if again := can_be_retried(counts):
+        too = ", the quarantined too" if counts["quarantined"] else ""
+        return f"nothing is due; {failures}; {command} --retry-failed tries {count(again, 'item')} again{too}"
     if counts["failed"]:
-        return f"nothing is due; {failures}, and {command} --retry-failed tries them again"
-    if counts["quarantined"]:
-        return f"nothing is due; {failures} names the quarantined pictures; they are tried again by --fresh alone"
+        return f"nothing is due; {failures}, and mend {count(counts['failed'], 'line')} of the list"
     return "nothing is due; --refresh asks the servers whether anything has changed"
 
 
@@ -79,11 +86,9 @@ def describe_status(facts: Mapping[str, Any]) -> str:
 def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     counts, running = facts["counts"], facts["running"]
     yield f"{facts['job']}: {count(counts['items'], 'item')} in {facts['output']}"
-    for state in STATES:
+    for state in (*STATES, "absent"):
         if counts[state] or state == "done":
-            yield f"  {state:<12}{counts[state]:>10,}"
-    if counts["absent"]:
-        yield f"  {'absent':<12}{counts['absent']:>10,}  no longer in the list"
+            yield f"  {state:<12}{counts[state]:>10,}{MEANINGS.get(state, '')}"
     if facts["failures"]:
         yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in facts["failures"].items())
     if running:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from batchproc.explain.words import count, seconds, share, significant, size, workers
+from batchproc.report.advice import can_be_retried
 from batchproc.report.palette import BUCKETS
 
 FAILURES_SHOWN = 5
@@ -26,20 +27,30 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
     if facts["counts"]["processed"]:
         yield from _rates(facts)
         for name in STAGES:
-            yield _stage_line(name, facts["stages"][name])
-            yield f"    time went {_account(facts['stages'][name])}"
-        yield f"  bottleneck  {facts['bottleneck']['because']}"
-        yield from _reasons(facts)
+            yield from _stage_lines(name, facts["stages"][name])
+        if all(facts["stages"][name]["tasks"] for name in STAGES):
+            yield f"  bottleneck  {facts['bottleneck']['because']}"
+            yield from _reasons(facts)
     yield from _failures(facts)
     output = Path(facts["config"]["job"]["output"])
     yield f"  outputs     {output}"
     yield f"  facts       {folder / 'run.json'}"
     if verbose:
         yield from _details(facts)
-    if facts["counts"]["pending"]:
-        yield f"  next        {count(facts['counts']['pending'], 'item')} left: the same command continues"
-    elif facts["counts"]["failed"]:
-        yield f"  next        see {output / 'failures.jsonl'}; --retry-failed tries them again"
+    if step := _next_step(facts["counts"], output / "failures.jsonl"):
+        yield f"  next        {step}"
+
+
+def _next_step(counts: Mapping[str, int], failures_path: Path) -> str:
+    """What to do now; empty when there is nothing."""
+    if counts["pending"]:
+        return f"{count(counts['pending'], 'item')} left: the same command continues"
+    if again := can_be_retried(counts):
+        too = ", the quarantined too" if counts["quarantined"] else ""
+        return f"see {failures_path}; --retry-failed tries {count(again, 'item')} again{too}"
+    if counts["failed"]:
+        return f"see {failures_path}, and mend {count(counts['failed'], 'line')} of the list"
+    return f"{count(counts['deferred'], 'item')} left for the next run: the same command" if counts["deferred"] else ""
 
 
 def _headline(facts: Mapping[str, Any]) -> str:
@@ -49,26 +60,33 @@ def _headline(facts: Mapping[str, Any]) -> str:
     text = f"{facts['job']}: {count(counts['items'], 'item')}: {states}"
     if not counts["items"]:
         return f"{facts['job']}: the list is empty, nothing to do"
-    if not counts["processed"]:
+    if not (counts["processed"] or counts["pending"] or facts["stopped_by"]):
         return f"{text}; nothing to do"
     stopped = {"signal": "; interrupted", "duration": "; stopped by max_duration", "limit": "; stopped by --limit"}
-    return f"{text}; {count(counts['processed'], 'item')} in this run{stopped.get(facts['stopped_by'], '')}"
+    done = count(counts["processed"], "item") if counts["processed"] else "no item finished"
+    return f"{text}; {done} in this run{stopped.get(facts['stopped_by'], '')}"
 
 
 def _rates(facts: Mapping[str, Any]) -> Iterator[str]:
+    rate = facts["images_per_second"]
+    speed = f"{significant(rate)} images/s" if rate else "no new image"
     yield (
-        f"  speed       {significant(facts['images_per_second'])} images/s in {seconds(facts['line_seconds'])}; "
+        f"  speed       {speed} in {seconds(facts['line_seconds'])}; "
         f"start-up to the first request {seconds(facts['startup_seconds'])}; "
         f"{size(facts['original_bytes'])} in, {size(facts['rendition_bytes'])} out"
     )
 
 
-def _stage_line(name: str, stage: Mapping[str, Any]) -> str:
+def _stage_lines(name: str, stage: Mapping[str, Any]) -> Iterator[str]:
+    if not stage["tasks"]:
+        yield f"  {name:<11} {stage['mode']}, {workers(stage)}; no image came so far"
+        return
     service = stage["service_seconds"]
-    return (
+    yield (
         f"  {name:<11} {stage['mode']}, {workers(stage)}, busy {share(stage['utilisation'])}; per image "
         f"{seconds(service['p50'])} (p95 {seconds(service['p95'])}), CPU {seconds(stage['cpu_per_item_seconds'])}"
     )
+    yield f"    time went {_account(stage)}"
 
 
 def _account(stage: Mapping[str, Any]) -> str:
@@ -109,7 +127,7 @@ def _failures(facts: Mapping[str, Any]) -> Iterator[str]:
 def _details(facts: Mapping[str, Any]) -> Iterator[str]:
     for name in STAGES:
         stage = facts["stages"].get(name)
-        if stage:
+        if stage and stage["parts"]:
             parts = ", ".join(f"{part} {seconds(value)}" for part, value in stage["parts"].items())
             yield f"  {name} parts: {parts} in all"
     counts = facts["counts"]

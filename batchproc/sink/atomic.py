@@ -32,11 +32,16 @@ def write_atomically(
 
 
 def point_atomically(link: Path, target: Path) -> None:
-    """Makes `link` a relative symbolic link to `target`, replacing one that is there."""
+    """Makes `link` a relative symbolic link to `target`, replacing one that is there. Raises OSError naming `link`."""
     temporary = _temporary_path(link)
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(os.path.relpath(target, link.parent))
-    temporary.replace(link)
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(os.path.relpath(target, link.parent))
+        temporary.replace(link)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(link)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def sweep_temporary(folder: Path, name: str = "") -> None:

@@ -63,7 +63,8 @@ class Layout:
 
     def prepare(self) -> None:
         """Makes the folders. Raises `UsageError` with every reason why this job cannot write here; comes first."""
-        problems = find_problems(self.output, (self.images_folder, self.temporary_folder, self.runs_folder))
+        folders = (self.images_folder, self.temporary_folder, self.runs_folder)
+        problems = find_problems(self.output, folders, (self.latest_path, self.report_path))
         if problems:
             raise UsageError(problems)
 

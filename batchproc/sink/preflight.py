@@ -23,8 +23,11 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )  # fmt: skip
 
 
-def find_problems(output: Path, folders: Sequence[Path]) -> list[Problem]:
-    """Makes `output` and `folders`; returns the reasons why the job cannot write there."""
+def find_problems(output: Path, folders: Sequence[Path], links: Sequence[Path] = ()) -> list[Problem]:
+    """Makes `output` and `folders`; returns the reasons why the job cannot write there.
+
+    `links` are the paths of the job's symbolic links, whether they are there yet or not.
+    """
     if problem := _find_obstacle(output):
         return [problem]
     file_system = network_file_system(output)
@@ -36,7 +39,9 @@ def find_problems(output: Path, folders: Sequence[Path]) -> list[Problem]:
                 "Choose a folder on a local disk.",
             )
         ]
-    problems = [_make_writable(folder) for folder in (output, *folders)]
+    if problem := _make_writable(output):
+        return [problem]  # what is in it could say no more
+    problems = [*map(_make_writable, folders), *map(_find_standing, links)]
     if found := [problem for problem in problems if problem]:
         return found
     return [*_find_other_devices(output, folders), *_find_shortage(output)]
@@ -84,6 +89,15 @@ def _make_writable(folder: Path) -> Problem | None:
             return None
     except OSError as error:
         return Problem(where=WHERE, message=f"{folder} cannot be written: {os.strerror(error.errno or 0)}.")
+
+
+def _find_standing(link: Path) -> Problem | None:
+    """What a link cannot replace, or must not: the user put it there."""
+    if link.is_symlink() or not link.exists():
+        return None
+    kind = "a folder" if link.is_dir() else "a file"
+    message = f"{link} is {kind} of its own, where the job's link belongs. Move it away, or choose another output."
+    return Problem(where=WHERE, message=message)
 
 
 def _find_shortage(output: Path) -> list[Problem]:

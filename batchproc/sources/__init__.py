@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 from batchproc.errors import Problem, UsageError
 from batchproc.sources.entries import BadRow, Entry, Ignored, Unusable, read_text
-from batchproc.sources.lines import open_list
+from batchproc.sources.lines import is_stream, open_list
 from batchproc.sources.tables import Columns, read_json_lines, read_separated
 from batchproc.sources.url import BadUrl, canonical, joiner
 
-__all__ = ["BadRow", "BadUrl", "Entry", "Ignored", "Unusable", "canonical", "joiner", "read_sources"]
+__all__ = ["BadRow", "BadUrl", "Entry", "Ignored", "Unusable", "canonical", "is_stream", "joiner", "read_sources"]
 
 
 def read_sources(
@@ -28,7 +28,7 @@ def read_sources(
     The suffix says how to read it: .txt or none, .csv, .tsv, .jsonl, each also with .gz. Duplicates come out as often
     as they are listed. With a `base_url` relative URLs are joined with it; their key does not depend on it.
     `Source.index` counts the items of this list from 0. Raises `UsageError` at the call, when the list cannot be read,
-    is not UTF-8 text or lacks a column.
+    is not UTF-8 text or lacks a column; and later, where it cannot be read further.
     """
     entries = _entries(fspath(path), Columns(url=url_column, id=id_column), base_url, stdin)
     # The first entry is read now, so that a bad list is known before anything is touched.

@@ -88,11 +88,8 @@ def read_text(lines: Iterator[Line], base_url: str) -> Iterator[Entry]:
     make = maker.make
     ignored = 0
     for number, content in enumerate(lines, start=1):
-        if not isinstance(content, bytes):
-            if isinstance(content, LongLine):
-                yield maker.make_of_long_line(number, content)
-            else:
-                yield bad_row(number, content.head, content.message)
+        if isinstance(content, LongLine):
+            yield maker.make_of_long_line(number, content)
             continue
         stripped = content.strip()
         if not stripped or stripped[0] == 35:  # "#"

@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import re
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
@@ -17,7 +19,10 @@ LONGEST_LINE_BYTES = 65536
 # Not larger than a line may be: then only a block's first line can be too long, and only that one is measured.
 BLOCK_BYTES = LONGEST_LINE_BYTES
 HEAD_BYTES = 8192
+COPY_AGAIN = "Copy it again; until then nothing counts as having left the list."
 KEY_BYTES = 16
+# What a shell calls a pipe that it gives to a command, as in `batchproc run job.toml --set job.input=<(zcat old.gz)`.
+_SHELL_NAME = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/\d+")
 
 _BYTE_ORDER_MARKS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
@@ -36,27 +41,23 @@ class LongLine:
     key: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
-    """The compressed list ends here, damaged; `head` is the beginning of the line it broke off in."""
-
-    head: bytes
-    message: str
+Line: TypeAlias = bytes | LongLine
 
 
-Line: TypeAlias = bytes | LongLine | Broken
-
-
-class _BrokenStream(Exception):
-    """The compressed stream cannot be read further."""
+def is_stream(path: str) -> bool:
+    """Whether a list can be read only once: stdin, and pipes that the shell names."""
+    return path == "-" or (_SHELL_NAME.fullmatch(path) is not None and not Path(path).is_file())
 
 
 @contextmanager
 def open_list(path: str, stdin: BinaryIO | None) -> Iterator[Iterator[Line]]:
-    """The lines of the list at `path`, or of `stdin` when that is "-". Raises `UsageError` when it cannot be read."""
+    """The lines of the list at `path`, or of `stdin` when that is "-".
+
+    Raises `UsageError` when it cannot be read; also in its middle, for then nobody knows what else it holds.
+    """
     with ExitStack() as stack:
         try:
-            file = _standard_input(stdin) if path == "-" else stack.enter_context(Path(path).open("rb"))
+            file = _standard_input(stdin) if path == "-" else stack.enter_context(_open_file(path))
         except OSError as error:
             _refuse(path, _why_unreadable(error))
         if path.lower().endswith(".gz"):
@@ -67,28 +68,24 @@ def open_list(path: str, stdin: BinaryIO | None) -> Iterator[Iterator[Line]]:
 def split_lines(blocks: Iterator[bytes]) -> Iterator[Line]:
     """Cuts blocks at line feeds, carriage returns and both together; ends are not part of a line."""
     tail = pending = b""
-    try:
-        while block := pending or next(blocks, b""):
-            pending = b""
-            data = tail + block
-            lines = data.splitlines()
-            if data.endswith(b"\n"):
-                tail = b""
-            else:  # a carriage return at the end may be half of a pair: it waits with its line
-                last = lines.pop()
-                tail = data[len(data) - len(last) - data.endswith(b"\r") :]
-            if lines and len(lines[0]) > LONGEST_LINE_BYTES:
-                yield _long_line(lines.pop(0))
-            yield from lines
-            if len(tail) > LONGEST_LINE_BYTES:
-                long_line, pending = _skip_line(tail, blocks)
-                tail = b""
-                yield long_line
-    except _BrokenStream as error:
-        yield Broken(head=tail[:HEAD_BYTES], message=str(error))
-    else:
-        if tail:
-            yield tail.removesuffix(b"\r")
+    while block := pending or next(blocks, b""):
+        pending = b""
+        data = tail + block
+        lines = data.splitlines()
+        if data.endswith(b"\n"):
+            tail = b""
+        else:  # a carriage return at the end may be half of a pair: it waits with its line
+            last = lines.pop()
+            tail = data[len(data) - len(last) - data.endswith(b"\r") :]
+        if lines and len(lines[0]) > LONGEST_LINE_BYTES:
+            yield _long_line(lines.pop(0))
+        yield from lines
+        if len(tail) > LONGEST_LINE_BYTES:
+            long_line, pending = _skip_line(tail, blocks)
+            tail = b""
+            yield long_line
+    if tail:
+        yield tail.removesuffix(b"\r")
 
 
 def _long_line(line: bytes) -> LongLine:
@@ -115,7 +112,7 @@ def _skip_line(start: bytes, blocks: Iterator[bytes]) -> tuple[LongLine, bytes]:
 
 
 def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The file's blocks, without a byte order mark. Raises `UsageError` for other encodings, `_BrokenStream` later."""
+    """The file's blocks, without a byte order mark. Raises `UsageError` for other encodings, and as `_read` does."""
     try:
         first = _first_block(file, name)
     except OSError as error:
@@ -137,15 +134,18 @@ def _first_block(file: BinaryIO, name: str) -> bytes:
 
 
 def _read(file: BinaryIO, name: str) -> bytes:
-    """What is there now, at most one block: a pipe is not waited for longer than it takes to get something."""
+    """What is there now, at most one block: a pipe is not waited for longer than it takes to get something.
+
+    Raises `UsageError` for what cannot be read, or not be unpacked.
+    """
     try:
         return file.read1(BLOCK_BYTES) if hasattr(file, "read1") else file.read(BLOCK_BYTES)
     except EOFError:
-        raise _BrokenStream("the compressed list breaks off here; what stands before was read") from None
+        _refuse(name, f"the compressed list breaks off after {file.tell():,} bytes of text. {COPY_AGAIN}")
     except (zlib.error, gzip.BadGzipFile):
         if file.tell() == 0:
             _refuse(name, "its name ends in .gz but it is not a gzip file.")
-        raise _BrokenStream("the compressed list is damaged here; what stands before was read") from None
+        _refuse(name, f"the compressed list is damaged after {file.tell():,} bytes of text. {COPY_AGAIN}")
     except OSError as error:
         _refuse(name, _why_unreadable(error))
 
@@ -156,6 +156,14 @@ def _refuse_other_encodings(first: bytes, name: str) -> None:
             _refuse(name, f"is {encoding}; save it as UTF-8.")
     if len(first) >= 8 and b"\0\0\0\0" in (first[0:8:2], first[1:8:2]) and any(first[:8]):
         _refuse(name, "looks like UTF-16 without a byte order mark; save it as UTF-8.")
+
+
+def _open_file(path: str) -> BinaryIO:
+    """Opens the list, unless that would wait: a named pipe has no end that could be relied on. Raises OSError."""
+    mode = Path(path).stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_stream(path)):
+        _refuse(path, 'is no regular file; for anything else say input = "-" and give it to stdin.')
+    return Path(path).open("rb")
 
 
 def _standard_input(stdin: BinaryIO | None) -> BinaryIO:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from batchproc.errors import Problem, UsageError
 from batchproc.sources.entries import BadRow, Entry, Ignored, ItemMaker, bad_encoding, bad_row
-from batchproc.sources.lines import LONGEST_LINE_BYTES, Broken, Line, LongLine
+from batchproc.sources.lines import LONGEST_LINE_BYTES, Line, LongLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,6 @@ class _Feed:
     def __next__(self) -> str:
         number, content = self._again.popleft() if self._again else next(self._lines)
         self._taken.append((number, content))
-        if isinstance(content, Broken):
-            raise _UnreadableRecord(content.message)
         if isinstance(content, LongLine):
             raise _UnreadableRecord(f"{content.size_bytes} bytes on one line, the limit is {LONGEST_LINE_BYTES}")
         self._taken_bytes += len(content)
@@ -171,8 +169,6 @@ def read_json_lines(lines: Iterator[Line], *, columns: Columns, base_url: str) -
             yield bad_row(
                 number, content.head, f"{content.size_bytes} bytes on one line, the limit is {LONGEST_LINE_BYTES}"
             )
-        elif isinstance(content, Broken):
-            yield bad_row(number, content.head, content.message)
         elif not content.strip():
             ignored += 1
         else:

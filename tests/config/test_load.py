@@ -71,16 +71,18 @@ def test_the_list_of_the_demo_is_what_its_origin_serves() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.25, '"250ms"'), (5.0, '"5s"'), (120.0, '"2m"'), (5400.0, '"1h30m"'), (1.5, "1.5"), (7.0, "7"), (0.5, '"0.5s"')],
-)
+    [(0.25, '"250ms"'), (5.0, '"5s"'), (120.0, '"2m"'), (5400.0, '"1h30m"'), (1.5, "1.5"), (7.0, "7"), (0.5, '"0.5s"'),
+     (90.0, '"90"'), (1.5, '"1.5"')],
+)  # fmt: skip
 def test_durations_are_seconds(write: Write, seconds: float, text: str) -> None:
     assert seconds == load(write(f"[transform]\ntimeout = {text}\n"), environ={}).transform.timeout
 
 
 @pytest.mark.parametrize(
     ("size_bytes", "text"),
-    [(32_000_000, '"32MB"'), (33_554_432, '"32MiB"'), (1500, '"1.5kB"'), (2000, '"2 KB"'), (4096, "4096")],
-)
+    [(32_000_000, '"32MB"'), (33_554_432, '"32MiB"'), (1500, '"1.5kB"'), (2000, '"2 KB"'), (4096, "4096"),
+     (4096, '"4096"')],
+)  # fmt: skip
 def test_sizes_are_bytes(write: Write, size_bytes: int, text: str) -> None:
     assert size_bytes == load(write(f"[download]\nmax_bytes = {text}\n"), environ={}).download.max_bytes
 
@@ -176,10 +178,13 @@ def test_worker_count_of_auto_and_zero_is_the_cores(write: Write) -> None:
         ),
         ("job.toml [transform] timeout = NaN: must be a duration", "[transform]\ntimeout = nan"),
         ('job.toml [download] max_bytes = "9ZB": must be a size as "32MB"', '[download]\nmax_bytes = "9ZB"'),
+        (f'job.toml [download] max_bytes = "{"9" * 40}', f'[download]\nmax_bytes = "{"9" * 400}TB"'),
+        ('job.toml [download] max_bytes = "1.5": must be a size', '[download]\nmax_bytes = "1.5"'),
         ('job.toml [download] buffer = "1KB": must be 1MB or more.', '[download]\nbuffer = "1KB"'),
         ('job.toml [download] wrokers: no such key; did you mean workers?', "[download]\nwrokers = 3"),
         ("job.toml [transform] per_host: no such key; did you mean [download] per_host?", "[transform]\nper_host = 3"),
-        ("job.toml [report] xyz: no such key; the keys of [report] are html, sampling, trace, gallery.", "[report]\nxyz = 3"),
+        ("job.toml [report] xyz: no such key; the keys of [report] are html, sampling, trace, gallery.",
+         "[report]\nxyz = 3"),
         ("job.toml [tranform]: no such table; did you mean [transform]?", "[tranform]\nx = 1"),
         ("job.toml [xyz]: no such table; the tables are [job],", "[xyz]\nx = 1"),
         ('job.toml [output] format = "jpg": must be "jpeg", "png", "webp", "avif" or "keep"; did you mean "jpeg"?',

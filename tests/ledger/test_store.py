@@ -129,7 +129,7 @@ def test_what_is_not_the_images_fault_leaves_its_row_alone(job: Job, code: str) 
         assert (1, 0) == (ledger.counts().pending, ledger.counts().failed)
 
 
-def test_retry_failed_makes_failures_pending_but_not_the_quarantined(job: Job) -> None:
+def test_retry_failed_makes_failures_and_the_quarantined_pending(job: Job) -> None:
     with job.open() as ledger:
         job.begin(ledger, urls(3))
         done, failed, quarantined = ledger.pending(3)
@@ -138,8 +138,8 @@ def test_retry_failed_makes_failures_pending_but_not_the_quarantined(job: Job) -
         ledger.record(failure(quarantined, disposition=Disposition.QUARANTINED))
         ledger.finish_recording()
 
-        assert 1 == ledger.retry_failed()
-        assert [failed] == ledger.pending(3)
+        assert 2 == ledger.retry_failed()
+        assert [failed, quarantined] == ledger.pending(3)
 
 
 def test_start_afresh_makes_everything_pending_but_bad_lines(job: Job) -> None:

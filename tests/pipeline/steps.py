@@ -44,3 +44,14 @@ class Waits:
 def die(image: Image.Image) -> Image.Image:
     """Takes its worker with it."""
     os._exit(1)
+
+
+def interrupt(image: Image.Image) -> Image.Image:
+    """Raises what a signal would raise."""
+    raise KeyboardInterrupt
+
+
+def print_loudly(image: Image.Image) -> Image.Image:
+    """Prints to wherever stdout is."""
+    print("LOUD", flush=True)
+    return image

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import sqlite3
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 import pytest
 
 from batchproc.cli import _load
+from batchproc.ledger import LedgerView
 from batchproc.pipeline import RunOptions
 from batchproc.report.status import advise, describe_status, find_trend, status_facts
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
 from tests.pipeline.test_signals import start, with_slow_step
 
-COUNTS = dict.fromkeys(("items", "done", "rejected", "failed", "quarantined", "deferred", "pending", "absent"), 0)
+STATES = ("items", "done", "rejected", "failed", "quarantined", "deferred", "pending", "absent", "bad_rows")
+COUNTS = dict.fromkeys(STATES, 0)
 
 
 def status(config: Path) -> dict[str, Any]:
@@ -70,6 +73,7 @@ def test_a_run_under_way_and_then_killed_is_told_apart(make_job: MakeJob, tmp_pa
     with start(config, "--set", "transform.workers=1") as process:
         reached = os.open(marker, os.O_RDWR)
         try:
+            assert select.select([reached], [], [], 60)[0], "the run never came to its step"
             assert b"x" == os.read(reached, 1)
             during = status(config)
         finally:
@@ -118,12 +122,17 @@ def test_a_trend_over_three_runs_is_shown(make_job: MakeJob) -> None:
 def test_status_changes_nothing(make_job: MakeJob, tmp_path: Path) -> None:
     config = make_job(images=2)
     run(config)
-    names = ("batchproc.db", "lock", "metadata.jsonl")
-    before = {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in names}
 
+    def everything() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+
+    before = everything()
+    with LedgerView.open_view(tmp_path / "out/batchproc.db") as ledger:
+        ledger.counts()
+        during = everything()
     status(config)
 
-    assert before == {name: (tmp_path / "out" / name).stat().st_mtime_ns for name in names}
+    assert before == during == everything()
 
 
 def test_the_rows_of_older_versions_are_shown_as_well(make_job: MakeJob, tmp_path: Path) -> None:
@@ -140,11 +149,13 @@ def test_the_rows_of_older_versions_are_shown_as_well(make_job: MakeJob, tmp_pat
     ("facts", "words"),
     [
         ({"runs": [clean() | {"exit_code": 5}], "due": 3}, "make room"),
-        ({"counts": COUNTS | {"quarantined": 1}}, "quarantined"),
+        ({"counts": COUNTS | {"failed": 3, "bad_rows": 1}}, "--retry-failed tries 2 items again"),
+        ({"counts": COUNTS | {"quarantined": 1}}, "--retry-failed tries 1 item again, the quarantined too"),
+        ({"counts": COUNTS | {"failed": 2, "bad_rows": 2}}, "mend 2 lines of the list"),
         ({"due": 1}, "1 item due"),
         ({}, "--refresh"),
     ],
-    ids=["disk", "quarantined", "due", "nothing"],
+    ids=["disk", "failed", "quarantined", "bad lines", "due", "nothing"],
 )
 def test_the_advice_fits(facts: dict[str, Any], words: str) -> None:
     nothing = {"config": "job.toml", "output": "out", "counts": COUNTS, "due": 0, "running": None, "runs": [clean()]}

@@ -1,5 +1,9 @@
 """The closing summary: the account in words, and its looks on a terminal."""
 
+from pathlib import Path
+
+import pytest
+
 from batchproc.report.terminal import styled, summarise
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
@@ -22,3 +26,54 @@ def test_styles_change_no_word_of_the_summary(make_job: MakeJob) -> None:
 
     assert text == lines.plain
     assert lines.spans
+
+
+@pytest.mark.parametrize(
+    ("stopped_by", "pending", "words"),
+    [
+        ("signal", 5, "no item finished in this run; interrupted"),
+        ("duration", 5, "no item finished in this run; stopped by max_duration"),
+        (None, 5, "no item finished in this run"),
+        (None, 0, "nothing to do"),
+    ],
+)
+def test_a_run_that_finished_nothing_says_whether_there_was_something_to_do(
+    make_job: MakeJob, stopped_by: str | None, pending: int, words: str
+) -> None:
+    config = make_job(images=5)
+    run(config)
+    result = run(config)
+    counts = result.facts["counts"] | {"done": 5 - pending, "pending": pending}
+
+    facts = result.facts | {"stopped_by": stopped_by, "counts": counts}
+
+    assert summarise(facts, result.folder, one_line=True).endswith(f"; {words}")
+
+
+def test_a_run_without_a_new_image_does_not_speak_of_the_unknown(make_job: MakeJob) -> None:
+    result = run(make_job(lines=["/no/such.jpg", "/nor/this.jpg"]))
+
+    text = summarise(result.facts, result.folder, verbose=True)
+
+    assert "speed       no new image in " in text
+    assert "transform   process, 2 processes; no image came so far" in text
+    assert "0 images/s" not in text
+    assert "unknown" not in text
+    assert "transform parts" not in text
+    assert "--retry-failed tries 2 items again" in text
+
+
+def test_bad_lines_alone_are_not_to_be_tried_again(make_job: MakeJob, tmp_path: Path) -> None:
+    result = run(make_job(lines=["http://", "ftp://example.org/a.jpg"]))
+
+    text = summarise(result.facts, result.folder)
+
+    assert "--retry-failed" not in text
+    assert f"see {tmp_path / 'out/failures.jsonl'}, and mend 2 lines of the list" in text
+
+
+def test_the_quarantined_are_named_with_their_way_back(make_job: MakeJob) -> None:
+    result = run(make_job(images=1))
+    facts = result.facts | {"counts": result.facts["counts"] | {"done": 0, "quarantined": 1}}
+
+    assert "--retry-failed tries 1 item again, the quarantined too" in summarise(facts, result.folder)

@@ -98,6 +98,16 @@ def test_a_link_moves_to_its_new_target(tmp_path: Path) -> None:
     assert ["latest", "runs"] == sorted(path.name for path in tmp_path.iterdir())
 
 
+def test_a_link_that_cannot_be_made_names_itself_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+
+    with pytest.raises(IsADirectoryError) as caught:
+        point_atomically(tmp_path / "latest", tmp_path / "runs" / "one")
+
+    assert str(tmp_path / "latest") == caught.value.filename
+    assert [tmp_path / "latest"] == list(tmp_path.iterdir())
+
+
 def test_the_sweep_takes_what_dead_processes_left_and_nothing_else(tmp_path: Path) -> None:
     dead = os.posix_spawn("/bin/true", ["true"], {})
     os.waitpid(dead, 0)

@@ -1,5 +1,6 @@
 """The folder of a job: prepared, refused with every reason, and kept in order."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -63,6 +64,44 @@ def test_a_read_only_output_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="Permission denied"):
         Layout(output=output).prepare()
+
+
+def test_an_output_that_cannot_be_written_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(dir: Path) -> None:
+        raise PermissionError(errno.EACCES, "no", str(dir))
+
+    monkeypatch.setattr(preflight_module.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(UsageError) as caught:
+        Layout(output=tmp_path / "out").prepare()
+
+    assert [f"[job] output: {tmp_path / 'out'} cannot be written: Permission denied."] == [
+        str(problem) for problem in caught.value.problems
+    ]
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a file"])
+@pytest.mark.parametrize("name", ["latest", "report.html"])
+def test_what_stands_where_a_link_belongs_is_told_before_anything_is_done(
+    layout: Layout, name: str, kind: str
+) -> None:
+    layout.output.mkdir(parents=True, exist_ok=True)
+    path = layout.output / name
+    path.mkdir() if kind == "a folder" else path.write_text("mine")
+
+    with pytest.raises(UsageError, match=rf"{path} is {kind} of its own.*Move it away") as caught:
+        layout.prepare()
+
+    assert ExitCode.USAGE == caught.value.exit_code
+    path.rmdir() if kind == "a folder" else path.unlink()
+    layout.prepare()
+
+
+def test_links_of_an_earlier_run_are_no_obstacle(layout: Layout) -> None:
+    layout.prepare()
+    layout.point_latest(layout.runs_folder / "one")
+    layout.point_report(layout.runs_folder / "gone" / "report.html")
+
+    layout.prepare()
 
 
 def test_temporary_and_final_files_on_two_devices_are_refused(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Lists of every kind become entries; what is wrong with a line costs that line."""
 
+import errno
 import gzip
 import io
 import itertools
+import os
+import sys
 from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
-from batchproc.errors import Code, UsageError
+from batchproc.errors import Code, ExitCode, UsageError
 from batchproc.model import Source
-from batchproc.sources import BadRow, Entry, Ignored, Unusable, read_sources
+from batchproc.sources import BadRow, Entry, Ignored, Unusable, is_stream, read_sources
 from batchproc.sources.lines import BLOCK_BYTES, LONGEST_LINE_BYTES, LongLine, split_lines
 
 Write = Callable[[str, str | bytes], Path]
@@ -247,19 +250,70 @@ def test_empty_list_has_no_items(write: Write, name: str) -> None:
     assert [Ignored(lines=0)] == list(read_sources(write(name, "")))
 
 
-@pytest.mark.parametrize("name", ["list.txt.gz", "list.csv.gz"])
-def test_truncated_gzip_keeps_what_was_read_and_ends_in_a_bad_row(write: Write, tmp_path: Path, name: str) -> None:
-    rows = ["url", *(f"http://a.com/{number * 7919 % 10007}" for number in range(5000))]
-    whole = write(name, "\n".join(rows[name.startswith("list.txt") :])).read_bytes()
-    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+@pytest.mark.parametrize("name", ["list.txt.gz", "list.csv.gz", "list.jsonl.gz"])
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_gzip_is_refused_where_it_breaks_off(write: Write, tmp_path: Path, name: str, damage: str) -> None:
+    rows = [f"http://a.com/{number * 7919 % 10007}" for number in range(50_000)]
+    if name.startswith("list.jsonl"):
+        rows = [f'{{"url": "{row}"}}' for row in rows]
+    whole = write(name, "\n".join(["url", *rows][not name.startswith("list.csv") :])).read_bytes()
+    half = len(whole) // 2
+    (tmp_path / name).write_bytes(whole[:half] if damage == "cut" else whole[:half] + bytes(99) + whole[half + 99 :])
 
-    *sources, bad, _ = read_sources(tmp_path / name)
+    entries = read_sources(tmp_path / name)
+    before: list[Entry] = []
+    with pytest.raises(UsageError, match=rf"{name}: the compressed list (breaks off|is damaged)") as caught:
+        before.extend(entries)
 
-    assert 1000 < len(sources) < 5000
-    assert rows[1 : len(sources) + 1] == _urls(iter(sources))
-    assert isinstance(bad, BadRow)
-    assert Code.INPUT_ROW == bad.code
-    assert "breaks off" in bad.message
+    assert 1000 < len(before)
+    assert ExitCode.USAGE == caught.value.exit_code
+
+
+def test_a_list_that_cannot_be_read_on_is_refused(tmp_path: Path) -> None:
+    class Disk(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            content = super().read1(50)
+            if not content:
+                raise OSError(errno.EIO, "told by nobody")
+            return content
+
+    entries = read_sources("-", stdin=Disk(b"http://a.com/1\nhttp://a.com/2\n"))
+
+    with pytest.raises(UsageError, match="stdin: cannot be read: Input/output error"):
+        list(entries)
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "list.txt")
+
+    with pytest.raises(UsageError, match=r'list\.txt: is no regular file; .*input = "-"'):
+        read_sources(tmp_path / "list.txt")
+
+
+def test_a_pipe_that_the_shell_names_is_read_once() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as pipe:
+        pipe.write(b"http://a.com/1\n")
+    try:
+        assert is_stream(f"/dev/fd/{reading}")
+        assert ["http://a.com/1"] == _urls(read_sources(f"/dev/fd/{reading}"))
+    finally:
+        os.close(reading)
+
+
+def test_only_what_can_be_read_once_is_a_stream(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("")
+    with (tmp_path / "list.txt").open() as file:
+        names = ["-", str(tmp_path / "list.txt"), f"/dev/fd/{file.fileno()}", "/dev/fd/999"]
+
+        assert [True, False, False, True] == [is_stream(name) for name in names]
+
+
+def test_a_closed_stdin_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+
+    with pytest.raises(UsageError, match="stdin: is closed"):
+        read_sources("-")
 
 
 def test_a_name_in_gz_that_is_no_gzip_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import importlib
 import pickle
+import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from typing import Any, Protocol
@@ -10,9 +12,11 @@ from typing import Any, Protocol
 from PIL import Image
 
 from batchproc.errors import Code, Reject, StageError
+from batchproc.redact import printable, redact_text
 from batchproc.transform.modes import to_working_mode
 
-_MESSAGE_LIMIT = 300
+_MESSAGE_LIMIT = 300  # characters
+_READ_LIMIT = 20_000  # of them are looked at: secrets have to be found before the text is cut
 
 
 class OwnStepError(ValueError):
@@ -30,7 +34,7 @@ class OwnStep:
     """A function `(Image) -> Image`, or a frozen dataclass with `__call__` of that shape whose fields are `keys`.
 
     Only names and plain values travel to a worker, which imports the module itself, with `search_path` in its
-    `sys.path`. The call runs in the worker; `Reject` drops the picture, any other exception is `step.error`.
+    `sys.path`. The call runs in the worker; `Reject` drops the picture, whatever else is raised is `step.error`.
     """
 
     path: str  # package.module:name
@@ -59,17 +63,30 @@ class OpenedOwnStep:
         """Runs the step; raises `Reject`, or `StageError` (step.error, image.memory)."""
         try:
             made = self.call(image)
-            if isinstance(made, Image.Image):
+            if isinstance(made, Image.Image) and all(made.size):
                 made.load()
                 return to_working_mode(made)
-        except Reject:
-            raise
+        except Reject as reject:
+            raise self._as_told(reject) from None
         except MemoryError:
             raise StageError(Code.IMAGE_MEMORY, f"not enough memory in step {self.path}") from None
-        except (Exception, SystemExit) as error:  # the user's code may raise anything
+        # The user's code may raise anything; an interrupt in here is its own too: during a run a signal raises nothing.
+        except BaseException as error:
             raise StageError(Code.STEP_ERROR, f"step {self.path} raised {_told(error)}") from error
-        message = f"step {self.path} returned {type(made).__name__}, not an image"
-        raise StageError(Code.STEP_ERROR, message, hint="return a PIL.Image.Image")
+        raise self._refusal(made)
+
+    def _as_told(self, reject: Reject) -> Reject:
+        """The user's rejection with a reason that may be shown; a subclass may not even have one."""
+        reason = _shown(getattr(reject, "reason", "")) or f"rejected by step {self.path}"
+        return Reject(reason, code=getattr(reject, "code", Code.CHECK_REJECTED))
+
+    def _refusal(self, made: object) -> StageError:
+        """Why what the step returned is no picture."""
+        if isinstance(made, Image.Image):
+            message = f"step {self.path} returned an image of {made.width} x {made.height} px"
+            return StageError(Code.STEP_ERROR, message, hint="return at least one pixel, or raise batchproc.Reject")
+        message = f"step {self.path} returned {_shown(type(made).__name__)}, not an image"
+        return StageError(Code.STEP_ERROR, message, hint="return a PIL.Image.Image")
 
 
 def load(path: str, search_path: str = "") -> object:
@@ -80,7 +97,9 @@ def load(path: str, search_path: str = "") -> object:
         importlib.invalidate_caches()
     try:
         found: object = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # importing runs the user's code
+    except BaseException as error:  # importing runs the user's code
+        if isinstance(error, KeyboardInterrupt) and _may_be_the_users():
+            raise
         raise OwnStepError(f"module {module_name} cannot be imported: {_told(error)}") from error
     for part in name.split("."):
         try:
@@ -107,7 +126,7 @@ def _instance(found: type, keys: dict[str, Any], path: str) -> Callable[[Image.I
         raise OwnStepError(f"{path} is a class, but not a frozen dataclass")
     try:
         made = found(**keys)
-    except Exception as error:  # the user's own checks
+    except BaseException as error:  # the user's own checks
         raise OwnStepError(f"{path} refuses its keys: {_told(error)}") from error
     if not callable(made):
         raise OwnStepError(f"{path} has no __call__")
@@ -126,8 +145,22 @@ def _check_pickling(found: object, path: str) -> None:
 
 
 def _told(error: BaseException) -> str:
-    """Class and message of an exception of the user's, on one line."""
-    text = " ".join(str(error).split())
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    printable = "".join(character if character.isprintable() else "?" for character in told)
-    return printable if len(printable) <= _MESSAGE_LIMIT else printable[: _MESSAGE_LIMIT - 3] + "..."
+    """Class and message of an exception of the user's, as `_shown` shows them."""
+    name, text = type(error).__name__, _shown(error)
+    return _shown(f"{name}: {text}") if text else _shown(name)
+
+
+def _shown(value: object) -> str:
+    """What a value of the user's says, on one short line and without secrets; empty when it cannot say it."""
+    try:
+        text = str(value)[:_READ_LIMIT]
+    except BaseException:  # noqa: BLE001 - `__str__` is the user's code too
+        return ""
+    shown = printable(redact_text(" ".join(text.split())))
+    return shown if len(shown) <= _MESSAGE_LIMIT else shown[: _MESSAGE_LIMIT - 3] + "..."
+
+
+def _may_be_the_users() -> bool:
+    """Whether Ctrl-C raises KeyboardInterrupt here: in the main thread, as long as no run has handlers of its own."""
+    here = threading.current_thread() is threading.main_thread()
+    return here and signal.getsignal(signal.SIGINT) is signal.default_int_handler

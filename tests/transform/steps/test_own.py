@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 from batchproc.errors import Code, Reject, StageError, UsageError
 from batchproc.transform.plan_fingerprint import fingerprint
 from batchproc.transform.stage import Transform
-from batchproc.transform.steps.own import OwnStep
+from batchproc.transform.steps.own import OwnStep, OwnStepError, load
 from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import encoded, photo, run
 
@@ -29,6 +30,40 @@ def fails(image):
 
 def leaves(image):
     raise SystemExit("bye")
+
+def interrupts(image):
+    raise KeyboardInterrupt
+
+def panics(image):
+    class PanicException(BaseException):
+        pass
+    raise PanicException("index out of bounds")
+
+def tells_secrets(image):
+    raise ValueError("no reply from https://me:hunter2@h.example/a?token=hunter3")
+
+def rejects_with_secrets(image):
+    raise Reject("seen at https://me:hunter2@h.example/a?token=hunter3\\n" + 1000 * "x")
+
+def talks_too_much(image):
+    raise ValueError(1000 * "x")
+
+class Mumbles(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+def mumbles(image):
+    raise Mumbles
+
+class BareReject(Reject):
+    def __init__(self):
+        pass
+
+def rejects_without_a_word(image):
+    raise BareReject
+
+def returns_no_pixels(image):
+    return image.crop((0, 0, 0, 5))
 
 def rejects(image):
     raise Reject("too dull")
@@ -112,6 +147,10 @@ def test_a_fresh_process_finds_the_step_from_the_pickle_alone(home: Path, tmp_pa
     [
         ("fails", "step own_steps_of_a_test:fails raised KeyError: 'no\\nsuch thing'"),
         ("leaves", "step own_steps_of_a_test:leaves raised SystemExit: bye"),
+        ("interrupts", "step own_steps_of_a_test:interrupts raised KeyboardInterrupt"),
+        ("panics", "step own_steps_of_a_test:panics raised PanicException: index out of bounds"),
+        ("mumbles", "step own_steps_of_a_test:mumbles raised Mumbles"),
+        ("returns_no_pixels", "step own_steps_of_a_test:returns_no_pixels returned an image of 0 x 5 px"),
         ("returns_none", "step own_steps_of_a_test:returns_none returned NoneType, not an image"),
     ],
 )
@@ -120,6 +159,43 @@ def test_what_a_step_raises_is_a_step_error(home: Path, name: str, message: str)
         own(home, name)(photo(8, 8))
 
     assert (Code.STEP_ERROR, message) == (caught.value.code, caught.value.message)
+
+
+@pytest.mark.parametrize("name", ["tells_secrets", "rejects_with_secrets", "talks_too_much"])
+def test_what_a_step_says_is_one_short_line_without_secrets(home: Path, name: str) -> None:
+    with pytest.raises((StageError, Reject)) as caught:
+        own(home, name)(photo(8, 8))
+
+    message = str(caught.value)
+    assert "hunter" not in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_a_rejection_without_a_word_is_one(home: Path) -> None:
+    with pytest.raises(Reject) as caught:
+        own(home, "rejects_without_a_word")(photo(8, 8))
+
+    assert (Code.CHECK_REJECTED, "rejected by step own_steps_of_a_test:rejects_without_a_word") == (
+        caught.value.code, caught.value.reason
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ["GeneratorExit", "SystemExit", "KeyboardInterrupt"])
+def test_a_module_that_raises_anything_is_refused_in_a_worker_thread(home: Path, error: str) -> None:
+    (home / f"raises_{error.lower()}.py").write_text(f"raise {error}")
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(load, f"raises_{error.lower()}:step", str(home))
+
+    assert isinstance(future.exception(), OwnStepError)
+    assert f"cannot be imported: {error}" in str(future.exception())
+
+
+def test_a_real_interrupt_while_a_step_is_imported_ends_the_command(home: Path) -> None:
+    (home / "interrupted_import.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)")
+
+    with pytest.raises(KeyboardInterrupt):
+        load("interrupted_import:step", str(home))
 
 
 def test_a_step_may_reject_and_may_run_out_of_memory(home: Path) -> None:
