@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -26,6 +27,12 @@ def start(config: Path, *flags: str) -> "subprocess.Popen[str]":
     )
 
 
+def await_mark(marker: int) -> None:
+    """Waits, with a bound, until a step has said that it works."""
+    assert [marker] == select.select([marker], [], [], 60)[0], "no step began"
+    assert b"x" == os.read(marker, 1)
+
+
 def with_slow_step(config: Path, marker: Path) -> None:
     """A step that says that it runs, and then waits until it is killed or the file `go` appears."""
     table = f'[[transform.steps]]\nop = "tests.pipeline.steps:Waits"\nmarker = "{marker}"\n\n[report]'
@@ -44,9 +51,12 @@ def test_a_signal_to_the_group_lets_work_in_flight_finish(
     with_slow_step(config, marker)
 
     with start(config, "--set", "transform.workers=1") as process:
-        with marker.open("rb") as reached:
-            assert b"x" == reached.read(1)  # an image is in the worker's hands
+        reached = os.open(marker, os.O_RDWR)
+        try:
+            await_mark(reached)  # an image is in the worker's hands
             os.killpg(process.pid, number)
+        finally:
+            os.close(reached)
         stdout, stderr = process.communicate(timeout=60)
 
     assert code == process.returncode, stderr
@@ -78,7 +88,7 @@ def test_a_second_signal_stops_at_once(make_job: MakeJob, tmp_path: Path) -> Non
     with start(config, "--set", "transform.workers=1") as process:
         reached = os.open(marker, os.O_RDWR)  # never answered: the step waits on and on
         try:
-            assert b"x" == os.read(reached, 1)
+            await_mark(reached)
             assert process.stderr is not None
             os.killpg(process.pid, signal.SIGINT)
             assert "nothing more starts" in process.stderr.readline()
@@ -190,7 +200,7 @@ def test_ctrl_c_ends_a_run_whose_terminal_is_gone(make_job: MakeJob, tmp_path: P
     with start(config, "--set", "transform.workers=1", "--set", "job.grace=0.2") as process:
         reached = os.open(marker, os.O_RDWR)
         try:
-            assert b"x" == os.read(reached, 1)
+            await_mark(reached)
             assert process.stdout is not None
             assert process.stderr is not None
             process.stderr.close()
@@ -212,7 +222,7 @@ def test_a_hanging_step_in_a_thread_does_not_change_the_exit_code(make_job: Make
     with start(config, "--transform-mode", "thread", "--transform-workers", "1") as process:
         reached = os.open(marker, os.O_RDWR)
         try:
-            assert b"x" == os.read(reached, 1)
+            await_mark(reached)
             assert process.stderr is not None
             os.killpg(process.pid, signal.SIGTERM)
             assert "nothing more starts" in process.stderr.readline()
