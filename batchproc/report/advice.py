@@ -1,5 +1,7 @@
 """What each failure code means and what to do about it, a sentence each."""
 
+from collections.abc import Mapping
+
 _ADVICE: dict[str, tuple[str, str]] = {
     "input.url": ("the line is not a URL that can be fetched", "mend the line; its number is in failures.jsonl"),
     "input.url_too_long": ("the URL is longer than servers accept", "shorten or drop it"),
@@ -50,6 +52,11 @@ _FAMILIES: dict[str, tuple[str, str]] = {
     "http.": ("the server answered with an error", "open the URL and see"),
     "check.": ("dropped on purpose by a check", "loosen the check if it should be kept"),
 }
+
+
+def can_be_retried(counts: Mapping[str, int]) -> int:
+    """How many items `--retry-failed` would try again: all that failed or are quarantined, but no bad lines."""
+    return counts["failed"] + counts["quarantined"] - counts["bad_rows"]
 
 
 def advice(code: str) -> tuple[str, str]:
