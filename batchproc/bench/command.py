@@ -13,6 +13,7 @@ from batchproc.bench.conclude import conclude, count_undecided
 from batchproc.bench.contamination import disturbances
 from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.job_file import toml_value, write_job_file
+from batchproc.bench.lab import run_lab
 from batchproc.bench.material import Material, find_material
 from batchproc.bench.outputs import OutputCheck
 from batchproc.bench.predictions import Bounds, calibrate, favourite_of, predict_cases, sample
@@ -58,6 +59,8 @@ class BenchOptions:
     keep: bool = False
     alone: bool = False
     fresh: bool = False
+    claims: bool = False  # after the rounds, the experiments that the claims need
+    experiments: bool = False  # all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,10 +231,16 @@ class _Bench:
             level=task.level,
         )
 
+    def _lab(self) -> dict[str, Any]:
+        task = self._task
+        if not task.options.claims and not task.options.experiments:
+            return {}
+        return run_lab(task.config, self._interrupt, self._tell, everything=task.options.experiments)
+
     def _finish(self) -> BenchResult:
         record = self._record
         outputs = {"identical": True, "items_by_plan": self._check.to_json()}
-        record.found = self._conclusions() | {"outputs": outputs, "ended": _now(), "complete": True}
+        record.found = self._conclusions() | self._lab() | {"outputs": outputs, "ended": _now(), "complete": True}
         record.save()
         point_atomically(record.folder.parent / "latest", record.folder)
         if not self._task.options.keep:

@@ -133,5 +133,8 @@ def favourable_needed(rounds: int, level: float) -> int | None:
 
 
 def fewest_rounds(comparisons: int, level: float = LEVEL) -> int:
-    """The fewest rounds that can prove anything: where a clean sweep, p = 2^(1-n), passes Holm's first step."""
-    return 1 + math.ceil(math.log2(comparisons / level))
+    """The fewest rounds that can prove anything: where a clean sweep, p = 2^(1-n), passes Holm's first step.
+
+    1 when nothing is compared.
+    """
+    return 1 if not comparisons else 1 + math.ceil(math.log2(comparisons / level))

@@ -157,3 +157,7 @@ def test_the_fewest_rounds_are_the_first_whose_clean_sweep_passes(comparisons: i
 
     assert fewest == fewest_rounds(comparisons, level)
     assert sweeps[fewest] <= level < sweeps[fewest - 1]
+
+
+def test_a_bench_of_the_baseline_alone_compares_nothing_and_needs_no_number_of_rounds() -> None:
+    assert 1 == fewest_rounds(0)

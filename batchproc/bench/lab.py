@@ -1,0 +1,144 @@
+"""Runs controlled experiments, each in a process of its own and bounded in time, and judges the claims by them."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import psutil
+
+from batchproc.bench.claims import CLAIMS, judge
+from batchproc.bench.evidence import Job
+from batchproc.bench.experiments.child import Wish
+from batchproc.bench.experiments.number import Number
+from batchproc.bench.experiments.table import TABLE, Experiment
+from batchproc.bench.interrupt import Interrupt
+from batchproc.bench.job_file import child_environment
+from batchproc.config import Config
+from batchproc.measure.cores import usable_cores
+
+LOOK_SECONDS = 0.5
+TAIL_CHARACTERS = 500
+
+Tell: TypeAlias = Callable[[str], None]
+
+
+def run_lab(config: Config, interrupt: Interrupt, tell: Tell, *, everything: bool) -> dict[str, Any]:
+    """The keys `experiments` and `claims` of bench.json. `everything` False makes only what the claims need."""
+    chosen = [experiment for experiment in TABLE if everything or experiment.claims]
+    experiments = []
+    for number, experiment in enumerate(chosen, 1):
+        tell(f"experiment {number} of {len(chosen)}: {experiment.question}")
+        experiments.append(run_experiment(experiment, "full" if everything else "claims", interrupt))
+    return {"experiments": experiments, "claims": judge_claims(experiments, config)}
+
+
+def judge_claims(experiments: Sequence[Mapping[str, Any]], config: Config) -> list[dict[str, Any]]:
+    """The thirteen claims, from `experiments` as bench.json has them."""
+    numbers = {
+        one["name"]: [Number.from_json(number) for number in one["numbers"]] for one in experiments
+    }
+    failures = {one["name"]: one["failure"] for one in experiments if one["failure"]}
+    job = Job(
+        download_mode=config.download.mode,
+        download_workers=int(config.download.workers),
+        transform_mode=config.transform.mode,
+        steps=tuple(str(step["op"]) for step in config.transform.steps),
+        cores=usable_cores(),
+    )
+    return [judge(claim, numbers, failures, job) for claim in CLAIMS]
+
+
+def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> dict[str, Any]:
+    """One element of `experiments`: its numbers, or why there are none. Its whole process group ends with it."""
+    started, machine, children = time.perf_counter(), _machine_seconds(), _children_seconds()
+    child: subprocess.Popen[str] | None = None
+    try:
+        with interrupt.held():
+            child = _start(Wish(experiment=experiment.name, size=size).command())
+        text, errors, seen_seconds = _collect(child, started + experiment.limit_seconds)
+    finally:
+        if child is not None:
+            _end(child)
+    took, busy = time.perf_counter() - started, _machine_seconds() - machine
+    own_seconds = max(seen_seconds, _children_seconds() - children)
+    return {
+        "name": experiment.name,
+        "question": experiment.question,
+        "numbers": json.loads(text) if child.returncode == 0 else [],
+        "failure": _failure(child.returncode, errors, experiment.limit_seconds),
+        "seconds": took,
+        "others_cpu_share": max(0.0, busy - own_seconds) / (took * (psutil.cpu_count() or 1)),
+    }
+
+
+def _collect(child: "subprocess.Popen[str]", deadline: float) -> tuple[str, str, float]:
+    """The child's stdout and stderr, and the CPU seconds seen in its processes: a little less than they used."""
+    used: dict[int, float] = {}
+    while True:
+        try:
+            text, errors = child.communicate(timeout=LOOK_SECONDS)
+            return text, errors, sum(used.values())
+        except subprocess.TimeoutExpired:
+            used |= _family_seconds(child.pid)
+            if time.perf_counter() > deadline:
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    """Ends what is left of the child's session: it leads a process group of its own, which its workers share."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+
+
+def _start(command: Sequence[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
+        start_new_session=True,  # Ctrl-C is for the bench
+    )
+
+
+def _failure(status: int, errors: str, limit_seconds: float) -> str | None:
+    if status == 0:
+        return None
+    if status == -signal.SIGKILL:
+        return f"it was ended after {limit_seconds:g} s"
+    lines = errors.strip().splitlines() or ["it said nothing"]
+    return f"it ended with status {status}: {lines[-1][-TAIL_CHARACTERS:]}"
+
+
+def _children_seconds() -> float:
+    """CPU seconds of children that have ended, and of theirs; a fork server's workers are not among them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _family_seconds(pid: int) -> dict[int, float]:
+    """CPU seconds so far, by process, of the child and all below it."""
+    found = {}
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return {}
+    for process in family:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        found[process.pid] = float(times.user + times.system)
+    return found
+
+
+def _machine_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times)) - float(times.idle) - float(getattr(times, "iowait", 0.0))
