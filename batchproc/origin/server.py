@@ -309,6 +309,12 @@ def _say(text: str) -> None:
     os.write(sys.stdout.fileno(), f"{text}\n".encode())
 
 
+def _tell(text: str) -> None:
+    """Through `sys.stdout`, which the command line made patient with readers that have left."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def serve_alone(settings: OriginSettings) -> int:
     """Serves until SIGINT or SIGTERM. Says on stdout where the pictures are; returns the exit code."""
 
@@ -319,9 +325,9 @@ def serve_alone(settings: OriginSettings) -> int:
             f"first:  {base_url}{entries[0].path}",
             f"all:    {base_url}/  (a URL list: curl -s {base_url}/ > list.txt)",
         )
-        _say("\n".join(lines))
+        _tell("\n".join(lines))
 
     totals = run(settings, None, ready)
     rate = f"{totals.requests} requests on {totals.connections} connections, {totals.bytes / 1e6:.1f} MB"
-    _say(f"served {rate}, {totals.cpu_seconds:.2f} s of CPU")
+    _tell(f"served {rate}, {totals.cpu_seconds:.2f} s of CPU")
     return 0

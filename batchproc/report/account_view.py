@@ -7,7 +7,8 @@ from typing import Any
 from markupsafe import Markup
 
 from batchproc.explain.words import seconds, share, significant, workers
-from batchproc.report.charts import Label, RateBar, Segment, account_bar, ceiling_bars
+from batchproc.report.canvas import Label
+from batchproc.report.charts import RateBar, Segment, account_bar, ceiling_bars
 from batchproc.report.palette import BUCKETS, css_reference
 
 SMALL = 0.0005  # shares below this are told together

@@ -1,7 +1,6 @@
 """The charts of the page, drawn from plain values. Each returns an SVG; no chart decides what it means.
 
-Drawn without pyplot: no global state, no window system, no default figure. Sizes are CSS px; text stays text. What must
-stay readable on a phone comes in two widths, and the style sheet shows the one that fits.
+Text stays text. What must stay readable on a phone comes in two widths, and the style sheet shows the one that fits.
 """
 
 from collections.abc import Sequence
@@ -9,19 +8,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from batchproc.explain.words import significant
+from batchproc.report.canvas import FONT_PX, NARROW_PX, WIDE_PX, Label, blank, one_plot, plot_in
 from batchproc.report.palette import stand_in
-from batchproc.report.svg import chart_text, in_our_style, inline_svg
+from batchproc.report.svg import chart_text, in_our_style
 
-FONT_PX = 11.5
-NARROW_PX = 380
-WIDE_PX = 1040
 LANE_PX = 9
 FEW_LANES = 8
 ROOMY_LANE_PX = 15
@@ -76,24 +72,10 @@ class Curve:
     steps: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """What a chart is called: prefix of its ids, title, and the sentence that says what it shows."""
-
-    name: str
-    title: str
-    sentence: str
-
-    def svg(self, figure: Figure, variant: str = "") -> Markup:
-        """The figure with this label."""
-        name = f"{self.name}-{variant}" if variant else self.name
-        return inline_svg(figure, name=name, title=self.title, description=self.sentence)
-
-
 @in_our_style
 def account_bar(label: Label, segments: Sequence[Segment]) -> Markup:
     """One bar of 100 %; every part wide enough carries its number in the legend."""
-    figure, axes = _figure(NARROW_PX, 74, left=4, right=8, top=2, bottom=20)
+    figure, axes = one_plot(NARROW_PX, 74, left=4, right=8, top=2, bottom=20)
     left = 0.0
     for segment in segments:
         axes.barh([0], [segment.share], left=left, height=1, color=stand_in(segment.role), linewidth=1.2,
@@ -114,7 +96,7 @@ def account_bar(label: Label, segments: Sequence[Segment]) -> Markup:
 @in_our_style
 def ceiling_bars(label: Label, bars: Sequence[RateBar], measured: float) -> Markup:
     """A bar per ceiling against the measured rate. Bars far beyond it are cut, and say so."""
-    figure, axes = _figure(NARROW_PX, 46 + 26 * len(bars), left=100, right=14, top=24, bottom=22)
+    figure, axes = one_plot(NARROW_PX, 46 + 26 * len(bars), left=100, right=14, top=24, bottom=22)
     cut = 3.2 * max([measured, *(bar.rate for bar in bars if bar.rate is not None and bar.binds)]) or 1.0
     for at, bar in enumerate(reversed(bars)):
         rate = min(bar.rate or 0.0, cut)
@@ -154,11 +136,11 @@ def timeline(label: Label, panels: Sequence[LanePanel], end: float) -> dict[str,
 def _timeline(panels: Sequence[LanePanel], end: float, width: int) -> Figure:
     heights = [max(2, len(panel.lanes)) * _lane_px(panel) for panel in panels]
     total = sum(heights) + 24 * len(panels) + 24
-    figure = _blank(width, total)
+    figure = blank(width, total)
     top = total
     for panel, height in zip(panels, heights, strict=True):
         top -= 24 + height
-        axes = _axes(figure, (34, top + 24 - 2, width - 46, height), (width, total))
+        axes = plot_in(figure, (34, top + 24 - 2, width - 46, height), (width, total))
         _draw_lanes(axes, panel, end)
         last = panel is panels[-1]
         axes.tick_params(labelbottom=last)
@@ -196,7 +178,7 @@ def _draw_lanes(axes: Axes, panel: LanePanel, end: float) -> None:
 def curves(label: Label, times: Sequence[float], lines: Sequence[Curve], *, limit: tuple[float, str] | None = None,
            unit: str = "") -> Markup:  # fmt: skip
     """Figures over time with their names above. `limit`: a level that cannot be passed, and its name."""
-    figure, axes = _figure(NARROW_PX, 190, left=40, right=10, top=30, bottom=24)
+    figure, axes = one_plot(NARROW_PX, 190, left=40, right=10, top=30, bottom=24)
     highest = 0.0
     for line in lines:
         at = line.times or times
@@ -217,26 +199,3 @@ def curves(label: Label, times: Sequence[float], lines: Sequence[Curve], *, limi
                 fontsize=FONT_PX, labelcolor=stand_in("ink"), handlelength=1.5, columnspacing=1.0, handletextpad=0.4,
                 borderaxespad=0.2, borderpad=0)  # fmt: skip
     return label.svg(figure)
-
-
-def _figure(width: int, height: int, *, left: int, right: int, top: int, bottom: int) -> tuple[Figure, Axes]:
-    figure = _blank(width, height)
-    return figure, _axes(figure, (left, bottom, width - left - right, height - top - bottom), (width, height))
-
-
-def _blank(width: int, height: int) -> Figure:
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    FigureCanvasSVG(figure)
-    figure.patch.set_visible(False)
-    return figure
-
-
-def _axes(figure: Figure, box: tuple[float, float, float, float], size: tuple[int, int]) -> Axes:
-    """Axes in `box` = left, bottom, width, height in px, without frame or tick marks."""
-    width, height = size
-    axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
-    axes.patch.set_visible(False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, labelsize=FONT_PX, labelcolor=stand_in("quiet"), pad=5)
-    return axes

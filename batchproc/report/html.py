@@ -1,4 +1,4 @@
-"""One HTML file of one run: no script, no outside reference, under `PAGE_BYTES`, replaced whole."""
+"""One HTML file of one run or one bench: no script, no outside reference, under `PAGE_BYTES`, replaced whole."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,11 @@ from markupsafe import Markup
 from batchproc.explain import explain
 from batchproc.explain.words import count, seconds, share
 from batchproc.redact import printable, redact_text
+from batchproc.report.bench_files import read_bench
+from batchproc.report.bench_view import BenchPage, view_bench
 from batchproc.report.palette import css_variables
-from batchproc.report.run_files import find_run, read_facts
+from batchproc.report.run_files import RunFolder, read_facts
+from batchproc.report.subject import find_subject
 from batchproc.report.view import Page, as_sentence, view_page
 from batchproc.sink import Layout, write_atomically
 
@@ -19,23 +22,36 @@ NAME = "report.html"
 
 
 def make_report(path: Path) -> Path:
-    """Makes the page of a run from its files alone; `path` is the run's folder, or a job's output folder.
+    """Makes the page of a run or of a bench from its files alone; `find_subject` says what `path` may be.
 
-    `report.html` of the output folder then points to it. The same files give the same page. Raises `UsageError` when
-    there is no run, OSError when the page cannot be written; the old page stays then.
+    For a run, `report.html` of the output folder then points to it. The same files give the same page. Raises
+    `UsageError` when there is neither, OSError when the page cannot be written; the old page stays then.
     """
-    run = find_run(path)
+    subject = find_subject(path)
+    return _of_run(subject) if isinstance(subject, RunFolder) else _of_bench(subject)
+
+
+def _of_run(run: RunFolder) -> Path:
     facts = read_facts(run.path)
     if "verdict" not in facts:
         facts = {**facts, **explain(facts)}
-    made = run.path / NAME
-    write_atomically(made, [render(view_page(facts, run)).encode("utf-8", "backslashreplace")])
+    made = _write(run.path, render(view_page(facts, run)))
     if run.output is not None:
         Layout(output=run.output).point_report(made)
     return made
 
 
-def render(page: Page) -> str:
+def _of_bench(folder: Path) -> Path:
+    return _write(folder, render(view_bench(read_bench(folder))))
+
+
+def _write(folder: Path, text: str) -> Path:
+    made = folder / NAME
+    write_atomically(made, [text.encode("utf-8", "backslashreplace")])
+    return made
+
+
+def render(page: Page | BenchPage) -> str:
     """The page as text. Everything that is not markup of ours is made printable, stripped of secrets, and escaped."""
     environment = Environment(
         loader=PackageLoader("batchproc.report", "."),
@@ -49,7 +65,7 @@ def render(page: Page) -> str:
     environment.filters.update(seconds=seconds, share=share, signed=_signed, sentence=as_sentence)
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
-    template = environment.get_template("page.html.jinja")
+    template = environment.get_template("bench.html.jinja" if isinstance(page, BenchPage) else "page.html.jinja")
     return template.render(page=page, themes=themes, style=Markup(style), count=count)
 
 

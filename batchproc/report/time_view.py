@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from batchproc.explain.words import seconds, share, significant, size
 from batchproc.report.account_view import Chart
-from batchproc.report.charts import Curve, Label, Lane, LanePanel, curves, timeline
+from batchproc.report.canvas import Label
+from batchproc.report.charts import Curve, Lane, LanePanel, curves, timeline
 from batchproc.report.run_files import Row
 
 MOST_LANES = 40

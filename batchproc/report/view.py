@@ -145,11 +145,11 @@ def _verdict(facts: Mapping[str, Any]) -> list[str]:
 
 
 def as_sentence(text: str) -> str:
-    """With a full stop, and a capital unless it begins with a setting's name; explanations come without both."""
+    """With a full stop, and a capital unless it begins with the name of a setting or a case."""
     if not text:
         return text
     first = text.split(" ", 1)[0]
-    start = text[:1] if "." in first or "_" in first else text[:1].upper()
+    start = text[:1] if set("._+") & set(first) else text[:1].upper()
     return f"{start}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
 
 

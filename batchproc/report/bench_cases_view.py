@@ -1,0 +1,273 @@
+"""How the cases compare: heat maps of the mode pairs, every point of every round, predicted against measured."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from batchproc.explain.words import count, share, significant
+from batchproc.report.bench_charts import SpeedRow, speed_rows
+from batchproc.report.bench_files import (
+    WORDS,
+    Facts,
+    Group,
+    Relation,
+    baseline_of,
+    from_to,
+    groups_of,
+    middle_of,
+    points_of,
+    relate,
+    times,
+)
+from batchproc.report.bench_verdict import median_error
+from batchproc.report.canvas import Label
+
+MODES = ("serial", "thread", "process")
+MOST_MAPS = 12
+FULL_HEAT = math.log(4.0)  # a speed of 4 or 1/4 has the strongest tint
+TINTS = (6, 40)  # per cent of the tone mixed into the page's ground
+LEAST_MARGIN = 1.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell of a heat map: what stands in it, and its tint in per cent. `sign`: the verdict in a word."""
+
+    name: str
+    speed: str
+    interval: str
+    sign: str
+    tone: str
+    tint: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeatMap:
+    """Download modes down, transform modes across; None where the bench has no such case."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell | None]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwoWidths:
+    """A chart wide and narrow, with its sentence."""
+
+    title: str
+    sentence: str
+    svgs: Mapping[str, Markup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastView:
+    """Predicted against measured: the charts, the sentence, the table."""
+
+    sentence: str
+    charts: Sequence[TwoWidths]
+    rows: Sequence[tuple[str, str, str, str, str]]  # case, predicted, measured, error, because
+
+
+def view_maps(facts: Facts) -> tuple[list[HeatMap], str]:
+    """Against the baseline, and against the case that was named the favourite beforehand; and what is not shown."""
+    whole = [case for case in facts.get("cases") or () if not case.get("alone")]
+    settings = _settings(whole)
+    references = list(dict.fromkeys([baseline_of(facts), str(facts.get("favourite") or baseline_of(facts))]))
+    maps = [_map(facts, whole, varied, reference) for varied in settings for reference in references]
+    left_out = len(maps) - MOST_MAPS
+    note = f"{count(left_out, 'more map')} left out; the table of comparisons has every case." if left_out > 0 else ""
+    return (maps[:MOST_MAPS] if whole else []), note
+
+
+def view_points(facts: Facts) -> list[TwoWidths]:
+    """A strip of points per group of cases."""
+    return [_strip(facts, group, at) for at, group in enumerate(groups_of(facts))]
+
+
+def view_forecast(facts: Facts) -> ForecastView | None:
+    """None when nothing was predicted."""
+    predictions = {row["case"]: row for row in facts.get("predictions") or () if row.get("ratio")}
+    if not predictions:
+        return None
+    charts = [
+        chart for at, group in enumerate(groups_of(facts)) if (chart := _forecast(facts, group, predictions, at))
+    ]
+    rows = [_forecast_row(row) for row in facts["predictions"]]
+    return ForecastView(sentence=_forecast_sentence(facts), charts=charts, rows=rows)
+
+
+def _settings(whole: Sequence[Facts]) -> list[Mapping[str, Any]]:
+    """Every combination of varied values; a case that leaves a value out, as a serial stage does, is in all of them."""
+    most = max((len(case.get("varied") or {}) for case in whole), default=0)
+    found: list[Mapping[str, Any]] = []
+    for case in whole:
+        varied = case.get("varied") or {}
+        if len(varied) == most and varied not in found:
+            found.append(varied)
+    return sorted(found, key=lambda varied: [str(value).rjust(12) for value in varied.values()])
+
+
+def _map(facts: Facts, whole: Sequence[Facts], varied: Mapping[str, Any], reference: str) -> HeatMap:
+    here = [case for case in whole if (case.get("varied") or {}).items() <= varied.items()]
+    by_pair = {(case["download"], case["transform"]): case for case in here}
+    downloads, columns = ([mode for mode in MODES if any(case[stage] == mode for case in here)]
+                          for stage in ("download", "transform"))  # fmt: skip
+    setting = ", ".join(f"{key} = {value}" for key, value in varied.items())
+    return HeatMap(
+        caption=f"Speed against {reference}{f'; {setting}' if setting else ''}",
+        columns=columns,
+        rows=[(mode, [_cell(facts, by_pair.get((mode, other)), reference) for other in columns])
+              for mode in downloads],
+    )  # fmt: skip
+
+
+def _cell(facts: Facts, case: Facts | None, reference: str) -> Cell | None:
+    if case is None:
+        return None
+    name = str(case["name"])
+    if name == reference:
+        return Cell(name=name, speed="×\u00a01", interval="by definition", sign="reference", tone="quiet", tint=0)
+    seen = relate(facts, name, reference)
+    if seen is None:
+        return Cell(name=name, speed="unknown", interval="", sign="not compared", tone="unknown", tint=0)
+    strength = min(1.0, abs(math.log(seen.speed)) / FULL_HEAT)
+    sign, tone = WORDS[seen.word]
+    is_open = seen.word in ("tie", "undecided")
+    tint = round((TINTS[0] + (TINTS[1] - TINTS[0]) * strength) / (2 if is_open else 1))
+    return Cell(
+        name=name,
+        speed=times(seen.speed),
+        interval=from_to(seen.interval) or "no interval",
+        sign=sign,
+        tone=tone if not is_open else "good" if seen.speed > 1 else "bad",
+        tint=tint,
+    )
+
+
+def _strip(facts: Facts, group: Group, at: int) -> TwoWidths:
+    rows = [_strip_row(facts, group, str(case["name"])) for case in group.cases]
+    if group.again:
+        points = points_of(facts, group.again, group.baseline)
+        floor = facts.get("noise_floor") or {}
+        interval = floor.get("interval")
+        rows.append(
+            SpeedRow(
+                name=group.again,
+                note="noise floor",
+                points=points,
+                middle=middle_of(points),
+                interval=(1 / interval[1], 1 / interval[0]) if interval else None,
+            )
+        )
+    rows = [row for row in rows if row.points]
+    sentence = _strip_sentence(group, rows)
+    label = Label(name=f"points-{at}", title=f"{group.title}: every round", sentence=sentence)
+    return TwoWidths(title=group.title, sentence=sentence, svgs=speed_rows(label, rows, margin=margin_of(facts)))
+
+
+def _strip_row(facts: Facts, group: Group, name: str) -> SpeedRow:
+    points = points_of(facts, name, group.baseline)
+    seen = relate(facts, name, group.baseline)
+    middle = middle_of(points)
+    word = WORDS[seen.word][0][2:] if seen else "reference" if name == group.baseline else ""
+    note = f"{times(middle)} {word}" if middle and name != group.baseline else word
+    return SpeedRow(
+        name=name,
+        note=note,
+        points=points if name != group.baseline else [],
+        middle=middle,
+        interval=seen.interval if seen else None,
+    )
+
+
+def _strip_sentence(group: Group, rows: Sequence[SpeedRow]) -> str:
+    """Fastest and slowest by their medians, and how far single rounds of one case lie apart at most."""
+    known = [row for row in rows if row.middle is not None and row.name != group.again]
+    if not known:
+        return f"{group.title}: nothing to compare with {group.baseline or 'a baseline'}."
+    best, worst = (pick(known, key=lambda row: row.middle or 0.0) for pick in (max, min))
+    spread = max(known, key=_spread)
+    top = f"{times(best.middle or 0.0)} ({best.name})"
+    text = f"{group.title}: from {times(worst.middle or 0.0)} ({worst.name}) to {top}"
+    text = text if best is not worst else f"{group.title}: {top}"
+    widest = f"; rounds of one case differ by up to {share(_spread(spread) - 1)} ({spread.name})"
+    return f"{text}, {group.baseline} being ×\u00a01{widest if len(spread.points) > 1 else ''}."
+
+
+def _spread(row: SpeedRow) -> float:
+    speeds = [speed for speed, _ in row.points]
+    return max(speeds) / min(speeds)
+
+
+def margin_of(facts: Facts) -> float:
+    """The ratio within which a difference is a tie."""
+    return math.exp(float((facts.get("noise_floor") or {}).get("margin") or math.log(LEAST_MARGIN)))
+
+
+def _forecast(facts: Facts, group: Group, predictions: Mapping[str, Facts], at: int) -> TwoWidths | None:
+    rows = []
+    for case in group.cases:
+        name = str(case["name"])
+        row, seen = predictions.get(name), relate(facts, name, group.baseline)
+        if row is not None and name != group.baseline:
+            rows.append(_forecast_mark(name, row, seen))
+    if not rows:
+        return None
+    outside = sum(not _covers(row) for row in rows)
+    sentence = (f"{group.title}: {len(rows) - outside} of {count(len(rows), 'prediction')} within 10 % of what was "
+                "measured.")  # fmt: skip
+    label = Label(name=f"forecast-{at}", title=f"{group.title}: predicted and measured", sentence=sentence)
+    svgs = speed_rows(label, rows, margin=margin_of(facts))
+    return TwoWidths(title=f"{group.title}, against {group.baseline}", sentence=sentence, svgs=svgs)
+
+
+def _forecast_mark(name: str, row: Facts, seen: Relation | None) -> SpeedRow:
+    error = row.get("error")
+    spread = (1 / row["high"], 1 / row["low"]) if row.get("low") and row.get("high") else None
+    return SpeedRow(
+        name=name,
+        note="error unknown" if error is None else f"time {signed(error)}",
+        middle=seen.speed if seen else None,
+        interval=seen.interval if seen else None,
+        predicted=1 / row["ratio"],
+        predicted_range=spread,
+    )
+
+
+def _covers(row: SpeedRow) -> bool:
+    return bool(row.middle and row.predicted and abs(math.log(row.middle / row.predicted)) <= math.log(1.1))
+
+
+def _forecast_sentence(facts: Facts) -> str:
+    error, winner = median_error(facts), facts.get("winner") or {}
+    if error is None:
+        return "What was predicted cannot be compared with anything yet."
+    return (f"Written down before the first round; half of the predicted times are within {share(error)} of the "
+            f"measured. {_favourites(facts, winner)}")  # fmt: skip
+
+
+def _favourites(facts: Facts, winner: Facts) -> str:
+    favourite, fastest = str(facts.get("favourite") or ""), str(winner.get("fastest_median") or "")
+    if not favourite:
+        return "No winner was predicted."
+    same = "which also had the fastest median" if favourite == fastest else f"but {fastest} had the fastest median"
+    return f"The predicted winner was {favourite}, {same}."
+
+
+def _forecast_row(row: Facts) -> tuple[str, str, str, str, str]:
+    rate, measured = row.get("rate_per_second"), row.get("measured_rate_per_second")
+    return (
+        str(row["case"]),
+        "unknown" if not rate else f"{significant(rate)}/s",
+        "unknown" if not measured else f"{significant(measured)}/s",
+        "unknown" if row.get("error") is None else signed(row["error"]),
+        str(row.get("because", "")),
+    )
+
+
+def signed(error: float) -> str:
+    """As `+12 %` or `−3 %`: of a predicted time against the measured one."""
+    return f"{'−' if error < 0 else '+'}{share(abs(error))}"

@@ -1,0 +1,259 @@
+"""The charts of a bench's page, drawn from plain values: marks on a log axis of speed, bars by case, rates by setting.
+
+Each row has its case's name above it, so that long names fit on a phone too. No chart decides what it means.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from batchproc.report.canvas import FONT_PX, NARROW_PX, WIDE_PX, Label, one_plot
+from batchproc.report.palette import stand_in
+from batchproc.report.svg import chart_text, in_our_style
+
+MOST_LETTERS = 58
+GUTTER_LETTERS = 42  # names up to this length stand beside their row where there is room
+LETTER_PX = 6.6
+LEAST_NUMBERED = 0.035  # share of the axis below which no number fits on a segment
+TICK_PX = 46
+TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0, 50.0)
+KINDS = {  # how a round's point looks: marker, role, size in px
+    "counted": ("o", "cpu", 5.0),
+    "disturbed": ("D", "run_queue", 5.2),
+    "set_aside": ("x", "quiet", 5.0),
+}
+DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedRow:
+    """A case on the log axis of speeds against a reference, 1 being as fast. Everything may be missing.
+
+    `points` are (speed, kind of KINDS). The filled mark is what was measured with its interval, the hollow one what was
+    predicted with its range. `note` stands at the right.
+    """
+
+    name: str
+    note: str
+    points: Sequence[tuple[float, str]] = ()
+    middle: float | None = None
+    interval: tuple[float, float] | None = None
+    predicted: float | None = None
+    predicted_range: tuple[float, float] | None = None
+
+    @property
+    def speeds(self) -> list[float]:
+        """All that must be inside the axis."""
+        singles = [value for value in (self.middle, self.predicted) if value is not None]
+        return [*(speed for speed, _ in self.points), *singles, *(self.interval or ()), *(self.predicted_range or ())]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarRow:
+    """A bar of parts (number in the legend or 0 for none, value, role of the colour), and what stands behind it."""
+
+    name: str
+    note: str
+    parts: Sequence[tuple[int, float, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepLine:
+    """A rate against a setting: all rounds as (value, rate), or a ceiling as a curve. Rates are per second."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    is_ceiling: bool
+
+
+@in_our_style
+def speed_rows(label: Label, rows: Sequence[SpeedRow], *, margin: float) -> dict[str, Markup]:
+    """Rows of marks on one log axis, wide and narrow; `margin` is the ratio within which a difference is a tie."""
+    return {
+        "wide": label.svg(_speed_rows(rows, margin, WIDE_PX), "wide"),
+        "narrow": label.svg(_speed_rows(rows, margin, NARROW_PX), "narrow"),
+    }
+
+
+@in_our_style
+def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
+    """A bar per case on one scale from 0."""
+    figure, axes = one_plot(NARROW_PX, 30 + 38 * len(rows), left=4, right=10, top=4, bottom=26)
+    longest = max((sum(value for _, value, _ in row.parts) for row in rows), default=0.0) or 1.0
+    axes.set(xlim=(0, 1.04 * longest), ylim=(len(rows) - 0.5, -0.5), yticks=[])
+    for at, row in enumerate(rows):
+        _name_above(axes, at, row.name, row.note)
+        left = 0.0
+        for number, value, role in row.parts:
+            axes.barh([at + 0.2], [value], left=left, height=0.42, color=stand_in(role), linewidth=0.8,
+                      edgecolor=stand_in("page"))  # fmt: skip
+            if number and value >= LEAST_NUMBERED * longest:
+                ink = "ink" if role == "unstaffed" else "on_fill"
+                axes.text(left + value / 2, at + 0.2, str(number), ha="center", va="center_baseline", weight="bold",
+                          color=stand_in(ink), fontsize=FONT_PX - 1)  # fmt: skip
+            left += value
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} {unit}" if value else "0"))
+    axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
+    axes.set_axisbelow(True)
+    return label.svg(figure)
+
+
+@in_our_style
+def sweep(label: Label, lines: Sequence[SweepLine], key: str) -> Markup:
+    """Every round's rate against a setting, the line of medians, and the ceilings with their names."""
+    measured = [line for line in lines if not line.is_ceiling]
+    legend_px = 16 * -(-len(lines) // 2)
+    figure, axes = one_plot(NARROW_PX, 196 + legend_px, left=40, right=14, top=8 + legend_px, bottom=40)
+    highest = max([*(rate for line in measured for _, rate in line.points), _envelope(lines)]) or 1.0
+    for line in measured:
+        _draw_measured(axes, line)
+    for at, line in enumerate(line for line in lines if line.is_ceiling):
+        axes.plot([x for x, _ in line.points], [rate for _, rate in line.points], color=stand_in("ink"), linewidth=1.2,
+                  linestyle=DASHES[at % len(DASHES)], label=chart_text(line.name))  # fmt: skip
+    values = sorted({x for line in measured for x, _ in line.points})
+    axes.set(xlim=_padded(values), ylim=(0, 1.15 * highest), xticks=values)
+    axes.set_xticklabels([f"{value:g}" for value in values])
+    axes.set_xlabel(_short(key), color=stand_in("quiet"), fontsize=FONT_PX, labelpad=2)
+    axes.grid(axis="y", color=stand_in("line"), linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g}/s"))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1), bbox_transform=figure.transFigure, ncols=2, frameon=False,
+                fontsize=FONT_PX, labelcolor=stand_in("ink"), handlelength=2.2, columnspacing=1.2, handletextpad=0.5,
+                borderaxespad=0, borderpad=0)  # fmt: skip
+    return label.svg(figure)
+
+
+def _envelope(lines: Sequence[SweepLine]) -> float:
+    """The highest that the lowest ceiling gets: the roof is to be seen."""
+    ceilings = [line for line in lines if line.is_ceiling]
+    return max((min(rates) for rates in zip(*([rate for _, rate in line.points] for line in ceilings), strict=True)),
+               default=0.0)  # fmt: skip
+
+
+def _draw_measured(axes: Axes, line: SweepLine) -> None:
+    """All points, and a line through the middle one of each value."""
+    by_value: dict[float, list[float]] = {}
+    for x, rate in line.points:
+        by_value.setdefault(x, []).append(rate)
+    axes.plot([x for x, _ in line.points], [rate for _, rate in line.points], linestyle="", marker="o", markersize=5,
+              color=stand_in("cpu"), markeredgecolor=stand_in("page"), markeredgewidth=0.6, clip_on=False)  # fmt: skip
+    middles = [(x, _middle(rates)) for x, rates in sorted(by_value.items())]
+    axes.plot([x for x, _ in middles], [rate for _, rate in middles], color=stand_in("cpu"), linewidth=2,
+              label=chart_text(line.name))  # fmt: skip
+
+
+def _middle(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    room = 0.06 * (values[-1] - values[0]) or 0.5
+    return values[0] - room, values[-1] + room
+
+
+def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int) -> Any:
+    longest = max((len(_short(row.name)) for row in rows), default=0)
+    beside = width > NARROW_PX and longest <= GUTTER_LETTERS
+    gutter, note = (round(LETTER_PX * longest) + 14, 150) if beside else (8, 12)
+    row_px = 25 if beside else 36
+    figure, axes = one_plot(width, 34 + row_px * len(rows), left=gutter, right=note, top=6, bottom=28)
+    low, high = _extent(rows, margin)
+    axes.set(xlim=(math.log(low), math.log(high)), ylim=(len(rows) - 0.5, -0.5), yticks=[])
+    axes.axvspan(-math.log(margin), math.log(margin), color=stand_in("unstaffed"), linewidth=0)
+    axes.axvline(0, color=stand_in("quiet"), linewidth=1)
+    for at, row in enumerate(rows):
+        axes.axhline(at + 0.5, color=stand_in("line"), linewidth=0.6)
+        if beside:
+            _name_beside(axes, at, row)
+        else:
+            _name_above(axes, at, row.name, row.note)
+        _draw_marks(axes, at if beside else at + 0.2, row)
+    ticks = _ticks(low, high, width - gutter - note)
+    axes.set_xticks([math.log(tick) for tick in ticks])
+    axes.set_xticklabels([f"× {tick:g}" for tick in ticks])
+    axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def _draw_marks(axes: Axes, y: float, row: SpeedRow) -> None:
+    """The prediction below, then interval and middle, then every point."""
+    if row.predicted_range is not None:
+        _span(axes, y, row.predicted_range, role="startup", width=2.0)
+    if row.interval is not None:
+        _span(axes, y, row.interval, role="ink", width=2.0)
+    for kind, (marker, role, size) in KINDS.items():
+        speeds = [math.log(speed) for speed, of in row.points if of == kind]
+        if speeds:
+            edge = stand_in(role if marker == "x" else "page")
+            axes.plot(speeds, [y] * len(speeds), linestyle="", marker=marker, markersize=size, color=stand_in(role),
+                      markeredgecolor=edge, markeredgewidth=1.4 if marker == "x" else 0.6, clip_on=False)  # fmt: skip
+    if row.middle is not None:
+        _middle_mark(axes, y, row, math.log(row.middle))
+    if row.predicted is not None:
+        axes.plot([math.log(row.predicted)], [y], linestyle="", marker="D", markersize=7, color=stand_in("page"),
+                  markeredgecolor=stand_in("startup"), markeredgewidth=2, clip_on=False)  # fmt: skip
+
+
+def _middle_mark(axes: Axes, y: float, row: SpeedRow, x: float) -> None:
+    """A tall tick among points, a dot where it stands alone."""
+    marker, size = ("|", 17.0) if row.points else ("o", 8.0)
+    axes.plot([x], [y], linestyle="", marker=marker, markersize=size, markeredgewidth=2.4 if row.points else 0.6,
+              color=stand_in("ink"), clip_on=False)  # fmt: skip
+
+
+def _span(axes: Axes, y: float, ends: tuple[float, float], *, role: str, width: float) -> None:
+    axes.plot([math.log(end) for end in ends], [y, y], color=stand_in(role), linewidth=width, solid_capstyle="butt",
+              marker="|", markersize=8, markeredgewidth=1.6)  # fmt: skip
+
+
+def _name_beside(axes: Axes, at: int, row: SpeedRow) -> None:
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "center_baseline", "fontsize": FONT_PX}
+    axes.annotate(_short(row.name), (0, at), xycoords=("axes fraction", "data"), xytext=(-10, 0),
+                  ha="right", color=stand_in("ink"), **place)  # fmt: skip
+    axes.annotate(row.note, (1, at), xycoords=("axes fraction", "data"), xytext=(12, 0), ha="left",
+                  color=stand_in("ink"), **place)  # fmt: skip
+
+
+def _name_above(axes: Axes, at: int, name: str, note: str) -> None:
+    """The name at the left, the note at the right, over the row's marks."""
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points",
+                             "va": "center_baseline", "fontsize": FONT_PX,
+                             "bbox": {"facecolor": stand_in("page"), "linewidth": 0, "pad": 0.8}}  # fmt: skip
+    room = MOST_LETTERS - len(note) - 2
+    axes.annotate(_short(name, room), (0, at - 0.24), xytext=(0, 0), ha="left", color=stand_in("ink"),
+                  **place)  # fmt: skip
+    axes.annotate(note, (1, at - 0.24), xytext=(0, 0), ha="right", color=stand_in("quiet"), **place)
+
+
+def _short(name: str, most: int = MOST_LETTERS) -> str:
+    """A name for a chart, cut after its secrets are gone: half a secret is not known as one."""
+    text = chart_text(name)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def _extent(rows: Sequence[SpeedRow], margin: float) -> tuple[float, float]:
+    """The ends of the axis: all marks, the margin, and a little room."""
+    speeds = [1 / margin, margin, *(speed for row in rows for speed in row.speeds)]
+    low, high = min(speeds), max(speeds)
+    room = (high / low) ** 0.04
+    return low / room, high * room
+
+
+def _ticks(low: float, high: float, width_px: float) -> list[float]:
+    """Round speeds inside the ends, never closer than a label is wide; 1 is always among them."""
+    px_of: Callable[[float], float] = lambda speed: width_px * math.log(speed / low) / math.log(high / low)  # noqa: E731
+    kept = [1.0]
+    for tick in sorted(TICKS, key=lambda value: abs(math.log(value))):
+        if low <= tick <= high and all(abs(px_of(tick) - px_of(other)) >= TICK_PX for other in kept):
+            kept.append(tick)
+    return sorted(kept)
