@@ -115,9 +115,9 @@ class Lane:
     # The opener's thread, before `serve` and after it.
 
     def launch(self) -> None:
-        """Starts a worker process, without waiting for it."""
+        """Starts a worker process, without waiting for it. Raises `ExecutorError` when none can be had."""
         launched = time.perf_counter()
-        worker = self._spawn()
+        worker = self._spawn_surely()
         with self._lock:
             self._worker, self._overdue = worker, False
             self._deadline = time.monotonic() + START_SECONDS
@@ -127,6 +127,17 @@ class Lane:
         self.times.starts += 1
         self._tally = Tally()
         self._tasks_of_worker = 0
+
+    def _spawn_surely(self) -> WorkerProcess:
+        """A fork server that was killed takes the start under way with it; the next start brings up a new one."""
+        for tried in range(1, STARTS_TRIED + 1):
+            try:
+                return self._spawn()
+            except (EOFError, OSError) as error:
+                if tried == STARTS_TRIED:
+                    why = getattr(error, "strerror", None) or "the fork server ended"
+                    raise ExecutorError(f"cannot start a worker process: {why}") from error
+        raise AssertionError("the last try returns or raises")
 
     def release(self) -> None:
         """Tells the worker to leave after the job in hand."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batchproc.errors import ExecutorError, Retry
+from batchproc.errors import Retry
 from batchproc.executors.child import WorkerLimits
 from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Health, Lane
 from batchproc.executors.line import JOIN_SECONDS, LEAST_CAPACITY, Line
@@ -75,10 +75,6 @@ class ProcessExecutor:
         try:
             for lane in self._lanes:
                 lane.launch()
-        except (OSError, EOFError) as error:
-            self._end_workers()
-            why = getattr(error, "strerror", None) or "the fork server ended"
-            raise ExecutorError(f"cannot start {self.workers} worker processes: {why}") from error
         except BaseException:
             self._end_workers()
             raise

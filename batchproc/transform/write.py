@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 from batchproc.errors import Code, StageError
+from batchproc.failpoints import failpoint
+
+SLICE_BYTES = 65_536  # per call: most renditions take one, and a large one can be interrupted halfway
 
 _counter = itertools.count()  # next() is atomic: threads of one process never share a name
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -28,6 +31,7 @@ def write_temporary(data: bytes, *, folder: str, key_hex: str, durable: bool) ->
         descriptor = os.open(path, _FLAGS, 0o666)
     except OSError as error:
         raise _failure(error) from error
+    failpoint("transform.temporary_open")
     try:
         _fill(descriptor, data, durable=durable)
     except OSError as error:
@@ -36,6 +40,7 @@ def write_temporary(data: bytes, *, folder: str, key_hex: str, durable: bool) ->
     except BaseException:
         Path(path).unlink(missing_ok=True)
         raise
+    failpoint("transform.written")
     return path
 
 
@@ -44,7 +49,9 @@ def _fill(descriptor: int, data: bytes, *, durable: bool) -> None:
     try:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(descriptor, rest) :]
+            rest = rest[os.write(descriptor, rest[:SLICE_BYTES]) :]
+            if rest:
+                failpoint("transform.mid_write")
         if durable:
             os.fsync(descriptor)
     except BaseException:

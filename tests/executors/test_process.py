@@ -82,6 +82,27 @@ def test_an_overdue_task_may_be_marked_for_another_try() -> None:
     assert Retry.BACKOFF is failure.retry
 
 
+def test_a_start_that_fails_with_its_fork_server_is_tried_again() -> None:
+    tries: list[int] = []
+
+    class Worker:
+        def kill(self) -> None:
+            pass
+
+    def spawn() -> Worker:
+        tries.append(1)
+        if len(tries) < 3:
+            raise EOFError
+        return Worker()
+
+    lane = Lane(spawn, Health())  # type: ignore[arg-type]
+    lane.launch()
+    assert 3 == len(tries)
+
+    with pytest.raises(ExecutorError, match="the fork server ended"):
+        Lane(lambda: (_ for _ in ()).throw(EOFError), Health()).launch()
+
+
 def test_time_in_which_nothing_could_run_is_not_charged() -> None:
     killed: list[str] = []
 
