@@ -69,6 +69,7 @@ def test_alone_there_are_no_rounds(job: Path, tmp_path: Path, asked: list[bool],
     assert str(folder / "bench.json") in text
 
 
+@pytest.mark.slow
 def test_with_rounds_the_claims_come_after_them(job: Path, asked: list[bool]) -> None:
     facts, folder = bench(job, claims=True, quick=True, rounds=1, modes=("thread+thread",))
 
