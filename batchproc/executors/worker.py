@@ -47,8 +47,9 @@ def start_context(preload: tuple[str, ...]) -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["batchproc.executors.preload", "batchproc.executors.child", *preload])
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
+    resource_tracker.ensure_running()  # first: when it starts, it unblocks SIGINT behind our back
     with _undisturbed():
         forkserver.ensure_running()
     return context

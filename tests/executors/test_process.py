@@ -239,3 +239,23 @@ def kill_and_wait(pid: int) -> None:
         assert select.select([worker], [], [], 5)[0]
     finally:
         os.close(worker)
+
+
+FORK_SERVER = """
+from multiprocessing import forkserver
+from pathlib import Path
+from batchproc.executors.worker import start_context
+
+start_context(())
+status = Path(f"/proc/{forkserver._forkserver._forkserver_pid}/status").read_text()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("SigBlk")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_ctrl_c_reaches_the_fork_server_before_it_can_ignore_one() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", FORK_SERVER], cwd=root, capture_output=True, text=True, timeout=60)
+
+    blocked = int(done.stdout, 16)
+    assert blocked & 1 << (signal.SIGINT - 1), done.stderr
