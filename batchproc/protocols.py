@@ -96,12 +96,12 @@ class Executor(Protocol):
 
     @property
     def times(self) -> Sequence[WorkerTimes]:
-        """Each worker's account; complete when the iterator of `run` has ended."""
+        """Each worker's account; complete when the iterator of `run` has ended. Before, what was booked by then."""
         ...
 
     @property
     def wall_seconds(self) -> float:
-        """From its opening to its closing; complete after the `with` block."""
+        """From its opening to its closing; until now while it is open."""
         ...
 
     def __enter__(self) -> Self:

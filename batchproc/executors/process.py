@@ -18,6 +18,7 @@ from batchproc.errors import Retry
 from batchproc.executors.child import WorkerLimits
 from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Health, Lane
 from batchproc.executors.line import JOIN_SECONDS, LEAST_CAPACITY, Line
+from batchproc.executors.presence import Presence
 from batchproc.executors.worker import WorkerProcess, start_context
 from batchproc.model import Mode, Outcome
 from batchproc.protocols import Stage, WorkerTimes
@@ -50,8 +51,7 @@ class ProcessExecutor:
     ) -> None:
         self.workers = workers
         self.capacity = capacity or max(LEAST_CAPACITY, 4 * workers)
-        self.wall_seconds = 0.0
-        self._opened = 0.0
+        self._presence = Presence()
         self._preload = preload
         self._log_stem = log_stem
         self._limits = WorkerLimits(memory_bytes=memory_bytes, timeout_seconds=timeout_seconds)
@@ -67,8 +67,13 @@ class ProcessExecutor:
         """Each worker's account; complete when the iterator of `run` has ended."""
         return [lane.times for lane in self._lanes]
 
+    @property
+    def wall_seconds(self) -> float:
+        """From its opening to its closing; until now while it is open."""
+        return self._presence.seconds
+
     def __enter__(self) -> Self:
-        self._opened = time.perf_counter()
+        self._presence.open()
         context = start_context(self._preload)
         health = Health()
         self._lanes = [self._lane(context, health, number) for number in range(self.workers)]
@@ -93,7 +98,7 @@ class ProcessExecutor:
                 self._watch.join(JOIN_SECONDS)
         finally:
             self._end_workers()
-            self.wall_seconds = time.perf_counter() - self._opened
+            self._presence.close()
 
     def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
         """Hands the stage to the workers now and returns the iterator of outcomes."""

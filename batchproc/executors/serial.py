@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.executors.attempt import attempt
+from batchproc.executors.presence import Presence
 from batchproc.measure.spans import Stopwatch
 from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, Work, WorkerTimes
@@ -20,13 +21,17 @@ class SerialExecutor:
 
     def __init__(self) -> None:
         self.times: list[WorkerTimes] = []
-        self.wall_seconds = 0.0
-        self._opened = 0.0
+        self._presence = Presence()
         self._stopped = False
         self._work: Work[Any, Any] | None = None
 
+    @property
+    def wall_seconds(self) -> float:
+        """From its opening to its closing; until now while it is open."""
+        return self._presence.seconds
+
     def __enter__(self) -> Self:
-        self._opened = time.perf_counter()
+        self._presence.open()
         return self
 
     def __exit__(
@@ -35,7 +40,7 @@ class SerialExecutor:
         self.stop()
         if self._work is not None:
             self._work.close()
-        self.wall_seconds = time.perf_counter() - self._opened
+        self._presence.close()
 
     def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
         """Opens the stage now; works when asked."""

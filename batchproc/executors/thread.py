@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from batchproc.executors.attempt import attempt
 from batchproc.executors.line import END, LEAST_CAPACITY, EndMark, Line
+from batchproc.executors.presence import Presence
 from batchproc.measure.spans import Stopwatch
 from batchproc.model import Mode, Outcome
 from batchproc.protocols import Stage, Work, WorkerTimes
@@ -26,13 +27,17 @@ class ThreadExecutor:
         self.workers = workers
         self.capacity = capacity or max(LEAST_CAPACITY, 2 * workers)
         self.times: list[WorkerTimes] = []
-        self.wall_seconds = 0.0
-        self._opened = 0.0
+        self._presence = Presence()
         self._lines: list[Line] = []
         self._works: list[Work[Any, Any]] = []  # consumers append, `stop` reads a copy; both are atomic
 
+    @property
+    def wall_seconds(self) -> float:
+        """From its opening to its closing; until now while it is open."""
+        return self._presence.seconds
+
     def __enter__(self) -> Self:
-        self._opened = time.perf_counter()
+        self._presence.open()
         return self
 
     def __exit__(
@@ -41,7 +46,7 @@ class ThreadExecutor:
         self.stop()
         for line in self._lines:
             line.join()
-        self.wall_seconds = time.perf_counter() - self._opened
+        self._presence.close()
 
     def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
         """Starts the threads now and returns the iterator of outcomes."""

@@ -2,8 +2,10 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +15,8 @@ from batchproc.measure.samples import Samples
 from batchproc.measure.threads import allow_reader
 
 PATIENCE_SECONDS = 5.0
+GLANCE_SECONDS = 1.0
+TELL = b"?"
 
 
 class Sampler:
@@ -25,8 +29,9 @@ class Sampler:
     def __init__(self, gauges: Gauges, *, origin_pid: int | None = None) -> None:
         self._gauges = gauges
         self._origin_pid = origin_pid
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._samples: Samples | None = None
+        self._is_mute = False
         self.failure = ""
 
     @property
@@ -41,7 +46,6 @@ class Sampler:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
                 process_group=None if sys.platform == "win32" else 0,  # Ctrl-C is not meant for it
                 env=_environment(),
             )
@@ -69,10 +73,24 @@ class Sampler:
             self.failure = f"the sampler did not answer within {PATIENCE_SECONDS:g} s"
             return
         if process.returncode:
-            last_line = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+            last_line = (errors.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1]
             self.failure = f"the sampler broke ({last_line})"
             return
-        self._samples = Samples.from_json(json.loads(text))
+        self._samples = Samples.from_json(json.loads(text.splitlines()[-1]))  # an unread glance may stand before it
+
+    def glance(self) -> Samples | None:
+        """What the sampler saw so far; None, then and ever after, when it does not answer within a second."""
+        process = self._process
+        if self._is_mute or process is None or process.stdin is None or process.stdout is None:
+            return None
+        try:
+            process.stdin.write(TELL)
+            process.stdin.flush()
+            line = _read_line(process.stdout.fileno(), time.monotonic() + GLANCE_SECONDS)
+        except OSError:  # it has ended: `stop` finds out how
+            line = b""
+        self._is_mute = not line  # its answer may still come: it must not pass for the next one
+        return Samples.from_json(json.loads(line)) if line else None
 
     def result(self) -> Samples | None:
         """What the sampler saw; None before `stop`, and when it failed."""
@@ -87,6 +105,19 @@ class Sampler:
                 "gauge_names": self._gauges.names,
             }
         )
+
+
+def _read_line(descriptor: int, deadline: float) -> bytes:
+    """One line, read past all buffers; empty when it did not come by `deadline`, monotonic seconds, or never will."""
+    read = b""
+    while not read.endswith(b"\n"):
+        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            return b""
+        chunk = os.read(descriptor, 65_536)
+        if not chunk:
+            return b""
+        read += chunk
+    return read
 
 
 def _environment() -> dict[str, str]:

@@ -1,13 +1,14 @@
 """The sampler's own process: `python -m batchproc.measure.sampling '<what to watch, as JSON>'`.
 
-Standard library only (psutil off Linux). It ends when its standard input ends, be it by order or because the parent is
-gone, and writes what it saw to its standard output as one JSON document. Rates: threads and gauges 8 to 40 times a
+Standard library only (psutil off Linux). For every byte on its standard input, and when that ends, be it by order or
+because the parent is gone, it writes what it saw so far to its standard output: one JSON document a line. Rates: threads and gauges 8 to 40 times a
 second, as its budget of CPU allows, and at least 25 in the first two seconds; rows ten times a second for two seconds,
 then once; PSS at the start, at the end and at most once a second between, less often where it takes long.
 """
 
 import json
 import os
+import queue
 import random
 import select
 import signal
@@ -16,8 +17,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TypeAlias
 
 from batchproc.measure.census import Census
 from batchproc.measure.gil import GilPlace, GilUnknown, learn
@@ -35,7 +37,15 @@ EAGER_SECONDS = 2.0
 REFRESH_SECONDS = (0.1, 2.0)  # at least and at most; between, a fifth of the run's age: a short run loses little
 PSS_BUDGET = 0.0015  # of the time; walking page tables makes the watched process's page faults wait
 Place: TypeAlias = GilPlace | GilUnknown
-Ended: TypeAlias = Callable[[float], bool]
+Told: TypeAlias = Callable[[float], "Word"]
+
+
+class Word(Enum):
+    """What the parent said in the last pause."""
+
+    NOTHING = "nothing"
+    TELL = "tell"
+    END = "end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +123,15 @@ class Sampling:
         self.look()
         self._census.weigh_outside()
         self.row(weigh=True)
+        return self._samples()
+
+    def glance(self) -> Samples:
+        """What was seen so far; memory as of the last time that it was weighed."""
+        self.refresh()
+        self.look()
+        return self._samples()
+
+    def _samples(self) -> Samples:
         unknown = self._gil_reason()
         return Samples(
             started=self.started,
@@ -145,18 +164,20 @@ class Sampling:
         return int(self._peaks[name]) if name in self._peaks else None
 
 
-def observe(sampling: Sampling, ended: Ended) -> Samples:
-    """Watches until `ended(seconds)`, which waits that long at most, says so."""
+def observe(sampling: Sampling, told: Told, tell: Callable[[Samples], None]) -> None:
+    """Watches until `told(seconds)`, which waits that long at most, says that this is the end; tells when it is to."""
     pace = Pace(sampling.started)
     sampling.row(weigh=True)
-    while not ended(pace.pause()):
+    while (word := told(pace.pause())) is not Word.END:
+        if word is Word.TELL:
+            tell(sampling.glance())
         now = time.perf_counter()
         sampling.look()
         if pace.due("refresh", now):
             sampling.refresh()
         if pace.due("row", now):
             pace.weighed(now, sampling.row(weigh=pace.due("weigh", now)))
-    return sampling.result()
+    tell(sampling.result())
 
 
 class Pace:
@@ -203,36 +224,52 @@ class Pace:
         self._rate = min(fastest, max(slowest, wanted))
 
 
-def told(stream: TextIO) -> Ended:
-    """How to wait for the stream's end, which is the parent's order or its death.
+def listen(descriptor: int) -> Told:
+    """How to wait for the parent's word; the end of the stream is its order, or its death.
 
     `select` wakes up at a third of the cost of `Event.wait`; on Windows it does not know pipes.
     """
     if sys.platform != "win32":
-        return lambda seconds: bool(select.select([stream], [], [], seconds)[0])
-    ended = threading.Event()
+        return lambda seconds: (
+            _word(os.read(descriptor, 1)) if select.select([descriptor], [], [], seconds)[0] else Word.NOTHING
+        )
+    words: queue.SimpleQueue[Word] = queue.SimpleQueue()
 
     def read() -> None:
-        stream.read()
-        ended.set()
+        while words.put(word := _word(os.read(descriptor, 1))) or word is Word.TELL:
+            pass
+
+    def wait(seconds: float) -> Word:
+        try:
+            return words.get(timeout=seconds)
+        except queue.Empty:
+            return Word.NOTHING
 
     threading.Thread(target=read, daemon=True).start()
-    return ended.wait
+    return wait
+
+
+def _word(read: bytes) -> Word:
+    return Word.TELL if read else Word.END
 
 
 def main() -> None:
-    """Watches what the command line names, and writes the result."""
+    """Watches what the command line names, and writes what it saw."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a run that is told to end is still to be watched
         signal.signal(number, signal.SIG_IGN)
     watch = Watch.from_json(sys.argv[1])
     _soft_limit_of_files()
     reader = GaugeReader(Path(watch.gauges_path), watch.gauge_names)
-    samples = observe(Sampling(watch, reader, learn()), told(sys.stdin))
     try:
-        json.dump(samples.to_json(), sys.stdout, separators=(",", ":"))
-        sys.stdout.flush()
+        observe(Sampling(watch, reader, learn()), listen(sys.stdin.fileno()), _tell)
     except BrokenPipeError:
         os._exit(0)  # the parent is gone
+
+
+def _tell(samples: Samples) -> None:
+    json.dump(samples.to_json(), sys.stdout, separators=(",", ":"))
+    sys.stdout.write("\n")
+    sys.stdout.flush()
 
 
 def _soft_limit_of_files() -> None:

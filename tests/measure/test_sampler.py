@@ -153,3 +153,28 @@ def test_a_sampler_that_breaks_leaves_a_reason_and_no_samples() -> None:
 
     assert sampler.result() is None
     assert "FileNotFoundError" in sampler.failure
+
+
+def test_a_glance_shows_what_was_seen_so_far_and_the_watch_goes_on() -> None:
+    with Gauges(["in_flight", "done_total"]) as gauges:
+        with Sampler(gauges) as sampler:
+            gauges.put("done_total", 3)
+            first = sampler.glance()
+            gauges.put("done_total", 5)
+            second = sampler.glance()
+        result = sampler.result()
+    assert first is not None and second is not None and result is not None
+    assert first.gauge_peaks["done_total"] == 3.0
+    assert second.gauge_peaks["done_total"] == 5.0
+    assert result.ended > second.ended > first.ended
+    assert result.looks > second.looks > first.looks
+    assert result.peak_rss_bytes is not None
+
+
+def test_a_glance_at_a_sampler_that_is_gone_shows_nothing() -> None:
+    with Gauges(["in_flight", "done_total"]) as gauges, Sampler(gauges) as sampler:
+        assert sampler.pid is not None
+        os.kill(sampler.pid, signal.SIGKILL)
+        assert sampler.glance() is None
+        assert sampler.glance() is None
+    assert "broke" in sampler.failure
