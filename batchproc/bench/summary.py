@@ -1,5 +1,9 @@
-"""The closing text of a bench, from bench.json alone."""
+"""The closing text of a bench, from bench.json alone.
 
+It tells speeds, as the page does: `x 2` is twice as fast. bench.json has ratios of times, which are the inverse.
+"""
+
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -7,7 +11,7 @@ from typing import Any
 
 from batchproc.explain.words import count, seconds, share, significant
 
-RIGHT = ("images/s", "of its time", "predicted")
+RIGHT = ("images/s", "speed", "predicted")
 
 
 def summarise_bench(facts: Mapping[str, Any], folder: Path) -> str:
@@ -19,7 +23,7 @@ def _lines(facts: Mapping[str, Any], folder: Path) -> Iterator[str]:
     counts, cases = facts["contamination"], facts["cases"]
     yield f"{facts['job']}: {count(len(cases), 'case')} and the baseline again, {count(counts['rounds'], 'round')}"
     yield f"  pictures    {facts['material']['text']}"
-    yield f"  noise       {facts['noise_floor']['text']}"
+    yield f"  noise       {_noise(facts['noise_floor'])}"
     yield f"  rounds      {counts['text']}"
     yield f"  cold start  {_cold_start(facts)}"
     yield ""
@@ -39,6 +43,16 @@ def _lines(facts: Mapping[str, Any], folder: Path) -> Iterator[str]:
     yield f"  facts       {folder / 'bench.json'}"
 
 
+def _noise(floor: Mapping[str, Any]) -> str:
+    """How far two runs of the same case lie apart, and what difference is a tie."""
+    words = (
+        f"the baseline's first run of a round has {_speed(floor)} the speed of its second; within "
+        f"{share(math.expm1(floor['margin']))} is a tie"
+    )
+    doubt = "; the two differ by more than chance explains" if floor.get("suspicious") else ""
+    return f"{words if floor['interval'] else words.replace(';', ' (too few rounds for an interval);', 1)}{doubt}"
+
+
 def _cold_start(facts: Mapping[str, Any]) -> str:
     """The first run's time outside the line, against the same of the baseline's later runs."""
     cold, name = facts["cold_start"], facts["baseline"]
@@ -51,12 +65,12 @@ def _cold_start(facts: Mapping[str, Any]) -> str:
 
 
 def _table(facts: Mapping[str, Any], alone: str, baseline: str, favourite: str) -> Iterator[str]:
-    """A row per case, the fastest median first: rate, ratio of times to the baseline, verdicts."""
+    """A row per case, the fastest median first: rate, speed against the baseline, verdicts."""
     cases = [case for case in facts["cases"] if (case["alone"] or "") == alone]
     against_baseline = {one["pair"]: one for one in facts["comparisons"] if one["against"] == baseline}
     against_favourite = {one["against"]: one for one in facts["comparisons"] if one["pair"] == favourite}
     predicted = {row["case"]: row["ratio"] for row in facts["predictions"]}
-    rows = [["case", "images/s", "of its time", "predicted", f"against {baseline}", f"against {favourite}"]]
+    rows = [["case", "images/s", "speed", "predicted", f"against {baseline}", f"against {favourite}"]]
     for case in sorted(cases, key=lambda each: -each["median_rate_per_second"]):
         name = case["name"]
         own, rival = against_baseline.get(name), against_favourite.get(name)
@@ -64,8 +78,8 @@ def _table(facts: Mapping[str, Any], alone: str, baseline: str, favourite: str) 
             [
                 name,
                 significant(case["median_rate_per_second"]),
-                _ratio(own) if own else "1",
-                f"{predicted[name]:.3f}" if predicted.get(name) else "unknown",
+                _speed(own) if own else "x 1",
+                f"x {1 / predicted[name]:.2f}" if predicted.get(name) else "unknown",
                 _verdict(own, name) if own else "",
                 _verdict(rival, name) if rival and name != baseline else "",
             ]
@@ -75,10 +89,11 @@ def _table(facts: Mapping[str, Any], alone: str, baseline: str, favourite: str) 
     yield from _aligned(rows)
 
 
-def _ratio(comparison: Mapping[str, Any]) -> str:
-    interval = comparison["interval"]
-    span = f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-    return f"{comparison['ratio']:.3f}{span}"
+def _speed(of: Mapping[str, Any]) -> str:
+    """As `x 2.05 (1.98 to 2.13)`: how many times as fast, from a ratio of times with its interval."""
+    interval = of["interval"]
+    span = f" ({1 / interval[1]:.2f} to {1 / interval[0]:.2f})" if interval else ""
+    return f"x {1 / of['ratio']:.2f}{span}"
 
 
 def _verdict(comparison: Mapping[str, Any], name: str) -> str:
@@ -96,11 +111,11 @@ def _verdict(comparison: Mapping[str, Any], name: str) -> str:
 
 
 def _errors(predictions: Sequence[Mapping[str, Any]]) -> str:
-    errors = [abs(row["error"]) for row in predictions[1:] if row["error"] is not None]
+    errors = [abs(1 / (1 + row["error"]) - 1) for row in predictions[1:] if row["error"] is not None]
     if not errors:
         return "unknown"
     off = f"{share(median(errors))} (median), {share(max(errors))} (most)"
-    return f"before the first round; the ratios were off by {off}"
+    return f"before the first round; the speeds were off by {off}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from batchproc.report.bench_files import (
     middle_of,
     points_of,
     relate,
+    speed_error,
     times,
 )
 from batchproc.report.bench_verdict import median_error
@@ -225,11 +226,11 @@ def _forecast(facts: Facts, group: Group, predictions: Mapping[str, Facts], at: 
 
 
 def _forecast_mark(name: str, row: Facts, seen: Relation | None) -> SpeedRow:
-    error = row.get("error")
+    error = speed_error(row)
     spread = (1 / row["high"], 1 / row["low"]) if row.get("low") and row.get("high") else None
     return SpeedRow(
         name=name,
-        note="error unknown" if error is None else f"time {signed(error)}",
+        note="error unknown" if error is None else f"speed {signed(error)}",
         middle=seen.speed if seen else None,
         interval=seen.interval if seen else None,
         predicted=1 / row["ratio"],
@@ -245,7 +246,7 @@ def _forecast_sentence(facts: Facts) -> str:
     error, winner = median_error(facts), facts.get("winner") or {}
     if error is None:
         return "What was predicted cannot be compared with anything yet."
-    return (f"Written down before the first round; half of the predicted times are within {share(error)} of the "
+    return (f"Written down before the first round; half of the predicted speeds are within {share(error)} of the "
             f"measured. {_favourites(facts, winner)}")  # fmt: skip
 
 
@@ -263,11 +264,11 @@ def _forecast_row(row: Facts) -> tuple[str, str, str, str, str]:
         str(row["case"]),
         "unknown" if not rate else f"{significant(rate)}/s",
         "unknown" if not measured else f"{significant(measured)}/s",
-        "unknown" if row.get("error") is None else signed(row["error"]),
+        "unknown" if (error := speed_error(row)) is None else signed(error),
         str(row.get("because", "")),
     )
 
 
 def signed(error: float) -> str:
-    """As `+12 %` or `−3 %`: of a predicted time against the measured one."""
+    """As `+12 %` or `−3 %`: of a predicted speed against the measured one."""
     return f"{'−' if error < 0 else '+'}{share(abs(error))}"

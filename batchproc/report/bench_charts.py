@@ -19,6 +19,7 @@ from batchproc.report.svg import chart_text, in_our_style
 MOST_LETTERS = 58
 GUTTER_LETTERS = 42  # names up to this length stand beside their row where there is room
 LETTER_PX = 6.6
+SIDE_SHARE = 0.28  # of the axis: a side that is narrower is not named
 LEAST_NUMBERED = 0.035  # share of the axis below which no number fits on a segment
 TICK_PX = 46
 TICKS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0, 50.0)
@@ -55,11 +56,15 @@ class SpeedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarRow:
-    """A bar of parts (number in the legend or 0 for none, value, role of the colour), and what stands behind it."""
+    """A bar of parts (number in the legend or 0 for none, value, role of the colour), and what stands behind it.
+
+    `points` are single measurements, drawn over it.
+    """
 
     name: str
     note: str
     parts: Sequence[tuple[int, float, str]]
+    points: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +77,16 @@ class SweepLine:
 
 
 @in_our_style
-def speed_rows(label: Label, rows: Sequence[SpeedRow], *, margin: float) -> dict[str, Markup]:
-    """Rows of marks on one log axis, wide and narrow; `margin` is the ratio within which a difference is a tie."""
+def speed_rows(
+    label: Label, rows: Sequence[SpeedRow], *, margin: float, sides: tuple[str, str] = ("slower", "faster")
+) -> dict[str, Markup]:
+    """Rows of marks on one log axis, wide and narrow; `margin` is the ratio within which a difference is a tie.
+
+    `sides` is what it means to be left and right of 1.
+    """
     return {
-        "wide": label.svg(_speed_rows(rows, margin, WIDE_PX), "wide"),
-        "narrow": label.svg(_speed_rows(rows, margin, NARROW_PX), "narrow"),
+        "wide": label.svg(_speed_rows(rows, margin, WIDE_PX, sides), "wide"),
+        "narrow": label.svg(_speed_rows(rows, margin, NARROW_PX, sides), "narrow"),
     }
 
 
@@ -84,7 +94,7 @@ def speed_rows(label: Label, rows: Sequence[SpeedRow], *, margin: float) -> dict
 def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
     """A bar per case on one scale from 0."""
     figure, axes = one_plot(NARROW_PX, 30 + 38 * len(rows), left=4, right=10, top=4, bottom=26)
-    longest = max((sum(value for _, value, _ in row.parts) for row in rows), default=0.0) or 1.0
+    longest = max((max([sum(value for _, value, _ in row.parts), *row.points]) for row in rows), default=0.0) or 1.0
     axes.set(xlim=(0, 1.04 * longest), ylim=(len(rows) - 0.5, -0.5), yticks=[])
     for at, row in enumerate(rows):
         _name_above(axes, at, row.name, row.note)
@@ -97,6 +107,8 @@ def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
                 axes.text(left + value / 2, at + 0.2, str(number), ha="center", va="center_baseline", weight="bold",
                           color=stand_in(ink), fontsize=FONT_PX - 1)  # fmt: skip
             left += value
+        axes.plot(row.points, [at + 0.2] * len(row.points), linestyle="", marker="o", markersize=5, clip_on=False,
+                  color=stand_in("ink"), markeredgecolor=stand_in("page"), markeredgewidth=0.8)  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} {unit}" if value else "0"))
     axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
@@ -160,16 +172,17 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
     return values[0] - room, values[-1] + room
 
 
-def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int) -> Any:
+def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int, sides: tuple[str, str]) -> Any:
     longest = max((len(_short(row.name)) for row in rows), default=0)
     beside = width > NARROW_PX and longest <= GUTTER_LETTERS
     gutter, note = (round(LETTER_PX * longest) + 14, 150) if beside else (8, 12)
     row_px = 25 if beside else 36
-    figure, axes = one_plot(width, 34 + row_px * len(rows), left=gutter, right=note, top=6, bottom=28)
+    figure, axes = one_plot(width, 48 + row_px * len(rows), left=gutter, right=note, top=20, bottom=28)
     low, high = _extent(rows, margin)
     axes.set(xlim=(math.log(low), math.log(high)), ylim=(len(rows) - 0.5, -0.5), yticks=[])
     axes.axvspan(-math.log(margin), math.log(margin), color=stand_in("unstaffed"), linewidth=0)
     axes.axvline(0, color=stand_in("quiet"), linewidth=1)
+    _name_sides(axes, sides, (low, high))
     for at, row in enumerate(rows):
         axes.axhline(at + 0.5, color=stand_in("line"), linewidth=0.6)
         if beside:
@@ -183,6 +196,15 @@ def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int) -> Any:
     axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
     axes.set_axisbelow(True)
     return figure
+
+
+def _name_sides(axes: Axes, sides: tuple[str, str], ends: tuple[float, float]) -> None:
+    """What lies left and right of 1, above the rows, where there is room for it."""
+    names = (f"\u2190 {sides[0]}", f"{sides[1]} \u2192")
+    for name, shift, ha, end in zip(names, (-6, 6), ("right", "left"), ends, strict=True):
+        if abs(math.log(end)) > SIDE_SHARE * math.log(ends[1] / ends[0]):
+            axes.annotate(name, (0, 1), xycoords=("data", "axes fraction"), xytext=(shift, 5), ha=ha,
+                          textcoords="offset points", color=stand_in("quiet"), fontsize=FONT_PX)  # fmt: skip
 
 
 def _draw_marks(axes: Axes, y: float, row: SpeedRow) -> None:

@@ -63,28 +63,30 @@ def _sweep(facts: Facts, key: str, cases: Sequence[Facts], at: int) -> Chart:
     title = ", ".join([pair, *(f"{one} = {value}" for one, value in rest.items())])
     sentence = (f"{title}: {significant(first['median_rate_per_second'])}/s at {key} = {first['varied'][key]}, best "
                 f"{significant(best['median_rate_per_second'])}/s at {best['varied'][key]}.")  # fmt: skip
-    ceilings = list(_curves(facts, key, cases))
-    sentence += f" Lowest ceiling there: {_lowest(facts, best)}." if ceilings else " Its ceilings are not known."
+    low, high = (float(case["varied"][key]) for case in (cases[0], cases[-1]))
+    ceilings = list(ceiling_curves(facts, key, cases[0], (low, high)))
+    sentence += f" Lowest ceiling there: {lowest_ceiling(facts, best)}." if ceilings else " Its ceilings are not known."
     lines = [SweepLine(name="measured, median", points=points, is_ceiling=False), *ceilings]
     label = Label(name=f"sweep-{at}", title=f"Rate against {key}: {title}", sentence=sentence)
     return Chart(sentence=sentence, svg=sweep(label, lines, key))
 
 
-def _lowest(facts: Facts, case: Facts) -> str:
+def lowest_ceiling(facts: Facts, case: Facts) -> str:
+    """Its name and rate; there must be a calibration."""
     found = _ceilings(facts, case)
     name = min(found, key=lambda each: found[each])
     return f"{name}, {significant(found[name])}/s"
 
 
-def _curves(facts: Facts, key: str, cases: Sequence[Facts]) -> Iterator[SweepLine]:
-    """The ceilings that are the lowest somewhere, or nearly so, as curves over the setting."""
+def ceiling_curves(facts: Facts, key: str, case: Facts, ends: tuple[float, float]) -> Iterator[SweepLine]:
+    """The ceilings of a case that are the lowest somewhere, or nearly so, as curves over a setting."""
     if key not in ("download.workers", "transform.workers", "download.per_host"):
         return
-    low, high = (float(case["varied"][key]) for case in (cases[0], cases[-1]))
+    low, high = ends
     steps = [low + (high - low) * at / (CURVE_POINTS - 1) for at in range(CURVE_POINTS)]
     found: dict[str, list[tuple[float, float]]] = {}
     for step in steps:
-        for name, rate in _ceilings(facts, cases[0], {key: step}).items():
+        for name, rate in _ceilings(facts, case, {key: step}).items():
             found.setdefault(name, []).append((step, rate))
     roof = max((min(rate for _, rate in column) for column in zip(*found.values(), strict=True)), default=0.0)
     near = {name: curve for name, curve in found.items() if min(rate for _, rate in curve) <= NEAR * roof}
@@ -125,5 +127,5 @@ def _ceiling_name(name: str, stage: str | None) -> str:
 def varied_note(facts: Facts) -> str:
     """What a bench without a sweep says of it."""
     cases = count(len(whole_runs(facts)), "case")
-    return (f"Not measured: each of the {cases} ran with one number of workers. "
+    return (f"Between those numbers nothing was measured: each of the {cases} ran with one number of workers. "
             '[bench] vary = {"transform.workers" = [1, 2, 4]} measures it.')  # fmt: skip

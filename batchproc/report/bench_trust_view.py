@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from batchproc.explain.words import count, share
-from batchproc.report.bench_files import WORDS, Facts, from_to, relate, times
+from batchproc.report.bench_files import WORDS, Facts, baseline_of, from_to, relate, times
+from batchproc.report.bench_lab_view import BUSY
+from batchproc.report.bench_numbers import Lab
 from batchproc.report.bench_verdict import fewest_rounds, is_proven, median_error
 from batchproc.report.trust_view import CheckRow, Provenance, TrustView, view_provenance
 
@@ -71,11 +73,14 @@ def view_bench_provenance(facts: Facts) -> Provenance:
 
 
 def _checks(facts: Facts) -> Iterator[CheckRow]:
-    yield _check_noise(facts)
-    yield _check_rounds(facts)
-    yield _check_quiet(facts)
-    yield _check_outputs(facts)
-    yield _check_forecast(facts)
+    if baseline_of(facts):
+        yield _check_noise(facts)
+        yield _check_rounds(facts)
+        yield _check_quiet(facts)
+        yield _check_outputs(facts)
+        yield _check_forecast(facts)
+    if lab := Lab(facts):
+        yield _check_lab(lab)
 
 
 def _check_noise(facts: Facts) -> CheckRow:
@@ -84,8 +89,8 @@ def _check_noise(facts: Facts) -> CheckRow:
     if not floor:
         return CheckRow(name=name, text="unknown: no round is complete", limit="unknown", verdict="unknown")
     interval = floor.get("interval")
-    span = f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "too few rounds for an interval"
-    text = f"the baseline's first run of a round against its second: {times(floor['ratio'])} of the time ({span})"
+    span = from_to((1 / interval[1], 1 / interval[0])) if interval else "too few rounds for an interval"
+    text = f"the baseline's first run of a round has {times(1 / floor['ratio'])} the speed of its second ({span})"
     verdict = "failed" if floor.get("suspicious") else "passed" if interval else "unknown"
     return CheckRow(name=name, text=text, limit="5 %, or chance", verdict=verdict)
 
@@ -133,11 +138,41 @@ def _check_forecast(facts: Facts) -> CheckRow:
     )
 
 
+def _check_lab(lab: Lab) -> CheckRow:
+    """How many experiments had the machine for themselves."""
+    made = lab.experiments()
+    shares = [each for name in made if (each := lab.others(name)) is not None]
+    again = sum(lab.made_again(name) for name in made)
+    busy = sum(each > BUSY for each in shares)
+    most = f", at most {share(max(shares))}" if shares else ""
+    return CheckRow(
+        name="nothing else used the machine during the experiments",
+        text=f"in {busy} of {count(len(made), 'experiment')} other programs used more than {share(BUSY)} of the CPU"
+        f"{most}; {count(again, 'round')} made again",
+        limit=f"{share(BUSY)} each",
+        verdict="unknown" if len(shares) < len(made) else "failed" if busy else "passed",
+    )
+
+
+def _worst_run(facts: Facts) -> str:
+    """The most that other programs and the hypervisor took during any run, of rounds set aside as well."""
+    runs = [run for one in facts["rounds"] if one.get("number") for run in one["runs"].values()]
+    found = {name: [value for run in runs if (value := (run.get("conditions") or {}).get(key)) is not None]
+             for name, key in (("other programs", "others_cpu_share"), ("the hypervisor", "steal_share"))}  # fmt: skip
+    told = [f"{name} {share(max(values))}" for name, values in found.items() if values]
+    return f"{', '.join(told)} of the CPU in the worst run" if told else "unknown"
+
+
 def _methods(facts: Facts) -> Iterator[tuple[str, str]]:
+    if not baseline_of(facts):
+        return
     settings, found = facts.get("settings") or {}, facts.get("contamination") or {}
     floor, makespan = facts.get("noise_floor") or {}, facts.get("makespan") or {}
     yield "rounds that count", str(found.get("rounds", "unknown"))
     yield "extra rounds, after disturbed ones", str(found.get("extra", "unknown"))
+    yield "disturbed rounds", (f"{found.get('disturbed', 'unknown')} of all that were made; "
+                               f"{found.get('counted_disturbed', 'unknown')} count all the same")  # fmt: skip
+    yield "what disturbed most", _worst_run(facts)
     yield "order of cases", "random in every round; the baseline runs twice in each; a warm-up round is thrown away"
     yield "what is timed", str(makespan.get("because") or "unknown")
     yield "an interval", _coverage(floor)

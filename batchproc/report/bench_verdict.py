@@ -5,10 +5,10 @@ from statistics import median
 from typing import Any
 
 from batchproc.explain.words import count, crew, seconds, share, significant
-from batchproc.report.bench_files import Facts, Relation, baseline_of, from_to, relate, times
+from batchproc.report.bench_files import Facts, Relation, baseline_of, from_to, relate, speed_error, times
 
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
-TRUSTED = 0.25  # error of a predicted ratio, above which its reason is not told as a fact
+TRUSTED = 0.25  # error of a predicted speed, above which its reason is not told as a fact
 NAMED = 3
 CLAIM_WORDS = {"holds": "hold", "holds_here_not_there": "hold in part", "refuted": "are refuted",
                "not_measured": "were not measured"}  # fmt: skip
@@ -149,13 +149,14 @@ def _rival(facts: Facts) -> Iterator[str]:
 def _bound(facts: Facts) -> Iterator[str]:
     """The limit that the model names for the leader, told as a fact only where the prediction held."""
     row = next((one for one in facts.get("predictions") or () if one["case"] == _leader(facts)), None)
-    if row is None or row.get("error") is None or not row.get("because"):
+    error = None if row is None else speed_error(row)
+    if row is None or error is None or not row.get("because"):
         return
-    if abs(row["error"]) <= TRUSTED:
+    if abs(error) <= TRUSTED:
         yield f"what is left to limit {_leader(facts)}: {row['because']}"
     else:
         yield (f"the model's limit for {_leader(facts)} ({row['because']}) does not explain it: the prediction is "
-               f"{share(abs(row['error']))} off")  # fmt: skip
+               f"{share(abs(error))} off")  # fmt: skip
 
 
 def _what_to_do(facts: Facts) -> str:
@@ -185,9 +186,9 @@ def _noise(facts: Facts) -> str:
 
 
 def prediction_errors(facts: Facts) -> list[float]:
-    """The errors of all predicted ratios but the baselines' own, which are right by definition."""
-    rows = facts.get("predictions") or ()
-    return [abs(row["error"]) for row in rows if row.get("error") is not None and row.get("ratio") != 1.0]
+    """The errors of all predicted speeds but the baselines' own, which are right by definition."""
+    rows = [row for row in facts.get("predictions") or () if row.get("ratio") != 1.0]
+    return [abs(error) for row in rows if (error := speed_error(row)) is not None]
 
 
 def median_error(facts: Facts) -> float | None:

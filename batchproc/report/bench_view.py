@@ -24,6 +24,9 @@ from batchproc.report.bench_costs_view import (
     view_startup,
 )
 from batchproc.report.bench_files import Facts, baseline_of, relate, times, whole_runs
+from batchproc.report.bench_lab_chart import LabChart
+from batchproc.report.bench_lab_view import view_lab
+from batchproc.report.bench_roof_view import view_roofs
 from batchproc.report.bench_sweep_view import CeilingRow, varied_note, view_case_ceilings, view_sweeps
 from batchproc.report.bench_trust_view import (
     ComparisonRow,
@@ -62,6 +65,7 @@ class BenchPage:
     startup: Chart | None
     starts: Sequence[tuple[str, str]]
     has_rounds: bool
+    lab: Sequence[LabChart]
     claims: Sequence[ClaimRow]
     experiments: Sequence[ExperimentRow]
     trust: TrustView
@@ -92,12 +96,13 @@ def view_bench(facts: Facts) -> BenchPage:
         forecast=view_forecast(facts),
         calibration=str((facts.get("calibration") or {}).get("text") or ""),
         ceilings=view_case_ceilings(facts),
-        sweeps=sweeps,
+        sweeps=sweeps or view_roofs(facts),
         sweeps_note=_sweeps_note(facts, sweeps, left_out),
         memory=view_memory(facts),
         startup=view_startup(facts),
         starts=view_starts(facts),
         has_rounds=bool(baseline_of(facts)),
+        lab=view_lab(facts),
         claims=view_claims(facts),
         experiments=view_experiments(facts),
         trust=view_bench_trust(facts),
@@ -129,7 +134,7 @@ def _figures(facts: Facts) -> list[tuple[str, str, str]]:
          f"{found.get('counted_disturbed', 'unknown')} disturbed"),
         ("a tie lies within", f"± {share(margin_of(facts) - 1)}", "the noise floor, at least 5 %")
         if floor else ("a tie lies within", "unknown", "no round is complete"),
-        ("prediction error", share(median_error(facts)), "median of the predicted times"),
+        ("prediction error", share(median_error(facts)), "median of the predicted speeds"),
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.report.bench_folder import a_bench, page_of
 from tests.report.browser import Browser
+from tests.report.lab_facts import all_of_them
 from tests.report.test_bench_page import CLAIMS
 from tests.report.test_browser import LOOKS, NAMES, axe, browser  # noqa: F401 - fixtures
 
@@ -25,7 +26,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for one, verdict in zip(facts["comparisons"], ("tie", "undecided"), strict=False):
         one |= {"verdict": verdict, "winner": ""}
-    page_of(facts | {"claims": CLAIMS}, folder)
+    page_of(facts | {"claims": CLAIMS, "experiments": all_of_them()}, folder)
     return folder / "report.html"
 
 
@@ -43,6 +44,7 @@ def test_the_page_of_a_bench_is_whole_in_a_browser(
     assert width >= browser.evaluate("document.documentElement.scrollWidth")
     seen = "[...document.querySelectorAll('svg')].filter(e => e.checkVisibility())"
     assert 3 == browser.evaluate(f"{seen}.filter(e => e.closest('#points')).length")  # one width of each
+    assert 7 == browser.evaluate(f"{seen}.filter(e => e.closest('#causes')).length")
     assert min(browser.evaluate(f"{seen}.map(e => e.getScreenCTM().a)")) > 0.85
 
     browser.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")

@@ -10,10 +10,11 @@ import pytest
 from batchproc.report.html import PAGE_BYTES
 from tests.report.bench_folder import a_bench, page_of
 from tests.report.folder import Parsed
+from tests.report.lab_facts import all_of_them
 from tests.report.test_hostile import BIDI, ESCAPE, MARKUP, assert_harmless
 from tests.report.test_page import POLICY
 
-ORDER = ["modes", "points", "accounts", "forecast", "workers", "costs", "trust", "comparisons", "provenance"]
+ORDER = ["modes", "points", "accounts", "forecast", "workers", "costs", "causes", "trust", "comparisons", "provenance"]
 NUMBERS = [
     {"name": "threads_8_gain", "value": 7.1, "unit": "x", "x": 20.0, "x_unit": "ms latency", "low": 7.0, "high": 7.4},
     {"name": "process_pss_bytes", "value": 7.2e6, "unit": "bytes/worker"},
@@ -40,7 +41,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Parsed:
 
 
 def test_the_sections_stand_in_their_order(page: Parsed) -> None:
-    before, after = ORDER[:6], ORDER[6:]
+    before, after = ORDER[:7], ORDER[7:]
 
     assert [*before, "claims", *after] == [section.attributes["id"] for section in page.all("section")]
 
@@ -154,10 +155,47 @@ def test_experiments_alone_have_claims_and_no_empty_sections(tmp_path: Path) -> 
 
     page = page_of(facts, tmp_path)
 
-    assert ["claims", "provenance"] == [section.attributes["id"] for section in page.all("section")]
+    assert ["causes", "claims", "trust", "provenance"] == [section.attributes["id"] for section in page.all("section")]
     told = "Of 4 claims of the textbook 1 hold, 1 hold in part, 1 are refuted, 1 were not measured"
     assert told in words(page, "verdict")
     assert "What does a pipe cost. Took 3 s; other programs used 50 % of the CPU." in words(page, "claims")
+
+
+def test_experiments_stand_with_their_charts_and_in_the_honesty_panel(tmp_path: Path) -> None:
+    made = all_of_them()
+    made[0]["others_cpu_share"] = 0.4
+
+    page = page_of(a_bench(["thread"]) | {"experiments": made}, tmp_path)
+
+    assert 7 == page.source.count("<summary>The figures</summary>")
+    assert "in 1 of 7 experiments other programs used more than 10 % of the CPU, at most 40 %; 2 rounds made again" in (
+        words(page, "trust")
+    )
+    assert "other programs 1 %, the hypervisor 0 % of the CPU in the worst run" in words(page, "trust")
+
+
+def test_a_bench_without_experiments_says_that_causes_were_not_measured(page: Parsed) -> None:
+    assert "Not measured: this bench was made without experiments." in words(page, "causes")
+
+
+def test_a_speed_is_told_in_one_direction_everywhere(tmp_path: Path) -> None:
+    facts = a_bench(["thread"])
+    facts["noise_floor"] |= {"ratio": 0.8, "interval": [0.5, 1.25]}
+    facts["predictions"][1]["error"] = 0.25
+
+    page = page_of(facts, tmp_path)
+
+    assert "has × 1.25 the speed of its second (0.80 to 2.00)" in words(page, "trust")
+    assert "−20 %" in words(page, "forecast")  # a time that is 25 % too long is a speed that is 20 % too low
+    assert "of the time" not in words(page, "trust").replace("of the time is", "")
+
+
+def test_each_stage_has_a_roofline_of_its_modes_and_workers(page: Parsed) -> None:
+    text = words(page, "workers")
+
+    assert "Whole runs by the mode and workers of download, transform in thread mode: " in text
+    assert "Lowest ceiling of the best: " in text
+    assert {"roof-download-title", "roof-transform-title"} <= {one.attributes.get("id") for one in page.elements}
 
 
 def test_a_single_case_has_a_page(tmp_path: Path) -> None:
@@ -185,7 +223,8 @@ def test_36_cases_stay_small_and_are_swept_with_ceilings(tmp_path: Path) -> None
 def test_a_bench_that_did_not_vary_says_how_to(tmp_path: Path) -> None:
     page = page_of(a_bench(["thread+thread"]), tmp_path)
 
-    assert 'Not measured: each of the 2 cases ran with one number of workers. [bench] vary' in words(page, "workers")
+    told = "nothing was measured: each of the 2 cases ran with one number of workers. [bench] vary"
+    assert told in words(page, "workers")
 
 
 def test_few_rounds_are_called_undecided_with_the_number_that_could_decide(tmp_path: Path) -> None:

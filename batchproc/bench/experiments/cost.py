@@ -1,13 +1,15 @@
 """What a worker costs: seconds until it is ready, memory, and from how many items on processes repay their start."""
 
 import os
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from statistics import median
+from typing import Any
 
-from batchproc.bench.experiments.crew import Crew, executor_of, plain_items
+from batchproc.bench.experiments.crew import SEED, Crew, executor_of, plain_items
 from batchproc.bench.experiments.number import Number, counted, gain, repeated
 from batchproc.bench.experiments.size import Size
 from batchproc.bench.experiments.stages import Blur, Echo, PurePython
@@ -54,15 +56,27 @@ def memory(size: Size) -> Iterator[Number]:
 
 
 def job_size(size: Size) -> Iterator[Number]:
-    """Whole jobs of 4 to 64 items with the workers' start in them: serial against processes, on a pure-Python step."""
+    """Whole jobs of 1 to 256 items with the workers' start in them, in every mode, on a pure-Python step.
+
+    Every round has all sizes and modes in fresh random order, so that a busy spell spoils no size alone.
+    """
     start_context(PurePython().preload)
+    sizes = FULL_JOB_SIZES if size.full else JOB_SIZES
+    modes = (Mode.SERIAL, Mode.THREAD, Mode.PROCESS)
+    jobs = [(items, mode) for items in sizes for mode in modes]
+    for mode in modes:
+        _job_seconds(mode, 1)  # what only a first job pays, imports above all, is not what is asked for
+    took: dict[tuple[int, Mode], list[float]] = {job: [] for job in jobs}
+    order = random.Random(SEED)
+    for _ in range(size.rounds):
+        for items, mode in order.sample(jobs, len(jobs)):
+            took[items, mode].append(_job_seconds(mode, items))
     gains: list[tuple[int, float]] = []
-    for items in FULL_JOB_SIZES if size.full else JOB_SIZES:
-        serial, processes = [], []
-        for _ in range(size.rounds):
-            serial.append(_job_seconds(Mode.SERIAL, items))
-            processes.append(_job_seconds(Mode.PROCESS, items))
-        found = gain("processes_gain", processes, serial, x=float(items), x_unit="items")
+    for items in sizes:
+        x: dict[str, Any] = {"x": float(items), "x_unit": "items"}
+        for mode in modes:
+            yield repeated(f"{mode}_seconds", took[items, mode], "s", **x)
+        found = gain("processes_gain", took[items, Mode.PROCESS], took[items, Mode.SERIAL], **x)
         gains.append((items, found.value if found.low is None else found.low))
         yield found
     paying = next((items for items, value in gains if value > 1), None)

@@ -31,6 +31,7 @@ def steps(size: Size) -> Iterator[Number]:
         for name in ("threads", "processes"):
             yield gain(f"{stage.name}.{name}_gain", found.seconds(name), serial)
             yield repeated(f"{stage.name}.{name}_cores", [_cores(batch) for batch in found.batches[name]], "cores")
+        yield gain(f"{stage.name}.threads_against_processes", found.seconds("threads"), found.seconds("processes"))
         for name in ("serial", "processes"):
             yield from _run_queue(f"{stage.name}.{name}_run_queue", found.batches[name])
         yield counted(f"{stage.name}.rounds_made_again", found.made_again, "rounds")
@@ -56,6 +57,8 @@ def workers(size: Size) -> Iterator[Number]:
     crews |= {f"process {count}": (Mode.PROCESS, count) for count in counts}
     items = size.items(ITEMS)
     found = interleave(Blur(), crews, plain_items([None] * items), rounds=size.rounds)
+    yield counted("cores", usable_cores(), "cores")
+    yield repeated("serial_cpu_seconds", [batch.cpu_seconds / items for batch in found.batches["serial"]], "s/item")
     for mode in (Mode.THREAD, Mode.PROCESS):
         for count in counts:
             rates = [items / seconds for seconds in found.seconds(f"{mode} {count}")]

@@ -33,7 +33,8 @@ def payload(size: Size) -> Iterator[Number]:
         found = gain("work_processes_gain", work["processes"], work["threads"], **x)
         gains.append((content_bytes, found.value))
         yield found
-        yield repeated("work_threads_seconds", [each / count for each in work["threads"]], "s/item", **x)
+        for name, seconds in work.items():
+            yield repeated(f"work_{name}_seconds", [each / count for each in seconds], "s/item", **x)
     crossing = break_even(gains)
     if crossing is not None:
         yield counted("break_even_payload", crossing, "bytes")

@@ -9,14 +9,16 @@ from batchproc.bench.lab import run_experiment
 # What must come out even of the smallest; counts are exact, times only have to be there.
 NAMES = {
     "python_alone": {"python_seconds", "pillow_seconds", "pillow_gain"},
-    "steps": {"cores", "blur.threads_gain", "median.processes_gain", "python.serial_seconds", "blur.rounds_made_again"},
+    "steps": {"cores", "blur.threads_gain", "median.processes_gain", "python.serial_seconds", "blur.rounds_made_again",
+              "median.threads_against_processes"},
     "own_gil": {"cores", "two_threads_cores", "two_processes_cores"},
-    "workers": {"thread.rate", "process.rate"},
-    "latency": {"one_worker_seconds", "threads_8_gain", "processes_8_gain"},
-    "payload": {"echo_threads_seconds", "echo_processes_seconds", "work_processes_gain", "largest_payload"},
+    "workers": {"cores", "serial_cpu_seconds", "thread.rate", "process.rate"},
+    "latency": {"one_worker_seconds", "one_worker_cpu_seconds", "threads_8_gain", "processes_8_gain"},
+    "payload": {"echo_threads_seconds", "echo_processes_seconds", "work_processes_gain", "largest_payload",
+                "work_threads_seconds", "work_processes_seconds"},
     "startup": {"thread_seconds", "process_seconds", "threads_gain", "cold_process_seconds"},
     "memory": set(),  # only where the system tells
-    "job_size": {"processes_gain"},
+    "job_size": {"processes_gain", "serial_seconds", "thread_seconds", "process_seconds"},
     "own_memory": {"process_changes_seen", "thread_changes_seen"},
     "lost_updates": {"plain_lost", "read_yield_write_lost", "with_lock_lost", "with_queue_lost"},
     "through_queue": {"handed", "missing", "twice"},
