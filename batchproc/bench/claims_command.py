@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batchproc.bench.command import BenchOptions, BenchResult, Load, Tell, run_bench
+from batchproc.bench.command import BenchResult, run_bench
 from batchproc.bench.interrupt import BenchStopped, Interrupt
 from batchproc.bench.lab import run_lab
 from batchproc.bench.record import Record, new_folder
+from batchproc.bench.task import BenchOptions, Load, Tell
 from batchproc.config import Config, resolved
 from batchproc.errors import BatchprocError, DiskError, UsageError
 from batchproc.lock import RunLock

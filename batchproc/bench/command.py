@@ -2,65 +2,46 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-from batchproc.bench.cases import Case, make_alone_cases, make_cases, named, plan_comparisons
+from batchproc.bench.cases import Case, named, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
 from batchproc.bench.contamination import disturbances
 from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.job_file import toml_value, write_job_file
 from batchproc.bench.lab import run_lab
-from batchproc.bench.material import Material, find_material
+from batchproc.bench.material import find_material
+from batchproc.bench.opening import open_record, timestamp
 from batchproc.bench.outputs import OutputCheck
-from batchproc.bench.predictions import Bounds, calibrate, favourite_of, predict_cases, sample
-from batchproc.bench.record import FILE_NAME, Record, Round, find_unfinished, fingerprint, new_folder
-from batchproc.bench.result import MAKESPAN, WHY_MAKESPAN, CaseResult
-from batchproc.bench.rounds import Length, make_rounds
+from batchproc.bench.predictions import calibrate, favourite_of, predict_cases, sample
+from batchproc.bench.record import FILE_NAME, Record, Round
+from batchproc.bench.result import CaseResult
+from batchproc.bench.rounds import make_rounds
 from batchproc.bench.runner import Ran, Runner
-from batchproc.bench.schedule import LOOK_LEVEL, LOOKS, Schedule
-from batchproc.bench.statistics import LEVEL
-from batchproc.config import BenchTable, Config, resolved
+from batchproc.bench.task import (
+    QUICK_ITEMS,
+    BenchOptions,
+    Load,
+    Task,
+    Tell,
+    bounds_of,
+    find_cases,
+    find_length,
+    plan_of,
+)
 from batchproc.errors import DiskError, UsageError
 from batchproc.lock import RunLock
 from batchproc.measure.cores import usable_cores
-from batchproc.measure.machine import describe_machine
 from batchproc.model import Mode
 from batchproc.origin import EmbeddedOrigin
-from batchproc.pipeline.assembly import make_transform
 from batchproc.sink import write_atomically
 from batchproc.sink.atomic import point_atomically
-from batchproc.transform.plan_fingerprint import fingerprint as plan_fingerprint
-from batchproc.transform.steps.step import Step
-from batchproc.version import VERSION
 
-QUICK_ROUNDS = 5
-QUICK_ITEMS = 60
 CALIBRATION_TRIES = 3
-SEED = 20
 WORK_NAME = "work"
-
-Load: TypeAlias = Callable[[Sequence[str]], tuple[Config, tuple[Step, ...]]]
-Tell: TypeAlias = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOptions:
-    """What the command line asks of a bench. 0 and empty: as the config says."""
-
-    rounds: int = 0
-    quick: bool = False
-    until_decided: bool = False
-    modes: tuple[str, ...] = ()
-    limit: int = 0
-    keep: bool = False
-    alone: bool = False
-    fresh: bool = False
-    claims: bool = False  # after the rounds, the experiments that the claims need
-    experiments: bool = False  # all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,28 +52,6 @@ class BenchResult:
     folder: Path
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """All that is fixed before the first round."""
-
-    config: Config
-    options: BenchOptions
-    cases: tuple[Case, ...]
-    plans: Mapping[str, str]  # by case, see `_plan`
-    bounds: Mapping[str, Bounds]
-    length: Length
-    material: Material
-
-    @property
-    def schedule(self) -> Schedule:
-        names = tuple(case.name for case in self.cases)
-        return Schedule(cases=names, baseline=names[0], seed=SEED)
-
-    @property
-    def level(self) -> float:
-        return LOOK_LEVEL if self.length.until_decided else LEVEL
-
-
 def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
     """Runs a bench, or continues one that was interrupted. `load` reads the config under further KEY=VALUE settings.
 
@@ -101,23 +60,23 @@ def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
     """
     config, _ = load(())
     root = config.paths.output / "bench"
-    cases, length = _find_cases(config, options), _find_length(config, options)
+    cases, length = find_cases(config, options), find_length(config, options)
     loaded = {case.name: load(case.overrides) for case in cases}
     _make_folder(root)
     with RunLock(root / "lock"), Interrupt() as interrupt:
         limit = options.limit or (QUICK_ITEMS if options.quick else 0)
         material = find_material(config, root / "cache", limit=limit, tell=tell)
-        task = _Task(
+        task = Task(
             config=config,
             options=options,
             cases=cases,
-            plans={case.name: _plan(case, *loaded[case.name]) for case in cases},
-            bounds={name: _bounds(pair[0], config, material) for name, pair in loaded.items()},
+            plans={case.name: plan_of(case, *loaded[case.name]) for case in cases},
+            bounds={name: bounds_of(pair[0], config, material) for name, pair in loaded.items()},
             length=length,
             material=material,
         )
         try:
-            return _Bench(task, _open_record(task, root, tell), interrupt, tell).run()
+            return _Bench(task, open_record(task, root, tell), interrupt, tell).run()
         except OSError as error:
             raise DiskError(f"{root}: the bench cannot go on: {error}") from error
 
@@ -125,7 +84,7 @@ def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
 class _Bench:
     """One bench under way; used in the main thread alone."""
 
-    def __init__(self, task: _Task, record: Record, interrupt: Interrupt, tell: Tell) -> None:
+    def __init__(self, task: Task, record: Record, interrupt: Interrupt, tell: Tell) -> None:
         self._task = task
         self._interrupt = interrupt
         self._record = record
@@ -240,83 +199,12 @@ class _Bench:
     def _finish(self) -> BenchResult:
         record = self._record
         outputs = {"identical": True, "items_by_plan": self._check.to_json()}
-        record.found = self._conclusions() | self._lab() | {"outputs": outputs, "ended": _now(), "complete": True}
+        record.found = self._conclusions() | self._lab() | {"outputs": outputs, "ended": timestamp(), "complete": True}
         record.save()
         point_atomically(record.folder.parent / "latest", record.folder)
         if not self._task.options.keep:
             shutil.rmtree(record.folder / WORK_NAME)
         return BenchResult(facts=json.loads((record.folder / FILE_NAME).read_bytes()), folder=record.folder)
-
-
-def _find_cases(config: Config, options: BenchOptions) -> tuple[Case, ...]:
-    table = config.bench or BenchTable()
-    cases = make_cases(options.modes or table.modes, table.vary)
-    return cases + make_alone_cases(cases) if options.alone else cases
-
-
-def _find_length(config: Config, options: BenchOptions) -> Length:
-    """Raises `UsageError` for wishes that exclude each other."""
-    if options.until_decided and (options.rounds or options.quick):
-        looks = ", ".join(map(str, LOOKS))
-        raise UsageError(f"--until-decided looks after {looks} rounds; it does not go with --rounds or --quick")
-    table = config.bench or BenchTable()
-    rounds = options.rounds or (QUICK_ROUNDS if options.quick else table.rounds)
-    return Length(rounds=rounds, until_decided=options.until_decided, rerun=not options.quick)
-
-
-def _plan(case: Case, config: Config, steps: tuple[Step, ...]) -> str:
-    """Who has the same plan must make the same files."""
-    return "originals" if case.alone == "download" else plan_fingerprint(make_transform(config, steps))
-
-
-def _bounds(case: Config, shared: Config, material: Material) -> Bounds:
-    """Workers and connections of a case; `per_host` is the material's unless the case varies it."""
-    varies = case.download.per_host != shared.download.per_host
-    return Bounds(
-        download_workers=int(case.download.workers),
-        transform_workers=case.transform.worker_count(usable_cores()),
-        per_host=case.download.per_host if varies else material.per_host,
-    )
-
-
-def _open_record(task: _Task, root: Path, tell: Tell) -> Record:
-    """The interrupted bench of the same fingerprint, or a new one."""
-    host = describe_machine()
-    wanted = fingerprint(
-        {
-            "version": VERSION,
-            "host": host,
-            "config": task.config.model_dump(mode="json"),
-            "cases": [case.name for case in task.cases],
-            "plans": task.plans,
-            "length": asdict(task.length),
-            "material": task.material.identity(),
-        }
-    )
-    found = None if task.options.fresh else find_unfinished(root, wanted)
-    if found is not None:
-        tell(f"continuing {found.folder.name}: {len(found.measured)} rounds are made")
-        return found
-    record = Record(folder=new_folder(root, datetime.now(UTC)), header=_header(task, wanted, host))
-    record.save()
-    return record
-
-
-def _header(task: _Task, fingerprint_text: str, host: Mapping[str, Any]) -> dict[str, Any]:
-    """What of bench.json is known before anything runs."""
-    return {
-        "version": VERSION,
-        "job": task.config.job.name,
-        "started": _now(),
-        "fingerprint": fingerprint_text,
-        "makespan": {"figure": MAKESPAN, "because": WHY_MAKESPAN},
-        "settings": asdict(task.length) | {"seed": SEED, "level": task.level, "quick": task.options.quick},
-        "baseline": task.schedule.baseline,
-        "baseline_again": task.schedule.again,
-        "material": task.material.to_json(),
-        "host": host,
-        "config": resolved(task.config),
-    }
 
 
 def _cold_start(first: CaseResult) -> dict[str, Any]:
@@ -338,7 +226,3 @@ def _make_folder(root: Path) -> None:
 
 def _write_list(path: Path, paths: Sequence[str]) -> None:
     write_atomically(path, (f"{each}\n".encode() for each in paths))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -5,7 +5,6 @@ because a send of more than the pipe holds blocks until the worker reads, and a 
 """
 
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,51 +12,25 @@ from typing import Any
 
 from batchproc.errors import Code, ExecutorError, Retry
 from batchproc.executors.attempt import bug
-from batchproc.executors.channel import Closed
 from batchproc.executors.child import Broken, Tally
+from batchproc.executors.health import Health
 from batchproc.executors.line import END, EndMark, Job, Line
+from batchproc.executors.seat import STARTS_TRIED, Seat
 from batchproc.executors.wire import pack, receive, send, unpack
-from batchproc.executors.worker import WorkerProcess, verdict
+from batchproc.executors.worker import WorkerProcess
 from batchproc.model import Disposition, Failure, Outcome
 from batchproc.protocols import Stage, WorkerTimes
 
 DEPTH = 2  # one job in hand, the next waiting in the worker's own pipe
-START_SECONDS = 60.0
-STARTS_TRIED = 3  # a worker that dies before its first job is replaced that often
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.005, 0.1
 RSS_SHARE_TO_RECYCLE = 0.8
 QUARANTINE_HINT = "no run tries it again by itself; --retry-failed does"
-CRASHES_THAT_STOP = 40  # more than that, and more than successes: no worker can live here
-
-
-class Health:
-    """Crashes against successes of all lanes of an executor. Thread-safe: its lock guards both counts."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._crashes = self._successes = 0
-
-    def succeeded(self) -> None:
-        """Counts an answered job."""
-        with self._lock:
-            self._successes += 1
-
-    def crashed(self, how: str) -> None:
-        """Counts a crash; raises `ExecutorError` when there is little else."""
-        with self._lock:
-            self._crashes += 1
-            storm = self._crashes > CRASHES_THAT_STOP and self._crashes > self._successes
-        if storm:
-            raise ExecutorError(
-                f"{self._crashes} worker processes died against {self._successes} items done; the last one: {how}"
-            )
 
 
 class Lane:
     """One worker process, its pipe, and the jobs it has not answered yet.
 
-    Shared with the watch and with `stop`, under `_lock`: `_deadline`, `_overdue`, `_worker`. `_stopped` is an event.
-    All else belongs to the owner thread.
+    `seat` is for every thread that it says; all else belongs to the owner thread once `serve` has begun.
     """
 
     def __init__(
@@ -71,17 +44,11 @@ class Lane:
         recycle_above_bytes: float = 0,
     ) -> None:
         self.times = WorkerTimes(worker="")
-        self._spawn = spawn
+        self.seat = Seat(spawn, timeout_seconds=timeout_seconds)
         self._health = health
-        self._timeout_seconds = timeout_seconds or math.inf
         self._timeout_retry = timeout_retry
         self._recycle_after = recycle_after or math.inf
         self._recycle_above_bytes = recycle_above_bytes or math.inf
-        self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._deadline = math.inf
-        self._overdue = False
-        self._worker: WorkerProcess | None = None
         self._unanswered: deque[Job] = deque()
         self._carried: deque[Job] = deque()  # to be sent again, before any new job
         self._ended = False  # the end mark came
@@ -91,69 +58,14 @@ class Lane:
         self._idle_since = 0.0  # perf_counter seconds of the last reply, or of the stage's opening
         self._held_up_seconds = 0.0  # in `_deliver` since then
 
-    # Any thread.
-
-    def kill_overdue(self, now: float) -> None:
-        """Kills the worker if its task is past the deadline, in monotonic seconds."""
-        with self._lock:
-            if now > self._deadline and self._worker is not None:
-                self._overdue, self._deadline = True, math.inf
-                self._worker.kill()
-
-    def postpone(self, seconds: float) -> None:
-        """Moves the deadline: for so long nothing here could run."""
-        with self._lock:
-            self._deadline += seconds
-
-    def stop(self) -> None:
-        """Kills the worker for good."""
-        self._stopped.set()
-        with self._lock:
-            if self._worker is not None:
-                self._worker.kill()
-
-    # The opener's thread, before `serve` and after it.
-
     def launch(self) -> None:
         """Starts a worker process, without waiting for it. Raises `ExecutorError` when none can be had."""
         launched = time.perf_counter()
-        worker = self._spawn_surely()
-        with self._lock:
-            self._worker, self._overdue = worker, False
-            self._deadline = time.monotonic() + START_SECONDS
-        if self._stopped.is_set():
-            worker.kill()
+        self.seat.launch()
         self.times.opened = self.times.opened or launched
         self.times.starts += 1
         self._tally = Tally()
         self._tasks_of_worker = 0
-
-    def _spawn_surely(self) -> WorkerProcess:
-        """A fork server that was killed takes the start under way with it; the next start brings up a new one."""
-        for tried in range(1, STARTS_TRIED + 1):
-            try:
-                return self._spawn()
-            except (EOFError, OSError) as error:
-                if tried == STARTS_TRIED:
-                    why = getattr(error, "strerror", None) or "the fork server ended"
-                    raise ExecutorError(f"cannot start a worker process: {why}") from error
-        raise AssertionError("the last try returns or raises")
-
-    def release(self) -> None:
-        """Tells the worker to leave after the job in hand."""
-        if self._worker is not None:
-            self._worker.release()
-
-    def close(self) -> None:
-        """Waits, with a bound, until the worker has left, and gives back what is held."""
-        with self._lock:
-            worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.release()
-            worker.reap()
-            worker.close()
-
-    # The owner thread.
 
     def serve(self, stage: Stage[Any, Any], line: Line) -> None:
         """The owner thread's body: every job of the line that this lane gets, until the end mark."""
@@ -174,12 +86,6 @@ class Lane:
         line.results.put(END)
 
     @property
-    def _present(self) -> WorkerProcess:
-        if self._worker is None:
-            raise Closed
-        return self._worker
-
-    @property
     def _worn_out(self) -> bool:
         return (
             self._tasks_of_worker >= self._recycle_after or self._tally.max_rss_bytes > self._recycle_above_bytes
@@ -190,37 +96,37 @@ class Lane:
         for tried in range(1, STARTS_TRIED + 1):
             try:
                 began = self._greet()
-                send(self._present.pipe, pack(stage, self.times.worker))
+                send(self.seat.worker.pipe, pack(stage, self.times.worker))
                 ready = self._greet()
                 self.times.began, self.times.ready = self.times.began or began, self.times.ready or ready
                 break
             except (EOFError, OSError) as error:
-                how = self._post_mortem()[1]
+                how = self.seat.post_mortem(busy=bool(self._unanswered))[1]
                 if tried == STARTS_TRIED:
                     raise ExecutorError(f"no {stage.name} worker could start: {how}") from error
-                self.close()
+                self.seat.close()
                 self.launch()
-        self._arm()
+        self.seat.arm(busy=bool(self._unanswered))
         self._idle_since = time.perf_counter()
         self.times.startup_seconds += self._idle_since - since
 
     def _greet(self) -> float:
         """The worker's stamp, perf_counter seconds. Raises `ExecutorError` with its traceback if it is broken."""
-        (answer,) = unpack(receive(self._present.pipe))
+        (answer,) = unpack(receive(self.seat.worker.pipe))
         if isinstance(answer, Broken):
             raise ExecutorError(f"a worker could not open its stage:\n{answer.trace}")
         return float(answer.perf_counter)
 
     def _fill(self, line: Line) -> None:
         """Brings the worker's pipe to its depth; waits for a job only when the worker has none."""
-        self._arm()
+        self.seat.arm(busy=bool(self._unanswered))
         while len(self._unanswered) < DEPTH:
             job = self._next_job(line)
             if job is None:
                 return
             self._unanswered.append(job)
             if len(self._unanswered) == 1:
-                self._arm()
+                self.seat.arm(busy=bool(self._unanswered))
             self._send(job, line)
             if job.alone:
                 return
@@ -247,7 +153,7 @@ class Lane:
             self._fail(job, line, mistake.code, mistake.message)
             return
         try:
-            send(self._present.pipe, packed)
+            send(self.seat.worker.pipe, packed)
         except OSError:
             return  # the worker is dead: the next `_exchange` finds out how
         finally:
@@ -257,13 +163,12 @@ class Lane:
     def _exchange(self, stage: Stage[Any, Any], line: Line) -> None:
         """Takes one reply, or the worker's death."""
         try:
-            packed = receive(self._present.pipe)
+            packed = receive(self.seat.worker.pipe)
         except (EOFError, OSError):
             self._bury(line)
             self._replace(stage)
             return
-        with self._lock:
-            killed_meanwhile, self._deadline = self._overdue, math.inf
+        killed_meanwhile = self.seat.disarm()
         started = time.thread_time()
         outcome, tally = unpack(packed)
         self.times.ipc_parent_cpu_seconds += time.thread_time() - started
@@ -294,7 +199,7 @@ class Lane:
 
     def _bury(self, line: Line) -> None:
         """Blames a death on exactly one job: the first one unanswered. It gets one more try, alone."""
-        code, how = self._post_mortem()
+        code, how = self.seat.post_mortem(busy=bool(self._unanswered))
         self.times.lost_seconds += time.perf_counter() - self._idle_since
         suspect = self._unanswered.popleft()
         self._carry_unanswered()
@@ -309,16 +214,6 @@ class Lane:
             suspect.alone = True
             self._carried.append(suspect)
 
-    def _post_mortem(self) -> tuple[Code, str]:
-        """How the worker died. Raises `Closed` when it was `stop` that killed it."""
-        if self._stopped.is_set():
-            raise Closed
-        if self._overdue:
-            if not self._unanswered:
-                return Code.WORKER_CRASH, f"it was not ready within {START_SECONDS:g} s"
-            return Code.WORKER_TIMEOUT, f"took longer than {self._timeout_seconds:g} s; its worker was killed"
-        return verdict(self._present.reap(), self._present.last_words())
-
     def _carry_unanswered(self) -> None:
         self._carried.extendleft(reversed(self._unanswered))
         self._unanswered.clear()
@@ -328,16 +223,10 @@ class Lane:
         started = time.perf_counter()
         if self._crashes_in_a_row > 1:
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**self._crashes_in_a_row)
-            self._stopped.wait(pause)
-        self.close()
+            self.seat.rest(pause)
+        self.seat.close()
         self.launch()
         self._introduce(stage, started)
-
-    def _arm(self) -> None:
-        """Starts the clock of the task in hand, or stops it when there is none."""
-        deadline = time.monotonic() + self._timeout_seconds if self._unanswered else math.inf
-        with self._lock:
-            self._deadline = deadline
 
     def _fail(
         self, job: Job, line: Line, code: str, message: str, disposition: Disposition = Disposition.FAILED

@@ -16,7 +16,8 @@ from typing import Any, Self
 
 from batchproc.errors import Retry
 from batchproc.executors.child import WorkerLimits
-from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Health, Lane
+from batchproc.executors.health import Health
+from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Lane
 from batchproc.executors.line import JOIN_SECONDS, LEAST_CAPACITY, Line
 from batchproc.executors.presence import Presence
 from batchproc.executors.worker import WorkerProcess, start_context
@@ -116,7 +117,7 @@ class ProcessExecutor:
         if self._line is not None:
             self._line.close()
         for lane in self._lanes:
-            lane.stop()
+            lane.seat.stop()
 
     def _lane(self, context: BaseContext, health: Health, number: int) -> Lane:
         return Lane(
@@ -131,9 +132,9 @@ class ProcessExecutor:
     def _end_workers(self) -> None:
         """All are told before the first is waited for. A worker that had nothing to say leaves no log."""
         for lane in self._lanes:
-            lane.release()
+            lane.seat.release()
         for lane in self._lanes:
-            lane.close()
+            lane.seat.close()
         for number in range(self.workers):
             log = Path(self._limits_of(number).log_path or os.devnull)
             if log.is_file() and not log.stat().st_size:
@@ -157,5 +158,5 @@ class ProcessExecutor:
             looked = now
             for lane in self._lanes:
                 if asleep > ASLEEP_SECONDS:
-                    lane.postpone(asleep)
-                lane.kill_overdue(now)
+                    lane.seat.postpone(asleep)
+                lane.seat.kill_overdue(now)

@@ -13,9 +13,9 @@ import pytest
 from batchproc.bench import claims_command, command
 from batchproc.bench.claims_command import run_with_claims
 from batchproc.bench.claims_summary import summarise_with_claims
-from batchproc.bench.command import BenchOptions
 from batchproc.bench.experiments.table import BY_NAME
 from batchproc.bench.lab import judge_claims, run_experiment
+from batchproc.bench.task import BenchOptions
 from batchproc.cli import _load
 from batchproc.errors import ExitCode, LockHeldError
 from batchproc.lock import RunLock

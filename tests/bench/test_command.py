@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from batchproc.bench.cases import make_cases
-from batchproc.bench.command import BenchOptions, run_bench
+from batchproc.bench.command import run_bench
 from batchproc.bench.runner import BenchError
 from batchproc.bench.summary import summarise_bench
+from batchproc.bench.task import BenchOptions
 from batchproc.cli import _load
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock

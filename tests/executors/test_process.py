@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import ExecutorError, Retry
-from batchproc.executors.lane import START_SECONDS, Health, Lane
+from batchproc.executors.health import Health
+from batchproc.executors.lane import Lane
 from batchproc.executors.process import ProcessExecutor
+from batchproc.executors.seat import START_SECONDS
 from batchproc.model import Disposition, Failure, Item, Outcome
 from tests.executors.stages import CannotOpen, Deed, DiesOnOpen, items
 
@@ -114,10 +116,10 @@ def test_time_in_which_nothing_could_run_is_not_charged() -> None:
     lane.launch()
     due = time.monotonic() + START_SECONDS
 
-    lane.postpone(100.0)
-    lane.kill_overdue(due + 99.0)
+    lane.seat.postpone(100.0)
+    lane.seat.kill_overdue(due + 99.0)
     assert [] == killed
-    lane.kill_overdue(due + 101.0)
+    lane.seat.kill_overdue(due + 101.0)
     assert ["killed"] == killed
 
 
@@ -211,7 +213,7 @@ with ProcessExecutor(workers=3) as executor:
     outcomes = executor.run(Deed(), items(["pid", "pid", "pid", "hang_in_c", "hang_in_c", "hang_in_c"]))
     for _ in range(3):
         next(outcomes)
-    print(*(lane._worker.pid for lane in executor._lanes), flush=True)
+    print(*(lane.seat.worker.pid for lane in executor._lanes), flush=True)
     next(outcomes)
 """
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from batchproc.errors import Retry
-from batchproc.frontier import WINDOW, End, Frontier, Refill, Wait, full_jitter, host_of
-from batchproc.model import Disposition, Failure, Fetch, Item, Original, Reply, Source, Validators
+from batchproc.frontier import WINDOW, Concurrency, End, Frontier, Refill, Wait, full_jitter, host_of
+from batchproc.model import Disposition, Failure, Fetch, Item, Original, Reply, Source, Span, Validators
 
 
 def source(number: int, host: str = "a.org") -> Source:
@@ -19,7 +19,7 @@ def source(number: int, host: str = "a.org") -> Source:
 class Bench:
     """A frontier with a clock that stands still."""
 
-    def __init__(self, sources: Iterable[Source], **settings: int) -> None:
+    def __init__(self, sources: Iterable[Source], **settings: Any) -> None:
         self.now = 100.0
         limits: dict[str, Any] = {"per_host": 2, "retries": 3, "buffer_bytes": 10**9} | settings
         limits |= {"clock": lambda: self.now, "backoff": lambda attempt: 10.0 * attempt}
@@ -141,6 +141,39 @@ def test_an_item_paused_too_often_is_deferred() -> None:
     assert Disposition.DEFERRED is final.disposition
     assert 1 == final.attempts
     assert 6 == count
+
+
+def test_no_more_downloads_run_at_once_than_the_concurrency_allows() -> None:
+    bench = Bench(
+        [source(number, f"h{number}.org") for number in range(10)],
+        concurrency=Concurrency(start=3, most=3, clock=lambda: 0.0),
+    )
+    first, *others = bench.started()
+    assert 2 == len(others)
+
+    bench.frontier.downloaded(first)
+
+    assert 1 == len(bench.started())
+
+
+def test_the_concurrency_hears_the_first_byte_of_each_download() -> None:
+    heard: list[tuple[str, int, float | None, bool]] = []
+
+    class Ear(Concurrency):
+        def hear(self, host: str, **facts: Any) -> None:
+            heard.append((host, facts["in_flight"], facts["first_byte_seconds"], facts["struggled"]))
+
+    bench = Bench([source(0), source(1, "b.org")], concurrency=Ear())
+    first, second = bench.started()
+    span = Span(
+        stage="download", worker="w", enqueued=0, started=1, ended=2, cpu_seconds=0, parts={"first_byte": (0.25, 0.0)}
+    )
+
+    bench.succeed(replace(first, spans=(span,)))
+    failure = Failure(source=second.source, stage="download", code="timeout.idle", message="no", spans=(span,))
+    bench.frontier.heard(bench.frontier.downloaded(failure))
+
+    assert [("a.org", 1, 0.25, False), ("b.org", 0, None, True)] == heard
 
 
 def test_bytes_in_memory_are_bounded_but_one_item_always_goes() -> None:

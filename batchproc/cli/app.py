@@ -1,0 +1,77 @@
+"""The table of commands, and the one place where an error becomes words for the user and an exit code."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from batchproc import streams
+from batchproc.cli.bench import bench
+from batchproc.cli.check import check
+from batchproc.cli.init import init
+from batchproc.cli.origin import origin
+from batchproc.cli.rebuild import rebuild
+from batchproc.cli.report import report
+from batchproc.cli.run import run
+from batchproc.cli.schema import schema
+from batchproc.cli.speech import complain
+from batchproc.cli.status import status
+from batchproc.cli.steps import steps
+from batchproc.errors import BatchprocError, ExitCode, UsageError
+from batchproc.version import VERSION
+
+COMMANDS = (run, bench, report, check, status, rebuild, steps, schema, init, origin)  # in the order of `--help`
+
+app = typer.Typer(
+    name="batchproc",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in COMMANDS:
+    app.command()(command)
+
+
+def main() -> None:
+    """Runs the command line; every message for the user is made here, and the exit code."""
+    streams.prepare()
+    try:
+        _run_app()
+    finally:
+        lost = streams.finish()
+        if lost is not None:
+            complain(f"stdout cannot be written: {lost.strerror}")
+            sys.exit(ExitCode.INTERNAL)
+
+
+def _run_app() -> None:
+    try:
+        app()
+    except UsageError as error:
+        complain(*error.problems)
+        sys.exit(error.exit_code)
+    except BatchprocError as error:
+        complain(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the version", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Download a list of images, transform them, and see why each stage ran best in threads or in processes.
+
+    Example: batchproc run configs/demo.toml
+    """

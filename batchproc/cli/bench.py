@@ -1,0 +1,69 @@
+"""`batchproc bench`: compares the modes of both stages."""
+
+from typing import Annotated
+
+import typer
+
+from batchproc.cli.loading import load_job
+from batchproc.cli.options import AsJson, ConfigPath, Settings
+from batchproc.cli.page import make_page
+from batchproc.cli.speech import print_json, say
+
+Quick = Annotated[bool, typer.Option("--quick", help="few rounds, few pictures: indicative only")]
+Rounds = Annotated[int, typer.Option(min=0, metavar="N", help="rounds that count; 0 = as the config says")]
+UntilDecided = Annotated[
+    bool, typer.Option("--until-decided", help="look after 10, 20 and 30 rounds, stop when nothing is undecided")
+]
+Modes = Annotated[str, typer.Option(metavar="LIST", help="as thread,process or serial+thread,thread+process")]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="pictures per run at most; 0 = all")]
+Alone = Annotated[bool, typer.Option("--alone", help="also each stage by itself, in every mode")]
+Claims = Annotated[
+    bool, typer.Option("--claims", help="judge the textbook's thirteen claims by experiments; alone: no rounds")
+]
+Experiments = Annotated[bool, typer.Option("--experiments", help="the same with all experiments")]
+Keep = Annotated[bool, typer.Option("--keep", help="keep what every run made")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="do not continue an interrupted bench")]
+
+
+def bench(
+    config: ConfigPath,
+    quick: Quick = False,
+    rounds: Rounds = 0,
+    until_decided: UntilDecided = False,
+    modes: Modes = "",
+    limit: Limit = 0,
+    setting: Settings = None,
+    alone: Alone = False,
+    claims: Claims = False,
+    experiments: Experiments = False,
+    keep: Keep = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the modes of both stages on real runs of a job; an interrupted bench is continued by the same command.
+
+    Example: batchproc bench configs/bench.toml --quick
+    """
+    from batchproc.bench.claims_command import run_with_claims
+    from batchproc.bench.claims_summary import summarise_with_claims
+    from batchproc.bench.task import BenchOptions
+
+    options = BenchOptions(
+        rounds=rounds,
+        quick=quick,
+        until_decided=until_decided,
+        modes=tuple(filter(None, modes.split(","))),
+        limit=limit,
+        alone=alone,
+        keep=keep,
+        fresh=fresh,
+        claims=claims,
+        experiments=experiments,
+    )
+    result = run_with_claims(lambda more: load_job(config, [*(setting or ()), *more]), options, say)
+    if as_json:
+        print_json(result.facts)
+    else:
+        print(summarise_with_claims(result.facts, result.folder))
+    if result.facts["config"]["report"]["html"]:
+        make_page(result.folder, tell=not as_json)

@@ -1,0 +1,20 @@
+"""`batchproc check`: what a config resolves to."""
+
+from batchproc.cli.loading import load_job
+from batchproc.cli.options import AsJson, ConfigPath, Settings
+from batchproc.cli.speech import print_json
+
+
+def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False) -> None:
+    """Validate a config and show the plan it resolves to; touches nothing.
+
+    Example: batchproc check configs/demo.toml
+    """
+    job, _ = load_job(config, setting or ())
+    from batchproc.report.plan import describe_plan, plan_facts
+
+    facts = plan_facts(job)
+    if as_json:
+        print_json(facts)
+    else:
+        print(describe_plan(facts))

@@ -1,0 +1,21 @@
+"""The HTML page that a run or a bench ends with."""
+
+from pathlib import Path
+
+from batchproc.cli.speech import say
+
+
+def make_page(folder: Path, *, tell: bool) -> None:
+    """Makes the page of a run or a bench and, if `tell`, prints where it is.
+
+    It never raises, only warns: a page that fails must not make work look undone.
+    """
+    try:
+        from batchproc.report.html import make_report
+
+        page = make_report(folder)
+    except Exception as error:  # noqa: BLE001 - whatever a drawing library raises
+        say(f"warning: no report: {type(error).__name__}: {error}; batchproc report {folder} tries again")
+        return
+    if tell:
+        print(f"  report      {page}")

@@ -1,0 +1,144 @@
+"""`batchproc run`: runs a job, and continues what an earlier run left."""
+
+import sys
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from batchproc import streams
+from batchproc.cli.loading import load_job
+from batchproc.cli.options import AsJson, ConfigPath, Settings
+from batchproc.cli.page import make_page
+from batchproc.cli.speech import complain, print_json, say
+from batchproc.cli.values import read_duration, read_folder
+
+if TYPE_CHECKING:
+    from batchproc.config import Config
+    from batchproc.pipeline import RunOptions, RunResult
+    from batchproc.transform.steps.step import Step
+
+StageMode = Annotated[str, typer.Option(help="serial | thread | process")]
+DownloadWorkers = Annotated[str, typer.Option(metavar="N", help="threads or OS processes")]
+TransformWorkers = Annotated[str, typer.Option(metavar="N", help="threads or OS processes, or auto")]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="items at most in this run; 0 = all")]
+Output = Annotated[Optional[str], typer.Option(metavar="DIR", help="output folder")]  # noqa: UP045 - typer reads it
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="try failed items again, and quarantined ones")]
+Refresh = Annotated[
+    bool, typer.Option("--refresh", help="ask servers whether what is done has changed (conditional GETs)")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="every item is pending again")]
+AcceptConfigChange = Annotated[
+    bool, typer.Option("--accept-config-change", help="make again what another plan made")
+]
+MaxDuration = Annotated[str, typer.Option(metavar="TIME", help="stop after this time, as 1h30m")]
+WaitForLock = Annotated[str, typer.Option(metavar="TIME", help="wait so long for another run's lock, as 10m")]
+Strict = Annotated[bool, typer.Option("--strict", help="stop at the first failed item")]
+Trace = Annotated[bool, typer.Option("--trace", help="write trace.json for Perfetto's viewer")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="read the list, count the work, touch nothing")]
+SayNothing = Annotated[bool, typer.Option("-q", "--quiet", help="say nothing unless something is wrong")]
+SayMore = Annotated[bool, typer.Option("-v", "--verbose", help="say more")]
+
+
+def run(
+    config: ConfigPath,
+    download_mode: StageMode = "",
+    transform_mode: StageMode = "",
+    download_workers: DownloadWorkers = "",
+    transform_workers: TransformWorkers = "",
+    limit: Limit = 0,
+    output: Output = None,
+    setting: Settings = None,
+    retry_failed: RetryFailed = False,
+    refresh: Refresh = False,
+    fresh: Fresh = False,
+    accept_config_change: AcceptConfigChange = False,
+    max_duration: MaxDuration = "",
+    wait: WaitForLock = "0s",
+    strict: Strict = False,
+    trace: Trace = False,
+    dry_run: DryRun = False,
+    quiet: SayNothing = False,
+    verbose: SayMore = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a job; the same command continues what an earlier run left.
+
+    Example: batchproc run configs/demo.toml --transform-mode thread
+    """
+    flags = {
+        "download.mode": download_mode,
+        "transform.mode": transform_mode,
+        "download.workers": download_workers,
+        "transform.workers": transform_workers,
+        "job.max_duration": max_duration,
+        "job.output": "" if output is None else read_folder("--output", output),
+        "report.trace": "true" if trace else "",
+    }
+    job, steps = load_job(config, [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())])
+    if dry_run:
+        _preview(job)
+        return
+    from batchproc.pipeline import RunOptions
+
+    options = RunOptions(
+        limit=limit,
+        retry_failed=retry_failed,
+        refresh=refresh,
+        fresh=fresh,
+        accept_config_change=accept_config_change,
+        strict=strict,
+        wait_seconds=read_duration("--wait", wait),
+    )
+    result = _work(job, steps, options, quiet=quiet)
+    _tell(result, quiet=quiet, verbose=verbose, as_json=as_json)
+    if job.report.html and result.facts["counts"]["processed"]:
+        make_page(result.folder, tell=not quiet and not as_json)
+    lost = streams.forgive()
+    if lost is not None:
+        say(f"warning: stdout cannot be written: {lost.strerror}; see {result.folder / 'run.json'}")
+    raise typer.Exit(result.exit_code)
+
+
+def _preview(job: "Config") -> None:
+    from batchproc.pipeline.preview import preview
+
+    print(preview(job))
+
+
+def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, quiet: bool) -> "RunResult":
+    from batchproc.pipeline import run_job
+    from batchproc.progress import Bar, Quiet
+
+    with redirect_stdout(sys.stderr):  # what a step of the user's prints is no result
+        result = run_job(job, steps, options, Quiet() if quiet else Bar())
+    if job.report.trace:
+        from batchproc.report.trace import write_trace
+
+        write_trace(result.folder)
+    return result
+
+
+def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> None:
+    from batchproc.report.terminal import summarise
+
+    if as_json:
+        print_json(result.facts)
+    elif not quiet:
+        _print_summary(summarise(result.facts, result.folder, verbose=verbose))
+    if result.error is not None:
+        complain(result.error)
+    elif quiet and result.exit_code:
+        complain(summarise(result.facts, result.folder, one_line=True))
+
+
+def _print_summary(text: str) -> None:
+    """Set off by rich on a terminal, plain everywhere else."""
+    if not sys.stdout.isatty():
+        print(text)
+        return
+    from rich.console import Console
+
+    from batchproc.report.terminal import styled
+
+    Console(soft_wrap=True, highlight=False).print(styled(text))

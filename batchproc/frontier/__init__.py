@@ -1,0 +1,27 @@
+"""What may start now. No thread ever sleeps for a retry.
+
+    frontier.py      decides: the window of sources, what is in flight, what comes back
+    hosts.py         all hosts, in turn
+    host.py          one host: its limit (AIMD), its pause, its breaker
+    concurrency.py   how many downloads at once over all hosts, by the gradient of the time to first byte
+    levels.py        which time to first byte is usual for each host
+    retries.py       which failures come back in this run, and when
+    memory.py        the byte budget of originals, those still to come estimated
+"""
+
+from batchproc.frontier.concurrency import Concurrency
+from batchproc.frontier.frontier import WINDOW, End, Frontier, Refill, Wait
+from batchproc.frontier.host import host_of
+from batchproc.frontier.retries import LONGEST_BACKOFF_SECONDS, full_jitter
+
+__all__ = [
+    "LONGEST_BACKOFF_SECONDS",
+    "WINDOW",
+    "Concurrency",
+    "End",
+    "Frontier",
+    "Refill",
+    "Wait",
+    "full_jitter",
+    "host_of",
+]

@@ -1,0 +1,273 @@
+"""Decides what may start, and hears what became of it.
+
+    sources --window--> host queues --> in flight --downloaded--> (transform) --heard--> gone, or back with a time
+
+The download executor pulls (`__next__` waits until something may start); the pipeline tells what became of each item.
+It ends when the list is exhausted *and* every outcome was heard, because a retry may come back until then.
+"""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from batchproc.errors import Retry
+from batchproc.frontier.concurrency import Concurrency
+from batchproc.frontier.host import Entry, host_is_down, host_of, is_struggle
+from batchproc.frontier.hosts import Hosts
+from batchproc.frontier.memory import Memory
+from batchproc.frontier.retries import Retries, full_jitter
+from batchproc.model import Disposition, Failure, Fetch, Item, Original, Outcome, Source, Validators
+
+WINDOW = 1000  # sources read ahead of their start
+REFILL = 100
+LONGEST_WAIT_SECONDS = 1.0  # no wait without a bound, though every change wakes it
+NOTHING_KNOWN = Validators()
+NO_TIME = (None, None)
+
+
+@dataclass(slots=True)
+class Flight:
+    """An item under way: from its start until its outcome is heard."""
+
+    entry: Entry
+    size_bytes: int  # 0: it was never sent out, its host is down
+    downloading: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing may start now; look again after so many seconds, or when something has changed."""
+
+    seconds: float
+
+
+class Refill:
+    """Nothing in the window may start now: read on."""
+
+
+class End:
+    """Nothing will start any more."""
+
+
+class Frontier:
+    """Decides which item may start. Thread-safe.
+
+    Shared and mutable, all under `_changed`: the hosts, the flights, the retries, the memory, the concurrency and the
+    counts. The iterator of sources is read by the pulling thread alone, outside the lock.
+    """
+
+    def __init__(
+        self,
+        sources: Iterator[Source],
+        *,
+        per_host: int,
+        retries: int,
+        buffer_bytes: int,
+        concurrency: Concurrency | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        backoff: Callable[[int], float] = full_jitter,
+    ) -> None:
+        self.retried = 0
+        self.retry_wait_seconds = 0.0  # nothing was in flight, and what was left had to wait for its retry
+        self._sources = sources
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._hosts = Hosts(per_host)
+        self._later = Retries(retries, backoff)
+        self._memory = Memory(buffer_bytes)
+        self._concurrency = concurrency  # None: as many as the download executor pulls
+        self._downloading = 0
+        self._flights: dict[bytes, Flight] = {}
+        self._exhausted = False
+        self._closed = False
+        self._paused = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item[Fetch] | Failure:
+        """Waits for the next item that may start; ends when nothing will. A host that is down yields failures."""
+        while True:
+            with self._changed:
+                decision = self.decide(self._clock())
+                if isinstance(decision, Wait):
+                    self._wait(min(decision.seconds, LONGEST_WAIT_SECONDS))
+                    continue
+            if isinstance(decision, End):
+                raise StopIteration
+            if isinstance(decision, Refill):
+                self._refill()
+            else:
+                return decision
+
+    def __repr__(self) -> str:
+        return (
+            f"<Frontier waiting={self._hosts.waiting} later={len(self._later)} in_flight={len(self._flights)}"
+            f" held_bytes={self.held_bytes} closed={self._closed}>"
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """Items started whose outcome was not heard yet."""
+        return len(self._flights)
+
+    @property
+    def waiting(self) -> int:
+        """Items read ahead, and items that wait for their retry."""
+        return self._hosts.waiting + len(self._later)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of originals in memory, those that are still to come estimated."""
+        return self._memory.held_bytes
+
+    @property
+    def lowest_limit(self) -> int:
+        """The lowest number of downloads at once that any host was cut to."""
+        return self._hosts.lowest_limit
+
+    def describe_hosts(self) -> dict[str, Any]:
+        """Hosts by the number of starts, for run.json."""
+        return self._hosts.describe()
+
+    def decide(self, now: float) -> Item[Fetch] | Failure | Wait | Refill | End:
+        """What to do at `now`. Does no I/O and does not wait; the caller holds the lock."""
+        if self._closed or self._paused:
+            return End()
+        for entry in self._later.pop_due(now):
+            self._hosts.enqueue(entry)
+        if self._may_start:
+            taken = self._hosts.take(now)
+            if taken is not None:
+                return self._start(taken)
+            if not self._exhausted and self._hosts.waiting < WINDOW:
+                return Refill()
+        if self._exhausted and not (self._hosts.waiting or self._later or self._flights):
+            return End()
+        return Wait(self._seconds_to_change(now))
+
+    def downloaded(self, outcome: Outcome) -> Outcome:
+        """Hears, between the stages, that a download has ended: frees its place at the host. Passes it on."""
+        with self._changed:
+            flight = self._flights[outcome.source.key]
+            if flight.downloading and flight.size_bytes:
+                self._hosts.hear(flight.entry.host, outcome)
+                self._land(flight)
+                self._tell_concurrency(flight.entry.host, outcome)
+            self._land(flight)
+            if isinstance(outcome, Item) and isinstance(outcome.value, Original):
+                size_bytes = len(outcome.value.content)
+                self._memory.held_bytes += size_bytes - flight.size_bytes
+                self._memory.learn(size_bytes)
+                flight.size_bytes = size_bytes
+            self._changed.notify()
+        return outcome
+
+    def heard(self, outcome: Outcome) -> Outcome | None:
+        """Hears what became of an item: the final outcome, or None when it comes back, now or in a later run."""
+        with self._changed:
+            flight = self._flights.pop(outcome.source.key)
+            self._land(flight)
+            self._memory.held_bytes -= flight.size_bytes
+            self._changed.notify()
+            if not isinstance(outcome, Failure):
+                return outcome
+            delay = self._later.delay(outcome, flight.entry)
+            if delay is None:
+                paused = outcome.retry is Retry.HOST
+                disposition = Disposition.DEFERRED if paused else outcome.disposition
+                return replace(outcome, attempts=flight.entry.attempt, disposition=disposition)
+            if not self._closed:
+                self._come_back(flight.entry, outcome.retry, delay)
+            return None
+
+    def close(self) -> None:
+        """Starts nothing more: the iterator ends; what is in flight goes on. From any thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def pause(self) -> None:
+        """Ends the iterator until `resume`: what is waiting stays, and retries come back to it. From any thread."""
+        with self._changed:
+            self._paused = True
+            self._changed.notify_all()
+
+    def resume(self) -> None:
+        """Goes on where `pause` left it."""
+        with self._changed:
+            self._paused = False
+
+    def _wait(self, seconds: float) -> None:
+        """Waits for a change, and notes the time for which a retry was all there was to wait for."""
+        only_retries = not self._flights
+        started = self._clock()
+        self._changed.wait(seconds)
+        if only_retries:
+            self.retry_wait_seconds += self._clock() - started
+
+    def _refill(self) -> None:
+        batch = list(itertools.islice(self._sources, REFILL))
+        with self._changed:
+            self._exhausted = len(batch) < REFILL
+            for source in batch:
+                self._hosts.enqueue(Entry(source, host_of(source.url)))
+
+    @property
+    def _may_start(self) -> bool:
+        """Whether there is room for one download more, whichever it is."""
+        if self._flights and not self._memory.has_room:
+            return False
+        concurrency = self._concurrency
+        return concurrency is None or not self._hosts.waiting or concurrency.allows(self._downloading)
+
+    def _start(self, entry: Entry) -> Item[Fetch] | Failure:
+        self._downloading += 1
+        is_down = self._hosts.is_down(entry.host)
+        flight = Flight(entry, 0 if is_down else self._memory.estimate_bytes)
+        self._flights[entry.source.key] = flight
+        self._memory.held_bytes += flight.size_bytes
+        if is_down:
+            return host_is_down(entry)
+        self._hosts.count_start(entry.host)
+        known = entry.source.refresh or NOTHING_KNOWN
+        fetch = Fetch(attempt=entry.attempt, etag=known.etag, last_modified=known.last_modified)
+        return Item(source=entry.source, value=fetch)
+
+    def _land(self, flight: Flight) -> None:
+        """Frees the item's place, once."""
+        if flight.downloading:
+            flight.downloading = False
+            self._downloading -= 1
+            self._hosts.land(flight.entry.host)
+
+    def _tell_concurrency(self, host: str, outcome: Outcome) -> None:
+        if self._concurrency is None or not outcome.spans:
+            return
+        span = outcome.spans[-1]
+        code = outcome.code if isinstance(outcome, Failure) else ""
+        self._concurrency.hear(
+            host,
+            in_flight=self._downloading,
+            service_seconds=span.ended - span.started,
+            first_byte_seconds=None if code else span.parts.get("first_byte", NO_TIME)[0],
+            struggled=is_struggle(code),
+        )
+
+    def _come_back(self, entry: Entry, retry: Retry, delay: float) -> None:
+        self.retried += 1
+        due = self._clock() + delay
+        if retry is Retry.HOST:
+            self._hosts.pause(entry.host, due)
+            self._hosts.enqueue(replace(entry, pauses=entry.pauses + 1))
+        else:
+            self._later.put(entry, due)
+
+    def _seconds_to_change(self, now: float) -> float:
+        times = self._hosts.ends_of_pauses(now)
+        if self._later.next_due is not None:
+            times.append(self._later.next_due)
+        return max(0.0, min(times) - now) if times else LONGEST_WAIT_SECONDS
