@@ -18,7 +18,7 @@ from typing import NoReturn
 
 ARCHITECTURE = os.uname().machine if sys.platform != "win32" else ""  # `platform` is slow to import
 FUTEX = {"x86_64": 202, "aarch64": 98}.get(ARCHITECTURE, -1)
-LEARNING_SECONDS = 0.3
+LEARNING_SECONDS = 1.0  # at most, on a machine so busy that the two threads rarely meet
 SAMPLES_ENOUGH = 2
 # The condition that waiters sleep on, its mutex, and the pair used when the lock is handed over on request lie side by
 # side (`struct _gil_runtime_state`: 48 + 40 + 48 + 40 bytes with glibc); any of them may be the one not seen in time.
@@ -103,7 +103,7 @@ def locate(pid: int, place: GilPlace) -> range | GilUnknown:
 
 
 def learn() -> GilPlace | GilUnknown:
-    """Finds the GIL of the calling process's own build, in about 5 ms (at most 300).
+    """Finds the GIL of the calling process's own build, in about 5 ms (at most 1 s).
 
     Forks a child whose two threads spin, and watches them from here: whoever looks while it wants the same GIL itself
     disturbs what it looks at. To be called while this process has one thread only.

@@ -73,7 +73,8 @@ class Sampler:
             self.failure = f"the sampler did not answer within {PATIENCE_SECONDS:g} s"
             return
         if process.returncode:
-            last_line = (errors.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+            lines = errors.decode(errors="replace").strip().splitlines()
+            last_line = (lines or [f"exit code {process.returncode}"])[-1]
             self.failure = f"the sampler broke ({last_line})"
             return
         self._samples = Samples.from_json(json.loads(text.splitlines()[-1]))  # an unread glance may stand before it

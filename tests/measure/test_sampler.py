@@ -163,7 +163,9 @@ def test_a_glance_shows_what_was_seen_so_far_and_the_watch_goes_on() -> None:
             gauges.put("done_total", 5)
             second = sampler.glance()
         result = sampler.result()
-    assert first is not None and second is not None and result is not None
+    assert first is not None
+    assert second is not None
+    assert result is not None
     assert first.gauge_peaks["done_total"] == 3.0
     assert second.gauge_peaks["done_total"] == 5.0
     assert result.ended > second.ended > first.ended
