@@ -62,7 +62,8 @@ def run_alone(config: Config, stage: str) -> dict[str, Any]:
     log_folder = layout.output / "runs"
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
     download, transform = assembly.make_download(config), assembly.make_transform(config, steps)
-    executor = assembly.make_executors(config, download, transform, log_folder)[STAGES.index(stage)]
+    executors = assembly.make_executors(config, assembly.make_crew(config), download, transform, log_folder)
+    executor = executors[STAGES.index(stage)]
     if stage == "download":
         frontier = _frontier(config)
         return _timed(stage, executor, lambda: _fetch(executor, download, frontier))

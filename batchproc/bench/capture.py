@@ -16,6 +16,7 @@ from batchproc.config import Config
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import ThreadExecutor
 from batchproc.frontier import Frontier, host_of
+from batchproc.measure.cores import usable_cores
 from batchproc.model import Failure, Item, Original, Outcome, Rejection, Source
 from batchproc.origin.replies import content_type
 from batchproc.pipeline.assembly import make_download
@@ -90,7 +91,7 @@ def _fetch(config: Config, sources: list[Source], folder: Path) -> None:
     frontier = Frontier(
         iter(sources), per_host=table.per_host, retries=table.retries, buffer_bytes=table.buffer
     )
-    workers = min(len(sources), int(table.workers))
+    workers = min(len(sources), table.worker_count("thread", usable_cores()))
     with ThreadExecutor(workers=workers) as executor, (folder / INDEX_NAME).open("a", encoding="utf-8") as index:
         index.write("\n")  # a killed bench may have left half a line
         for outcome in executor.run(make_download(config), frontier):

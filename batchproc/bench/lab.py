@@ -44,9 +44,9 @@ def judge_claims(experiments: Sequence[Mapping[str, Any]], config: Config) -> li
     }
     failures = {one["name"]: one["failure"] for one in experiments if one["failure"]}
     job = Job(
-        download_mode=config.download.mode,
-        download_workers=int(config.download.workers),
-        transform_mode=config.transform.mode,
+        download_mode=config.download.first_mode,
+        download_workers=config.download.worker_count(config.download.first_mode, usable_cores()),
+        transform_mode=config.transform.first_mode,
         steps=tuple(str(step["op"]) for step in config.transform.steps),
         cores=usable_cores(),
     )

@@ -42,8 +42,8 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """The `calibration` object of bench.json."""
         return {
-            "download": _describe(self.likely.download),
-            "transform": _describe(self.likely.transform),
+            "download": self.likely.download.to_json(),
+            "transform": self.likely.transform.to_json(),
             "phi_transform_low": self.ends[0].transform.phi,
             "phi_transform_high": self.ends[1].transform.phi,
             "glue_seconds": self.likely.glue_seconds,
@@ -214,13 +214,3 @@ def _text(run: Measured) -> str:
         f"a picture takes {seconds(download.blocked_seconds)} of waiting and {seconds(download.cpu_seconds)} of CPU to "
         f"download, and {seconds(transform.cpu_seconds)} of CPU to transform, with {gil}"
     )
-
-
-def _describe(stage: StageModel) -> dict[str, float]:
-    return {
-        "cpu_seconds": stage.cpu_seconds,
-        "blocked_seconds": stage.blocked_seconds,
-        "phi": stage.phi,
-        "ipc_worker_seconds": stage.ipc_worker_seconds,
-        "ipc_parent_seconds": stage.ipc_parent_seconds,
-    }

@@ -4,6 +4,7 @@ from batchproc.config.load import CheckSteps, load
 from batchproc.config.not_yet import NOT_YET
 from batchproc.config.tables import (
     LIST_SUFFIXES,
+    MOST_THREADS,
     STDIN,
     BenchTable,
     Config,
@@ -19,7 +20,7 @@ from batchproc.config.tables import (
 from batchproc.config.view import json_schema, resolved, unwise
 
 __all__ = [
-    "LIST_SUFFIXES", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable", "JobTable",
-    "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable", "json_schema", "load",
-    "resolved", "unwise",
+    "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable",
+    "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable", "json_schema",
+    "load", "resolved", "unwise",
 ]  # fmt: skip

@@ -22,19 +22,12 @@ def _only(off: object, feature: str) -> NotYet:
     return NotYet(allows=lambda value: value == off, reason=f"must be {shown}: {feature} not built yet.")
 
 
-def _but(refused: str, feature: str, instead: str) -> NotYet:
-    return NotYet(allows=lambda value: value != refused, reason=f"{feature} not built yet; {instead}.")
-
-
 NOT_YET: Mapping[str, NotYet] = {
     "job.input": NotYet(
         allows=lambda value: not str(value).lower().endswith((".parquet", ".parquet.gz")),
         reason="parquet lists are not built yet; export the list as .csv or .jsonl.",
     ),
-    "download.mode": _but("auto", "measuring and choosing the mode is", "must be serial, thread or process"),
-    "download.workers": _but("auto", "adapting the number of workers is", "must be a whole number from 1 to 1024"),
     "download.keep_originals": _only(False, "storing the originals is"),
-    "transform.mode": _but("auto", "measuring and choosing the mode is", "must be serial, thread or process"),
     "output.layout": _only("files", "tar shards are"),
 }
 

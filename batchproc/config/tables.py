@@ -27,6 +27,8 @@ from batchproc.config.units import (
 from batchproc.version import VERSION
 
 STDIN = "-"
+MOST_THREADS = 64  # of `[download] workers = "auto"`; how many of them work is found out on the way
+PROCESSES_PER_CORE = 4  # likewise; each weighs 7 MB
 LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
 
 StageMode: TypeAlias = Literal["serial", "thread", "process", "auto"]
@@ -103,9 +105,9 @@ class DownloadTable(Table):
     """How originals are fetched."""
 
     mode: StageMode = "thread"
-    """How the stage is run."""
+    """How the stage is run; "auto" measures and chooses."""
     workers: DownloadWorkers = 32
-    """Threads or OS processes; ignored in serial mode."""
+    """Threads or OS processes; ignored in serial mode; "auto" lets as many work as the network answers to."""
     per_host: Annotated[int, Field(ge=1, le=1024)] = 8
     """Connections at once to one host."""
     connect_timeout: Timeout = 5.0
@@ -137,12 +139,25 @@ class DownloadTable(Table):
     keep_originals: bool = False
     """Store the downloaded files too."""
 
+    @property
+    def first_mode(self) -> FixedMode:
+        """The mode to begin in: threads for what waits, where it is to be found out."""
+        return "thread" if self.mode == "auto" else self.mode
+
+    def worker_count(self, mode: FixedMode, cores: int) -> int:
+        """Workers in a mode on a machine with `cores` usable cores; with "auto" the most that may be at work."""
+        if mode == "serial":
+            return 1
+        if self.workers != "auto":
+            return int(self.workers)
+        return MOST_THREADS if mode == "thread" else PROCESSES_PER_CORE * cores
+
 
 class TransformTable(Table):
     """What is made of an original."""
 
     mode: StageMode = "process"
-    """How the stage is run."""
+    """How the stage is run; "auto" measures and chooses."""
     workers: TransformWorkers = "auto"
     """Threads or OS processes; "auto" or 0 = one per usable core; ignored in serial mode."""
     timeout: Timeout = 30.0
@@ -159,6 +174,11 @@ class TransformTable(Table):
     """How JPEGs are decoded and resized."""
     steps: Annotated[tuple[Step, ...], Field(strict=False)] = ()
     """Image operations and checks, in order; none = decode and encode again."""
+
+    @property
+    def first_mode(self) -> FixedMode:
+        """The mode to begin in: processes for what computes, where it is to be found out."""
+        return "process" if self.mode == "auto" else self.mode
 
     def worker_count(self, cores: int) -> int:
         """Workers for a machine with `cores` usable cores."""

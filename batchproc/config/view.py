@@ -33,7 +33,7 @@ def unwise(config: Config, cores: int, *, hosts: int | None = None) -> list[str]
 
 def _unwise_download(config: Config, hosts: int | None) -> Iterator[str]:
     download = config.download
-    workers = 1 if download.mode == "serial" else int(download.workers) if download.workers != "auto" else 0
+    workers = 0 if download.workers == "auto" else download.worker_count(download.first_mode, 1)  # it adapts
     if hosts and workers > hosts * download.per_host:
         yield (
             f"[download] per_host = {download.per_host} with {workers} workers and {_count(hosts, 'host')}: "

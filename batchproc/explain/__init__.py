@@ -14,9 +14,9 @@ from batchproc.explain.choices import find_choice
 from batchproc.explain.crossover import find_break_even, find_crossover
 from batchproc.explain.hints import best_text, find_hints
 from batchproc.explain.measured import measure, working_seconds
-from batchproc.explain.predict import JobModel, Prediction, StageModel, StartCosts, Variant, predict
+from batchproc.explain.predict import MODES, JobModel, ModeName, Prediction, StageModel, StartCosts, Variant, predict
 
-__all__ = ["JobModel", "Prediction", "StageModel", "StartCosts", "Variant", "explain", "predict"]
+__all__ = ["MODES", "JobModel", "ModeName", "Prediction", "StageModel", "StartCosts", "Variant", "explain", "predict"]
 
 NOTHING = "unknown: too little was processed to explain"
 

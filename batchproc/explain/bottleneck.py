@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchproc.explain.measured import held_by_hosts
+from batchproc.explain.measured import held_by_hosts, leg_of
 from batchproc.explain.words import seconds, share, workers
 
 BUSY = 0.9  # a stage whose workers are busier than that sets the pace (EVIDENCE: utilisation >= 90 %)
@@ -51,7 +51,7 @@ def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
 def load_of(facts: Mapping[str, Any], name: str) -> Load:
     """A stage's load over the time in which it could work: without its start, its end, and waits for retries."""
     stage = facts["stages"][name]
-    account, idle = stage["account"], stage["workers"] * float(facts.get("retry_wait_seconds") or 0.0)
+    account, idle = stage["account"], stage["workers"] * float(leg_of(facts)["retry_wait_seconds"] or 0.0)
     absent = account.get("startup", 0.0) + account.get("unstaffed", 0.0)
     present = stage["workers"] * stage["wall_seconds"] - absent - idle
     if present <= 0:

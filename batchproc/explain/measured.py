@@ -72,9 +72,11 @@ class Measured:
 
 def measure(facts: Mapping[str, Any]) -> Measured | None:
     """The model's parameters from run.json; None when the run did nothing, or not both stages."""
-    items, stages = int(facts["counts"]["processed"]), facts.get("stages", {})
-    working = working_seconds(facts)
-    if not items or len(stages) < 2 or working <= 0 or not all(stage["tasks"] for stage in stages.values()):
+    stages = facts.get("stages", {})
+    if len(stages) < 2:
+        return None
+    items, working = int(leg_of(facts)["items"]), working_seconds(facts)
+    if not items or working <= 0 or not all(stage["tasks"] for stage in stages.values()):
         return None
     shares = {
         "download": download_share(stages["download"]),
@@ -113,9 +115,22 @@ def variant_of(facts: Mapping[str, Any]) -> Variant:
     )
 
 
+def leg_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of the run that the stages' figures are of: all of it, where modes were not searched for."""
+    leg: Mapping[str, Any] = facts.get("leg") or {
+        "number": 1,
+        "items": facts["counts"]["processed"],
+        "seconds": facts["line_seconds"],
+        "startup_seconds": facts.get("line_startup_seconds"),
+        "retry_wait_seconds": facts.get("retry_wait_seconds"),
+    }
+    return leg
+
+
 def working_seconds(facts: Mapping[str, Any]) -> float:
-    """The line's wall time less the waits for retries in which nothing at all was under way: those are drawn by lot."""
-    return float(facts["line_seconds"]) - float(facts.get("retry_wait_seconds") or 0.0)
+    """The leg's wall time less the waits for retries in which nothing at all was under way: those are drawn by lot."""
+    leg = leg_of(facts)
+    return float(leg["seconds"]) - float(leg["retry_wait_seconds"] or 0.0)
 
 
 def usable_cores(facts: Mapping[str, Any]) -> float:
@@ -186,7 +201,7 @@ def _glue_seconds(facts: Mapping[str, Any], items: int, assumed: list[str]) -> f
 
 def _start(facts: Mapping[str, Any], assumed: list[str]) -> StartCosts:
     own = [stage for stage in facts["stages"].values() if stage["mode"] == "process" and stage["per_worker"]]
-    lead = float(facts.get("line_startup_seconds") or 0.0)
+    lead = float(leg_of(facts)["startup_seconds"] or 0.0)
     if not own:
         assumed.append("the cost of processes (their start, and the pipe)")
         return StartCosts(

@@ -12,7 +12,7 @@ Serial + serial has one thread for everything, so its times add up. A run also p
 started before the first item. All functions are pure; times in seconds, rates in items per second.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
 ModeName: TypeAlias = Literal["serial", "thread", "process"]
@@ -32,6 +32,10 @@ class StageModel:
     blocked_seconds: float = 0.0
     ipc_worker_seconds: float = 0.0
     ipc_parent_seconds: float = 0.0
+
+    def to_json(self) -> dict[str, float]:
+        """A JSON object."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,20 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from batchproc.config import STDIN, Config, OriginTable
+from batchproc.config import MOST_THREADS, STDIN, Config, OriginTable
 from batchproc.download.stage import Download
 from batchproc.errors import Problem, Retry, UsageError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
+from batchproc.explain import ModeName, Variant
+from batchproc.frontier import Concurrency, Frontier
 from batchproc.ledger import ListedItem, input_fingerprint
 from batchproc.measure.cores import usable_cores
-from batchproc.model import Mode, Source
+from batchproc.model import Source
 from batchproc.origin import OriginSettings
 from batchproc.sink import Layout
 from batchproc.sources import BadRow, Entry, Unusable, is_stream, read_sources
@@ -22,6 +25,7 @@ from batchproc.transform.steps.step import Step
 STUCK_MARGIN_SECONDS = 15.0
 KEY_BYTES = 16
 RESULT_ROOM = 2  # outcomes per worker that may wait for the next stage
+FIRST_CONNECTIONS = 16  # of `workers = "auto"`: a second of ramp on a slow network is worth more than politeness costs
 
 
 def make_download(config: Config, origin_address: str = "") -> Download:
@@ -68,31 +72,67 @@ def with_gallery(transform: Transform, config: Config, run_folder: Path, work: i
     return replace(transform, gallery_folder=str(folder), gallery_every=max(1, work // wanted))
 
 
-def make_executors(config: Config, download: Download, transform: Transform, log_folder: Path) -> list[Executor]:
-    """The executors of both stages, download first, not entered yet."""
-    preload = tuple(dict.fromkeys((*download.preload, *transform.preload)))
+def make_frontier(config: Config, sources: Iterator[Source], concurrency: Concurrency | None) -> Frontier:
+    """What decides which of the sources may start."""
+    return Frontier(
+        sources,
+        per_host=config.download.per_host,
+        retries=config.download.retries,
+        buffer_bytes=config.download.buffer,
+        concurrency=concurrency,
+    )
+
+
+def make_concurrency(config: Config) -> Concurrency | None:
+    """What finds out how many downloads may run at once; None where the config says it, or only one can."""
+    if config.download.workers != "auto" or config.download.mode == "serial":
+        return None
+    return Concurrency(start=FIRST_CONNECTIONS, most=MOST_THREADS)
+
+
+def make_crew(config: Config, download: ModeName | None = None, transform: ModeName | None = None) -> Variant:
+    """The given modes, else those that the config begins in, with the workers that it gives them."""
+    download, transform = download or config.download.first_mode, transform or config.transform.first_mode
+    cores = usable_cores()
+    return Variant(
+        download=download,
+        download_workers=config.download.worker_count(download, cores),
+        transform=transform,
+        transform_workers=1 if transform == "serial" else config.transform.worker_count(cores),
+    )
+
+
+def make_executors(
+    config: Config, crew: Variant, download: Download, transform: Transform, log_folder: Path
+) -> tuple[Executor, Executor]:
+    """The executors of both stages, download first, not entered yet. Workers' prints go to files in `log_folder`."""
     table = config.transform
-    download_workers = int(config.download.workers)
-    kinds = ((Mode(config.download.mode), download_workers), (Mode(table.mode), table.worker_count(usable_cores())))
-    executors: list[Executor] = []
-    for (mode, workers), is_transform in zip(kinds, (False, True), strict=True):
-        if mode is Mode.SERIAL:
-            executors.append(SerialExecutor())
-        elif mode is Mode.THREAD:
-            executors.append(ThreadExecutor(workers=workers))
-        else:
-            executors.append(
-                ProcessExecutor(
-                    workers=workers,
-                    capacity=None if is_transform else RESULT_ROOM * workers,
-                    timeout_seconds=table.timeout if is_transform else _longest_download(config),
-                    timeout_retry=Retry.NEVER if is_transform else Retry.BACKOFF,
-                    memory_bytes=table.memory_limit if is_transform else 0,
-                    preload=preload,
-                    log_stem=log_folder / ("transform" if is_transform else "download"),
-                )
-            )
-    return executors
+    preload = tuple(dict.fromkeys((*download.preload, *transform.preload)))
+    downloaders = partial(
+        ProcessExecutor,
+        capacity=RESULT_ROOM * crew.download_workers,
+        timeout_seconds=_longest_download(config),
+        timeout_retry=Retry.BACKOFF,
+        preload=preload,
+        log_stem=log_folder / "download",
+    )
+    transformers = partial(
+        ProcessExecutor,
+        timeout_seconds=table.timeout,
+        memory_bytes=table.memory_limit,
+        preload=preload,
+        log_stem=log_folder / "transform",
+    )
+    return (
+        _make_executor(crew.download, crew.download_workers, downloaders),
+        _make_executor(crew.transform, crew.transform_workers, transformers),
+    )
+
+
+def _make_executor(mode: ModeName, workers: int, processes: Callable[..., ProcessExecutor]) -> Executor:
+    if mode == "serial":
+        return SerialExecutor()
+    return ThreadExecutor(workers=workers) if mode == "thread" else processes(workers=workers)
 
 
 def _longest_download(config: Config) -> float:

@@ -1,5 +1,6 @@
 """What watches a run from outside its stages: gauges that the sampler reads, and the accounts made of all figures."""
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -42,9 +43,10 @@ def counted(items: Iterable[T], gauges: Gauges, name: str) -> Iterator[T]:
 
 
 def stage_totals(executor: Executor, sums: StageSums, name: str, samples: Samples | None) -> StageTotals:
-    """What is known of one stage, added up over its workers."""
+    """What is known of one stage, added up over its workers; of workers still at it, up to now."""
     times, workers, wall = executor.times, executor.workers, executor.wall_seconds
-    present = sum(entry.closed - entry.opened for entry in times)
+    now = time.perf_counter()
+    present = sum((entry.closed or now) - entry.opened for entry in times if entry.opened)
     totals = StageTotals(
         workers=workers,
         wall_seconds=wall,

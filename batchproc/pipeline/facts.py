@@ -27,8 +27,27 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegEvidence:
+    """What was measured of a leg: a part of the line in one pair of modes. Most runs have one.
+
+    `started` and `ended` are perf_counter seconds; a leg that goes on has not ended and is told of as of now.
+    """
+
+    number: int
+    executors: Sequence[Executor]
+    started: float
+    ended: float
+    retry_wait_seconds: float
+    samples: Samples | None
+    sampler_failure: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvidence:
-    """Everything that run.json is made of. `clock_started`, `line_*`: perf_counter seconds."""
+    """Everything that run.json is made of. `clock_started`, `line_*`: perf_counter seconds.
+
+    `leg` is the last one, None when there was nothing to do; `auto` is what became of the search for modes.
+    """
 
     config: Config
     run_id: str
@@ -43,13 +62,13 @@ class RunEvidence:
     work: int
     already_terminal: int
     observer: Observer
-    executors: Sequence[Executor]
+    leg: LegEvidence | None
     retried: int
     retry_wait_seconds: float
     hosts: Mapping[str, Any]
+    concurrency: Mapping[str, Any] | None
+    auto: Mapping[str, Any] | None
     stopped_by: str | None
-    samples: Samples | None
-    sampler_failure: str
 
 
 def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
@@ -60,8 +79,7 @@ def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
 
 def _measured(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
     observer, line_seconds = evidence.observer, evidence.line_ended - evidence.line_started
-    first_start, samples = observer.first_start, evidence.samples
-    accounts = stage_accounts(evidence.executors, observer, samples)
+    first_start = observer.first_start
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -79,20 +97,43 @@ def _measured(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
         "failures_this_run": dict(observer.failures),
         "images_per_second": observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
         "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
-        "line_startup_seconds": None if first_start is None else first_start - evidence.line_started,
         "retry_wait_seconds": evidence.retry_wait_seconds,
-        "hosts": dict(evidence.hosts),
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,
+        "auto": evidence.auto,
+        "concurrency": evidence.concurrency,
+        **describe_leg(evidence.leg, observer, evidence.config, evidence.hosts),
+    }
+
+
+def describe_leg(
+    leg: LegEvidence | None, observer: Observer, config: Config, hosts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What run.json says of the stages: of the last leg, or of one under way, so that modes can be chosen from it."""
+    known: dict[str, Any] = {"hosts": dict(hosts), "host": describe_machine(), "config": resolved(config)}
+    if leg is None:
+        nothing = {"memory": _memory(None), "samples": describe_samples(None, "there was nothing to do")}
+        return {**known, **nothing, "leg": None, "line_startup_seconds": None, "stages": {}, "checks": []}
+    accounts = stage_accounts(leg.executors, observer, leg.samples)
+    first_start = observer.leg_first_start
+    startup_seconds = None if first_start is None else first_start - leg.started
+    return {
+        **known,
+        "leg": {
+            "number": leg.number,
+            "items": observer.leg_items,
+            "seconds": leg.ended - leg.started,
+            "startup_seconds": startup_seconds,
+            "retry_wait_seconds": leg.retry_wait_seconds,
+        },
+        "line_startup_seconds": startup_seconds,
         "stages": {
             name: _describe_stage(executor, observer.stages.get(name, StageSums()), *accounts[name])
-            for name, executor in zip(STAGES, evidence.executors, strict=False)
+            for name, executor in zip(STAGES, leg.executors, strict=False)
         },
-        "memory": _memory(evidence),
-        "checks": [asdict(check) for check in _checks(evidence, accounts, line_seconds)],
-        "samples": describe_samples(samples, evidence.sampler_failure),
-        "host": describe_machine(),
-        "config": resolved(evidence.config),
+        "memory": _memory(leg.samples),
+        "checks": [asdict(check) for check in _checks(leg, observer, accounts)],
+        "samples": describe_samples(leg.samples, leg.sampler_failure),
     }
 
 
@@ -180,19 +221,18 @@ def _describe_worker(times: WorkerTimes) -> dict[str, Any]:
 
 
 def _checks(
-    evidence: RunEvidence, accounts: dict[str, tuple[StageTotals, Account]], line_seconds: float
+    leg: LegEvidence, observer: Observer, accounts: dict[str, tuple[StageTotals, Account]]
 ) -> list[Check]:
     hidden = [
         hidden_check(executor, accounts[name][0], name)
-        for name, executor in zip(STAGES, evidence.executors, strict=False)
+        for name, executor in zip(STAGES, leg.executors, strict=False)
     ]
-    found = self_checks(accounts, evidence.observer, evidence.samples, line_seconds)
+    found = self_checks(accounts, observer, leg.samples, leg.ended - leg.started)
     return found + [check for check in hidden if check is not None]
 
 
-def _memory(evidence: RunEvidence) -> dict[str, Any]:
+def _memory(samples: Samples | None) -> dict[str, Any]:
     """PSS of the tree, and of the largest worker process of each stage that has processes of its own."""
-    samples = evidence.samples
     if samples is None:
         return {"peak_pss_bytes": None, "per_worker_pss_bytes": None}
     workers = [usage for usage in samples.processes if usage.role.startswith("transform-")]

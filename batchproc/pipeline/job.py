@@ -5,7 +5,7 @@ import os
 import socket
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,23 +14,24 @@ from typing import Any
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, UsageError
-from batchproc.executors import Executor
-from batchproc.frontier import Frontier
+from batchproc.explain import Variant
+from batchproc.explain.measured import Measured, measure
+from batchproc.frontier import Concurrency, Frontier
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.measure.gauges import Gauges
-from batchproc.measure.sampler import Sampler
 from batchproc.model import Failure, Outcome, Source
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import assembly
 from batchproc.pipeline.control import Brakes, Control
-from batchproc.pipeline.evidence import GAUGES, MOVES, counted
-from batchproc.pipeline.facts import RunEvidence, describe_run, write_facts
+from batchproc.pipeline.evidence import GAUGES, MOVES
+from batchproc.pipeline.facts import RunEvidence, describe_leg, describe_run, write_facts
 from batchproc.pipeline.intake import take_in
 from batchproc.pipeline.journal import log_end, log_ledger, log_line, log_start, run_counters
+from batchproc.pipeline.leg import Leg
 from batchproc.pipeline.monitor import Monitor
 from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
-from batchproc.pipeline.refresh import settle_unchanged
+from batchproc.pipeline.pilot import Pilot
 from batchproc.pipeline.stall import StallWatch, stall_limit
 from batchproc.pipeline.terms import Display, RunOptions, RunResult
 from batchproc.runlog import RunLog
@@ -53,15 +54,17 @@ class Run:
         self.layout = Layout(output=config.paths.output)
         self.transform: Transform = assembly.make_transform(config, steps)
         self.origin: EmbeddedOrigin | None = None
-        self.executors: list[Executor] = []
+        self.leg: Leg | None = None  # under way, or the last one
+        self.auto: dict[str, Any] | None = None
+        self.stopping = False
         self.observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
         self.retried = 0
         self.retry_wait_seconds = 0.0
         self.hosts: dict[str, Any] = {}
+        self.concurrency: dict[str, Any] | None = None
         self.control = Control(self.note, grace_seconds=config.job.grace, max_duration_seconds=config.job.max_duration)
         self.exit_code: ExitCode | None = None  # of a strict run that met a failure
         self.error: BatchprocError | None = None
-        self.sampler: Sampler | None = None
         self.line_ended = 0.0
 
     def execute(self, monitor: Monitor) -> RunResult:
@@ -106,13 +109,13 @@ class Run:
                 work=work,
                 already_terminal=terminal,
                 observer=self.observer,
-                executors=self.executors,
+                leg=self.leg.evidence() if self.leg else None,
                 retried=self.retried,
                 retry_wait_seconds=self.retry_wait_seconds,
                 hosts=self.hosts,
+                concurrency=self.concurrency,
+                auto=self.auto,
                 stopped_by=self.control.stopped_by,
-                samples=self.sampler.result() if self.sampler else None,
-                sampler_failure=self.sampler.failure if self.sampler else "[report] sampling is off",
             )
             return self._finish(ledger, evidence, folder)
 
@@ -182,32 +185,20 @@ class Run:
         return time.perf_counter() - started
 
     def _run_line(self, ledger: Ledger, work: int, folder: Path) -> None:
-        """Opens the executors, processes first, and runs the line to its end."""
-        download = assembly.make_download(self.config, "127.0.0.1/32" if self.origin else "")
-        frontier = Frontier(
-            self._sources(ledger),
-            per_host=self.config.download.per_host,
-            retries=self.config.download.retries,
-            buffer_bytes=self.config.download.buffer,
-        )
-        transform = assembly.with_gallery(self.transform, self.config, folder, work)
-        self.executors = assembly.make_executors(self.config, download, transform, folder)
-        downloading, transforming = self.executors
+        """Runs the line, leg by leg, to its end."""
+        concurrency = assembly.make_concurrency(self.config)
+        frontier = assembly.make_frontier(self.config, self._sources(ledger), concurrency)
+        pilot = Pilot(self.config, work)
         brakes = Brakes(
             admit_no_more=frontier.close,
-            stop_at_once=self._stop_executors,
+            stop_at_once=self._stop_at_once,
             save=lambda: _save(ledger),
             show_progress=lambda: self.note(f"{self.observer.processed} of {work} items, {frontier!r}"),
         )
         self.control.take(brakes)
         with ExitStack() as stack:
             gauges = stack.enter_context(Gauges(GAUGES, self.layout.temporary_folder))
-            stack.callback(self._remember, frontier)
-            stack.enter_context(downloading)
-            stack.enter_context(transforming)
-            if self.config.report.sampling:
-                origin_pid = self.origin.pid if self.origin else None
-                self.sampler = stack.enter_context(Sampler(gauges, origin_pid=origin_pid))
+            stack.callback(self._remember, frontier, pilot, concurrency)
             stack.enter_context(
                 StallWatch(
                     lambda: [gauges.get(name) for name in MOVES],
@@ -217,32 +208,72 @@ class Run:
                 )
             )
             stack.callback(self.display.end)
-            stack.callback(frontier.close)
             self.display.begin(work)
-            log_line(self.log, self.executors)
-            admitted = counted(frontier, gauges, "download_in_total")
-            originals = counted(downloading.run(download, admitted), gauges, "download_out_total")
-            originals = map(frontier.downloaded, map(settle_unchanged, originals))
-            for outcome in transforming.run(transform, originals):
-                gauges.add("transform_out_total")
+            make_leg = self._leg_maker(frontier, gauges, work, folder)
+            ended_early = True
+            while ended_early and self._may_go_on(work):
+                ended_early = self._run_leg(make_leg(pilot.crew), pilot, ledger, frontier, gauges)
+
+    def _may_go_on(self, work: int) -> bool:
+        return not self.stopping and self.control.stopped_by is None and self.observer.processed < work
+
+    def _leg_maker(self, frontier: Frontier, gauges: Gauges, work: int, folder: Path) -> Callable[[Variant], Leg]:
+        """What makes a leg in the modes that it is given; all else stays the same from leg to leg."""
+        download = assembly.make_download(self.config, "127.0.0.1/32" if self.origin else "")
+        transform = assembly.with_gallery(self.transform, self.config, folder, work)
+        numbers = itertools.count(1)
+        return lambda crew: Leg(
+            self.config,
+            crew,
+            download,
+            transform,
+            number=next(numbers),
+            frontier=frontier,
+            gauges=gauges,
+            log_folder=folder,
+            origin_pid=self.origin.pid if self.origin else None,
+        )
+
+    def _run_leg(self, leg: Leg, pilot: Pilot, ledger: Ledger, frontier: Frontier, gauges: Gauges) -> bool:
+        """Runs one leg until everything that it let in has come out; whether another is to go on from there."""
+        self.leg = leg
+        ended_early = False
+        self.observer.begin_leg()
+        pilot.begin_leg()
+        with leg:
+            log_line(self.log, leg.executors)
+            for outcome in leg.outcomes():
                 self._hear(outcome, frontier, ledger)
                 gauges.put("failed_total", self.observer.outcomes["failed"])
                 gauges.put("waiting", frontier.waiting)
                 gauges.put("held_bytes", frontier.held_bytes)
+                if pilot.heard(self.observer.leg_items, lambda: self._look_at(leg, frontier)):
+                    ended_early = True
+                    leg.end_early()
+        pilot.end_leg(leg.crew, self.observer.leg_items, leg.seconds)
+        return ended_early
 
-    def _remember(self, frontier: Frontier) -> None:
+    def _look_at(self, leg: Leg, frontier: Frontier) -> Measured | None:
+        """The leg under way in the terms of the model."""
+        return measure(describe_leg(leg.glance(), self.observer, self.config, frontier.describe_hosts()))
+
+    def _remember(self, frontier: Frontier, pilot: Pilot, concurrency: Concurrency | None) -> None:
         self.retried, self.retry_wait_seconds = frontier.retried, frontier.retry_wait_seconds
         self.hosts = frontier.describe_hosts()
+        self.auto = pilot.describe()
+        self.concurrency = concurrency.describe() if concurrency else None
 
     def _give_up(self, reason: str) -> None:
         """Ends a run that no longer moves. Called by the watch's thread."""
         self.error = self.error or ExecutorError(reason)
         self.log.record("run.stalled", "error", reason=reason)
-        self._stop_executors()
+        self._stop_at_once()
 
-    def _stop_executors(self) -> None:
-        for executor in self.executors:
-            executor.stop()
+    def _stop_at_once(self) -> None:
+        """Ends the leg under way, and lets no other begin. From any thread."""
+        self.stopping = True
+        if self.leg is not None:
+            self.leg.stop()
 
     def _hear(self, outcome: Outcome, frontier: Frontier, ledger: Ledger) -> None:
         """The loop's body: frontier, observer and ledger hear of an outcome."""

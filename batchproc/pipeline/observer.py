@@ -42,12 +42,17 @@ class StageSums:
 
 
 class Observer:
-    """Counts what the main thread hears. Used by that thread alone; others may read single counts."""
+    """Counts what the main thread hears. Used by that thread alone; others may read single counts.
+
+    `stages`, `leg_items` and `leg_first_start` are of the leg under way, all else of the whole run.
+    """
 
     def __init__(self, *, spans_kept: int = SPANS_KEPT) -> None:
         self.started = time.perf_counter()
         self.first_start: float | None = None  # perf_counter seconds of the first work on any item
+        self.leg_first_start: float | None = None
         self.stages: dict[str, StageSums] = {}
+        self._processed_before = 0
         self.outcomes: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.original_bytes = 0
@@ -59,14 +64,27 @@ class Observer:
         """Items whose outcome is final in this run."""
         return self.outcomes.total() - self.outcomes["retried"]
 
+    @property
+    def leg_items(self) -> int:
+        """Items whose outcome is final in this leg."""
+        return self.processed - self._processed_before
+
+    def begin_leg(self) -> None:
+        """From now on the stages may run in other modes: what is measured of them begins anew."""
+        self.stages = {}
+        self.leg_first_start = None
+        self._processed_before = self.processed
+
     def heard(self, outcome: Outcome, final: Outcome | None) -> None:
         """Hears an attempt's outcome, and what the frontier made of it: None when the item comes back."""
         left = time.perf_counter()
         for span in reversed(outcome.spans):  # a stage is left when the next one is entered
             self.stages.setdefault(span.stage, StageSums()).add(span, left)
             left = span.enqueued
-        if outcome.spans and (self.first_start is None or outcome.spans[0].started < self.first_start):
-            self.first_start = outcome.spans[0].started
+        if outcome.spans:
+            started = outcome.spans[0].started
+            self.first_start = min(started, self.first_start or started)
+            self.leg_first_start = min(started, self.leg_first_start or started)
         word = "retried" if final is None else _word(final)
         self.outcomes[word] += 1
         if isinstance(final, Failure):

@@ -15,7 +15,7 @@ def plan_facts(config: Config) -> dict[str, Any]:
         "config": resolved(config),
         "cores": cores,
         "workers": {
-            "download": 1 if config.download.mode == "serial" else int(config.download.workers),
+            "download": config.download.worker_count(config.download.first_mode, cores),
             "transform": 1 if config.transform.mode == "serial" else config.transform.worker_count(cores),
         },
         "unwise": unwise(config, cores),
@@ -29,10 +29,10 @@ def describe_plan(facts: dict[str, Any]) -> str:
     steps = [" ".join(_step(step)) for step in transform["steps"]] or ["none: decode and encode again"]
     lines = [
         f"job         {job['name']}: {job['input']} -> {job['output']}",
-        f"download    {download['mode']}, {workers['download']} workers, at most {download['per_host']} per host, "
-        f"{size(download['max_bytes'])} per image, {seconds(download['total_timeout'])} per request, "
-        f"{download['retries']} retries",
-        f"transform   {transform['mode']}, {workers['transform']} workers on {facts['cores']} cores, "
+        f"download    {_mode(download)}, {_adaptive(download)}{workers['download']} workers, "
+        f"at most {download['per_host']} per host, {size(download['max_bytes'])} per image, "
+        f"{seconds(download['total_timeout'])} per request, {download['retries']} retries",
+        f"transform   {_mode(transform)}, {workers['transform']} workers on {facts['cores']} cores, "
         f"{transform['max_pixels']:,} pixels at most, quality {transform['quality']}",
         *(f"  step {number}    {text}" for number, text in enumerate(steps, 1)),
         f"output      {output['format']}, quality {output['quality']}, durability {output['durability']}",
@@ -40,6 +40,14 @@ def describe_plan(facts: dict[str, Any]) -> str:
         *(f"unwise      {sentence}" for sentence in facts["unwise"]),
     ]
     return "\n".join(lines)
+
+
+def _mode(stage: dict[str, Any]) -> str:
+    return "auto: measured and chosen in the run" if stage["mode"] == "auto" else str(stage["mode"])
+
+
+def _adaptive(download: dict[str, Any]) -> str:
+    return "as the network answers up to " if download["workers"] == "auto" else ""
 
 
 def describe_step(step: StepDescription) -> str:

@@ -26,6 +26,8 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
     yield _headline(facts)
     if facts["counts"]["processed"]:
         yield from _rates(facts)
+        if facts.get("auto"):
+            yield f"  auto        {facts['auto']['text']}"
         for name in STAGES:
             yield from _stage_lines(name, facts["stages"][name])
         if all(facts["stages"][name]["tasks"] for name in STAGES):
@@ -102,7 +104,7 @@ def styled(text: str) -> Text:
     lines.highlight_regex(r"(?m)^\S[^\n]*", "bold")
     lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|report)\b", "cyan")
     lines.highlight_regex(r"(?m)^    time went\b", "dim")
-    lines.highlight_regex(r"(?m)^  (bottleneck|why|hint|next)\b", "green")
+    lines.highlight_regex(r"(?m)^  (auto|bottleneck|why|hint|next)\b", "green")
     lines.highlight_regex(r"(?m)^  failures\b", "red")
     return lines
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from batchproc.explain.words import count, seconds, significant, size
 from batchproc.report.account_view import CeilingView, Chart, StageView, view_ceilings, view_stages
+from batchproc.report.auto_view import AutoView, leg_note, view_auto
 from batchproc.report.gallery import Gallery, Pair, read_gallery
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
 from batchproc.report.run_files import Row, RunFolder, manifest, read_attempts
@@ -58,7 +59,9 @@ class Page:
     figures: Sequence[tuple[str, str, str]]  # name, value, remark
     verdict: Sequence[str]
     hints: Sequence[Hint]
+    auto: AutoView | None
     stages: Sequence[StageView]
+    leg_note: str  # which part of the run the stages' figures are of
     ceilings: Sequence[CeilingView]
     balance: Sequence[tuple[str, str]]
     timeline: TimelineView | None
@@ -88,7 +91,9 @@ def view_page(facts: Mapping[str, Any], run: RunFolder) -> Page:
         figures=_figures(facts),
         verdict=_verdict(facts),
         hints=[_hint(hint) for hint in (facts.get("hints") or ())[:HINTS_SHOWN]],
+        auto=view_auto(facts),
         stages=view_stages(facts),
+        leg_note=leg_note(facts),
         ceilings=view_ceilings(facts),
         balance=_balance(facts),
         timeline=view_timeline(facts, attempts),

@@ -154,6 +154,22 @@ def test_dash_stays_stdin(write: Write) -> None:
     assert "-" == _load(write(), "job.input=-").paths.input
 
 
+def test_what_is_to_be_found_out_begins_in_threads_for_waiting_and_processes_for_computing(write: Write) -> None:
+    config = _load(write(), "download.mode=auto", "transform.mode=auto")
+    fixed = _load(write(), "download.mode=process", "transform.mode=serial")
+
+    assert (config.download.first_mode, config.transform.first_mode) == ("thread", "process")
+    assert (fixed.download.first_mode, fixed.transform.first_mode) == ("process", "serial")
+
+
+def test_download_workers_of_auto_are_the_most_that_may_work(write: Write) -> None:
+    download = _load(write(), "download.workers=auto").download
+    fixed = _load(write(), "download.workers=5").download
+
+    assert [download.worker_count(mode, 3) for mode in ("serial", "thread", "process")] == [1, 64, 12]
+    assert [fixed.worker_count(mode, 3) for mode in ("serial", "thread", "process")] == [1, 5, 5]
+
+
 def test_worker_count_of_auto_and_zero_is_the_cores(write: Write) -> None:
     counts = [_load(write(), f"transform.workers={value}").transform.worker_count(3) for value in ("auto", 0, 5)]
 
@@ -189,7 +205,7 @@ def test_worker_count_of_auto_and_zero_is_the_cores(write: Write) -> None:
         ("job.toml [xyz]: no such table; the tables are [job],", "[xyz]\nx = 1"),
         ('job.toml [output] format = "jpg": must be "jpeg", "png", "webp", "avif" or "keep"; did you mean "jpeg"?',
          '[output]\nformat = "jpg"'),
-        ('job.toml [download] mode = "fork": must be "serial", "thread" or "process".', '[download]\nmode = "fork"'),
+        ('job.toml [download] mode = "fork": must be "serial", "thread", "process" or "auto".', '[download]\nmode = "fork"'),
         ('job.toml [output] background = "white": must be a colour as "#ffffff".', '[output]\nbackground = "white"'),
         ('job.toml [download] allow_addresses.0 = "10/8": must be an address or a network',
          '[download]\nallow_addresses = ["10/8"]'),
@@ -229,7 +245,7 @@ def test_problem_with_the_job_table(write: Write, expected: str, job: str) -> No
 
 
 def test_every_problem_is_told_at_once(write: Write) -> None:
-    text = '[download]\nworkers = 0\nmode = "auto"\n[transform]\nmode = "x"\n[xyz]\n[[transform.steps]]\nop = "nope"\n'
+    text = '[download]\nworkers = 0\nkeep_originals = true\n[transform]\nmode = "x"\n[xyz]\n[[transform.steps]]\nop = "nope"\n'
 
     problems = _problems(
         write(text),
@@ -245,7 +261,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
         "--set download.per_host = 0: must be from 1",
         'job.toml [transform] mode = "x": must be',
         "job.toml [xyz]: no such table",
-        'job.toml [download] mode = "auto": measuring',
+        "job.toml [download] keep_originals = true: must be false: storing",
         "job.toml [[transform.steps]] #1: nope: no such step.",
     ]
     assert beginnings == [problem[: len(start)] for problem, start in zip(problems, beginnings, strict=True)]
@@ -311,9 +327,6 @@ def test_problem_of_a_step_names_the_layer_of_the_steps(write: Write, where: str
 
 ASKED_FOR = {
     "job.input": "urls.parquet",
-    "download.mode": "auto",
-    "download.workers": "auto",
-    "transform.mode": "auto",
     "output.layout": "webdataset",
     "download.keep_originals": "true",
 }

@@ -1,0 +1,221 @@
+"""`mode = "auto"`: in which modes a run should go on, from what its first seconds measured. Arithmetic and sentences.
+
+The run begins in the modes that are right most often, so going on in them costs nothing; a change costs the end of what
+is in flight and the start of new workers. A `Challenger` is therefore ranked by the time it needs for the rest of the
+work, its start included, and is tried only where what it may win pays for having to come back.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from batchproc.explain.measured import FIT_LIMIT, Measured
+from batchproc.explain.predict import Limit, ModeName, Variant, predict, start_seconds
+from batchproc.explain.words import crew, seconds, share, significant
+
+LEAST_ITEMS = 100  # of work: with fewer, measuring costs more than the right choice could win
+NEAR = 0.15  # rates that close to each other are not told apart by a model
+TIE = 0.05
+FREE_SHARE = 0.02  # of the time that is left: what a race may cost without hope of a gain
+ISOLATION = (
+    "processes, because a picture of the open web that crashes or hangs Pillow costs one item there and the whole run "
+    "in a thread"
+)
+WEIGHTS: dict[ModeName, int] = {"serial": 0, "thread": 1, "process": 2}
+
+
+class Verdict(StrEnum):
+    """What became of the question."""
+
+    NOT_WORTH_IT = "not_worth_it"  # too few items: the usual modes, unmeasured
+    TOO_SHORT = "too_short"  # the work ended before there was enough to choose from
+    UNKNOWN = "unknown"  # the model does not describe this run
+    KEPT = "kept"
+    RACE = "race"  # to be decided by trying
+    KEPT_AFTER_RACE = "kept_after_race"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenger:
+    """A pair of modes and what it is predicted to need for the rest of the work. The run's own pair is one of them."""
+
+    crew: Variant
+    rate_per_second: float
+    change_seconds: float  # to get there from what runs now
+    rest_seconds: float  # with the change
+    bound: Limit
+
+    def to_json(self) -> dict[str, Any]:
+        """As run.json has it."""
+        return {
+            **describe_crew(self.crew),
+            "predicted_rate_per_second": self.rate_per_second,
+            "change_seconds": self.change_seconds,
+            "rest_seconds": self.rest_seconds,
+            "bound": self.bound.name,
+            "bound_stage": self.bound.stage,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What to do now. `rival`: the pair to try for `RACE`, else the runner-up; `margin`: its rate by ours, less 1."""
+
+    verdict: Verdict
+    because: str
+    rival: Challenger | None = None
+    margin: float | None = None
+
+
+def rank(run: Measured, crews: Iterable[Variant], *, rate_per_second: float, rest: int) -> list[Challenger]:
+    """Every pair by the time it needs for the `rest` items, the quickest first; ties go to the lighter pair.
+
+    `rate_per_second` is what the present pair was seen to do; the model only says how the others compare to it.
+    """
+    job = replace(run.job, items=max(1, rest))
+    here = predict(job, run.variant).steady_rate_per_second
+    found = []
+    for one in crews:
+        prediction = predict(job, one)
+        rate = rate_per_second * prediction.steady_rate_per_second / here
+        change = 0.0 if one == run.variant else change_seconds(run, one)
+        found.append(
+            Challenger(
+                crew=one,
+                rate_per_second=rate,
+                change_seconds=change,
+                rest_seconds=change + rest / rate,
+                bound=prediction.bound,
+            )
+        )
+    return sorted(found, key=lambda one: (one.rest_seconds, _weight(one.crew)))
+
+
+def change_seconds(run: Measured, crew: Variant) -> float:
+    """Seconds in which little is done: an item's way through both stages, to empty the line and to fill it again, and
+    the start of the new workers, without the fork server, which stays."""
+    job = run.job
+    way = sum(stage.blocked_seconds + stage.cpu_seconds for stage in (job.download, job.transform))
+    start = start_seconds(job, crew) - job.start.always_seconds
+    warm = "process" in (run.variant.download, run.variant.transform) and "process" in (crew.download, crew.transform)
+    return way + max(0.0, start - (job.start.first_process_seconds if warm else 0.0))
+
+
+def choose(run: Measured, ranked: Sequence[Challenger], *, open_web: bool) -> Choice:
+    """Whether to go on as it is or to try another pair. `open_web`: strangers made the images."""
+    own = next(one for one in ranked if one.crew == run.variant)
+    rival = next(one for one in ranked if one.crew != run.variant)
+    margin = rival.rate_per_second / own.rate_per_second - 1.0
+    miss = abs(predict(run.job, run.variant).steady_rate_per_second / own.rate_per_second - 1.0)
+    doubt = miss if miss > FIT_LIMIT else TIE
+    verdict, because = _verdict(own, rival, doubt), _because(own, rival, margin, open_web)
+    if miss > FIT_LIMIT and verdict is not Verdict.RACE:
+        verdict, because = Verdict.UNKNOWN, f"the model misses this run by {share(miss)}, so others are not predicted"
+    return Choice(verdict=verdict, because=because, rival=rival, margin=margin)
+
+
+def after_race(
+    own: Challenger, rival: Challenger, *, own_rate: float, rival_rate: float, rest: int, open_web: bool
+) -> Choice:
+    """Both pairs were measured on this very work, and the rival runs now: which finishes the rest sooner?"""
+    back = rest / own_rate + own.change_seconds
+    on = rest / rival_rate
+    margin = rival_rate / own_rate - 1.0
+    measured = (
+        f"measured one after the other, {name(rival.crew)} did {significant(rival_rate)} images/s "
+        f"and {name(own.crew)} {significant(own_rate)}"
+    )
+    if open_web and _gives_up_isolation(own, rival) and abs(margin) <= TIE:
+        because = f"{measured}: a tie, and then {ISOLATION}"
+        return Choice(verdict=Verdict.KEPT_AFTER_RACE, because=because, rival=rival, margin=margin)
+    if on <= back:
+        return Choice(verdict=Verdict.CHANGED, because=measured, rival=own, margin=own_rate / rival_rate - 1.0)
+    return Choice(verdict=Verdict.KEPT_AFTER_RACE, because=measured, rival=rival, margin=margin)
+
+
+def _verdict(own: Challenger, rival: Challenger, doubt: float) -> Verdict:
+    """A race is worth its price where the rival may win more than coming back costs, or where that is very little.
+
+    `doubt`: a predicted gain below that share of the time is none.
+    """
+    if _same_limit(own, rival):
+        return Verdict.KEPT
+    gain = own.rest_seconds - rival.rest_seconds
+    back = 2 * rival.change_seconds
+    is_near = abs(rival.rate_per_second / own.rate_per_second - 1.0) <= NEAR
+    hopeful = gain > max(rival.change_seconds, doubt * own.rest_seconds)
+    cheap = is_near and back - min(0.0, gain) < FREE_SHARE * own.rest_seconds
+    return Verdict.RACE if hopeful or cheap else Verdict.KEPT
+
+
+def _same_limit(own: Challenger, rival: Challenger) -> bool:
+    """The same thing binds both, at the same rate: then their modes make no difference."""
+    same = (own.bound.name, own.bound.stage) == (rival.bound.name, rival.bound.stage)
+    return same and abs(rival.rate_per_second / own.rate_per_second - 1.0) < TIE / 5
+
+
+def _because(own: Challenger, rival: Challenger, margin: float, open_web: bool) -> str:
+    text = (
+        f"{name(own.crew)} does {significant(own.rate_per_second)} images/s here, and {name(rival.crew)} is predicted "
+        f"to do {significant(rival.rate_per_second)}"
+    )
+    if abs(margin) > TIE:
+        return f"{text}; a change would take {seconds(rival.change_seconds)}"
+    if open_web and _gives_up_isolation(own, rival):
+        return f"{text}: a tie, and then {ISOLATION}"
+    return f"{text}: a tie, and then what runs already"
+
+
+def _gives_up_isolation(own: Challenger, rival: Challenger) -> bool:
+    return own.crew.transform == "process" and rival.crew.transform != "process"
+
+
+def name(crew_: Variant) -> str:
+    """As `32 threads + 2 processes`."""
+    sides = ((crew_.download, crew_.download_workers), (crew_.transform, crew_.transform_workers))
+    return " + ".join("serial" if mode == "serial" else crew(mode, number) for mode, number in sides)
+
+
+def describe_crew(one: Variant) -> dict[str, Any]:
+    """As run.json has it."""
+    return {
+        "download": one.download,
+        "download_workers": one.download_workers,
+        "transform": one.transform,
+        "transform_workers": one.transform_workers,
+    }
+
+
+def sentence(choice: Choice, crew_: Variant) -> str:
+    """What was done about the modes, and why."""
+    begin = {
+        Verdict.KEPT: f"{name(crew_)} to the end: ",
+        Verdict.RACE: f"{name(crew_)} were being tried when the work ended: ",
+        Verdict.KEPT_AFTER_RACE: f"back to {name(crew_)}: ",
+        Verdict.CHANGED: f"changed to {name(crew_)}: ",
+        Verdict.UNKNOWN: f"{name(crew_)} to the end: ",
+    }
+    return f"{begin.get(choice.verdict, '')}{choice.because}"
+
+
+def describe_inputs(run: Measured) -> dict[str, Any]:
+    """What the prediction was made from, as run.json has it: per item, in seconds."""
+    job = run.job
+    return {
+        "items": job.items,
+        "download": job.download.to_json(),
+        "transform": job.transform.to_json(),
+        "glue_seconds": job.glue_seconds,
+        "origin_cpu_seconds": job.origin_cpu_seconds,
+        "connections": job.connections,
+        "cores": job.cores,
+        "others_cpu_share": run.others,
+        "model_error": run.miss,
+        "assumed": list(run.assumed),
+    }
+
+
+def _weight(one: Variant) -> int:
+    return WEIGHTS[one.download] + WEIGHTS[one.transform]

@@ -1,0 +1,159 @@
+"""Steers the legs of a run: one leg where the config names the modes, else calibration, perhaps a race, then the rest.
+
+    usual modes --8 items, at most 2 s--> predict every pair --+--> go on
+                                                               +--> try the rival as long --> go on, or back
+
+Every item that is worked on here is one of the job's own, and its result is kept.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from batchproc.config import Config
+from batchproc.explain import MODES, ModeName, Variant, auto
+from batchproc.explain.auto import Challenger, Choice, Verdict
+from batchproc.explain.measured import Measured
+from batchproc.pipeline.assembly import make_crew
+
+LEAST_HEARD = 8
+ENOUGH_HEARD = 200  # then half a second will do
+PATIENCE_SECONDS, HASTE_SECONDS = 2.0, 0.5
+WARM_UP_ITEMS = 16  # of a leg, before its rate is taken: connections are made, and the line fills
+
+Clock = Callable[[], float]
+Glance = Callable[[], Measured | None]
+
+
+class Pilot:
+    """Says in which modes the run goes on. Used by the main thread alone, which tells it of every item that is done."""
+
+    def __init__(self, config: Config, work: int, *, clock: Clock = time.perf_counter) -> None:
+        self.crew = make_crew(config)  # of the leg under way
+        self._work = work
+        self._clock = clock
+        self._asked = [name for name in ("download", "transform") if getattr(config, name).mode == "auto"]
+        self._crews = _pairs(config)
+        self._open_web = config.origin is None
+        self._settled = not self._asked or work < auto.LEAST_ITEMS
+        self._choice = Choice(verdict=_before(work), because=_why_before(self.crew, work))
+        self._ranked: Sequence[Challenger] = ()
+        self._run: Measured | None = None
+        self._rates: dict[Variant, float] = {}
+        self._legs: list[dict[str, Any]] = []
+        self._is_ending = False  # what is in flight comes to its end, which says nothing of any modes
+        self._leg_items = self._warm_items = self._done = 0
+        self._leg_started = self._warm_at = clock()
+
+    def begin_leg(self) -> None:
+        """The workers of `crew` begin."""
+        self._is_ending = False
+        self._leg_items = 0
+        self._leg_started = self._warm_at = self._clock()
+
+    def heard(self, items: int, glance: Glance) -> bool:
+        """Hears that the leg has come to so many items; true when it is to end, because `crew` was changed.
+
+        `glance` measures the leg as far as it has come; it is asked once.
+        """
+        if self._settled or self._is_ending or items == self._leg_items:
+            return False
+        now = self._clock()
+        if self._leg_items < WARM_UP_ITEMS <= items or not self._leg_items:
+            self._warm_at, self._warm_items = now, items
+        self._leg_items = items
+        if not self._has_seen_enough(now):
+            return False
+        before = self.crew
+        self._rates[before] = (items - self._warm_items) / (now - self._warm_at)
+        rest = self._work - self._done - items
+        if self._run is None:
+            self._calibrated(glance(), rest)
+        else:
+            self._raced(rest)
+        self._is_ending = self.crew != before
+        return self._is_ending
+
+    def end_leg(self, crew: Variant, items: int, seconds: float) -> None:
+        """The leg has ended, after so many items."""
+        self._done += items
+        rate = items / seconds if seconds else None
+        self._legs.append(
+            {**auto.describe_crew(crew), "items": items, "seconds": seconds, "rate_per_second": rate}
+        )
+
+    def describe(self) -> dict[str, Any] | None:
+        """The `auto` object of run.json; None when the config names both modes."""
+        if not self._asked:
+            return None
+        rival = self._choice.rival
+        return {
+            "stages": self._asked,
+            "verdict": self._choice.verdict.value,
+            "text": auto.sentence(self._choice, self.crew),
+            "chosen": auto.describe_crew(self.crew),
+            "runner_up": rival and auto.describe_crew(rival.crew),
+            "margin": self._choice.margin,
+            "inputs": self._run and auto.describe_inputs(self._run),
+            "candidates": [one.to_json() for one in self._ranked],
+            "legs": self._legs,
+        }
+
+    def _has_seen_enough(self, now: float) -> bool:
+        if self._leg_items < LEAST_HEARD or self._leg_items <= self._warm_items:
+            return False
+        limit = HASTE_SECONDS if self._leg_items >= ENOUGH_HEARD else PATIENCE_SECONDS
+        return now - self._leg_started >= limit
+
+    def _calibrated(self, run: Measured | None, rest: int) -> None:
+        if run is None or rest <= 0:
+            self._settled = True
+            return
+        self._run = run
+        rate = self._rates[self.crew]
+        self._ranked = auto.rank(run, self._crews, rate_per_second=rate, rest=rest)
+        self._choice = auto.choose(run, self._ranked, open_web=self._open_web)
+        self._settled = self._choice.verdict is not Verdict.RACE
+        if not self._settled and self._choice.rival is not None:
+            self.crew = self._choice.rival.crew
+
+    def _raced(self, rest: int) -> None:
+        self._settled = True
+        own = next(one for one in self._ranked if self._run and one.crew == self._run.variant)
+        rival = next(one for one in self._ranked if one.crew == self.crew)
+        self._choice = auto.after_race(
+            own,
+            rival,
+            own_rate=self._rates[own.crew],
+            rival_rate=self._rates[rival.crew],
+            rest=rest,
+            open_web=self._open_web,
+        )
+        if self._choice.verdict is not Verdict.CHANGED:
+            self.crew = own.crew
+
+
+def _pairs(config: Config) -> list[Variant]:
+    """Every pair of modes that the config leaves open."""
+
+    def modes(asked: str) -> Sequence[ModeName]:
+        return MODES if asked == "auto" else [asked]  # type: ignore[list-item]
+
+    return [
+        make_crew(config, download, transform)
+        for download, transform in itertools.product(modes(config.download.mode), modes(config.transform.mode))
+    ]
+
+
+def _before(work: int) -> Verdict:
+    return Verdict.NOT_WORTH_IT if work < auto.LEAST_ITEMS else Verdict.TOO_SHORT
+
+
+def _why_before(crew: Variant, work: int) -> str:
+    if work < auto.LEAST_ITEMS:
+        return (
+            f"{work} items are too few to measure what would be better, so {auto.name(crew)}: threads for what waits, "
+            "processes for what computes"
+        )
+    return f"the work ended before there was enough to choose from, so {auto.name(crew)} to the end"

@@ -1,0 +1,139 @@
+"""The choice of modes: what is worth trying, what is kept, and why."""
+
+from dataclasses import replace
+
+import pytest
+
+from batchproc.explain.auto import Challenger, Choice, Verdict, after_race, choose, rank, sentence
+from batchproc.explain.measured import Measured
+from batchproc.explain.predict import MODES, JobModel, StageModel, StartCosts, Variant, predict
+
+PIPE = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.00025}
+START = StartCosts(always_seconds=0.05, first_process_seconds=0.25, per_process_cpu_seconds=0.012)
+
+
+def pair(download: str, transform: str) -> Variant:
+    return Variant(
+        download=download,  # type: ignore[arg-type]
+        download_workers=1 if download == "serial" else 32,
+        transform=transform,  # type: ignore[arg-type]
+        transform_workers=1 if transform == "serial" else 2,
+    )
+
+
+PAIRS = [pair(download, transform) for download in MODES for transform in MODES]
+USUAL = pair("thread", "process")
+
+
+def measured(cpu: float, phi: float, *, waits: float = 0.02, glue: float = 0.0003) -> Measured:
+    """What the calibration of a job would come to, if the model were the truth."""
+    job = JobModel(
+        download=StageModel(cpu_seconds=0.0003, phi=0.6, blocked_seconds=waits, **PIPE),
+        transform=StageModel(cpu_seconds=cpu, phi=phi, **PIPE),
+        items=100,
+        cores=2.0,
+        glue_seconds=glue,
+        start=START,
+    )
+    return Measured(
+        job=job,
+        variant=USUAL,
+        rate_per_second=predict(job, USUAL).rate_per_second,
+        working_seconds=1.0,
+        shares={"download": None, "transform": None},
+        assumed=(),
+        others=0.0,
+    )
+
+
+def ranked(run: Measured, rest: int, rate: float | None = None) -> list[Challenger]:
+    here = predict(run.job, USUAL).steady_rate_per_second
+    return rank(run, PAIRS, rate_per_second=rate or here, rest=rest)
+
+
+def test_the_present_pair_is_ranked_at_the_rate_that_was_seen() -> None:
+    own = next(one for one in ranked(measured(0.01, 0.1), 1000, rate=123.0) if one.crew == USUAL)
+
+    assert (123.0, 0.0) == (own.rate_per_second, own.change_seconds)
+    assert own.rest_seconds == pytest.approx(1000 / 123.0)
+
+
+def test_work_that_holds_the_gil_stays_in_processes() -> None:
+    run = measured(0.02, 1.0)
+    order = ranked(run, 100_000)
+
+    assert order[0].crew.transform == "process"
+    assert choose(run, order, open_web=True).verdict is Verdict.KEPT
+
+
+def test_tiny_pictures_are_tried_in_threads_when_much_is_left() -> None:
+    run = measured(0.0003, 0.5, waits=0.005, glue=0.0001)
+    choice = choose(run, ranked(run, 100_000), open_web=True)
+
+    assert choice.verdict is Verdict.RACE
+    assert choice.rival is not None
+    assert choice.rival.crew.transform in ("serial", "thread")
+    assert choice.margin is not None
+    assert choice.margin > 0.05
+
+
+def test_nothing_is_tried_when_little_is_left() -> None:
+    run = measured(0.0003, 0.5, waits=0.005, glue=0.0001)
+
+    assert choose(run, ranked(run, 50), open_web=True).verdict is Verdict.KEPT
+
+
+def test_nothing_is_tried_where_the_same_limit_binds_both() -> None:
+    run = measured(0.002, 0.1, waits=0.5)
+    choice = choose(run, ranked(run, 1_000_000), open_web=True)
+
+    assert choice.verdict is Verdict.KEPT
+    assert choice.margin == pytest.approx(0.0, abs=0.01)
+
+
+def test_a_tie_on_the_open_web_is_kept_in_processes_and_says_that_a_crash_is_why() -> None:
+    run = measured(0.02, 0.02)
+    order = ranked(run, 300)
+    web, own = choose(run, order, open_web=True), choose(run, order, open_web=False)
+
+    assert (Verdict.KEPT, Verdict.KEPT) == (web.verdict, own.verdict)
+    assert "crashes or hangs Pillow costs one item" in web.because
+    assert "what runs already" in own.because
+
+
+def test_a_model_that_misses_the_run_is_believed_only_about_gains_beyond_its_error() -> None:
+    def with_a_miss(run: Measured) -> Choice:
+        seen = predict(run.job, USUAL).steady_rate_per_second / 1.4
+        return choose(run, ranked(run, 500, rate=seen), open_web=False)
+
+    small, large = with_a_miss(measured(0.004, 0.1)), with_a_miss(measured(0.0001, 0.1, waits=0.001, glue=0.00001))
+
+    assert small.verdict is Verdict.UNKNOWN
+    assert "misses this run by 40 %" in small.because
+    assert large.verdict is Verdict.RACE
+
+
+def test_the_race_is_won_by_who_finishes_the_rest_sooner_not_by_the_higher_rate() -> None:
+    bound = predict(measured(0.01, 0.1).job, USUAL).bound
+    own = Challenger(crew=USUAL, rate_per_second=100.0, change_seconds=0.3, rest_seconds=1.0, bound=bound)
+    rival = replace(own, crew=pair("process", "process"))
+
+    near_the_end = after_race(own, rival, own_rate=110.0, rival_rate=100.0, rest=50, open_web=True)
+    far_from_it = after_race(own, rival, own_rate=110.0, rival_rate=100.0, rest=50_000, open_web=True)
+
+    assert (Verdict.CHANGED, Verdict.KEPT_AFTER_RACE) == (near_the_end.verdict, far_from_it.verdict)
+    assert near_the_end.margin == pytest.approx(0.1)  # the runner-up's rate by the chosen one's, less 1
+    assert far_from_it.margin == pytest.approx(100 / 110 - 1)
+
+
+def test_a_race_on_the_open_web_that_ends_in_a_tie_goes_to_the_processes() -> None:
+    bound = predict(measured(0.01, 0.1).job, USUAL).bound
+    own = Challenger(crew=USUAL, rate_per_second=100.0, change_seconds=0.1, rest_seconds=1.0, bound=bound)
+    rival = replace(own, crew=pair("thread", "thread"))
+
+    web = after_race(own, rival, own_rate=100.0, rival_rate=103.0, rest=50_000, open_web=True)
+    ours = after_race(own, rival, own_rate=100.0, rival_rate=103.0, rest=50_000, open_web=False)
+
+    assert (Verdict.KEPT_AFTER_RACE, Verdict.CHANGED) == (web.verdict, ours.verdict)
+    assert "a tie, and then processes" in sentence(web, USUAL)
+    assert sentence(web, USUAL).startswith("back to 32 threads + 2 processes: measured")

@@ -1,0 +1,169 @@
+"""The pilot: when it looks, what it tries, and where it ends up. By a clock of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from batchproc.config import load
+from batchproc.explain import JobModel, StageModel, Variant, predict
+from batchproc.explain.measured import Measured
+from batchproc.pipeline.pilot import Pilot
+
+JOB = '[job]\nname = "test"\ninput = "urls.txt"\noutput = "out"\n[transform]\nworkers = 2\n'
+THREADS = Variant(download="thread", download_workers=32, transform="thread", transform_workers=2)
+USUAL = Variant(download="thread", download_workers=32, transform="process", transform_workers=2)
+SERIAL = Variant(download="thread", download_workers=32, transform="serial", transform_workers=1)
+
+
+class Clock:
+    """Time as the test says."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Flight:
+    """A run of `work` items in whatever modes the pilot says, at the rates that the test gives to each."""
+
+    def __init__(self, tmp_path: Path, work: int, *overrides: str) -> None:
+        path = tmp_path / "job.toml"
+        path.write_text(JOB)
+        self.clock = Clock()
+        self.pilot = Pilot(load(path, overrides=list(overrides), environ={}), work, clock=self.clock)
+        self.work = work
+        self.glances = 0
+
+    def glance(self) -> Measured:
+        """A job of tiny pictures, on which threads are predicted to win."""
+        self.glances += 1
+        pipe = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.0003}
+        job = JobModel(
+            download=StageModel(cpu_seconds=0.0001, phi=0.6, blocked_seconds=0.002, **pipe),
+            transform=StageModel(cpu_seconds=0.0003, phi=0.3, **pipe),
+            items=100,
+            cores=2.0,
+            glue_seconds=0.0001,
+        )
+        return Measured(
+            job=job,
+            variant=USUAL,
+            rate_per_second=predict(job, USUAL).rate_per_second,
+            working_seconds=1.0,
+            shares={"download": None, "transform": None},
+            assumed=(),
+            others=0.0,
+        )
+
+    def fly(self, rates: dict[Variant, float]) -> list[Variant]:
+        """Runs leg after leg; returns the modes of each."""
+        crews: list[Variant] = []
+        left = self.work
+        while left > 0 and len(crews) < 9:
+            crew, items = self.pilot.crew, 0
+            crews.append(crew)
+            self.pilot.begin_leg()
+            began = self.clock.now
+            ended = False
+            while left > 0 and not ended:
+                self.clock.now += 1 / rates[crew]
+                items, left = items + 1, left - 1
+                ended = self.pilot.heard(items, self.glance)
+            drained = min(left, 5)  # in flight when the leg was told to end
+            for _ in range(drained):
+                items += 1
+                assert not self.pilot.heard(items, self.glance)
+            left -= drained
+            self.pilot.end_leg(crew, items, self.clock.now - began)
+        return crews
+
+
+RATES = {USUAL: 2000.0, THREADS: 3200.0, SERIAL: 3000.0}
+AUTO = ("download.mode=auto", "transform.mode=auto")
+
+
+def test_named_modes_are_flown_to_the_end_without_a_look(tmp_path: Path) -> None:
+    flight = Flight(tmp_path, 5000, "transform.mode=thread")
+
+    assert [THREADS] == flight.fly(RATES)
+    assert (0, None) == (flight.glances, flight.pilot.describe())
+
+
+def test_under_a_hundred_items_nothing_is_measured_and_the_account_says_so(tmp_path: Path) -> None:
+    flight = Flight(tmp_path, 99, *AUTO)
+    crews = flight.fly({USUAL: 1.0})
+    told = flight.pilot.describe()
+
+    assert ([USUAL], 0) == (crews, flight.glances)
+    assert told is not None
+    assert "not_worth_it" == told["verdict"]
+    assert "99 items are too few to measure" in told["text"]
+
+
+def test_the_rival_that_proves_faster_is_kept_without_another_change(tmp_path: Path) -> None:
+    flight = Flight(tmp_path, 20_000, *AUTO)
+    crews = flight.fly(RATES)
+    told = flight.pilot.describe()
+
+    assert USUAL == crews[0]
+    assert 2 == len(crews)
+    assert crews[1] in (THREADS, SERIAL)
+    assert told is not None
+    assert "changed" == told["verdict"]
+    assert told["margin"] == pytest.approx(2000 / RATES[crews[1]] - 1, abs=0.02)
+    assert 20_000 == sum(leg["items"] for leg in told["legs"])
+
+
+def test_the_rival_that_disappoints_is_left_again_and_not_tried_twice(tmp_path: Path) -> None:
+    flight = Flight(tmp_path, 20_000, *AUTO)
+    crews = flight.fly({USUAL: 2000.0, THREADS: 1400.0, SERIAL: 1400.0})
+    told = flight.pilot.describe()
+
+    assert (USUAL, USUAL) == (crews[0], crews[2])
+    assert 3 == len(crews)
+    assert told is not None
+    assert "kept_after_race" == told["verdict"]
+    assert 1 == flight.glances
+
+
+def test_only_the_stage_that_was_left_open_is_chosen(tmp_path: Path) -> None:
+    flight = Flight(tmp_path, 20_000, "download.mode=thread", "transform.mode=auto")
+    flight.fly(RATES)
+    told = flight.pilot.describe()
+
+    assert told is not None
+    assert ["transform"] == told["stages"]
+    assert {"thread"} == {one["download"] for one in told["candidates"]}
+    assert 3 == len(told["candidates"])
+
+
+def test_slow_items_are_looked_at_after_two_seconds_and_at_least_eight(tmp_path: Path) -> None:
+    flight = Flight(tmp_path, 200, *AUTO)
+    flight.pilot.begin_leg()
+    for items in range(1, 11):
+        flight.clock.now += 0.15
+        flight.pilot.heard(items, flight.glance)
+    assert 0 == flight.glances
+    for items in range(11, 15):
+        flight.clock.now += 0.15
+        flight.pilot.heard(items, flight.glance)
+    assert 1 == flight.glances
+
+    slow = Flight(tmp_path, 200, *AUTO)
+    slow.pilot.begin_leg()
+    for items in range(1, 8):
+        slow.clock.now += 10.0
+        slow.pilot.heard(items, slow.glance)
+    assert 0 == slow.glances
+
+
+def test_a_run_that_ends_before_there_is_enough_says_so(tmp_path: Path) -> None:
+    flight = Flight(tmp_path, 150, *AUTO)
+    flight.fly({USUAL: 2000.0})
+    told = flight.pilot.describe()
+
+    assert told is not None
+    assert "too_short" == told["verdict"]
+    assert "ended before there was enough to choose from" in told["text"]
