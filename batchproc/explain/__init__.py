@@ -8,6 +8,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from batchproc.explain.auto import Verdict
 from batchproc.explain.bottleneck import find_bottleneck
 from batchproc.explain.ceilings import find_ceilings
 from batchproc.explain.choices import find_choice
@@ -32,7 +33,7 @@ def explain(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "verdict": [
             f"held back by {bottleneck.because}" if bottleneck.stage else bottleneck.because,
-            "; ".join(choice["brief"] for choice in choices),
+            _modes_text(facts, choices),
             best_text(hints),
         ],
         "bottleneck": told,
@@ -45,6 +46,14 @@ def explain(facts: Mapping[str, Any]) -> dict[str, Any]:
         "crossover": find_crossover(run),
         "break_even": find_break_even(run),
     }
+
+
+def _modes_text(facts: Mapping[str, Any], choices: list[dict[str, Any]]) -> str:
+    """What was measured against each other comes first; what is only predicted is left out beside it."""
+    auto = facts.get("auto")
+    if auto and auto["verdict"] in (Verdict.CHANGED, Verdict.KEPT_AFTER_RACE, Verdict.KEPT):
+        return str(auto["text"])
+    return "; ".join(choice["brief"] for choice in choices)
 
 
 def _unknown(bottleneck: dict[str, Any]) -> dict[str, Any]:
