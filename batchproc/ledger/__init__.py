@@ -1,8 +1,11 @@
 """The ledger: one SQLite file per job that remembers the state of every item, and what every run did."""
 
+from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
 from batchproc.ledger.plans import PlanChange
-from batchproc.ledger.recovery import Images, Recovered
+from batchproc.ledger.recovery import Recovered
+from batchproc.ledger.replacing import is_whole, put_in_place, replacement
+from batchproc.ledger.restoring import Restored
 from batchproc.ledger.runs import RunRecord
 from batchproc.ledger.schema import State
 from batchproc.ledger.store import Ledger
@@ -17,7 +20,11 @@ __all__ = [
     "ListedItem",
     "PlanChange",
     "Recovered",
+    "Restored",
     "RunRecord",
     "State",
     "input_fingerprint",
+    "is_whole",
+    "put_in_place",
+    "replacement",
 ]

@@ -12,11 +12,18 @@ from itertools import islice
 from pathlib import Path
 
 from batchproc.failpoints import failpoint
-from batchproc.ledger.schema import State, touch, transaction
+from batchproc.ledger.schema import State, storable, touch, transaction
 
 ROWS_PER_TRANSACTION = 50_000  # 20,000 took a quarter longer: the pages of the key index are written each time
 SAMPLE_BYTES = 64 * 1024
 INPUT_STAGE = "input"
+# A source that is listed again is what it was, but for what another plan decided meanwhile: that is made again.
+STALE = "before_absent IN ('done', 'rejected') AND plan != (SELECT value FROM meta WHERE name = 'plan')"
+RETURN = f"""
+UPDATE item SET state = CASE WHEN {STALE} THEN 'pending' ELSE before_absent END,
+  due = CASE WHEN {STALE} THEN 1 ELSE due END, runs = CASE WHEN {STALE} THEN 0 ELSE runs END, before_absent = NULL
+WHERE id = ?
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +130,8 @@ class _Import:
         self._cursor.execute(
             "INSERT OR IGNORE INTO item (key, line, url, extra_json, state, due, stage, code, message) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (row.key, row.line, _storable(row.url), row.extra_json, state, not bad, stage, row.code,
-             _storable(row.message)),
+            (row.key, row.line, storable(row.url), row.extra_json, state, not bad, stage, row.code,
+             storable(row.message)),
         )  # fmt: skip
         if self._cursor.rowcount == 0:
             return False
@@ -136,9 +143,7 @@ class _Import:
     def _update(self, row: ListedItem, item: int, line: int, url: str, extra: str, state: str, stage: str) -> None:
         """The list is the truth about a known item's line, URL and columns; the ledger about its state."""
         if state == State.ABSENT:
-            self._cursor.execute(
-                "UPDATE item SET state = before_absent, before_absent = NULL WHERE id = ?", (item,)
-            )
+            self._cursor.execute(RETURN, (item,))
             self.returned += 1
         if stage == INPUT_STAGE and not row.code:
             self._cursor.execute(
@@ -147,7 +152,7 @@ class _Import:
         if (line, url, extra) != (row.line, row.url, row.extra_json):
             self._cursor.execute(
                 "UPDATE item SET line = ?, url = ?, extra_json = ? WHERE id = ?",
-                (row.line, _storable(row.url), row.extra_json, item),
+                (row.line, storable(row.url), row.extra_json, item),
             )
 
     def mark_absent(self) -> None:
@@ -195,8 +200,3 @@ def _remember(connection: sqlite3.Connection, run: _Import, fingerprint: str) ->
 
 def _largest_id(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()[0])
-
-
-def _storable(text: str) -> str:
-    """The text with what UTF-8 cannot hold (half of a surrogate pair, from a bad byte) written out as `\\udc80`."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

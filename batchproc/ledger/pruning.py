@@ -9,7 +9,7 @@ import json
 import sqlite3
 
 from batchproc.failpoints import failpoint
-from batchproc.ledger.recovery import Images
+from batchproc.ledger.images import Images
 from batchproc.ledger.schema import transaction
 
 WINDOW = 2_000

@@ -6,44 +6,17 @@ Nothing on disk is believed without its row, and after a change of boot no row o
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from batchproc.errors import Code
+from batchproc.ledger.images import Images
+from batchproc.ledger.leftovers import sweep_leftovers
 from batchproc.ledger.runs import RunRecord, boot_id, last_runs
 from batchproc.ledger.schema import touch, transaction
 
 WINDOW = 2_000
-
-
-class Images(Protocol):
-    """Where renditions are: their temporary and their final names. Used by the writer thread, or before it starts."""
-
-    def temporary_name(self, path: str) -> str:
-        """The name of a temporary file among the temporary files: what the ledger remembers of its path."""
-        ...
-
-    def temporary_path(self, name: str) -> Path: ...
-
-    def temporary_names(self) -> Iterable[str]:
-        """The names of the temporary files that exist."""
-        ...
-
-    def final_path(self, key_hex: str, suffix: str) -> Path: ...
-
-    def place(self, name: str, key_hex: str, suffix: str) -> None:
-        """Gives a temporary file its final name, replacing what is there. Raises OSError."""
-        ...
-
-    def remove(self, key_hex: str, suffix: str) -> None:
-        """Deletes the file of an older rendition; one that is already gone is fine."""
-        ...
-
-    def sync(self) -> None:
-        """Makes the names given since the last call survive a power cut."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +26,7 @@ class Recovered:
     finished: int = 0  # staged items that have their final name now
     lost: int = 0  # staged or done items whose file is not what the row says: pending again
     swept: int = 0  # temporary files without a row
+    emptied: int = 0  # items that ended without an image, whose older file is gone now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +44,8 @@ def recover(connection: sqlite3.Connection, images: Images) -> Recovered:
     """Makes ledger and files agree again. Needs the run lock, and comes before the first row of this run."""
     finished, lost = _finish_staged(connection, images)
     lost += _check_last_run(connection, images)
-    return Recovered(finished=finished, lost=lost, swept=_sweep(images))
+    emptied = sweep_leftovers(connection, images)
+    return Recovered(finished=finished, lost=lost, swept=_sweep(images), emptied=emptied)
 
 
 def _finish_staged(connection: sqlite3.Connection, images: Images) -> tuple[int, int]:

@@ -63,6 +63,24 @@ def close_run(
         )
 
 
+def restore_run(
+    connection: sqlite3.Connection,
+    name: str,
+    *,
+    started: datetime,
+    ended: datetime,
+    exit_code: int,
+    counters: Mapping[str, object],
+) -> None:
+    """Writes the row of a run that ended long ago. Which machine it was on, and under which pid, is not known."""
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO run (name, started, ended, host, pid, boot_id, exit_code, counters_json) "
+            "VALUES (?, ?, ?, '', 0, '', ?, ?)",
+            (name, _format(started), _format(ended), exit_code, json.dumps(dict(counters))),
+        )
+
+
 def last_runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:
     """The last runs, newest first."""
     rows = connection.execute(

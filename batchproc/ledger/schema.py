@@ -15,6 +15,11 @@ SCHEMA_VERSION = 1
 BUSY_TIMEOUT_SECONDS = 30.0
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 OLDEST_SQLITE = (3, 33, 0)  # UPDATE … FROM
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")  # and the names that begin like these
+
+
+class DamagedLedgerError(DiskError):
+    """The ledger's content is not what SQLite wrote: it has to be made again."""
 
 
 class State(StrEnum):
@@ -61,6 +66,7 @@ def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
     unwritable one. The connection may change threads, but only one may use it at a time.
     """
     _check_library()
+    _check_replacement(path)
     with blame_disk(path):
         _create_private(path)
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
@@ -76,13 +82,15 @@ def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
         return connection
 
 
-def open_for_reading(path: Path, *, at_rest: bool = False) -> sqlite3.Connection:
+def open_for_reading(path: Path, *, at_rest: bool = False, is_replaced: bool = False) -> sqlite3.Connection:
     """Opens an existing ledger without the right to change it. Raises as `open_for_writing` does.
 
     `at_rest`: nobody writes to it, and SQLite needs no files beside it to see that (https://sqlite.org/uri.html,
-    "immutable").
+    "immutable"). `is_replaced`: by the caller, who alone may look at it meanwhile.
     """
     _check_library()
+    if not is_replaced:
+        _check_replacement(path)
     if not path.exists():
         raise UsageError(f"{path}: there is no ledger yet: the job has not run.")
     with blame_disk(path):
@@ -101,6 +109,8 @@ def blame_ledger(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "").startswith(DAMAGED):
+            raise damaged(path) from error
         raise DiskError(f"{path}: {_advise(error)}") from error
 
 
@@ -133,12 +143,39 @@ def touch(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'revision'")
 
 
+def storable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (half of a surrogate pair, from a bad byte) written out as `\\udc80`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def check_pages(connection: sqlite3.Connection, path: Path) -> None:
     """Reads every page (about 1 s per 300 MB). Raises `DiskError` for a damaged file."""
     with blame_disk(path):
         verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
     if verdict != "ok":
-        raise DiskError(f"{path}: {_advise_damaged()}")
+        raise damaged(path)
+
+
+def damaged(path: Path) -> DamagedLedgerError:
+    """The error of a ledger that has to be made again, with the way to do it."""
+    return DamagedLedgerError(
+        f"{path}: the ledger is damaged. `batchproc rebuild CONFIG` makes it again from metadata.jsonl and the files "
+        "it names, whose hashes are checked, and keeps the damaged one; nothing is fetched for that."
+    )
+
+
+def replacement_path(path: Path) -> Path:
+    """Where the ledger that takes this one's place is made; while it is there, nobody uses the ledger itself."""
+    return path.with_name(f"{path.name}.rebuilding")
+
+
+def _check_replacement(path: Path) -> None:
+    replacement = replacement_path(path)
+    if replacement.exists():
+        raise DiskError(
+            f"{path}: the ledger is being rebuilt, or that was interrupted ({replacement.name} is there). Start the "
+            "same `batchproc rebuild` again."
+        )
 
 
 def _connect(uri: str) -> sqlite3.Connection:
@@ -191,19 +228,10 @@ def _check_library() -> None:
 def _advise(error: sqlite3.Error) -> str:
     """What went wrong and what to do. The name of the error says more than its text does."""
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return _advise_damaged()
     if name.startswith("SQLITE_FULL"):
         return "the disk is full. Make room and run the same command again: unfinished items stay pending."
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"another program kept the ledger locked for {BUSY_TIMEOUT_SECONDS:.0f} s. Close it and run again."
+        return f"another program kept the ledger locked for {BUSY_TIMEOUT_SECONDS:g} s. Close it and run again."
     if name.startswith("SQLITE_READONLY"):
         return "the ledger is read-only. Make it writable and run again."
     return f"the ledger cannot be used ({name or type(error).__name__}: {error}). Unfinished items stay pending."
-
-
-def _advise_damaged() -> str:
-    return (
-        "the ledger is damaged. Move it and the files with its name and -wal, -shm away, or bring them back from a "
-        "backup; without it every image is fetched again."
-    )

@@ -8,12 +8,14 @@ from types import TracebackType
 
 from batchproc.ledger import writer
 from batchproc.ledger.ballast import Ballast
+from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, import_rows
 from batchproc.ledger.pauses import forget_pauses, read_pauses, store_pauses
 from batchproc.ledger.plans import PlanChange, adopt_plan, adopted_plan, compare_plan
 from batchproc.ledger.pruning import prune_absent
-from batchproc.ledger.recovery import Images, Recovered, recover
-from batchproc.ledger.runs import close_run, insert_run, last_runs
+from batchproc.ledger.recovery import Recovered, recover
+from batchproc.ledger.restoring import Restored, Row, restore
+from batchproc.ledger.runs import close_run, insert_run, last_runs, restore_run
 from batchproc.ledger.schema import (
     blame_disk,
     blame_ledger,
@@ -111,6 +113,24 @@ class Ledger(LedgerView):
         """
         with blame_ledger(self._path):  # an OSError here is the list's
             return import_rows(self._own(), rows, fingerprint=fingerprint, keyed_by_id=keyed_by_id)
+
+    def restore(self, made: Iterable[Row | None], left: Iterable[Row | None]) -> Restored:
+        """Takes over what the manifests of a lost ledger prove, as made by the adopted plan; after the import.
+
+        The rows come in the order of their files, None for a line that is none. Reads every file that `made` names.
+        """
+        with blame_disk(self._path):
+            plan = adopted_plan(self._own())
+            return restore(self._connection, self._images, made, left, plan)
+
+    def restore_run(
+        self, name: str, *, started: datetime, ended: datetime, exit_code: int, counters: Mapping[str, object]
+    ) -> None:
+        """Takes over an earlier run from its run.json, the oldest first."""
+        with blame_disk(self._path):
+            restore_run(
+                self._own(), name, started=started, ended=ended, exit_code=exit_code, counters=counters
+            )
 
     def retry_failed(self) -> int:
         """Makes every failed and quarantined item pending again, whatever for; returns how many. Not bad lines."""

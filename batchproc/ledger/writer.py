@@ -14,8 +14,10 @@ from pathlib import Path
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.failpoints import failpoint
 from batchproc.ledger.ballast import Ballast
+from batchproc.ledger.images import Images
+from batchproc.ledger.leftovers import Leftover, find_leftovers, forget_files, remove_leftover
 from batchproc.ledger.outcomes import Naming, make_batch, write_batch
-from batchproc.ledger.recovery import Images, mark_blocked, mark_done
+from batchproc.ledger.recovery import mark_blocked, mark_done
 from batchproc.ledger.schema import blame_disk, touch, transaction
 from batchproc.model import Outcome
 
@@ -156,12 +158,14 @@ class Writer(threading.Thread):
         self._unnamed: list[Naming] = []  # staged
         self._named: list[int] = []  # have their final name, are not `done` yet
         self._blocked: list[int] = []  # a folder stands in the place of their file
+        self._leftovers: list[Leftover] = []  # files of items that ended without an image
+        self._emptied: list[int] = []  # have lost their files, are still said to have them
 
     def run(self) -> None:
         """Writes until the inbox is closed and empty, or until the disk says no."""
         try:
             while not self.inbox.is_drained:
-                taken = self.inbox.take(idle_seconds=DELAY_SECONDS if self._named else None)
+                taken = self.inbox.take(idle_seconds=DELAY_SECONDS if self._is_unsettled else None)
                 self._write(taken.outcomes)
                 if taken.settle:
                     self._settle()
@@ -181,12 +185,13 @@ class Writer(threading.Thread):
         batch = make_batch(self._uncommitted, self._plan, self._images.temporary_name)
         failpoint("ledger.before_staged")
         with transaction(self._connection):
-            mark_done(self._connection, self._named)
-            mark_blocked(self._connection, self._blocked)
+            self._mark()
             stale = write_batch(self._connection, batch, run=self._run, plan=self._plan)
+            leftovers = find_leftovers(self._connection, [int(str(row[0])) for row in batch.left])
             failpoint("ledger.in_staged")
         failpoint("ledger.after_staged")
-        self._uncommitted, self._named, self._blocked = [], [], []
+        self._uncommitted, self._named, self._blocked, self._emptied = [], [], [], []
+        self._leftovers = leftovers
         self._unnamed = [replace(naming, stale_suffix=stale.get(naming.item, "")) for naming in batch.namings]
 
     def _name_files(self) -> None:
@@ -201,18 +206,32 @@ class Writer(threading.Thread):
                 self._images.remove(naming.key_hex, naming.stale_suffix)
             self._unnamed.pop()
             failpoint("ledger.between_renames")
+        while self._leftovers:
+            remove_leftover(self._images, self._leftovers[-1])
+            self._emptied.append(self._leftovers.pop().item)
         self._images.sync()
 
+    @property
+    def _is_unsettled(self) -> bool:
+        """Whether something has happened to files that the ledger does not know yet."""
+        return bool(self._named or self._blocked or self._emptied)
+
+    def _mark(self) -> None:
+        """Notes, inside a transaction, what has happened to files since the last commit."""
+        mark_done(self._connection, self._named)
+        mark_blocked(self._connection, self._blocked)
+        if self._emptied:
+            forget_files(self._connection, self._emptied)
+
     def _settle(self) -> None:
-        if not self._named and not self._blocked:
+        if not self._is_unsettled:
             return
         failpoint("ledger.before_done")
         with transaction(self._connection):
-            mark_done(self._connection, self._named)
-            mark_blocked(self._connection, self._blocked)
+            self._mark()
             touch(self._connection)
         failpoint("ledger.after_done")
-        self._named, self._blocked = [], []
+        self._named, self._blocked, self._emptied = [], [], []
 
     def _give_up(self, error: Exception) -> None:
         """Tells everybody; then, with the ballast's room, commits what is known already."""

@@ -3,6 +3,6 @@
 from batchproc.sink.atomic import sweep_temporary, write_atomically
 from batchproc.sink.images import ImageFolder
 from batchproc.sink.layout import Layout
-from batchproc.sink.manifests import write_manifest
+from batchproc.sink.manifests import read_manifest, write_manifest
 
-__all__ = ["ImageFolder", "Layout", "sweep_temporary", "write_atomically", "write_manifest"]
+__all__ = ["ImageFolder", "Layout", "read_manifest", "sweep_temporary", "write_atomically", "write_manifest"]

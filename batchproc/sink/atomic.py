@@ -17,7 +17,7 @@ def write_atomically(
     """Writes a file under a temporary name in the same folder, then gives it its name. `mode` None: by umask.
 
     `keep_equal`: a file that already has this content is left alone, times and all. Returns whether it was replaced.
-    Raises OSError, and whatever `chunks` raises; then the old file stays and the temporary one is removed.
+    Raises OSError naming `path`, and whatever `chunks` raises; then the old file stays and the temporary one goes.
     """
     temporary = _temporary_path(path)
     try:
@@ -27,6 +27,8 @@ def write_atomically(
         failpoint("sink.before_replace")
         temporary.replace(path)
         return True
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -44,14 +46,14 @@ def point_atomically(link: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def sweep_temporary(folder: Path, name: str = "") -> None:
+def sweep_temporary(folder: Path, name: str = "", *, own: bool = False) -> None:
     """Removes what a killed process of ours left half-written in `folder`, or there beside the file `name` alone.
 
-    The temporary files of living processes stay.
+    The temporary files of living processes stay. `own`: this process has written none yet, so one under its pid goes.
     """
     for path in folder.glob(f".{glob.escape(name) or '*'}.*.tmp"):
         pid = path.name.split(".")[-2]
-        if pid.isdecimal() and not _is_alive(int(pid)):
+        if pid.isdecimal() and ((own and int(pid) == os.getpid()) or not _is_alive(int(pid))):
             path.unlink(missing_ok=True)
 
 
@@ -96,7 +98,7 @@ def _hash_file(path: Path) -> bytes:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the number in a name need not be a pid at all
         return False
     except PermissionError:
         return True

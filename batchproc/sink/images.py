@@ -1,12 +1,15 @@
 """The renditions on disk: a temporary name first, then `images/ab/<key><suffix>`, which depends on the key alone."""
 
+import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from batchproc.sink.atomic import sync_folder
 
 BALLAST_NAME = "ballast"
+RENDITION_NAME = re.compile(r"([0-9a-f]{32})(\.[a-z0-9]{1,8})")
 
 
 class ImageFolder:
@@ -48,19 +51,30 @@ class ImageFolder:
                 if entry.name != BALLAST_NAME and not entry.is_dir(follow_symlinks=False):
                     yield entry.name
 
+    def final_names(self) -> Iterator[tuple[str, str]]:
+        """Key and suffix of every rendition's file that exists, in no order. What else lies there is not ours."""
+        for folder in Path(self._output, "images").glob("[0-9a-f][0-9a-f]"):
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = RENDITION_NAME.fullmatch(entry.name)
+                    if name and name[1][:2] == folder.name and not entry.is_dir(follow_symlinks=False):
+                        yield name[1], name[2]
+
     def place(self, name: str, key_hex: str, suffix: str) -> None:
         """Gives a temporary file its final name; what stood there, a link included, is replaced. Raises OSError."""
         folder = f"{self._output}/images/{key_hex[:2]}"
         if folder not in self._made:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir(exist_ok=True)  # not its parents: an output that vanished must not rise from the dead
             self._made.add(folder)
             self._touched.add(f"{self._output}/images")
         os.replace(f"{self._temporary}/{name}", f"{folder}/{key_hex}{suffix}")  # noqa: PTH105  # 10 us less per image
         self._touched.add(folder)
 
     def remove(self, key_hex: str, suffix: str) -> None:
-        """Deletes a rendition's file, if it is there."""
-        self.final_path(key_hex, suffix).unlink(missing_ok=True)
+        """Deletes a rendition's file, if it is there. A folder of that name is not ours and stays."""
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            self.final_path(key_hex, suffix).unlink()
+            self._touched.add(f"{self._output}/images/{key_hex[:2]}")
 
     def sync(self) -> None:
         """With `power`: returns when the names given since the last call are on the disk."""

@@ -69,8 +69,13 @@ class Layout:
             raise UsageError(problems)
 
     def sweep(self) -> None:
-        """Removes what a killed run left half-written beside the manifests. Needs the run lock."""
-        sweep_temporary(self.output)
+        """Removes what killed processes left half-written, beside the manifests and in the folders of the runs.
+
+        Needs the run lock, and comes before this process writes anything: a file under its own pid is of an earlier
+        process, as in a container, where the same few pids come again and again.
+        """
+        for folder in (self.output, *self.run_folders()):
+            sweep_temporary(folder, own=True)
 
     def new_run_folder(self, now: datetime) -> Path:
         """Makes the folder of a run that starts `now`, named by its UTC second; `-2` and up for more in one second."""

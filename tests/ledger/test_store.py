@@ -364,7 +364,7 @@ def execute(path: Path, statement: str) -> None:
 def test_a_file_that_is_no_database_is_told_with_the_way_out(job: Job) -> None:
     job.layout.ledger_path.write_bytes(b"not a database, just text " * 100)
 
-    with pytest.raises(DiskError, match=r"batchproc\.db: the ledger is damaged\. Move it") as caught:
+    with pytest.raises(DiskError, match=r"batchproc\.db: the ledger is damaged\. `batchproc rebuild") as caught:
         job.open()
     assert ExitCode.DISK == caught.value.exit_code
 

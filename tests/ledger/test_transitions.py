@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from batchproc.errors import BatchprocError, Retry
+from batchproc.ledger import leftovers as leftovers_module
 from batchproc.ledger import writer as writer_module
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import NOW, Job, failure, listing, rejection, urls
 
 COUNT = 12
-POINTS = ["before_staged", "in_staged", "after_staged", "between_renames", "before_done", "after_done"]
+POINTS = [
+    "before_staged", "in_staged", "after_staged", "between_renames", "between_removals", "before_done", "after_done",
+]  # fmt: skip
 # What is recorded -> the state of the row, and whether the item is work again.
 ENDS: dict[str, tuple[str, bool]] = {
     "done": ("done", False),
@@ -42,6 +45,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(writer_module, "failpoint", self.pass_point)
+        self.patch.setattr(leftovers_module, "failpoint", self.pass_point)
         self.patch.setattr(writer_module, "BATCH", 3)
         self.armed, self.passes_left, self.version = "", 0, 0
         self.folder = Path(tempfile.mkdtemp())
@@ -165,6 +169,13 @@ class LedgerMachine(RuleBasedStateMachine):
         for row in self.ledger.metadata_rows(self.job.images.file_name):
             content = (self.job.output / str(row["file_name"])).read_bytes()
             assert row["sha256"] == hashlib.sha256(content).hexdigest()
+
+    @invariant()
+    def what_ended_without_an_image_has_no_file(self) -> None:
+        if self.recorded:
+            return  # the file goes after the commit
+        ended = self.ledger._fetch("SELECT key FROM item WHERE state IN ('rejected', 'failed', 'quarantined')")
+        assert not {key.hex() for (key,) in ended} & {Path(name).stem for name in self.job.image_files()}
 
     @invariant()
     def work_is_what_may_still_pass(self) -> None:

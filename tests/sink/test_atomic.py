@@ -117,3 +117,20 @@ def test_the_sweep_takes_what_dead_processes_left_and_nothing_else(tmp_path: Pat
 
     left = sorted(path.name for path in tmp_path.iterdir())
     assert [".notes.tmp", f".run.json.{os.getpid()}.tmp", "metadata.jsonl"] == left
+
+
+def test_the_sweep_before_the_first_write_takes_what_an_earlier_process_left_under_this_pid(tmp_path: Path) -> None:
+    (tmp_path / f".run.json.{os.getpid()}.tmp").write_bytes(b"x")
+    (tmp_path / f".report.html.{os.getppid()}.tmp").write_bytes(b"x")
+
+    sweep_temporary(tmp_path, own=True)
+
+    assert [f".report.html.{os.getppid()}.tmp"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_a_number_that_is_no_pid_is_nobody_alive(tmp_path: Path) -> None:
+    (tmp_path / f".run.json.{10**30}.tmp").write_bytes(b"x")
+
+    sweep_temporary(tmp_path)
+
+    assert [] == list(tmp_path.iterdir())

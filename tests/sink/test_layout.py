@@ -281,3 +281,21 @@ def test_the_sink_imports_nothing_that_a_worker_must_not_have() -> None:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert "set()" == found.stdout.strip()
+
+
+def test_the_sweep_takes_what_a_killed_run_left_in_the_folders_of_the_runs(tmp_path: Path) -> None:
+    layout = Layout(output=tmp_path / "out")
+    layout.prepare()
+    folder = layout.new_run_folder(datetime(2026, 11, 22, 8, 15, 30, tzinfo=UTC))
+    dead = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(dead, 0)
+    stranger = layout.runs_folder / "mine"
+    stranger.mkdir()
+    for path in (folder / f".run.json.{dead}.tmp", folder / f".report.html.{dead}.tmp", folder / "run.json",
+                 folder / f".trace.json.{os.getppid()}.tmp", stranger / f".notes.{dead}.tmp"):  # fmt: skip
+        path.write_bytes(b"x")
+
+    layout.sweep()
+
+    assert [f".trace.json.{os.getppid()}.tmp", "run.json"] == sorted(path.name for path in folder.iterdir())
+    assert [f".notes.{dead}.tmp"] == [path.name for path in stranger.iterdir()]

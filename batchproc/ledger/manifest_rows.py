@@ -1,0 +1,120 @@
+"""The manifests read back: what a row of `metadata.jsonl` or `failures.jsonl` says, if it is one of ours.
+
+The files may have been edited, cut short or damaged like the ledger they stand in for: a row that is not exactly as
+we write it is None, and never half believed.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchproc.ledger.schema import State, storable
+
+KEY = re.compile(r"[0-9a-f]{32}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+NUMBERS = ("width", "height", "original_width", "original_height", "size_bytes")
+FACTS = (
+    "file_name", "url", "key", *NUMBERS, "original_format", "sha256", "source_sha256", "final_url", "status_code",
+    "etag", "last_modified",
+)  # fmt: skip
+EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A row of `metadata.jsonl`: an image that was done."""
+
+    key: bytes
+    suffix: str
+    url: str
+    extra_json: str
+    width_px: int
+    height_px: int
+    original_width_px: int
+    original_height_px: int
+    original_format: str
+    size_bytes: int
+    sha256: bytes
+    source_sha256: bytes
+    final_url: str | None  # None where it is the URL
+    status_code: int | None
+    etag: str | None
+    last_modified: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A row of `failures.jsonl`: an item that left early."""
+
+    key: bytes
+    stage: str
+    outcome: State
+    code: str
+    message: str
+    hint: str
+    attempts: int
+
+
+def read_made(row: Mapping[str, Any] | None, file_name: Callable[[str, str], str]) -> Made | None:
+    """The image that a row tells of. `file_name` makes the only path that a key and a suffix may have."""
+    if row is None or not all(name in row for name in FACTS) or not _is_ours(row):
+        return None
+    key, suffix = row["key"], f".{row['file_name'].rpartition('.')[2]}"
+    if not SUFFIX.fullmatch(suffix) or row["file_name"] != file_name(key, suffix):
+        return None
+    extra = {name: value for name, value in row.items() if name not in FACTS}
+    return Made(
+        key=bytes.fromhex(key),
+        suffix=suffix,
+        url=storable(row["url"]),
+        extra_json=json.dumps(extra) if extra else "",
+        width_px=row["width"],
+        height_px=row["height"],
+        original_width_px=row["original_width"],
+        original_height_px=row["original_height"],
+        original_format=storable(row["original_format"]),
+        size_bytes=row["size_bytes"],
+        sha256=bytes.fromhex(row["sha256"]),
+        source_sha256=bytes.fromhex(row["source_sha256"]),
+        final_url=None if row["final_url"] == row["url"] else storable(row["final_url"]),
+        status_code=row["status_code"],
+        etag=None if row["etag"] is None else storable(row["etag"]),
+        last_modified=None if row["last_modified"] is None else storable(row["last_modified"]),
+    )
+
+
+def read_left(row: Mapping[str, Any] | None) -> Left | None:
+    """The item that a row tells of."""
+    texts = ("key", "stage", "outcome", "code", "message", "hint")
+    if row is None or not all(isinstance(row.get(name), str) for name in texts) or not _is_count(row.get("attempts")):
+        return None
+    if not KEY.fullmatch(row["key"]) or row["outcome"] not in EARLY:
+        return None
+    return Left(
+        key=bytes.fromhex(row["key"]),
+        stage=storable(row["stage"]),
+        outcome=State(row["outcome"]),
+        code=storable(row["code"]),
+        message=storable(row["message"]),
+        hint=storable(row["hint"]),
+        attempts=row["attempts"],
+    )
+
+
+def _is_ours(row: Mapping[str, Any]) -> bool:
+    texts = ("file_name", "url", "key", "original_format", "sha256", "source_sha256", "final_url")
+    return (
+        all(isinstance(row[name], str) for name in texts)
+        and all(_is_count(row[name]) for name in NUMBERS)
+        and (row["status_code"] is None or _is_count(row["status_code"]))
+        and all(row[name] is None or isinstance(row[name], str) for name in ("etag", "last_modified"))
+        and KEY.fullmatch(row["key"]) is not None
+        and all(DIGEST.fullmatch(row[name]) for name in ("sha256", "source_sha256"))
+    )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63

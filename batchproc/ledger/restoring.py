@@ -1,0 +1,212 @@
+"""What a lost ledger knew, as far as the manifests and the files prove it, written into a new one.
+
+An image is `done` again when its file has the size and the SHA-256 that its row names; nothing else is believed. Who
+left early for good is restored where the code alone says that no run would try again, and no file contradicts it. How
+often an item was tried is not in the manifests: `runs` begins at 1.
+"""
+
+import hashlib
+import sqlite3
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from batchproc.errors import Code
+from batchproc.failpoints import failpoint
+from batchproc.ledger.images import Images
+from batchproc.ledger.importing import INPUT_STAGE
+from batchproc.ledger.manifest_rows import Left, Made, read_left, read_made
+from batchproc.ledger.renumbering import renumber
+from batchproc.ledger.schema import State, touch, transaction
+
+ROWS_PER_TRANSACTION = 5_000
+Row = Mapping[str, Any]
+
+# Failures that end an item in every case, whichever stage raises them and whatever for: `due` was 0. The other codes
+# have both kinds, or only the kind that a later run tries again.
+FINAL = frozenset(
+    {
+        Code.POLICY_SCHEME, Code.POLICY_ADDRESS, Code.POLICY_NOAI, Code.POLICY_PORT, Code.REDIRECT, Code.PROTO,
+        Code.TOO_LARGE, Code.ENCODING, Code.NOT_IMAGE, Code.IMAGE_CORRUPT, Code.IMAGE_BOMB, Code.IMAGE_UNSUPPORTED,
+        Code.IMAGE_MEMORY, Code.IMAGE_EMPTY, Code.STEP_ERROR, Code.WORKER_CRASH, Code.WORKER_MEMORY, Code.INTERNAL_BUG,
+    }
+)  # fmt: skip
+FINAL_IN_TRANSFORM = frozenset({Code.TRUNCATED, Code.WORKER_TIMEOUT})  # in a download they are tried again
+TRANSIENT_STATUSES = frozenset({"http.408", "http.425"})  # and all of 5xx
+
+DONE = """
+UPDATE item SET state = CASE state WHEN 'absent' THEN 'absent' ELSE 'done' END,
+  before_absent = CASE state WHEN 'absent' THEN 'done' END,
+  url = CASE state WHEN 'absent' THEN :url ELSE url END,
+  extra_json = CASE state WHEN 'absent' THEN :extra_json ELSE extra_json END,
+  due = 0, runs = 1, attempts = 1, plan = :plan, suffix = :suffix, status_code = :status_code, final_url = :final_url,
+  etag = :etag, last_modified = :last_modified, size_bytes = :size_bytes, width_px = :width_px,
+  height_px = :height_px, original_width_px = :original_width_px, original_height_px = :original_height_px,
+  original_format = :original_format, sha256 = :sha256, source_sha256 = :source_sha256
+WHERE id = :item
+"""
+EARLY = """
+UPDATE item SET state = :outcome, due = :due, runs = :runs, plan = :plan, stage = :stage, code = :code,
+  message = :message, hint = :hint, attempts = :attempts WHERE id = :item
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """What came back, and what did not."""
+
+    done: int  # images of the list
+    absent: int  # images whose source left the list
+    early: int  # items that left early, as they stood
+    missing: int  # rows of metadata.jsonl whose file is not there
+    changed: int  # whose file has another size or hash
+    unreadable_files: int  # whose file the system does not give out
+    unreadable_rows: int  # of both manifests: not as we write them, or there twice
+    undecided: Mapping[str, int]  # items that failed, by code: pending, since a run may try them again
+    contradicted: int  # items that failed for good and have a file all the same: pending
+    unvouched: int  # files that no row vouches for: made again, or, of unknown items, absent
+    reordered: bool  # the manifests are in another order than the list
+
+
+def restore(
+    connection: sqlite3.Connection, images: Images, made: Iterable[Row | None], left: Iterable[Row | None], plan: int
+) -> Restored:
+    """Restores into a ledger that knows the list and nothing else; reads every file that `made` names.
+
+    `made` and `left` are the rows of the manifests in their order, None for a line that is none. `plan` made them.
+    """
+    run = _Restoring(connection, images, plan)
+    for batch, take in ((_batches(images.final_names()), run.note_file), (_batches(made), run.take_made),
+                        (_batches(left), run.take_left)):  # fmt: skip
+        for rows in batch:
+            with transaction(connection):
+                for row in rows:
+                    take(row)
+                touch(connection)
+            failpoint("ledger.restore")
+    reordered = renumber(connection, run.made, run.left)
+    return run.result(reordered=reordered)
+
+
+class _Restoring:
+    """One restoring under way. `made` and `left` are the ids in the order of the manifests, absent ones not."""
+
+    def __init__(self, connection: sqlite3.Connection, images: Images, plan: int) -> None:
+        self._connection = connection
+        self._images = images
+        self._plan = plan
+        self._seen: set[int] = set()
+        self.made = array("q")
+        self.left = array("q")
+        self._counts: Counter[str] = Counter()
+        self._undecided: Counter[str] = Counter()
+
+    def note_file(self, name: tuple[str, str]) -> None:
+        """Notes that an item has a file, which must not outlive the item's end; unknown items come in as absent."""
+        key_hex, suffix = name
+        self._connection.execute(
+            "INSERT INTO item (key, line, url, state, before_absent, due, suffix) "
+            "VALUES (?, 0, '', 'absent', 'pending', 1, ?) ON CONFLICT (key) DO UPDATE SET suffix = excluded.suffix",
+            (bytes.fromhex(key_hex), suffix),
+        )
+
+    def take_made(self, row: Row | None) -> None:
+        """One row of `metadata.jsonl`."""
+        made = read_made(row, self._images.file_name)
+        known = self._find(made.key) if made is not None else None
+        if made is None or (known is not None and known[0] in self._seen):
+            self._counts["unreadable_rows"] += 1
+            return
+        verdict = self._check(made)
+        self._counts[verdict] += verdict != "done"
+        if known is None:
+            return  # neither in the list nor on the disk
+        item, state, _ = known
+        self._seen.add(item)
+        if state != State.ABSENT:
+            self.made.append(item)
+        if verdict == "done" and state in (State.PENDING, State.ABSENT):
+            facts = {name: getattr(made, name) for name in Made.__slots__ if name != "key"}
+            self._connection.execute(DONE, {**facts, "item": item, "plan": self._plan})
+            self._counts["absent" if state == State.ABSENT else "done"] += 1
+
+    def take_left(self, row: Row | None) -> None:
+        """One row of `failures.jsonl`."""
+        left = read_left(row)
+        if left is None:
+            self._counts["unreadable_rows"] += 1
+            return
+        known = self._find(left.key)
+        if known is None or known[0] in self._seen:
+            return  # not in the list any more; or made since, when a run was killed between the two manifests
+        item, state, suffix = known
+        self._seen.add(item)
+        if state != State.ABSENT:
+            self.left.append(item)
+        if state == State.PENDING and left.stage != INPUT_STAGE:
+            self._end_early(item, left, has_file=suffix is not None)
+
+    def _end_early(self, item: int, left: Left, *, has_file: bool) -> None:
+        deferred = left.outcome is State.DEFERRED
+        if not deferred and not is_final(left):
+            self._undecided[left.code] += 1
+        elif has_file and not deferred:
+            self._counts["contradicted"] += 1
+        else:
+            facts = {name: getattr(left, name) for name in Left.__slots__ if name != "key"}
+            counted = {"item": item, "plan": self._plan, "due": int(deferred), "runs": int(not deferred)}
+            self._connection.execute(EARLY, facts | counted)
+            self._counts["early"] += 1
+
+    def _find(self, key: bytes) -> tuple[int, str, str | None] | None:
+        found: tuple[int, str, str | None] | None = self._connection.execute(
+            "SELECT id, state, suffix FROM item WHERE key = ?", (key,)
+        ).fetchone()
+        return found
+
+    def _check(self, made: Made) -> str:
+        """What becomes of the file that a row names."""
+        path = self._images.final_path(made.key.hex(), made.suffix)
+        try:
+            if path.is_symlink() or not path.is_file():
+                return "changed" if path.is_symlink() or path.exists() else "missing"
+            if path.stat().st_size != made.size_bytes:
+                return "changed"
+            with path.open("rb") as file:
+                return "done" if hashlib.file_digest(file, "sha256").digest() == made.sha256 else "changed"
+        except OSError:  # a disk that damaged the ledger may have lost an image's blocks too: that one is made again
+            return "unreadable_files"
+
+    def result(self, *, reordered: bool) -> Restored:
+        unvouched = self._connection.execute(
+            "SELECT count(*) FROM item WHERE suffix IS NOT NULL AND coalesce(before_absent, state) = 'pending'"
+        ).fetchone()[0]
+        numbers = (
+            "done", "absent", "early", "missing", "changed", "unreadable_files", "unreadable_rows", "contradicted",
+        )  # fmt: skip
+        return Restored(
+            **{name: self._counts[name] for name in numbers},
+            undecided=dict(self._undecided.most_common()),
+            unvouched=unvouched,
+            reordered=reordered,
+        )
+
+
+def is_final(left: Left) -> bool:
+    """Whether a row of `failures.jsonl` proves by itself that no later run would have tried the item again."""
+    if left.outcome in (State.REJECTED, State.QUARANTINED):
+        return True
+    if left.code.startswith("http."):
+        return not left.code.startswith("http.5") and left.code not in TRANSIENT_STATUSES
+    if left.stage == "output":
+        return True  # a folder stands where the file belongs
+    return left.code in FINAL or (left.stage == "transform" and left.code in FINAL_IN_TRANSFORM)
+
+
+def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    waiting = iter(rows)
+    while batch := list(islice(waiting, ROWS_PER_TRANSACTION)):
+        yield batch
