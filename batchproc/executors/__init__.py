@@ -3,6 +3,7 @@
 from batchproc.executors.process import ProcessExecutor
 from batchproc.executors.serial import SerialExecutor
 from batchproc.executors.thread import ThreadExecutor
+from batchproc.executors.worker import start_context
 from batchproc.protocols import Executor
 
-__all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "ThreadExecutor"]
+__all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "ThreadExecutor", "start_context"]

@@ -17,6 +17,7 @@ from batchproc.explain.words import crew, seconds, share, significant
 LEAST_ITEMS = 100  # of work: with fewer, measuring costs more than the right choice could win
 NEAR = 0.15  # rates that close to each other are not told apart by a model
 TIE = 0.05
+BUSY = 0.25  # of the machine, used by others: their next second may be quite another
 FREE_SHARE = 0.02  # of the time that is left: what a race may cost without hope of a gain
 ISOLATION = (
     "processes, because a picture of the open web that crashes or hangs Pillow costs one item there and the whole run "
@@ -111,16 +112,29 @@ def choose(run: Measured, ranked: Sequence[Challenger], *, open_web: bool) -> Ch
     miss = abs(predict(run.job, run.variant).steady_rate_per_second / own.rate_per_second - 1.0)
     doubt = miss if miss > FIT_LIMIT else TIE
     verdict, because = _verdict(own, rival, doubt), _because(own, rival, margin, open_web)
-    if miss > FIT_LIMIT and verdict is not Verdict.RACE:
+    if run.others > BUSY:
+        verdict = Verdict.UNKNOWN
+        because = f"other programs used {share(run.others)} of the machine, so nothing measured here would last"
+    elif miss > FIT_LIMIT and verdict is not Verdict.RACE:
         verdict, because = Verdict.UNKNOWN, f"the model misses this run by {share(miss)}, so others are not predicted"
     return Choice(verdict=verdict, because=because, rival=rival, margin=margin)
 
 
 def after_race(
-    own: Challenger, rival: Challenger, *, own_rate: float, rival_rate: float, rest: int, open_web: bool
+    own: Challenger,
+    rival: Challenger,
+    *,
+    own_rate: float,
+    rival_rate: float,
+    back_seconds: float,
+    rest: int,
+    open_web: bool,
 ) -> Choice:
-    """Both pairs were measured on this very work, and the rival runs now: which finishes the rest sooner?"""
-    back = rest / own_rate + own.change_seconds
+    """Both pairs were measured on this very work, and the rival runs now: which finishes the rest sooner?
+
+    `back_seconds`: what it takes to change back.
+    """
+    back = rest / own_rate + back_seconds
     on = rest / rival_rate
     margin = rival_rate / own_rate - 1.0
     measured = (

@@ -10,7 +10,7 @@ from pathlib import Path
 from batchproc.config import MOST_THREADS, STDIN, Config, OriginTable
 from batchproc.download.stage import Download
 from batchproc.errors import Problem, Retry, UsageError
-from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
+from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor, start_context
 from batchproc.explain import ModeName, Variant
 from batchproc.frontier import Concurrency, Frontier
 from batchproc.ledger import ListedItem, input_fingerprint
@@ -106,8 +106,7 @@ def make_executors(
     config: Config, crew: Variant, download: Download, transform: Transform, log_folder: Path
 ) -> tuple[Executor, Executor]:
     """The executors of both stages, download first, not entered yet. Workers' prints go to files in `log_folder`."""
-    table = config.transform
-    preload = tuple(dict.fromkeys((*download.preload, *transform.preload)))
+    table, preload = config.transform, _preload(download, transform)
     downloaders = partial(
         ProcessExecutor,
         capacity=RESULT_ROOM * crew.download_workers,
@@ -127,6 +126,18 @@ def make_executors(
         _make_executor(crew.download, crew.download_workers, downloaders),
         _make_executor(crew.transform, crew.transform_workers, transformers),
     )
+
+
+def warm_up(config: Config, transform: Transform) -> None:
+    """Starts the fork server ahead of its first worker, if there will be one: its imports take longer than all else
+    that comes before. Call it before any thread exists."""
+    crew = make_crew(config)
+    if "process" in (crew.download, crew.transform):
+        start_context(_preload(make_download(config), transform))
+
+
+def _preload(download: Download, transform: Transform) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*download.preload, *transform.preload)))
 
 
 def _make_executor(mode: ModeName, workers: int, processes: Callable[..., ProcessExecutor]) -> Executor:

@@ -75,6 +75,7 @@ class Run:
             lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)
             stack.enter_context(lock)
             stack.push(self._log_break)
+            assembly.warm_up(self.config, self.transform)
             log_start(self.log, self.config)
             monitor.begin()
             self.layout.sweep()
@@ -142,6 +143,11 @@ class Run:
                 self.note(f"warning: {error}")
         except DiskError as error:
             self.error = self.error or error
+        except OSError as error:  # the output folder is gone, or no longer ours
+            if not str(error.filename or "").startswith(str(self.layout.output)):
+                raise
+            told = f"{error.filename}: {error.strerror}; what is unfinished stays pending"
+            self.error = self.error or DiskError(told)
         self.control.let_go()
         self.line_ended = time.perf_counter()
         try:
@@ -164,7 +170,8 @@ class Run:
             self.layout.point_latest(folder)
             self.layout.prune_runs(self.config.job.keep_runs)
         except OSError as error:
-            raise DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
+            told = DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}")
+            raise self.error or told from error
         log_end(self.log, facts, self.error)
         ledger.end_run(ended=datetime.now(UTC), exit_code=exit_code, counters=run_counters(facts))
         return RunResult(exit_code=exit_code, facts=facts, folder=folder, error=self.error)

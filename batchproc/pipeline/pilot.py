@@ -71,7 +71,7 @@ class Pilot:
         if self._run is None:
             self._calibrated(glance(), rest)
         else:
-            self._raced(rest)
+            self._raced(self._run, rest)
         self._is_ending = self.crew != before
         return self._is_ending
 
@@ -118,15 +118,16 @@ class Pilot:
         if not self._settled and self._choice.rival is not None:
             self.crew = self._choice.rival.crew
 
-    def _raced(self, rest: int) -> None:
+    def _raced(self, run: Measured, rest: int) -> None:
         self._settled = True
-        own = next(one for one in self._ranked if self._run and one.crew == self._run.variant)
+        own = next(one for one in self._ranked if one.crew == run.variant)
         rival = next(one for one in self._ranked if one.crew == self.crew)
         self._choice = auto.after_race(
             own,
             rival,
             own_rate=self._rates[own.crew],
             rival_rate=self._rates[rival.crew],
+            back_seconds=auto.change_seconds(run, own.crew),
             rest=rest,
             open_web=self._open_web,
         )

@@ -113,13 +113,21 @@ def test_a_model_that_misses_the_run_is_believed_only_about_gains_beyond_its_err
     assert large.verdict is Verdict.RACE
 
 
+def test_nothing_measured_on_a_busy_machine_is_believed() -> None:
+    run = replace(measured(0.0003, 0.5, waits=0.005, glue=0.0001), others=0.4)
+    choice = choose(run, ranked(run, 100_000), open_web=False)
+
+    assert choice.verdict is Verdict.UNKNOWN
+    assert "other programs used 40 % of the machine" in choice.because
+
+
 def test_the_race_is_won_by_who_finishes_the_rest_sooner_not_by_the_higher_rate() -> None:
     bound = predict(measured(0.01, 0.1).job, USUAL).bound
     own = Challenger(crew=USUAL, rate_per_second=100.0, change_seconds=0.3, rest_seconds=1.0, bound=bound)
     rival = replace(own, crew=pair("process", "process"))
 
-    near_the_end = after_race(own, rival, own_rate=110.0, rival_rate=100.0, rest=50, open_web=True)
-    far_from_it = after_race(own, rival, own_rate=110.0, rival_rate=100.0, rest=50_000, open_web=True)
+    near_the_end = after_race(own, rival, own_rate=110.0, rival_rate=100.0, back_seconds=0.3, rest=50, open_web=True)
+    far_from_it = after_race(own, rival, own_rate=110.0, rival_rate=100.0, back_seconds=0.3, rest=50_000, open_web=True)
 
     assert (Verdict.CHANGED, Verdict.KEPT_AFTER_RACE) == (near_the_end.verdict, far_from_it.verdict)
     assert near_the_end.margin == pytest.approx(0.1)  # the runner-up's rate by the chosen one's, less 1
@@ -131,8 +139,8 @@ def test_a_race_on_the_open_web_that_ends_in_a_tie_goes_to_the_processes() -> No
     own = Challenger(crew=USUAL, rate_per_second=100.0, change_seconds=0.1, rest_seconds=1.0, bound=bound)
     rival = replace(own, crew=pair("thread", "thread"))
 
-    web = after_race(own, rival, own_rate=100.0, rival_rate=103.0, rest=50_000, open_web=True)
-    ours = after_race(own, rival, own_rate=100.0, rival_rate=103.0, rest=50_000, open_web=False)
+    web = after_race(own, rival, own_rate=100.0, rival_rate=103.0, back_seconds=0.1, rest=50_000, open_web=True)
+    ours = after_race(own, rival, own_rate=100.0, rival_rate=103.0, back_seconds=0.1, rest=50_000, open_web=False)
 
     assert (Verdict.KEPT_AFTER_RACE, Verdict.CHANGED) == (web.verdict, ours.verdict)
     assert "a tie, and then processes" in sentence(web, USUAL)
