@@ -12,6 +12,5 @@ A new command: a module with one function, and its name in the table of `app.py`
 
 from batchproc.cli.app import main
 from batchproc.cli.loading import load_job
-from batchproc.cli.loading import load_job as _load
 
-__all__ = ["_load", "load_job", "main"]
+__all__ = ["load_job", "main"]

@@ -10,7 +10,7 @@ import pytest
 from batchproc.bench.alone import Wish, run_alone
 from batchproc.bench.result import STAGE_FIGURES, result_of
 from batchproc.bench.runner import read_outputs
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from batchproc.pipeline import RunOptions, run_job
 from batchproc.progress import Quiet
 from tests.jobs import MakeJob
@@ -19,13 +19,13 @@ MODES = ("serial", "thread", "process")
 
 
 def alone(job: Path, stage: str, mode: str) -> dict[str, Any]:
-    config, _ = _load(job, [f"{stage}.mode={mode}", f"job.output={job.parent / mode}"])
+    config, _ = load_job(job, [f"{stage}.mode={mode}", f"job.output={job.parent / mode}"])
     return run_alone(config, stage)
 
 
 def test_in_every_mode_it_makes_the_files_of_a_whole_run(make_job: MakeJob, tmp_path: Path) -> None:
     job = make_job(images=6)
-    config, steps = _load(job, ())
+    config, steps = load_job(job, ())
     run_job(config, steps, RunOptions(), Quiet())
     rows = [json.loads(line) for line in (tmp_path / "out/metadata.jsonl").read_text().splitlines()]
 

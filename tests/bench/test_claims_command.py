@@ -16,7 +16,7 @@ from batchproc.bench.claims_summary import summarise_with_claims
 from batchproc.bench.experiments.table import BY_NAME
 from batchproc.bench.lab import judge_claims, run_experiment
 from batchproc.bench.task import BenchOptions
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError
 from batchproc.lock import RunLock
 from batchproc.origin import demo_paths
@@ -46,7 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 
 def bench(job: Path, **options: Any) -> tuple[dict[str, Any], Path]:
-    result = run_with_claims(lambda more: _load(job, more), BenchOptions(**options), lambda text: None)
+    result = run_with_claims(lambda more: load_job(job, more), BenchOptions(**options), lambda text: None)
     return dict(result.facts), result.folder
 
 

@@ -15,7 +15,7 @@ from batchproc.bench.command import run_bench
 from batchproc.bench.runner import BenchError
 from batchproc.bench.summary import summarise_bench
 from batchproc.bench.task import BenchOptions
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
 from batchproc.origin import demo_paths
@@ -42,7 +42,7 @@ def job(make_job: MakeJob) -> Path:
 
 def bench(job: Path, *settings: str, said: list[str] | None = None, **options: Any) -> tuple[dict[str, Any], Path]:
     def load(more: Any) -> Any:
-        return _load(job, [*settings, *more])
+        return load_job(job, [*settings, *more])
 
     wanted = {"rounds": 1, "quick": True, "modes": ("thread+thread",), **options}
     result = run_bench(load, BenchOptions(**wanted), (said if said is not None else []).append)
@@ -117,7 +117,7 @@ def test_the_same_command_continues_a_bench_that_was_stopped(job: Path, tmp_path
 
 
 def test_the_shipped_bench_has_nine_pairs_and_ten_rounds() -> None:
-    config, _ = _load(Path(__file__).parents[2] / "configs/bench.toml", ())
+    config, _ = load_job(Path(__file__).parents[2] / "configs/bench.toml", ())
 
     assert config.bench is not None
     assert (10, 9) == (config.bench.rounds, len(make_cases(config.bench.modes, config.bench.vary)))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchproc.bench.job_file import child_environment, toml_text, toml_value, write_job_file
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from tests.jobs import MakeJob
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"]))
@@ -34,12 +34,12 @@ def test_the_job_keeps_the_work_and_drops_what_would_disturb(make_job: MakeJob, 
     more = '[origin]\nimages = 5\n[metrics]\ntextfile = "m.prom"\n[bench]\nrounds = 3\n'
     source.write_text(source.read_text() + more)
     settings = ['download.headers={"X-Api-Key"="geheim"}', "job.max_failed=1", "job.exit_on_limit=true"]
-    original, steps = _load(source, settings)
+    original, steps = load_job(source, settings)
     path = tmp_path / "bench.toml"
 
     write_job_file(path, original, items=tmp_path / "items.txt", base_url="http://127.0.0.1:9/", per_host=17)
 
-    written, written_steps = _load(path, ())
+    written, written_steps = load_job(path, ())
     assert steps == written_steps
     assert original.transform == written.transform
     assert original.output == written.output

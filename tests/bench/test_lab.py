@@ -13,7 +13,7 @@ from batchproc.bench import lab
 from batchproc.bench.experiments.table import BY_NAME
 from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.lab import judge_claims, run_experiment
-from batchproc.cli import _load
+from batchproc.cli import load_job
 
 BENCH = Path(__file__).parents[2] / "configs/bench.toml"
 
@@ -56,7 +56,7 @@ def test_an_experiment_that_breaks_says_how() -> None:
 
 
 def test_claims_without_experiments_are_not_measured() -> None:
-    config, _ = _load(BENCH, ())
+    config, _ = load_job(BENCH, ())
 
     claims = judge_claims([], config)
 
@@ -66,7 +66,7 @@ def test_claims_without_experiments_are_not_measured() -> None:
 
 
 def test_claims_are_judged_by_what_bench_json_holds() -> None:
-    config, _ = _load(BENCH, ())
+    config, _ = load_job(BENCH, ())
     experiments = [run_experiment(BY_NAME[name], "tiny", Interrupt()) for name in ("lost_updates", "through_queue")]
 
     verdicts = {claim["id"]: claim["verdict"] for claim in judge_claims(experiments, config)}

@@ -6,7 +6,7 @@ import pytest
 
 from batchproc.bench.capture import capture
 from batchproc.bench.material import find_material, spread
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from batchproc.config import Config
 from batchproc.errors import UsageError
 from batchproc.origin import EmbeddedOrigin, OriginSettings
@@ -15,7 +15,7 @@ from tests.transform.drawing import photo
 
 
 def config_of(path: Path, *settings: str) -> Config:
-    return _load(path, list(settings))[0]
+    return load_job(path, list(settings))[0]
 
 
 def quiet(text: str) -> None:

@@ -205,7 +205,8 @@ def test_worker_count_of_auto_and_zero_is_the_cores(write: Write) -> None:
         ("job.toml [xyz]: no such table; the tables are [job],", "[xyz]\nx = 1"),
         ('job.toml [output] format = "jpg": must be "jpeg", "png", "webp", "avif" or "keep"; did you mean "jpeg"?',
          '[output]\nformat = "jpg"'),
-        ('job.toml [download] mode = "fork": must be "serial", "thread", "process" or "auto".', '[download]\nmode = "fork"'),
+        ('job.toml [download] mode = "fork": must be "serial", "thread", "process" or "auto".',
+         '[download]\nmode = "fork"'),
         ('job.toml [output] background = "white": must be a colour as "#ffffff".', '[output]\nbackground = "white"'),
         ('job.toml [download] allow_addresses.0 = "10/8": must be an address or a network',
          '[download]\nallow_addresses = ["10/8"]'),
@@ -245,7 +246,9 @@ def test_problem_with_the_job_table(write: Write, expected: str, job: str) -> No
 
 
 def test_every_problem_is_told_at_once(write: Write) -> None:
-    text = '[download]\nworkers = 0\nkeep_originals = true\n[transform]\nmode = "x"\n[xyz]\n[[transform.steps]]\nop = "nope"\n'
+    text = """
+[download]\nworkers = 0\nkeep_originals = true\n[transform]\nmode = "x"\n[xyz]\n[[transform.steps]]\nop = "nope"
+"""
 
     problems = _problems(
         write(text),

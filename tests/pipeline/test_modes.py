@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from batchproc.errors import ExitCode
 from batchproc.pipeline import RunOptions, RunResult, run_job
 from batchproc.progress import Quiet
@@ -16,7 +16,7 @@ MODES = ("serial", "thread", "process")
 
 
 def run(config: Path, *overrides: str, options: RunOptions | None = None) -> RunResult:
-    job, steps = _load(config, overrides)
+    job, steps = load_job(config, overrides)
     return run_job(job, steps, options or RunOptions(), Quiet())
 
 

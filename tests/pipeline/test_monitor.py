@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
 from batchproc.pipeline import RunOptions, RunResult, run_job
@@ -35,7 +35,7 @@ class Told:
 
 
 def run(config: Path, *overrides: str, told: Told | None = None) -> RunResult:
-    job, steps = _load(config, overrides)
+    job, steps = load_job(config, overrides)
     return run_job(job, steps, RunOptions(), told or Told())
 
 

@@ -5,7 +5,7 @@ import os
 import threading
 from pathlib import Path
 
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from batchproc.errors import ExecutorError, ExitCode
 from batchproc.pipeline.stall import StallWatch, stall_limit
 from tests.jobs import MakeJob
@@ -74,9 +74,9 @@ def test_a_run_that_moves_is_left_alone(tmp_path: Path) -> None:
 def test_the_limit_is_longer_than_all_others_together_unless_it_is_set(make_job: MakeJob) -> None:
     config = make_job()
 
-    job, _ = _load(config, ())
-    longer, _ = _load(config, ["download.max_retry_after=2h"])
-    own, _ = _load(config, ["job.stall_timeout=3m"])
+    job, _ = load_job(config, ())
+    longer, _ = load_job(config, ["download.max_retry_after=2h"])
+    own, _ = load_job(config, ["job.stall_timeout=3m"])
 
     assert stall_limit(job) > job.download.total_timeout + job.transform.timeout + job.download.max_retry_after
     assert stall_limit(longer) > 7200

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.cli import _load
+from batchproc.cli import load_job
 from batchproc.ledger import LedgerView
 from batchproc.pipeline import RunOptions
 from batchproc.report.status import advise, describe_status, find_trend, status_facts
@@ -23,7 +23,7 @@ COUNTS = dict.fromkeys(STATES, 0)
 
 
 def status(config: Path) -> dict[str, Any]:
-    facts = status_facts(_load(config, ())[0])
+    facts = status_facts(load_job(config, ())[0])
     assert facts == json.loads(json.dumps(facts))
     return facts
 
