@@ -5,6 +5,7 @@ file is only for the message of the second run; it is never believed. A network 
 between machines; the preflight refuses those for the ledger.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -120,6 +121,21 @@ def find_holder(path: Path) -> Holder | None:
         os.close(descriptor)  # and with it the lock
 
 
+def read_last_holder(path: Path) -> Holder | None:
+    """Who took the lock at `path` last, whether he holds it still or not; None where the file does not tell.
+
+    For messages alone: what ended before it could write anything else is known by this. Changes nothing.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        return _read_holder(os.pread(descriptor, 1000, 0))
+    finally:
+        os.close(descriptor)
+
+
 def _read_holder(content: bytes) -> Holder | None:
     """The holder as the lock file names it; None while it has not written its name yet."""
     try:
@@ -138,9 +154,12 @@ def _open(path: Path) -> int:
 
 
 def _write_holder(descriptor: int) -> None:
+    """Names this process, over the last holder's name; a disk without room for it is no reason not to run."""
     started = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "started": started}).encode(), 0)
+    text = json.dumps({"pid": os.getpid(), "started": started}).encode()
+    with contextlib.suppress(OSError):
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
 
 
 def _describe_holder(descriptor: int) -> str:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pytest
 
 from batchproc import lock as lock_module
 from batchproc.errors import ExitCode, LockHeldError, UsageError
-from batchproc.lock import RunLock, find_holder
+from batchproc.lock import RunLock, find_holder, read_last_holder
 
 HOLD = """
 import sys
@@ -162,3 +163,25 @@ def test_a_living_process_that_does_not_hold_the_lock_is_no_holder(tmp_path: Pat
     (tmp_path / "lock").write_text(f'{{"pid": {os.getpid()}, "started": "long ago"}}')
 
     assert find_holder(tmp_path / "lock") is None
+
+
+def test_the_last_holder_is_known_after_his_end(tmp_path: Path) -> None:
+    with hold(tmp_path / "lock") as holder:
+        holder.kill()
+        holder.wait()
+
+    last = read_last_holder(tmp_path / "lock")
+
+    assert last is not None
+    assert (holder.pid, None) == (last.pid, find_holder(tmp_path / "lock"))
+    assert read_last_holder(tmp_path / "no lock") is None
+
+
+def test_a_disk_without_room_for_the_holders_name_does_not_keep_it_from_running(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with RunLock(tmp_path / "lock"), pytest.raises(LockHeldError, match="holds the lock\\. Wait"):
+            RunLock(tmp_path / "lock").__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -60,6 +60,7 @@ class ProcessExecutor:
         self._timeout_retry = timeout_retry
         self._lanes: list[Lane] = []
         self._line: Line | None = None
+        self._stopped = False  # written before `_line` is read, and read after that is written: no stop is missed
         self._closing = threading.Event()
         self._watch = threading.Thread(target=self._watch_deadlines, name="watch", daemon=True)
 
@@ -110,10 +111,13 @@ class ProcessExecutor:
             lane.times.worker = f"{stage.name}-{number}"
         self._watch.start()
         self._line.start(items, f"{stage.name}-lane", [partial(lane.serve, stage) for lane in self._lanes])
+        if self._stopped:
+            self._line.close()
         return self._line.outcomes()
 
     def stop(self) -> None:
-        """Kills the workers and closes the channels."""
+        """Kills the workers and closes the channels; a `run` that is still to come yields nothing. From any thread."""
+        self._stopped = True
         if self._line is not None:
             self._line.close()
         for lane in self._lanes:

@@ -11,6 +11,9 @@ from batchproc.executors.worker import WorkerProcess, verdict
 
 START_SECONDS = 60.0
 STARTS_TRIED = 3  # a worker that dies before its first job is replaced that often
+# After each start that the fork server did not answer. One that is being killed refuses connections for a moment
+# before it can be seen to be dead, and only then is it replaced.
+START_PAUSES_SECONDS = (0.0, 0.02, 0.1, 0.5)
 
 
 class Seat:
@@ -66,15 +69,17 @@ class Seat:
             worker.kill()
 
     def _spawn_surely(self) -> WorkerProcess:
-        """A fork server that was killed takes the start under way with it; the next start brings up a new one."""
-        for tried in range(1, STARTS_TRIED + 1):
+        """A fork server that was killed takes the start under way with it; a later start brings up a new one."""
+        for pause in START_PAUSES_SECONDS:
             try:
                 return self._spawn()
-            except (EOFError, OSError) as error:
-                if tried == STARTS_TRIED:
-                    why = getattr(error, "strerror", None) or "the fork server ended"
-                    raise ExecutorError(f"cannot start a worker process: {why}") from error
-        raise AssertionError("the last try returns or raises")
+            except (EOFError, OSError):
+                self.rest(pause)
+        try:
+            return self._spawn()
+        except (EOFError, OSError) as error:
+            why = getattr(error, "strerror", None) or "the fork server ended"
+            raise ExecutorError(f"cannot start a worker process: {why}") from error
 
     def release(self) -> None:
         """Tells the worker to leave after the job in hand."""

@@ -5,17 +5,19 @@ Changes nothing: the ledger is opened for reading only, and the run lock is trie
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from batchproc.config import Config
 from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerView
-from batchproc.lock import find_holder
+from batchproc.lock import find_holder, read_last_holder
 from batchproc.report.advice import can_be_retried
 from batchproc.sink import Layout
 
 RUNS_SHOWN = 10
+SECOND = len("2026-11-22T08:15:30")  # of a time in ISO 8601: the lock file has whole seconds
 RUNS_COMPARED = 3  # a trend needs at least so many runs that had work
 STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
 MEANINGS = {
@@ -37,6 +39,7 @@ def status_facts(config: Config) -> dict[str, Any]:
             "config": str(config.paths.config),
             "output": str(layout.output),
             "running": asdict(holder) if holder else None,
+            "lost_start": None if holder else _find_lost_start(layout.lock_path, runs),
             "counts": asdict(ledger.counts()),
             "failures": ledger.failures_by_code(),
             "due": ledger.count_work(max_runs=config.job.max_runs_per_item),
@@ -44,6 +47,18 @@ def status_facts(config: Config) -> dict[str, Any]:
             "trend": find_trend(runs),
         }
     return facts | {"next": advise(facts)}
+
+
+def _find_lost_start(lock_path: Path, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The last start, if it ended before it had a row in the ledger: killed while it read the list, or refused by the
+    disk. The lock file alone knows of it. One that was refused before it had the lock (exit codes 2 and 75) left no
+    trace."""
+    last = read_last_holder(lock_path)
+    if last is None:
+        return None
+    if runs and last.pid == runs[0]["pid"] and last.started[:SECOND] <= runs[0]["started"][:SECOND]:
+        return None
+    return asdict(last)
 
 
 def find_trend(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
@@ -61,9 +76,12 @@ def advise(facts: Mapping[str, Any]) -> str:
     """What to do next, as one sentence."""
     counts, command = facts["counts"], f"batchproc run {facts['config']}"
     last = facts["runs"][0] if facts["runs"] else None
+    lost = facts.get("lost_start")
     failures = f"see {facts['output']}/failures.jsonl"
     if facts["running"]:
         return f"wait: a run is under way; kill -USR1 {facts['running']['pid']} makes it tell how far it is"
+    if lost:
+        return f"the start of {lost['started']} ended before its run began; {command} goes on, or says why it cannot"
     if last is not None and last["exit_code"] == 5:
         return f"the last run could not write: make room or look at the disk, then {command}"
     if last is not None and not last["is_clean"]:
@@ -93,6 +111,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in facts["failures"].items())
     if running:
         yield f"running now: pid {running['pid']}, since {running['started']}"
+    if facts["lost_start"]:
+        yield f"last start: {facts['lost_start']['started']}, ended before its run began"
     yield "last runs, newest first:"
     yield f"  {'run':<20}{'exit':>4}{'processed':>12}{'failed':>9}{'images/s':>10}{'duration':>12}"
     yield from (_run(run, running) for run in facts["runs"])

@@ -23,7 +23,7 @@ from tests.campaign.family import FATAL, Family, run_to_its_end, started
 from tests.campaign.jobs import BAD_LINES, write_job
 from tests.campaign.remains import Scene, faults_of_result, faults_of_scene, keys_of, result_of, scene_of
 
-NO_START = "cannot start 2 worker processes: the fork server ended"
+NO_START = "cannot start a worker process: "
 MOST_FAULTS = 10  # said of one moment; one that is wrong is mostly wrong in all its files
 IMAGES = 150
 LONGEST_DELAY_SECONDS = 2.0  # from a start, or from a kill that the run survives, to the next kill
