@@ -105,7 +105,7 @@ class Executor(Protocol):
         ...
 
     def __enter__(self) -> Self:
-        """Starts the workers: processes here, threads not before `run`."""
+        """Makes ready; the workers start in `run`. Raises `ExecutorError`."""
         ...
 
     def __exit__(

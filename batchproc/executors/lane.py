@@ -60,9 +60,8 @@ class Lane:
 
     def launch(self) -> None:
         """Starts a worker process, without waiting for it. Raises `ExecutorError` when none can be had."""
-        launched = time.perf_counter()
+        self.times.opened = self.times.opened or time.perf_counter()
         self.seat.launch()
-        self.times.opened = self.times.opened or launched
         self.times.starts += 1
         self._tally = Tally()
         self._tasks_of_worker = 0
@@ -70,6 +69,7 @@ class Lane:
     def serve(self, stage: Stage[Any, Any], line: Line) -> None:
         """The owner thread's body: every job of the line that this lane gets, until the end mark."""
         try:
+            self.launch()
             self._introduce(stage, self.times.opened)
             while True:
                 self._fill(line)

@@ -29,7 +29,10 @@ ASLEEP_SECONDS = 1.0  # a look that comes so much later than planned was not jus
 
 
 class ProcessExecutor:
-    """Runs a stage in `workers` OS processes. Enter it before any other thread exists; one `run` per `with` block.
+    """Runs a stage in `workers` OS processes; one `run` per `with` block.
+
+    Entering it starts the fork server, `run` the workers, each from its own lane's thread: nobody waits for them but
+    the items that they are for.
 
     `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`, to be retried as `timeout_retry`).
     `memory_bytes` is each worker's RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means
@@ -76,15 +79,8 @@ class ProcessExecutor:
 
     def __enter__(self) -> Self:
         self._presence.open()
-        context = start_context(self._preload)
-        health = Health()
+        context, health = start_context(self._preload), Health()
         self._lanes = [self._lane(context, health, number) for number in range(self.workers)]
-        try:
-            for lane in self._lanes:
-                lane.launch()
-        except BaseException:
-            self._end_workers()
-            raise
         return self
 
     def __exit__(
@@ -103,7 +99,7 @@ class ProcessExecutor:
             self._presence.close()
 
     def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
-        """Hands the stage to the workers now and returns the iterator of outcomes."""
+        """Starts the workers now, without waiting for them, and returns the iterator of outcomes."""
         if self._line is not None:
             raise RuntimeError("a process executor runs once")
         self._line = Line(stage.name, self.workers, self.capacity)

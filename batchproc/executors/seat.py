@@ -20,8 +20,8 @@ class Seat:
     """One worker process after the other, never two.
 
     Shared with the watch and with `stop`, under `_lock`: the deadline, whether it has passed, and the worker.
-    `_stopped` is an event. `launch`, `release` and `close` are for the opener's thread, before the lane is served and
-    after it; while it is, they and all that is not said to be for any thread belong to the lane's owner thread.
+    `_stopped` is an event. All that is not said to be for any thread belongs to the lane's owner thread; once that has
+    ended, `release` and `close` are for the opener's.
     """
 
     def __init__(self, spawn: Callable[[], WorkerProcess], *, timeout_seconds: float = 0.0) -> None:

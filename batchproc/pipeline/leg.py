@@ -61,7 +61,7 @@ class Leg:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        """Opens the workers, processes before threads. Raises `ExecutorError`."""
+        """Opens the executors, then what watches them. Raises `ExecutorError`."""
         with ExitStack() as stack:
             stack.callback(self._note_end)
             for executor in self.executors:

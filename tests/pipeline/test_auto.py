@@ -46,15 +46,15 @@ def test_nothing_is_lost_and_nothing_is_done_twice_however_often_the_modes_chang
     make_job: MakeJob, origin: EmbeddedOrigin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_job(lines=many(origin, 160, faults=True))
-    fixed = run(config, f"job.output={tmp_path / 'fixed'}")
+    fixed = run(config, "download.retries=1", f"job.output={tmp_path / 'fixed'}")
     monkeypatch.setattr(job_module, "Pilot", Restless)
-    result = run(config, *AUTO, f"job.output={tmp_path / 'legs'}")
+    result = run(config, *AUTO, "download.retries=1", f"job.output={tmp_path / 'legs'}")
 
     legs = result.facts["auto"]["legs"]
     assert ExitCode.DONE == result.exit_code == fixed.exit_code
     assert len(legs) >= 4
     assert result.facts["counts"]["processed"] == sum(leg["items"] for leg in legs) == 160
-    assert result.facts["counts"]["failed"] > 10
+    assert result.facts["counts"]["failed"] > 4
     assert fixed.facts["counts"] | {"retried": 0} == result.facts["counts"] | {"retried": 0}
     assert fingerprint(tmp_path / "fixed") == fingerprint(tmp_path / "legs")
 
