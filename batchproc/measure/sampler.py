@@ -60,6 +60,14 @@ class Sampler:
     ) -> None:
         self.stop()
 
+    def dismiss(self) -> None:
+        """Ends the sampler without waiting for what it saw. `stop` has nothing to do then."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+            self.failure = "the sampler was dismissed"
+
     def stop(self) -> None:
         """Ends the sampler: one last look, then its result. Takes some 10 ms, at most 5 s; once."""
         process, self._process = self._process, None

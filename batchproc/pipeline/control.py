@@ -22,6 +22,7 @@ from batchproc.errors import ExitCode
 
 ENDING = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
 WAKE = 0  # no signal has this number: `__exit__` writes it
+SAVE_SECONDS, TELL_SECONDS = 5.0, 1.0  # at most, before leaving by force: a disk and a terminal may hang
 LAST_SECONDS = 10.0  # from "stop at once" to leaving by force, for what nothing can stop: a step in this very process
 
 
@@ -31,7 +32,7 @@ class Brakes:
 
     admit_no_more: Callable[[], None]
     stop_at_once: Callable[[], None]
-    save: Callable[[], None] = lambda: None  # the last thing before leaving by force; must be bounded
+    save: Callable[[ExitCode], None] = lambda exit_code: None  # before leaving by force, so that a later run knows
     show_progress: Callable[[], None] = lambda: None
 
 
@@ -39,8 +40,8 @@ class Control:
     """Listens from the first moment of a run to its last. Enter it in the main thread; elsewhere it has only its clock.
 
     First signal: nothing more starts, what is in flight may finish within `grace_seconds`. Second: workers are killed.
-    Third: the process leaves at once; the ledger is committed up to the last half second. A message that cannot be
-    shown never keeps it from acting: it acts first.
+    Third: the process leaves at once, also when the ledger cannot be committed within `SAVE_SECONDS`. A message that
+    cannot be shown never keeps it from acting: it acts first.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Control:
             self._stop_at_once()
             self._say(f"{number.name} again: stopping at once.")
         else:
-            os._exit(ENDING[number])
+            self._leave_by_force(ENDING[number], f"{number.name} for the third time: leaving at once")
 
     def _alarm_rings(self) -> None:
         """`max_duration` has passed; or after that, or a signal, the grace; or what was to stop at once has not."""
@@ -142,7 +143,8 @@ class Control:
             self._stop_at_once()
             self._say("the grace is over: stopping what is still in flight.")
         else:
-            self._leave_by_force()
+            why = "something in this process does not end: leaving without it"  # as a step that hangs
+            self._leave_by_force(self.exit_code or ExitCode.INTERNAL, why)
 
     def _admit_no_more(self, reason: str) -> None:
         with self._lock:
@@ -159,16 +161,32 @@ class Control:
                 self._alarm = time.monotonic() + LAST_SECONDS
                 self._brakes.stop_at_once()
 
-    def _leave_by_force(self) -> None:
-        """Something in this process cannot be stopped, as a step that hangs. The run lock must not stay held."""
-        self._say("something in this process does not end: leaving without it; the same command continues.")
-        if self._brakes is not None:
-            self._brakes.save()
-        os._exit(self.exit_code or ExitCode.INTERNAL)
+    def _leave_by_force(self, exit_code: ExitCode, why: str) -> None:
+        """The run lock must not stay held. Says why whatever the display shows: nobody else can say it any more."""
+        brakes = self._brakes
+        try:
+            if brakes is not None:
+                _spend_at_most(SAVE_SECONDS, lambda: brakes.save(exit_code))
+            _spend_at_most(TELL_SECONDS, lambda: _write_to_stderr(f"{why}; the same command continues.\n"))
+        finally:
+            os._exit(exit_code)
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # stderr may be gone, with the terminal or with `| tee`
             self._tell(text)
+
+
+def _spend_at_most(seconds: float, act: Callable[[], None]) -> None:
+    """Does something that may hang, and leaves it alone when it does."""
+    thread = threading.Thread(target=act, name="last-act", daemon=True)
+    thread.start()
+    thread.join(seconds)
+
+
+def _write_to_stderr(text: str) -> None:
+    """Past `sys.stderr`, whose lock another thread may hold. Below a bar, if there is one."""
+    with contextlib.suppress(OSError):
+        os.write(2, (f"\n{text}" if os.isatty(2) else text).encode())
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:

@@ -199,7 +199,7 @@ class Run:
         brakes = Brakes(
             admit_no_more=frontier.close,
             stop_at_once=self._stop_at_once,
-            save=lambda: _save(ledger),
+            save=lambda exit_code: self._save(ledger, exit_code),
             show_progress=lambda: self.note(f"{self.observer.processed} of {work} items, {frontier!r}"),
         )
         self.control.take(brakes)
@@ -282,6 +282,13 @@ class Run:
         if self.leg is not None:
             self.leg.stop()
 
+    def _save(self, ledger: Ledger, exit_code: ExitCode) -> None:
+        """Commits what was recorded and ends the run's row, before the process leaves by force. From any thread."""
+        self.log.record("run.left", "error", exit_code=int(exit_code))
+        counters = {"processed": self.observer.processed}
+        with suppress(BatchprocError):
+            ledger.break_off_run(ended=datetime.now(UTC), exit_code=exit_code, counters=counters)
+
     def _hear(self, outcome: Outcome, frontier: Frontier, ledger: Ledger) -> None:
         """The loop's body: frontier, observer and ledger hear of an outcome."""
         if isinstance(outcome, Failure) and outcome.code in DISK_CODES:
@@ -331,12 +338,6 @@ def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, displa
         result = run.execute(monitor)
         monitor.result = result
     return result
-
-
-def _save(ledger: Ledger) -> None:
-    """Commits what was recorded, before the process leaves by force."""
-    with suppress(BatchprocError):
-        ledger.flush()
 
 
 def _port_for(output: Path) -> int:

@@ -87,8 +87,10 @@ class Leg:
         return counted(transforming.run(self._transform, originals), self._gauges, "transform_out_total")
 
     def end_early(self) -> None:
-        """Lets nothing more in; what is inside comes out."""
+        """Lets nothing more in; what is inside comes out. Nobody will ask what was seen of this leg."""
         self._frontier.pause()
+        if self._sampler is not None:
+            self._sampler.dismiss()
 
     def stop(self) -> None:
         """Ends the work at once. From any thread."""

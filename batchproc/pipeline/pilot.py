@@ -18,9 +18,9 @@ from batchproc.explain.measured import Measured
 from batchproc.pipeline.assembly import make_crew
 
 LEAST_HEARD = 8
-ENOUGH_HEARD = 200  # then half a second will do
-PATIENCE_SECONDS, HASTE_SECONDS = 2.0, 0.5
-WARM_UP_ITEMS = 16  # of a leg, before its rate is taken: connections are made, and the line fills
+ENOUGH_HEARD = 200  # then one second will do
+PATIENCE_SECONDS, HASTE_SECONDS = 2.0, 1.0
+WARM_UP_SECONDS = 0.25  # after a leg's first item, before its rate is taken: connections are made, the line fills
 
 Clock = Callable[[], float]
 Glance = Callable[[], Measured | None]
@@ -44,7 +44,7 @@ class Pilot:
         self._legs: list[dict[str, Any]] = []
         self._is_ending = False  # what is in flight comes to its end, which says nothing of any modes
         self._leg_items = self._warm_items = self._done = 0
-        self._leg_started = self._warm_at = clock()
+        self._leg_started = self._first_at = self._warm_at = clock()
 
     def begin_leg(self) -> None:
         """The workers of `crew` begin."""
@@ -60,7 +60,9 @@ class Pilot:
         if self._settled or self._is_ending or items == self._leg_items:
             return False
         now = self._clock()
-        if self._leg_items < WARM_UP_ITEMS <= items or not self._leg_items:
+        if not self._leg_items:
+            self._first_at = now
+        if now - self._first_at <= WARM_UP_SECONDS:
             self._warm_at, self._warm_items = now, items
         self._leg_items = items
         if not self._has_seen_enough(now):

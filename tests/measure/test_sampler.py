@@ -180,3 +180,13 @@ def test_a_glance_at_a_sampler_that_is_gone_shows_nothing() -> None:
         assert sampler.glance() is None
         assert sampler.glance() is None
     assert "broke" in sampler.failure
+
+
+def test_a_dismissed_sampler_is_gone_at_once_and_has_no_result() -> None:
+    with Gauges(["in_flight", "done_total"]) as gauges, Sampler(gauges) as sampler:
+        pid = sampler.pid
+        sampler.dismiss()
+        assert pid is not None
+        assert not psutil.pid_exists(pid)
+    assert sampler.result() is None
+    assert sampler.glance() is None

@@ -91,6 +91,7 @@ def test_enough_items_are_measured_and_predicted_on_the_way(
     monkeypatch.setattr("batchproc.explain.auto.LEAST_ITEMS", 20)
     monkeypatch.setattr("batchproc.pipeline.pilot.ENOUGH_HEARD", 20)
     monkeypatch.setattr("batchproc.pipeline.pilot.HASTE_SECONDS", 0.0)
+    monkeypatch.setattr("batchproc.pipeline.pilot.WARM_UP_SECONDS", 0.0)
     facts = run(make_job(images=33), *AUTO).facts
 
     told = facts["auto"]

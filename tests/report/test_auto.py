@@ -16,6 +16,7 @@ def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchproc.explain.auto.LEAST_ITEMS", 20)
     monkeypatch.setattr("batchproc.pipeline.pilot.ENOUGH_HEARD", 20)
     monkeypatch.setattr("batchproc.pipeline.pilot.HASTE_SECONDS", 0.0)
+    monkeypatch.setattr("batchproc.pipeline.pilot.WARM_UP_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("_eager")
