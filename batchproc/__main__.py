@@ -6,10 +6,15 @@ paid for by each of them in time and memory.
 
 
 def main() -> None:
-    """Runs the command line."""
-    from batchproc.cli import main as run_command_line
+    """Runs the command line. A Ctrl-C while it is still being imported ends it as later ones do."""
+    try:
+        from batchproc.cli import main as run_command_line
 
-    run_command_line()
+        run_command_line()
+    except KeyboardInterrupt:
+        from batchproc.errors import ExitCode
+
+        raise SystemExit(ExitCode.INTERRUPTED) from None
 
 
 if __name__ == "__main__":

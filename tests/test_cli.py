@@ -2,12 +2,15 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from batchproc.__main__ import main as start
 from batchproc.cli import main
 from batchproc.version import VERSION
 from tests.jobs import MakeJob
@@ -59,6 +62,50 @@ def test_quiet_says_one_line_when_something_is_wrong(call, make_job: MakeJob) ->
     assert (3, "") == (code, out)
     assert 1 == len(err.splitlines())
     assert "1 failed" in err
+
+
+def test_ctrl_c_while_the_command_line_is_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(name: str) -> object:
+        raise KeyboardInterrupt
+
+    importing = ModuleType("batchproc.cli")
+    importing.__getattr__ = interrupt  # type: ignore[method-assign]
+    monkeypatch.setitem(sys.modules, "batchproc.cli", importing)
+
+    with pytest.raises(SystemExit) as exit_:
+        start()
+
+    assert 130 == exit_.value.code
+
+
+def test_quiet_says_one_line_when_the_server_was_away(call, make_job: MakeJob) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        config = make_job(lines=[f"{away}/{number}.jpg" for number in range(40)])
+        code, out, err = call("run", str(config), "--quiet", "--set", "download.retries=0")
+
+    assert (0, "") == (code, out)
+    assert err.startswith("warning: small: none of 40 items came through: 40 connect; ")
+    assert err.endswith(" deferred: the same command tries again\n")
+    assert 1 == err.count("\n")
+
+
+def test_quiet_says_where_to_look_when_everything_failed_for_good(call, make_job: MakeJob, tmp_path: Path) -> None:
+    code, out, err = call("run", str(make_job(lines=["/no/such.jpg"])), "--quiet")
+
+    assert (0, "") == (code, out)
+    assert (
+        f"warning: small: none of 1 item came through: 1 http.404; see {tmp_path / 'out/failures.jsonl'}\n" == err
+    )
+
+
+def test_quiet_says_nothing_when_one_item_of_two_was_done(call, make_job: MakeJob) -> None:
+    config = make_job(images=1)
+    path = config.parent / "list.txt"
+    path.write_text(path.read_text() + "\n/no/such.jpg\n")
+
+    assert (0, "", "") == call("run", str(config), "--quiet")
 
 
 @pytest.mark.parametrize(

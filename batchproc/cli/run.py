@@ -120,7 +120,7 @@ def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, qu
 
 
 def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> None:
-    from batchproc.report.terminal import summarise
+    from batchproc.report.terminal import lament, summarise
 
     if as_json:
         print_json(result.facts)
@@ -130,6 +130,8 @@ def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> 
         complain(result.error)
     elif quiet and result.exit_code:
         complain(summarise(result.facts, result.folder, one_line=True))
+    elif quiet and (text := lament(result.facts)):
+        say(f"warning: {text}")
 
 
 def _print_summary(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -186,6 +187,15 @@ class Ledger(LedgerView):
         """Writes the run's end, after `finish_recording`."""
         with blame_disk(self._path):
             close_run(self._own(), self._run, ended, exit_code, counters or {})
+
+    def break_off_run(self, *, ended: datetime, exit_code: int, counters: Mapping[str, object]) -> None:
+        """Commits what was recorded and writes the end of a run that goes on, since the process is about to leave.
+
+        From any thread, over a connection of its own: the writer keeps the other one. Raises as `record` does.
+        """
+        self.flush()
+        with blame_disk(self._path), closing(open_for_writing(self._path, power=False)) as connection:
+            close_run(connection, self._run, ended, exit_code, counters)
 
     def note_manifests(self) -> None:
         """Notes that the manifests on disk tell what the ledger tells now. Not while recording."""

@@ -6,7 +6,6 @@ counter: it only grows, and the reader keeps its last value where it averages th
 """
 
 import mmap
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +19,19 @@ class Gauges:
     """Named numbers, all zero at first. Owned by the `with` block of the run; `path` is what the sampler opens."""
 
     def __init__(self, names: Sequence[str], folder: Path | None = None) -> None:
-        """In `folder`, or in the system's place for temporary files."""
+        """In `folder`, or in the system's place for temporary files.
+
+        Raises OSError, which names the file, on a full disk.
+        """
         self.names = tuple(names)
         self._index = {name: index for index, name in enumerate(self.names)}
         descriptor, path = tempfile.mkstemp(prefix="batchproc-gauges-", dir=folder)
         self.path = Path(path)
         try:
-            os.truncate(descriptor, size_bytes(len(self.names)))
-            self._memory = mmap.mmap(descriptor, size_bytes(len(self.names)))
-        finally:
-            os.close(descriptor)
+            self._memory = _map_zeros(descriptor, size_bytes(len(self.names)))
+        except OSError as error:
+            self.path.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
         self._values = memoryview(self._memory).cast("d")
 
     def __enter__(self) -> Self:
@@ -57,3 +59,16 @@ class Gauges:
         self._values.release()
         self._memory.close()
         self.path.unlink(missing_ok=True)
+
+
+def _map_zeros(descriptor: int, length_bytes: int) -> mmap.mmap:
+    """Maps an empty file after filling it, and closes it. Raises OSError.
+
+    The zeros are written: a file that is only made longer has no place on the disk yet, and the first change of its
+    memory on a full one is a SIGBUS.
+    """
+    with open(descriptor, "wb", buffering=0) as file:
+        left = length_bytes
+        while left:
+            left -= file.write(bytes(left)) or 0
+        return mmap.mmap(descriptor, length_bytes)

@@ -4,10 +4,12 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from types import TracebackType
 from typing import IO, Self
@@ -85,9 +87,10 @@ class EmbeddedOrigin:
     def _start(self) -> None:
         # -P: a file named like a standard module in the user's working directory must not be imported.
         command = [sys.executable, "-P", "-m", "batchproc.origin", "--embedded"]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, bufsize=0
-        )
+        with _no_ctrl_c():
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, bufsize=0
+            )
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once: told by the missing ready line
             self._process.stdin.write(json.dumps(asdict(self._settings)).encode() + b"\n")
@@ -154,3 +157,13 @@ class EmbeddedOrigin:
             lines = stdout.read().splitlines()
         if self._base_url and process.returncode == 0 and lines:
             self.totals = OriginTotals(**json.loads(lines[-1]))
+
+
+@contextlib.contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """For the start of the child: it inherits the blocked SIGINT, and lets none come before it ignores them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -293,6 +293,7 @@ def run(settings: OriginSettings, life: int | None, ready: Callable[[str, tuple[
 def serve_embedded() -> None:
     """The child of `EmbeddedOrigin`: settings from stdin, one line when ready and one with the totals to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # its parent blocked it until here
     stdin, line = sys.stdin.fileno(), b""
     while not line.endswith(b"\n"):
         part = os.read(stdin, 4096)

@@ -32,7 +32,7 @@ class Brakes:
 
     admit_no_more: Callable[[], None]
     stop_at_once: Callable[[], None]
-    save: Callable[[ExitCode], None] = lambda exit_code: None  # before leaving by force, so that a later run knows
+    save: Callable[[ExitCode], None] = lambda _: None  # the last thing before leaving by force with this code
     show_progress: Callable[[], None] = lambda: None
 
 

@@ -22,6 +22,16 @@ def summarise(facts: Mapping[str, Any], folder: Path, *, verbose: bool = False, 
     return "\n".join(_lines(facts, folder, verbose))
 
 
+def lament(facts: Mapping[str, Any]) -> str:
+    """The line on a run in which every item that it took up failed or was deferred; empty for every other run."""
+    failures, counts = facts["failures_this_run"], facts["counts"]
+    if not counts["processed"] or sum(failures.values()) < counts["processed"]:
+        return ""
+    again = f"{counts['deferred']:,} deferred: the same command tries again"
+    step = again if counts["deferred"] else f"see {Path(facts['config']['job']['output']) / 'failures.jsonl'}"
+    return f"{facts['job']}: none of {count(counts['processed'], 'item')} came through: {_shown(failures)}; {step}"
+
+
 def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[str]:
     yield _headline(facts)
     if facts["counts"]["processed"]:
@@ -119,11 +129,15 @@ def _reasons(facts: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _failures(facts: Mapping[str, Any]) -> Iterator[str]:
-    failures = facts["failures"]
-    if failures:
-        shown = [f"{number} {code}" for code, number in list(failures.items())[:FAILURES_SHOWN]]
-        more = len(failures) - len(shown)
-        yield f"  failures    {', '.join(shown)}{f' and {more} more codes' if more > 0 else ''}"
+    if facts["failures"]:
+        yield f"  failures    {_shown(facts['failures'])}"
+
+
+def _shown(failures: Mapping[str, int]) -> str:
+    """As `12 http.404, 3 dns`: the first codes with their numbers."""
+    shown = [f"{number} {code}" for code, number in list(failures.items())[:FAILURES_SHOWN]]
+    more = len(failures) - len(shown)
+    return f"{', '.join(shown)}{f' and {more} more codes' if more > 0 else ''}"
 
 
 def _details(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -26,6 +26,9 @@ _QUERY = rf"(?:\?(?:[A-Za-z0-9_.~!$&'()*+,;=:@/?-]++|{_PERCENT})*+)?+"
 _QUICK = re.compile(rf"(https?)://([A-Za-z0-9.:_-]++)/{_PATH}{_QUERY}")
 _QUICK_RELATIVE = re.compile(rf"/?[A-Za-z0-9_~-][A-Za-z0-9_.~/-]*+{_QUERY}")
 
+# To a line of this form and without "/." the root is all that `urljoin` adds. It would drop an empty query.
+_FROM_ROOT = re.compile(r"/[A-Za-z0-9_~%-][A-Za-z0-9_.~%/-]*+(?:\?[A-Za-z0-9_.~!$&'()*+,;=:@/?%-]++)?+")
+
 _PARTS = re.compile(r"(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(?:#.*)?", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _ILLEGAL = re.compile(r"[\x00-\x20\x7f-\x9f]")
@@ -64,11 +67,14 @@ def canonical(text: str, *, relative: bool = False) -> str:
 def joiner(base_url: str) -> Callable[[str], str]:
     """A function that makes a canonical URL absolute: joined with `base_url` where it is relative (RFC 3986, 5.2)."""
     folder = urljoin(base_url, ".") if base_url else ""
+    root = urljoin(base_url, "/").removesuffix("/") if base_url else ""
 
     def join(url: str) -> str:
         if not base_url or url.startswith(("http://", "https://")):
             return url
-        return urljoin(base_url, url) if url[0] in "/?." else folder + url
+        if url[0] not in "/?.":
+            return folder + url
+        return root + url if _FROM_ROOT.fullmatch(url) and "/." not in url else urljoin(base_url, url)
 
     return join
 

@@ -1,5 +1,11 @@
 """Gauges reach another reader through shared memory and leave nothing behind."""
 
+import errno
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 from batchproc.measure.gauges import Gauges
@@ -51,3 +57,28 @@ def test_levels_are_averaged_over_time_and_counters_keep_their_last_value() -> N
         assert levels.means()["in_flight"] == 5.0
         assert levels.peaks() == {"in_flight": 6.0, "done_total": 20.0}
         reader.close()
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """A disk on which no file may grow, as far as this process can tell."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_the_memory_has_its_place_on_the_disk_before_the_first_change(tmp_path: Path) -> None:
+    with Gauges(["a"], tmp_path) as gauges:
+        assert 8 <= gauges.path.stat().st_blocks * 512  # or a full disk would be a SIGBUS
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_and_leaves_none(tmp_path: Path) -> None:
+    with no_room(), pytest.raises(OSError, match="File too large") as caught:
+        Gauges(["a"], tmp_path)
+
+    assert errno.EFBIG == caught.value.errno
+    assert str(caught.value.filename).startswith(str(tmp_path))
+    assert [] == list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -153,6 +154,24 @@ def test_ctrl_c_is_left_to_the_parent(photos: Path) -> None:
         os.kill(origin.pid, signal.SIGINT)
 
         assert 200 == fetch(origin, "/blue.jpg")[0]
+
+
+def test_ctrl_c_is_left_to_the_parent_from_the_childs_first_moment(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = subprocess.Popen
+
+    def start_and_interrupt(*arguments: Any, **options: Any) -> "subprocess.Popen[bytes]":
+        process = start(*arguments, **options)
+        process.send_signal(signal.SIGINT)
+        return process
+
+    monkeypatch.setattr("batchproc.origin.embedded.subprocess.Popen", start_and_interrupt)
+    with EmbeddedOrigin(OriginSettings(photos=str(photos), latency_seconds=0)) as origin:
+        os.kill(origin.pid, signal.SIGINT)
+
+        assert 200 == fetch(origin, "/blue.jpg")[0]
+        assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_sigterm_ends_it_with_its_totals(photos: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from PIL import Image
 
 from batchproc.errors import DiskError, ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
+from batchproc.measure.gauges import Gauges
 from batchproc.pipeline import RunOptions
 from tests.jobs import MakeJob
+from tests.measure.test_gauges import no_room
 
 from .test_modes import images, run
 
@@ -176,6 +179,23 @@ def test_latest_points_to_the_last_run(make_job: MakeJob, tmp_path: Path) -> Non
 
     assert (tmp_path / "out/latest").resolve() == result.folder.resolve()
     assert json.loads(json.dumps(result.facts)) == json.loads((tmp_path / "out/latest/run.json").read_text())
+
+
+def test_no_room_for_the_gauges_stops_the_run_with_the_disk_code(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_a_full_disk(names: Sequence[str], folder: Path) -> Gauges:
+        with no_room():
+            return Gauges(names, folder)
+
+    monkeypatch.setattr("batchproc.pipeline.job.Gauges", on_a_full_disk)
+
+    result = run(make_job(images=1))
+
+    assert ExitCode.DISK == result.exit_code
+    assert str(result.error).startswith(f"{tmp_path / 'out'}")
+    assert "File too large; what is unfinished stays pending" in str(result.error)
+    assert 1 == result.facts["counts"]["pending"]
 
 
 def test_a_vanished_temporary_folder_stops_the_run_with_the_disk_code(make_job: MakeJob, tmp_path: Path) -> None:

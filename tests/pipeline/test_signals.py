@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import ExitCode
+from batchproc.ledger import LedgerView
 from batchproc.pipeline.control import Brakes, Control
 from tests.jobs import MakeJob
 
@@ -163,7 +165,7 @@ def test_a_signal_after_the_line_decides_the_exit_code_alone() -> None:
 
 def test_what_cannot_be_stopped_is_left_after_a_last_save(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
-    saved: list[str] = []
+    saved: list[int] = []
     gone = threading.Event()
 
     def leave(code: int) -> None:
@@ -173,13 +175,65 @@ def test_what_cannot_be_stopped_is_left_after_a_last_save(monkeypatch: pytest.Mo
     monkeypatch.setattr("batchproc.pipeline.control.LAST_SECONDS", 0.01)
     monkeypatch.setattr("batchproc.pipeline.control.os._exit", leave)
     with Control(len, grace_seconds=0.01) as control:
-        control.take(Brakes(admit_no_more=list, stop_at_once=list, save=lambda: saved.append("saved")))
+        control.take(Brakes(admit_no_more=list, stop_at_once=list, save=saved.append))
         os.kill(os.getpid(), signal.SIGINT)
         assert gone.wait(10)
         control.let_go()
 
     assert 130 == left[0]
-    assert "saved" == saved[0]
+    assert 130 == saved[0]
+
+
+@pytest.mark.parametrize("stderr", ["open", "full", "closed"])
+def test_a_third_signal_under_quiet_is_told_and_has_its_row(make_job: MakeJob, tmp_path: Path, stderr: str) -> None:
+    config = make_job(images=4)
+    marker = tmp_path / "pipe"
+    os.mkfifo(marker)
+    with_slow_step(config, marker)
+    flags = ("--quiet", "--transform-mode", "serial")  # the step holds the main thread: only force ends this run
+
+    with start(config, *flags) as process:
+        reached = os.open(marker, os.O_RDWR)
+        assert process.stderr is not None
+        try:
+            await_mark(reached)
+            if stderr == "closed":
+                process.stderr.close()
+            elif stderr == "full":
+                fill(process.stderr.fileno(), process.pid)
+            for _ in range(3):
+                process.send_signal(signal.SIGTERM)
+                await_heard(process.pid)
+            process.wait(30)
+        finally:
+            os.close(reached)
+        if stderr == "open":
+            assert "SIGTERM for the third time: leaving at once; the same command continues.\n" == process.stderr.read()
+
+    assert 143 == process.returncode
+    with LedgerView.open_view(tmp_path / "out/batchproc.db") as ledger:
+        assert [143] == [run.exit_code for run in ledger.last_runs()]
+
+
+def fill(reader: int, pid: int) -> None:
+    """Fills the pipe that a process has as its stderr, as a reader does that does not read."""
+    writer = os.open(f"/proc/{pid}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(writer, bytes(65536))
+    except BlockingIOError:
+        assert [reader] == select.select([reader], [], [], 0)[0]
+    finally:
+        os.close(writer)
+
+
+def await_heard(pid: int) -> None:
+    """Waits until no signal is pending for a process: two of the same kind would be one. Returns when it is gone."""
+    try:
+        while int(re.findall(r"ShdPnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[0], 16):
+            os.sched_yield()
+    except (FileNotFoundError, IndexError):
+        return
 
 
 def test_the_handlers_of_before_come_back() -> None:

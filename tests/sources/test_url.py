@@ -1,7 +1,9 @@
 """Which URLs are the same item, and what is wrong with a text that is none."""
 
+from urllib.parse import urljoin
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchproc.errors import Code
@@ -104,6 +106,31 @@ def test_relative_url_is_canonical_as_listed_and_joined_for_the_request(expected
 @pytest.mark.parametrize("base_url", ["http://h", "http://h/", "http://h/x?y=/z"])
 def test_base_without_a_folder_joins_at_the_root(base_url: str) -> None:
     assert "http://h/cat.jpg" == joiner(base_url)("cat.jpg")
+
+
+@example(base_url="http://h/d/f", rest="a?")
+@example(base_url="http://h/d/f", rest="a;")
+@example(base_url="http://h/d/f", rest="/other/a")
+@example(base_url="http://h/d/f", rest="a/../b?c=/../d#e")
+@example(base_url="http://h/d/f", rest="a\n")
+@given(
+    base_url=st.sampled_from(["http://h", "http://h/", "https://u:p@h:81/d/f?y=/z#f", "http://[::1]/a/../b/", "http://h?q"]),
+    rest=st.one_of(st.text(alphabet="a./?#;\\\\ :@%=&\t\né", max_size=12), st.text(max_size=12)),
+)
+def test_a_reference_from_the_root_is_joined_as_the_standard_library_does(base_url: str, rest: str) -> None:
+    try:
+        expected = urljoin(base_url, f"/{rest}")
+    except ValueError:  # as `//[`: never canonical
+        return
+
+    assert expected == joiner(base_url)(f"/{rest}")
+
+
+def test_a_plain_reference_from_the_root_is_joined_without_taking_it_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    join = joiner("http://h/d/f")
+    monkeypatch.delattr("batchproc.sources.url.urljoin")
+
+    assert "http://h/img//1.jpg?w=2&h=%20" == join("/img//1.jpg?w=2&h=%20")
 
 
 _URL_TEXT = st.text(alphabet="htp:/.?#[]@%a1Fé\\ ~;&=", max_size=30)
