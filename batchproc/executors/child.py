@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from batchproc.executors.attempt import attempt, bug
+from batchproc.executors.heap import keep_freed_memory
 from batchproc.executors.wire import Packed, Pipe, pack, receive, send, unpack
 from batchproc.measure.spans import Stopwatch
 from batchproc.measure.threads import name_thread
@@ -128,6 +129,7 @@ def _harden(life: Pipe, limits: WorkerLimits) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
+    keep_freed_memory()
     _leave_with_parent(life)
 
 

@@ -13,7 +13,7 @@ from typing import Self
 
 from batchproc.config import Config
 from batchproc.download.stage import Download
-from batchproc.executors import Executor
+from batchproc.executors import Executor, keep_freed_memory
 from batchproc.explain import Variant
 from batchproc.frontier import Frontier
 from batchproc.measure.gauges import Gauges
@@ -62,6 +62,8 @@ class Leg:
 
     def __enter__(self) -> Self:
         """Opens the executors, then what watches them. Raises `ExecutorError`."""
+        if self.crew.transform != "process":
+            keep_freed_memory()  # as the workers do, so that modes differ in nothing else
         with ExitStack() as stack:
             stack.callback(self._note_end)
             for executor in self.executors:

@@ -18,9 +18,9 @@ from batchproc.explain.measured import Measured
 from batchproc.pipeline.assembly import make_crew
 
 LEAST_HEARD = 8
-ENOUGH_HEARD = 200  # then one second will do
-PATIENCE_SECONDS, HASTE_SECONDS = 2.0, 1.0
-WARM_UP_SECONDS = 0.25  # after a leg's first item, before its rate is taken: connections are made, the line fills
+ENOUGH_HEARD = 200  # then less will do
+PATIENCE_SECONDS, HASTE_SECONDS = 2.0, 1.5
+WARM_UP_SECONDS = 0.5  # after a leg's first item, before its rate is taken: connections are made, the line fills
 
 Clock = Callable[[], float]
 Glance = Callable[[], Measured | None]
