@@ -17,6 +17,8 @@ from batchproc.explain.words import crew, seconds, share, significant
 LEAST_ITEMS = 100  # of work: with fewer, measuring costs more than the right choice could win
 NEAR = 0.15  # rates that close to each other are not told apart by a model
 TIE = 0.05
+SURE = 0.25  # faster by so much, no drift of a run explains it
+CHANGES_OF_A_RACE, WINDOW_SECONDS = 3, 2.0
 BUSY = 0.25  # of the machine, used by others: their next second may be quite another
 FREE_SHARE = 0.02  # of the time that is left: what a race may cost without hope of a gain
 ISOLATION = (
@@ -120,48 +122,82 @@ def choose(run: Measured, ranked: Sequence[Challenger], *, open_web: bool) -> Ch
     return Choice(verdict=verdict, because=because, rival=rival, margin=margin)
 
 
-def after_race(
-    own: Challenger,
-    rival: Challenger,
-    *,
-    own_rate: float,
-    rival_rate: float,
-    back_seconds: float,
-    rest: int,
-    open_web: bool,
-) -> Choice:
-    """Both pairs were measured on this very work, and the rival runs now: which finishes the rest sooner?
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Race:
+    """What both pairs were seen to do, in images/s, one after the other: own, rival, and own again once it went back.
 
-    `back_seconds`: what it takes to change back.
+    A run drifts: folders are made, caches fill, so later is faster. The mean of before and after cancels that.
     """
-    back = rest / own_rate + back_seconds
-    on = rest / rival_rate
-    margin = rival_rate / own_rate - 1.0
-    measured = (
-        f"measured one after the other, {name(rival.crew)} did {significant(rival_rate)} images/s "
-        f"and {name(own.crew)} {significant(own_rate)}"
+
+    own: Variant
+    rival: Challenger
+    own_rates: tuple[float, ...]
+    rival_rate: float
+    rest: int  # items left
+    change_seconds: float  # to the other pair, from where the run is now
+    open_web: bool
+
+    @property
+    def own_rate(self) -> float:
+        """The mean of what was seen of the own pair."""
+        return sum(self.own_rates) / len(self.own_rates)
+
+
+def after_trying(race: Race) -> Choice:
+    """The rival runs: whether to stay with it. `RACE`: go back and look again, because a drift would explain it."""
+    gain = race.rival_rate / race.own_rate - 1.0
+    stays = race.rest / race.rival_rate
+    back = race.rest / race.own_rate + race.change_seconds
+    if gain >= SURE or (stays <= back and gain <= 0.0):
+        return _change(race)
+    if gain <= 0.0:
+        return _keep(race)
+    return Choice(verdict=Verdict.RACE, because=_measured(race), rival=race.rival, margin=gain)
+
+
+def after_returning(race: Race) -> Choice:
+    """The own pair runs again: whether to change for good."""
+    gain = race.rival_rate / race.own_rate - 1.0
+    needed = 1.0 + race.change_seconds * race.own_rate / race.rest if race.rest else 2.0
+    if gain > TIE and race.rival_rate / race.own_rate > needed:
+        return _change(race)
+    return _keep(race)
+
+
+def _change(race: Race) -> Choice:
+    margin = race.own_rate / race.rival_rate - 1.0
+    left = replace(race.rival, crew=race.own, rate_per_second=race.own_rate)
+    return Choice(verdict=Verdict.CHANGED, because=_measured(race), rival=left, margin=margin)
+
+
+def _keep(race: Race) -> Choice:
+    margin = race.rival_rate / race.own_rate - 1.0
+    because = _measured(race)
+    if race.open_web and 0.0 < margin <= TIE and _gives_up_isolation(race.own, race.rival.crew):
+        because = f"{because}: a tie, and then {ISOLATION}"
+    return Choice(verdict=Verdict.KEPT_AFTER_RACE, because=because, rival=race.rival, margin=margin)
+
+
+def _measured(race: Race) -> str:
+    rates = " and ".join(significant(rate) for rate in race.own_rates)
+    return (
+        f"tried on the job's own items, {name(race.rival.crew)} did {significant(race.rival_rate)} images/s "
+        f"and {name(race.own)} {rates}{' before and after' if len(race.own_rates) > 1 else ''}"
     )
-    if open_web and _gives_up_isolation(own, rival) and abs(margin) <= TIE:
-        because = f"{measured}: a tie, and then {ISOLATION}"
-        return Choice(verdict=Verdict.KEPT_AFTER_RACE, because=because, rival=rival, margin=margin)
-    if on <= back:
-        return Choice(verdict=Verdict.CHANGED, because=measured, rival=own, margin=own_rate / rival_rate - 1.0)
-    return Choice(verdict=Verdict.KEPT_AFTER_RACE, because=measured, rival=rival, margin=margin)
 
 
 def _verdict(own: Challenger, rival: Challenger, doubt: float) -> Verdict:
-    """A race is worth its price where the rival may win more than coming back costs, or where that is very little.
+    """A race pays where the rival is clearly predicted to win, or where all of its changes cost next to nothing.
 
     `doubt`: a predicted gain below that share of the time is none.
     """
     if _same_limit(own, rival):
         return Verdict.KEPT
     gain = own.rest_seconds - rival.rest_seconds
-    back = 2 * rival.change_seconds
     is_near = abs(rival.rate_per_second / own.rate_per_second - 1.0) <= NEAR
-    hopeful = gain > max(rival.change_seconds, doubt * own.rest_seconds)
-    cheap = is_near and back - min(0.0, gain) < FREE_SHARE * own.rest_seconds
-    return Verdict.RACE if hopeful or cheap else Verdict.KEPT
+    price = CHANGES_OF_A_RACE * rival.change_seconds + WINDOW_SECONDS * max(0.0, -gain / own.rest_seconds)
+    is_clear = gain > max(rival.change_seconds, max(doubt, NEAR) * own.rest_seconds)
+    return Verdict.RACE if is_clear or (is_near and price < FREE_SHARE * own.rest_seconds) else Verdict.KEPT
 
 
 def _same_limit(own: Challenger, rival: Challenger) -> bool:
@@ -177,13 +213,13 @@ def _because(own: Challenger, rival: Challenger, margin: float, open_web: bool) 
     )
     if abs(margin) > TIE:
         return f"{text}; a change would take {seconds(rival.change_seconds)}"
-    if open_web and _gives_up_isolation(own, rival):
+    if open_web and _gives_up_isolation(own.crew, rival.crew):
         return f"{text}: a tie, and then {ISOLATION}"
     return f"{text}: a tie, and then what runs already"
 
 
-def _gives_up_isolation(own: Challenger, rival: Challenger) -> bool:
-    return own.crew.transform == "process" and rival.crew.transform != "process"
+def _gives_up_isolation(own: Variant, rival: Variant) -> bool:
+    return own.transform == "process" and rival.transform != "process"
 
 
 def name(crew_: Variant) -> str:

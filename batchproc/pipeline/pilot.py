@@ -1,7 +1,8 @@
 """Steers the legs of a run: one leg where the config names the modes, else calibration, perhaps a race, then the rest.
 
     usual modes --8 items, at most 2 s--> predict every pair --+--> go on
-                                                               +--> try the rival as long --> go on, or back
+                                                               +--> try the rival --+--> go on
+                                                                                    +--> back, and perhaps look again
 
 Every item that is worked on here is one of the job's own, and its result is kept.
 """
@@ -40,7 +41,8 @@ class Pilot:
         self._choice = Choice(verdict=_before(work), because=_why_before(self.crew, work))
         self._ranked: Sequence[Challenger] = ()
         self._run: Measured | None = None
-        self._rates: dict[Variant, float] = {}
+        self._own_rates: tuple[float, ...] = ()
+        self._rival_rate = 0.0
         self._legs: list[dict[str, Any]] = []
         self._is_ending = False  # what is in flight comes to its end, which says nothing of any modes
         self._leg_items = self._warm_items = self._done = 0
@@ -68,12 +70,12 @@ class Pilot:
         if not self._has_seen_enough(now):
             return False
         before = self.crew
-        self._rates[before] = (items - self._warm_items) / (now - self._warm_at)
+        rate = (items - self._warm_items) / (now - self._warm_at)
         rest = self._work - self._done - items
         if self._run is None:
-            self._calibrated(glance(), rest)
+            self._calibrated(glance(), rate, rest)
         else:
-            self._raced(self._run, rest)
+            self._raced(self._run, rate, rest)
         self._is_ending = self.crew != before
         return self._is_ending
 
@@ -108,33 +110,39 @@ class Pilot:
         limit = HASTE_SECONDS if self._leg_items >= ENOUGH_HEARD else PATIENCE_SECONDS
         return now - self._leg_started >= limit
 
-    def _calibrated(self, run: Measured | None, rest: int) -> None:
+    def _calibrated(self, run: Measured | None, rate: float, rest: int) -> None:
         if run is None or rest <= 0:
             self._settled = True
             return
         self._run = run
-        rate = self._rates[self.crew]
+        self._own_rates = (rate,)
         self._ranked = auto.rank(run, self._crews, rate_per_second=rate, rest=rest)
         self._choice = auto.choose(run, self._ranked, open_web=self._open_web)
         self._settled = self._choice.verdict is not Verdict.RACE
-        if not self._settled and self._choice.rival is not None:
-            self.crew = self._choice.rival.crew
+        if self._choice.rival is not None and not self._settled:
+            self._rival = self._choice.rival
+            self.crew = self._rival.crew
 
-    def _raced(self, run: Measured, rest: int) -> None:
-        self._settled = True
-        own = next(one for one in self._ranked if one.crew == run.variant)
-        rival = next(one for one in self._ranked if one.crew == self.crew)
-        self._choice = auto.after_race(
-            own,
-            rival,
-            own_rate=self._rates[own.crew],
-            rival_rate=self._rates[rival.crew],
-            back_seconds=auto.change_seconds(run, own.crew),
-            rest=rest,
-            open_web=self._open_web,
+    def _raced(self, run: Measured, rate: float, rest: int) -> None:
+        """A window of the race is over: the rival's, or the second of the pair that the run began in."""
+        own, rival = run.variant, self._rival
+        if self.crew == rival.crew:
+            self._rival_rate, judge = rate, auto.after_trying
+        else:
+            self._own_rates, judge = (*self._own_rates, rate), auto.after_returning
+        self._choice = judge(
+            auto.Race(
+                own=own,
+                rival=rival,
+                own_rates=self._own_rates,
+                rival_rate=self._rival_rate,
+                rest=rest,
+                change_seconds=auto.change_seconds(run, own if self.crew == rival.crew else rival.crew),
+                open_web=self._open_web,
+            )
         )
-        if self._choice.verdict is not Verdict.CHANGED:
-            self.crew = own.crew
+        self._settled = self._choice.verdict is not Verdict.RACE
+        self.crew = rival.crew if self._choice.verdict is Verdict.CHANGED else own
 
 
 def _pairs(config: Config) -> list[Variant]:

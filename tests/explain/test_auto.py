@@ -4,7 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.auto import Challenger, Choice, Verdict, after_race, choose, rank, sentence
+from batchproc.explain.auto import (
+    Challenger,
+    Choice,
+    Race,
+    Verdict,
+    after_returning,
+    after_trying,
+    choose,
+    rank,
+    sentence,
+)
 from batchproc.explain.measured import Measured
 from batchproc.explain.predict import MODES, JobModel, StageModel, StartCosts, Variant, predict
 
@@ -60,10 +70,19 @@ def test_the_present_pair_is_ranked_at_the_rate_that_was_seen() -> None:
 
 def test_work_that_holds_the_gil_stays_in_processes() -> None:
     run = measured(0.02, 1.0)
-    order = ranked(run, 100_000)
+    order = ranked(run, 300)
 
-    assert order[0].crew.transform == "process"
+    assert ["process", "process"] == [one.crew.transform for one in order[:2]]
     assert choose(run, order, open_web=True).verdict is Verdict.KEPT
+
+
+def test_two_that_are_predicted_close_are_raced_where_much_is_left() -> None:
+    run = measured(0.02, 1.0)
+    choice = choose(run, ranked(run, 100_000), open_web=True)
+
+    assert choice.verdict is Verdict.RACE
+    assert choice.rival is not None
+    assert pair("process", "process") == choice.rival.crew
 
 
 def test_tiny_pictures_are_tried_in_threads_when_much_is_left() -> None:
@@ -121,27 +140,46 @@ def test_nothing_measured_on_a_busy_machine_is_believed() -> None:
     assert "other programs used 40 % of the machine" in choice.because
 
 
-def test_the_race_is_won_by_who_finishes_the_rest_sooner_not_by_the_higher_rate() -> None:
+def race(rival_rate: float, *own_rates: float, rest: int = 50_000, open_web: bool = False) -> Race:
     bound = predict(measured(0.01, 0.1).job, USUAL).bound
-    own = Challenger(crew=USUAL, rate_per_second=100.0, change_seconds=0.3, rest_seconds=1.0, bound=bound)
-    rival = replace(own, crew=pair("process", "process"))
+    rival = Challenger(
+        crew=pair("thread", "thread"), rate_per_second=100.0, change_seconds=0.3, rest_seconds=1.0, bound=bound
+    )
+    return Race(
+        own=USUAL, rival=rival, own_rates=own_rates, rival_rate=rival_rate, rest=rest, change_seconds=0.3,
+        open_web=open_web,
+    )  # fmt: skip
 
-    near_the_end = after_race(own, rival, own_rate=110.0, rival_rate=100.0, back_seconds=0.3, rest=50, open_web=True)
-    far_from_it = after_race(own, rival, own_rate=110.0, rival_rate=100.0, back_seconds=0.3, rest=50_000, open_web=True)
 
-    assert (Verdict.CHANGED, Verdict.KEPT_AFTER_RACE) == (near_the_end.verdict, far_from_it.verdict)
-    assert near_the_end.margin == pytest.approx(0.1)  # the runner-up's rate by the chosen one's, less 1
-    assert far_from_it.margin == pytest.approx(100 / 110 - 1)
+def test_who_is_faster_beyond_any_drift_is_kept_at_once() -> None:
+    choice = after_trying(race(130.0, 100.0))
+
+    assert choice.verdict is Verdict.CHANGED
+    assert choice.margin == pytest.approx(100 / 130 - 1)  # the runner-up's rate by the chosen one's, less 1
+    assert choice.rival is not None
+    assert USUAL == choice.rival.crew
+
+
+def test_who_is_slower_is_left_at_once_unless_the_end_is_near() -> None:
+    far, near = after_trying(race(90.0, 100.0)), after_trying(race(90.0, 100.0, rest=50))
+
+    assert (Verdict.KEPT_AFTER_RACE, Verdict.CHANGED) == (far.verdict, near.verdict)
+
+
+def test_who_is_a_little_faster_is_looked_at_again_because_runs_drift() -> None:
+    assert after_trying(race(110.0, 100.0)).verdict is Verdict.RACE
+    assert after_returning(race(110.0, 100.0, 120.0)).verdict is Verdict.KEPT_AFTER_RACE
+    assert after_returning(race(112.0, 100.0, 102.0)).verdict is Verdict.CHANGED
+
+
+def test_nothing_is_changed_for_a_rest_that_does_not_pay_for_it() -> None:
+    assert after_returning(race(112.0, 100.0, 102.0, rest=100)).verdict is Verdict.KEPT_AFTER_RACE
+    assert after_returning(race(112.0, 100.0, 102.0, rest=0)).verdict is Verdict.KEPT_AFTER_RACE
 
 
 def test_a_race_on_the_open_web_that_ends_in_a_tie_goes_to_the_processes() -> None:
-    bound = predict(measured(0.01, 0.1).job, USUAL).bound
-    own = Challenger(crew=USUAL, rate_per_second=100.0, change_seconds=0.1, rest_seconds=1.0, bound=bound)
-    rival = replace(own, crew=pair("thread", "thread"))
+    choice = after_returning(race(103.0, 100.0, 100.0, open_web=True))
 
-    web = after_race(own, rival, own_rate=100.0, rival_rate=103.0, back_seconds=0.1, rest=50_000, open_web=True)
-    ours = after_race(own, rival, own_rate=100.0, rival_rate=103.0, back_seconds=0.1, rest=50_000, open_web=False)
-
-    assert (Verdict.KEPT_AFTER_RACE, Verdict.CHANGED) == (web.verdict, ours.verdict)
-    assert "a tie, and then processes" in sentence(web, USUAL)
-    assert sentence(web, USUAL).startswith("back to 32 threads + 2 processes: measured")
+    assert choice.verdict is Verdict.KEPT_AFTER_RACE
+    assert "a tie, and then processes" in sentence(choice, USUAL)
+    assert sentence(choice, USUAL).startswith("back to 32 threads + 2 processes: tried on the job's own items")

@@ -128,6 +128,17 @@ def test_the_rival_that_disappoints_is_left_again_and_not_tried_twice(tmp_path: 
     assert 1 == flight.glances
 
 
+def test_a_small_lead_is_looked_at_twice(tmp_path: Path) -> None:
+    flight = Flight(tmp_path, 40_000, *AUTO)
+    crews = flight.fly({USUAL: 2000.0, THREADS: 2300.0, SERIAL: 2300.0})
+    told = flight.pilot.describe()
+
+    assert [USUAL, crews[1], USUAL, crews[1]] == crews
+    assert told is not None
+    assert "changed" == told["verdict"]
+    assert "before and after" in told["text"]
+
+
 def test_only_the_stage_that_was_left_open_is_chosen(tmp_path: Path) -> None:
     flight = Flight(tmp_path, 20_000, "download.mode=thread", "transform.mode=auto")
     flight.fly(RATES)
