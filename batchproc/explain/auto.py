@@ -17,7 +17,7 @@ from batchproc.explain.words import crew, seconds, share, significant
 LEAST_ITEMS = 100  # of work: with fewer, measuring costs more than the right choice could win
 NEAR = 0.15  # rates that close to each other are not told apart by a model
 TIE = 0.05
-SURE = 0.25  # faster by so much, no drift of a run explains it
+SURE = 0.5  # faster by so much, no drift of a run explains it; new folders alone make a quarter
 CHANGES_OF_A_RACE, WINDOW_SECONDS = 3, 2.0
 BUSY = 0.25  # of the machine, used by others: their next second may be quite another
 FREE_SHARE = 0.02  # of the time that is left: what a race may cost without hope of a gain

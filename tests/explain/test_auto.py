@@ -152,10 +152,10 @@ def race(rival_rate: float, *own_rates: float, rest: int = 50_000, open_web: boo
 
 
 def test_who_is_faster_beyond_any_drift_is_kept_at_once() -> None:
-    choice = after_trying(race(130.0, 100.0))
+    choice = after_trying(race(160.0, 100.0))
 
     assert choice.verdict is Verdict.CHANGED
-    assert choice.margin == pytest.approx(100 / 130 - 1)  # the runner-up's rate by the chosen one's, less 1
+    assert choice.margin == pytest.approx(100 / 160 - 1)  # the runner-up's rate by the chosen one's, less 1
     assert choice.rival is not None
     assert USUAL == choice.rival.crew
 
