@@ -1,8 +1,12 @@
 """From the config to what runs: stages, executors, origin and list, as plain values that workers may be given."""
 
 import hashlib
+import os
+import socket
 import sys
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +29,7 @@ from batchproc.transform.steps.step import Step
 STUCK_MARGIN_SECONDS = 15.0
 KEY_BYTES = 16
 RESULT_ROOM = 2  # outcomes per worker that may wait for the next stage
+PORTS = range(20_000, 30_000)  # of the embedded origin, below what Linux gives to outgoing connections
 FIRST_CONNECTIONS = 16  # of `workers = "auto"`: a second of ramp on a slow network is worth more than politeness costs
 
 
@@ -165,6 +170,20 @@ def make_origin_settings(config: Config, port: int) -> OriginSettings:
         faults=table.faults if "faults" in table.model_fields_set else None,
         photos=str(config.paths.photos or ""),
     )
+
+
+def origin_port(output: Path) -> int:
+    """The embedded origin's port: the same for the same job, so that its URLs are, too; another if that one is taken.
+
+    Known before the origin starts, because the list is joined with it even when there turns out to be nothing to do.
+    """
+    preferred = PORTS.start + zlib.crc32(os.fsencode(output)) % len(PORTS)
+    for port in (preferred, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise UsageError("no port of 127.0.0.1 is free for the embedded origin")
 
 
 def check_list(config: Config) -> None:

@@ -1,10 +1,7 @@
 """One run of a job, from the lock to run.json: opens everything in the right order and runs the line."""
 
 import itertools
-import os
-import socket
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -13,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from batchproc.config import Config
-from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, UsageError
+from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode
 from batchproc.explain import Variant
 from batchproc.explain.measured import Measured, measure
 from batchproc.frontier import Concurrency, Frontier
@@ -39,7 +36,6 @@ from batchproc.sink import ImageFolder, Layout, write_manifest
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 
-PORTS = range(20_000, 30_000)  # below what Linux gives to outgoing connections
 DISK_CODES = frozenset({"io.nospace", "io.perm", "io.other"})
 
 
@@ -81,7 +77,7 @@ class Run:
             self.layout.sweep()
             started, clock_started = datetime.now(UTC), time.perf_counter()
             ledger = stack.enter_context(self._open_ledger())
-            port = _port_for(self.layout.output) if self.config.origin else 0
+            port = assembly.origin_port(self.layout.output) if self.config.origin else 0
             base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
             intake = take_in(self.config, self.options, self.transform, ledger, base_url)
             due = ledger.count_work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
@@ -338,17 +334,3 @@ def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, displa
         result = run.execute(monitor)
         monitor.result = result
     return result
-
-
-def _port_for(output: Path) -> int:
-    """The embedded origin's port: the same for the same job, so that its URLs are, too; another if that one is taken.
-
-    Known before the origin starts, because the list is joined with it even when there turns out to be nothing to do.
-    """
-    preferred = PORTS.start + zlib.crc32(os.fsencode(output)) % len(PORTS)
-    for port in (preferred, 0):
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise UsageError("no port of 127.0.0.1 is free for the embedded origin")

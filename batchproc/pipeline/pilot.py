@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from batchproc.config import Config
-from batchproc.explain import MODES, ModeName, Variant, auto
+from batchproc.explain import MODES, Variant, auto
 from batchproc.explain.auto import Challenger, Choice, Verdict
 from batchproc.explain.measured import Measured
 from batchproc.pipeline.assembly import make_crew
@@ -147,14 +147,8 @@ class Pilot:
 
 def _pairs(config: Config) -> list[Variant]:
     """Every pair of modes that the config leaves open."""
-
-    def modes(asked: str) -> Sequence[ModeName]:
-        return MODES if asked == "auto" else [asked]  # type: ignore[list-item]
-
-    return [
-        make_crew(config, download, transform)
-        for download, transform in itertools.product(modes(config.download.mode), modes(config.transform.mode))
-    ]
+    sides = [MODES if table.mode == "auto" else (table.first_mode,) for table in (config.download, config.transform)]
+    return [make_crew(config, download, transform) for download, transform in itertools.product(*sides)]
 
 
 def _before(work: int) -> Verdict:
