@@ -58,6 +58,7 @@ def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
     Call it in the main thread. Raises `UsageError` before anything runs, `BenchError` when a run breaks or outputs
     differ, `LockHeldError` when another bench of this job is under way, and `BenchStopped` after SIGINT or SIGTERM.
     """
+    load = _with_as_many_workers(load, tell)
     config, _ = load(())
     root = config.paths.output / "bench"
     cases, length = find_cases(config, options), find_length(config, options)
@@ -79,6 +80,16 @@ def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
             return _Bench(task, open_record(task, root, tell), interrupt, tell).run()
         except OSError as error:
             raise DiskError(f"{root}: the bench cannot go on: {error}") from error
+
+
+def _with_as_many_workers(load: Load, tell: Tell) -> Load:
+    """The same with a fixed number of download workers: all modes get as many, or it is not the modes that differ."""
+    config, _ = load(())
+    if config.download.workers != "auto":
+        return load
+    workers = config.download.worker_count("process", usable_cores())
+    tell(f'[download] workers = "auto": {workers} in every mode here, so that nothing but the mode differs')
+    return lambda more: load([f"download.workers={workers}", *more])
 
 
 class _Bench:

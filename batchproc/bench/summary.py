@@ -46,7 +46,7 @@ def _lines(facts: Mapping[str, Any], folder: Path) -> Iterator[str]:
 def _noise(floor: Mapping[str, Any]) -> str:
     """How far two runs of the same case lie apart, and what difference is a tie."""
     words = (
-        f"the baseline's first run of a round has {_speed(floor)} the speed of its second; within "
+        f"of the baseline's two runs of a round, one has {_speed(floor)} the speed of the other; within "
         f"{share(math.expm1(floor['margin']))} is a tie"
     )
     doubt = "; the two differ by more than chance explains" if floor.get("suspicious") else ""

@@ -106,10 +106,19 @@ def change_seconds(run: Measured, crew: Variant) -> float:
     return way + max(0.0, start - (job.start.first_process_seconds if warm else 0.0))
 
 
-def choose(run: Measured, ranked: Sequence[Challenger], *, open_web: bool) -> Choice:
-    """Whether to go on as it is or to try another pair. `open_web`: strangers made the images."""
+def choose(run: Measured, ranked: Sequence[Challenger], *, open_web: bool, fragile: bool = False) -> Choice:
+    """Whether to go on as it is or to try another pair.
+
+    `open_web`: strangers made the images. `fragile`: a worker crashed on one of them, hung or ran out of memory: then
+    nothing that gives up isolation is asked about.
+    """
     own = next(one for one in ranked if one.crew == run.variant)
-    rival = next(one for one in ranked if one.crew != run.variant)
+    rivals = [one for one in ranked if one.crew != run.variant]
+    allowed = [one for one in rivals if not (fragile and _gives_up_isolation(run.variant, one.crew))]
+    if not allowed:
+        because = "a worker crashed, hung or ran out of memory on an item of this list: only a process survives that"
+        return Choice(verdict=Verdict.KEPT, because=because, rival=rivals[0])
+    rival = allowed[0]
     margin = rival.rate_per_second / own.rate_per_second - 1.0
     miss = abs(predict(run.job, run.variant).steady_rate_per_second / own.rate_per_second - 1.0)
     doubt = miss if miss > FIT_LIMIT else TIE
@@ -247,7 +256,10 @@ def sentence(choice: Choice, crew_: Variant) -> str:
         Verdict.CHANGED: f"changed to {name(crew_)}: ",
         Verdict.UNKNOWN: f"{name(crew_)} to the end: ",
     }
-    return f"{begin.get(choice.verdict, '')}{choice.because}"
+    lost = ""
+    if choice.verdict is Verdict.CHANGED and choice.rival and _gives_up_isolation(choice.rival.crew, crew_):
+        lost = "; [transform] timeout and memory_limit do not hold there, and a crash ends the run"
+    return f"{begin.get(choice.verdict, '')}{choice.because}{lost}"
 
 
 def describe_inputs(run: Measured) -> dict[str, Any]:

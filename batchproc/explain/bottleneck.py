@@ -45,7 +45,18 @@ def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
         return Bottleneck(stage="transform", because=_transform_text(transform, download, loads))
     if loads["download"].busy >= BUSY:
         return Bottleneck(stage="download", because=_download_text(transform, download, loads))
-    return _less_than_full(download, transform, loads, held_by_hosts(facts))
+    return _less_than_full(download, transform, loads, _held_by(facts))
+
+
+def _held_by(facts: Mapping[str, Any]) -> str:
+    """What let no more downloads run at once, where such a limit held the run back."""
+    allowed = held_by_hosts(facts)
+    if allowed is None:
+        return ""
+    limits = "the hosts' limits (per_host)"
+    if facts.get("concurrency"):
+        limits = f'{limits} and that of workers = "auto", at most {facts["concurrency"]["highest"]} by then,'
+    return f"{limits} let {allowed:.1f} downloads run at once on average, while items waited"
 
 
 def load_of(facts: Mapping[str, Any], name: str) -> Load:
@@ -89,17 +100,15 @@ def _download_text(transform: Mapping[str, Any], download: Mapping[str, Any], lo
 
 
 def _less_than_full(
-    download: Mapping[str, Any], transform: Mapping[str, Any], loads: Mapping[str, Load], allowed: float | None
+    download: Mapping[str, Any], transform: Mapping[str, Any], loads: Mapping[str, Load], held_by: str
 ) -> Bottleneck:
     """No stage is full: who waits for input tells where the pace was set, if anybody does.
 
-    `allowed`: the downloads at once that the hosts' limits let run, where those held the run back.
+    `held_by`: what let no more downloads run at once; empty where nothing of the kind is known.
     """
     busy, starved = loads["transform"].busy, loads["transform"].starved
     if starved > SOME and busy < RESERVE:
-        why = "what may start at once was limited (per_host, start-up, or a short list)"
-        if allowed is not None:
-            why = f"the hosts' limits (per_host) let {allowed:.1f} downloads run at once on average, while items waited"
+        why = held_by or "what may start at once was limited (per_host, start-up, or a short list)"
         return Bottleneck(
             stage="download",
             because=f"download: the {workers(transform)} of transform waited for input {share(starved)} of the time, "

@@ -120,6 +120,8 @@ def _pipe(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
 def _hosts(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
     """Idle workers beside waiting items; the counter-check is that this limit is the one that binds in the model."""
     held = held_by_hosts(facts)
+    if facts.get("concurrency"):  # how many may run at once is found out on the way: not the hosts' limit alone
+        return
     if held is None or predict(run.job, run.variant).bound.name != "per_host" or not run.fits:
         return
     download, hosts = facts["stages"]["download"], facts.get("hosts", {})

@@ -63,6 +63,7 @@ class RunEvidence:
     already_terminal: int
     observer: Observer
     leg: LegEvidence | None
+    glimpse: Mapping[str, Any] | None  # what `describe_leg` said while modes were weighed
     retried: int
     retry_wait_seconds: float
     hosts: Mapping[str, Any]
@@ -102,8 +103,15 @@ def _measured(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
         "rendition_bytes": observer.rendition_bytes,
         "auto": evidence.auto,
         "concurrency": evidence.concurrency,
-        **describe_leg(evidence.leg, observer, evidence.config, evidence.hosts),
+        **_describe_stages(evidence),
     }
+
+
+def _describe_stages(evidence: RunEvidence) -> Mapping[str, Any]:
+    """Of the last leg; where that was stopped before its first item, what was seen of the one before."""
+    if evidence.glimpse is not None and not evidence.observer.leg_items:
+        return evidence.glimpse
+    return describe_leg(evidence.leg, evidence.observer, evidence.config, evidence.hosts)
 
 
 def describe_leg(

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +51,7 @@ class Run:
         self.transform: Transform = assembly.make_transform(config, steps)
         self.origin: EmbeddedOrigin | None = None
         self.leg: Leg | None = None  # under way, or the last one
+        self.glimpse: dict[str, Any] | None = None  # of the leg in which modes were weighed
         self.auto: dict[str, Any] | None = None
         self.stopping = False
         self.observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
@@ -107,6 +108,7 @@ class Run:
                 already_terminal=terminal,
                 observer=self.observer,
                 leg=self.leg.evidence() if self.leg else None,
+                glimpse=self.glimpse,
                 retried=self.retried,
                 retry_wait_seconds=self.retry_wait_seconds,
                 hosts=self.hosts,
@@ -191,7 +193,7 @@ class Run:
         """Runs the line, leg by leg, to its end."""
         concurrency = assembly.make_concurrency(self.config)
         frontier = assembly.make_frontier(self.config, self._sources(ledger), concurrency)
-        pilot = Pilot(self.config, work)
+        pilot = Pilot(self.config, work, fragile=_lost_workers(ledger.failures_by_code()))
         brakes = Brakes(
             admit_no_more=frontier.close,
             stop_at_once=self._stop_at_once,
@@ -218,7 +220,8 @@ class Run:
                 ended_early = self._run_leg(make_leg(pilot.crew), pilot, ledger, frontier, gauges)
 
     def _may_go_on(self, work: int) -> bool:
-        return not self.stopping and self.control.stopped_by is None and self.observer.processed < work
+        stopped = self.stopping or self.control.stopped_by is not None or self.exit_code is not None
+        return not stopped and self.observer.processed < work
 
     def _leg_maker(self, frontier: Frontier, gauges: Gauges, work: int, folder: Path) -> Callable[[Variant], Leg]:
         """What makes a leg in the modes that it is given; all else stays the same from leg to leg."""
@@ -250,6 +253,7 @@ class Run:
                 gauges.put("failed_total", self.observer.outcomes["failed"])
                 gauges.put("waiting", frontier.waiting)
                 gauges.put("held_bytes", frontier.held_bytes)
+                pilot.fragile = pilot.fragile or _lost_workers(self.observer.failures)
                 if pilot.heard(self.observer.leg_items, lambda: self._look_at(leg, frontier)):
                     ended_early = True
                     leg.end_early()
@@ -257,8 +261,9 @@ class Run:
         return ended_early
 
     def _look_at(self, leg: Leg, frontier: Frontier) -> Measured | None:
-        """The leg under way in the terms of the model."""
-        return measure(describe_leg(leg.glance(), self.observer, self.config, frontier.describe_hosts()))
+        """The leg under way in the terms of the model. Kept, for the case that no later leg comes to anything."""
+        self.glimpse = describe_leg(leg.glance(), self.observer, self.config, frontier.describe_hosts())
+        return measure(self.glimpse)
 
     def _remember(self, frontier: Frontier, pilot: Pilot, concurrency: Concurrency | None) -> None:
         self.retried, self.retry_wait_seconds = frontier.retried, frontier.retry_wait_seconds
@@ -321,6 +326,10 @@ class Run:
         if job.exit_on_limit and counts.pending:
             return ExitCode.LIMIT
         return ExitCode.DONE
+
+
+def _lost_workers(failures: Mapping[str, int]) -> bool:
+    return any(code.startswith("worker.") for code in failures)
 
 
 def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, display: Display) -> RunResult:

@@ -30,7 +30,10 @@ Glance = Callable[[], Measured | None]
 class Pilot:
     """Says in which modes the run goes on. Used by the main thread alone, which tells it of every item that is done."""
 
-    def __init__(self, config: Config, work: int, *, clock: Clock = time.perf_counter) -> None:
+    def __init__(
+        self, config: Config, work: int, *, fragile: bool = False, clock: Clock = time.perf_counter
+    ) -> None:
+        self.fragile = fragile  # a worker was lost on one of the items, now or in an earlier run
         self.crew = make_crew(config)  # of the leg under way
         self._work = work
         self._clock = clock
@@ -117,7 +120,7 @@ class Pilot:
         self._run = run
         self._own_rates = (rate,)
         self._ranked = auto.rank(run, self._crews, rate_per_second=rate, rest=rest)
-        self._choice = auto.choose(run, self._ranked, open_web=self._open_web)
+        self._choice = auto.choose(run, self._ranked, open_web=self._open_web, fragile=self.fragile)
         self._settled = self._choice.verdict is not Verdict.RACE
         if self._choice.rival is not None and not self._settled:
             self._rival = self._choice.rival
@@ -161,4 +164,4 @@ def _why_before(crew: Variant, work: int) -> str:
             f"{work} items are too few to measure what would be better, so {auto.name(crew)}: threads for what waits, "
             "processes for what computes"
         )
-    return f"the work ended before there was enough to choose from, so {auto.name(crew)} to the end"
+    return f"the run ended before there was enough to choose from, so {auto.name(crew)} to the end"

@@ -160,7 +160,7 @@ def _strip(facts: Facts, group: Group, at: int) -> TwoWidths:
                 note="noise floor",
                 points=points,
                 middle=middle_of(points),
-                interval=(1 / interval[1], 1 / interval[0]) if interval else None,
+                interval=tuple(interval) if interval else None,  # time of the baseline by that of its second run
             )
         )
     rows = [row for row in rows if row.points]

@@ -10,6 +10,7 @@ from batchproc.report.bench_files import Facts, Relation, baseline_of, from_to, 
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
 TRUSTED = 0.25  # error of a predicted speed, above which its reason is not told as a fact
 NAMED = 3
+START_EXPLAINS = 1.5  # a lead of at most so many start-ups may be nothing else
 CLAIM_WORDS = {"holds": "hold", "holds_here_not_there": "hold in part", "refuted": "are refuted",
                "not_measured": "were not measured"}  # fmt: skip
 CREWS = {"thread": "threads", "process": "processes"}
@@ -173,7 +174,25 @@ def _what_to_do(facts: Facts) -> str:
     new = {key: value for key, value in wanted.items() if _setting(config, key) != value}
     told = ", ".join(f"{key} = {_quoted(value)}" for key, value in (new or wanted).items())
     first = f"Set {told}" if new else f"Keep {told}: that is what the config says"
+    first += _of_starting(facts, case)
     return f"{first}{f'; to be sure, repeat it {noise}' if noise else ''}."
+
+
+def _of_starting(facts: Facts, winner: Facts) -> str:
+    """That the other of threads and processes lost by its start alone, which weighs less in a longer run."""
+    other = {"thread": "process", "process": "thread"}.get(str(winner.get("transform")))
+    rival = next((one for one in facts.get("cases") or () if not one.get("alone") and not one.get("varied")
+                  and one["transform"] == other and one["download"] == winner.get("download")), None)  # fmt: skip
+    starts = {row["case"]: row.get("start_seconds") for row in facts.get("predictions") or ()}
+    if rival is None or None in (starts.get(rival["name"]), starts.get(winner["name"])):
+        return ""
+    lost = median(rival["seconds"]) - median(winner["seconds"])
+    start = starts[rival["name"]] - starts[winner["name"]]
+    if not 0 < lost <= START_EXPLAINS * start:
+        return ""
+    text = f"; {rival['name']} took {seconds(lost)} longer, and starting its {CREWS[str(other)]} takes {seconds(start)}"
+    isolated = ", and only a process survives a picture that hangs or crashes" if other == "process" else ""
+    return f"{text}: in a longer run they come closer{isolated}"
 
 
 def _noise(facts: Facts) -> str:

@@ -47,7 +47,8 @@ def _mode(stage: dict[str, Any]) -> str:
 
 
 def _adaptive(download: dict[str, Any]) -> str:
-    return "as the network answers up to " if download["workers"] == "auto" else ""
+    adapts = download["workers"] == "auto" and download["mode"] != "serial"
+    return "as the network answers, up to " if adapts else ""
 
 
 def describe_step(step: StepDescription) -> str:

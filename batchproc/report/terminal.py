@@ -40,6 +40,8 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
             yield f"  auto        {facts['auto']['text']}"
         for name in STAGES:
             yield from _stage_lines(name, facts["stages"][name])
+            if name == "download" and facts.get("concurrency"):
+                yield _adapted(facts["concurrency"])
         if all(facts["stages"][name]["tasks"] for name in STAGES):
             yield f"  bottleneck  {facts['bottleneck']['because']}"
             yield from _reasons(facts)
@@ -99,6 +101,11 @@ def _stage_lines(name: str, stage: Mapping[str, Any]) -> Iterator[str]:
         f"{seconds(service['p50'])} (p95 {seconds(service['p95'])}), CPU {seconds(stage['cpu_per_item_seconds'])}"
     )
     yield f"    time went {_account(stage)}"
+
+
+def _adapted(limit: Mapping[str, Any]) -> str:
+    """What `workers = "auto"` came to."""
+    return f"    at once     {limit['start']} at first, {limit['highest']} at most, {limit['limit']} at the end"
 
 
 def _account(stage: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from batchproc.bench.task import BenchOptions
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
+from batchproc.measure.cores import usable_cores
 from batchproc.origin import demo_paths
 from tests.jobs import MakeJob
 
@@ -74,6 +75,16 @@ def test_a_tiny_bench_leaves_its_facts_and_nothing_else(job: Path, tmp_path: Pat
     text = summarise_bench(facts, folder)
     assert "indicative only" in text
     assert all(case["name"] in text for case in facts["cases"])
+
+
+def test_every_mode_gets_as_many_download_workers_where_the_config_lets_them_adapt(job: Path) -> None:
+    said: list[str] = []
+    facts, _ = bench(job, "download.workers=auto", said=said)
+
+    assert any("in every mode here" in text for text in said)
+    threads = next(case for case in facts["cases"] if case["name"] == "thread+thread")
+    assert 4 * usable_cores() == threads["stages"]["download"]["workers"]
+    assert 4 * usable_cores() == facts["config"]["download"]["workers"]
 
 
 def test_outputs_that_differ_end_the_bench_with_1(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

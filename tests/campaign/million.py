@@ -265,6 +265,7 @@ def main() -> int:
     figures: dict[str, Any] = {}
     folder = options.folder or Path(tempfile.mkdtemp(prefix="million-"))
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for found in measure(folder, options.items):
             show(found.items())
             figures |= found

@@ -183,3 +183,30 @@ def test_a_race_on_the_open_web_that_ends_in_a_tie_goes_to_the_processes() -> No
     assert choice.verdict is Verdict.KEPT_AFTER_RACE
     assert "a tie, and then processes" in sentence(choice, USUAL)
     assert sentence(choice, USUAL).startswith("back to 32 threads + 2 processes: tried on the job's own items")
+
+
+def test_after_a_lost_worker_nothing_that_gives_up_isolation_is_tried() -> None:
+    run = measured(0.0003, 0.5, waits=0.005, glue=0.0001)
+    order = ranked(run, 100_000)
+    sound, fragile = choose(run, order, open_web=False), choose(run, order, open_web=False, fragile=True)
+
+    assert sound.rival is not None
+    assert sound.rival.crew.transform != "process"
+    assert fragile.rival is not None
+    assert fragile.rival.crew.transform == "process"
+
+
+def test_where_only_transform_is_open_a_lost_worker_decides() -> None:
+    run = measured(0.0003, 0.5, waits=0.005, glue=0.0001)
+    own = [pair("thread", transform) for transform in MODES]
+    here = predict(run.job, USUAL).steady_rate_per_second
+    choice = choose(run, rank(run, own, rate_per_second=here, rest=100_000), open_web=False, fragile=True)
+
+    assert choice.verdict is Verdict.KEPT
+    assert "only a process survives that" in choice.because
+
+
+def test_leaving_processes_says_what_no_longer_holds() -> None:
+    choice = after_trying(race(160.0, 100.0))
+
+    assert "timeout and memory_limit do not hold there" in sentence(choice, pair("thread", "thread"))

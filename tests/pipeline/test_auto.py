@@ -1,6 +1,8 @@
 """`mode = "auto"` for real: every item once, whatever the legs; the account is of the last one; the choice is told."""
 
 import itertools
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from batchproc.errors import ExitCode
 from batchproc.explain import MODES
 from batchproc.explain.measured import Measured
 from batchproc.origin import EmbeddedOrigin
+from batchproc.pipeline import RunOptions
 from batchproc.pipeline import job as job_module
 from batchproc.pipeline.assembly import make_crew
 from batchproc.pipeline.pilot import Pilot
@@ -23,8 +26,8 @@ AUTO = ("download.mode=auto", "transform.mode=auto")
 class Restless(Pilot):
     """Changes to the next pair of modes after every four items, through all nine of them and back to the first."""
 
-    def __init__(self, config: Config, work: int) -> None:
-        super().__init__(config, work)
+    def __init__(self, config: Config, work: int, *, fragile: bool) -> None:
+        super().__init__(config, work, fragile=fragile)
         pairs = itertools.product(MODES, MODES)
         self._next = iter([make_crew(config, *pair) for pair in pairs] + [make_crew(config)])
 
@@ -105,3 +108,51 @@ def test_enough_items_are_measured_and_predicted_on_the_way(
 
 def test_a_run_with_named_modes_tells_of_no_choice(make_job: MakeJob) -> None:
     assert run(make_job(images=3)).facts["auto"] is None
+
+
+class StoppedBetween(Restless):
+    """Its second leg is told to stop before its first item."""
+
+    def begin_leg(self) -> None:
+        super().begin_leg()
+        self.begun = getattr(self, "begun", 0) + 1
+        if self.begun == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_run_stopped_between_two_legs_is_told_of_by_what_was_seen_before(
+    make_job: MakeJob, origin: EmbeddedOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Looking(StoppedBetween):
+        def heard(self, items: int, glance: Callable[[], Measured | None]) -> bool:
+            if items == 4:
+                glance()
+            return super().heard(items, glance)
+
+    monkeypatch.setattr(job_module, "Pilot", Looking)
+    facts = run(make_job(lines=many(origin, 80, faults=False)), *AUTO).facts
+
+    assert "signal" == facts["stopped_by"]
+    assert facts["counts"]["processed"] > 0
+    assert all(stage["tasks"] > 0 for stage in facts["stages"].values())
+    assert 1 == facts["leg"]["number"]
+
+
+def test_a_crash_in_an_earlier_run_keeps_the_pictures_in_processes(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    class Watched(Pilot):
+        def begin_leg(self) -> None:
+            seen.append(self.fragile)
+            super().begin_leg()
+
+    monkeypatch.setattr(job_module, "Pilot", Watched)
+    config = make_job(images=2)
+    run(config, *AUTO)
+    monkeypatch.setattr("batchproc.ledger.Ledger.failures_by_code", lambda self: {"worker.crash": 1})
+    run(config, *AUTO, options=RunOptions(fresh=True))
+
+    assert [False, True] == seen
