@@ -185,7 +185,7 @@ def test_a_speed_is_told_in_one_direction_everywhere(tmp_path: Path) -> None:
 
     page = page_of(facts, tmp_path)
 
-    assert "has × 1.25 the speed of its second (0.80 to 2.00)" in words(page, "trust")
+    assert "has × 1.25 the speed of the other (0.80 to 2.00)" in words(page, "trust")
     assert "−20 %" in words(page, "forecast")  # a time that is 25 % too long is a speed that is 20 % too low
     assert "of the time" not in words(page, "trust").replace("of the time is", "")
 
