@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +60,14 @@ class RunLock:
     ) -> None:
         os.close(self._descriptor)  # the file stays: removing it would let two runs lock two files of one name
         self._descriptor = -1
+
+    @contextlib.contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Takes the holder's name out again at the end of the block: what held the lock was no run of the job."""
+        try:
+            yield
+        finally:
+            os.ftruncate(self._descriptor, 0)
 
     def _acquire(self, descriptor: int) -> None:
         """Tries again and again: a blocking `flock` could only be ended by a signal."""

@@ -4,7 +4,7 @@ from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
 from batchproc.ledger.plans import PlanChange
 from batchproc.ledger.recovery import Recovered
-from batchproc.ledger.replacing import is_whole, put_in_place, replacement
+from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.restoring import Restored
 from batchproc.ledger.runs import RunRecord
 from batchproc.ledger.schema import State
@@ -23,6 +23,7 @@ __all__ = [
     "Restored",
     "RunRecord",
     "State",
+    "holds_items",
     "input_fingerprint",
     "is_whole",
     "put_in_place",

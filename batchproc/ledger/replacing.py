@@ -15,10 +15,16 @@ from pathlib import Path
 
 from batchproc.errors import DiskError
 from batchproc.failpoints import failpoint
-from batchproc.ledger.schema import DamagedLedgerError, blame_disk, open_for_reading, replacement_path
+from batchproc.ledger.schema import (
+    INITIAL_META,
+    DamagedLedgerError,
+    blame_disk,
+    open_for_reading,
+    replacement_path,
+)
 
 SIDES = ("-wal", "-shm", "-journal")  # SQLite's own files beside a database
-TABLES = frozenset({"meta", "plan", "run", "host", "item"})
+PARTS = frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"})  # tables and indexes
 
 
 def is_whole(path: Path) -> bool:
@@ -36,11 +42,27 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def _holds_items(connection: sqlite3.Connection) -> bool:
-    if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+def holds_items(path: Path) -> bool:
+    """Whether there is a ledger at `path` that knows of any item; does not look for damage. Raises as `is_whole` does,
+    and `DamagedLedgerError`."""
+    if not path.exists():
         return False
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    return tables >= TABLES and connection.execute("SELECT 1 FROM item LIMIT 1").fetchone() is not None
+    at_rest = not path.with_name(f"{path.name}-wal").exists()
+    with closing(open_for_reading(path, at_rest=at_rest)) as connection, blame_disk(path):
+        return _knows_items(connection)
+
+
+def _holds_items(connection: sqlite3.Connection) -> bool:
+    return connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok" and _knows_items(connection)
+
+
+def _knows_items(connection: sqlite3.Connection) -> bool:
+    """Whether all is there that a run relies on, and an item."""
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if not names >= PARTS:
+        return False
+    meta = {name for (name,) in connection.execute("SELECT name FROM meta")}
+    return meta >= INITIAL_META.keys() and connection.execute("SELECT 1 FROM item LIMIT 1").fetchone() is not None
 
 
 @contextmanager

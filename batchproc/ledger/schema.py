@@ -15,6 +15,7 @@ SCHEMA_VERSION = 1
 BUSY_TIMEOUT_SECONDS = 30.0
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 OLDEST_SQLITE = (3, 33, 0)  # UPDATE … FROM
+MISSING = ("no such table", "no such index")  # a part of the ledger is gone
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")  # and the names that begin like these
 
 
@@ -109,7 +110,7 @@ def blame_ledger(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorname", "").startswith(DAMAGED):
+        if getattr(error, "sqlite_errorname", "").startswith(DAMAGED) or str(error).startswith(MISSING):
             raise damaged(path) from error
         raise DiskError(f"{path}: {_advise(error)}") from error
 

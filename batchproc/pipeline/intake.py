@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from batchproc.config import Config
-from batchproc.errors import UsageError
-from batchproc.ledger import Imported, Ledger, Recovered
+from batchproc.errors import DiskError, UsageError
+from batchproc.ledger import Imported, Ledger, Recovered, holds_items
 from batchproc.pipeline import assembly
 from batchproc.pipeline.terms import RunOptions
+from batchproc.sink import Layout
 from batchproc.transform.plan_fingerprint import fingerprint, plan_settings
 from batchproc.transform.stage import Transform
 
@@ -18,6 +19,19 @@ class Intake:
     recovered: Recovered
     imported: Imported
     pruned: int  # files deleted whose sources left the list
+
+
+def refuse_lost_ledger(layout: Layout) -> None:
+    """Raises `DiskError` where metadata.jsonl tells of images and the ledger of nothing: it was lost, not never made.
+
+    A run would take its images for unknown, fetch everything again, and write over what a rebuild needs.
+    """
+    manifest = layout.metadata_path
+    if manifest.is_file() and manifest.stat().st_size and not holds_items(layout.ledger_path):
+        raise DiskError(
+            f"{layout.ledger_path}: the ledger is missing or empty, but {manifest.name} tells of images. "
+            "`batchproc rebuild CONFIG` makes it again from them; --fresh makes every image again."
+        )
 
 
 def take_in(config: Config, options: RunOptions, transform: Transform, ledger: Ledger, base_url: str) -> Intake:

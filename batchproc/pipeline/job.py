@@ -23,7 +23,7 @@ from batchproc.pipeline import assembly
 from batchproc.pipeline.control import Brakes, Control
 from batchproc.pipeline.evidence import GAUGES, MOVES
 from batchproc.pipeline.facts import RunEvidence, describe_leg, describe_run, write_facts
-from batchproc.pipeline.intake import take_in
+from batchproc.pipeline.intake import refuse_lost_ledger, take_in
 from batchproc.pipeline.journal import log_end, log_ledger, log_line, log_start, run_counters
 from batchproc.pipeline.leg import Leg
 from batchproc.pipeline.monitor import Monitor
@@ -77,6 +77,8 @@ class Run:
             monitor.begin()
             self.layout.sweep()
             started, clock_started = datetime.now(UTC), time.perf_counter()
+            if not self.options.fresh:
+                refuse_lost_ledger(self.layout)
             ledger = stack.enter_context(self._open_ledger())
             port = assembly.origin_port(self.layout.output) if self.config.origin else 0
             base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url

@@ -56,7 +56,7 @@ def rebuild_ledger(
     layout = Layout(output=config.paths.output)
     _check(config, layout)
     layout.prepare()
-    with RunLock(layout.lock_path, tell=tell):
+    with RunLock(layout.lock_path, tell=tell) as lock, lock.forgetting():
         _refuse_whole(layout)
         transform = assembly.make_transform(config, steps)
         former = _find_former(layout, transform)
@@ -90,8 +90,8 @@ def _refuse_whole(layout: Layout) -> None:
 def _unknown_plan(layout: Layout) -> UsageError:
     return UsageError(
         f"{layout.output}: no run.json proves which plan (steps, sizes, format) made these images, so they could mix "
-        "with others. If the config as it is now made them, say --same-plan; if not, move batchproc.db away, and the "
-        "next run makes every image again."
+        "with others. If the config as it is now made them, say --same-plan; if not, move batchproc.db away, and "
+        "`batchproc run --fresh` makes every image again."
     )
 
 

@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline.rebuild import Rebuilt, describe_rebuilt, rebuild_ledger, summarise_rebuilt
+from batchproc.pipeline.terms import RunOptions
+from batchproc.report.status import status_facts
 from batchproc.sink import Layout
 from tests.jobs import CONFIG, MakeJob
 from tests.pipeline.test_hard_input import command, with_step
@@ -297,3 +301,43 @@ def test_the_summary_counts_everything_once(config: Path, output: Path) -> None:
     states = (counts.done, counts.rejected, counts.failed, counts.quarantined, counts.deferred, counts.pending)
     assert counts.items == sum(states)
     assert "2 runs" in summarise_rebuilt(rebuilt, "next")
+
+
+@pytest.mark.parametrize("loss", ["removed", "emptied", "without tables"])
+def test_a_ledger_that_was_lost_is_not_taken_for_a_first_run(make_job: MakeJob, tmp_path: Path, loss: str) -> None:
+    config = make_job(images=3)
+    run(config)
+    ledger, before = tmp_path / "out/batchproc.db", (tmp_path / "out/metadata.jsonl").read_bytes()
+    ledger.unlink()
+    if loss == "emptied":
+        ledger.touch()
+    elif loss == "without tables":
+        with closing(sqlite3.connect(ledger)) as connection:
+            connection.execute("VACUUM")
+
+    with pytest.raises(DiskError, match=r"batchproc rebuild CONFIG.*--fresh"):
+        run(config)
+    assert before == (tmp_path / "out/metadata.jsonl").read_bytes()
+    assert 3 == run(config, options=RunOptions(fresh=True)).facts["counts"]["processed"]
+
+
+def test_a_ledger_without_one_of_its_parts_can_be_rebuilt(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=3)
+    run(config)
+    with closing(sqlite3.connect(tmp_path / "out/batchproc.db")) as connection:
+        connection.execute("DROP INDEX item_due")
+
+    with pytest.raises(DiskError, match="batchproc rebuild CONFIG"):
+        run(config)
+    rebuild(config)
+    assert 0 == run(config).facts["counts"]["processed"]
+
+
+def test_after_a_rebuild_no_start_counts_as_lost(make_job: MakeJob) -> None:
+    config = make_job(images=3)
+    run(config)
+    job, _ = load_job(config, ())
+    (job.paths.output / "batchproc.db").unlink()
+    rebuild(config)
+
+    assert status_facts(job)["lost_start"] is None
