@@ -145,6 +145,7 @@ class Race:
     rest: int  # items left
     change_seconds: float  # to the other pair, from where the run is now
     open_web: bool
+    fragile: bool = False  # a worker was lost meanwhile
 
     @property
     def own_rate(self) -> float:
@@ -174,6 +175,8 @@ def after_returning(race: Race) -> Choice:
 
 
 def _change(race: Race) -> Choice:
+    if race.fragile and _gives_up_isolation(race.own, race.rival.crew):
+        return _keep(race)
     margin = race.own_rate / race.rival_rate - 1.0
     left = replace(race.rival, crew=race.own, rate_per_second=race.own_rate)
     return Choice(verdict=Verdict.CHANGED, because=_measured(race), rival=left, margin=margin)

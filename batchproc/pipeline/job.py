@@ -256,14 +256,15 @@ class Run:
                 gauges.put("waiting", frontier.waiting)
                 gauges.put("held_bytes", frontier.held_bytes)
                 pilot.fragile = pilot.fragile or _lost_workers(self.observer.failures)
-                if pilot.heard(self.observer.leg_items, lambda: self._look_at(leg, frontier)):
+                if pilot.heard(self.observer.leg_items, lambda: self._look_at(leg, pilot, frontier)):
                     ended_early = True
                     leg.end_early()
         pilot.end_leg(leg.crew, self.observer.leg_items, leg.seconds)
         return ended_early
 
-    def _look_at(self, leg: Leg, frontier: Frontier) -> Measured | None:
+    def _look_at(self, leg: Leg, pilot: Pilot, frontier: Frontier) -> Measured | None:
         """The leg under way in the terms of the model. Kept, for the case that no later leg comes to anything."""
+        pilot.fragile = pilot.fragile or any(times.starts > 1 for one in leg.executors for times in one.times)
         self.glimpse = describe_leg(leg.glance(), self.observer, self.config, frontier.describe_hosts())
         return measure(self.glimpse)
 

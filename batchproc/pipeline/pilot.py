@@ -142,6 +142,7 @@ class Pilot:
                 rest=rest,
                 change_seconds=auto.change_seconds(run, own if self.crew == rival.crew else rival.crew),
                 open_web=self._open_web,
+                fragile=self.fragile,
             )
         )
         self._settled = self._choice.verdict is not Verdict.RACE

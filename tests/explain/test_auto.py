@@ -210,3 +210,10 @@ def test_leaving_processes_says_what_no_longer_holds() -> None:
     choice = after_trying(race(160.0, 100.0))
 
     assert "timeout and memory_limit do not hold there" in sentence(choice, pair("thread", "thread"))
+
+
+def test_a_worker_lost_during_the_race_ends_it_for_the_processes() -> None:
+    won = race(160.0, 100.0)
+
+    assert after_trying(won).verdict is Verdict.CHANGED
+    assert after_trying(replace(won, fragile=True)).verdict is Verdict.KEPT_AFTER_RACE
