@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchproc.explain.words import crew, seconds, significant
+from batchproc.explain import Variant
+from batchproc.explain.auto import name
+from batchproc.explain.words import seconds, significant
 
 _BOUNDS = {
     "cores": "the cores",
@@ -68,8 +70,7 @@ def _leg(leg: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _pair(one: Mapping[str, Any]) -> str:
-    sides = [(one[stage], one[f"{stage}_workers"]) for stage in ("download", "transform")]
-    return " + ".join("serial" if mode == "serial" else crew(mode, number) for mode, number in sides)
+    return name(Variant(**{key: one[key] for key in ("download", "download_workers", "transform", "transform_workers")}))
 
 
 def _inputs(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:
