@@ -8,6 +8,7 @@ from batchproc.explain import Variant
 from batchproc.explain.auto import name
 from batchproc.explain.words import seconds, significant
 
+CREW = ("download", "download_workers", "transform", "transform_workers")
 _BOUNDS = {
     "cores": "the cores",
     "gil": "the one GIL of the main process",
@@ -44,13 +45,12 @@ def view_auto(facts: Mapping[str, Any]) -> AutoView | None:
 
 def leg_note(facts: Mapping[str, Any]) -> str:
     """Which part of the run the stages' figures are of; empty when it is the whole."""
-    leg = facts.get("leg")
-    if not leg or leg["number"] == 1:
+    leg, processed = facts.get("leg"), facts["counts"]["processed"]
+    if not leg or leg["items"] == processed:
         return ""
-    return (
-        f"They are of the run's last {leg['items']:,} of {facts['counts']['processed']:,} items, "
-        "which ran in the modes that were found."
-    )
+    if leg["number"] == 1:
+        return f"They are of the run's first {leg['items']:,} of {processed:,} items, when the modes were weighed."
+    return f"They are of the run's last {leg['items']:,} of {processed:,} items, which ran in the modes that were found."
 
 
 def _candidate(one: Mapping[str, Any], chosen: Mapping[str, Any]) -> tuple[str, str, str, str, bool]:
@@ -70,7 +70,7 @@ def _leg(leg: Mapping[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _pair(one: Mapping[str, Any]) -> str:
-    return name(Variant(**{key: one[key] for key in ("download", "download_workers", "transform", "transform_workers")}))
+    return name(Variant(**{key: one[key] for key in CREW}))
 
 
 def _inputs(inputs: Mapping[str, Any]) -> list[tuple[str, str]]:

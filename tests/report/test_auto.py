@@ -52,4 +52,5 @@ def test_figures_of_the_last_leg_are_called_so() -> None:
     facts = {"leg": {"number": 3, "items": 900}, "counts": {"processed": 1000}}
 
     assert "last 900 of 1,000 items" in leg_note(facts)
+    assert "first 900 of 1,000 items" in leg_note(facts | {"leg": {"number": 1, "items": 900}})
     assert "" == leg_note({"leg": {"number": 1, "items": 1000}, "counts": {"processed": 1000}})
