@@ -50,7 +50,7 @@ def leg_note(facts: Mapping[str, Any]) -> str:
         return ""
     if leg["number"] == 1:
         return f"They are of the run's first {leg['items']:,} of {processed:,} items, when the modes were weighed."
-    return f"They are of the run's last {leg['items']:,} of {processed:,} items, which ran in the modes that were found."
+    return f"They are of the run's last {leg['items']:,} of {processed:,} items, in the modes that were found."
 
 
 def _candidate(one: Mapping[str, Any], chosen: Mapping[str, Any]) -> tuple[str, str, str, str, bool]:
