@@ -100,6 +100,15 @@ def test_quiet_says_where_to_look_when_everything_failed_for_good(call, make_job
     )
 
 
+def test_quiet_says_nothing_of_the_few_that_always_fail(call, make_job: MakeJob) -> None:
+    config = make_job(images=20)
+    path = config.parent / "list.txt"
+    path.write_text(path.read_text() + "http://127.0.0.1:9/never.jpg\n")
+
+    assert (0, "", "") == call("run", str(config), "--quiet")
+    assert (0, "", "") == call("run", str(config), "--quiet")
+
+
 def test_quiet_says_nothing_when_one_item_of_two_was_done(call, make_job: MakeJob) -> None:
     config = make_job(images=1)
     path = config.parent / "list.txt"

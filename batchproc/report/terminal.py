@@ -12,6 +12,7 @@ from batchproc.report.palette import BUCKETS
 
 FAILURES_SHOWN = 5
 BUCKETS_SHOWN, LEAST = 4, 0.005
+FEW = 0.1  # of the list
 STAGES = ("download", "transform")
 
 
@@ -24,10 +25,10 @@ def summarise(facts: Mapping[str, Any], folder: Path, *, verbose: bool = False, 
 
 def lament(facts: Mapping[str, Any]) -> str:
     """The line on a run in which every item that it took up failed or was deferred; empty for every other run."""
-    failures, counts, job = facts["failures_this_run"], facts["counts"], facts["config"]["job"]
+    failures, counts = facts["failures_this_run"], facts["counts"]
     if not counts["processed"] or sum(failures.values()) < counts["processed"]:
         return ""
-    if counts["processed"] <= job["max_failed_ratio"] * counts["items"]:  # the few that always fail, tried once more
+    if counts["processed"] <= FEW * counts["items"]:  # those that always fail, tried once more
         return ""
     again = f"{counts['deferred']:,} deferred: the same command tries again"
     step = again if counts["deferred"] else f"see {Path(facts['config']['job']['output']) / 'failures.jsonl'}"
