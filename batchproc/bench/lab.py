@@ -17,7 +17,7 @@ from batchproc.bench.experiments.child import Wish
 from batchproc.bench.experiments.number import Number
 from batchproc.bench.experiments.table import TABLE, Experiment
 from batchproc.bench.interrupt import Interrupt
-from batchproc.bench.job_file import child_environment
+from batchproc.bench.launch import launch
 from batchproc.config import Config
 from batchproc.measure.cores import usable_cores
 
@@ -59,7 +59,7 @@ def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> d
     child: subprocess.Popen[str] | None = None
     try:
         with interrupt.held():
-            child = _start(Wish(experiment=experiment.name, size=size).command())
+            child = launch(Wish(experiment=experiment.name, size=size).command())
         text, errors, seen_seconds = _collect(child, started + experiment.limit_seconds)
     finally:
         if child is not None:
@@ -94,18 +94,6 @@ def _end(child: "subprocess.Popen[str]") -> None:
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
-
-
-def _start(command: Sequence[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=child_environment(),
-        start_new_session=True,  # Ctrl-C is for the bench
-    )
 
 
 def _failure(status: int, errors: str, limit_seconds: float) -> str | None:

@@ -15,7 +15,7 @@ import psutil
 from batchproc.bench.alone import Wish
 from batchproc.bench.cases import Case
 from batchproc.bench.interrupt import Interrupt
-from batchproc.bench.job_file import child_environment
+from batchproc.bench.launch import launch
 from batchproc.bench.result import CaseResult, result_of, with_origin
 from batchproc.errors import BatchprocError
 from batchproc.sink import Layout
@@ -90,7 +90,7 @@ class Runner:
         child: subprocess.Popen[str] | None = None
         try:
             with self._interrupt.held():
-                child = _start(command)
+                child = launch(command)
             text, errors = child.communicate()
         except BaseException:
             if child is not None:
@@ -106,18 +106,6 @@ class Runner:
     def _origin_cpu_seconds(self) -> float:
         times = self._origin.cpu_times()
         return float(times.user + times.system)
-
-
-def _start(command: Sequence[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=child_environment(),
-        start_new_session=True,  # Ctrl-C is for the bench
-    )
 
 
 def read_outputs(output: Path) -> dict[str, str]:

@@ -45,6 +45,7 @@ class Pilot:
         self._ranked: Sequence[Challenger] = ()
         self._run: Measured | None = None
         self._own_rates: tuple[float, ...] = ()
+        self._rival: Challenger | None = None  # of the race, once there is one
         self._rival_rate = 0.0
         self._legs: list[dict[str, Any]] = []
         self._is_ending = False  # what is in flight comes to its end, which says nothing of any modes
@@ -75,10 +76,10 @@ class Pilot:
         before = self.crew
         rate = (items - self._warm_items) / (now - self._warm_at)
         rest = self._work - self._done - items
-        if self._run is None:
+        if self._run is None or self._rival is None:
             self._calibrated(glance(), rate, rest)
         else:
-            self._raced(self._run, rate, rest)
+            self._raced(self._run, self._rival, rate, rest)
         self._is_ending = self.crew != before
         return self._is_ending
 
@@ -126,9 +127,9 @@ class Pilot:
             self._rival = self._choice.rival
             self.crew = self._rival.crew
 
-    def _raced(self, run: Measured, rate: float, rest: int) -> None:
+    def _raced(self, run: Measured, rival: Challenger, rate: float, rest: int) -> None:
         """A window of the race is over: the rival's, or the second of the pair that the run began in."""
-        own, rival = run.variant, self._rival
+        own = run.variant
         if self.crew == rival.crew:
             self._rival_rate, judge = rate, auto.after_trying
         else:

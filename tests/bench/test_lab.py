@@ -28,8 +28,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         started.append(child.pid)
         return child
 
-    real = lab._start
-    monkeypatch.setattr(lab, "_start", start)
+    real = lab.launch
+    monkeypatch.setattr(lab, "launch", start)
     return started
 
 
