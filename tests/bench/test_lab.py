@@ -13,6 +13,7 @@ from batchproc.bench import lab
 from batchproc.bench.experiments.table import BY_NAME
 from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.lab import judge_claims, run_experiment
+from batchproc.bench.launch import launch
 from batchproc.cli import load_job
 
 BENCH = Path(__file__).parents[2] / "configs/bench.toml"
@@ -24,11 +25,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     started: list[int] = []
 
     def start(command: Sequence[str]) -> "subprocess.Popen[str]":
-        child = real(command)
+        child = launch(command)
         started.append(child.pid)
         return child
 
-    real = lab.launch
     monkeypatch.setattr(lab, "launch", start)
     return started
 
