@@ -1,4 +1,4 @@
-"""What can go wrong: the closed set of failure codes, and the exceptions with their exit codes.
+"""What is raised: the exceptions with their exit codes. What each failure code means stands in `kinds`.
 
 Two families. `StageError` and `Reject` concern one image: they are raised inside a stage and become a value there.
 `BatchprocError` and its children concern the whole run: they end it with `exit_code`.
@@ -6,7 +6,12 @@ Two families. `StageError` and `Reject` concern one image: they are raised insid
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import IntEnum
+
+from batchproc.kinds import Code as Code
+from batchproc.kinds import Retry as Retry
+from batchproc.kinds import http_code as http_code
+from batchproc.kinds import kind_of
 
 
 class ExitCode(IntEnum):
@@ -23,67 +28,6 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
-class Retry(StrEnum):
-    """When a failed item may be tried again."""
-
-    NEVER = "never"
-    BACKOFF = "backoff"  # in this run, up to `[download] retries`, with full jitter
-    HOST = "host"  # the whole host pauses, then again
-    ONCE = "once"  # one more time, then final
-    NEXT_RUN = "next_run"
-
-
-class Code(StrEnum):
-    """Why an item left early. Closed, but for the families `http.<status>` and `check.<name>`: see `http_code`."""
-
-    INPUT_URL = "input.url"
-    INPUT_URL_TOO_LONG = "input.url_too_long"
-    INPUT_ENCODING = "input.encoding"
-    INPUT_ROW = "input.row"
-    POLICY_SCHEME = "policy.scheme"
-    POLICY_ADDRESS = "policy.address"
-    POLICY_ROBOTS = "policy.robots"
-    POLICY_NOAI = "policy.noai"
-    POLICY_PORT = "policy.port"
-    DNS = "dns"
-    CONNECT = "connect"
-    TLS = "tls"
-    TIMEOUT_CONNECT = "timeout.connect"
-    TIMEOUT_FIRST_BYTE = "timeout.first_byte"
-    TIMEOUT_IDLE = "timeout.idle"
-    TIMEOUT_SLOW = "timeout.slow"
-    TIMEOUT_TOTAL = "timeout.total"
-    RATE = "rate"
-    REDIRECT = "redirect"
-    PROTO = "proto"
-    TRUNCATED = "truncated"
-    TOO_LARGE = "too_large"
-    ENCODING = "encoding"
-    NOT_IMAGE = "not_image"
-    IMAGE_CORRUPT = "image.corrupt"
-    IMAGE_BOMB = "image.bomb"
-    IMAGE_UNSUPPORTED = "image.unsupported"
-    IMAGE_MEMORY = "image.memory"
-    IMAGE_EMPTY = "image.empty"
-    STEP_ERROR = "step.error"
-    CHECK_REJECTED = "check.rejected"
-    CHECK_MIN_SIZE = "check.min_size"
-    CHECK_MAX_ASPECT = "check.max_aspect"
-    IO_NOSPACE = "io.nospace"
-    IO_PERM = "io.perm"
-    IO_OTHER = "io.other"
-    WORKER_CRASH = "worker.crash"
-    WORKER_TIMEOUT = "worker.timeout"
-    WORKER_MEMORY = "worker.memory"
-    CANCELLED = "cancelled"
-    INTERNAL_BUG = "internal.bug"
-
-
-def http_code(status_code: int) -> str:
-    """The code of an unwanted HTTP status, as `http.404`."""
-    return f"http.{status_code}"
-
-
 class Reject(Exception):
     """Raised by a check, or by a user's own step, to drop an image on purpose. Not a failure."""
 
@@ -94,7 +38,10 @@ class Reject(Exception):
 
 
 class StageError(Exception):
-    """Raised inside a stage: this item failed. The wrapper around the stage turns it into a `Failure`."""
+    """Raised inside a stage: this item failed. The wrapper around the stage turns it into a `Failure`.
+
+    `retry` is only given where it is not the one of the code's kind.
+    """
 
     def __init__(
         self,
@@ -102,15 +49,24 @@ class StageError(Exception):
         message: str,
         *,
         hint: str = "",
-        retry: Retry = Retry.NEVER,
+        retry: Retry | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = str(code)
         self.message = message
         self.hint = hint
-        self.retry = retry
+        self._retry = retry
         self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def retry(self) -> Retry:
+        """When to try again."""
+        return self.retry_in("download")
+
+    def retry_in(self, stage: str) -> Retry:
+        """When to try again after that stage."""
+        return self._retry or kind_of(self.code).retry_in(stage)
 
 
 class BatchprocError(Exception):

@@ -8,7 +8,7 @@ from batchproc.download.flight import Flight
 from batchproc.download.sniff import SNIFFED_BYTES, is_image, is_text
 from batchproc.download.verdict import too_large
 from batchproc.download.wire import truncated
-from batchproc.errors import Code, Retry, StageError
+from batchproc.errors import Code, StageError
 
 SPEED_WINDOW_SECONDS = 10.0
 
@@ -30,7 +30,7 @@ class Pace:
         if now < self._window_ends:
             return
         if total_bytes - self._bytes_before < self._least_bytes:
-            raise StageError(Code.TIMEOUT_SLOW, "the server sent slower than min_speed", retry=Retry.BACKOFF)
+            raise StageError(Code.TIMEOUT_SLOW, "the server sent slower than min_speed")
         self._window_ends = now + SPEED_WINDOW_SECONDS
         self._bytes_before = total_bytes
 
@@ -93,7 +93,7 @@ def text_error(host: str) -> StageError:
 
 def _not_empty(content: bytes) -> bytes:
     if not content:
-        raise StageError(Code.IMAGE_EMPTY, "the body is empty", retry=Retry.ONCE)
+        raise StageError(Code.IMAGE_EMPTY, "the body is empty")
     return content
 
 

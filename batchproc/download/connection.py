@@ -104,7 +104,7 @@ class GuardedHTTPSConnection(GuardedHTTPConnection, HTTPSConnection):
         try:
             HTTPSConnection.connect(self)
             if not (self.is_verified or self.proxy_is_verified):
-                raise StageError(Code.TLS, f"the certificate of {self.host} was not checked", retry=Retry.NEXT_RUN)
+                raise StageError(Code.TLS, f"the certificate of {self.host} was not checked")
         except (OSError, CertificateError, HTTPException) as error:  # TLS errors are OSErrors
             self._flight.watch.check()
             raise self._handshake_error(error) from None
@@ -121,16 +121,14 @@ class GuardedHTTPSConnection(GuardedHTTPConnection, HTTPSConnection):
     def _handshake_error(self, error: Exception) -> StageError:
         host = self._flight.host
         if isinstance(error, (ssl.SSLCertVerificationError, CertificateError)):
-            return StageError(Code.TLS, f"the certificate of {host} is not valid for it", retry=Retry.NEXT_RUN)
+            return StageError(Code.TLS, f"the certificate of {host} is not valid for it")
         if isinstance(error, TimeoutError):
-            return StageError(
-                Code.TIMEOUT_CONNECT, f"{host} did not finish the TLS handshake in time", retry=Retry.BACKOFF
-            )
+            return StageError(Code.TIMEOUT_CONNECT, f"{host} did not finish the TLS handshake in time")
         if self.proxy is not None and not isinstance(error, ssl.SSLError):
-            return StageError(Code.CONNECT, "the proxy did not open a tunnel", retry=Retry.BACKOFF)
+            return StageError(Code.CONNECT, "the proxy did not open a tunnel")
         return StageError(Code.TLS, f"the TLS handshake with {host} failed", retry=Retry.ONCE)
 
 
 def lost_before_reply(host: str) -> StageError:
     """The failure of a connection that ended before a byte of the reply."""
-    return StageError(Code.CONNECT, f"{host} closed the connection without a reply", retry=Retry.BACKOFF)
+    return StageError(Code.CONNECT, f"{host} closed the connection without a reply")

@@ -10,7 +10,7 @@ from batchproc.download.guard import AddressGuard
 from batchproc.download.resolve import SocketAddress, resolver
 from batchproc.download.settings import Settings
 from batchproc.download.watchdog import Watch, watchdog
-from batchproc.errors import Code, Retry, StageError
+from batchproc.errors import Code, StageError
 from batchproc.protocols import Lap
 
 # Most images fit, so most bodies are received in place and copied once. Kept for the worker's life: fresh memory of
@@ -111,7 +111,7 @@ class Flight:
         return self._dial_first(host, port, permitted[:_MOST_ADDRESSES], deadline), deadline
 
     def _dial_first(self, host: str, port: int, addresses: list[SocketAddress], deadline: float) -> socket.socket:
-        failure = StageError(Code.CONNECT, f"no address of {host} can be reached", retry=Retry.BACKOFF)
+        failure = StageError(Code.CONNECT, f"no address of {host} can be reached")
         for index, address in enumerate(addresses):
             left = deadline - time.monotonic()
             if left <= 0:
@@ -120,9 +120,7 @@ class Flight:
                 return self._connect(host, port, address, left / (len(addresses) - index), deadline)
             except TimeoutError:
                 self.watch.check()
-                failure = StageError(
-                    Code.TIMEOUT_CONNECT, f"{host} did not accept the connection in time", retry=Retry.BACKOFF
-                )
+                failure = StageError(Code.TIMEOUT_CONNECT, f"{host} did not accept the connection in time")
             except OSError as error:
                 self.watch.check()
                 failure = _connect_error(host, error)
@@ -161,8 +159,7 @@ def _connect_error(host: str, error: OSError) -> StageError:
             Code.CONNECT,
             "this system has no room for another connection",
             hint="raise the limit of open files, or lower [download] workers",
-            retry=Retry.BACKOFF,
         )
     if isinstance(error, ConnectionRefusedError):
-        return StageError(Code.CONNECT, f"{host} refused the connection", retry=Retry.BACKOFF)
-    return StageError(Code.CONNECT, f"no address of {host} can be reached", retry=Retry.BACKOFF)
+        return StageError(Code.CONNECT, f"{host} refused the connection")
+    return StageError(Code.CONNECT, f"no address of {host} can be reached")

@@ -7,7 +7,7 @@ fault here, because two readers of one ambiguous head may see two different bodi
 import re
 from dataclasses import dataclass
 
-from batchproc.errors import Code, Retry, StageError
+from batchproc.errors import Code, StageError
 
 MOST_HEAD_BYTES = 65536
 _MOST_FIELDS = 100
@@ -30,7 +30,7 @@ class Head:
 
 def protocol_error(message: str) -> StageError:
     """The failure of a server that does not speak HTTP/1.1."""
-    return StageError(Code.PROTO, message, retry=Retry.ONCE)
+    return StageError(Code.PROTO, message)
 
 
 def parse_head(octets: bytes) -> Head:

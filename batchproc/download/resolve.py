@@ -60,9 +60,7 @@ class Resolver:
         while not answer.done.is_set():
             left = deadline - self._clock()
             if left <= 0:
-                raise StageError(
-                    Code.TIMEOUT_CONNECT, f"the name {host} was not resolved in time", retry=Retry.BACKOFF
-                )
+                raise StageError(Code.TIMEOUT_CONNECT, f"the name {host} was not resolved in time")
             answer.done.wait(min(left, _SLICE_SECONDS))
             check()
         if answer.error_number is not None:
@@ -114,7 +112,7 @@ class Resolver:
 def _dns_error(host: str, number: int) -> StageError:
     if number in _UNKNOWN_NAME:
         return StageError(Code.DNS, f"the name {host} does not exist", retry=Retry.ONCE)
-    return StageError(Code.DNS, f"the name server had no answer for {host}", retry=Retry.BACKOFF)
+    return StageError(Code.DNS, f"the name server had no answer for {host}")
 
 
 resolver = Resolver()  # of this process

@@ -8,7 +8,6 @@ from email.utils import mktime_tz, parsedate_tz
 from batchproc.errors import Code, Retry, StageError, http_code
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_TRANSIENT = frozenset((408, 425))
 _NO_AI = frozenset(("noai", "noimageai"))
 
 Headers = Mapping[str, str]  # looked up by lower-case name
@@ -47,17 +46,12 @@ def too_large(max_bytes: int) -> StageError:
 def _refusal(status_code: int, headers: Headers, asked: Asked) -> StageError:
     host = asked.host
     if status_code in (204, 205):
-        return StageError(Code.IMAGE_EMPTY, f"{host} answered {status_code}: no content", retry=Retry.ONCE)
+        return StageError(Code.IMAGE_EMPTY, f"{host} answered {status_code}: no content")
     if status_code in (206, 304):
-        return StageError(Code.PROTO, f"{host} answered {status_code}, which was not asked for", retry=Retry.ONCE)
+        return StageError(Code.PROTO, f"{host} answered {status_code}, which was not asked for")
     if status_code == 429 or (status_code == 503 and "retry-after" in headers):
         return _rate(status_code, headers, asked)
-    transient = status_code in _TRANSIENT or 500 <= status_code <= 599
-    return StageError(
-        http_code(status_code),
-        f"{host} answered {status_code}",
-        retry=Retry.BACKOFF if transient else Retry.NEVER,
-    )
+    return StageError(http_code(status_code), f"{host} answered {status_code}")
 
 
 def _rate(status_code: int, headers: Headers, asked: Asked) -> StageError:
@@ -67,7 +61,7 @@ def _rate(status_code: int, headers: Headers, asked: Asked) -> StageError:
         Code.RATE,
         f"{asked.host} answered {status_code}: too many requests",
         hint="lower [download] per_host",
-        retry=Retry.NEXT_RUN if later else Retry.HOST,
+        retry=Retry.NEXT_RUN if later else None,
         retry_after_seconds=None if seconds is None else min(seconds, asked.max_retry_after_seconds),
     )
 

@@ -13,23 +13,22 @@ import socket
 import threading
 import time
 
-from batchproc.errors import Code, Retry, StageError
+from batchproc.errors import Code, StageError
 
 _SHORTEST_TICK_SECONDS, _LONGEST_TICK_SECONDS = 0.02, 0.5
 _LONGEST_END_SECONDS = 10.0
 
 _EXPIRED = {
-    Code.TIMEOUT_CONNECT: ("the connection was not ready in time", Retry.BACKOFF),
-    Code.TIMEOUT_FIRST_BYTE: ("the head of the reply was not complete in time", Retry.BACKOFF),
-    Code.TIMEOUT_TOTAL: ("the download took longer than total_timeout", Retry.BACKOFF),
-    Code.CANCELLED: ("the download was stopped", Retry.NEXT_RUN),
+    Code.TIMEOUT_CONNECT: "the connection was not ready in time",
+    Code.TIMEOUT_FIRST_BYTE: "the head of the reply was not complete in time",
+    Code.TIMEOUT_TOTAL: "the download took longer than total_timeout",
+    Code.CANCELLED: "the download was stopped",
 }
 
 
 def expired_error(code: Code) -> StageError:
     """The failure of a download that the watchdog ended with `code`."""
-    message, retry = _EXPIRED[code]
-    return StageError(code, message, retry=retry)
+    return StageError(code, _EXPIRED[code])
 
 
 class Watch:

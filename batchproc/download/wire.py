@@ -62,9 +62,7 @@ def _receive_of_head(flight: Flight, connected: socket.socket, may_be_stale: boo
         count = connected.recv_into(flight.inbox[flight.end :])
     except TimeoutError:
         flight.watch.check()
-        raise StageError(
-            Code.TIMEOUT_FIRST_BYTE, f"{flight.host} did not answer in time", retry=Retry.BACKOFF
-        ) from None
+        raise StageError(Code.TIMEOUT_FIRST_BYTE, f"{flight.host} did not answer in time") from None
     except OSError:
         count = 0
     flight.watch.check()
@@ -74,14 +72,12 @@ def _receive_of_head(flight: Flight, connected: socket.socket, may_be_stale: boo
         raise StaleConnectionError
     if flight.end:
         raise truncated("the connection ended inside the head of the reply")
-    raise StageError(
-        Code.CONNECT, f"{flight.host} closed the connection without a reply", retry=Retry.BACKOFF
-    )
+    raise StageError(Code.CONNECT, f"{flight.host} closed the connection without a reply")
 
 
 def truncated(message: str) -> StageError:
     """The failure of a reply that ended early."""
-    return StageError(Code.TRUNCATED, message, retry=Retry.BACKOFF)
+    return StageError(Code.TRUNCATED, message)
 
 
 class Lessor(Protocol):
@@ -171,7 +167,7 @@ class WireReply:
             count = self._socket.recv_into(room)
         except TimeoutError:
             self._flight.watch.check()
-            raise StageError(Code.TIMEOUT_IDLE, "the server fell silent inside the body", retry=Retry.BACKOFF) from None
+            raise StageError(Code.TIMEOUT_IDLE, "the server fell silent inside the body") from None
         except OSError:
             self._flight.watch.check()
             raise truncated("the connection was lost inside the body") from None

@@ -52,7 +52,7 @@ def _failed(item: Item[Any], stopwatch: Stopwatch, enqueued: float, error: Stage
         code=error.code,
         message=error.message,
         hint=error.hint,
-        retry=error.retry,
+        retry=error.retry_in(stopwatch.stage),
         retry_after_seconds=error.retry_after_seconds,
         spans=(*item.spans, stopwatch.span(enqueued)),
     )

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from batchproc.errors import Code, ExecutorError, Retry
+from batchproc.errors import Code, ExecutorError
 from batchproc.executors.attempt import bug
 from batchproc.executors.child import Broken, Tally
 from batchproc.executors.health import Health
@@ -18,6 +18,7 @@ from batchproc.executors.line import END, EndMark, Job, Line
 from batchproc.executors.seat import STARTS_TRIED, Seat
 from batchproc.executors.wire import pack, receive, send, unpack
 from batchproc.executors.worker import WorkerProcess
+from batchproc.kinds import kind_of
 from batchproc.model import Disposition, Failure, Outcome
 from batchproc.protocols import Stage, WorkerTimes
 
@@ -39,14 +40,12 @@ class Lane:
         health: Health,
         *,
         timeout_seconds: float = 0.0,
-        timeout_retry: Retry = Retry.NEVER,
         recycle_after: int = 0,
         recycle_above_bytes: float = 0,
     ) -> None:
         self.times = WorkerTimes(worker="")
         self.seat = Seat(spawn, timeout_seconds=timeout_seconds)
         self._health = health
-        self._timeout_retry = timeout_retry
         self._recycle_after = recycle_after or math.inf
         self._recycle_above_bytes = recycle_above_bytes or math.inf
         self._unanswered: deque[Job] = deque()
@@ -236,7 +235,7 @@ class Lane:
             stage=line.name,
             code=code,
             message=message,
-            retry=self._timeout_retry if code == Code.WORKER_TIMEOUT else Retry.NEVER,
+            retry=kind_of(code).retry_in(line.name),
             disposition=disposition,
             hint=QUARANTINE_HINT if disposition is Disposition.QUARANTINED else "",
             spans=job.item.spans,

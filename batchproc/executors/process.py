@@ -14,7 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batchproc.errors import Retry
 from batchproc.executors.child import WorkerLimits
 from batchproc.executors.health import Health
 from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Lane
@@ -34,7 +33,7 @@ class ProcessExecutor:
     Entering it starts the fork server, `run` the workers, each from its own lane's thread: nobody waits for them but
     the items that they are for.
 
-    `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`, to be retried as `timeout_retry`).
+    `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`).
     `memory_bytes` is each worker's RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means
     no limit. What workers print goes to `<log_stem>-<number>.log`, or to stderr.
     """
@@ -49,7 +48,6 @@ class ProcessExecutor:
         timeout_seconds: float = 0.0,
         memory_bytes: int = 0,
         recycle_after: int = 0,
-        timeout_retry: Retry = Retry.NEVER,
         preload: tuple[str, ...] = (),
         log_stem: Path | None = None,
     ) -> None:
@@ -60,7 +58,6 @@ class ProcessExecutor:
         self._log_stem = log_stem
         self._limits = WorkerLimits(memory_bytes=memory_bytes, timeout_seconds=timeout_seconds)
         self._recycle_after = recycle_after
-        self._timeout_retry = timeout_retry
         self._lanes: list[Lane] = []
         self._line: Line | None = None
         self._stopped = False  # written before `_line` is read, and read after that is written: no stop is missed
@@ -124,7 +121,6 @@ class ProcessExecutor:
             partial(WorkerProcess, context, f"worker-{number}", self._limits_of(number)),
             health,
             timeout_seconds=self._limits.timeout_seconds,
-            timeout_retry=self._timeout_retry,
             recycle_after=self._recycle_after,
             recycle_above_bytes=RSS_SHARE_TO_RECYCLE * self._limits.memory_bytes,
         )

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from batchproc.errors import Retry
 from batchproc.frontier.concurrency import Concurrency
-from batchproc.frontier.host import Entry, host_is_down, host_of, is_struggle
+from batchproc.frontier.host import Entry, host_is_down, host_of
 from batchproc.frontier.hosts import Hosts
 from batchproc.frontier.memory import Memory
 from batchproc.frontier.retries import Retries, full_jitter
+from batchproc.kinds import Effect, Retry, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Original, Outcome, Source, Validators
 
 WINDOW = 1000  # sources read ahead of their start
@@ -254,7 +254,7 @@ class Frontier:
             in_flight=self._downloading,
             service_seconds=span.ended - span.started,
             first_byte_seconds=None if code else span.parts.get("first_byte", NO_TIME)[0],
-            struggled=is_struggle(code),
+            struggled=Effect.STRUGGLING in kind_of(code).effect,
         )
 
     def _come_back(self, entry: Entry, retry: Retry, delay: float) -> None:

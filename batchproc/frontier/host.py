@@ -6,12 +6,10 @@ Its limit follows AIMD, additive increase and multiplicative decrease, as TCP's 
 from collections import deque
 from dataclasses import dataclass, field
 
-from batchproc.errors import Code, Retry
+from batchproc.kinds import Code, Effect, Retry, kind_of
 from batchproc.model import Disposition, Failure, Outcome, Source
 
-UNREACHED = ("dns", "connect", "tls", "timeout.")
 UNREACHED_IN_A_ROW = 20  # then the host counts as down
-STRUGGLING = frozenset({"rate", "http.429", "http.503"})
 CLEAN_REPLIES = 50  # after so many the limit of a host grows by one
 
 
@@ -54,23 +52,19 @@ class Host:
     def hear(self, outcome: Outcome, most: int) -> None:
         """Learns from one download's outcome; `most` is the limit of a healthy host."""
         code = outcome.code if isinstance(outcome, Failure) else ""
-        if code.startswith(UNREACHED):
+        effect = kind_of(code).effect
+        if Effect.UNREACHED in effect:
             self.unreached += 1
         elif not isinstance(outcome, Failure) or outcome.stage == "download":
             self.unreached = 0
         self.grace = max(0, self.grace - 1)
-        if is_struggle(code) and not self.grace:
+        if Effect.STRUGGLING in effect and not self.grace:
             self.grace = self.in_flight
             self.limit, self.clean = max(1, self.limit // 2), 0
         elif not code:
             self.clean += 1
             if self.clean >= CLEAN_REPLIES and self.limit < most:
                 self.limit, self.clean = self.limit + 1, 0
-
-
-def is_struggle(code: str) -> bool:
-    """Whether a failure's code says that the server, or the way to it, has too much to do."""
-    return code in STRUGGLING or code.startswith("timeout.")
 
 
 def host_is_down(entry: Entry) -> Failure:

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from batchproc.errors import Retry
 from batchproc.frontier.host import Entry
+from batchproc.kinds import Retry
 from batchproc.model import Failure
 
 LONGEST_BACKOFF_SECONDS = 300.0

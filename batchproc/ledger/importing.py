@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from batchproc.failpoints import failpoint
+from batchproc.kinds import Code
 from batchproc.ledger.schema import State, storable, touch, transaction
 
 ROWS_PER_TRANSACTION = 50_000  # 20,000 took a quarter longer: the pages of the key index are written each time
@@ -186,7 +187,7 @@ def _contradiction(row: ListedItem, first_line: int) -> ListedItem:
     key = hashlib.blake2b(row.key + row.url.encode("utf-8", "backslashreplace"), digest_size=16).digest()
     message = f"the same id as line {first_line}, with another URL"
     return ListedItem(
-        key=key, line=row.line, url=row.url, extra_json=row.extra_json, code="input.row", message=message
+        key=key, line=row.line, url=row.url, extra_json=row.extra_json, code=Code.INPUT_ROW, message=message
     )
 
 

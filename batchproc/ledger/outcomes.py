@@ -10,12 +10,10 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from batchproc.errors import Code, Retry
+from batchproc.kinds import kind_of
 from batchproc.ledger.schema import State, touch
 from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition, Unchanged
 
-TRANSIENT = frozenset({Retry.BACKOFF, Retry.HOST, Retry.NEXT_RUN})
-UNCHARGED = frozenset({Code.CANCELLED, Code.IO_NOSPACE})  # not the image's doing: its row stays as it was
 DIGEST_BYTES = 32  # SHA-256
 SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -62,7 +60,7 @@ def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[
             unchanged.append(outcome.source.index + 1)
             continue
         if not isinstance(outcome, Item):
-            if outcome.code not in UNCHARGED and not _is_failed_refresh(outcome):
+            if kind_of(outcome.code).is_charged and not _is_failed_refresh(outcome):
                 left.append(_make_left_row(outcome, plan))
             continue
         rendition: Rendition = outcome.value
@@ -126,7 +124,7 @@ def _make_left_row(outcome: Rejection | Failure, plan: int) -> tuple[object, ...
     if isinstance(outcome, Rejection):
         return (item, State.REJECTED, 0, 1, plan, outcome.stage, outcome.code, outcome.message, "", outcome.attempts)
     deferred = outcome.disposition is Disposition.DEFERRED
-    due = deferred or (outcome.disposition is Disposition.FAILED and outcome.retry in TRANSIENT)
+    due = deferred or (outcome.disposition is Disposition.FAILED and outcome.retry.is_transient)
     return (
         item, outcome.disposition, int(due), int(not deferred), plan, outcome.stage, outcome.code, outcome.message,
         outcome.hint, outcome.attempts,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchproc.errors import Code
+from batchproc.kinds import Code
 from batchproc.ledger.images import Images
 from batchproc.ledger.leftovers import sweep_leftovers
 from batchproc.ledger.runs import RunRecord, boot_id, last_runs

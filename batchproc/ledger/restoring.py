@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from batchproc.errors import Code
 from batchproc.failpoints import failpoint
+from batchproc.kinds import kind_of
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import INPUT_STAGE
 from batchproc.ledger.manifest_rows import Left, Made, read_left, read_made
@@ -24,18 +24,6 @@ from batchproc.ledger.schema import State, touch, transaction
 
 ROWS_PER_TRANSACTION = 5_000
 Row = Mapping[str, Any]
-
-# Failures that end an item in every case, whichever stage raises them and whatever for: `due` was 0. The other codes
-# have both kinds, or only the kind that a later run tries again.
-FINAL = frozenset(
-    {
-        Code.POLICY_SCHEME, Code.POLICY_ADDRESS, Code.POLICY_NOAI, Code.POLICY_PORT, Code.REDIRECT, Code.PROTO,
-        Code.TOO_LARGE, Code.ENCODING, Code.NOT_IMAGE, Code.IMAGE_CORRUPT, Code.IMAGE_BOMB, Code.IMAGE_UNSUPPORTED,
-        Code.IMAGE_MEMORY, Code.IMAGE_EMPTY, Code.STEP_ERROR, Code.WORKER_CRASH, Code.WORKER_MEMORY, Code.INTERNAL_BUG,
-    }
-)  # fmt: skip
-FINAL_IN_TRANSFORM = frozenset({Code.TRUNCATED, Code.WORKER_TIMEOUT})  # in a download they are tried again
-TRANSIENT_STATUSES = frozenset({"http.408", "http.425"})  # and all of 5xx
 
 DONE = """
 UPDATE item SET state = CASE state WHEN 'absent' THEN 'absent' ELSE 'done' END,
@@ -199,11 +187,7 @@ def is_final(left: Left) -> bool:
     """Whether a row of `failures.jsonl` proves by itself that no later run would have tried the item again."""
     if left.outcome in (State.REJECTED, State.QUARANTINED):
         return True
-    if left.code.startswith("http."):
-        return not left.code.startswith("http.5") and left.code not in TRANSIENT_STATUSES
-    if left.stage == "output":
-        return True  # a folder stands where the file belongs
-    return left.code in FINAL or (left.stage == "transform" and left.code in FINAL_IN_TRANSFORM)
+    return kind_of(left.code).is_final_in(left.stage)
 
 
 def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from batchproc.config import MOST_THREADS, STDIN, Config, OriginTable
 from batchproc.download.stage import Download
-from batchproc.errors import Problem, Retry, UsageError
+from batchproc.errors import Problem, UsageError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor, start_context
 from batchproc.explain import ModeName, Variant
 from batchproc.frontier import Concurrency, Frontier
@@ -116,7 +116,6 @@ def make_executors(
         ProcessExecutor,
         capacity=RESULT_ROOM * crew.download_workers,
         timeout_seconds=_longest_download(config),
-        timeout_retry=Retry.BACKOFF,
         preload=preload,
         log_stem=log_folder / "download",
     )

@@ -14,6 +14,7 @@ from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode
 from batchproc.explain import Variant
 from batchproc.explain.measured import Measured, measure
 from batchproc.frontier import Concurrency, Frontier
+from batchproc.kinds import kind_of
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.measure.gauges import Gauges
@@ -35,8 +36,6 @@ from batchproc.runlog import RunLog
 from batchproc.sink import ImageFolder, Layout, write_manifest
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
-
-DISK_CODES = frozenset({"io.nospace", "io.perm", "io.other"})
 
 
 class Run:
@@ -295,7 +294,7 @@ class Run:
 
     def _hear(self, outcome: Outcome, frontier: Frontier, ledger: Ledger) -> None:
         """The loop's body: frontier, observer and ledger hear of an outcome."""
-        if isinstance(outcome, Failure) and outcome.code in DISK_CODES:
+        if isinstance(outcome, Failure) and kind_of(outcome.code).stops_run:
             raise DiskError(f"{self.layout.output}: {outcome.message}; what is unfinished stays pending")
         final = frontier.heard(outcome)
         self.observer.heard(outcome, final)
@@ -332,7 +331,7 @@ class Run:
 
 
 def _lost_workers(failures: Mapping[str, int]) -> bool:
-    return any(code.startswith("worker.") for code in failures)
+    return any(kind_of(code).loses_worker for code in failures)
 
 
 def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, display: Display) -> RunResult:

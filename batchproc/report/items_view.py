@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from batchproc.kinds import kind_of
 from batchproc.redact import printable, redact_text, redact_url
-from batchproc.report.advice import advice
 from batchproc.report.run_files import Row, Rows
 
 EXAMPLES = 3
@@ -183,14 +183,14 @@ def _groups(facts: Mapping[str, Any], examples: Mapping[str, Sequence[Row]]) -> 
     codes = dict.fromkeys([*now, *(this_run or {}), *rejected])
     groups = []
     for code in codes:
-        meaning, action = advice(code)
+        kind = kind_of(code)
         groups.append(
             FailureGroup(
                 code=code,
                 now=now.get(code) if code in now or code not in rejected else None,
                 this_run=None if this_run is None else this_run.get(code, 0),
-                meaning=meaning,
-                action=action,
+                meaning=kind.meaning,
+                action=kind.advice,
                 examples=[_example(row) for row in examples.get(code, ())],
             )
         )

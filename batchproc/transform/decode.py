@@ -20,7 +20,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from batchproc.errors import Code, Retry, StageError
+from batchproc.errors import Code, StageError
 from batchproc.transform import modes
 from batchproc.transform.colour import Colours
 from batchproc.transform.header import has_damaged_pixels, is_cut, webp_size
@@ -132,7 +132,7 @@ def _decode_failure(error: Exception, content: bytes, kind: str) -> StageError:
     name = type(error).__name__
     if "truncated" in str(error).lower() or isinstance(error, EOFError) or is_cut(content, kind):
         message = f"the {kind} image ends early: {len(content)} bytes ({name})"
-        return StageError(Code.TRUNCATED, message, retry=Retry.ONCE)
+        return StageError(Code.TRUNCATED, message)
     if isinstance(error, NotImplementedError) or "unsupported" in str(error).lower():
         return StageError(Code.IMAGE_UNSUPPORTED, f"a variant of {kind} that the decoder does not know ({name})")
     return StageError(Code.IMAGE_CORRUPT, f"the {kind} image cannot be decoded ({name})")

@@ -77,11 +77,12 @@ def test_a_hang_in_c_costs_its_worker_and_its_item() -> None:
     assert Disposition.FAILED is failure.disposition
 
 
-def test_an_overdue_task_may_be_marked_for_another_try() -> None:
-    with ProcessExecutor(workers=1, timeout_seconds=0.5, timeout_retry=Retry.BACKOFF) as executor:
-        _, (failure,) = run(executor, Deed(), ["hang_in_c"])
+@pytest.mark.parametrize(("stage", "retry"), [("download", Retry.BACKOFF), ("transform", Retry.NEVER)])
+def test_an_overdue_download_is_tried_again_and_an_overdue_transform_is_not(stage: str, retry: Retry) -> None:
+    with ProcessExecutor(workers=1, timeout_seconds=0.5) as executor:
+        _, (failure,) = run(executor, Deed(name=stage), ["hang_in_c"])
 
-    assert Retry.BACKOFF is failure.retry
+    assert (stage, retry) == (failure.stage, failure.retry)
 
 
 def test_a_start_that_fails_with_its_fork_server_is_tried_again() -> None:

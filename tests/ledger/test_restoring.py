@@ -1,6 +1,5 @@
 """What the manifests and the files prove comes back as it stood; nothing else is believed."""
 
-import ast
 import json
 import shutil
 import tempfile
@@ -12,11 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import batchproc
 from batchproc.errors import Code, Retry
 from batchproc.ledger import State
 from batchproc.ledger.manifest_rows import Left, read_made
-from batchproc.ledger.restoring import FINAL, FINAL_IN_TRANSFORM, is_final
+from batchproc.ledger.restoring import is_final
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import Job, failure, hash_key, rejection, urls
 from tests.ledger.rebuilding import damage, done_rows, rebuild, redirected, run, states
@@ -281,32 +279,6 @@ def test_a_kill_while_restoring_leaves_the_damaged_ledger_where_it_was(
 
     assert b"\xaa" == lost.layout.ledger_path.read_bytes()[:1]
     assert 10 == rebuild(lost, urls(COUNT)).done
-
-
-RETRIED = {"BACKOFF", "HOST", "NEXT_RUN"}
-
-
-def raised() -> dict[tuple[str, str], set[str]]:
-    """Every `StageError(Code.X, ..., retry=Retry.Y)` of the program: by package and code, when it is tried again."""
-    found: dict[tuple[str, str], set[str]] = {}
-    root = Path(batchproc.__file__).parent
-    for path in root.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "StageError" and node.args:
-                code, retry = node.args[0], {word.arg: word.value for word in node.keywords}.get("retry")
-                name = code.attr if isinstance(code, ast.Attribute) else ast.unparse(code)
-                words = {one.attr for one in ast.walk(retry) if isinstance(one, ast.Attribute)} if retry else set()
-                found.setdefault((path.relative_to(root).parts[0], name), set()).update(words & RETRIED)
-    return found
-
-
-def test_no_code_that_a_row_proves_final_is_ever_raised_to_be_tried_again() -> None:
-    found = raised()
-    final = {code.name for code in FINAL}
-
-    assert {("download", "TOO_LARGE"), ("transform", "TRUNCATED"), ("download", "TRUNCATED")} <= set(found)
-    assert [] == [key for key, retries in found.items() if key[1] in final and retries]
-    assert [] == [code for code in FINAL_IN_TRANSFORM if found.get(("transform", code.name))]
 
 
 @pytest.mark.parametrize(

@@ -185,7 +185,7 @@ def test_a_file_cut_short_is_truncated_and_tried_once_more(format: str, share: f
 
     error = failure(content[: int(len(content) * share)])
 
-    assert (Code.TRUNCATED, Retry.ONCE) == (error.code, error.retry)
+    assert (Code.TRUNCATED, Retry.ONCE) == (error.code, error.retry_in("transform"))
 
 
 @pytest.mark.parametrize("content", [b"\xff\xd8\xff", b"\x89", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\x10\0\0\0WE"])
@@ -203,7 +203,7 @@ def test_damage_is_corrupt_and_names_the_class_but_no_text_of_the_library() -> N
 
     error = failure(bytes(content))
 
-    assert (Code.IMAGE_CORRUPT, Retry.NEVER) == (error.code, error.retry)
+    assert (Code.IMAGE_CORRUPT, Retry.NEVER) == (error.code, error.retry_in("transform"))
     assert error.message.startswith("the png image cannot be decoded (")
 
 

@@ -1,0 +1,223 @@
+"""Why an item leaves early: one table of all kinds of failure, and the only place that knows what each one means.
+
+A stage raises a code; everybody else asks the table: the frontier when to try again and what it says of the host, the
+ledger whether a later run is to, the report what to tell the user. A new kind is a member of `Code` and an entry here.
+"""
+
+from dataclasses import KW_ONLY, dataclass, replace
+from enum import Flag, StrEnum, auto
+from functools import lru_cache
+
+
+class Retry(StrEnum):
+    """When a failed item may be tried again."""
+
+    NEVER = "never"
+    BACKOFF = "backoff"  # in this run, up to `[download] retries`, with full jitter
+    HOST = "host"  # the whole host pauses, then again
+    ONCE = "once"  # one more time, then final
+    NEXT_RUN = "next_run"
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether a later run tries again what this run could not get done."""
+        return self in (Retry.BACKOFF, Retry.HOST, Retry.NEXT_RUN)
+
+
+class Effect(Flag):
+    """What a failure says of the host."""
+
+    NONE = 0
+    UNREACHED = auto()  # the host may be down: so many in a row, and it is left alone
+    STRUGGLING = auto()  # the host, or the way to it, has too much to do: fewer downloads at once
+    LATE = UNREACHED | STRUGGLING
+
+
+class Code(StrEnum):
+    """The names of the kinds. Closed, but for the families `http.<status>` and `check.<name>`: see `http_code`."""
+
+    INPUT_URL = "input.url"
+    INPUT_URL_TOO_LONG = "input.url_too_long"
+    INPUT_ENCODING = "input.encoding"
+    INPUT_ROW = "input.row"
+    POLICY_SCHEME = "policy.scheme"
+    POLICY_ADDRESS = "policy.address"
+    POLICY_ROBOTS = "policy.robots"
+    POLICY_NOAI = "policy.noai"
+    POLICY_PORT = "policy.port"
+    DNS = "dns"
+    CONNECT = "connect"
+    PROXY = "proxy"
+    TLS = "tls"
+    TIMEOUT_CONNECT = "timeout.connect"
+    TIMEOUT_FIRST_BYTE = "timeout.first_byte"
+    TIMEOUT_IDLE = "timeout.idle"
+    TIMEOUT_SLOW = "timeout.slow"
+    TIMEOUT_TOTAL = "timeout.total"
+    RATE = "rate"
+    REDIRECT = "redirect"
+    PROTO = "proto"
+    TRUNCATED = "truncated"
+    TOO_LARGE = "too_large"
+    ENCODING = "encoding"
+    NOT_IMAGE = "not_image"
+    IMAGE_CORRUPT = "image.corrupt"
+    IMAGE_BOMB = "image.bomb"
+    IMAGE_UNSUPPORTED = "image.unsupported"
+    IMAGE_MEMORY = "image.memory"
+    IMAGE_EMPTY = "image.empty"
+    STEP_ERROR = "step.error"
+    CHECK_REJECTED = "check.rejected"
+    CHECK_MIN_SIZE = "check.min_size"
+    CHECK_MAX_ASPECT = "check.max_aspect"
+    IO_NOSPACE = "io.nospace"
+    IO_PERM = "io.perm"
+    IO_OTHER = "io.other"
+    WORKER_CRASH = "worker.crash"
+    WORKER_TIMEOUT = "worker.timeout"
+    WORKER_MEMORY = "worker.memory"
+    CANCELLED = "cancelled"
+    INTERNAL_BUG = "internal.bug"
+
+
+def http_code(status_code: int) -> str:
+    """The code of an unwanted HTTP status, as `http.404`."""
+    return f"http.{status_code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of failure, or a family of them: then `code` is how theirs begin, as `http.5` for all of 5xx."""
+
+    code: str
+    meaning: str  # what has happened, in a few words
+    advice: str  # what to do about it
+    _: KW_ONLY
+    retry: Retry = Retry.NEVER  # when it is tried again
+    retry_in_transform: Retry | None = None  # where that stage differs
+    exceptions: tuple[Retry, ...] = ()  # what whoever raises it may say instead of `retry`
+    effect: Effect = Effect.NONE  # on the host
+    decided_by: tuple[str, ...] = ()  # the config's keys that make it fail or not: their change makes it due again
+    is_rejection: bool = False  # dropped on purpose: no failure
+    is_charged: bool = True  # False: not the item's doing, its row stays as it was
+    stops_run: bool = False  # the disk refuses: every other item would meet it too
+    loses_worker: bool = False  # a process died of it
+
+    def retry_in(self, stage: str) -> Retry:
+        """When it is tried again after that stage."""
+        return self.retry_in_transform or self.retry if stage == "transform" else self.retry
+
+    def is_final_in(self, stage: str) -> bool:
+        """Whether no later run tries it again, whoever raised it in that stage."""
+        return not any(retry.is_transient for retry in (self.retry_in(stage), *self.exceptions))
+
+
+IDENTITY = ("download.headers", "download.user_agent")  # what a server knows us by
+ROBOTS = ("download.robots", "download.user_agent")
+PROXY = ("download.proxy",)
+STEPS = ("transform.steps",)
+
+_KINDS = (
+    Kind(Code.INPUT_URL, "the line is not a URL that can be fetched",
+         "mend the line; its number is in failures.jsonl"),
+    Kind(Code.INPUT_URL_TOO_LONG, "the URL is longer than servers accept", "shorten or drop it"),
+    Kind(Code.INPUT_ENCODING, "the line is not valid UTF-8", "save the list as UTF-8"),
+    Kind(Code.INPUT_ROW, "the row of the table cannot be read", "mend its quotes, columns or JSON"),
+
+    Kind(Code.POLICY_SCHEME, "neither http nor https", "only those two are fetched"),
+    Kind(Code.POLICY_ADDRESS, "a private or reserved address", "name it in allow_addresses if it is yours",
+         decided_by=("download.allow_addresses",)),
+    Kind(Code.POLICY_ROBOTS, "robots.txt forbids it, or could not be read",
+         "ask the owner; ignore it only on your own hosts",
+         exceptions=(Retry.NEXT_RUN,), decided_by=ROBOTS),  # the exception: it could not be read
+    Kind(Code.POLICY_NOAI, "the server forbids this use in X-Robots-Tag", "ask the owner", decided_by=ROBOTS),
+    Kind(Code.POLICY_PORT, "a port that browsers refuse too", "mend the URL"),
+
+    Kind(Code.DNS, "the host's name does not resolve", "check the spelling; is the host gone?",
+         retry=Retry.BACKOFF, exceptions=(Retry.ONCE,), effect=Effect.UNREACHED, decided_by=PROXY),  # no such name
+    Kind(Code.CONNECT, "no connection could be made", "is the server up, and reachable from here?",
+         retry=Retry.BACKOFF, exceptions=(Retry.NEXT_RUN,), effect=Effect.UNREACHED, decided_by=PROXY),  # not tried
+    Kind(Code.PROXY, "the proxy refuses to pass it on", "see [download] proxy, and what the proxy allows",
+         retry=Retry.NEXT_RUN, decided_by=PROXY),
+    Kind(Code.TLS, "the certificate or the handshake is not in order",
+         "the owner must renew it; it is never skipped",
+         retry=Retry.NEXT_RUN, exceptions=(Retry.ONCE,), effect=Effect.UNREACHED, decided_by=PROXY),  # the handshake
+    Kind(Code.TIMEOUT_CONNECT, "no connection in time", "raise connect_timeout, or drop the host",
+         retry=Retry.BACKOFF, effect=Effect.LATE, decided_by=("download.connect_timeout", *PROXY)),
+    Kind(Code.TIMEOUT_FIRST_BYTE, "connected, but no answer in time",
+         "raise first_byte_timeout, or lower per_host",
+         retry=Retry.BACKOFF, exceptions=(Retry.ONCE,), effect=Effect.LATE,  # interim replies without end
+         decided_by=("download.first_byte_timeout",)),
+    Kind(Code.TIMEOUT_IDLE, "the body stopped in its middle", "it is tried again by the next run",
+         retry=Retry.BACKOFF, effect=Effect.LATE),
+    Kind(Code.TIMEOUT_SLOW, "the body came slower than min_speed", "lower min_speed, or lower per_host",
+         retry=Retry.BACKOFF, effect=Effect.LATE, decided_by=("download.min_speed",)),
+    Kind(Code.TIMEOUT_TOTAL, "not whole within total_timeout", "raise total_timeout for large images",
+         retry=Retry.BACKOFF, effect=Effect.LATE, decided_by=("download.total_timeout",)),
+
+    Kind(http_code(401), "the server wants a login", "set headers, if you have access", decided_by=IDENTITY),
+    Kind(http_code(403), "the server refuses", "open the URL in a browser; perhaps it refuses programs",
+         decided_by=IDENTITY),
+    Kind(http_code(404), "no such image on the server", "drop it from the list, or correct the URL"),
+    Kind(http_code(408), "the server waited too long for the request", "the next run tries again",
+         retry=Retry.BACKOFF),
+    Kind(http_code(410), "gone for good", "drop it from the list"),
+    Kind(http_code(425), "the server does not take it so early", "the next run tries again", retry=Retry.BACKOFF),
+    Kind(http_code(503), "the server has too much to do", "the next run tries again",
+         retry=Retry.BACKOFF, effect=Effect.STRUGGLING),
+    Kind(Code.RATE, "the host asked for fewer requests", "lower per_host; the next run goes on",
+         retry=Retry.HOST, exceptions=(Retry.NEXT_RUN,), effect=Effect.STRUGGLING),  # longer than max_retry_after
+    Kind(Code.REDIRECT, "the redirects lead nowhere", "update the URL"),
+    Kind(Code.PROTO, "the reply is not proper HTTP", "tell the server's owner", retry=Retry.ONCE),
+    Kind(Code.TRUNCATED, "the image ends early", "the source is probably broken; the next run tries again",
+         retry=Retry.BACKOFF, retry_in_transform=Retry.ONCE),
+    Kind(Code.TOO_LARGE, "larger than max_bytes", "raise max_bytes if it should be taken",
+         decided_by=("download.max_bytes",)),
+    Kind(Code.ENCODING, "a content coding that was not asked for", "tell the server's owner"),
+    Kind(Code.NOT_IMAGE, "the server sent something else, often an error page",
+         "open the URL: it may want a login", decided_by=IDENTITY),
+
+    Kind(Code.IMAGE_CORRUPT, "the image is damaged", "replace the source"),
+    Kind(Code.IMAGE_BOMB, "more pixels than max_pixels", "raise max_pixels if it should be taken",
+         decided_by=("transform.max_pixels",)),
+    Kind(Code.IMAGE_UNSUPPORTED, "a format, or a variant of one, that is not accepted",
+         "see [transform] formats", decided_by=("transform.formats", "output.format", *STEPS)),
+    Kind(Code.IMAGE_MEMORY, "decoding needs more memory than memory_limit",
+         "raise memory_limit, or lower max_pixels", decided_by=("transform.memory_limit", *STEPS)),
+    Kind(Code.IMAGE_EMPTY, "no content", "tell the server's owner",
+         retry=Retry.ONCE, retry_in_transform=Retry.NEVER),
+    Kind(Code.STEP_ERROR, "a step of yours raised an exception", "the message names it; mend the step",
+         decided_by=STEPS),
+    *(Kind(code, "dropped on purpose by a check", "loosen the check if it should be kept",
+           is_rejection=True, decided_by=STEPS)
+      for code in (Code.CHECK_REJECTED, Code.CHECK_MIN_SIZE, Code.CHECK_MAX_ASPECT)),
+
+    Kind(Code.IO_NOSPACE, "the disk is full", "make room and run again", is_charged=False, stops_run=True),
+    Kind(Code.IO_PERM, "no permission to write", "check the output folder's owner", stops_run=True),
+    Kind(Code.IO_OTHER, "the disk reported an error", "check the disk and its mount", stops_run=True),
+    Kind(Code.WORKER_CRASH, "the image crashed the worker",
+         "it is quarantined; report it to the codec's authors", loses_worker=True),
+    Kind(Code.WORKER_TIMEOUT, "longer than timeout, so the worker was ended", "raise timeout, or simplify the steps",
+         retry=Retry.BACKOFF, retry_in_transform=Retry.NEVER, decided_by=("transform.timeout", *STEPS),
+         loses_worker=True),
+    Kind(Code.WORKER_MEMORY, "the worker ran out of memory", "raise memory_limit, or lower workers",
+         decided_by=("transform.memory_limit", *STEPS), loses_worker=True),
+    Kind(Code.CANCELLED, "interrupted on its way", "the next run goes on", retry=Retry.NEXT_RUN, is_charged=False),
+    Kind(Code.INTERNAL_BUG, "a fault in this program", "please report it with its log"),
+)  # fmt: skip
+TABLE = {kind.code: kind for kind in _KINDS}
+FAMILIES = (  # the first whose code begins a code is its kind
+    Kind("http.5", "the server failed", "the next run tries again", retry=Retry.BACKOFF),
+    Kind("http.", "the server answered with an error", "open the URL and see"),
+    replace(TABLE[Code.CHECK_REJECTED], code="check."),
+)
+UNKNOWN = Kind("", "a code that this version does not know", "see failures.jsonl", exceptions=tuple(Retry))
+
+
+@lru_cache(maxsize=1024)
+def kind_of(code: str) -> Kind:
+    """What is known of a code. Never fails: a code of another version, or of a step of the user's, is `UNKNOWN`."""
+    if code in TABLE:
+        return TABLE[code]
+    family = next((kind for kind in FAMILIES if code.startswith(kind.code)), UNKNOWN)
+    return replace(family, code=code)
