@@ -7,11 +7,12 @@ from batchproc.ledger.recovery import Recovered
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.restoring import Restored
 from batchproc.ledger.runs import RunRecord
-from batchproc.ledger.schema import State
+from batchproc.ledger.schema import SCHEMA_VERSION, State
 from batchproc.ledger.store import Ledger
 from batchproc.ledger.view import Counts, LedgerView
 
 __all__ = [
+    "SCHEMA_VERSION",
     "Counts",
     "Images",
     "Imported",

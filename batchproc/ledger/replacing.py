@@ -15,16 +15,11 @@ from pathlib import Path
 
 from batchproc.errors import DiskError
 from batchproc.failpoints import failpoint
-from batchproc.ledger.schema import (
-    INITIAL_META,
-    DamagedLedgerError,
-    blame_disk,
-    open_for_reading,
-    replacement_path,
-)
+from batchproc.ledger.blame import DamagedLedgerError, blame_disk
+from batchproc.ledger.opening import open_for_reading, replacement_path
+from batchproc.ledger.schema import INITIAL_META, PARTS, read_version
 
 SIDES = ("-wal", "-shm", "-journal")  # SQLite's own files beside a database
-PARTS = frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"})  # tables and indexes
 
 
 def is_whole(path: Path) -> bool:
@@ -59,7 +54,9 @@ def _holds_items(connection: sqlite3.Connection) -> bool:
 def _knows_items(connection: sqlite3.Connection) -> bool:
     """Whether all is there that a run relies on, and an item."""
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if not names >= PARTS:
+    if not names:
+        return False
+    if not names >= PARTS[read_version(connection)]:
         return False
     meta = {name for (name,) in connection.execute("SELECT name FROM meta")}
     return meta >= INITIAL_META.keys() and connection.execute("SELECT 1 FROM item LIMIT 1").fetchone() is not None

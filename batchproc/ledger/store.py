@@ -7,28 +7,26 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from batchproc.errors import ExitCode
 from batchproc.ledger import writer
 from batchproc.ledger.ballast import Ballast
+from batchproc.ledger.blame import blame_disk, blame_ledger
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, import_rows
+from batchproc.ledger.migrating import migrate, remove_copies
+from batchproc.ledger.opening import check_pages, open_for_reading, open_for_writing
 from batchproc.ledger.pauses import forget_pauses, read_pauses, store_pauses
 from batchproc.ledger.plans import PlanChange, adopt_plan, adopted_plan, compare_plan
 from batchproc.ledger.pruning import prune_absent
 from batchproc.ledger.recovery import Recovered, recover
 from batchproc.ledger.restoring import Restored, Row, restore
 from batchproc.ledger.runs import close_run, insert_run, last_runs, restore_run
-from batchproc.ledger.schema import (
-    blame_disk,
-    blame_ledger,
-    check_pages,
-    open_for_reading,
-    open_for_writing,
-    touch,
-    transaction,
-)
+from batchproc.ledger.schema import touch, transaction
 from batchproc.ledger.view import LedgerView
 from batchproc.ledger.writer import Writer
 from batchproc.model import Outcome
+
+ENDED_WELL = frozenset({ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT})
 
 
 class Ledger(LedgerView):
@@ -41,9 +39,17 @@ class Ledger(LedgerView):
     """
 
     def __init__(
-        self, path: Path, writing: sqlite3.Connection, reading: sqlite3.Connection, images: Images, ballast: Ballast
+        self,
+        path: Path,
+        writing: sqlite3.Connection,
+        reading: sqlite3.Connection,
+        images: Images,
+        ballast: Ballast,
+        *,
+        opened_version: int,
     ) -> None:
         super().__init__(path, reading)
+        self.opened_version = opened_version  # of its tables, before it was brought up to this version's
         self._connection = writing
         self._images = images
         self._ballast = ballast
@@ -54,7 +60,7 @@ class Ledger(LedgerView):
 
     @classmethod
     def open(cls, path: Path, *, images: Images, ballast_path: Path, power: bool = False) -> "Ledger":
-        """Opens the ledger at `path`, made on demand; a context manager.
+        """Opens the ledger at `path`, made on demand, and brought up to this version's tables; a context manager.
 
         `power`: what is recorded survives a power cut, not only `kill -9`. After a run that did not end, the whole
         file is checked. Raises `UsageError` for a newer ledger or another program's database, `DiskError` for a
@@ -63,13 +69,16 @@ class Ledger(LedgerView):
         writing = open_for_writing(path, power=power)
         try:
             with blame_disk(path):
+                opened_version = migrate(writing, path)
                 runs = last_runs(writing, 1)
             if runs and not runs[0].is_clean:
                 check_pages(writing, path)
             ballast = Ballast(ballast_path)
             with blame_disk(path):
                 ballast.reserve()
-            return Ledger(path, writing, open_for_reading(path), images, ballast)
+            return Ledger(
+                path, writing, open_for_reading(path), images, ballast, opened_version=opened_version
+            )
         except BaseException:
             writing.close()
             raise
@@ -184,9 +193,11 @@ class Ledger(LedgerView):
             ended.inbox.raise_error()
 
     def end_run(self, *, ended: datetime, exit_code: int, counters: Mapping[str, object] | None = None) -> None:
-        """Writes the run's end, after `finish_recording`."""
+        """Writes the run's end, after `finish_recording`. One that ended well removes what a migration kept."""
         with blame_disk(self._path):
             close_run(self._own(), self._run, ended, exit_code, counters or {})
+            if exit_code in ENDED_WELL:
+                remove_copies(self._path)
 
     def break_off_run(self, *, ended: datetime, exit_code: int, counters: Mapping[str, object]) -> None:
         """Commits what was recorded and writes the end of a run that goes on, since the process is about to leave.

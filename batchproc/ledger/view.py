@@ -9,8 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from batchproc.ledger.blame import blame_disk
+from batchproc.ledger.opening import open_for_reading
 from batchproc.ledger.runs import RunRecord, last_runs
-from batchproc.ledger.schema import State, blame_disk, open_for_reading
+from batchproc.ledger.schema import State
 from batchproc.model import Source, Validators
 
 WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL grow without bound

@@ -14,11 +14,12 @@ from pathlib import Path
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.failpoints import failpoint
 from batchproc.ledger.ballast import Ballast
+from batchproc.ledger.blame import blame_disk
 from batchproc.ledger.images import Images
 from batchproc.ledger.leftovers import Leftover, find_leftovers, forget_files, remove_leftover
 from batchproc.ledger.outcomes import Naming, make_batch, write_batch
 from batchproc.ledger.recovery import mark_blocked, mark_done
-from batchproc.ledger.schema import blame_disk, touch, transaction
+from batchproc.ledger.schema import touch, transaction
 from batchproc.model import Outcome
 
 BATCH = 500  # outcomes per commit

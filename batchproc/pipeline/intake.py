@@ -16,6 +16,7 @@ from batchproc.transform.stage import Transform
 class Intake:
     """What was found on the way to the line."""
 
+    opened_version: int  # of the ledger's tables, before this version took them over
     recovered: Recovered
     imported: Imported
     pruned: int  # files deleted whose sources left the list
@@ -53,7 +54,9 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
         ledger.retry_failed()
     # A list that came out empty by accident must not cost the whole collection.
     pruned = ledger.prune_absent() if config.job.prune and items else 0
-    return Intake(recovered=recovered, imported=imported, pruned=pruned)
+    return Intake(
+        opened_version=ledger.opened_version, recovered=recovered, imported=imported, pruned=pruned
+    )
 
 
 def _check_list(config: Config, ledger: Ledger) -> int:

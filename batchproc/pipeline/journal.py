@@ -9,6 +9,7 @@ from typing import Any
 from batchproc.config import Config
 from batchproc.errors import BatchprocError
 from batchproc.executors import Executor
+from batchproc.ledger import SCHEMA_VERSION
 from batchproc.pipeline.evidence import STAGES
 from batchproc.pipeline.intake import Intake
 from batchproc.runlog import RunLog
@@ -32,6 +33,8 @@ def log_start(log: RunLog, config: Config) -> None:
 
 def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
     """What an earlier run left, what the list brought, and what is to be done."""
+    if intake.opened_version != SCHEMA_VERSION:
+        log.record("ledger.migrated", from_version=intake.opened_version, to_version=SCHEMA_VERSION)
     recovered = asdict(intake.recovered)
     if any(recovered.values()):
         log.record("ledger.recovered", "warning", **recovered)

@@ -1,7 +1,7 @@
-"""A whole run in a process of its own, to be killed: `python -m tests.ledger.killed OUTPUT COUNT [prune]`.
+"""A whole run in a process of its own, to be killed: `python -m tests.ledger.killed OUTPUT COUNT [prune | open]`.
 
 Batches are small, so that a few dozen items pass every failpoint several times. With `prune` the second half of the
-list is gone, and its files are deleted.
+list is gone, and its files are deleted; with `open` the ledger is opened alone.
 """
 
 import sys
@@ -15,7 +15,9 @@ if __name__ == "__main__":
     importing.ROWS_PER_TRANSACTION = 20
     pruning.WINDOW = 5
     job, count = Job(Path(sys.argv[1])), int(sys.argv[2])
-    if sys.argv[3:] == ["prune"]:
+    if sys.argv[3:] == ["open"]:
+        job.open().__exit__(None, None, None)
+    elif sys.argv[3:] == ["prune"]:
         with job.open() as ledger:
             ledger.recover()
             ledger.adopt_plan("plan-one")

@@ -1,0 +1,60 @@
+"""Whose fault it is: SQLite's and the system's errors as messages that say what to do."""
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from batchproc.errors import DiskError
+
+BUSY_TIMEOUT_SECONDS = 30.0
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+MISSING = ("no such table", "no such index")  # a part of the ledger is gone
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")  # and the names that begin like these
+
+
+class DamagedLedgerError(DiskError):
+    """The ledger's content is not what SQLite wrote: it has to be made again."""
+
+
+@contextmanager
+def blame_ledger(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into a `DiskError` that says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "").startswith(DAMAGED) or str(error).startswith(MISSING):
+            raise damaged(path) from error
+        raise DiskError(f"{path}: {_advise(error)}") from error
+
+
+@contextmanager
+def blame_disk(path: Path) -> Iterator[None]:
+    """Turns SQLite's and the system's errors into a `DiskError` that says what to do."""
+    try:
+        with blame_ledger(path):
+            yield
+    except OSError as error:
+        advice = "Make room and run the same command again: unfinished" if error.errno in FULL else "Unfinished"
+        raise DiskError(f"{error.filename or path}: {error.strerror}. {advice} items stay pending.") from error
+
+
+def damaged(path: Path) -> DamagedLedgerError:
+    """The error of a ledger that has to be made again, with the way to do it."""
+    return DamagedLedgerError(
+        f"{path}: the ledger is damaged. `batchproc rebuild CONFIG` makes it again from metadata.jsonl and the files "
+        "it names, whose hashes are checked, and keeps the damaged one; nothing is fetched for that."
+    )
+
+
+def _advise(error: sqlite3.Error) -> str:
+    """What went wrong and what to do. The name of the error says more than its text does."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_FULL"):
+        return "the disk is full. Make room and run the same command again: unfinished items stay pending."
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"another program kept the ledger locked for {BUSY_TIMEOUT_SECONDS:g} s. Close it and run again."
+    if name.startswith("SQLITE_READONLY"):
+        return "the ledger is read-only. Make it writable and run again."
+    return f"the ledger cannot be used ({name or type(error).__name__}: {error}). Unfinished items stay pending."

@@ -1,0 +1,78 @@
+"""An older ledger brought up to this version's tables when a run opens it, without anything being fetched again.
+
+The old ledger is kept beside it, as `batchproc.db.v1`, until a run has ended well. All steps are one transaction:
+killed at any instant, the ledger is of the old version or of the new one, and the same start again completes it.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from batchproc.failpoints import failpoint
+from batchproc.ledger.schema import SCHEMA_VERSION, execute_all, read_version, transaction
+
+# What leads from a version to the next one. A fresh ledger has the tables of `schema` at once: a test compares them.
+STEPS = {
+    1: """
+ALTER TABLE item ADD COLUMN made_url TEXT;
+ALTER TABLE item ADD COLUMN made_extra_json TEXT;
+""",
+}
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> int:
+    """Brings the ledger at `path` up to this version; returns the version it had. Needs the run lock.
+
+    Raises `sqlite3.Error` and OSError, with the ledger as it was.
+    """
+    version = read_version(connection)
+    if version == SCHEMA_VERSION:
+        return version
+    _keep_copy(connection, _copy_path(path, version))
+    failpoint("ledger.migration_copied")
+    with transaction(connection):
+        for number in range(version, SCHEMA_VERSION):
+            execute_all(connection, STEPS[number])
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        failpoint("ledger.in_migration")
+    failpoint("ledger.after_migration")
+    return version
+
+
+def remove_copies(path: Path) -> None:
+    """Deletes what `migrate` kept: the ledger of this version has proven itself. Raises OSError."""
+    for version in range(1, SCHEMA_VERSION):
+        _copy_path(path, version).unlink(missing_ok=True)
+
+
+def _copy_path(path: Path, version: int) -> Path:
+    return path.with_name(f"{path.name}.v{version}")
+
+
+def _keep_copy(connection: sqlite3.Connection, copy_path: Path) -> None:
+    """Copies the whole ledger, what is only in its WAL included, to a file that is complete once it has its name."""
+    with _draft(copy_path) as draft:
+        with closing(sqlite3.connect(draft)) as target:
+            target.execute("PRAGMA journal_mode = OFF")  # no second file beside a draft that a kill throws away
+            connection.backup(target)
+        descriptor = os.open(draft, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        draft.replace(copy_path)
+
+
+@contextlib.contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """An empty file for nobody else's eyes, under a name that the next start sweeps."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.unlink(missing_ok=True)
+    os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""How the ledger's file is opened and checked."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from batchproc.errors import DiskError, UsageError
+from batchproc.ledger import blame
+from batchproc.ledger.blame import blame_disk, damaged
+from batchproc.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, create_tables, read_version
+
+OLDEST_SQLITE = (3, 33, 0)  # UPDATE … FROM
+
+
+def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
+    """Opens the ledger at `path`, made on demand with mode 0600, in WAL mode. `power`: every commit reaches the disk.
+
+    One of an older version stays as it is; `migrating` brings it up to this one. Raises `UsageError` for a ledger of a
+    newer version or a file of another program, `DiskError` for a damaged or unwritable one. The connection may change
+    threads, but only one may use it at a time.
+    """
+    _check_library()
+    _check_replacement(path)
+    with blame_disk(path):
+        _create_private(path)
+        connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
+        try:
+            _check_identity(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
+            connection.execute("PRAGMA cache_size = -32000")  # KiB: the index of 1,000,000 keys stays in memory
+            create_tables(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def open_for_reading(path: Path, *, at_rest: bool = False, is_replaced: bool = False) -> sqlite3.Connection:
+    """Opens an existing ledger, of this version or an older one, without the right to change it.
+
+    Raises as `open_for_writing` does.
+
+    `at_rest`: nobody writes to it, and SQLite needs no files beside it to see that (https://sqlite.org/uri.html,
+    "immutable"). `is_replaced`: by the caller, who alone may look at it meanwhile.
+    """
+    _check_library()
+    if not is_replaced:
+        _check_replacement(path)
+    if not path.exists():
+        raise UsageError(f"{path}: there is no ledger yet: the job has not run.")
+    with blame_disk(path):
+        connection = _connect(f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}")
+        try:
+            _check_identity(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def check_pages(connection: sqlite3.Connection, path: Path) -> None:
+    """Reads every page (about 1 s per 300 MB). Raises `DiskError` for a damaged file."""
+    with blame_disk(path):
+        verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    if verdict != "ok":
+        raise damaged(path)
+
+
+def replacement_path(path: Path) -> Path:
+    """Where the ledger that takes this one's place is made; while it is there, nobody uses the ledger itself."""
+    return path.with_name(f"{path.name}.rebuilding")
+
+
+def _check_replacement(path: Path) -> None:
+    replacement = replacement_path(path)
+    if replacement.exists():
+        raise DiskError(
+            f"{path}: the ledger is being rebuilt, or that was interrupted ({replacement.name} is there). Start the "
+            "same `batchproc rebuild` again."
+        )
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=blame.BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA mmap_size = 0")
+    return connection
+
+
+def _create_private(path: Path) -> None:
+    """The ledger holds whole URLs, tokens included: nobody else may read it. SQLite gives its WAL the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    version = read_version(connection)
+    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
+    empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    if application_id != APPLICATION_ID and not empty:
+        raise UsageError(f"{path}: this is the database of another program. Choose another [job] output.")
+    if version > SCHEMA_VERSION:
+        raise UsageError(
+            f"{path}: the ledger has version {version}, made by a newer batchproc; this one knows {SCHEMA_VERSION}. "
+            "Update batchproc, or choose another [job] output."
+        )
+
+
+def _check_library() -> None:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        oldest = ".".join(map(str, OLDEST_SQLITE))
+        raise UsageError(f"SQLite {sqlite3.sqlite_version} is too old: Python must be linked with {oldest} or newer.")
