@@ -16,15 +16,17 @@ from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from batchproc.errors import Code, StageError
 from batchproc.transform import modes
 from batchproc.transform.colour import Colours
-from batchproc.transform.header import has_damaged_pixels, is_cut, webp_size
-from batchproc.transform.orientation import UPRIGHT, orientation_of, set_upright, upright_box, upright_size
+from batchproc.transform.display import Display, display_of
+from batchproc.transform.header import is_cut, webp_size
+from batchproc.transform.orientation import set_upright, upright_box, upright_size
+from batchproc.transform.png import PngReader
+from batchproc.transform.png_tags import display_of_png
 from batchproc.transform.scale import draft_scale
 from batchproc.transform.sniff import Nature, kind_of
 from batchproc.transform.view import Box, Size
@@ -33,7 +35,7 @@ from batchproc.transform.view import Box, Size
 # is just a JPEG, its first picture.
 _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "jpeg": JpegImageFile,
-    "png": PngImageFile,
+    "png": PngReader,
     "webp": WebPImageFile,
     "gif": GifImageFile,
     "avif": AvifImageFile,
@@ -51,7 +53,7 @@ class Opened:
     content: bytes
     kind: str  # a word of `FORMATS`
     image: ImageFile.ImageFile
-    orientation: int
+    display: Display
     size: Size
 
 
@@ -76,7 +78,7 @@ def prepare_pillow() -> None:
 
 
 def open_picture(content: bytes, *, formats: tuple[str, ...], max_pixels: int) -> Opened:
-    """Reads the header and checks it; decodes no pixel, but of a PNG that has its EXIF block at its end.
+    """Reads the header and checks it; decodes no pixel.
 
     Raises `StageError`: image.empty, not_image, image.unsupported, image.bomb, truncated, image.corrupt, image.memory.
     """
@@ -86,16 +88,8 @@ def open_picture(content: bytes, *, formats: tuple[str, ...], max_pixels: int) -
         image = _READERS[kind](BytesIO(content))
         image.decodermaxblock = max(image.decodermaxblock, len(content))  # one call, one release of the GIL
         _check_pixels(image.size, max_pixels)
-        if kind == "png" and "exif" not in image.info and (b"eXIf" in content or b"profile type exif" in content):
-            image.load()
-        orientation = UPRIGHT if kind == "tiff" else orientation_of(image.info)  # Pillow turns TIFF itself
-        return Opened(
-            content=content,
-            kind=kind,
-            image=image,
-            orientation=orientation,
-            size=upright_size(image.size, orientation),
-        )
+        display = display_of_png(image.parts) if isinstance(image, PngReader) else display_of(image)
+        return Opened(content=content, kind=kind, image=image, display=display, size=display.size(image.size))
 
 
 def decode(opened: Opened, *, needed: Size | None, background: str | None, colours: Colours) -> Decoded:
@@ -104,15 +98,13 @@ def decode(opened: Opened, *, needed: Size | None, background: str | None, colou
     `background` is what transparent pictures are laid on; None keeps their alpha. Raises as `open_picture`.
     """
     with decode_errors(opened.content, opened.kind):
-        if has_damaged_pixels(opened.content, opened.kind):
-            raise StageError(Code.IMAGE_CORRUPT, f"the {opened.kind} image is damaged: a checksum does not match")
         box = _draft(opened, needed)
-        image, note = _working(opened.image, colours)
-        box = upright_box(box, image.size, opened.orientation)
-        image = set_upright(image, opened.orientation)
+        image, notes = _working(opened, colours)
+        box = upright_box(box, image.size, opened.display.orientation)
+        image = set_upright(image, opened.display.orientation)
         image = image if background is None else modes.flatten(image, background)
         image.info = {}
-        return Decoded(image=image, box=box, notes=(note,) if note else ())
+        return Decoded(image=image, box=box, notes=notes)
 
 
 @contextmanager
@@ -165,15 +157,17 @@ def _draft(opened: Opened, needed: Size | None) -> Box:
     width, height = image.size
     if needed is None or not isinstance(image, JpegImageFile):
         return (0, 0, width, height)
-    scale = draft_scale((width, height), upright_size(needed, opened.orientation))
+    scale = draft_scale((width, height), upright_size(needed, opened.display.orientation))
     drafted = image.draft(None, (max(1, width // scale), max(1, height // scale))) if scale > 1 else None
     return (0, 0, width, height) if drafted is None else drafted[1]
 
 
-def _working(image: ImageFile.ImageFile, colours: Colours) -> tuple[Image.Image, str]:
-    """Decoded, in sRGB and in a working mode, with a note about the profile."""
+def _working(opened: Opened, colours: Colours) -> tuple[Image.Image, tuple[str, ...]]:
+    """Decoded, in sRGB and in a working mode, with notes about what the file says of its colours."""
+    image: Image.Image = opened.image
+    if isinstance(image, PngReader):
+        image = image.pixels()
     image.load()
-    profile = image.info.get("icc_profile")
     picture = image if image.mode == "CMYK" else modes.to_working_mode(image)
-    picture, note = colours.to_srgb(picture, profile)
-    return (modes.to_working_mode(picture) if picture.mode == "CMYK" else picture), note
+    picture, notes = colours.to_srgb(picture, opened.display.colours)
+    return (modes.to_working_mode(picture) if picture.mode == "CMYK" else picture), (*opened.display.notes, *notes)

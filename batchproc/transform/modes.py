@@ -3,7 +3,7 @@
 | decoded mode | comes from | becomes |
 |---|---|---|
 | L, LA, RGB, RGBA | most files | itself; with a transparent colour (PNG tRNS) L becomes LA, RGB becomes RGBA |
-| RGB of 16 bits per channel | PNG, TIFF | Pillow keeps the high byte of each channel |
+| RGB, LA, RGBA of 16 bits | PNG, TIFF | the high byte of each sample; a transparent colour is found by all 16 bits |
 | 1 | bilevel TIFF, PNG, GIF | L, 0 or 255 |
 | P, PA | GIF, PNG, BMP | RGB; RGBA when the palette or a transparent colour has alpha |
 | CMYK | JPEG (Adobe's inverted kind included), TIFF | RGB through its ICC profile; without one Pillow's plain formula |

@@ -7,7 +7,6 @@ not honoured, as in browsers.
 
 import struct
 from collections.abc import Callable
-from typing import Any
 
 from PIL import Image
 from PIL.Image import Transpose
@@ -39,15 +38,6 @@ _BOXES: dict[int, Callable[[float, float, float, float, int, int], Box]] = {
 }
 
 
-def orientation_of(facts: dict[Any, Any]) -> int:
-    """The orientation, 1 to 8, in an image's `info`: from its EXIF block, or from the one ImageMagick hides in PNG."""
-    exif = facts.get("exif")
-    if isinstance(exif, bytes):
-        return read_orientation(exif)
-    raw = facts.get("Raw profile type exif")
-    return read_orientation(_unhexed(raw)) if isinstance(raw, str) else UPRIGHT
-
-
 def read_orientation(exif: bytes) -> int:
     """The orientation tag of an EXIF block, with or without its `Exif` header; 1 when absent or invalid."""
     block = exif.removeprefix(b"Exif\x00\x00")
@@ -57,6 +47,15 @@ def read_orientation(exif: bytes) -> int:
     try:
         return _scan(block, order)
     except struct.error:
+        return UPRIGHT
+
+
+def read_hidden_orientation(text: str) -> int:
+    """The orientation in a text chunk of ImageMagick's: a blank line, a name, a length, EXIF in hexadecimal digits."""
+    digits = "".join(text.split()[2:])
+    try:
+        return read_orientation(bytes.fromhex(digits[: len(digits) // 2 * 2]))
+    except ValueError:
         return UPRIGHT
 
 
@@ -90,11 +89,3 @@ def _scan(block: bytes, order: str) -> int:
         if tag == _TAG:
             return value if kind == _SHORT and count == 1 and 1 <= value <= 8 else UPRIGHT
     return UPRIGHT
-
-
-def _unhexed(text: str) -> bytes:
-    """The bytes of ImageMagick's text form: a blank line, the name, the length, then hexadecimal digits."""
-    try:
-        return bytes.fromhex("".join(text.split()[2:]))
-    except ValueError:
-        return b""

@@ -198,13 +198,13 @@ def test_no_bytes_at_all_are_an_empty_image() -> None:
 
 
 def test_damage_is_corrupt_and_names_the_class_but_no_text_of_the_library() -> None:
-    content = bytearray(encoded(photo(), "PNG"))
-    content[content.index(b"IHDR") + 12] ^= 0xFF
+    content = bytearray(encoded(photo(), "WEBP"))
+    content[content.index(b"VP8 ") + 11] ^= 0xFF
 
     error = failure(bytes(content))
 
     assert (Code.IMAGE_CORRUPT, Retry.NEVER) == (error.code, error.retry_in("transform"))
-    assert error.message.startswith("the png image cannot be decoded (")
+    assert error.message.startswith("the webp image cannot be decoded (")
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])

@@ -1,0 +1,261 @@
+"""PNG: the chunks that decide the picture are handed to Pillow, and nothing else of the file reaches its parser.
+
+Critical chunks decide: their checksums are verified, one that is not known here makes the picture unsupported, one
+whose pixels end early is corrupt. Ancillary chunks never fail an image: of each kind the first with a right checksum
+counts where it stands before the pixels (`png_tags` reads them). Of an animation the default image is shown.
+
+A colour that is declared transparent is compared at the file's full depth. Indices beyond the palette are black.
+
+Source: PNG, third edition (W3C), sections 5 and 11; what is not laid down there as in libpng.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from io import BytesIO
+from itertools import takewhile
+
+from PIL import Image, ImageChops
+from PIL.PngImagePlugin import PngImageFile
+
+from batchproc.errors import Code, StageError
+from batchproc.transform.modes import to_working_mode
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_COUNT_ANYWHERE = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # ancillary chunks that may follow the pixels
+
+GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
+_CHANNELS = {GREY: 1, COLOUR: 3, PALETTE: 1, GREY_ALPHA: 2, COLOUR_ALPHA: 4}
+_DEPTHS = {GREY: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
+_DEPTHS_OF_OTHERS = (8, 16)
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_BLOCK_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One chunk as it stands in the file; `checksum` is None when the file ends before it."""
+
+    kind: bytes
+    content: memoryview
+    checksum: int | None
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether a decoder must understand it (section 5.4)."""
+        return not self.kind[0] & 0x20
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether all of it is there, as it was written."""
+        return self.checksum == zlib.crc32(self.content, zlib.crc32(self.kind))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The IHDR chunk."""
+
+    width: int
+    height: int
+    depth: int
+    colour_type: int
+    is_interlaced: bool
+
+    @property
+    def pixel_bytes(self) -> int:
+        """How long the pixels are before their compression, with the filter byte of each row."""
+        passes = _ADAM7 if self.is_interlaced else ((0, 0, 1, 1),)
+        return sum(self._pass_bytes(*one) for one in passes)
+
+    def _pass_bytes(self, left: int, top: int, step_x: int, step_y: int) -> int:
+        width, height = -((left - self.width) // step_x), -((top - self.height) // step_y)
+        if width <= 0 or height <= 0:
+            return 0
+        return height * (1 + (width * _CHANNELS[self.colour_type] * self.depth + 7) // 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A PNG file taken apart. `tags` are the ancillary chunks that count, in the file's order."""
+
+    header: Header
+    palette: bytes  # three bytes for each entry; empty where pixels are no indices
+    pixels: tuple[Chunk, ...]
+    tags: tuple[Chunk, ...]
+
+    def tag(self, kind: bytes) -> bytes | None:
+        """The content of the ancillary chunk of a kind, if there is a sound one."""
+        return next((bytes(chunk.content) for chunk in self.tags if chunk.kind == kind and chunk.is_sound), None)
+
+    @property
+    def alphas(self) -> bytes:
+        """The alpha of the first entries of the palette."""
+        alphas = self.tag(b"tRNS") if self.palette else None
+        return alphas if alphas and len(alphas) <= len(self.palette) // 3 else b""
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """The one grey or colour that is transparent, as samples of the file's depth; empty: none is."""
+        key, channels = self.tag(b"tRNS"), _CHANNELS[self.header.colour_type]
+        if key is None or self.header.colour_type not in (GREY, COLOUR) or len(key) != 2 * channels:
+            return ()
+        return tuple(sample & ((1 << self.header.depth) - 1) for sample in struct.unpack(f">{channels}H", key))
+
+
+class PngReader(PngImageFile):
+    """Pillow's reader, given no more than the critical chunks, with all pixels in one of them."""
+
+    def __init__(self, file: BytesIO) -> None:
+        self.parts = _taken_apart([*_chunks(file.getvalue())])
+        super().__init__(BytesIO(_put_together(self.parts)))
+
+    def pixels(self) -> Image.Image:
+        """All pixels, their checksums verified; with alpha where a colour was declared transparent.
+
+        Raises `StageError` (`image.corrupt`), and what Pillow raises.
+        """
+        _verify(self.parts.pixels)
+        self.load()
+        _check_full(self, self.parts)
+        return _with_key(self, self.parts)
+
+
+def _chunks(content: bytes) -> Iterator[Chunk]:
+    """The chunks up to IEND, or up to where there are none any more."""
+    view, at = memoryview(content), len(_SIGNATURE)
+    while at + 8 <= len(content):
+        kind, start = content[at + 4 : at + 8], at + 8
+        if not kind.isalpha():
+            return
+        end = start + int.from_bytes(content[at : at + 4])
+        checksum = int.from_bytes(content[end : end + 4]) if end + 4 <= len(content) else None
+        yield Chunk(kind=kind, content=view[start:end], checksum=checksum)
+        if kind == b"IEND":
+            return
+        at = end + 4
+
+
+def _taken_apart(chunks: Sequence[Chunk]) -> Parts:
+    for chunk in chunks:
+        if chunk.is_critical and chunk.kind not in _CRITICAL:
+            _verify([chunk])
+            raise _unsupported(f"the critical chunk {chunk.kind.decode()}")
+    header = _header(chunks)
+    before = [*takewhile(lambda chunk: chunk.kind != b"IDAT", chunks)]
+    behind = [chunk for chunk in chunks[len(before) :] if chunk.kind in _COUNT_ANYWHERE]
+    return Parts(
+        header=header,
+        palette=_palette(header, [chunk for chunk in before if chunk.kind == b"PLTE"]),
+        pixels=tuple(chunk for chunk in chunks if chunk.kind == b"IDAT"),
+        tags=tuple(chunk for chunk in (*before, *behind) if not chunk.is_critical),
+    )
+
+
+def _header(chunks: Sequence[Chunk]) -> Header:
+    if not chunks or chunks[0].kind != b"IHDR" or chunks[0].checksum is None or len(chunks[0].content) != 13:
+        raise SyntaxError("IHDR is not there")  # what Pillow raises: cut short, or corrupt
+    _verify(chunks[:1])
+    if any(chunk.kind == b"IHDR" for chunk in chunks[1:]):
+        raise _damaged("it has two headers")
+    width, height, depth, colour_type, *methods = struct.unpack(">LLBBBBB", chunks[0].content)
+    if methods not in ([0, 0, 0], [0, 0, 1]):
+        raise _unsupported("a compression, filter or interlace method that PNG does not have")
+    if colour_type not in _CHANNELS or depth not in _DEPTHS.get(colour_type, _DEPTHS_OF_OTHERS):
+        raise _damaged(f"colour type {colour_type} with {depth} bits does not exist")
+    return Header(width=width, height=height, depth=depth, colour_type=colour_type, is_interlaced=bool(methods[2]))
+
+
+def _palette(header: Header, chunks: Sequence[Chunk]) -> bytes:
+    _verify(chunks)
+    if header.colour_type != PALETTE:
+        return b""
+    if len(chunks) != 1 or len(chunks[0].content) % 3 or not 3 <= len(chunks[0].content) <= 3 * 256:
+        raise _damaged("it has no valid palette")
+    return bytes(chunks[0].content[: 3 << header.depth])
+
+
+def _put_together(parts: Parts) -> bytes:
+    """The file that Pillow gets to see. It is one copy of the compressed pixels, 0.1 ms for a megabyte."""
+    header, pixels = parts.header, [chunk.content for chunk in parts.pixels]
+    size, methods = (header.width, header.height), (0, 0, header.is_interlaced)
+    made: list[bytes | memoryview] = [_SIGNATURE]
+    made.append(_chunk(b"IHDR", struct.pack(">LLBBBBB", *size, header.depth, header.colour_type, *methods)))
+    if parts.palette:
+        made.append(_chunk(b"PLTE", parts.palette.ljust(3 << header.depth, b"\x00")))
+    if parts.alphas:
+        made.append(_chunk(b"tRNS", parts.alphas))
+    if pixels:
+        made += [struct.pack(">L4s", sum(map(len, pixels)), b"IDAT"), *pixels, bytes(4)]  # not checked
+    return b"".join((*made, _chunk(b"IEND", b"")))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">L4s", len(content), kind) + content + struct.pack(">L", zlib.crc32(kind + content))
+
+
+def _verify(chunks: Iterable[Chunk]) -> None:
+    """What is damaged is corrupt; what is cut off is left to the decoder, which may have enough without it."""
+    for chunk in chunks:
+        if chunk.checksum is not None and not chunk.is_sound:
+            raise _damaged(f"the checksum of {chunk.kind.decode()} does not match")
+
+
+def _check_full(image: Image.Image, parts: Parts) -> None:
+    """Pillow takes a stream that ends between two rows for a whole one, and leaves the rest at 0.
+
+    Rows come one after the other: anything in the last one proves all of them. Only without it they are counted.
+    """
+    last_row = image.crop((0, image.height - 1, image.width, image.height))
+    if not parts.header.is_interlaced and last_row.tobytes().strip(b"\x00"):
+        return
+    needed, found = parts.header.pixel_bytes, 0
+    inflater = zlib.decompressobj()
+    for chunk in parts.pixels:
+        for start in range(0, len(chunk.content), _BLOCK_BYTES):
+            block: bytes | memoryview = chunk.content[start : start + _BLOCK_BYTES]
+            while block and found < needed:
+                found += len(inflater.decompress(block, _BLOCK_BYTES))
+                block = inflater.unconsumed_tail
+    if found < needed:
+        raise _damaged(f"its pixel data ends early, {found} of {needed} bytes")
+
+
+def _with_key(image: PngImageFile, parts: Parts) -> Image.Image:
+    """The picture, its transparent colour found at full depth. What Pillow can do with 8 bits is left to `modes`."""
+    header, key = parts.header, parts.key
+    if header.colour_type == GREY_ALPHA and image.mode != "LA":
+        return image.convert("LA")  # Pillow makes RGBA of 16 bits
+    if key and header.depth < 16:
+        levels = tuple(sample * 255 // ((1 << header.depth) - 1) for sample in key)
+        image.info["transparency"] = levels if header.colour_type == COLOUR else levels[0]
+    elif key:
+        high, low = to_working_mode(image), _low_bytes(image, parts)
+        wanted = [*(sample >> 8 for sample in key), *(sample & 0xFF for sample in key)]
+        differing = [
+            band.point([int(level != one and 255) for level in range(256)])
+            for band, one in zip((*high.split(), *low.split()), wanted, strict=True)
+        ]
+        high.putalpha(reduce(ImageChops.lighter, differing))
+        return high
+    return image
+
+
+def _low_bytes(image: PngImageFile, parts: Parts) -> Image.Image:
+    """The lower halves of samples of 16 bits. Pillow drops those of colours: they are decoded a second time."""
+    if image.mode == "I;16":
+        return Image.frombytes("L", image.size, image.tobytes()[::2])
+    again = PngImageFile(BytesIO(_put_together(parts)))
+    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # takes the first byte for the lower one
+    again.load()
+    return again
+
+
+def _damaged(what: str) -> StageError:
+    return StageError(Code.IMAGE_CORRUPT, f"the png image is damaged: {what}")
+
+
+def _unsupported(what: str) -> StageError:
+    return StageError(Code.IMAGE_UNSUPPORTED, f"png with {what}")
