@@ -44,14 +44,18 @@ def run_metrics(facts: Mapping[str, Any]) -> Iterator[Metric]:
     yield _one("list_items", "Items of the job's list.", counts["items"])
     states = [({"state": state}, float(counts[state])) for state in STATES]
     yield Metric(name="items", help="Items by state, as the ledger stands; absent ones left the list.", values=states)
-    codes = [({"code": code}, float(number)) for code, number in facts["failures"].items()]
-    yield Metric(name="failed_items", help="Failed items by code, as the ledger stands.", values=codes)
+    yield _by_code("failed_items", "Failed items by code, as the ledger stands.", facts["failures"])
+    yield _by_code("deferred_items", "Items left for the next run, by code.", facts["deferrals"])
 
 
 def end_metrics(exit_code: int, ended: float) -> Iterator[Metric]:
     """What is known of a run that ended before it had facts. `ended`: Unix time, seconds."""
     yield _one("last_run_exit_code", "Exit code of the last run; 0 is well.", exit_code)
     yield _one("last_run_end_timestamp_seconds", "When the last run ended, Unix time.", ended)
+
+
+def _by_code(name: str, text: str, numbers: Mapping[str, int]) -> Metric:
+    return Metric(name=name, help=text, values=[({"code": code}, float(number)) for code, number in numbers.items()])
 
 
 def _one(name: str, text: str, value: float) -> Metric:

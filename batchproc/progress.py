@@ -7,6 +7,7 @@ from typing import Any
 from batchproc.pipeline.observer import Observer
 
 REFRESH_SECONDS = 0.2
+LEFT = ("failed", "quarantined", "deferred", "rejected", "retried")  # what the bar tells besides
 
 
 class Bar:
@@ -35,8 +36,7 @@ class Bar:
         if bar.disable:
             return
         outcomes = observer.outcomes
-        if outcomes["failed"] or outcomes["rejected"] or outcomes["retried"]:
-            left = {word: outcomes[word] for word in ("failed", "rejected", "retried") if outcomes[word]}
+        if left := {word: outcomes[word] for word in LEFT if outcomes[word]}:
             bar.set_postfix(left, refresh=False)
         try:
             bar.update(observer.processed - bar.n)

@@ -12,6 +12,7 @@ import pytest
 
 from batchproc.__main__ import main as start
 from batchproc.cli import main
+from batchproc.lock import RunLock
 from batchproc.version import VERSION
 from tests.jobs import MakeJob
 
@@ -59,9 +60,58 @@ def test_quiet_says_one_line_when_something_is_wrong(call, make_job: MakeJob) ->
 
     code, out, err = call("run", str(config), "--quiet", "--set", "job.max_failed_ratio=0")
 
+    folder = (config.parent / "out/latest").resolve()
     assert (3, "") == (code, out)
-    assert 1 == len(err.splitlines())
-    assert "1 failed" in err
+    assert in_one_line(err, "error: small: 1 of 1 item failed, over max_failed_ratio = 0: 1 http.404; exit 3, ", folder)
+
+
+def in_one_line(err: str, beginning: str, folder: Path | None = None) -> bool:
+    """Whether a quiet run said one short line, with the folder's end in it."""
+    assert err.startswith(beginning)
+    assert 1 == err.count("\n")
+    assert len(err) <= 200 + len("\n")
+    return folder is None or err.rstrip().endswith("/".join(folder.parts[-2:]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("job.nmae=x", "job.nmae"),
+        ("job.input=/no/such.txt", "/no/such.txt"),
+        ("job.fail_on_empty=true", "the list is empty"),
+    ],
+)
+def test_a_quiet_run_that_cannot_begin_says_why_in_one_line(call, make_job: MakeJob, setting: str, reason: str) -> None:
+    config = make_job(lines=[])
+
+    code, out, err = call("run", str(config), "--quiet", "--set", setting)
+
+    assert (2, "") == (code, out)
+    assert reason in err
+    assert in_one_line(err, "error: ")
+    assert err.endswith("; exit 2\n")
+
+
+def test_a_quiet_run_that_meets_another_says_so_in_one_line(call, make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    (tmp_path / "out").mkdir()
+
+    with RunLock(tmp_path / "out/lock"):
+        code, _, err = call("run", str(config), "--quiet")
+
+    assert 75 == code
+    assert in_one_line(err, "error: small: ")
+    assert err.endswith("; exit 75\n")
+
+
+def test_a_quiet_run_that_a_limit_stopped_says_which_in_one_line(call, make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=3)
+
+    code, _, err = call("run", str(config), "--quiet", "--limit", "1", "--set", "job.exit_on_limit=true")
+
+    assert 4 == code
+    beginning = "error: small: stopped by --limit, 2 items left; exit 4, "
+    assert in_one_line(err, beginning, (tmp_path / "out/latest").resolve())
 
 
 def test_ctrl_c_while_the_command_line_is_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,22 +132,38 @@ def test_quiet_says_one_line_when_the_server_was_away(call, make_job: MakeJob) -
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         away = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        config = make_job(lines=[f"{away}/{number}.jpg" for number in range(40)])
+        config = make_job(lines=[f"{away}/{number}.jpg" for number in range(100)])
         code, out, err = call("run", str(config), "--quiet", "--set", "download.retries=0")
 
+    assert (3, "") == (code, out)
+    why = r"\d+ of 100 items deferred, over max_deferred_ratio = 0.5: 100 connect"
+    assert re.match(f"error: small: {why}; exit 3, ", err)
+    assert in_one_line(err, "error: ", (config.parent / "out/latest").resolve())
+
+
+def test_quiet_says_one_line_of_many_left_for_the_next_run_though_no_limit_is_crossed(
+    call, make_job: MakeJob, tmp_path: Path
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        away = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        config = make_job(images=20)
+        path = config.parent / "list.txt"
+        path.write_text(path.read_text() + "\n".join(f"{away}/{number}.jpg" for number in range(100)))
+        flags = ("--set", "download.retries=0", "--set", "job.max_deferred_ratio=1")
+        code, out, err = call("run", str(config), "--quiet", *flags)
+
     assert (0, "") == (code, out)
-    assert err.startswith("warning: small: none of 40 items came through: 40 connect; ")
-    assert err.endswith(" deferred: the same command tries again\n")
-    assert 1 == err.count("\n")
+    assert re.match(r"warning: small: \d+ of 120 items deferred: 100 connect; exit 0, ", err)
+    assert in_one_line(err, "warning: ", (tmp_path / "out/latest").resolve())
 
 
 def test_quiet_says_where_to_look_when_everything_failed_for_good(call, make_job: MakeJob, tmp_path: Path) -> None:
     code, out, err = call("run", str(make_job(lines=["/no/such.jpg"])), "--quiet")
 
     assert (0, "") == (code, out)
-    assert (
-        f"warning: small: none of 1 item came through: 1 http.404; see {tmp_path / 'out/failures.jsonl'}\n" == err
-    )
+    beginning = "warning: small: none of 1 item came through: 1 http.404; exit 0, "
+    assert in_one_line(err, beginning, (tmp_path / "out/latest").resolve())
 
 
 def test_quiet_says_nothing_of_the_few_that_always_fail(call, make_job: MakeJob) -> None:

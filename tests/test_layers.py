@@ -20,7 +20,7 @@ FLOORS = [
      "ping", "runlog"},
     {"measure"},
     {"config", "protocols"},
-    {"model", "failpoints", "metrics"},
+    {"model", "failpoints", "last_line", "metrics"},
     {"errors", "redact", "streams", "version"},
     {"kinds"},
 ]

@@ -19,6 +19,7 @@ FACTS = {
     "original_bytes": 32_300_000,
     "rendition_bytes": 8_480_000,
     "failures": {"http.404": 5, "truncated": 3},
+    "deferrals": {"connect": 4},
     "counts": {
         "items": 240, "done": 226, "rejected": 6, "failed": 8, "quarantined": 0, "deferred": 0, "pending": 0,
         "processed": 238, "retried": 3, "absent": 2,

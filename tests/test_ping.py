@@ -20,6 +20,8 @@ class Check(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.paths: list[str] = []
+        self.bodies: list[str] = []
+        self.knows_post = True
         self.status = 200
         self.hold: threading.Event | None = None
         self.url = f"http://127.0.0.1:{self.server_address[1]}/{SECRET}"
@@ -35,6 +37,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(self.server.status)
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        if not self.server.knows_post:
+            self.send_error(405)
+            return
+        self.server.bodies.append(body)
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -58,6 +68,20 @@ def test_start_success_and_the_exit_code_have_their_paths(check: Check) -> None:
     ping.end(143)
 
     assert [f"/{SECRET}/start", f"/{SECRET}", f"/{SECRET}/143"] == check.paths
+
+
+def test_why_a_run_ended_badly_goes_with_its_exit_code(check: Check) -> None:
+    Ping(check.url, pytest.fail).end(3, "small: 5 of 6 items failed … exit 3")
+
+    assert ([f"/{SECRET}/3"], ["small: 5 of 6 items failed … exit 3"]) == (check.paths, check.bodies)
+
+
+def test_a_check_that_takes_no_post_is_asked_without_the_reason(check: Check) -> None:
+    check.knows_post = False
+
+    Ping(check.url, pytest.fail).end(3, "why")
+
+    assert ([f"/{SECRET}/3"], []) == (check.paths, check.bodies)
 
 
 def test_a_query_stays_behind_the_path(check: Check) -> None:

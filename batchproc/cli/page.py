@@ -14,6 +14,9 @@ def make_page(folder: Path, *, tell: bool) -> None:
         from batchproc.report.html import make_report
 
         page = make_report(folder)
+    except KeyboardInterrupt:  # the work is done and its exit code stands
+        say(f"no report: interrupted; batchproc report {folder} makes it")
+        return
     except Exception as error:  # noqa: BLE001 - whatever a drawing library raises
         say(f"warning: no report: {type(error).__name__}: {error}; batchproc report {folder} tries again")
         return

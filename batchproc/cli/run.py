@@ -10,7 +10,7 @@ from batchproc import streams
 from batchproc.cli.loading import load_job
 from batchproc.cli.options import AsJson, ConfigPath, Settings
 from batchproc.cli.page import make_page
-from batchproc.cli.speech import complain, print_json, say
+from batchproc.cli.speech import complain, errors_in_one_line, print_json, say
 from batchproc.cli.values import read_duration, read_folder
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def run(
         "job.output": "" if output is None else read_folder("--output", output),
         "report.trace": "true" if trace else "",
     }
-    job, steps = load_job(config, [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())])
+    with errors_in_one_line(config.name, wanted=quiet):
+        overrides = [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())]
+        job, steps = load_job(config, overrides)
     if dry_run:
         _preview(job)
         return
@@ -90,7 +92,8 @@ def run(
         strict=strict,
         wait_seconds=read_duration("--wait", wait),
     )
-    result = _work(job, steps, options, quiet=quiet)
+    with errors_in_one_line(job.job.name, wanted=quiet):
+        result = _work(job, steps, options, quiet=quiet)
     _tell(result, quiet=quiet, verbose=verbose, as_json=as_json)
     if job.report.html and result.facts["counts"]["processed"]:
         make_page(result.folder, tell=not quiet and not as_json)
@@ -120,18 +123,21 @@ def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, qu
 
 
 def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> None:
-    from batchproc.report.terminal import lament, summarise
+    from batchproc.last_line import run_line
+    from batchproc.report.terminal import summarise
 
     if as_json:
         print_json(result.facts)
     elif not quiet:
         _print_summary(summarise(result.facts, result.folder, verbose=verbose))
-    if result.error is not None:
-        complain(result.error)
-    elif quiet and result.exit_code:
-        complain(summarise(result.facts, result.folder, one_line=True))
-    elif quiet and (text := lament(result.facts)):
-        say(f"warning: {text}")
+    line = run_line(result.facts, result.folder)
+    if not quiet:
+        if result.error is not None:
+            complain(result.error)
+    elif result.exit_code:
+        complain(line)
+    elif line:
+        say(f"warning: {line}")
 
 
 def _print_summary(text: str) -> None:

@@ -81,6 +81,8 @@ class JobTable(Table):
     """Share of failed items, of the whole list, above which the exit code is 3."""
     max_failed: Count = 0
     """Number of failed items above which the exit code is 3; 0 = no such limit."""
+    max_deferred_ratio: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of items left for the next run because their hosts were away, above which the exit code is 3."""
     max_runs_per_item: Positive = 5
     """A transient failure is tried again by later runs, this many runs in all."""
     max_bad_rows: Count = 0

@@ -115,11 +115,11 @@ class LedgerView:
 
     def failures_by_code(self) -> dict[str, int]:
         """How many items failed or are quarantined, by code, the most frequent first."""
-        query = (
-            "SELECT code, count(*) FROM item WHERE state IN ('failed', 'quarantined') "
-            "GROUP BY code ORDER BY count(*) DESC, code"
-        )
-        return dict(self._fetch(query))
+        return self._count_codes("'failed', 'quarantined'")
+
+    def deferrals_by_code(self) -> dict[str, int]:
+        """How many items are left for the next run, by code, the most frequent first."""
+        return self._count_codes("'deferred'")
 
     def metadata_rows(self, file_name: Callable[[str, str], str]) -> Iterator[dict[str, object]]:
         """The rows of `metadata.jsonl`, in the order of the input. `file_name` makes a path of key and suffix."""
@@ -145,6 +145,13 @@ class LedgerView:
         """The last runs, newest first."""
         with self._reading, blame_disk(self._path):
             return last_runs(self._reader, limit)
+
+    def _count_codes(self, states: str) -> dict[str, int]:
+        return dict(
+            self._fetch(
+                f"SELECT code, count(*) FROM item WHERE state IN ({states}) GROUP BY code ORDER BY count(*) DESC, code"
+            )
+        )
 
     def _fetch(self, query: str, parameters: tuple[int, ...] = ()) -> list[Any]:
         with self._reading, blame_disk(self._path):

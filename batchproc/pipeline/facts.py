@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from batchproc.config import Config, resolved
-from batchproc.errors import ExitCode
 from batchproc.executors import Executor
 from batchproc.explain import explain
 from batchproc.ledger import Counts, Imported
@@ -18,6 +17,7 @@ from batchproc.measure.histogram import Histogram
 from batchproc.measure.machine import describe_machine
 from batchproc.measure.samples import Samples
 from batchproc.pipeline.evidence import STAGES, describe_samples, hidden_check, self_checks, stage_accounts
+from batchproc.pipeline.judging import Ending
 from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.sink import write_atomically
@@ -59,6 +59,7 @@ class RunEvidence:
     imported: Imported
     counts: Counts
     failures: Mapping[str, int]
+    deferrals: Mapping[str, int]
     work: int
     already_terminal: int
     observer: Observer
@@ -72,13 +73,13 @@ class RunEvidence:
     stopped_by: str | None
 
 
-def describe_run(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
+def describe_run(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
     """The content of run.json: what was measured, and the explanation that follows from it."""
-    facts = _measured(evidence, exit_code)
+    facts = _measured(evidence, ending)
     return facts | explain(facts)
 
 
-def _measured(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
+def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
     observer, line_seconds = evidence.observer, evidence.line_ended - evidence.line_started
     first_start = observer.first_start
     return {
@@ -91,11 +92,14 @@ def _measured(evidence: RunEvidence, exit_code: ExitCode) -> dict[str, Any]:
         "wall_seconds": evidence.wall_seconds,
         "line_seconds": line_seconds,
         "observer_started": observer.started,
-        "exit_code": int(exit_code),
-        "stopped_by": evidence.stopped_by or ("limit" if _is_limited(evidence) else None),
+        "exit_code": int(ending.exit_code),
+        "reason": ending.reason,
+        "stopped_by": evidence.stopped_by,
         "counts": _counts(evidence),
         "failures": dict(evidence.failures),
+        "deferrals": dict(evidence.deferrals),
         "failures_this_run": dict(observer.failures),
+        "deferred_this_run": observer.outcomes["deferred"],
         "images_per_second": observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
         "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
         "retry_wait_seconds": evidence.retry_wait_seconds,
@@ -153,11 +157,6 @@ def write_facts(folder: Path, facts: Mapping[str, Any], observer: Observer) -> N
 
 def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _is_limited(evidence: RunEvidence) -> bool:
-    """`--limit` ended the run while there was more to do."""
-    return evidence.counts.pending > 0 and evidence.observer.processed >= evidence.work > 0
 
 
 def _counts(evidence: RunEvidence) -> dict[str, int]:

@@ -26,6 +26,7 @@ from batchproc.pipeline.evidence import GAUGES, MOVES
 from batchproc.pipeline.facts import RunEvidence, describe_leg, describe_run, write_facts
 from batchproc.pipeline.intake import refuse_lost_ledger, take_in
 from batchproc.pipeline.journal import log_end, log_ledger, log_line, log_start, run_counters
+from batchproc.pipeline.judging import find_stop, judge
 from batchproc.pipeline.leg import Leg
 from batchproc.pipeline.monitor import Monitor
 from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
@@ -105,6 +106,7 @@ class Run:
                 imported=intake.imported,
                 counts=ledger.counts(),
                 failures=ledger.failures_by_code(),
+                deferrals=ledger.deferrals_by_code(),
                 work=work,
                 already_terminal=terminal,
                 observer=self.observer,
@@ -115,7 +117,7 @@ class Run:
                 hosts=self.hosts,
                 concurrency=self.concurrency,
                 auto=self.auto,
-                stopped_by=self.control.stopped_by,
+                stopped_by=find_stop(self.observer, work, ledger.counts().pending, self.control.stopped_by),
             )
             return self._finish(ledger, evidence, folder)
 
@@ -159,10 +161,11 @@ class Run:
         """Writes what is to be known of this run: run.json, the spans, the ledger's row."""
         if self.error is not None:
             ledger.release_ballast()
-            exit_code = self.error.exit_code
-        else:
-            exit_code = self.control.exit_code or self.exit_code or self._judge(evidence)
-        facts = describe_run(evidence, exit_code)
+        ending = judge(
+            self.config.job, evidence.counts, self.observer,
+            error=self.error, strict=self.exit_code, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
+        )  # fmt: skip
+        facts = describe_run(evidence, ending)
         facts["counts"] |= {"unchanged": self.observer.outcomes["unchanged"]}
         try:
             write_facts(folder, facts, self.observer)
@@ -172,8 +175,8 @@ class Run:
             told = DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}")
             raise self.error or told from error
         log_end(self.log, facts, self.error)
-        ledger.end_run(ended=datetime.now(UTC), exit_code=exit_code, counters=run_counters(facts))
-        return RunResult(exit_code=exit_code, facts=facts, folder=folder, error=self.error)
+        ledger.end_run(ended=datetime.now(UTC), exit_code=ending.exit_code, counters=run_counters(facts))
+        return RunResult(exit_code=ending.exit_code, facts=facts, folder=folder, error=self.error)
 
     def _open_ledger(self) -> Ledger:
         power = self.config.output.durability == "power"
@@ -251,7 +254,7 @@ class Run:
             log_line(self.log, leg.executors)
             for outcome in leg.outcomes():
                 self._hear(outcome, frontier, ledger)
-                gauges.put("failed_total", self.observer.outcomes["failed"])
+                gauges.put("failed_total", self.observer.failures.total())
                 gauges.put("waiting", frontier.waiting)
                 gauges.put("held_bytes", frontier.held_bytes)
                 pilot.fragile = pilot.fragile or _lost_workers(self.observer.failures)
@@ -318,16 +321,6 @@ class Run:
         write_manifest(self.layout.metadata_path, ledger.metadata_rows(images.file_name))
         write_manifest(self.layout.failures_path, ledger.failure_rows())
         ledger.note_manifests()
-
-    def _judge(self, evidence: RunEvidence) -> ExitCode:
-        """The exit code of a run that nobody interrupted, as the ledger stands at the end."""
-        job, counts = self.config.job, evidence.counts
-        failed = counts.failed + counts.quarantined
-        if failed > job.max_failed_ratio * counts.items or (job.max_failed and failed > job.max_failed):
-            return ExitCode.TOO_MANY_FAILED
-        if job.exit_on_limit and counts.pending:
-            return ExitCode.LIMIT
-        return ExitCode.DONE
 
 
 def _lost_workers(failures: Mapping[str, int]) -> bool:

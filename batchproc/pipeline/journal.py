@@ -51,8 +51,8 @@ def log_line(log: RunLog, executors: Sequence[Executor]) -> None:
 
 def run_counters(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What the ledger keeps of a run for ever, when its folder is gone: enough for a trend."""
-    kept = ("wall_seconds", "images_per_second", "original_bytes", "rendition_bytes", "stopped_by")
-    failed = sum(facts["failures_this_run"].values())
+    kept = ("wall_seconds", "images_per_second", "original_bytes", "rendition_bytes", "stopped_by", "deferred_this_run")
+    failed = sum(facts["failures_this_run"].values()) - facts["deferred_this_run"]
     return {**facts["counts"], "failed_this_run": failed} | {name: facts[name] for name in kept}
 
 
@@ -69,6 +69,7 @@ def log_end(log: RunLog, facts: Mapping[str, Any], error: BatchprocError | None)
         "run.ended",
         ENDINGS.get(facts["exit_code"], "error"),
         exit_code=facts["exit_code"],
+        reason=facts["reason"],
         stopped_by=facts["stopped_by"],
         error=str(error) if error else None,
         wall_seconds=round(facts["wall_seconds"], 3),

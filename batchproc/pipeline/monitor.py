@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, ExitCode, LockHeldError
+from batchproc.last_line import error_line, run_line
 from batchproc.metrics import MODE, Metric, end_metrics, render, run_metrics
 from batchproc.ping import Ping
 from batchproc.sink import sweep_temporary, write_atomically
@@ -21,6 +22,9 @@ class Ended(Protocol):
 
     @property
     def facts(self) -> dict[str, Any]: ...
+
+    @property
+    def folder(self) -> Path: ...
 
 
 class Monitor:
@@ -45,11 +49,16 @@ class Monitor:
     ) -> None:
         if isinstance(error, LockHeldError):
             return
-        exit_code = _exit_code(error) if self.result is None else self.result.exit_code
-        facts = None if self.result is None else run_metrics(self.result.facts)
+        if self.result is not None:
+            exit_code, metrics = self.result.exit_code, run_metrics(self.result.facts)
+            why = run_line(self.result.facts, self.result.folder)
+        else:
+            exit_code = _exit_code(error)
+            metrics = end_metrics(exit_code, time.time())
+            why = error_line(self._job, error) if isinstance(error, BatchprocError) else ""
         if self._path is not None:
-            self._write(self._path, end_metrics(exit_code, time.time()) if facts is None else facts)
-        self._ping.end(exit_code)
+            self._write(self._path, metrics)
+        self._ping.end(exit_code, why)
 
     def begin(self) -> None:
         """The run holds its lock and begins."""

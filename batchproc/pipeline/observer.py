@@ -103,7 +103,7 @@ def _word(outcome: Outcome) -> str:
         return "unchanged"
     if isinstance(outcome, Rejection):
         return "rejected"
-    return "failed" if isinstance(outcome, Failure) else "done"
+    return str(outcome.disposition) if isinstance(outcome, Failure) else "done"
 
 
 def _span_line(outcome: Outcome, word: str, origin: float) -> bytes:

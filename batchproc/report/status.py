@@ -114,7 +114,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["lost_start"]:
         yield f"last start: {facts['lost_start']['started']}, ended before its run began"
     yield "last runs, newest first:"
-    yield f"  {'run':<20}{'exit':>4}{'processed':>12}{'failed':>9}{'images/s':>10}{'duration':>12}"
+    yield f"  {'run':<20}{'exit':>4}{'processed':>12}{'failed':>9}{'deferred':>10}{'images/s':>10}{'duration':>12}"
     yield from (_run(run, running) for run in facts["runs"])
     if facts["trend"]:
         yield "trend: " + "; ".join(_trend_words(facts["trend"]))
@@ -129,8 +129,8 @@ def _run(run: Mapping[str, Any], running: Mapping[str, Any] | None) -> str:
     rate, duration = counters.get("images_per_second"), counters.get("wall_seconds")
     return (
         f"  {run['name']:<20}{run['exit_code']:>4}{counters.get('processed', 0):>12,}"
-        f"{counters.get('failed_this_run', 0):>9,}{significant(rate) if rate else '-':>10}"
-        f"{seconds(duration) if duration is not None else '-':>12}"
+        f"{counters.get('failed_this_run', 0):>9,}{counters.get('deferred_this_run', 0):>10,}"
+        f"{significant(rate) if rate else '-':>10}{seconds(duration) if duration is not None else '-':>12}"
     )
 
 

@@ -6,33 +6,19 @@ from typing import Any
 
 from rich.text import Text
 
+from batchproc.errors import ExitCode
 from batchproc.explain.words import count, seconds, share, significant, size, workers
+from batchproc.last_line import shown_codes
 from batchproc.report.advice import can_be_retried
 from batchproc.report.palette import BUCKETS
 
-FAILURES_SHOWN = 5
 BUCKETS_SHOWN, LEAST = 4, 0.005
-FEW = 0.1  # of the list
 STAGES = ("download", "transform")
 
 
-def summarise(facts: Mapping[str, Any], folder: Path, *, verbose: bool = False, one_line: bool = False) -> str:
+def summarise(facts: Mapping[str, Any], folder: Path, *, verbose: bool = False) -> str:
     """The text for people: counts, rate, time per stage, the bottleneck, where things are."""
-    if one_line:
-        return _headline(facts)
     return "\n".join(_lines(facts, folder, verbose))
-
-
-def lament(facts: Mapping[str, Any]) -> str:
-    """The line on a run in which every item that it took up failed or was deferred; empty for every other run."""
-    failures, counts = facts["failures_this_run"], facts["counts"]
-    if not counts["processed"] or sum(failures.values()) < counts["processed"]:
-        return ""
-    if counts["processed"] <= FEW * counts["items"]:  # those that always fail, tried once more
-        return ""
-    again = f"{counts['deferred']:,} deferred: the same command tries again"
-    step = again if counts["deferred"] else f"see {Path(facts['config']['job']['output']) / 'failures.jsonl'}"
-    return f"{facts['job']}: none of {count(counts['processed'], 'item')} came through: {_shown(failures)}; {step}"
 
 
 def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[str]:
@@ -49,6 +35,8 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
             yield f"  bottleneck  {facts['bottleneck']['because']}"
             yield from _reasons(facts)
     yield from _failures(facts)
+    if facts["exit_code"] in (ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT):
+        yield f"  exit code   {facts['exit_code']}: {facts['reason']}"
     output = Path(facts["config"]["job"]["output"])
     yield f"  outputs     {output}"
     yield f"  facts       {folder / 'run.json'}"
@@ -125,7 +113,7 @@ def styled(text: str) -> Text:
     lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|report)\b", "cyan")
     lines.highlight_regex(r"(?m)^    time went\b", "dim")
     lines.highlight_regex(r"(?m)^  (auto|bottleneck|why|hint|next)\b", "green")
-    lines.highlight_regex(r"(?m)^  failures\b", "red")
+    lines.highlight_regex(r"(?m)^  (failures|deferred|exit code)\b", "red")
     return lines
 
 
@@ -140,14 +128,9 @@ def _reasons(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _failures(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["failures"]:
-        yield f"  failures    {_shown(facts['failures'])}"
-
-
-def _shown(failures: Mapping[str, int]) -> str:
-    """As `12 http.404, 3 dns`: the first codes with their numbers."""
-    shown = [f"{number} {code}" for code, number in list(failures.items())[:FAILURES_SHOWN]]
-    more = len(failures) - len(shown)
-    return f"{', '.join(shown)}{f' and {more} more codes' if more > 0 else ''}"
+        yield f"  failures    {shown_codes(facts['failures'])}"
+    if facts["deferrals"]:
+        yield f"  deferred    {shown_codes(facts['deferrals'])}"
 
 
 def _details(facts: Mapping[str, Any]) -> Iterator[str]:

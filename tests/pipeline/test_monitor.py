@@ -90,6 +90,8 @@ def test_the_health_check_hears_the_exit_code_of_a_bad_run(make_job: MakeJob, ch
     run(config, f"metrics.ping_url={check.url}", "job.max_failed_ratio=0")
 
     assert [f"/{SECRET}/start", f"/{SECRET}/3"] == check.paths
+    (body,) = check.bodies
+    assert body.startswith("small: 1 of 1 item failed, over max_failed_ratio = 0: 1 http.404; exit 3, ")
 
 
 def test_the_health_check_and_the_metrics_hear_of_a_run_that_could_not_begin(
@@ -103,6 +105,7 @@ def test_the_health_check_and_the_metrics_hear_of_a_run_that_could_not_begin(
         run(config, f"metrics.ping_url={check.url}", f"metrics.textfile={textfile}")
 
     assert [f"/{SECRET}/2"] == check.paths
+    assert ["exit 2"] == [body.rpartition("; ")[2] for body in check.bodies]
     assert 2 == read(textfile.read_text())["batchproc_last_run_exit_code", (JOB,)]
 
 
