@@ -110,3 +110,9 @@ class DiskError(BatchprocError):
 
 class ExecutorError(BatchprocError):
     """The workers cannot do their work: they do not start, or crash without end."""
+
+
+class ItemFailedError(BatchprocError):
+    """An item failed, and the run was to stop at the first that does (`--strict`)."""
+
+    exit_code = ExitCode.TOO_MANY_FAILED

@@ -33,7 +33,7 @@ AcceptConfigChange = Annotated[
 ]
 MaxDuration = Annotated[str, typer.Option(metavar="TIME", help="stop after this time, as 1h30m")]
 WaitForLock = Annotated[str, typer.Option(metavar="TIME", help="wait so long for another run's lock, as 10m")]
-Strict = Annotated[bool, typer.Option("--strict", help="stop at the first failed item")]
+Strict = Annotated[bool, typer.Option("--strict", help="stop at the first failed item, with exit code 3")]
 Trace = Annotated[bool, typer.Option("--trace", help="write trace.json for Perfetto's viewer")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="read the list, count the work, touch nothing")]
 SayNothing = Annotated[bool, typer.Option("-q", "--quiet", help="say nothing unless something is wrong")]

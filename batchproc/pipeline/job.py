@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from batchproc.config import Config
-from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode
+from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
 from batchproc.explain import Variant
 from batchproc.explain.measured import Measured, measure
 from batchproc.frontier import Concurrency, Frontier
@@ -18,7 +18,7 @@ from batchproc.kinds import kind_of
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.measure.gauges import Gauges
-from batchproc.model import Failure, Outcome, Source
+from batchproc.model import Disposition, Failure, Outcome, Source
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import assembly
 from batchproc.pipeline.control import Brakes, Control
@@ -33,6 +33,7 @@ from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observ
 from batchproc.pipeline.pilot import Pilot
 from batchproc.pipeline.stall import StallWatch, stall_limit
 from batchproc.pipeline.terms import Display, RunOptions, RunResult
+from batchproc.redact import printable, redact_url
 from batchproc.runlog import RunLog
 from batchproc.sink import ImageFolder, Layout, write_manifest
 from batchproc.transform.stage import Transform
@@ -60,7 +61,6 @@ class Run:
         self.hosts: dict[str, Any] = {}
         self.concurrency: dict[str, Any] | None = None
         self.control = Control(self.note, grace_seconds=config.job.grace, max_duration_seconds=config.job.max_duration)
-        self.exit_code: ExitCode | None = None  # of a strict run that met a failure
         self.error: BatchprocError | None = None
         self.line_ended = 0.0
 
@@ -142,7 +142,7 @@ class Run:
                 self.error = self.error or error
             else:  # what was told to stop and did not end in time is no error of its own
                 self.note(f"warning: {error}")
-        except DiskError as error:
+        except (DiskError, ItemFailedError) as error:
             self.error = self.error or error
         except OSError as error:  # the output folder is gone, or no longer ours
             if not str(error.filename or "").startswith(str(self.layout.output)):
@@ -163,7 +163,7 @@ class Run:
             ledger.release_ballast()
         ending = judge(
             self.config.job, evidence.counts, self.observer,
-            error=self.error, strict=self.exit_code, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
+            error=self.error, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
         )  # fmt: skip
         facts = describe_run(evidence, ending)
         facts["counts"] |= {"unchanged": self.observer.outcomes["unchanged"]}
@@ -224,7 +224,7 @@ class Run:
                 ended_early = self._run_leg(make_leg(pilot.crew), pilot, ledger, frontier, gauges)
 
     def _may_go_on(self, work: int) -> bool:
-        stopped = self.stopping or self.control.stopped_by is not None or self.exit_code is not None
+        stopped = self.stopping or self.control.stopped_by is not None
         return not stopped and self.observer.processed < work
 
     def _leg_maker(self, frontier: Frontier, gauges: Gauges, work: int, folder: Path) -> Callable[[Variant], Leg]:
@@ -306,9 +306,11 @@ class Run:
         if isinstance(final, Failure):
             self.log.failed(final)
         self.display.advance(self.observer)
-        if self.options.strict and isinstance(final, Failure):
-            frontier.close()
-            self.exit_code = ExitCode.TOO_MANY_FAILED
+        if self.options.strict and isinstance(final, Failure) and final.disposition is not Disposition.DEFERRED:
+            raise ItemFailedError(
+                f"line {final.source.line} of the list, {printable(redact_url(final.source.url))}: "
+                f"{final.code}: {final.message}; --strict stops at the first failure"
+            )
 
     def _sources(self, ledger: Ledger) -> Iterator[Source]:
         work = ledger.work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)

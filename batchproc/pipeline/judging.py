@@ -36,19 +36,16 @@ def judge(
     observer: Observer,
     *,
     error: BatchprocError | None,
-    strict: ExitCode | None,
     signalled: ExitCode | None,
     stopped_by: str | None,
 ) -> Ending:
-    """How a run ends, as the ledger stands: by an error, a signal, a strict run's first failure, or in its time."""
+    """How a run ends, as the ledger stands: by an error, a signal, or in its time."""
     left = f"{count(counts.pending, 'item')} left"
     if error is not None:
         return Ending(exit_code=error.exit_code, reason=str(error))
     if signalled is not None and stopped_by in ("signal", "duration"):
         word = "interrupted" if signalled is ExitCode.INTERRUPTED else "terminated"
         return Ending(exit_code=signalled, reason=f"{word}, {left}")
-    if strict is not None:
-        return Ending(exit_code=strict, reason="stopped at the first failure (--strict)")
     if crossed := list(_limits_crossed(job, counts)):
         return Ending(exit_code=ExitCode.TOO_MANY_FAILED, reason=" and ".join(crossed))
     if job.exit_on_limit and counts.pending:

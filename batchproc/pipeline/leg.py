@@ -78,6 +78,8 @@ class Leg:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:  # nobody takes what is still inside: it must not be waited for
+            self.stop()
         self._open.__exit__(kind, error, trace)
 
     def outcomes(self) -> Iterator[Outcome]:

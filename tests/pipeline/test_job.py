@@ -165,15 +165,6 @@ def test_a_missing_list_touches_nothing(make_job: MakeJob, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
-def test_strict_stops_at_the_first_failure(make_job: MakeJob) -> None:
-    lines = ["/no/such.jpg", *(f"/also/missing{number}.jpg" for number in range(200))]
-
-    result = run(make_job(images=1, lines=lines), "download.mode=serial", options=RunOptions(strict=True))
-
-    assert ExitCode.TOO_MANY_FAILED == result.exit_code
-    assert result.facts["counts"]["pending"] > 190
-
-
 def test_latest_points_to_the_last_run(make_job: MakeJob, tmp_path: Path) -> None:
     result = run(make_job(images=1))
 

@@ -37,7 +37,7 @@ def observed(done: int = 0, **failures: int) -> Observer:
 
 
 def end(table: JobTable, items: Counts, observer: Observer | None = None, **others: Any) -> Ending:
-    facts = {"error": None, "strict": None, "signalled": None, "stopped_by": None} | others
+    facts = {"error": None, "signalled": None, "stopped_by": None} | others
     return judge(table, items, observer or observed(done=items.done), **facts)
 
 
