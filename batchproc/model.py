@@ -106,7 +106,7 @@ class Span:
     """The times of one item in one stage: perf_counter seconds, which processes of one Linux machine share.
 
     `parts` splits the service time: name -> (wall seconds, CPU seconds). `runqueue_seconds` is None where the system
-    does not tell.
+    does not tell. `counts` is what happened meanwhile, as `opened img.example.org`.
     """
 
     stage: str
@@ -117,6 +117,7 @@ class Span:
     cpu_seconds: float
     runqueue_seconds: float | None = None
     parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def service_seconds(self) -> float:

@@ -16,6 +16,10 @@ class Lap(Protocol):
 
     def __call__(self, part: str) -> None: ...
 
+    def count(self, what: str) -> None:
+        """Counts something that happened in the work, as `opened img.example.org`."""
+        ...
+
 
 class Work(Protocol[In_contra, Out_co]):
     """A stage opened by one worker. Called by that worker alone, one item at a time."""

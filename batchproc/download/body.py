@@ -2,12 +2,11 @@
 
 import time
 import zlib
-from typing import Any
 
-from batchproc.download.flight import Flight
+from batchproc.download.settings import Settings
 from batchproc.download.sniff import SNIFFED_BYTES, is_image, is_text
 from batchproc.download.verdict import too_large
-from batchproc.download.wire import truncated
+from batchproc.download.wire import WireReply, truncated
 from batchproc.errors import Code, StageError
 
 SPEED_WINDOW_SECONDS = 10.0
@@ -35,32 +34,32 @@ class Pace:
         self._bytes_before = total_bytes
 
 
-def read_body(raw: Any, flight: Flight, coding: str) -> bytes:
-    """The content of a reply: `raw.readinto` until its end, and the content coding undone.
+def read_body(raw: WireReply, settings: Settings, coding: str) -> bytes:
+    """The content of a reply: received until its end, and the content coding undone.
 
     Raises `StageError`: `too_large`, `not_image` (as soon as the first 512 bytes are text), `image.empty`, `encoding`,
     `timeout.slow`, and what `raw` raises.
     """
     coding = coding.strip().lower()
     if coding in ("", "identity"):
-        return _not_empty(_receive(raw, flight, sniff=True))
+        return _not_empty(_receive(raw, settings, sniff=True))
     if coding not in _CODINGS:
         raise StageError(Code.ENCODING, "the server used a content coding that was not asked for")
-    content = _decode(_receive(raw, flight, sniff=False), _CODINGS[coding], flight.settings.max_bytes)
+    content = _decode(_receive(raw, settings, sniff=False), _CODINGS[coding], settings.max_bytes)
     if is_text(content):
-        raise text_error(flight.host)
+        raise text_error(raw.host)
     return _not_empty(content)
 
 
-def _receive(raw: Any, flight: Flight, *, sniff: bool) -> bytes:
-    inbox, start, end = flight.inbox, flight.start, flight.end
-    most_bytes = flight.settings.max_bytes
+def _receive(raw: WireReply, settings: Settings, *, sniff: bool) -> bytes:
+    inbox, start, end = raw.inbox.view, raw.inbox.start, raw.inbox.end
+    most_bytes = settings.max_bytes
     pace: Pace | None = None
     full: list[bytes] = []
     received = end - start
     while True:
         if sniff and received >= SNIFFED_BYTES:
-            _refuse_text(inbox[start:end], flight.host)
+            _refuse_text(inbox[start:end], raw.host)
             sniff = False
         if received > most_bytes:
             raise too_large(most_bytes)
@@ -73,10 +72,10 @@ def _receive(raw: Any, flight: Flight, *, sniff: bool) -> bytes:
         end += count
         received += count
         if pace is None:
-            pace = Pace(flight.settings.min_speed_bytes_per_second, time.monotonic())
+            pace = Pace(settings.min_speed_bytes_per_second, time.monotonic())
         pace.check(received, time.monotonic())
     if sniff:
-        _refuse_text(inbox[start:end], flight.host)
+        _refuse_text(inbox[start:end], raw.host)
     last = bytes(inbox[start:end])
     return b"".join((*full, last)) if full else last
 

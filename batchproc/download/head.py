@@ -4,6 +4,7 @@ That parser costs more than all the rest of a request. What it forgives (a line 
 fault here, because two readers of one ambiguous head may see two different bodies. Source: RFC 9112.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ _MOST_FIELDS = 100
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (.*))?")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+_KEEP_TIMEOUT = re.compile(r"(?i)\btimeout\s*=\s*([0-9]{1,9})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Head:
     length: int | None  # of the body; None: chunked, or until the connection ends
     chunked: bool
     keep_alive: bool
+    keep_seconds: float  # how long the server keeps the connection idle; infinite when it does not say
 
 
 def protocol_error(message: str) -> StageError:
@@ -55,6 +58,7 @@ def parse_head(octets: bytes) -> Head:
         length=None if chunked else length,
         chunked=chunked,
         keep_alive=not both and _keeps_alive(status_line[1], fields.get("connection", "").lower()),
+        keep_seconds=_keep_seconds(fields.get("keep-alive")),
     )
 
 
@@ -85,6 +89,12 @@ def _length(value: str | None) -> int | None:
     if values or not number.isascii() or not number.isdigit() or len(number) > 19:
         raise protocol_error("the reply has an unusable Content-Length")
     return int(number)
+
+
+def _keep_seconds(value: str | None) -> float:
+    """A second less than `Keep-Alive: timeout=5` says: a request must not cross the server's hanging up."""
+    seconds = _KEEP_TIMEOUT.search(value) if value else None
+    return max(0.0, float(seconds[1]) - 1.0) if seconds else math.inf
 
 
 def _keeps_alive(minor_version: str, connection: str) -> bool:

@@ -1,148 +1,208 @@
-"""Kept-alive connections: one pool per origin, few origins per worker, handed to `requests` through its adapter."""
+"""The connections of a whole run: shared by all its threads, at most so many to one origin, and so many in all.
 
+Idle ones are lent last in, first out, so that those which are not needed grow old and are closed. A connection belongs
+to the run and the host, not to the worker: a thread that kept a socket of its own would take a slot of a server that
+has few, and leave it unused.
+"""
+
+import threading
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import ProxyConfig
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.util import make_headers, parse_url
+from batchproc.download.connection import Connection
+from batchproc.download.deadline import Deadline
+from batchproc.download.settings import Settings
+from batchproc.download.urls import Origin
+from batchproc.errors import Code, StageError
+from batchproc.protocols import Lap
 
-from batchproc.download.connection import GuardedHTTPConnection, GuardedHTTPSConnection, tls_context
-from batchproc.download.flight import Flight
-from batchproc.download.urls import Location
-from batchproc.download.wire import WireReply
-from batchproc.redact import silence_urllib3
-
-silence_urllib3()  # here, so that every process that downloads does it
-
-_NO_HEADERS: Mapping[str, str] = {}
-
-# A worker that visits thousands of hosts keeps this many sockets at most.
-_MOST_POOLS = 8
+IDLE_SECONDS = 30.0
+_FRESH_SECONDS = 0.5  # idle for less than that, a connection is lent without a look whether it was closed
+_SLICE_SECONDS = 0.2  # how often a waiting worker looks whether it was told to stop
 
 
-class LeasingHTTPPool(HTTPConnectionPool):
-    """The connection to one origin. Lends it for one exchange; the reply gives it back. Used by one worker."""
+@dataclass(slots=True)
+class _Slots:
+    """The connections to one origin: lent, idle and being made."""
 
-    ConnectionCls = GuardedHTTPConnection  # type: ignore[assignment]
-    forwarded = False  # by a proxy that reads the request, instead of through its tunnel
+    open: int = 0
+    idle: list[Connection] = field(default_factory=list)  # the last one was used last
 
-    def urlopen(  # type: ignore[override]
-        self, method: str, url: str, body: None = None, headers: Mapping[str, str] = _NO_HEADERS, **_options: object
-    ) -> WireReply:
-        """Sends a request without a body and reads the head of its reply.
 
-        urllib3's own method spends more time on retries, redirects, time-out objects and URL encoding, none of which
-        is wanted here, than the exchange takes. Raises what the connection raises.
+class Pool:
+    """Lends connections. Safe from any thread."""
+
+    def __init__(self, *, per_host: int, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_host = per_host
+        self._most = most
+        self._clock = clock
+        self._changed = threading.Condition()  # guards all below
+        self._origins: dict[Origin, _Slots] = {}
+        self._idle: OrderedDict[Connection, None] = OrderedDict()  # of all origins, the one idle for longest first
+        self._open = 0
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pool {self._open} open, {len(self._idle)} idle, {len(self._origins)} origins>"
+
+    def take(
+        self, origin: Origin, deadline: Deadline, check: Callable[[], None], lap: Lap, *, fresh: bool = False
+    ) -> Connection | None:
+        """An idle connection; or None, and the caller makes one: it owes `give_back`, or `give_up` if it cannot.
+
+        `fresh` closes those that are idle. While there is no slot it waits; `check` is called now and then and may
+        raise. Raises `StageError` when there is none in time.
         """
-        connection: Any = self._get_conn()
-        try:
-            if self.proxy is not None and not self.forwarded and connection.is_closed:
-                self._prepare_proxy(connection)
-            connection.request(method, url, headers={**headers, **self.proxy_headers} if self.forwarded else headers)
-            reply: WireReply = connection.getresponse()
-        except BaseException:
-            self.take_back(connection, keep=False)
-            raise
-        reply.lease(self, connection)
-        return reply
+        while True:
+            with self._changed:
+                while not self._has_room(origin):
+                    left = deadline.moment - time.monotonic()
+                    if left <= 0:
+                        raise self._full(origin)
+                    self._changed.wait(min(left, _SLICE_SECONDS))
+                    check()
+                connection, unwanted = self._choose(origin, fresh, self._clock())
+            _close(unwanted, lap)
+            if connection is None or not self._was_closed(connection):
+                return connection
+            self._discard(connection, lap)
 
-    def take_back(self, connection: Any, keep: bool) -> None:
-        """Keeps the connection for the next request, or closes it."""
+    def give_back(self, connection: Connection, lap: Lap, *, keep: bool) -> None:
+        """Ends a loan: the connection waits for the next one, or is closed."""
+        connection.hand_back()
+        now = self._clock()
+        with self._changed:
+            unwanted = self._take_aged(now)
+            keep = keep and not self._closed
+            if keep:
+                connection.idle_since = now
+                self._origins[connection.origin].idle.append(connection)
+                self._idle[connection] = None
+                self._changed.notify_all()
+        _close(unwanted, lap)
         if not keep:
-            connection.close()
-        self._put_conn(connection if keep else None)
+            self._discard(connection, lap)
 
+    def give_up(self, origin: Origin) -> None:
+        """Frees the slot of a connection that could not be made."""
+        with self._changed:
+            self._free(origin)
 
-class LeasingHTTPSPool(LeasingHTTPPool, HTTPSConnectionPool):
-    """The same over TLS."""
-
-    ConnectionCls = GuardedHTTPSConnection  # type: ignore[assignment]
-
-
-class LeanRequest(requests.PreparedRequest):
-    """A request that needs no preparation: its location was parsed and its headers were checked before."""
-
-    def __init__(self, location: Location, headers: dict[str, str]) -> None:
-        super().__init__()
-        self.location = location
-        self.method = "GET"
-        self.url = location.url
-        self.headers = headers  # type: ignore[assignment]
-
-
-class LeanReply(requests.Response):
-    """A response without cookie jar, history and encoding guess: making those costs more than reading a small head.
-
-    Its `headers` are looked up by lower-case name.
-    """
-
-    def __init__(self, request: LeanRequest, raw: Any) -> None:
-        self.request = request
-        self.raw = raw
-        self.status_code = raw.status
-        self.reason = raw.reason
-        self.headers = raw.headers
-        self.url = request.url or ""
-        self._content = False  # type: ignore[assignment]
-        self._content_consumed = False
-
-
-class LeanAdapter(HTTPAdapter):
-    """The transport adapter of one worker. `send` is `requests`' own."""
-
-    def __init__(self, flight: Flight) -> None:
-        super().__init__(pool_connections=1, pool_maxsize=1)
-        self._flight = flight
-        self._pools: OrderedDict[tuple[str, str], LeasingHTTPPool] = OrderedDict()  # least recently used first
-        proxy = flight.settings.proxy
-        self._proxy = parse_url(proxy) if proxy else None
-        self._proxy_headers = make_headers(proxy_basic_auth=self._proxy.auth) if self._proxy else {}
-
-    def get_connection_with_tls_context(self, request: Any, *_args: Any, **_options: Any) -> Any:
-        """The pool for the request's origin."""
-        origin = request.location.origin
-        key = (origin.scheme, origin.authority)
-        pool = self._pools.get(key)
-        if pool is None:
-            pool = self._pools[key] = self._new_pool(origin.scheme, origin.host, origin.port)
-            if len(self._pools) > _MOST_POOLS:
-                self._pools.popitem(last=False)[1].close()
-        self._pools.move_to_end(key)
-        return pool
-
-    def _new_pool(self, scheme: str, host: str, port: int) -> LeasingHTTPPool:
-        options: dict[str, Any] = {"maxsize": 1, "flight": self._flight}
-        forwarded = self._proxy is not None and scheme == "http"
-        if self._proxy is not None:
-            options |= {"_proxy": self._proxy, "_proxy_headers": self._proxy_headers}
-            options["_proxy_config"] = ProxyConfig(tls_context(), False, None, None)
-            if forwarded:  # the connection is to the proxy itself
-                scheme = self._proxy.scheme or "http"
-                host, port = self._proxy.host or "", self._proxy.port or (443 if scheme == "https" else 80)
-        if scheme == "https":
-            options["ssl_context"] = tls_context()
-        pool = LeasingHTTPSPool(host, port, **options) if scheme == "https" else LeasingHTTPPool(host, port, **options)
-        pool.forwarded = forwarded
-        return pool
-
-    def cert_verify(self, *_args: object, **_options: object) -> None:
-        """Nothing: every pool for https carries the one verifying context."""
-
-    def request_url(self, request: Any, *_args: object) -> str:
-        """What stands in the request line: the whole URL for a forwarding proxy, else path and query."""
-        location: Location = request.location
-        return location.url if self._proxy is not None and location.origin.scheme == "http" else location.target
-
-    def build_response(self, req: Any, resp: Any) -> LeanReply:
-        """Wraps the reply, without cookies."""
-        return LeanReply(req, resp)
+    def drop_idle(self, origin: Origin, lap: Lap) -> None:
+        """Closes what is idle of an origin: it has refused, and its slots may be wanted elsewhere."""
+        with self._changed:
+            unwanted = self._take_idle(origin)
+        _close(unwanted, lap)
 
     def close(self) -> None:
-        """Closes every kept connection."""
-        while self._pools:
-            self._pools.popitem()[1].close()
-        super().close()
+        """Closes what is idle, and from now on what comes back."""
+        with self._changed:
+            self._closed = True
+            idle = list(self._idle)
+            self._idle.clear()
+        for connection in idle:
+            connection.close()
+
+    def _has_room(self, origin: Origin) -> bool:
+        slots = self._origins.get(origin)
+        if slots is not None and (slots.idle or slots.open >= self._per_host):
+            return bool(slots.idle)
+        return self._open < self._most or bool(self._idle)
+
+    def _choose(self, origin: Origin, fresh: bool, now: float) -> tuple[Connection | None, list[Connection]]:
+        """An idle connection or None for a new one, and those to be closed. There is room."""
+        unwanted = self._take_aged(now)
+        slots = self._origins.setdefault(origin, _Slots())
+        if fresh:
+            unwanted += self._take_idle(origin)
+        if slots.idle:
+            connection = slots.idle.pop()
+            del self._idle[connection]
+            return connection, unwanted
+        if self._open >= self._most:
+            unwanted.append(self._remove(next(iter(self._idle))))
+        slots = self._origins.setdefault(origin, slots)
+        slots.open += 1
+        self._open += 1
+        return None, unwanted
+
+    def _take_aged(self, now: float) -> list[Connection]:
+        aged = []
+        for connection in self._idle:
+            if now - connection.idle_since < IDLE_SECONDS:
+                break
+            aged.append(connection)
+        return [self._remove(connection) for connection in aged]
+
+    def _take_idle(self, origin: Origin) -> list[Connection]:
+        slots = self._origins.get(origin)
+        return [self._remove(connection) for connection in tuple(slots.idle)] if slots else []
+
+    def _remove(self, connection: Connection) -> Connection:
+        """Takes an idle connection out, to be closed by the caller."""
+        del self._idle[connection]
+        self._origins[connection.origin].idle.remove(connection)
+        self._free(connection.origin)
+        return connection
+
+    def _free(self, origin: Origin) -> None:
+        slots = self._origins[origin]
+        slots.open -= 1
+        self._open -= 1
+        if not slots.open:
+            del self._origins[origin]
+        self._changed.notify_all()
+
+    def _was_closed(self, connection: Connection) -> bool:
+        """Whether the other side has closed it, or is about to."""
+        idle_seconds = self._clock() - connection.idle_since
+        return idle_seconds >= connection.keep_seconds or (idle_seconds > _FRESH_SECONDS and connection.is_readable())
+
+    def _discard(self, connection: Connection, lap: Lap) -> None:
+        _close([connection], lap)
+        self.give_up(connection.origin)
+
+    def _full(self, origin: Origin) -> StageError:
+        return StageError(
+            Code.TIMEOUT_CONNECT, f"all connections to {origin.host} were in use for too long"
+        )
+
+
+def _close(connections: Iterable[Connection], lap: Lap) -> None:
+    for connection in connections:
+        connection.close()
+        lap.count(f"dropped {connection.origin.authority}")
+
+
+class Pools:
+    """The pools of this process, one for all workers with equal settings: opened with the first, closed with the last.
+
+    Safe from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards the one below
+        self._shared: dict[Settings, tuple[Pool, int]] = {}
+
+    def join(self, settings: Settings) -> Pool:
+        """The pool of these settings, for one worker more."""
+        with self._lock:
+            pool, workers = self._shared.get(settings) or (
+                Pool(per_host=settings.per_host, most=settings.most_connections), 0
+            )
+            self._shared[settings] = pool, workers + 1
+        return pool
+
+    def leave(self, settings: Settings) -> None:
+        """One worker less."""
+        with self._lock:
+            pool, workers = self._shared.pop(settings)
+            if workers > 1:
+                self._shared[settings] = pool, workers - 1
+                return
+        pool.close()
+
+
+pools = Pools()  # of this process

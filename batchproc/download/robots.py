@@ -13,15 +13,17 @@ import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from batchproc.download import urls
-from batchproc.download.flight import Flight
-from batchproc.download.pool import LeanReply
+from batchproc.download.deadline import Deadline
+from batchproc.download.settings import Settings
+from batchproc.download.transport import Response
 from batchproc.download.urls import Location, Origin
 from batchproc.download.verdict import REDIRECTS
 from batchproc.errors import Code, Retry, StageError
+from batchproc.protocols import Lap
 
 if TYPE_CHECKING:
     from protego import Protego
@@ -238,41 +240,51 @@ def _copy(error: StageError) -> StageError:
 rulebook = Rulebook()  # of this process
 
 
-class RobotsGate:
-    """One worker's respect for robots.txt. `send` makes one guarded request that carries no one's credentials."""
+Send = Callable[[Location, Deadline, Lap], Response]
 
-    def __init__(self, flight: Flight, send: Callable[[Location], LeanReply]) -> None:
-        settings = flight.settings
-        self._flight = flight
+
+class RobotsGate:
+    """One worker's respect for robots.txt. `send` makes one guarded request that carries no one's credentials.
+
+    `check` raises when the worker was told to stop.
+    """
+
+    def __init__(self, settings: Settings, send: Send, check: Callable[[], None]) -> None:
         self._send = send
+        self._check = check
         self._token = product_token(settings.user_agent)
         # An image may take this long to begin; so may its robots.txt, to the last byte and over all redirects.
         self._most_seconds = min(
             settings.total_timeout_seconds, settings.connect_timeout_seconds + settings.first_byte_timeout_seconds
         )
 
-    def admit(self, location: Location) -> None:
-        """Returns when `location` may be fetched. The time it takes is not charged to the item's total time.
+    def admit(self, location: Location, total: Deadline, lap: Lap) -> Deadline:
+        """Returns when `location` may be fetched: the item's deadline, moved by the time that this took.
 
         Raises `StageError`: `policy.robots`; when the origin cannot be reached at all, why.
         """
         if location.target == _PATH:
-            return
+            return total
         origin = location.origin
         key = (origin.scheme, origin.authority, self._token)
         rules = rulebook.known(key)
         if rules is None:
-            with self._flight.errand():
-                rules = rulebook.find(key, lambda: self._read(origin), self._flight.watch.check)
+            started = time.monotonic()
+            try:
+                rules = rulebook.find(key, lambda: self._read(origin, lap), self._check)
+            finally:
+                lap("first_byte")
+            total = replace(total, moment=total.moment + time.monotonic() - started)
         if rules is not NO_RULES:
             rules.check(location)
+        return total
 
-    def _read(self, origin: Origin) -> Rules:
-        self._flight.restart(self._most_seconds)
+    def _read(self, origin: Origin, lap: Lap) -> Rules:
+        deadline = Deadline.after(self._most_seconds, Code.TIMEOUT_TOTAL)
         location = Location(origin=origin, target=_PATH)
         try:
             for _ in range(1 + MOST_REDIRECTS):
-                reply = self._send(location)
+                reply = self._send(location, deadline, lap)
                 try:
                     if reply.status_code not in REDIRECTS:
                         return self._take(reply)
@@ -286,28 +298,22 @@ class RobotsGate:
                 return Rules(obstacle="it took too long" if error.code == Code.TIMEOUT_TOTAL else error.message)
         return NO_RULES
 
-    def _take(self, reply: LeanReply) -> Rules:
+    def _take(self, reply: Response) -> Rules:
         if reply.status_code >= 500:
             return Rules(obstacle=f"the answer was {reply.status_code}")
         if reply.status_code >= 300:
             return NO_RULES
-        octets = self._receive(reply)
+        octets = bytearray()
+        while len(octets) < MOST_BYTES and (more := reply.raw.read(MOST_BYTES)):
+            octets += more
         if reply.headers.get("content-encoding", "identity") != "identity":
-            octets = _decode(octets)
+            octets = bytearray(_decode(octets))
         if len(octets) >= MOST_BYTES:
-            octets = octets[: octets.rfind(b"\n", 0, MOST_BYTES) + 1]  # half a rule would forbid more than the whole
-        return parse_rules(octets, self._token)
-
-    def _receive(self, reply: LeanReply) -> bytes:
-        """The body, or as much of it as counts. The limit of time is the watchdog's."""
-        inbox = self._flight.inbox
-        octets = bytearray(inbox[self._flight.start : self._flight.end])
-        while len(octets) < MOST_BYTES and (count := reply.raw.readinto(inbox)):
-            octets += inbox[:count]
-        return bytes(octets)
+            del octets[octets.rfind(b"\n", 0, MOST_BYTES) + 1 :]  # half a rule would forbid more than the whole
+        return parse_rules(bytes(octets), self._token)
 
 
-def _decode(octets: bytes) -> bytes:
+def _decode(octets: bytes | bytearray) -> bytes | bytearray:
     """Undoes gzip and zlib, also of a body that was cut; anything else stays as it is."""
     try:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(octets, MOST_BYTES)

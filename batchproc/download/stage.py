@@ -23,12 +23,12 @@ class Download(Settings):
         return ("batchproc.download.stage",)
 
     def open(self) -> "DownloadWork":
-        """Prepares one worker: its connections, and its watch on the process's watchdog."""
+        """Prepares one worker, which shares the connections of all that this process opens with equal settings."""
         return DownloadWork(self)
 
 
 class DownloadWork:
-    """One worker's downloads. Keeps connections alive from item to item."""
+    """One worker's downloads, over connections that are kept alive from item to item."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = Client(settings)
@@ -42,5 +42,5 @@ class DownloadWork:
         self._client.abort()
 
     def close(self) -> None:
-        """Closes the kept connections and leaves the watchdog."""
+        """Leaves the shared connections; with the last worker they are closed."""
         self._client.close()

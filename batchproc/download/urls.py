@@ -1,10 +1,11 @@
 """URLs as a request needs them: split once, checked for scheme, host and port, and resolved for redirects."""
 
 import re
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 import idna
 from requests.utils import requote_uri
@@ -106,6 +107,12 @@ def _host(text: str) -> str:
     if not _NAME.fullmatch(host) and not _ADDRESS.fullmatch(host):
         raise StageError(Code.INPUT_URL, "the URL's host is not a name or an address")
     return host
+
+
+def basic_authorization(user_info: str) -> str:
+    """The value of an Authorization header for `user:password` as a URL carries it (RFC 7617, in UTF-8)."""
+    user, _, password = user_info.partition(":")
+    return "Basic " + b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
 
 
 def follow(base: Location, header: str) -> Location:

@@ -1,14 +1,17 @@
 """The bytes of a reply: its head into the inbox, its body as it comes, the connection back when all is read."""
 
 import http.client
-import socket
-from typing import Any, Protocol
+from collections.abc import Callable
 
 from batchproc.download.chunks import ChunkDecoder
-from batchproc.download.flight import Flight
+from batchproc.download.connection import Connection
+from batchproc.download.deadline import Deadline
 from batchproc.download.head import MOST_HEAD_BYTES, Head, parse_head, protocol_error
 from batchproc.errors import Code, Retry, StageError
 
+# Most images fit, so most bodies are received in place and copied once. Kept for the worker's life: fresh memory of
+# this size costs more in page faults than the copy.
+_INBOX_BYTES = 262_144
 _MOST_INTERIM_REPLIES = 100
 
 
@@ -16,16 +19,27 @@ class StaleConnectionError(Exception):
     """A kept connection was closed by the server before it could answer: ask again on a fresh one."""
 
 
-def receive_head(flight: Flight, connected: socket.socket, reused: bool) -> Head:
-    """Reads until the head of the final reply is complete; the body's first bytes stay in the flight's inbox.
+class Inbox:
+    """One worker's receive buffer. `view[start:end]` holds what was received and not yet taken."""
 
-    Raises `StageError`: `proto`, `truncated`, `connect`, `timeout.first_byte`; `StaleConnectionError` when a `reused`
-    connection ends before a byte.
+    def __init__(self) -> None:
+        self.octets = bytearray(_INBOX_BYTES)
+        self.view = memoryview(self.octets)
+        self.start = self.end = 0
+
+
+def receive_head(inbox: Inbox, connection: Connection, deadline: Deadline) -> Head:
+    """Reads until the head of the final reply is complete; what came after it stays in the inbox.
+
+    Raises `StageError`: `proto`, `truncated`, `connect`, what the deadline says; `StaleConnectionError` when a
+    connection that has answered before ends before a byte.
     """
-    flight.start = flight.end = 0
+    inbox.start = inbox.end = 0
+    reused = connection.answered
     for _ in range(_MOST_INTERIM_REPLIES):
-        head = _next_head(flight, connected, reused)
+        head = _next_head(inbox, connection, deadline, reused)
         if head.status_code >= 200:
+            connection.answered = True
             return head
         if head.status_code == http.client.SWITCHING_PROTOCOLS:
             raise protocol_error("the server switched protocols unasked")
@@ -33,19 +47,17 @@ def receive_head(flight: Flight, connected: socket.socket, reused: bool) -> Head
     raise StageError(Code.TIMEOUT_FIRST_BYTE, "only interim replies came", retry=Retry.ONCE)
 
 
-def _next_head(flight: Flight, connected: socket.socket, reused: bool) -> Head:
-    inbox = flight.inbox
-    octets: bytearray = inbox.obj  # type: ignore[assignment]
-    searched = start = flight.start
+def _next_head(inbox: Inbox, connection: Connection, deadline: Deadline, reused: bool) -> Head:
+    searched = start = inbox.start
     while True:
-        end, after = _end_of_head(octets, searched, flight.end)
+        end, after = _end_of_head(inbox.octets, searched, inbox.end)
         if end >= 0:
-            flight.start = after
-            return parse_head(bytes(inbox[start:end]))
-        if flight.end - start > MOST_HEAD_BYTES or flight.end == len(octets):
+            inbox.start = after
+            return parse_head(bytes(inbox.view[start:end]))
+        if inbox.end - start > MOST_HEAD_BYTES or inbox.end == len(inbox.octets):
             raise protocol_error("the head of the reply is too long")
-        searched = max(start, flight.end - 3)
-        flight.end += _receive_of_head(flight, connected, reused and flight.end == 0)
+        searched = max(start, inbox.end - 3)
+        inbox.end += _receive_of_head(inbox, connection, deadline, reused and inbox.end == 0)
 
 
 def _end_of_head(octets: bytearray, start: int, end: int) -> tuple[int, int]:
@@ -57,22 +69,23 @@ def _end_of_head(octets: bytearray, start: int, end: int) -> tuple[int, int]:
     return strict, strict + 4
 
 
-def _receive_of_head(flight: Flight, connected: socket.socket, may_be_stale: bool) -> int:
+def _receive_of_head(inbox: Inbox, connection: Connection, deadline: Deadline, may_be_stale: bool) -> int:
     try:
-        count = connected.recv_into(flight.inbox[flight.end :])
-    except TimeoutError:
-        flight.watch.check()
-        raise StageError(Code.TIMEOUT_FIRST_BYTE, f"{flight.host} did not answer in time") from None
+        count = connection.receive_into(inbox.view[inbox.end :], deadline, expected=False)
     except OSError:
         count = 0
-    flight.watch.check()
     if count:
         return count
     if may_be_stale:
         raise StaleConnectionError
-    if flight.end:
+    if inbox.end:
         raise truncated("the connection ended inside the head of the reply")
-    raise StageError(Code.CONNECT, f"{flight.host} closed the connection without a reply")
+    raise lost_before_reply(connection.origin.host)
+
+
+def lost_before_reply(host: str) -> StageError:
+    """The failure of a connection that ended before a byte of the reply."""
+    return StageError(Code.CONNECT, f"{host} closed the connection without a reply")
 
 
 def truncated(message: str) -> StageError:
@@ -80,63 +93,70 @@ def truncated(message: str) -> StageError:
     return StageError(Code.TRUNCATED, message)
 
 
-class Lessor(Protocol):
-    """Whoever lends a connection for one exchange."""
-
-    def take_back(self, connection: Any, keep: bool) -> None: ...
-
-
 class WireReply:
-    """A reply whose head has been read: stands where urllib3's response does, and is read by `readinto`.
+    """A reply whose head has been read; its body is read by `readinto`, after what the inbox holds of it.
 
-    Its connection goes back to the pool when the body has been read to its end and nothing came after it, and is closed
-    otherwise. Used by one worker.
+    Its connection is handed to `give_back` when the body has been read to its end, to be kept if nothing came after
+    it, and to be closed otherwise. Used by one worker.
     """
 
-    def __init__(self, head: Head, flight: Flight, connected: socket.socket) -> None:
-        self.status = head.status_code
-        self.reason = head.reason
-        self.headers = head.fields
-        self.length_remaining = head.length  # bytes of the body, those in the inbox included; None: not told
-        self._flight = flight
-        self._socket = connected
+    def __init__(
+        self,
+        head: Head,
+        inbox: Inbox,
+        connection: Connection,
+        give_back: Callable[[Connection, bool], None],
+        *,
+        idle_seconds: float,
+        total: Deadline,
+    ) -> None:
+        self.head = head
+        self.host = connection.origin.host
+        self.inbox = inbox
+        self._connection: Connection | None = connection
+        self._give_back = give_back
+        self._idle_seconds = idle_seconds
+        self._total = total
         self._keep_alive = head.keep_alive
-        self._lessor: Lessor | None = None
-        self._connection: Any = None
         self._chunks = ChunkDecoder() if head.chunked else None
         self._waiting = b""  # bytes of a chunked body that came with the head
-        self._claim_inbox(head.length)
+        self._left = self._claim_inbox(head.length)
+        if self._left == 0:
+            self._end(self._keep_alive)
 
-    def _claim_inbox(self, length: int | None) -> None:
-        flight = self._flight
-        here = flight.end - flight.start
+    def _claim_inbox(self, length: int | None) -> int | None:
+        """How many bytes of the body are still to come; None when that is not told."""
+        inbox = self.inbox
+        here = inbox.end - inbox.start
         if self._chunks is not None:
-            self._waiting = bytes(flight.inbox[flight.start : flight.end])
+            self._waiting = bytes(inbox.view[inbox.start : inbox.end])
             here = 0
         elif length is not None and here > length:
             here = length
             self._keep_alive = False  # bytes after the end: whose are they?
-        flight.end = flight.start + here
-        self._left = None if length is None else length - here
+        inbox.end = inbox.start + here
+        return None if length is None else length - here
 
-    def lease(self, lessor: Lessor, connection: object) -> None:
-        """Says where the connection goes afterwards. A reply that is complete gives it back at once."""
-        self._lessor, self._connection = lessor, connection
-        if self._left == 0:
-            self._end(self._keep_alive)
-        else:
-            self._flight.await_body(self._socket)
+    def read(self, most_bytes: int) -> bytes:
+        """The next bytes of the body, those in the inbox first; none at its end. As `readinto`."""
+        inbox = self.inbox
+        if inbox.start == inbox.end:
+            inbox.start = 0
+            inbox.end = self.readinto(inbox.view[:most_bytes])
+        here = bytes(inbox.view[inbox.start : min(inbox.end, inbox.start + most_bytes)])
+        inbox.start += len(here)
+        return here
 
     def readinto(self, room: memoryview) -> int:
         """Receives what there is, at most `room`, after the bytes in the inbox; 0 at the end of the body.
 
-        Raises `StageError`: `timeout.idle`, `truncated`, `proto`, and what the watchdog says.
+        Raises `StageError`: `timeout.idle`, `timeout.total`, `truncated`, `proto`.
         """
         if self._connection is None:
             return 0
         if self._chunks is not None:
-            return self._read_chunked(room, self._chunks)
-        count = self._receive(room if self._left is None else room[: self._left])
+            return self._read_chunked(room, self._chunks, self._connection)
+        count = self._receive(room if self._left is None else room[: self._left], self._connection)
         if self._left is None:
             if count == 0:
                 self._end(False)
@@ -148,11 +168,11 @@ class WireReply:
                 self._end(self._keep_alive)
         return count
 
-    def _read_chunked(self, room: memoryview, chunks: ChunkDecoder) -> int:
+    def _read_chunked(self, room: memoryview, chunks: ChunkDecoder, connection: Connection) -> int:
         while not chunks.done:
             octets, self._waiting = self._waiting[: len(room)], self._waiting[len(room) :]
             if not octets:
-                octets = bytes(room[: self._receive(room)])
+                octets = bytes(room[: self._receive(room, connection)])
                 if not octets:
                     raise truncated("the body ended before its last chunk")
             content = chunks.feed(octets)
@@ -162,17 +182,12 @@ class WireReply:
         self._end(self._keep_alive and not chunks.surplus and not self._waiting)
         return 0
 
-    def _receive(self, room: memoryview) -> int:
+    def _receive(self, room: memoryview, connection: Connection) -> int:
+        deadline = Deadline.after(self._idle_seconds, Code.TIMEOUT_IDLE).or_earlier(self._total)
         try:
-            count = self._socket.recv_into(room)
-        except TimeoutError:
-            self._flight.watch.check()
-            raise StageError(Code.TIMEOUT_IDLE, "the server fell silent inside the body") from None
+            return connection.receive_into(room, deadline)
         except OSError:
-            self._flight.watch.check()
             raise truncated("the connection was lost inside the body") from None
-        self._flight.watch.check()
-        return count
 
     def close(self) -> None:
         """Gives the connection up unless the body has been read. May be called twice."""
@@ -181,6 +196,5 @@ class WireReply:
 
     def _end(self, keep: bool) -> None:
         connection, self._connection = self._connection, None
-        self._flight.watch.disarm()
-        if self._lessor is not None:
-            self._lessor.take_back(connection, keep)
+        assert connection is not None
+        self._give_back(connection, keep)

@@ -19,7 +19,7 @@ def attempt(work: Work[Any, Any], item: Item[Any], stopwatch: Stopwatch, enqueue
     """
     stopwatch.start()
     try:
-        value = work(item, stopwatch.lap)
+        value = work(item, stopwatch)
     except StageError as error:
         return _failed(item, stopwatch, enqueued, error)
     except Reject as reject:

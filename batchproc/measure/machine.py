@@ -10,7 +10,7 @@ from typing import Any
 from batchproc.measure.cores import usable_cores
 
 CODECS = ("libjpeg_turbo", "zlib", "webp", "avif")
-LIBRARIES = ("pillow", "requests", "urllib3")
+LIBRARIES = ("pillow", "requests")
 
 
 def describe_machine() -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Stopwatch:
         self.worker = worker
         self._runqueue = RunQueueClock()
         self._parts: dict[str, tuple[float, float]] = {}
+        self._counts: dict[str, int] = {}
         self._started = self._lap_wall = 0.0
         self._started_cpu = self._lap_cpu = 0
         self._started_runqueue: float | None = None
@@ -61,12 +62,12 @@ class Stopwatch:
 
     def start(self) -> None:
         """Begins an item."""
-        self._parts = {}
+        self._parts, self._counts = {}, {}
         self._started_runqueue = self._runqueue.seconds()
         self._started_cpu = self._lap_cpu = time.thread_time_ns()
         self._started = self._lap_wall = time.perf_counter()
 
-    def lap(self, part: str) -> None:
+    def __call__(self, part: str) -> None:
         """Books the time since the last lap under `part`; the same name adds up."""
         wall, cpu = time.perf_counter(), time.thread_time_ns()
         before = self._parts.get(part, (0.0, 0.0))
@@ -75,6 +76,10 @@ class Stopwatch:
             before[1] + (cpu - self._lap_cpu) * NANOSECONDS,
         )
         self._lap_wall, self._lap_cpu = wall, cpu
+
+    def count(self, what: str) -> None:
+        """Counts something that happened in the work."""
+        self._counts[what] = self._counts.get(what, 0) + 1
 
     def span(self, enqueued: float) -> Span:
         """Ends the item that `start` began."""
@@ -90,4 +95,5 @@ class Stopwatch:
             cpu_seconds=cpu_seconds,
             runqueue_seconds=None if delay is None or delay_before is None else delay - delay_before,
             parts=self._parts,
+            counts=self._counts,
         )

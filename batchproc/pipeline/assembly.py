@@ -48,6 +48,7 @@ def make_download(config: Config, origin_address: str = "") -> Download:
         proxy=table.proxy,
         honour_robots=table.robots == "honour",
         max_retry_after_seconds=table.max_retry_after,
+        per_host=table.per_host,
     )
 
 

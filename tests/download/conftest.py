@@ -3,6 +3,7 @@
 A scripted server would have to answer for /robots.txt as well; only the tests that are about it let it be asked for.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -32,12 +33,22 @@ def item(url: str, **fetch: Any) -> Item[Fetch]:
     return Item(source=Source(index=0, line=1, url=url, key=bytes(16)), value=Fetch(**fetch))
 
 
-def no_lap(part: str) -> None:
-    """A stopwatch that nobody looks at."""
+class Counts:
+    """A stopwatch that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.counts: Counter[str] = Counter()
+
+    def __call__(self, part: str) -> None:
+        self.parts.append(part)
+
+    def count(self, what: str) -> None:
+        self.counts[what.split(" ")[0]] += 1
 
 
 def fetch(work: DownloadWork, url: str, **wanted: Any) -> Original:
-    return work(item(url, **wanted), no_lap)
+    return work(item(url, **wanted), Counts())
 
 
 def failure(work: DownloadWork, url: str, **wanted: Any) -> StageError:

@@ -1,31 +1,32 @@
 """robots.txt is read once per origin and obeyed on every hop; what cannot be read keeps us away for now."""
 
 import gzip
-import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
 
-from batchproc.download import flight, robots
-from batchproc.download.flight import Flight
+from batchproc.download import robots
+from batchproc.download.deadline import Deadline
 from batchproc.download.robots import (
     KEEP_OBSTACLE_SECONDS,
     KEEP_SECONDS,
     MOST_BYTES,
     NO_RULES,
+    RobotsGate,
     Rulebook,
     Rules,
     parse_rules,
     product_token,
 )
 from batchproc.download.settings import Settings
-from batchproc.download.urls import parse
+from batchproc.download.transport import Response
+from batchproc.download.urls import Location, parse
 from batchproc.errors import Code, Retry, StageError
-from tests.download.conftest import Open, failure, fetch, item
+from batchproc.protocols import Lap
+from tests.download.conftest import Counts, Open, failure, fetch, item
 from tests.download.scripted import JPEG, Handler, Peer, Server
 
 KEY = ("https", "a.example", "batchproc")
@@ -375,35 +376,28 @@ def test_the_workers_of_a_process_read_it_once(honouring: Open) -> None:
 
 
 def test_the_time_it_takes_is_booked_as_network(honouring: Open) -> None:
-    laps: list[str] = []
-
-    def lap(part: str) -> None:
-        laps.append(part)
-
+    lap = Counts()
     with Server(site(b"", "404 Not Found")) as server:
         work = honouring()
         for _ in range(2):
             work(item(server.url()), lap)
 
-    assert ["dns", "connect", "first_byte", "first_byte", "body", "first_byte", "body"] == laps
+    assert ["dns", "connect", "first_byte", "first_byte", "body", "first_byte", "body"] == lap.parts
 
 
 def test_the_clock_of_an_item_stands_still_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(flight, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    ours, theirs = socket.socketpair()
-    with ours, theirs, closing(Flight(Settings(total_timeout_seconds=10.0**6))) as one:
-        one.begin(lambda part: None)
-        with one.errand():
-            one.restart(20.0)
-            clock.now += 50.0
-        one.await_body(ours)
+    monkeypatch.setattr(robots, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
-        one.watch.expire_if_late(100.0 + 10**6 + 49.0)
-        one.watch.check()
-        one.watch.expire_if_late(100.0 + 10**6 + 51.0)
-        with pytest.raises(StageError, match="total_timeout"):
-            one.watch.check()
+    def leads_nowhere(location: Location, total: Deadline, lap: Lap) -> Response:
+        clock.now += 50.0
+        raise StageError(Code.POLICY_PORT, "a redirect to a bad port: no rules")
+
+    gate = RobotsGate(Settings(), leads_nowhere, lambda: None)
+
+    moved = gate.admit(parse("http://a.example/a"), Deadline(160.0, Code.TIMEOUT_TOTAL), Counts())
+
+    assert Deadline(210.0, Code.TIMEOUT_TOTAL) == moved
 
 
 class Reading:

@@ -4,14 +4,12 @@ import gzip
 import pickle
 import threading
 import zlib
-from contextlib import ExitStack
 
 import pytest
 
-from batchproc.download.pool import _MOST_POOLS
 from batchproc.download.stage import Download
 from batchproc.model import Reply
-from tests.download.conftest import Open, failure, fetch, item, no_lap
+from tests.download.conftest import Counts, Open, failure, fetch, item
 from tests.download.scripted import JPEG, Peer, Server, always, once
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -123,25 +121,6 @@ def test_bytes_after_the_body_end_the_connection(opened: Open) -> None:
         assert 2 == server.connections
 
 
-def test_a_worker_keeps_few_connections(opened: Open) -> None:
-    closed = threading.Semaphore(0)
-
-    def handle(peer: Peer) -> None:
-        while peer.read_request():
-            peer.reply()
-        closed.release()
-
-    with ExitStack() as stack:
-        servers = [stack.enter_context(Server(handle)) for _ in range(_MOST_POOLS + 2)]
-        work = opened()
-        for server in servers:
-            fetch(work, server.url())
-
-        assert closed.acquire(timeout=10)
-        assert closed.acquire(timeout=10)
-        assert not closed.acquire(blocking=False)
-
-
 @pytest.mark.parametrize(
     ("label", "body"),
     [
@@ -210,17 +189,14 @@ def test_own_headers_and_credentials_stay_with_their_origin(opened: Open) -> Non
 
 
 def test_laps_are_booked_in_order(opened: Open) -> None:
-    laps: list[str] = []
-
-    def lap(part: str) -> None:
-        laps.append(part)
+    lap = Counts()
 
     with Server(always()) as server:
         work = opened()
         work(item(server.url("/a")), lap)
         work(item(server.url("/b")), lap)
 
-    assert ["dns", "connect", "first_byte", "body", "first_byte", "body"] == laps
+    assert ["dns", "connect", "first_byte", "body", "first_byte", "body"] == lap.parts
 
 
 def test_environment_proxies_are_ignored(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +219,7 @@ def test_no_thread_is_left_when_the_last_worker_closes() -> None:
     before = set(threading.enumerate())
     with Server(always()) as server:
         work = Download(allow_addresses=("127.0.0.0/8",)).open()
-        work(item(server.url()), no_lap)
+        work(item(server.url()), Counts())
         work.close()
 
     assert before == set(threading.enumerate())

@@ -3,11 +3,13 @@
 import shutil
 import ssl
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from batchproc.download import connection
+from batchproc.download import tls
 from batchproc.errors import Retry
 from tests.download.conftest import Open, failure, fetch
 from tests.download.scripted import JPEG, Handler, Peer, Server, always, silent_after
@@ -43,7 +45,7 @@ def wrapped(certificate: Path, handler: Handler) -> Handler:
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trusts the certificate, and resolves localhost to IPv4 only."""
     context = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr(connection, "_context", context)
+    monkeypatch.setattr(tls, "_context", context)
 
 
 def secure(server: Server, host: str = "localhost") -> str:
@@ -142,6 +144,54 @@ def test_a_proxy_opens_a_tunnel_and_sees_nothing_else(opened: Open, certificate:
     assert 1 == proxy.connections
 
 
+@pytest.mark.usefixtures("trusted")
+def test_a_proxy_may_itself_be_reached_over_tls(opened: Open, certificate: Path) -> None:
+    body = JPEG * 200
+
+    def tunnel(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        inner = Layer(peer, certificate)
+        for _ in range(2):
+            assert inner.receive().startswith(b"GET /a.jpg HTTP/1.1\r\nHost: localhost\r\n")
+            inner.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    with Server(wrapped(certificate, tunnel)) as proxy:
+        work = opened(proxy=f"https://localhost:{proxy.port}")
+        contents = [fetch(work, "https://localhost/a.jpg").content for _ in range(2)]
+
+    assert [body, body] == contents
+    assert 1 == proxy.connections
+
+
+class Layer:
+    """The server's side of TLS inside TLS."""
+
+    def __init__(self, peer: Peer, certificate: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        self._peer = peer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._do(self._tls.do_handshake)
+
+    def receive(self) -> bytes:
+        return self._do(lambda: self._tls.read(65536))
+
+    def send(self, octets: bytes) -> None:
+        self._do(lambda: self._tls.write(octets))
+
+    def _do(self, operation: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return operation()
+            except ssl.SSLWantReadError:
+                self._peer.raw.sendall(self._outgoing.read())
+                self._incoming.write(self._peer.raw.recv(65536))
+            finally:
+                self._peer.raw.sendall(self._outgoing.read())
+
+
 def test_a_proxy_that_refuses_is_a_failure_to_connect(opened: Open) -> None:
     with Server(always(b"", "407 Proxy Authentication Required")) as proxy:
         error = failure(opened(proxy=f"http://127.0.0.1:{proxy.port}"), "https://localhost/a.jpg")
@@ -150,6 +200,6 @@ def test_a_proxy_that_refuses_is_a_failure_to_connect(opened: Open) -> None:
 
 
 def test_the_context_is_made_once() -> None:
-    assert connection.tls_context() is connection.tls_context()
-    assert ssl.CERT_REQUIRED == connection.tls_context().verify_mode
-    assert connection.tls_context().check_hostname
+    assert tls.tls_context() is tls.tls_context()
+    assert ssl.CERT_REQUIRED == tls.tls_context().verify_mode
+    assert tls.tls_context().check_hostname

@@ -20,7 +20,7 @@ def latency(size: Size) -> Iterator[Number]:
     """Per latency: seconds per item of one worker, and what more threads and processes gain on it."""
     waits = (0.0, 0.02, 0.1, 0.5) if size.full else (0.0, 0.02, 0.1)
     threads = (2, 4, WORKERS, 2 * WORKERS) if size.full else (WORKERS,)
-    stage = Download(allow_addresses=("127.0.0.0/8",), honour_robots=False)
+    stage = Download(allow_addresses=("127.0.0.0/8",), honour_robots=False, per_host=max(WORKERS, *threads))
     paths = demo_paths(len(waits))
     settings = OriginSettings(
         images=len(paths), faults=False, jitter=0.0, latencies=dict(zip(paths, waits, strict=True))
