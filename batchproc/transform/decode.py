@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import AvifImagePlugin, Image, ImageFile
-from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -21,6 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from batchproc.errors import Code, StageError
 from batchproc.transform import modes
+from batchproc.transform.avif import AvifReader, display_of_avif
 from batchproc.transform.colour import Colours
 from batchproc.transform.display import Display, display_of
 from batchproc.transform.header import is_cut, webp_size
@@ -38,12 +38,14 @@ _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "png": PngReader,
     "webp": WebPImageFile,
     "gif": GifImageFile,
-    "avif": AvifImageFile,
+    "avif": AvifReader,
     "tiff": TiffImageFile,
     "bmp": BmpImageFile,
 }
 
 FORMATS = tuple(_READERS)
+
+_UNKNOWN_VARIANT = ("unsupported", "conversion from yuv failed")  # the latter: an AVIF of a matrix that is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ def open_picture(content: bytes, *, formats: tuple[str, ...], max_pixels: int) -
         image = _READERS[kind](BytesIO(content))
         image.decodermaxblock = max(image.decodermaxblock, len(content))  # one call, one release of the GIL
         _check_pixels(image.size, max_pixels)
-        display = display_of_png(image.parts) if isinstance(image, PngReader) else display_of(image)
+        display = _display(content, image)
         return Opened(content=content, kind=kind, image=image, display=display, size=display.size(image.size))
 
 
@@ -125,7 +127,7 @@ def _decode_failure(error: Exception, content: bytes, kind: str) -> StageError:
     if "truncated" in str(error).lower() or isinstance(error, EOFError) or is_cut(content, kind):
         message = f"the {kind} image ends early: {len(content)} bytes ({name})"
         return StageError(Code.TRUNCATED, message)
-    if isinstance(error, NotImplementedError) or "unsupported" in str(error).lower():
+    if isinstance(error, NotImplementedError) or any(words in str(error).lower() for words in _UNKNOWN_VARIANT):
         return StageError(Code.IMAGE_UNSUPPORTED, f"a variant of {kind} that the decoder does not know ({name})")
     return StageError(Code.IMAGE_CORRUPT, f"the {kind} image cannot be decoded ({name})")
 
@@ -151,10 +153,17 @@ def _check_pixels(size: Size | None, max_pixels: int) -> None:
         raise StageError(Code.IMAGE_BOMB, message, hint="see [transform] max_pixels")
 
 
+def _display(content: bytes, image: ImageFile.ImageFile) -> Display:
+    """What the file says of how it is to be seen, by the rules of its format."""
+    if isinstance(image, PngReader):
+        return display_of_png(image.parts)
+    return display_of_avif(content, image) if isinstance(image, AvifReader) else display_of(image)
+
+
 def _draft(opened: Opened, needed: Size | None) -> Box:
     """Asks libjpeg for a smaller picture where that is enough; where the picture will lie in what it decodes."""
     image = opened.image
-    width, height = image.size
+    width, height = upright_size(opened.size, opened.display.orientation)  # as stored, without what is cut off
     if needed is None or not isinstance(image, JpegImageFile):
         return (0, 0, width, height)
     scale = draft_scale((width, height), upright_size(needed, opened.display.orientation))
@@ -168,6 +177,8 @@ def _working(opened: Opened, colours: Colours) -> tuple[Image.Image, tuple[str, 
     if isinstance(image, PngReader):
         image = image.pixels()
     image.load()
+    if opened.display.aperture is not None:
+        image = image.crop(opened.display.aperture)
     picture = image if image.mode == "CMYK" else modes.to_working_mode(image)
     picture, notes = colours.to_srgb(picture, opened.display.colours)
     return (modes.to_working_mode(picture) if picture.mode == "CMYK" else picture), (*opened.display.notes, *notes)

@@ -1,6 +1,7 @@
 """What a file says about how its pixels are meant to be seen. It never fails an image; what is unusable is noted."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from PIL import Image
 
@@ -8,13 +9,15 @@ from batchproc.transform.colour import Declared
 from batchproc.transform.orientation import UPRIGHT, read_orientation, upright_size
 from batchproc.transform.view import Size
 
+Aperture: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom, px
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Display:
     """`aperture` is the part that is shown, in stored pixels; None: all. It is cut before the picture is turned."""
 
     orientation: int = UPRIGHT
-    aperture: tuple[int, int, int, int] | None = None
+    aperture: Aperture | None = None
     colours: tuple[Declared, ...] = ()  # the first that is usable counts
     notes: tuple[str, ...] = ()
 

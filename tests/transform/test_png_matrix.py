@@ -61,7 +61,7 @@ def seen_by_libvips(content: bytes) -> tuple[str, bytes]:
     image = pyvips.Image.new_from_buffer(content, "", fail_on="warning")
     if image.format == "ushort":
         image = (image >> 8).cast("uchar")
-    return {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[image.bands], image.write_to_memory()
+    return {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[image.bands], bytes(image.write_to_memory())
 
 
 @pytest.mark.parametrize("has_key", [False, True], ids=["opaque", "tRNS"])
