@@ -52,12 +52,22 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What comes of a download that was redirected to another host: it goes on there when that host has room."""
+
+    trail: tuple[str, ...]  # the URLs that redirects have led to, the last of them still to be asked for
+    spent_seconds: float  # of the item's total time-out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fetch:
     """What the download stage is asked to do for one item, now."""
 
     attempt: int = 1  # from 1, counted in this run
     etag: str = ""  # of the copy we have, for a conditional GET
     last_modified: str = ""
+    moved: Moved | None = None  # where to go on; None: at the beginning, with the source's URL
+    hands_over: bool = True  # a redirect to another host is not followed but given back as `Moved`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

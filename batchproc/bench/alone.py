@@ -138,7 +138,8 @@ def _frontier(config: Config) -> Frontier:
 
 def _fetch(executor: Executor, download: Download, frontier: Frontier) -> Iterator[Outcome]:
     for outcome in executor.run(download, frontier):
-        frontier.downloaded(outcome)
+        if frontier.downloaded(outcome) is None:
+            continue
         final = frontier.heard(outcome)
         if final is not None:
             yield final

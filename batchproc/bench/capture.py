@@ -95,7 +95,8 @@ def _fetch(config: Config, sources: list[Source], folder: Path) -> None:
     with ThreadExecutor(workers=workers) as executor, (folder / INDEX_NAME).open("a", encoding="utf-8") as index:
         index.write("\n")  # a killed bench may have left half a line
         for outcome in executor.run(make_download(config), frontier):
-            frontier.downloaded(outcome)
+            if frontier.downloaded(outcome) is None:
+                continue
             final = frontier.heard(outcome)
             if final is not None:
                 index.write(json.dumps(_keep(final, folder)) + "\n")

@@ -1,5 +1,7 @@
 """The client of one worker: a URL in, its bytes and the facts of the reply out, over at most ten redirects."""
 
+import time
+
 from batchproc.download import urls
 from batchproc.download.body import read_body
 from batchproc.download.deadline import Deadline
@@ -10,11 +12,20 @@ from batchproc.download.transport import Request, Response, Transport
 from batchproc.download.urls import Location
 from batchproc.download.verdict import REDIRECTS, Asked, judge
 from batchproc.errors import Code, StageError
-from batchproc.model import Fetch, Original, Reply
+from batchproc.model import Fetch, Moved, Original, Reply
 from batchproc.protocols import Lap
 
 MOST_HOPS = 10
 _LONGEST_FACT = 1024  # of a header that is kept
+_NOT_MOVED = Moved(trail=(), spent_seconds=0.0)
+
+
+def _check_trail(trail: list[Location]) -> None:
+    """Raises `StageError` when redirects lead nowhere."""
+    if any(each.origin == trail[-1].origin and each.target == trail[-1].target for each in trail[:-1]):
+        raise StageError(Code.REDIRECT, "the redirects go round in a circle")
+    if len(trail) > 1 + MOST_HOPS:
+        raise StageError(Code.REDIRECT, f"more than {MOST_HOPS} redirects")
 
 
 class Client:
@@ -31,33 +42,33 @@ class Client:
             else None
         )
 
-    def fetch(self, url: str, fetch: Fetch, lap: Lap) -> Original:
-        """Downloads `url`. Books dns, connect, first_byte and body on `lap`.
+    def fetch(self, url: str, fetch: Fetch, lap: Lap) -> Original | Moved:
+        """Downloads `url`, or goes on where a redirect of it led. Books dns, connect, first_byte and body on `lap`.
 
         An unchanged image (304, when `fetch` carries a validator) has empty content. Raises `StageError`.
         """
-        total = Deadline.after(self._settings.total_timeout_seconds, Code.TIMEOUT_TOTAL)
         self._transport.interrupt.check()
-        location = first = urls.parse(url)
-        seen: set[tuple[urls.Origin, str]] = set()
-        own = True  # until a redirect leaves the first origin
-        while len(seen) <= MOST_HOPS:
-            seen.add((location.origin, location.target))
+        moved = fetch.moved or _NOT_MOVED
+        total_seconds = self._settings.total_timeout_seconds
+        total = Deadline.after(total_seconds - moved.spent_seconds, Code.TIMEOUT_TOTAL)
+        trail = [urls.parse(url), *map(urls.parse, moved.trail)]
+        while True:
+            here = trail[-1]
             if self._robots is not None:
-                total = self._robots.admit(location, total, lap)
-            reply = self._transport.send(Request(location, self._headers(location, fetch, own), total, lap))
+                total = self._robots.admit(here, total, lap)
+            own = all(each.origin == here.origin for each in trail)  # no redirect has left the first origin
+            reply = self._transport.send(Request(here, self._headers(here, fetch, own), total, lap))
             try:
                 lap("first_byte")
                 if reply.status_code not in REDIRECTS:
-                    final_url = url if location is first else location.url
-                    return self._take(reply, fetch, final_url, lap)
-                location = urls.follow(location, reply.headers.get("location", ""))
+                    return self._take(reply, fetch, url if len(trail) == 1 else here.url, lap)
+                trail.append(urls.follow(here, reply.headers.get("location", "")))
             finally:
                 reply.raw.close()
-            own = own and location.origin == first.origin
-            if (location.origin, location.target) in seen:
-                raise StageError(Code.REDIRECT, "the redirects go round in a circle")
-        raise StageError(Code.REDIRECT, f"more than {MOST_HOPS} redirects")
+            _check_trail(trail)
+            if fetch.hands_over and trail[-1].origin.authority != here.origin.authority:
+                spent = total_seconds - (total.moment - time.monotonic())
+                return Moved(trail=tuple(each.url for each in trail[1:]), spent_seconds=spent)
 
     def _send_for_rules(self, location: Location, total: Deadline, lap: Lap) -> Response:
         headers = self._plain_headers(location, "text/plain,*/*;q=0.5")

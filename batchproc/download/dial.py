@@ -36,7 +36,7 @@ class Dialler:
     def _dial_first(
         self, host: str, port: int, addresses: list[SocketAddress], deadline: Deadline
     ) -> socket.socket:
-        failure = StageError(Code.CONNECT, f"no address of {host} can be reached")
+        failure: StageError | None = None
         for index, address in enumerate(addresses):
             left = deadline.moment - time.monotonic()
             if left <= 0:
@@ -53,7 +53,7 @@ class Dialler:
             except OSError as error:
                 self._interrupt.check()
                 failure = _connect_error(host, error)
-        raise failure
+        raise failure or deadline.error()
 
     def _connect(self, host: str, port: int, address: SocketAddress, timeout_seconds: float) -> socket.socket:
         family, (ip, _, *scope) = address

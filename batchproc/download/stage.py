@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from batchproc.download.client import Client
 from batchproc.download.settings import Settings
-from batchproc.model import Fetch, Item, Original
+from batchproc.model import Fetch, Item, Moved, Original
 from batchproc.protocols import Lap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download(Settings):
-    """The stage `download`: takes `Item[Fetch]`, gives `Original`. Picklable; see `Settings` for its limits."""
+    """The stage `download`: takes `Item[Fetch]`, gives `Original` or `Moved`. Picklable; its limits: see `Settings`."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class DownloadWork:
     def __init__(self, settings: Settings) -> None:
         self._client = Client(settings)
 
-    def __call__(self, item: Item[Fetch], lap: Lap) -> Original:
+    def __call__(self, item: Item[Fetch], lap: Lap) -> Original | Moved:
         """Downloads the item's URL. Raises `StageError`."""
         return self._client.fetch(item.source.url, item.value, lap)
 

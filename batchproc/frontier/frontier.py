@@ -19,7 +19,7 @@ from batchproc.frontier.hosts import Hosts
 from batchproc.frontier.memory import Memory
 from batchproc.frontier.retries import Retries, full_jitter
 from batchproc.kinds import Effect, Retry, kind_of
-from batchproc.model import Disposition, Failure, Fetch, Item, Original, Outcome, Source, Validators
+from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Outcome, Source, Span, Validators
 
 WINDOW = 1000  # sources read ahead of their start
 REFILL = 100
@@ -71,6 +71,7 @@ class Frontier:
         backoff: Callable[[int], float] = full_jitter,
     ) -> None:
         self.retried = 0
+        self.admitted = 0  # downloads begun, less those that go on at another host
         self.retry_wait_seconds = 0.0  # nothing was in flight, and what was left had to wait for its retry
         self._sources = sources
         self._clock = clock
@@ -149,8 +150,11 @@ class Frontier:
             return End()
         return Wait(self._seconds_to_change(now))
 
-    def downloaded(self, outcome: Outcome) -> Outcome:
-        """Hears, between the stages, that a download has ended: frees its place at the host. Passes it on."""
+    def downloaded(self, outcome: Outcome) -> Outcome | None:
+        """Hears, between the stages, that a download has ended: frees its place at the host.
+
+        Passes the outcome on; None when it was redirected to another host, and goes on when that one has room.
+        """
         with self._changed:
             flight = self._flights[outcome.source.key]
             if flight.downloading and flight.size_bytes:
@@ -158,6 +162,9 @@ class Frontier:
                 self._land(flight)
                 self._tell_concurrency(flight.entry.host, outcome)
             self._land(flight)
+            if isinstance(outcome, Item) and isinstance(outcome.value, Moved):
+                self._move(flight, outcome.value, outcome.spans)
+                return None
             if isinstance(outcome, Item) and isinstance(outcome.value, Original):
                 size_bytes = len(outcome.value.content)
                 self._memory.held_bytes += size_bytes - flight.size_bytes
@@ -226,6 +233,7 @@ class Frontier:
 
     def _start(self, entry: Entry) -> Item[Fetch] | Failure:
         self._downloading += 1
+        self.admitted += 1
         is_down = self._hosts.is_down(entry.host)
         flight = Flight(entry, 0 if is_down else self._memory.estimate_bytes)
         self._flights[entry.source.key] = flight
@@ -234,8 +242,10 @@ class Frontier:
             return host_is_down(entry)
         self._hosts.count_start(entry.host)
         known = entry.source.refresh or NOTHING_KNOWN
-        fetch = Fetch(attempt=entry.attempt, etag=known.etag, last_modified=known.last_modified)
-        return Item(source=entry.source, value=fetch)
+        fetch = Fetch(
+            attempt=entry.attempt, etag=known.etag, last_modified=known.last_modified, moved=entry.moved
+        )
+        return Item(source=entry.source, value=fetch, spans=entry.spans)
 
     def _land(self, flight: Flight) -> None:
         """Frees the item's place, once."""
@@ -243,6 +253,15 @@ class Frontier:
             flight.downloading = False
             self._downloading -= 1
             self._hosts.land(flight.entry.host)
+
+    def _move(self, flight: Flight, moved: Moved, spans: tuple[Span, ...]) -> None:
+        """Lets a redirected item wait for its turn at the host that it was led to."""
+        del self._flights[flight.entry.source.key]
+        self._memory.held_bytes -= flight.size_bytes
+        self.admitted -= 1
+        if not self._closed:
+            self._hosts.enqueue(flight.entry.moved_to(moved, spans))
+        self._changed.notify()
 
     def _tell_concurrency(self, host: str, outcome: Outcome) -> None:
         if self._concurrency is None or not outcome.spans:
@@ -262,9 +281,9 @@ class Frontier:
         due = self._clock() + delay
         if retry is Retry.HOST:
             self._hosts.pause(entry.host, due)
-            self._hosts.enqueue(replace(entry, pauses=entry.pauses + 1))
+            self._hosts.enqueue(replace(entry.from_the_start(), pauses=entry.pauses + 1))
         else:
-            self._later.put(entry, due)
+            self._later.put(entry.from_the_start(), due)
 
     def _seconds_to_change(self, now: float) -> float:
         times = self._hosts.ends_of_pauses(now)

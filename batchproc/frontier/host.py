@@ -4,12 +4,16 @@ Its limit follows AIMD, additive increase and multiplicative decrease, as TCP's 
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import idna
 
 from batchproc.kinds import Code, Effect, Retry, kind_of
-from batchproc.model import Disposition, Failure, Outcome, Source
+from batchproc.model import Disposition, Failure, Moved, Outcome, Source, Span
 
 UNREACHED_IN_A_ROW = 20  # then the host counts as down
+_PORTS = {"http:": ":80", "https:": ":443"}
 CLEAN_REPLIES = 50  # after so many the limit of a host grows by one
 
 
@@ -21,6 +25,16 @@ class Entry:
     host: str
     attempt: int = 1
     pauses: int = 0  # times its host asked to wait; they burn no attempt
+    moved: Moved | None = None  # a redirect of the listed URL led to `host`
+    spans: tuple[Span, ...] = ()  # of the downloads that led there
+
+    def moved_to(self, moved: Moved, spans: tuple[Span, ...]) -> "Entry":
+        """The same item where a redirect led it: what counts from now on is the limit of that host."""
+        return replace(self, host=host_of(moved.trail[-1]), moved=moved, spans=spans)
+
+    def from_the_start(self) -> "Entry":
+        """The same item at its listed URL: what a redirect says may be good for a moment only."""
+        return self if self.moved is None else replace(self, host=host_of(self.source.url), moved=None, spans=())
 
 
 @dataclass(slots=True)
@@ -77,9 +91,15 @@ def host_is_down(entry: Entry) -> Failure:
         hint="the next run tries again",
         retry=Retry.NEXT_RUN,
         disposition=Disposition.DEFERRED,
+        spans=entry.spans,
     )
 
 
 def host_of(url: str) -> str:
-    """The host and port of an absolute URL, as the unit of politeness."""
-    return url.split("/", 3)[2].rpartition("@")[2].lower()
+    """The host and port of an absolute URL, as the unit of politeness: in ASCII, without its scheme's own port."""
+    scheme, _, authority = url.split("/", 3)[:3]
+    host = authority.rpartition("@")[2].lower().removesuffix(_PORTS.get(scheme.lower(), ":"))
+    if not host.isascii():
+        with suppress(idna.IDNAError):  # it will fail as `input.url`, by whatever name
+            host = idna.encode(host, uts46=True).decode("ascii")
+    return host

@@ -85,10 +85,15 @@ class Leg:
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of each item; ends when the frontier pauses or has nothing more, and nothing is in flight."""
         downloading, transforming = self.executors
-        admitted = counted(self._frontier, self._gauges, "download_in_total")
-        originals = counted(downloading.run(self._download, admitted), self._gauges, "download_out_total")
-        originals = map(self._frontier.downloaded, map(settle_unchanged, originals))
+        settled = map(settle_unchanged, downloading.run(self._download, self._admitted()))
+        downloaded = (outcome for outcome in map(self._frontier.downloaded, settled) if outcome is not None)
+        originals = counted(downloaded, self._gauges, "download_out_total")
         return counted(transforming.run(self._transform, originals), self._gauges, "transform_out_total")
+
+    def _admitted(self) -> Iterator[Outcome]:
+        for item in self._frontier:
+            self._gauges.put("download_in_total", self._frontier.admitted)
+            yield item
 
     def end_early(self) -> None:
         """Lets nothing more in; what is inside comes out. Nobody will ask what was seen of this leg."""

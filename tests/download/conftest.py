@@ -12,7 +12,7 @@ import pytest
 
 from batchproc.download.stage import Download, DownloadWork
 from batchproc.errors import StageError
-from batchproc.model import Fetch, Item, Original, Source
+from batchproc.model import Fetch, Item, Source
 
 Open = Callable[..., DownloadWork]
 
@@ -30,7 +30,9 @@ def opened() -> Iterator[Open]:
 
 
 def item(url: str, **fetch: Any) -> Item[Fetch]:
-    return Item(source=Source(index=0, line=1, url=url, key=bytes(16)), value=Fetch(**fetch))
+    """An item whose redirects are followed wherever they lead."""
+    value = Fetch(**{"hands_over": False, **fetch})
+    return Item(source=Source(index=0, line=1, url=url, key=bytes(16)), value=value)
 
 
 class Counts:
@@ -47,7 +49,7 @@ class Counts:
         self.counts[what.split(" ")[0]] += 1
 
 
-def fetch(work: DownloadWork, url: str, **wanted: Any) -> Original:
+def fetch(work: DownloadWork, url: str, **wanted: Any) -> Any:
     return work(item(url, **wanted), Counts())
 
 

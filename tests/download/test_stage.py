@@ -8,7 +8,7 @@ import zlib
 import pytest
 
 from batchproc.download.stage import Download
-from batchproc.model import Reply
+from batchproc.model import Moved, Reply
 from tests.download.conftest import Counts, Open, failure, fetch, item
 from tests.download.scripted import JPEG, Peer, Server, always, once
 
@@ -186,6 +186,55 @@ def test_own_headers_and_credentials_stay_with_their_origin(opened: Open) -> Non
     assert b"Cookie" not in other.requests[0]
     assert b"Authorization" not in other.requests[0]
     assert other.url("/b") == reply.final_url
+
+
+def test_a_redirect_to_another_host_is_handed_over_and_gone_on_with(opened: Open) -> None:
+    with Server(always()) as other, Server(always(b"", "302 Found", f"Location: {other.url('/b')}")) as first:
+        work = opened(headers=(("Cookie", "a=1"),))
+        moved = fetch(work, first.url(), hands_over=True)
+        assert 0 == other.connections
+        original = fetch(work, first.url(), hands_over=True, moved=moved)
+
+    assert (other.url("/b"),) == moved.trail
+    assert 0 < moved.spent_seconds < 60
+    assert (JPEG, other.url("/b")) == (original.content, original.reply.final_url)
+    assert b"Cookie" not in other.requests[0]
+    assert 1 == len(first.requests)
+
+
+def test_a_redirect_on_the_same_host_is_followed_at_once(opened: Open) -> None:
+    def handle(peer: Peer) -> None:
+        while head := peer.read_request():
+            peer.reply() if b"/b" in head else peer.reply(b"", "302 Found", "Location: /b")
+
+    with Server(handle) as server:
+        assert JPEG == fetch(opened(), server.url(), hands_over=True).content
+
+
+@pytest.mark.parametrize(
+    ("trail", "message"),
+    [
+        (("http://127.0.0.1:{port}/b",), "round in a circle"),
+        (tuple(f"http://127.0.0.1:{{port}}/{number}" for number in range(10)), "more than 10"),
+    ],
+    ids=["circle", "too-many"],
+)
+def test_redirects_are_counted_over_all_hosts(opened: Open, trail: tuple[str, ...], message: str) -> None:
+    with Server(always(b"", "302 Found", "Location: /a.jpg")) as server:
+        moved = Moved(trail=tuple(url.format(port=server.port) for url in trail), spent_seconds=0.0)
+        listed = server.url("/a.jpg" if len(trail) == 1 else "/first")
+        error = failure(opened(), listed, hands_over=True, moved=moved)
+
+    assert "redirect" == error.code
+    assert message in error.message
+
+
+def test_the_total_timeout_goes_on_at_the_next_host(opened: Open) -> None:
+    with Server(always()) as server:
+        moved = Moved(trail=(server.url(),), spent_seconds=60.0)
+        error = failure(opened(), "http://127.0.0.9/", hands_over=True, moved=moved)
+
+    assert "timeout.total" == error.code
 
 
 def test_laps_are_booked_in_order(opened: Open) -> None:

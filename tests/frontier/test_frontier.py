@@ -9,11 +9,14 @@ import pytest
 
 from batchproc.errors import Retry
 from batchproc.frontier import WINDOW, Concurrency, End, Frontier, Refill, Wait, full_jitter, host_of
-from batchproc.model import Disposition, Failure, Fetch, Item, Original, Reply, Source, Span, Validators
+from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Reply, Source, Span, Validators
 
 
 def source(number: int, host: str = "a.org") -> Source:
     return Source(index=number, line=number + 1, url=f"http://{host}/{number}", key=number.to_bytes(16, "big"))
+
+
+SPAN = Span(stage="download", worker="download-0", enqueued=1.0, started=2.0, ended=3.0, cpu_seconds=0.0)
 
 
 class Bench:
@@ -47,6 +50,11 @@ class Bench:
         final = self.frontier.heard(failure)
         assert final is None or isinstance(final, Failure)
         return final
+
+    def move(self, item: Item[Fetch], *trail: str) -> Moved:
+        moved = Moved(trail=trail, spent_seconds=1.0)
+        assert self.frontier.downloaded(Item(source=item.source, value=moved, spans=(*item.spans, SPAN))) is None
+        return moved
 
     def succeed(self, item: Item[Fetch]) -> None:
         self.frontier.downloaded(item)
@@ -306,3 +314,76 @@ def test_a_source_to_be_refreshed_is_asked_for_with_its_validators_and_so_are_it
 
     assert Fetch(attempt=1, etag=known.etag, last_modified=known.last_modified) == item.value
     assert Fetch(attempt=2, etag=known.etag, last_modified=known.last_modified) == again.value
+
+
+def test_a_redirected_item_waits_for_room_at_its_target() -> None:
+    bench = Bench([source(0, "b.org"), source(1, "b.org"), source(2), source(3, "c.org")])
+    first, third, fourth, second = bench.started()
+    moved = bench.move(third, "http://b.org/x")
+    bench.move(fourth, "http://b.org:80/y")
+
+    assert isinstance(bench.decide(), Wait)
+    bench.succeed(first)
+    (again,) = bench.started()
+    assert (2, Fetch(moved=moved), (SPAN,)) == (again.source.index, again.value, again.spans)
+    bench.succeed(second)
+    assert [3] == [item.source.index for item in bench.started()]
+
+
+def test_a_redirect_frees_the_place_at_its_host() -> None:
+    bench = Bench([source(number) for number in range(3)])
+    first, _ = bench.started()
+    bench.move(first, "http://b.org/x")
+
+    assert {2, 0} == {item.source.index for item in bench.started()}
+
+
+def test_a_redirected_item_that_fails_begins_again_at_its_listed_url() -> None:
+    bench = Bench([source(0)])
+    (item,) = bench.started()
+    bench.move(item, "http://b.org/x")
+    (at_target,) = bench.started()
+    assert bench.fail(at_target, Retry.BACKOFF) is None
+    bench.now += 10.0
+    (again,) = bench.started()
+
+    assert (Fetch(attempt=2), ()) == (again.value, again.spans)
+
+
+def test_the_target_of_a_redirect_pauses_and_not_the_host_that_named_it() -> None:
+    bench = Bench([source(0), source(1), source(2, "b.org")])
+    first, third, _ = bench.started()
+    bench.move(first, "http://b.org/x")
+    (at_target,) = bench.started()
+    bench.fail(at_target, Retry.HOST, after=60.0, code="rate")
+    bench.succeed(third)
+
+    assert [0] == [item.source.index for item in bench.started()]
+
+
+def test_it_ends_only_when_redirected_items_were_heard() -> None:
+    bench = Bench([source(0)])
+    (item,) = bench.started()
+    bench.move(item, "http://b.org/x")
+    (item,) = bench.started()
+    assert isinstance(bench.decide(), Wait)
+    bench.succeed(item)
+
+    assert isinstance(bench.decide(), End)
+    assert 1 == bench.frontier.admitted
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://A.org/x", "a.org"),
+        ("http://u:p@a.org:80/x", "a.org"),
+        ("https://a.org:443", "a.org"),
+        ("http://a.org:443/x", "a.org:443"),
+        ("http://a.org:8080/x", "a.org:8080"),
+        ("http://[::1]:80/x", "[::1]"),
+        ("http://b\u00fccher.example/x", "xn--bcher-kva.example"),
+    ],
+)
+def test_a_host_has_one_name_however_it_is_written(url: str, host: str) -> None:
+    assert host == host_of(url)
