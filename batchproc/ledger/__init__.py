@@ -5,7 +5,7 @@ from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
 from batchproc.ledger.plans import PlanChange
 from batchproc.ledger.recovery import Recovered
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
-from batchproc.ledger.restoring import Restored
+from batchproc.ledger.restoring import ListRule, Restored
 from batchproc.ledger.runs import RunRecord
 from batchproc.ledger.schema import SCHEMA_VERSION, State
 from batchproc.ledger.store import Ledger
@@ -18,6 +18,7 @@ __all__ = [
     "Imported",
     "Ledger",
     "LedgerView",
+    "ListRule",
     "ListedItem",
     "PlanChange",
     "Recovered",

@@ -14,15 +14,18 @@ from pathlib import Path
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
 from batchproc.ledger.schema import State, storable, touch, transaction
+from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
 
 ROWS_PER_TRANSACTION = 50_000  # 20,000 took a quarter longer: the pages of the key index are written each time
 SAMPLE_BYTES = 64 * 1024
-INPUT_STAGE = "input"
 # A source that is listed again is what it was, but for what another plan decided meanwhile: that is made again.
-STALE = "before_absent IN ('done', 'rejected') AND plan != (SELECT value FROM meta WHERE name = 'plan')"
+OF_OTHER_PLAN = "plan != (SELECT value FROM meta WHERE name = 'plan')"
+STALE = f"before_absent IN ('done', 'rejected') AND {OF_OTHER_PLAN}"
 RETURN = f"""
 UPDATE item SET state = CASE WHEN {STALE} THEN 'pending' ELSE before_absent END,
-  due = CASE WHEN {STALE} THEN 1 ELSE due END, runs = CASE WHEN {STALE} THEN 0 ELSE runs END, before_absent = NULL
+  due = CASE WHEN {STALE} THEN 1 ELSE due END, runs = CASE WHEN {STALE} THEN 0 ELSE runs END, before_absent = NULL,
+  made_url = CASE WHEN {OF_OTHER_PLAN} THEN NULL ELSE made_url END,
+  made_extra_json = CASE WHEN {OF_OTHER_PLAN} THEN NULL ELSE made_extra_json END
 WHERE id = ?
 """
 
@@ -70,7 +73,12 @@ def input_fingerprint(path: Path, *settings: str) -> str:
 
 
 def import_rows(
-    connection: sqlite3.Connection, rows: Iterable[ListedItem], *, fingerprint: str, keyed_by_id: bool
+    connection: sqlite3.Connection,
+    rows: Iterable[ListedItem],
+    *,
+    fingerprint: str,
+    keyed_by_id: bool,
+    same_url: SameUrl,
 ) -> Imported:
     """Brings the ledger up to the list. The fingerprint comes with the last transaction: a killed import starts over.
 
@@ -79,7 +87,7 @@ def import_rows(
     last = connection.execute("SELECT value FROM meta WHERE name = 'input_fingerprint'").fetchone()[0]
     if fingerprint and fingerprint == last:
         return Imported(skipped=True)
-    run = _Import(connection, keyed_by_id=keyed_by_id)
+    run = _Import(connection, keyed_by_id=keyed_by_id, same_url=same_url)
     batches = iter(rows)
     while batch := list(islice(batches, ROWS_PER_TRANSACTION)):
         with transaction(connection):
@@ -97,10 +105,11 @@ def import_rows(
 class _Import:
     """One import under way: which items were seen, and how many of each sort."""
 
-    def __init__(self, connection: sqlite3.Connection, *, keyed_by_id: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, keyed_by_id: bool, same_url: SameUrl) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._keyed_by_id = keyed_by_id
+        self._same_url = same_url
         self._seen = bytearray(1 + _largest_id(connection))  # by id
         self._is_first = len(self._seen) == 1  # nothing is known yet: inserting is asking
         self.new = self.known = self.duplicates = self.bad_rows = self.absent = self.returned = 0
@@ -119,7 +128,7 @@ class _Import:
             self.known += 1
             self.bad_rows += bool(row.code)
             self._update(row, *known)
-        elif self._keyed_by_id and known[2] != row.url and not row.code:
+        elif self._keyed_by_id and not (known[2] == row.url or self._same_url(known[2], row.url)):
             self.add(_contradiction(row, known[1]))
         else:
             self.duplicates += 1
@@ -142,18 +151,21 @@ class _Import:
         return True
 
     def _update(self, row: ListedItem, item: int, line: int, url: str, extra: str, state: str, stage: str) -> None:
-        """The list is the truth about a known item's line, URL and columns; the ledger about its state."""
+        """The list is the truth about a known item's line, URL and columns; the ledger about what that URL came to."""
         if state == State.ABSENT:
             self._cursor.execute(RETURN, (item,))
             self.returned += 1
-        if stage == INPUT_STAGE and not row.code:
-            self._cursor.execute(
-                "UPDATE item SET state = 'pending', due = 1, stage = '', code = '', message = '' WHERE id = ?", (item,)
+        listed_url = storable(row.url)
+        if url != listed_url or bool(row.code) != (stage == INPUT_STAGE):
+            listing = Listing(
+                url=listed_url, extra_json=row.extra_json, code=row.code, message=storable(row.message)
             )
-        if (line, url, extra) != (row.line, row.url, row.extra_json):
+            change_url(
+                self._connection, item, listing, same_url=self._same_url, keyed_by_id=self._keyed_by_id
+            )
+        if (line, extra) != (row.line, row.extra_json):
             self._cursor.execute(
-                "UPDATE item SET line = ?, url = ?, extra_json = ? WHERE id = ?",
-                (row.line, storable(row.url), row.extra_json, item),
+                "UPDATE item SET line = ?, extra_json = ? WHERE id = ?", (row.line, row.extra_json, item)
             )
 
     def mark_absent(self) -> None:
@@ -185,10 +197,8 @@ class _Import:
 def _contradiction(row: ListedItem, first_line: int) -> ListedItem:
     """The bad row that stands for a line whose id already has another URL."""
     key = hashlib.blake2b(row.key + row.url.encode("utf-8", "backslashreplace"), digest_size=16).digest()
-    message = f"the same id as line {first_line}, with another URL"
-    return ListedItem(
-        key=key, line=row.line, url=row.url, extra_json=row.extra_json, code=Code.INPUT_ROW, message=message
-    )
+    code, message = row.code or Code.INPUT_ROW, row.message or f"the same id as line {first_line}, with another URL"
+    return ListedItem(key=key, line=row.line, url=row.url, extra_json=row.extra_json, code=code, message=message)
 
 
 def _remember(connection: sqlite3.Connection, run: _Import, fingerprint: str) -> None:

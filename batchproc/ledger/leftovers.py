@@ -1,5 +1,7 @@
 """Files of items that ended without an image: what an earlier run or another plan made, and no row vouches for now.
 
+The image of an item's earlier URL stays while the new URL fails, and goes when a check rejects what is there now.
+
 The order is that of every change, ledger first: the row says that the item was rejected or failed, then its file goes,
 then the row forgets the file's name. What a kill leaves in between is found by the name that the row still has.
 """
@@ -14,7 +16,7 @@ from batchproc.ledger.images import Images
 from batchproc.ledger.schema import transaction
 
 WINDOW = 2_000
-ENDED = "state IN ('rejected', 'failed', 'quarantined')"
+ENDED = "(state = 'rejected' OR (state IN ('failed', 'quarantined') AND made_url IS NULL))"
 FILED = f"{ENDED} AND (suffix IS NOT NULL OR stale_suffix IS NOT NULL)"
 
 
@@ -44,7 +46,7 @@ def remove_leftover(images: Images, leftover: Leftover) -> None:
 def forget_files(connection: sqlite3.Connection, items: Iterable[int]) -> None:
     """Notes, inside a transaction, that these items have no file any more."""
     connection.execute(
-        "UPDATE item SET suffix = NULL, stale_suffix = NULL "
+        "UPDATE item SET suffix = NULL, stale_suffix = NULL, made_url = NULL, made_extra_json = NULL "
         f"WHERE {ENDED} AND id IN (SELECT value FROM json_each(?))",
         (json.dumps(list(items)),),
     )

@@ -50,6 +50,7 @@ class Left:
     """A row of `failures.jsonl`: an item that left early."""
 
     key: bytes
+    url: str
     stage: str
     outcome: State
     code: str
@@ -88,13 +89,14 @@ def read_made(row: Mapping[str, Any] | None, file_name: Callable[[str, str], str
 
 def read_left(row: Mapping[str, Any] | None) -> Left | None:
     """The item that a row tells of."""
-    texts = ("key", "stage", "outcome", "code", "message", "hint")
+    texts = ("key", "url", "stage", "outcome", "code", "message", "hint")
     if row is None or not all(isinstance(row.get(name), str) for name in texts) or not _is_count(row.get("attempts")):
         return None
     if not KEY.fullmatch(row["key"]) or row["outcome"] not in EARLY:
         return None
     return Left(
         key=bytes.fromhex(row["key"]),
+        url=storable(row["url"]),
         stage=storable(row["stage"]),
         outcome=State(row["outcome"]),
         code=storable(row["code"]),

@@ -142,7 +142,7 @@ def _assign(names: Sequence[str]) -> str:
 
 STAGED = f"""
 UPDATE item SET state = 'staged', due = 0, runs = runs + 1, last_run = :run, plan = :plan,
-  stage = '', code = '', message = '', hint = '',
+  stage = '', code = '', message = '', hint = '', made_url = NULL, made_extra_json = NULL,
   stale_suffix = CASE WHEN item.suffix != new.suffix THEN item.suffix ELSE item.stale_suffix END,
   sha256 = substr(:digests, 1 + {DIGEST_BYTES} * new.place, {DIGEST_BYTES}),
   source_sha256 = substr(:source_digests, 1 + {DIGEST_BYTES} * new.place, {DIGEST_BYTES}),

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from batchproc.ledger.schema import touch, transaction
 
 # What another plan would decide differently: images made or rejected, and images that could not be transformed.
-STALE = "plan != ? AND (state IN ('done', 'rejected') OR (state = 'failed' AND stage = 'transform'))"
+STALE = (
+    "plan != ? AND (state IN ('done', 'rejected') OR (state = 'failed' AND stage = 'transform') "
+    "OR (made_url IS NOT NULL AND state != 'absent'))"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +58,19 @@ def adopt_plan(
         if not remake_stale:
             return 0
         touch(connection)
+        again = connection.execute(
+            f"UPDATE item SET state = 'pending', due = 1, runs = 0, attempts = 0 WHERE {STALE} AND stage != 'input'",
+            (plan,),
+        ).rowcount
+        connection.execute(
+            "UPDATE item SET made_url = NULL, made_extra_json = NULL WHERE made_url IS NOT NULL AND plan != ?", (plan,)
+        )
         connection.execute(
             "UPDATE item SET before_absent = 'pending', due = 1, runs = 0 "
             "WHERE state = 'absent' AND before_absent IN ('done', 'rejected') AND plan != ?",
             (plan,),
         )
-        return connection.execute(
-            f"UPDATE item SET state = 'pending', due = 1, runs = 0, attempts = 0 WHERE {STALE}", (plan,)
-        ).rowcount
+        return again
 
 
 def adopted_plan(connection: sqlite3.Connection) -> int:

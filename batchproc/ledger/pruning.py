@@ -23,7 +23,7 @@ def prune_absent(connection: sqlite3.Connection, images: Images) -> int:
         items = json.dumps([item for item, _, _ in rows])
         with transaction(connection):
             connection.execute(
-                "UPDATE item SET before_absent = 'pending', due = 1, runs = 0 "
+                "UPDATE item SET before_absent = 'pending', due = 1, runs = 0, made_url = NULL, made_extra_json = NULL "
                 "WHERE id IN (SELECT value FROM json_each(?))",
                 (items,),
             )

@@ -165,6 +165,7 @@ def mark_blocked(connection: sqlite3.Connection, items: list[int]) -> None:
 
 def _mark_lost(connection: sqlite3.Connection, items: list[int]) -> None:
     connection.execute(
-        "UPDATE item SET state = 'pending', due = 1, temporary = NULL WHERE id IN (SELECT value FROM json_each(?))",
+        "UPDATE item SET state = 'pending', due = 1, temporary = NULL, made_url = NULL, made_extra_json = NULL "
+        "WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(items),),
     )

@@ -1,8 +1,9 @@
 """What a lost ledger knew, as far as the manifests and the files prove it, written into a new one.
 
 An image is `done` again when its file has the size and the SHA-256 that its row names; nothing else is believed. Who
-left early for good is restored where the code alone says that no run would try again, and no file contradicts it. How
-often an item was tried is not in the manifests: `runs` begins at 1.
+left early for good is restored where the code alone says that no run would try again, and no file contradicts it. Each
+row is restored with the URL that it names, and then brought up to the list, as in any run. How often an item was tried
+is not in the manifests: `runs` begins at 1.
 """
 
 import hashlib
@@ -17,27 +18,26 @@ from typing import Any
 from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
 from batchproc.ledger.images import Images
-from batchproc.ledger.importing import INPUT_STAGE
 from batchproc.ledger.manifest_rows import Left, Made, read_left, read_made
 from batchproc.ledger.renumbering import renumber
 from batchproc.ledger.schema import State, touch, transaction
+from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
 
 ROWS_PER_TRANSACTION = 5_000
 Row = Mapping[str, Any]
 
 DONE = """
 UPDATE item SET state = CASE state WHEN 'absent' THEN 'absent' ELSE 'done' END,
-  before_absent = CASE state WHEN 'absent' THEN 'done' END,
-  url = CASE state WHEN 'absent' THEN :url ELSE url END,
-  extra_json = CASE state WHEN 'absent' THEN :extra_json ELSE extra_json END,
-  due = 0, runs = 1, attempts = 1, plan = :plan, suffix = :suffix, status_code = :status_code, final_url = :final_url,
-  etag = :etag, last_modified = :last_modified, size_bytes = :size_bytes, width_px = :width_px,
-  height_px = :height_px, original_width_px = :original_width_px, original_height_px = :original_height_px,
-  original_format = :original_format, sha256 = :sha256, source_sha256 = :source_sha256
+  before_absent = CASE state WHEN 'absent' THEN 'done' END, url = :url, extra_json = :extra_json,
+  stage = '', code = '', message = '', due = 0, runs = 1, attempts = 1, plan = :plan, suffix = :suffix,
+  status_code = :status_code, final_url = :final_url, etag = :etag, last_modified = :last_modified,
+  size_bytes = :size_bytes, width_px = :width_px, height_px = :height_px, original_width_px = :original_width_px,
+  original_height_px = :original_height_px, original_format = :original_format, sha256 = :sha256,
+  source_sha256 = :source_sha256
 WHERE id = :item
 """
 EARLY = """
-UPDATE item SET state = :outcome, due = :due, runs = :runs, plan = :plan, stage = :stage, code = :code,
+UPDATE item SET url = :url, state = :outcome, due = :due, runs = :runs, plan = :plan, stage = :stage, code = :code,
   message = :message, hint = :hint, attempts = :attempts WHERE id = :item
 """
 
@@ -59,14 +59,41 @@ class Restored:
     reordered: bool  # the manifests are in another order than the list
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRule:
+    """How a restored row is brought up to the list."""
+
+    keyed_by_id: bool
+    same_url: SameUrl
+    has_urls: bool = True  # False: the list's URLs are not known yet; the next import brings the rows up to them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """An item of the new ledger, as the import or a file brought it in."""
+
+    item: int
+    state: str
+    suffix: str | None
+    stage: str
+    made_url: str | None
+    listing: Listing
+
+
 def restore(
-    connection: sqlite3.Connection, images: Images, made: Iterable[Row | None], left: Iterable[Row | None], plan: int
+    connection: sqlite3.Connection,
+    images: Images,
+    made: Iterable[Row | None],
+    left: Iterable[Row | None],
+    *,
+    plan: int,
+    rule: ListRule,
 ) -> Restored:
     """Restores into a ledger that knows the list and nothing else; reads every file that `made` names.
 
     `made` and `left` are the rows of the manifests in their order, None for a line that is none. `plan` made them.
     """
-    run = _Restoring(connection, images, plan)
+    run = _Restoring(connection, images, plan, rule)
     for batch, take in ((_batches(images.final_names()), run.note_file), (_batches(made), run.take_made),
                         (_batches(left), run.take_left)):  # fmt: skip
         for rows in batch:
@@ -82,10 +109,11 @@ def restore(
 class _Restoring:
     """One restoring under way. `made` and `left` are the ids in the order of the manifests, absent ones not."""
 
-    def __init__(self, connection: sqlite3.Connection, images: Images, plan: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, images: Images, plan: int, rule: ListRule) -> None:
         self._connection = connection
         self._images = images
         self._plan = plan
+        self._rule = rule
         self._seen: set[int] = set()
         self.made = array("q")
         self.left = array("q")
@@ -105,21 +133,32 @@ class _Restoring:
         """One row of `metadata.jsonl`."""
         made = read_made(row, self._images.file_name)
         known = self._find(made.key) if made is not None else None
-        if made is None or (known is not None and known[0] in self._seen):
+        if made is None or (known is not None and known.item in self._seen):
             self._counts["unreadable_rows"] += 1
             return
         verdict = self._check(made)
         self._counts[verdict] += verdict != "done"
         if known is None:
             return  # neither in the list nor on the disk
-        item, state, _ = known
-        self._seen.add(item)
-        if state != State.ABSENT:
-            self.made.append(item)
-        if verdict == "done" and state in (State.PENDING, State.ABSENT):
-            facts = {name: getattr(made, name) for name in Made.__slots__ if name != "key"}
-            self._connection.execute(DONE, {**facts, "item": item, "plan": self._plan})
-            self._counts["absent" if state == State.ABSENT else "done"] += 1
+        self._seen.add(known.item)
+        if known.state != State.ABSENT:
+            self.made.append(known.item)
+        if verdict == "done":
+            self._put_image(known, made)
+            self._counts["absent" if known.state == State.ABSENT else "done"] += 1
+
+    def _put_image(self, known: _Found, made: Made) -> None:
+        facts = {name: getattr(made, name) for name in Made.__slots__ if name != "key"}
+        listing = known.listing
+        is_listed = known.state != State.ABSENT
+        is_same = is_listed and not listing.code and made.url == listing.url
+        if is_same or (is_listed and not self._rule.has_urls):
+            facts["extra_json"] = listing.extra_json
+        self._connection.execute(DONE, {**facts, "item": known.item, "plan": self._plan})
+        if is_listed and not is_same and self._rule.has_urls:
+            change_url(
+                self._connection, known.item, listing, same_url=self._rule.same_url, keyed_by_id=self._rule.keyed_by_id
+            )
 
     def take_left(self, row: Row | None) -> None:
         """One row of `failures.jsonl`."""
@@ -128,32 +167,44 @@ class _Restoring:
             self._counts["unreadable_rows"] += 1
             return
         known = self._find(left.key)
-        if known is None or known[0] in self._seen:
+        if known is None or (known.item in self._seen and known.made_url is None):
             return  # not in the list any more; or made since, when a run was killed between the two manifests
-        item, state, suffix = known
-        self._seen.add(item)
-        if state != State.ABSENT:
-            self.left.append(item)
-        if state == State.PENDING and left.stage != INPUT_STAGE:
-            self._end_early(item, left, has_file=suffix is not None)
+        self._seen.add(known.item)
+        if known.state != State.ABSENT:
+            self.left.append(known.item)
+        if known.state == State.PENDING and left.stage != INPUT_STAGE and self._is_of_list(known, left):
+            self._end_early(known, left)
 
-    def _end_early(self, item: int, left: Left, *, has_file: bool) -> None:
+    def _is_of_list(self, known: _Found, left: Left) -> bool:
+        """Whether the item left early with the URL that the list has for it."""
+        url = known.listing.url
+        return not self._rule.has_urls or left.url == url or self._rule.same_url(left.url, url)
+
+    def _end_early(self, known: _Found, left: Left) -> None:
         deferred = left.outcome is State.DEFERRED
         if not deferred and not is_final(left):
             self._undecided[left.code] += 1
-        elif has_file and not deferred:
+        elif known.suffix is not None and known.made_url is None and not deferred:
             self._counts["contradicted"] += 1
         else:
             facts = {name: getattr(left, name) for name in Left.__slots__ if name != "key"}
-            counted = {"item": item, "plan": self._plan, "due": int(deferred), "runs": int(not deferred)}
+            counted = {"item": known.item, "plan": self._plan, "due": int(deferred), "runs": int(not deferred)}
+            if self._rule.has_urls:
+                facts["url"] = known.listing.url
             self._connection.execute(EARLY, facts | counted)
             self._counts["early"] += 1
 
-    def _find(self, key: bytes) -> tuple[int, str, str | None] | None:
-        found: tuple[int, str, str | None] | None = self._connection.execute(
-            "SELECT id, state, suffix FROM item WHERE key = ?", (key,)
+    def _find(self, key: bytes) -> _Found | None:
+        found = self._connection.execute(
+            "SELECT id, state, suffix, stage, made_url, url, extra_json, code, message FROM item WHERE key = ?", (key,)
         ).fetchone()
-        return found
+        if found is None:
+            return None
+        item, state, suffix, stage, made_url, url, extra_json, code, message = found
+        return _Found(
+            item=item, state=state, suffix=suffix, stage=stage, made_url=made_url,
+            listing=Listing(url=url, extra_json=extra_json, code=code, message=message),
+        )  # fmt: skip
 
     def _check(self, made: Made) -> str:
         """What becomes of the file that a row names."""

@@ -1,5 +1,6 @@
 """The ledger as a run uses it: open, recover, import, then record what becomes of every item."""
 
+import operator
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -19,9 +20,10 @@ from batchproc.ledger.pauses import forget_pauses, read_pauses, store_pauses
 from batchproc.ledger.plans import PlanChange, adopt_plan, adopted_plan, compare_plan
 from batchproc.ledger.pruning import prune_absent
 from batchproc.ledger.recovery import Recovered, recover
-from batchproc.ledger.restoring import Restored, Row, restore
+from batchproc.ledger.restoring import ListRule, Restored, Row, restore
 from batchproc.ledger.runs import close_run, insert_run, last_runs, restore_run
 from batchproc.ledger.schema import touch, transaction
+from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.view import LedgerView
 from batchproc.ledger.writer import Writer
 from batchproc.model import Outcome
@@ -115,23 +117,31 @@ class Ledger(LedgerView):
             return adopt_plan(self._own(), fingerprint, settings or {}, remake_stale=remake_stale)
 
     def import_sources(
-        self, rows: Iterable[ListedItem], *, fingerprint: str = "", keyed_by_id: bool = False
+        self,
+        rows: Iterable[ListedItem],
+        *,
+        fingerprint: str = "",
+        keyed_by_id: bool = False,
+        same_url: SameUrl = operator.eq,
     ) -> Imported:
         """Brings the ledger up to the list; `rows` are not touched when `fingerprint` is the one of the last import.
 
-        An empty fingerprint (stdin) never skips. `keyed_by_id`: the same key with another URL is a bad row.
+        An empty fingerprint (stdin) never skips. `keyed_by_id`: the same key with another URL is a bad row in one list,
+        and due again in a later one. `same_url`: whether two spellings are one URL.
         """
         with blame_ledger(self._path):  # an OSError here is the list's
-            return import_rows(self._own(), rows, fingerprint=fingerprint, keyed_by_id=keyed_by_id)
+            return import_rows(
+                self._own(), rows, fingerprint=fingerprint, keyed_by_id=keyed_by_id, same_url=same_url
+            )
 
-    def restore(self, made: Iterable[Row | None], left: Iterable[Row | None]) -> Restored:
+    def restore(self, made: Iterable[Row | None], left: Iterable[Row | None], rule: ListRule) -> Restored:
         """Takes over what the manifests of a lost ledger prove, as made by the adopted plan; after the import.
 
         The rows come in the order of their files, None for a line that is none. Reads every file that `made` names.
         """
         with blame_disk(self._path):
             plan = adopted_plan(self._own())
-            return restore(self._connection, self._images, made, left, plan)
+            return restore(self._connection, self._images, made, left, plan=plan, rule=rule)
 
     def restore_run(
         self, name: str, *, started: datetime, ended: datetime, exit_code: int, counters: Mapping[str, object]
@@ -150,7 +160,8 @@ class Ledger(LedgerView):
         )
 
     def start_afresh(self) -> int:
-        """Makes every item of the list pending again, the quarantined too; returns how many."""
+        """Makes every item of the list pending again, the quarantined too; returns how many. No image is believed."""
+        self._change("UPDATE item SET made_url = NULL, made_extra_json = NULL WHERE made_url IS NOT NULL")
         return self._change(
             "UPDATE item SET state = 'pending', due = 1, runs = 0 WHERE state != 'absent' AND stage != 'input'"
         )

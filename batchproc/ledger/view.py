@@ -19,8 +19,10 @@ WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL gro
 WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
 FACTS = (
     "id, key, url, extra_json, suffix, width_px, height_px, original_width_px, original_height_px, original_format, "
-    "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified"
+    "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, made_url, made_extra_json"
 )
+# Images that are there: those of the list's URLs, and those of earlier URLs whose successors have no image yet.
+MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,8 @@ class LedgerView:
         is done is among them too, with its validators.
         """
         rows = self._fetch(
-            f"SELECT id - 1, line, url, key, extra_json, state = 'done', etag, last_modified "
+            "SELECT id - 1, line, url, key, extra_json, state = 'done', iif(made_url IS NULL, etag, NULL), "
+            "iif(made_url IS NULL, last_modified, NULL) "
             f"FROM item {_choose(refresh)} AND id > ? ORDER BY id LIMIT ?",
             (max_runs, after_index + 1, limit),
         )
@@ -123,7 +126,7 @@ class LedgerView:
 
     def metadata_rows(self, file_name: Callable[[str, str], str]) -> Iterator[dict[str, object]]:
         """The rows of `metadata.jsonl`, in the order of the input. `file_name` makes a path of key and suffix."""
-        for row in self._scan(FACTS, "state = 'done'"):
+        for row in self._scan(FACTS, MADE):
             yield _metadata_row(row, file_name)
 
     def failure_rows(self) -> Iterator[dict[str, object]]:
@@ -160,8 +163,8 @@ class LedgerView:
     def _scan(self, columns: str, condition: str) -> Iterator[Any]:
         last = 0
         while True:
-            # "+state": walk the table once by id; by the index of states every window would be sorted anew.
-            query = f"SELECT {columns} FROM item WHERE +{condition} AND id > ? ORDER BY id LIMIT {WINDOW}"
+            # "NOT INDEXED": walk the table once by id; by the index of states every window would be sorted anew.
+            query = f"SELECT {columns} FROM item NOT INDEXED WHERE {condition} AND id > ? ORDER BY id LIMIT {WINDOW}"
             rows = self._fetch(query, (last,))
             yield from rows
             if len(rows) < WINDOW:
@@ -180,7 +183,8 @@ def _validators(done: int, etag: str | None, last_modified: str | None) -> Valid
 
 def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, object]:
     (_, key, url, extra_json, suffix, width, height, original_width, original_height, original_format, size_bytes,
-     sha256, source_sha256, final_url, status_code, etag, last_modified) = row  # fmt: skip
+     sha256, source_sha256, final_url, status_code, etag, last_modified, made_url, made_extra_json) = row  # fmt: skip
+    url = made_url or url
     facts: dict[str, object] = {
         "file_name": file_name(key.hex(), suffix),
         "url": url,
@@ -198,6 +202,6 @@ def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, o
         "etag": etag,
         "last_modified": last_modified,
     }
-    for name, value in json.loads(extra_json or "{}").items():
+    for name, value in json.loads((extra_json if made_extra_json is None else made_extra_json) or "{}").items():
         facts[f"list_{name}" if name in facts else name] = value  # a list may have a column "width" of its own
     return facts

@@ -8,6 +8,7 @@ from batchproc.ledger import Imported, Ledger, Recovered, holds_items
 from batchproc.pipeline import assembly
 from batchproc.pipeline.terms import RunOptions
 from batchproc.sink import Layout
+from batchproc.sources.url import is_same_url
 from batchproc.transform.plan_fingerprint import fingerprint, plan_settings
 from batchproc.transform.stage import Transform
 
@@ -46,6 +47,7 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
         assembly.listed_items(config, base_url),
         fingerprint=assembly.list_fingerprint(config, base_url),
         keyed_by_id=bool(config.job.id_column),
+        same_url=is_same_url,
     )
     items = _check_list(config, ledger)
     if options.fresh:

@@ -18,11 +18,12 @@ from typing import Any
 from batchproc.config import STDIN, Config
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.explain.words import count
-from batchproc.ledger import Counts, Ledger, Restored, is_whole, put_in_place, replacement
+from batchproc.ledger import Counts, Ledger, ListRule, Restored, is_whole, put_in_place, replacement
 from batchproc.lock import RunLock
 from batchproc.pipeline import assembly
 from batchproc.pipeline.journal import run_counters
 from batchproc.sink import ImageFolder, Layout, read_manifest
+from batchproc.sources.url import is_same_url
 from batchproc.transform.plan_fingerprint import fingerprint, plan_settings
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
@@ -106,8 +107,12 @@ def _fill(config: Config, layout: Layout, path: Path, transform: Transform) -> R
             assembly.listed_items(config, base_url),
             fingerprint="" if config.origin else assembly.list_fingerprint(config, base_url),
             keyed_by_id=bool(config.job.id_column),
+            same_url=is_same_url,
         )
-        restored = ledger.restore(read_manifest(layout.metadata_path), read_manifest(layout.failures_path))
+        rule = ListRule(
+            keyed_by_id=bool(config.job.id_column), same_url=is_same_url, has_urls=config.origin is None
+        )
+        restored = ledger.restore(read_manifest(layout.metadata_path), read_manifest(layout.failures_path), rule)
         runs = list(_runs(layout))
         for folder, facts in runs:
             _restore_run(ledger, folder.name, facts)

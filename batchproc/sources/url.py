@@ -64,6 +64,14 @@ def canonical(text: str, *, relative: bool = False) -> str:
     return _canonical_slowly(text, relative=relative)
 
 
+def is_same_url(first: str, second: str) -> bool:
+    """Whether two texts are one URL, spelled in two ways perhaps."""
+    try:
+        return first == second or canonical(first) == canonical(second)
+    except BadUrl:
+        return False
+
+
 def joiner(base_url: str) -> Callable[[str], str]:
     """A function that makes a canonical URL absolute: joined with `base_url` where it is relative (RFC 3986, 5.2)."""
     folder = urljoin(base_url, ".") if base_url else ""

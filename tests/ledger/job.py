@@ -1,7 +1,8 @@
 """A small job on disk for the ledger's tests: a real list, real files, a real database."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,11 +53,14 @@ class Job:
             layout.ledger_path, images=self.images, ballast_path=layout.ballast_path, power=self.power
         )
 
-    def begin(self, ledger: Ledger, names: Sequence[str] = (), plan: str = PLAN) -> None:
+    def begin(
+        self, ledger: Ledger, names: Sequence[str] = (), plan: str = PLAN, *, rows: Sequence[ListedItem] = ()
+    ) -> None:
+        """`names` are the URLs of a list without ids, `rows` are a list with them."""
         ledger.recover()
         ledger.adopt_plan(plan)
-        if names:
-            ledger.import_sources(listing(names))
+        if names or rows:
+            ledger.import_sources(rows or listing(names), keyed_by_id=bool(rows))
         ledger.begin_run("20261122T081530Z", NOW)
 
     def end(self, ledger: Ledger) -> None:
@@ -77,16 +81,18 @@ class Job:
         return Item(source=source, value=describe(path, content, suffix, source.url))
 
     def outcome(self, source: Source) -> Outcome:
-        """What becomes of this source, by its number: every sixth fails, every seventh is rejected."""
-        if source.index % 6 == 5:
+        """What becomes of this source, by its number: every sixth fails, every seventh is rejected. Of URLs that have
+        changed also every eleventh fails, every thirteenth is rejected."""
+        number, has_changed = source.index, source.url.endswith("v=1")
+        if number % 6 == 5 or (has_changed and number % 11 == 7):
             return failure(source, retry=Retry.NEVER)
-        if source.index % 7 == 6:
+        if number % 7 == 6 or (has_changed and number % 13 == 9):
             return rejection(source)
         return self.rendition(source)
 
-    def run_to_the_end(self, names: Sequence[str]) -> None:
+    def run_to_the_end(self, names: Sequence[str] = (), *, rows: Sequence[ListedItem] = ()) -> None:
         with self.open() as ledger:
-            self.begin(ledger, names)
+            self.begin(ledger, names, rows=rows)
             for source in ledger.work():
                 ledger.record(self.outcome(source))
             self.end(ledger)
@@ -118,8 +124,27 @@ def describe(path: Path, content: bytes, suffix: str, url: str) -> Rendition:
         original_format="JPEG",
         original_size_bytes=155_000,
         source_sha256=hashlib.sha256(url.encode()).hexdigest(),
-        reply=Reply(status_code=200, etag='"e1"', last_modified="Wed, 21 Oct 2015 07:28:00 GMT", final_url=url),
+        reply=Reply(
+            status_code=200, etag=etag_of(url), last_modified="Wed, 21 Oct 2015 07:28:00 GMT", final_url=url
+        ),
     )
+
+
+def etag_of(url: str) -> str:
+    return f'"{hash_key(url).hex()}"'
+
+
+def identified(urls: Mapping[int, str]) -> list[ListedItem]:
+    """A list keyed by ids: a line each, whose column names its URL."""
+    return [
+        ListedItem(key=hash_key(f"id-{number}"), line=line, url=url, extra_json=json.dumps({"caption": f"of {url}"}))
+        for line, (number, url) in enumerate(urls.items(), start=1)
+    ]
+
+
+def versions(count: int, version: int) -> list[ListedItem]:
+    """A list keyed by ids; in version 1, every other URL is another one."""
+    return identified({n: f"https://example.org/{n}.jpg?v={version * (n % 2)}" for n in range(count)})
 
 
 def failure(

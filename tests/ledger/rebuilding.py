@@ -1,12 +1,13 @@
 """A job's ledger is lost and made anew, as `batchproc rebuild` does it; what the old one knew is kept to compare."""
 
+import operator
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from batchproc.ledger import Ledger, Restored, put_in_place, replacement
+from batchproc.ledger import Ledger, ListedItem, ListRule, Restored, put_in_place, replacement
 from batchproc.ledger.view import LedgerView
 from batchproc.model import Item, Outcome, Rendition, Source
 from batchproc.sink import read_manifest
@@ -30,15 +31,19 @@ def damage(job: Job) -> None:
     job.layout.ledger_path.write_bytes(b"\xaa" * 8192)
 
 
-def rebuild(job: Job, names: Sequence[str], plan: str = PLAN) -> Restored:
+def rebuild(job: Job, names: Sequence[str], plan: str = PLAN, rows: Sequence[ListedItem] = ()) -> Restored:
+    """`rows`: the list, where it is keyed by ids; else the `names` are."""
     path = job.layout.ledger_path
     with (
         replacement(path) as new,
         Ledger.open(new, images=job.images, ballast_path=job.layout.ballast_path) as ledger,
     ):
         ledger.adopt_plan(plan)
-        ledger.import_sources(listing(names))
-        restored = ledger.restore(read_manifest(job.layout.metadata_path), read_manifest(job.layout.failures_path))
+        ledger.import_sources(rows or listing(names), keyed_by_id=bool(rows))
+        rule = ListRule(keyed_by_id=bool(rows), same_url=operator.eq)
+        restored = ledger.restore(
+            read_manifest(job.layout.metadata_path), read_manifest(job.layout.failures_path), rule
+        )
     put_in_place(path)
     return restored
 

@@ -298,7 +298,7 @@ def test_a_kill_while_restoring_leaves_the_damaged_ledger_where_it_was(
     ],
 )
 def test_what_a_row_proves(stage: str, code: str, outcome: str, expected: bool) -> None:
-    left = Left(key=b"", stage=stage, code=code, outcome=State(outcome), message="", hint="", attempts=1)
+    left = Left(key=b"", url="", stage=stage, code=code, outcome=State(outcome), message="", hint="", attempts=1)
 
     assert expected == is_final(left)
 

@@ -1,10 +1,6 @@
 """`--refresh` asks whether what is done has changed, makes again what has, and loses nothing when servers are ill."""
 
-import io
 import sqlite3
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,66 +10,12 @@ from batchproc.errors import ExitCode
 from batchproc.pipeline import RunOptions
 from tests.jobs import MakeJob
 
+from .site import PATHS, Site, picture
 from .test_job import rows
 from .test_journal import events
 from .test_modes import MODES, images, run
 
 REFRESH = RunOptions(refresh=True)
-PATHS = ["/a.png", "/b.png", "/c.png"]
-
-
-def picture(colour: str, size: int = 100) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (size, size), colour).save(file, "PNG")
-    return file.getvalue()
-
-
-class Site(ThreadingHTTPServer):
-    """Pictures with validators. `status` overrules what a path answers."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.pictures = dict.fromkeys(PATHS, picture("red"))
-        self.status: dict[str, int] = {}
-        self.has_validators = True
-        self.answered: list[tuple[str, int]] = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Site
-
-    def do_GET(self) -> None:
-        site = self.server
-        content = site.pictures.get(self.path, b"")
-        etag = f'"{hash(content)}"' if site.has_validators else ""
-        known = etag and self.headers.get("If-None-Match") == etag
-        status = site.status.get(self.path, (304 if known else 200) if content else 404)
-        site.answered.append((self.path, status))
-        self.send_response(status)
-        if etag:
-            self.send_header("ETag", etag)
-        body = content if status == 200 else b""
-        if status != 304:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Says nothing."""
-
-
-@pytest.fixture
-def site() -> Iterator[Site]:
-    with Site() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
