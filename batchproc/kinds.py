@@ -5,7 +5,7 @@ ledger whether a later run is to, the report what to tell the user. A new kind i
 """
 
 from dataclasses import KW_ONLY, dataclass, replace
-from enum import Flag, StrEnum, auto
+from enum import Enum, StrEnum, auto
 from functools import lru_cache
 
 
@@ -24,13 +24,14 @@ class Retry(StrEnum):
         return self in (Retry.BACKOFF, Retry.HOST, Retry.NEXT_RUN)
 
 
-class Effect(Flag):
+class Effect(Enum):
     """What a failure says of the host."""
 
-    NONE = 0
-    UNREACHED = auto()  # the host may be down: so many in a row, and it is left alone
-    STRUGGLING = auto()  # the host, or the way to it, has too much to do: fewer downloads at once
-    LATE = UNREACHED | STRUGGLING
+    ANSWERED = auto()  # it is there: whatever it said, it said it
+    NOTHING = auto()
+    REFUSED = auto()  # it has too much to do, or is away for a while
+    SILENT = auto()  # one of many such items may hang; several in a row, and it is the host
+    UNREACHED = auto()  # its name or its certificate is not in order: so many in a row, and it is left alone
 
 
 class Code(StrEnum):
@@ -96,7 +97,7 @@ class Kind:
     retry: Retry = Retry.NEVER  # when it is tried again
     retry_in_transform: Retry | None = None  # where that stage differs
     exceptions: tuple[Retry, ...] = ()  # what whoever raises it may say instead of `retry`
-    effect: Effect = Effect.NONE  # on the host
+    effect: Effect = Effect.ANSWERED
     decided_by: tuple[str, ...] = ()  # the config's keys that make it fail or not: their change makes it due again
     is_rejection: bool = False  # dropped on purpose: no failure
     is_charged: bool = True  # False: not the item's doing, its row stays as it was
@@ -129,31 +130,31 @@ _KINDS = (
          decided_by=("download.allow_addresses",)),
     Kind(Code.POLICY_ROBOTS, "robots.txt forbids it, or could not be read",
          "ask the owner; ignore it only on your own hosts",
-         exceptions=(Retry.NEXT_RUN,), decided_by=ROBOTS),  # the exception: it could not be read
+         exceptions=(Retry.HOST, Retry.NEXT_RUN), decided_by=ROBOTS),  # the exceptions: it could not be read
     Kind(Code.POLICY_NOAI, "the server forbids this use in X-Robots-Tag", "ask the owner", decided_by=ROBOTS),
     Kind(Code.POLICY_PORT, "a port that browsers refuse too", "mend the URL"),
 
     Kind(Code.DNS, "the host's name does not resolve", "check the spelling; is the host gone?",
          retry=Retry.BACKOFF, exceptions=(Retry.ONCE,), effect=Effect.UNREACHED, decided_by=PROXY),  # no such name
     Kind(Code.CONNECT, "no connection could be made", "is the server up, and reachable from here?",
-         retry=Retry.BACKOFF, exceptions=(Retry.NEXT_RUN,), effect=Effect.UNREACHED, decided_by=PROXY),  # not tried
+         retry=Retry.BACKOFF, effect=Effect.REFUSED, decided_by=PROXY),
     Kind(Code.PROXY, "the proxy refuses to pass it on", "see [download] proxy, and what the proxy allows",
-         retry=Retry.NEXT_RUN, decided_by=PROXY),
+         retry=Retry.NEXT_RUN, effect=Effect.NOTHING, decided_by=PROXY),
     Kind(Code.TLS, "the certificate or the handshake is not in order",
          "the owner must renew it; it is never skipped",
          retry=Retry.NEXT_RUN, exceptions=(Retry.ONCE,), effect=Effect.UNREACHED, decided_by=PROXY),  # the handshake
     Kind(Code.TIMEOUT_CONNECT, "no connection in time", "raise connect_timeout, or drop the host",
-         retry=Retry.BACKOFF, effect=Effect.LATE, decided_by=("download.connect_timeout", *PROXY)),
+         retry=Retry.BACKOFF, effect=Effect.SILENT, decided_by=("download.connect_timeout", *PROXY)),
     Kind(Code.TIMEOUT_FIRST_BYTE, "connected, but no answer in time",
          "raise first_byte_timeout, or lower per_host",
-         retry=Retry.BACKOFF, exceptions=(Retry.ONCE,), effect=Effect.LATE,  # interim replies without end
+         retry=Retry.BACKOFF, exceptions=(Retry.ONCE,), effect=Effect.SILENT,  # interim replies without end
          decided_by=("download.first_byte_timeout",)),
     Kind(Code.TIMEOUT_IDLE, "the body stopped in its middle", "it is tried again by the next run",
-         retry=Retry.BACKOFF, effect=Effect.LATE),
+         retry=Retry.BACKOFF, effect=Effect.SILENT),
     Kind(Code.TIMEOUT_SLOW, "the body came slower than min_speed", "lower min_speed, or lower per_host",
-         retry=Retry.BACKOFF, effect=Effect.LATE, decided_by=("download.min_speed",)),
+         retry=Retry.BACKOFF, effect=Effect.SILENT, decided_by=("download.min_speed",)),
     Kind(Code.TIMEOUT_TOTAL, "not whole within total_timeout", "raise total_timeout for large images",
-         retry=Retry.BACKOFF, effect=Effect.LATE, decided_by=("download.total_timeout",)),
+         retry=Retry.BACKOFF, effect=Effect.SILENT, decided_by=("download.total_timeout",)),
 
     Kind(http_code(401), "the server wants a login", "set headers, if you have access", decided_by=IDENTITY),
     Kind(http_code(403), "the server refuses", "open the URL in a browser; perhaps it refuses programs",
@@ -163,10 +164,13 @@ _KINDS = (
          retry=Retry.BACKOFF),
     Kind(http_code(410), "gone for good", "drop it from the list"),
     Kind(http_code(425), "the server does not take it so early", "the next run tries again", retry=Retry.BACKOFF),
-    Kind(http_code(503), "the server has too much to do", "the next run tries again",
-         retry=Retry.BACKOFF, effect=Effect.STRUGGLING),
+    *(Kind(http_code(status_code), meaning, "the next run tries again", retry=Retry.BACKOFF, effect=Effect.REFUSED)
+      for status_code, meaning in (
+          (502, "the server behind the gateway gave no proper answer"),
+          (503, "the server has too much to do"),
+          (504, "the server behind the gateway did not answer in time"))),
     Kind(Code.RATE, "the host asked for fewer requests", "lower per_host; the next run goes on",
-         retry=Retry.HOST, exceptions=(Retry.NEXT_RUN,), effect=Effect.STRUGGLING),  # longer than max_retry_after
+         retry=Retry.HOST, effect=Effect.REFUSED),
     Kind(Code.REDIRECT, "the redirects lead nowhere", "update the URL"),
     Kind(Code.PROTO, "the reply is not proper HTTP", "tell the server's owner", retry=Retry.ONCE),
     Kind(Code.TRUNCATED, "the image ends early", "the source is probably broken; the next run tries again",
@@ -192,18 +196,22 @@ _KINDS = (
            is_rejection=True, decided_by=STEPS)
       for code in (Code.CHECK_REJECTED, Code.CHECK_MIN_SIZE, Code.CHECK_MAX_ASPECT)),
 
-    Kind(Code.IO_NOSPACE, "the disk is full", "make room and run again", is_charged=False, stops_run=True),
-    Kind(Code.IO_PERM, "no permission to write", "check the output folder's owner", stops_run=True),
-    Kind(Code.IO_OTHER, "the disk reported an error", "check the disk and its mount", stops_run=True),
+    Kind(Code.IO_NOSPACE, "the disk is full", "make room and run again", is_charged=False, stops_run=True,
+         effect=Effect.NOTHING),
+    Kind(Code.IO_PERM, "no permission to write", "check the output folder's owner", stops_run=True,
+         effect=Effect.NOTHING),
+    Kind(Code.IO_OTHER, "the disk reported an error", "check the disk and its mount", stops_run=True,
+         effect=Effect.NOTHING),
     Kind(Code.WORKER_CRASH, "the image crashed the worker",
-         "it is quarantined; report it to the codec's authors", loses_worker=True),
+         "it is quarantined; report it to the codec's authors", loses_worker=True, effect=Effect.NOTHING),
     Kind(Code.WORKER_TIMEOUT, "longer than timeout, so the worker was ended", "raise timeout, or simplify the steps",
          retry=Retry.BACKOFF, retry_in_transform=Retry.NEVER, decided_by=("transform.timeout", *STEPS),
-         loses_worker=True),
+         loses_worker=True, effect=Effect.NOTHING),
     Kind(Code.WORKER_MEMORY, "the worker ran out of memory", "raise memory_limit, or lower workers",
-         decided_by=("transform.memory_limit", *STEPS), loses_worker=True),
-    Kind(Code.CANCELLED, "interrupted on its way", "the next run goes on", retry=Retry.NEXT_RUN, is_charged=False),
-    Kind(Code.INTERNAL_BUG, "a fault in this program", "please report it with its log"),
+         decided_by=("transform.memory_limit", *STEPS), loses_worker=True, effect=Effect.NOTHING),
+    Kind(Code.CANCELLED, "interrupted on its way", "the next run goes on", retry=Retry.NEXT_RUN, is_charged=False,
+         effect=Effect.NOTHING),
+    Kind(Code.INTERNAL_BUG, "a fault in this program", "please report it with its log", effect=Effect.NOTHING),
 )  # fmt: skip
 TABLE = {kind.code: kind for kind in _KINDS}
 FAMILIES = (  # the first whose code begins a code is its kind

@@ -87,28 +87,23 @@ def test_no_code_is_spelled_out_where_its_name_would_do() -> None:
 @pytest.mark.parametrize(
     ("code", "retry", "effect"),
     [
-        ("http.404", Retry.NEVER, Effect.NONE),
-        ("http.418", Retry.NEVER, Effect.NONE),
-        ("http.408", Retry.BACKOFF, Effect.NONE),
-        ("http.500", Retry.BACKOFF, Effect.NONE),
-        ("http.599", Retry.BACKOFF, Effect.NONE),
-        ("http.503", Retry.BACKOFF, Effect.STRUGGLING),
-        ("rate", Retry.HOST, Effect.STRUGGLING),
+        ("http.404", Retry.NEVER, Effect.ANSWERED),
+        ("http.418", Retry.NEVER, Effect.ANSWERED),
+        ("http.408", Retry.BACKOFF, Effect.ANSWERED),
+        ("http.500", Retry.BACKOFF, Effect.ANSWERED),
+        ("http.599", Retry.BACKOFF, Effect.ANSWERED),
+        ("http.503", Retry.BACKOFF, Effect.REFUSED),
+        ("rate", Retry.HOST, Effect.REFUSED),
         ("dns", Retry.BACKOFF, Effect.UNREACHED),
-        ("timeout.idle", Retry.BACKOFF, Effect.LATE),
-        ("proxy", Retry.NEXT_RUN, Effect.NONE),
-        ("check.mine", Retry.NEVER, Effect.NONE),
+        ("timeout.idle", Retry.BACKOFF, Effect.SILENT),
+        ("proxy", Retry.NEXT_RUN, Effect.NOTHING),
+        ("check.mine", Retry.NEVER, Effect.ANSWERED),
     ],
 )
 def test_what_a_code_says(code: str, retry: Retry, effect: Effect) -> None:
     kind = kind_of(code)
 
     assert (code, retry, effect) == (kind.code, kind.retry, kind.effect)
-
-
-def test_a_late_host_counts_as_unreached_and_as_struggling() -> None:
-    assert Effect.UNREACHED in kind_of(Code.TIMEOUT_CONNECT).effect
-    assert Effect.STRUGGLING in kind_of(Code.TIMEOUT_CONNECT).effect
 
 
 def test_checks_reject_and_nothing_else_does() -> None:

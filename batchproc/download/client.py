@@ -124,7 +124,6 @@ class Client:
             max_bytes=self._settings.max_bytes,
             honour_robots=self._settings.honour_robots,
             robots_name=self._robots_name,
-            max_retry_after_seconds=self._settings.max_retry_after_seconds,
         )
         try:
             judge(reply.status_code, reply.headers, asked)

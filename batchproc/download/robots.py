@@ -1,7 +1,8 @@
 """robots.txt: what an origin asks robots not to fetch, read once per origin and OS process, and obeyed for every hop.
 
-Source: RFC 9309. A client error (4xx) means that there are no rules; a server error or a reply that does not arrive
-whole means that nothing may be fetched for now; what is no robots.txt at all has no rules in it either. Crawl-delay is
+Source: RFC 9309. A client error (4xx) means that there are no rules; a server error, 429 or a reply that does not
+arrive whole means that nothing may be fetched for now, and is the host's trouble like any other: the frontier pauses
+the host and lets it be asked again. What is no robots.txt at all has no rules in it either. Crawl-delay is
 not obeyed: it is no part of the RFC, and `[download] per_host` decides how politely a host is asked.
 
 The workers of one process share what they have read. Worker processes do not: each reads an origin's file once.
@@ -21,7 +22,7 @@ from batchproc.download.deadline import Deadline
 from batchproc.download.settings import Settings
 from batchproc.download.transport import Response
 from batchproc.download.urls import Location, Origin
-from batchproc.download.verdict import REDIRECTS
+from batchproc.download.verdict import REDIRECTS, retry_after
 from batchproc.errors import Code, Retry, StageError
 from batchproc.protocols import Lap
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 500 * 1024  # RFC 9309, section 2.5
 MOST_REDIRECTS = 5  # section 2.3.1.2
 KEEP_SECONDS = 86_400.0  # section 2.4
-KEEP_OBSTACLE_SECONDS = 300.0
+KEEP_OBSTACLE_SECONDS = 0.5  # for those that wait for the same reading; how soon to ask again the frontier decides
 _MOST_ORIGINS = 10_000
 _MOST_CHARACTERS = 2_000_000  # of rules that are kept; parsed they take up to 25 bytes per character
 _SLICE_SECONDS = 0.2  # how often a waiting worker looks whether it was told to stop
@@ -72,6 +73,8 @@ class Rules:
     token: str = ""
     weight: int = 0  # characters of the rules that were kept
     obstacle: str = ""  # why the file cannot be read
+    retry: Retry = Retry.HOST  # when to ask again, with an obstacle
+    retry_after_seconds: float | None = None  # for which the server then asks to be left alone
 
     def check(self, location: Location) -> None:
         """Returns when `location` may be fetched. Raises `StageError` `policy.robots`."""
@@ -85,8 +88,9 @@ class Rules:
             raise StageError(
                 Code.POLICY_ROBOTS,
                 f"robots.txt of {location.origin.host} cannot be read for now: {self.obstacle}",
-                hint="the next run asks again",
-                retry=Retry.NEXT_RUN,
+                hint="it is asked for again, in this run and the next",
+                retry=self.retry,
+                retry_after_seconds=self.retry_after_seconds,
             )
 
 
@@ -295,12 +299,15 @@ class RobotsGate:
             if error.code == Code.CANCELLED or (location.origin == origin and error.code in _NOT_REACHED):
                 raise
             if error.code not in _LEADS_NOWHERE:
-                return Rules(obstacle="it took too long" if error.code == Code.TIMEOUT_TOTAL else error.message)
+                retry = Retry.HOST if error.retry.is_transient or error.retry is Retry.ONCE else Retry.NEXT_RUN
+                obstacle = "it took too long" if error.code == Code.TIMEOUT_TOTAL else error.message
+                return Rules(obstacle=obstacle, retry=retry)
         return NO_RULES
 
     def _take(self, reply: Response) -> Rules:
-        if reply.status_code >= 500:
-            return Rules(obstacle=f"the answer was {reply.status_code}")
+        if reply.status_code >= 500 or reply.status_code == 429:
+            obstacle = f"the answer was {reply.status_code}"
+            return Rules(obstacle=obstacle, retry_after_seconds=retry_after(reply.headers))
         if reply.status_code >= 300:
             return NO_RULES
         octets = bytearray()

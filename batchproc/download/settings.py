@@ -26,7 +26,6 @@ class Settings:
     headers: tuple[tuple[str, str], ...] = ()
     proxy: str = ""
     honour_robots: bool = True
-    max_retry_after_seconds: float = 900.0
     per_host: int = 8  # connections to one origin that this process may have at once
     most_connections: int = 256  # of this process, idle ones included
 

@@ -1,14 +1,16 @@
 """What a reply's status and headers mean for the item: go on, follow, or which failure and when to try again."""
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 
-from batchproc.errors import Code, Retry, StageError, http_code
+from batchproc.errors import Code, StageError, http_code
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _NO_AI = frozenset(("noai", "noimageai"))
+_SECONDS = re.compile(r"\s*\+?(-?\d{1,12}(?:\.\d{0,12})?)\s*", re.ASCII)
 
 Headers = Mapping[str, str]  # looked up by lower-case name
 
@@ -22,7 +24,6 @@ class Asked:
     max_bytes: int
     honour_robots: bool
     robots_name: str  # our name in X-Robots-Tag, lower case
-    max_retry_after_seconds: float
 
 
 def judge(status_code: int, headers: Headers, asked: Asked) -> None:
@@ -55,29 +56,30 @@ def _refusal(status_code: int, headers: Headers, asked: Asked) -> StageError:
 
 
 def _rate(status_code: int, headers: Headers, asked: Asked) -> StageError:
-    seconds = retry_after_seconds(headers.get("retry-after", ""), headers.get("date", ""))
-    later = seconds is not None and seconds > asked.max_retry_after_seconds
     return StageError(
         Code.RATE,
         f"{asked.host} answered {status_code}: too many requests",
         hint="lower [download] per_host",
-        retry=Retry.NEXT_RUN if later else None,
-        retry_after_seconds=None if seconds is None else min(seconds, asked.max_retry_after_seconds),
+        retry_after_seconds=retry_after(headers),
     )
+
+
+def retry_after(headers: Headers) -> float | None:
+    """The seconds that a reply's Retry-After asks for; None when it says nothing usable."""
+    return retry_after_seconds(headers.get("retry-after", ""), headers.get("date", ""))
 
 
 def retry_after_seconds(value: str, date: str, now: float | None = None) -> float | None:
     """The seconds that Retry-After asks for, 0 or more; None when it says nothing usable.
 
     A date is measured against the reply's own Date, so that a wrong clock on either side does not matter (RFC 9110,
-    section 10.2.3). Of several values the longest counts.
+    section 10.2.3). Of several values the longest counts. Seconds with a fraction, which some servers send, are taken.
     """
     moment = _timestamp(value)
     if moment is not None:
         return max(0.0, moment - (_timestamp(date) or (time.time() if now is None else now)))
-    numbers = [part.strip() for part in value.split(",")]
-    seconds = [float(part[:12]) for part in numbers if part.lstrip("-").isascii() and part.lstrip("-").isdigit()]
-    return max(0.0, *seconds) if seconds else None
+    numbers = [float(number[1]) for number in map(_SECONDS.fullmatch, value.split(",")) if number is not None]
+    return max(0.0, *numbers) if numbers else None
 
 
 def _timestamp(text: str) -> float | None:

@@ -13,7 +13,7 @@ from batchproc.explain.measured import Measured, held_by_hosts, process_cpu
 from batchproc.explain.phi import gil_wait_share
 from batchproc.explain.predict import gil_seconds, predict
 from batchproc.explain.words import crew, seconds, share
-from batchproc.kinds import Effect, kind_of
+from batchproc.kinds import Code, Effect, kind_of
 
 FULL = 0.9
 NETWORK_BOUND = 0.8
@@ -154,7 +154,8 @@ def _busiest(hosts: Mapping[str, Any]) -> str:
 
 def _servers(facts: Mapping[str, Any]) -> Iterator[Hint]:
     codes = facts.get("failures_this_run", {})
-    refused = {code: number for code, number in codes.items() if kind_of(code).effect == Effect.STRUGGLING}
+    answers = {code: number for code, number in codes.items() if code != Code.CONNECT}
+    refused = {code: number for code, number in answers.items() if kind_of(code).effect is Effect.REFUSED}
     if refused:
         told = ", ".join(f"{number} {code}" for code, number in refused.items())
         yield Hint(text="a lower download.per_host: the server asks for less", evidence=f"it answered {told}")

@@ -9,20 +9,23 @@ It ends when the list is exhausted *and* every outcome was heard, because a retr
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from batchproc.frontier.concurrency import Concurrency
-from batchproc.frontier.host import Entry, host_is_down, host_of
-from batchproc.frontier.hosts import Hosts
+from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, Limits, effect_of, host_of, not_tried
+from batchproc.frontier.hosts import Hosts, Recall
 from batchproc.frontier.memory import Memory
 from batchproc.frontier.retries import Retries, full_jitter
-from batchproc.kinds import Effect, Retry, kind_of
+from batchproc.kinds import Code, Effect
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Outcome, Source, Span, Validators
 
-WINDOW = 1000  # sources read ahead of their start
+WINDOW = 1000  # sources read ahead of their start and kept in memory
 REFILL = 100
+LOOK_AHEAD = 500  # beyond the window, for items of hosts that may be asked now: so many at once
+LOOK_AHEAD_SECONDS = 0.02  # and not more often, so that a long list of one host costs no start
+LONGEST_PAUSE_SECONDS = 900.0
 LONGEST_WAIT_SECONDS = 1.0  # no wait without a bound, though every change wakes it
 NOTHING_KNOWN = Validators()
 NO_TIME = (None, None)
@@ -33,8 +36,10 @@ class Flight:
     """An item under way: from its start until its outcome is heard."""
 
     entry: Entry
-    size_bytes: int  # 0: it was never sent out, its host is down
+    size_bytes: int  # 0: it was never sent out, its host is away
+    started: float
     downloading: bool = True
+    is_hosts: bool = False  # it failed by its host's trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,9 @@ class End:
 class Frontier:
     """Decides which item may start. Thread-safe.
 
+    `reread` gives sources again by their `index`; with it, a host with many items keeps no others waiting: the list is
+    read on, and the positions of what cannot start yet are put aside.
+
     Shared and mutable, all under `_changed`: the hosts, the flights, the retries, the memory, the concurrency and the
     counts. The iterator of sources is read by the pulling thread alone, outside the lock.
     """
@@ -66,6 +74,8 @@ class Frontier:
         per_host: int,
         retries: int,
         buffer_bytes: int,
+        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
+        reread: Callable[[Sequence[int]], Sequence[Source]] | None = None,
         concurrency: Concurrency | None = None,
         clock: Callable[[], float] = time.monotonic,
         backoff: Callable[[int], float] = full_jitter,
@@ -76,7 +86,10 @@ class Frontier:
         self._sources = sources
         self._clock = clock
         self._changed = threading.Condition()
-        self._hosts = Hosts(per_host)
+        limits = Limits(per_host=per_host, longest_pause_seconds=longest_pause_seconds)
+        self._reread = reread
+        self._hosts = Hosts(limits, may_put_aside=reread is not None)
+        self._look_ahead_at = 0.0
         self._later = Retries(retries, backoff)
         self._memory = Memory(buffer_bytes)
         self._concurrency = concurrency  # None: as many as the download executor pulls
@@ -90,7 +103,7 @@ class Frontier:
         return self
 
     def __next__(self) -> Item[Fetch] | Failure:
-        """Waits for the next item that may start; ends when nothing will. A host that is down yields failures."""
+        """Waits for the next item that may start; ends when nothing will. A host that is away yields failures."""
         while True:
             with self._changed:
                 decision = self.decide(self._clock())
@@ -101,6 +114,8 @@ class Frontier:
                 raise StopIteration
             if isinstance(decision, Refill):
                 self._refill()
+            elif isinstance(decision, Recall):
+                self._recall(decision)
             else:
                 return decision
 
@@ -118,7 +133,7 @@ class Frontier:
     @property
     def waiting(self) -> int:
         """Items read ahead, and items that wait for their retry."""
-        return self._hosts.waiting + len(self._later)
+        return self._hosts.waiting + self._hosts.aside + len(self._later)
 
     @property
     def held_bytes(self) -> int:
@@ -134,17 +149,31 @@ class Frontier:
         """Hosts by the number of starts, for run.json."""
         return self._hosts.describe()
 
-    def decide(self, now: float) -> Item[Fetch] | Failure | Wait | Refill | End:
+    def leave_alone(self, pauses: Mapping[str, float]) -> None:
+        """Takes over the pauses that hosts asked an earlier run for, in seconds from now. Before the first item."""
+        now = self._clock()
+        for host, seconds in pauses.items():
+            self._hosts.leave_alone(host, now + seconds, now)
+
+    def pauses(self) -> Mapping[str, float]:
+        """The pauses that hosts have asked for, in seconds from now, for the next run."""
+        with self._changed:
+            return self._hosts.pauses(self._clock())
+
+    def decide(self, now: float) -> Item[Fetch] | Failure | Wait | Refill | Recall | End:
         """What to do at `now`. Does no I/O and does not wait; the caller holds the lock."""
         if self._closed or self._paused:
             return End()
-        for entry in self._later.pop_due(now):
-            self._hosts.enqueue(entry)
+        if self._later:
+            for entry in self._later.pop_due(now):
+                self._hosts.append(entry)
+        if (recall := self._hosts.recall()) is not None:
+            return recall
         if self._may_start:
-            taken = self._hosts.take(now)
+            taken = self._hosts.take(now, only_moved=self._hosts.moved >= WINDOW)
             if taken is not None:
-                return self._start(taken)
-            if not self._exhausted and self._hosts.waiting < WINDOW:
+                return self._start(taken, now)
+            if self._reads_on(now):
                 return Refill()
         if self._exhausted and not (self._hosts.waiting or self._later or self._flights):
             return End()
@@ -158,7 +187,7 @@ class Frontier:
         with self._changed:
             flight = self._flights[outcome.source.key]
             if flight.downloading and flight.size_bytes:
-                self._hosts.hear(flight.entry.host, outcome)
+                flight.is_hosts = self._hosts.hear(flight.entry, outcome, flight.started, self._clock())
                 self._land(flight)
                 self._tell_concurrency(flight.entry.host, outcome)
             self._land(flight)
@@ -182,14 +211,11 @@ class Frontier:
             self._changed.notify()
             if not isinstance(outcome, Failure):
                 return outcome
-            delay = self._later.delay(outcome, flight.entry)
-            if delay is None:
-                paused = outcome.retry is Retry.HOST
-                disposition = Disposition.DEFERRED if paused else outcome.disposition
-                return replace(outcome, attempts=flight.entry.attempt, disposition=disposition)
-            if not self._closed:
-                self._come_back(flight.entry, outcome.retry, delay)
-            return None
+            if self._comes_back(outcome, flight):
+                return None
+            left = flight.is_hosts and (outcome.code == Code.RATE or self._hosts.is_away(flight.entry.host))
+            disposition = Disposition.DEFERRED if left else outcome.disposition
+            return replace(outcome, attempts=flight.entry.attempt, disposition=disposition)
 
     def close(self) -> None:
         """Starts nothing more: the iterator ends; what is in flight goes on. From any thread."""
@@ -216,12 +242,36 @@ class Frontier:
         if only_retries:
             self.retry_wait_seconds += self._clock() - started
 
+    @property
+    def _looks_ahead(self) -> bool:
+        """Whether more of the list may be read than fits into the window, in search of other hosts."""
+        return self._reread is not None and not self._exhausted and not self._hosts.is_full
+
+    def _reads_on(self, now: float) -> bool:
+        """Whether to read on now that nothing in memory may start."""
+        if self._exhausted:
+            return False
+        if self._hosts.waiting + self._hosts.aside < WINDOW:
+            return True
+        if not self._looks_ahead or now < self._look_ahead_at:
+            return False
+        self._look_ahead_at = now + LOOK_AHEAD_SECONDS
+        return True
+
     def _refill(self) -> None:
-        batch = list(itertools.islice(self._sources, REFILL))
+        wanted = REFILL if self._hosts.waiting + self._hosts.aside < WINDOW else LOOK_AHEAD
+        batch = list(itertools.islice(self._sources, wanted))
         with self._changed:
-            self._exhausted = len(batch) < REFILL
+            self._exhausted = len(batch) < wanted
             for source in batch:
                 self._hosts.enqueue(Entry(source, host_of(source.url)))
+
+    def _recall(self, recall: Recall) -> None:
+        assert self._reread is not None  # else nothing is put aside
+        sources = self._reread(recall.indexes)
+        with self._changed:
+            for source in sources:
+                self._hosts.append(Entry(source, host_of(source.url)))
 
     @property
     def _may_start(self) -> bool:
@@ -231,16 +281,16 @@ class Frontier:
         concurrency = self._concurrency
         return concurrency is None or not self._hosts.waiting or concurrency.allows(self._downloading)
 
-    def _start(self, entry: Entry) -> Item[Fetch] | Failure:
+    def _start(self, entry: Entry, now: float) -> Item[Fetch] | Failure:
         self._downloading += 1
         self.admitted += 1
-        is_down = self._hosts.is_down(entry.host)
-        flight = Flight(entry, 0 if is_down else self._memory.estimate_bytes)
+        away = self._hosts.away(entry.host)
+        flight = Flight(entry, 0 if away else self._memory.estimate_bytes, now)
         self._flights[entry.source.key] = flight
         self._memory.held_bytes += flight.size_bytes
-        if is_down:
-            return host_is_down(entry)
-        self._hosts.count_start(entry.host)
+        if away is not None:
+            return not_tried(entry, away)
+        self._hosts.start(entry.host, now)
         known = entry.source.refresh or NOTHING_KNOWN
         fetch = Fetch(
             attempt=entry.attempt, etag=known.etag, last_modified=known.last_modified, moved=entry.moved
@@ -260,7 +310,7 @@ class Frontier:
         self._memory.held_bytes -= flight.size_bytes
         self.admitted -= 1
         if not self._closed:
-            self._hosts.enqueue(flight.entry.moved_to(moved, spans))
+            self._hosts.append(flight.entry.moved_to(moved, spans))
         self._changed.notify()
 
     def _tell_concurrency(self, host: str, outcome: Outcome) -> None:
@@ -273,20 +323,27 @@ class Frontier:
             in_flight=self._downloading,
             service_seconds=span.ended - span.started,
             first_byte_seconds=None if code else span.parts.get("first_byte", NO_TIME)[0],
-            struggled=Effect.STRUGGLING in kind_of(code).effect,
+            struggled=effect_of(outcome) in (Effect.REFUSED, Effect.SILENT),
         )
 
-    def _come_back(self, entry: Entry, retry: Retry, delay: float) -> None:
-        self.retried += 1
-        due = self._clock() + delay
-        if retry is Retry.HOST:
-            self._hosts.pause(entry.host, due)
-            self._hosts.enqueue(replace(entry.from_the_start(), pauses=entry.pauses + 1))
-        else:
-            self._later.put(entry.from_the_start(), due)
+    def _comes_back(self, failure: Failure, flight: Flight) -> bool:
+        """Whether a failed item is tried again in this run; keeps it for that, unless nothing starts any more."""
+        entry = flight.entry
+        if flight.is_hosts:
+            if self._hosts.is_away(entry.host) or entry.refusals >= REFUSALS_PER_ITEM:
+                return False
+            if not self._closed:
+                self.retried += 1
+                due = self._hosts.comes_back_at(entry.host, self._clock())
+                self._later.put(replace(entry.from_the_start(), refusals=entry.refusals + 1), due)
+            return True
+        delay = self._later.delay(failure, entry)
+        if delay is not None and not self._closed:
+            self.retried += 1
+            self._later.put(replace(entry.from_the_start(), attempt=entry.attempt + 1), self._clock() + delay)
+        return delay is not None
 
     def _seconds_to_change(self, now: float) -> float:
-        times = self._hosts.ends_of_pauses(now)
-        if self._later.next_due is not None:
-            times.append(self._later.next_due)
-        return max(0.0, min(times) - now) if times else LONGEST_WAIT_SECONDS
+        times = [self._hosts.next_time(), self._later.next_due, self._look_ahead_at if self._looks_ahead else None]
+        due = [time for time in times if time is not None]
+        return max(0.0, min(due) - now) if due else LONGEST_WAIT_SECONDS

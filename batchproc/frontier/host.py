@@ -1,20 +1,37 @@
-"""One host: how many downloads it gets at once, when it asked to be left alone, and whether it is down.
+"""One host: how many downloads it gets at once and how fast, when it is left alone, and when it is given up for now.
 
-Its limit follows AIMD, additive increase and multiplicative decrease, as TCP's window does (RFC 5681, section 3.1).
+Its trouble is its own and no item's attempt: refusals of any kind, and time-outs once they come in a row.
 """
 
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import idna
 
-from batchproc.kinds import Code, Effect, Retry, kind_of
+from batchproc.frontier.aside import Aside
+from batchproc.frontier.pace import NEVER, Pace
+from batchproc.kinds import Effect, Retry, kind_of
 from batchproc.model import Disposition, Failure, Moved, Outcome, Source, Span
 
-UNREACHED_IN_A_ROW = 20  # then the host counts as down
+UNREACHED_IN_A_ROW = 20  # name or certificate: then the host counts as away
+SILENT_IN_A_ROW = 3  # time-outs: then they are the host's
+MOST_PAUSES = 5  # in a row: then the host is left for the next run
+REFUSALS_PER_ITEM = 5  # of one item, that are the host's trouble; then it is left for the next run
+STUBBORN_ITEMS = 5  # refused again while others were answered: then a single refusal says nothing of the host
+STUBBORN_AFTER = 3  # answers in a row: only then does another refusal of the same item count as such
+STUBBORN_SHARE = 4  # so many times as often as that an item was answered after all
+MANY_IN_A_ROW = 10  # refusals, from where they do say something even then
 _PORTS = {"http:": ":80", "https:": ":443"}
 CLEAN_REPLIES = 50  # after so many the limit of a host grows by one
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the config allows at every host."""
+
+    per_host: int  # downloads at once
+    longest_pause_seconds: float  # a host that wants a longer one is left for the next run
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +41,7 @@ class Entry:
     source: Source
     host: str
     attempt: int = 1
-    pauses: int = 0  # times its host asked to wait; they burn no attempt
+    refusals: int = 0  # times its host refused it; they burn no attempt
     moved: Moved | None = None  # a redirect of the listed URL led to `host`
     spans: tuple[Span, ...] = ()  # of the downloads that led there
 
@@ -36,58 +53,198 @@ class Entry:
         """The same item at its listed URL: what a redirect says may be good for a moment only."""
         return self if self.moved is None else replace(self, host=host_of(self.source.url), moved=None, spans=())
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it was not tried yet, so that a refusal is no peculiarity of this item that is known already."""
+        return self.attempt == 1 and not self.refusals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """Why a host is left for the next run."""
+
+    code: str
+    message: str
+
 
 @dataclass(slots=True)
 class Host:
-    """What is known of one host. Its limit halves when it struggles and grows again while it answers."""
+    """What is known of one host. Not thread-safe; times are clock seconds."""
 
     limit: int
-    waiting: deque[Entry] = field(default_factory=deque)
+    fresh: deque[Entry] = field(default_factory=deque)
+    again: list[Entry] = field(default_factory=list)  # those that were tried before: few
+    moved: list[Entry] = field(default_factory=list)  # those that another host redirected to here
+    aside: Aside | None = None  # those that wait outside of memory, behind the others
     in_flight: int = 0
-    not_before: float = 0.0
     clean: int = 0  # good replies since the limit changed
-    grace: int = 0  # outcomes still to come of what was under way when the limit was cut: they cut no second time
     unreached: int = 0  # in a row
-
-    @property
-    def is_down(self) -> bool:
-        """Whether the breaker is open: what waits is left for the next run."""
-        return self.unreached >= UNREACHED_IN_A_ROW
+    silent: int = 0  # in a row
+    since: float = 0.0  # its first start
+    accepted: int = 0
+    refused: int = 0
+    stubborn: int = 0  # items refused again, while others were answered
+    relented: int = 0  # items answered after they had been refused
+    fresh_in_a_row: int = 0  # taken
+    answered_in_a_row: int = 0
+    refused_in_a_row: int = 0  # items that it had not refused before
+    pace: Pace | None = None  # None: it has never refused
+    away: Away | None = None
+    is_queued: bool = False  # by `Hosts`, for its turn or for its time
 
     @property
     def is_forgettable(self) -> bool:
         """Nothing is known of it that a fresh entry would not say as well."""
-        return not (self.in_flight or self.waiting or self.not_before or self.unreached)
+        return not (self.pace or self.away or self.unreached or self.silent or self.is_busy)
 
-    def may_start(self, now: float) -> bool:
-        """Whether its next item may leave the queue: to be downloaded or, of a host that is down, to be deferred."""
-        return self.is_down or (self.in_flight < self.limit and self.not_before <= now)
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything of it is under way or waits, in memory or outside."""
+        return bool(self.in_flight or self.is_waiting or self.aside or self.is_queued)
 
-    def hear(self, outcome: Outcome, most: int) -> None:
-        """Learns from one download's outcome; `most` is the limit of a healthy host."""
-        code = outcome.code if isinstance(outcome, Failure) else ""
-        effect = kind_of(code).effect
-        if Effect.UNREACHED in effect:
-            self.unreached += 1
-        elif not isinstance(outcome, Failure) or outcome.stage == "download":
-            self.unreached = 0
-        self.grace = max(0, self.grace - 1)
-        if Effect.STRUGGLING in effect and not self.grace:
-            self.grace = self.in_flight
+    def next_start(self) -> float:
+        """When its next item may leave the queue; infinite until something in flight has ended."""
+        if self.away is not None:  # to be deferred
+            return 0.0
+        if self.in_flight >= self.limit:
+            return NEVER
+        return self.pace.next_start(self.in_flight) if self.pace is not None else 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an entry in memory waits for its start."""
+        return bool(self.fresh or self.moved or self.again)
+
+    def append(self, entry: Entry) -> None:
+        """One entry more waits; one that was redirected to here goes first, since it is under way."""
+        if entry.moved is not None:
+            self.moved.append(entry)
+        else:
+            (self.fresh if entry.is_fresh else self.again).append(entry)
+
+    def take(self) -> Entry:
+        """The next entry: of those that failed before one now and then, so that others in between show who is to blame.
+
+        A probe is made with a fresh one, if there is one.
+        """
+        if self.moved:
+            return self.moved.pop(0)
+        is_probe = self.pace is not None and self.pace.is_probing
+        if self.again and (not self.fresh or (self.fresh_in_a_row > STUBBORN_AFTER and not is_probe)):
+            self.fresh_in_a_row = 0
+            return self.again.pop(0)
+        self.fresh_in_a_row += 1
+        return self.fresh.popleft()
+
+    def start(self, now: float) -> None:
+        """One of its items is sent out."""
+        if not self.since:
+            self.since = now
+        if self.pace is not None:
+            self.pace.start(now)
+
+    @property
+    def is_picky(self) -> bool:
+        """Whether it refuses some items for good, so that a single refusal is no matter of how fast it is asked."""
+        return self.stubborn >= STUBBORN_ITEMS and self.stubborn > STUBBORN_SHARE * self.relented
+
+    def hear(self, outcome: Outcome, entry: Entry, started: float, now: float, limits: Limits) -> bool:
+        """Learns from the outcome of a request of `started`.
+
+        Returns whether a failure is the host's trouble, and no attempt of the item.
+        """
+        effect = effect_of(outcome)
+        if effect is Effect.NOTHING:
+            return False
+        if not isinstance(outcome, Failure) or effect is Effect.ANSWERED:
+            self.relented += bool(entry.refusals)
+            self._accept(started, now, limits.per_host, is_clean=not isinstance(outcome, Failure))
+            return False
+        if effect is Effect.UNREACHED:
+            self._miss(outcome)
+            return False
+        return self._refuse(outcome, entry, started, now, limits, is_silent=effect is Effect.SILENT)
+
+    def leave(self, code: str, message: str) -> None:
+        """Gives the host up for this run."""
+        self.away = Away(code=code, message=message)
+
+    def describe(self) -> dict[str, Any]:
+        """What came of its refusals, for run.json."""
+        assert self.pace is not None  # it has refused
+        return {
+            "refused": self.refused,
+            "accepted": self.accepted,
+            "per_second": round(self.pace.rate_per_second, 2),
+            "away": self.away.message if self.away is not None else "",
+        }
+
+    def _accept(self, started: float, now: float, most: int, *, is_clean: bool) -> None:
+        self.unreached = self.silent = self.refused_in_a_row = 0
+        self.answered_in_a_row += 1
+        self.accepted += 1
+        if self.pace is not None:
+            self.pace.accept(started, now)
+        self.clean += is_clean
+        if self.clean >= CLEAN_REPLIES and self.limit < most:
+            self.limit, self.clean = self.limit + 1, 0
+
+    def _refuse(
+        self, failure: Failure, entry: Entry, started: float, now: float, limits: Limits, *, is_silent: bool
+    ) -> bool:
+        """Whether it is the host's trouble."""
+        self.silent = self.silent + 1 if is_silent else 0
+        self.refused_in_a_row += entry.is_fresh
+        answered, self.answered_in_a_row = self.answered_in_a_row, 0
+        if not self._is_trouble(entry, answered, is_silent=is_silent):
+            return False
+        self.refused += 1
+        pace = self.pace
+        if pace is None:
+            pace = self.pace = Pace(since=self.since or now, accepted=self.accepted)
+        pauses = pace.pauses
+        pace.refuse(started, now, retry_after_seconds=failure.retry_after_seconds, is_silent=is_silent)
+        if pace.pauses > pauses:
             self.limit, self.clean = max(1, self.limit // 2), 0
-        elif not code:
-            self.clean += 1
-            if self.clean >= CLEAN_REPLIES and self.limit < most:
-                self.limit, self.clean = self.limit + 1, 0
+        if pace.paused_seconds > limits.longest_pause_seconds:
+            self.leave(failure.code, "it wants a longer pause than [download] max_retry_after")
+        elif pace.pauses > MOST_PAUSES:
+            self.leave(failure.code, f"it was asked again {MOST_PAUSES} times in a row, after pauses")
+        return True
+
+    def _is_trouble(self, entry: Entry, answered: int, *, is_silent: bool) -> bool:
+        """Whether a refusal says something of the host, and not of the item alone."""
+        if self.pace is not None and self.pace.is_probing:
+            return True
+        if is_silent:
+            return self.silent >= SILENT_IN_A_ROW
+        if not entry.is_fresh and answered >= STUBBORN_AFTER:
+            self.stubborn += 1
+            if self.is_picky:
+                self.pace = None
+            return False
+        return not self.is_picky or self.refused_in_a_row > MANY_IN_A_ROW
+
+    def _miss(self, failure: Failure) -> None:
+        self.unreached += 1
+        if self.unreached >= UNREACHED_IN_A_ROW:
+            self.leave(failure.code, f"it was not reached {UNREACHED_IN_A_ROW} times in a row")
 
 
-def host_is_down(entry: Entry) -> Failure:
-    """The outcome of an item that was not tried because the breaker of its host is open."""
+def effect_of(outcome: Outcome) -> Effect:
+    """What an outcome of the download says of the host. A failure may say by itself that the host wants to be left."""
+    if not isinstance(outcome, Failure):
+        return Effect.ANSWERED
+    return Effect.REFUSED if outcome.retry is Retry.HOST else kind_of(outcome.code).effect
+
+
+def not_tried(entry: Entry, away: Away) -> Failure:
+    """The outcome of an item that was not tried because its host is away."""
     return Failure(
         source=entry.source,
         stage="download",
-        code=Code.CONNECT,
-        message=f"not tried: {entry.host} was not reached {UNREACHED_IN_A_ROW} times in a row",
+        code=away.code,
+        message=f"not tried: {entry.host} is left alone: {away.message}",
         hint="the next run tries again",
         retry=Retry.NEXT_RUN,
         disposition=Disposition.DEFERRED,

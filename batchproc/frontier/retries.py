@@ -4,20 +4,20 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from batchproc.frontier.host import Entry
 from batchproc.kinds import Retry
 from batchproc.model import Failure
 
 LONGEST_BACKOFF_SECONDS = 300.0
-HOST_PAUSE_SECONDS = 30.0  # for a host that asks to wait and does not say how long
-HOST_PAUSES = 5  # an item that met so many pauses is left for the next run
 
 
 def full_jitter(attempt: int) -> float:
     """Seconds to wait after the failed attempt 1, 2, …: uniform(0, min(300, 2^n)), so that retries spread out."""
     return random.uniform(0.0, min(LONGEST_BACKOFF_SECONDS, 2.0 ** (attempt - 1)))
+
+
+_TRIES: dict[Retry, int | None] = {Retry.BACKOFF: None, Retry.HOST: None, Retry.ONCE: 1}  # None: as many as allowed
 
 
 class Retries:
@@ -39,15 +39,13 @@ class Retries:
 
     def delay(self, failure: Failure, entry: Entry) -> float | None:
         """Seconds until the item is tried again in this run; None when its failure is final for now."""
-        if failure.retry is Retry.HOST:
-            pause = HOST_PAUSE_SECONDS if failure.retry_after_seconds is None else failure.retry_after_seconds
-            return pause if entry.pauses < HOST_PAUSES else None
-        allowed = {Retry.BACKOFF: self._allowed, Retry.ONCE: min(1, self._allowed)}.get(failure.retry, 0)
+        tries = _TRIES.get(failure.retry, 0)
+        allowed = self._allowed if tries is None else min(tries, self._allowed)
         return self._backoff(entry.attempt) if entry.attempt <= allowed else None
 
     def put(self, entry: Entry, due: float) -> None:
-        """Keeps a failed entry for its next attempt at `due`."""
-        heapq.heappush(self._heap, (due, next(self._sequence), replace(entry, attempt=entry.attempt + 1)))
+        """Keeps an entry for its next attempt at `due`."""
+        heapq.heappush(self._heap, (due, next(self._sequence), entry))
 
     def pop_due(self, now: float) -> Iterator[Entry]:
         """Those whose time has come."""

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,10 @@ from batchproc.ledger.runs import RunRecord, last_runs
 from batchproc.ledger.schema import State
 from batchproc.model import Source, Validators
 
+SOURCE = (  # what a `Source` is made of; validators are those of the URL that the image was made from
+    "id - 1, line, url, key, extra_json, state = 'done', iif(made_url IS NULL, etag, NULL), "
+    "iif(made_url IS NULL, last_modified, NULL)"
+)
 WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL grow without bound
 WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
 FACTS = (
@@ -76,16 +80,13 @@ class LedgerView:
         An item that failed for a transient reason is among them until it was tried in `max_runs` runs. `refresh`: what
         is done is among them too, with its validators.
         """
-        rows = self._fetch(
-            "SELECT id - 1, line, url, key, extra_json, state = 'done', iif(made_url IS NULL, etag, NULL), "
-            "iif(made_url IS NULL, last_modified, NULL) "
-            f"FROM item {_choose(refresh)} AND id > ? ORDER BY id LIMIT ?",
-            (max_runs, after_index + 1, limit),
-        )
-        return [
-            Source(index=index, line=line, url=url, key=key, extra_json=extra, refresh=_validators(done, *known))
-            for index, line, url, key, extra, done, *known in rows
-        ]
+        query = f"SELECT {SOURCE} FROM item {_choose(refresh)} AND id > ? ORDER BY id LIMIT ?"
+        return list(map(_source, self._fetch(query, (max_runs, after_index + 1, limit))))
+
+    def reread(self, indexes: Sequence[int]) -> list[Source]:
+        """Sources that `work` gave before, by their positions; from any thread, also while their run goes on."""
+        query = f"SELECT {SOURCE} FROM item WHERE id IN (SELECT value + 1 FROM json_each(?)) ORDER BY id"
+        return list(map(_source, self._fetch(query, (json.dumps(list(indexes)),))))
 
     def work(self, *, max_runs: int = 5, refresh: bool = False) -> Iterator[Source]:
         """Every source to work on, once, in the order of the input; read in windows as it is consumed."""
@@ -156,7 +157,7 @@ class LedgerView:
             )
         )
 
-    def _fetch(self, query: str, parameters: tuple[int, ...] = ()) -> list[Any]:
+    def _fetch(self, query: str, parameters: tuple[int | str, ...] = ()) -> list[Any]:
         with self._reading, blame_disk(self._path):
             return self._reader.execute(query, parameters).fetchall()
 
@@ -175,6 +176,11 @@ class LedgerView:
 def _choose(refresh: bool) -> str:
     """What to work on, as SQL with the most runs per item as its parameter. With `refresh` the table is walked once."""
     return f"WHERE (({WORK}) OR state = 'done')" if refresh else f"INDEXED BY item_due WHERE {WORK}"
+
+
+def _source(row: Any) -> Source:
+    index, line, url, key, extra, done, *known = row
+    return Source(index=index, line=line, url=url, key=key, extra_json=extra, refresh=_validators(done, *known))
 
 
 def _validators(done: int, etag: str | None, last_modified: str | None) -> Validators | None:

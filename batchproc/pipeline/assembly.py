@@ -17,7 +17,7 @@ from batchproc.errors import Problem, UsageError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor, start_context
 from batchproc.explain import ModeName, Variant
 from batchproc.frontier import Concurrency, Frontier
-from batchproc.ledger import ListedItem, input_fingerprint
+from batchproc.ledger import Ledger, ListedItem, input_fingerprint
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
@@ -47,7 +47,6 @@ def make_download(config: Config, origin_address: str = "") -> Download:
         headers=tuple(table.headers.items()),
         proxy=table.proxy,
         honour_robots=table.robots == "honour",
-        max_retry_after_seconds=table.max_retry_after,
         per_host=table.per_host,
     )
 
@@ -78,10 +77,14 @@ def with_gallery(transform: Transform, config: Config, run_folder: Path, work: i
     return replace(transform, gallery_folder=str(folder), gallery_every=max(1, work // wanted))
 
 
-def make_frontier(config: Config, sources: Iterator[Source], concurrency: Concurrency | None) -> Frontier:
-    """What decides which of the sources may start."""
+def make_frontier(
+    config: Config, sources: Iterator[Source], ledger: Ledger, concurrency: Concurrency | None
+) -> Frontier:
+    """What decides which of the sources, all of them in the ledger, may start."""
     return Frontier(
         sources,
+        reread=ledger.reread,
+        longest_pause_seconds=config.download.max_retry_after,
         per_host=config.download.per_host,
         retries=config.download.retries,
         buffer_bytes=config.download.buffer,

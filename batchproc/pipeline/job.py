@@ -39,6 +39,8 @@ from batchproc.sink import ImageFolder, Layout, write_manifest
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 
+LONGEST_KNOWN_PAUSE_SECONDS = 7 * 86_400.0  # of an earlier run: no server and no wrong clock is believed for longer
+
 
 class Run:
     """One run under way. Made by `run_job`; used in the main thread alone."""
@@ -59,6 +61,8 @@ class Run:
         self.retried = 0
         self.retry_wait_seconds = 0.0
         self.hosts: dict[str, Any] = {}
+        self.known_pauses: Mapping[str, float] = {}  # of earlier runs: until when, in UTC seconds since 1970, by host
+        self.pauses: Mapping[str, float] = {}  # for the next run
         self.concurrency: dict[str, Any] | None = None
         self.control = Control(self.note, grace_seconds=config.job.grace, max_duration_seconds=config.job.max_duration)
         self.error: BatchprocError | None = None
@@ -92,6 +96,7 @@ class Run:
             stack.enter_context(self.control)
             if work and port:
                 clock_started += self._start_origin(port, stack)
+            self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
             ledger.begin_run(folder.name, started)
             line_started = time.perf_counter()
             self._run_line_to_its_end(ledger, work, folder)
@@ -153,6 +158,7 @@ class Run:
         self.line_ended = time.perf_counter()
         try:
             ledger.finish_recording()
+            ledger.remember_pauses(self.pauses)
             self._write_manifests(ledger)
         except DiskError as error:
             self.error = self.error or error
@@ -196,7 +202,9 @@ class Run:
     def _run_line(self, ledger: Ledger, work: int, folder: Path) -> None:
         """Runs the line, leg by leg, to its end."""
         concurrency = assembly.make_concurrency(self.config)
-        frontier = assembly.make_frontier(self.config, self._sources(ledger), concurrency)
+        frontier = assembly.make_frontier(self.config, self._sources(ledger), ledger, concurrency)
+        now = time.time()
+        frontier.leave_alone({host: until - now for host, until in self.known_pauses.items()})
         pilot = Pilot(self.config, work, fragile=_lost_workers(ledger.failures_by_code()))
         brakes = Brakes(
             admit_no_more=frontier.close,
@@ -273,6 +281,7 @@ class Run:
     def _remember(self, frontier: Frontier, pilot: Pilot, concurrency: Concurrency | None) -> None:
         self.retried, self.retry_wait_seconds = frontier.retried, frontier.retry_wait_seconds
         self.hosts = frontier.describe_hosts()
+        self.pauses = {host: time.time() + seconds for host, seconds in frontier.pauses().items()}
         self.auto = pilot.describe()
         self.concurrency = concurrency.describe() if concurrency else None
 

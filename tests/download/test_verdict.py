@@ -11,7 +11,6 @@ ASKED = Asked(
     max_bytes=1000,
     honour_robots=True,
     robots_name="batchproc",
-    max_retry_after_seconds=900,
 )
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 
@@ -43,7 +42,14 @@ def test_a_status_decides(status: int, code: str, retry: Retry) -> None:
         (429, "-3", Retry.HOST, 0.0),
         (429, "soon", Retry.HOST, None),
         (429, "5, 9", Retry.HOST, 9.0),
-        (429, "315360000", Retry.NEXT_RUN, 900.0),
+        (429, "315360000", Retry.HOST, 315360000.0),
+        (429, "120.0", Retry.HOST, 120.0),
+        (429, "2.5", Retry.HOST, 2.5),
+        (429, "--5", Retry.HOST, None),
+        (429, "\u0662", Retry.HOST, None),  # a digit, but not of ASCII
+        (429, "1e3", Retry.HOST, None),
+        (429, "nan", Retry.HOST, None),
+        (429, "", Retry.HOST, None),
         (503, "Sun, 06 Nov 1994 08:50:07 GMT", Retry.HOST, 30.0),
         (503, "Sun, 06 Nov 1994 08:00:00 GMT", Retry.HOST, 0.0),
     ],

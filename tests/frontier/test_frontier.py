@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from batchproc.errors import Retry
 from batchproc.frontier import WINDOW, Concurrency, End, Frontier, Refill, Wait, full_jitter, host_of
+from batchproc.frontier.hosts import Recall
+from batchproc.kinds import Retry
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Reply, Source, Span, Validators
 
 
@@ -29,10 +30,14 @@ class Bench:
         self.frontier = Frontier(iter(sources), **limits)
 
     def decide(self) -> Item[Fetch] | Wait | End:
-        while isinstance(decision := self.frontier.decide(self.now), Refill):
-            self.frontier._refill()
-        assert not isinstance(decision, Refill)
-        return decision
+        while True:
+            decision = self.frontier.decide(self.now)
+            if isinstance(decision, Refill):
+                self.frontier._refill()
+            elif isinstance(decision, Recall):
+                self.frontier._recall(decision)
+            else:
+                return decision
 
     def started(self) -> list[Item[Fetch]]:
         items = []
@@ -125,30 +130,77 @@ def test_each_retry_word_means_its_number_of_tries(retry: Retry, tries: int) -> 
     assert tries == count
 
 
-def test_a_host_that_asks_to_wait_pauses_as_a_whole() -> None:
+def test_a_host_that_asks_to_wait_pauses_as_a_whole_and_is_then_asked_by_one_request() -> None:
     bench = Bench([source(0), source(1), source(2), source(3, "b.org")])
-    first, *_ = bench.started()
+    first, _, under_way = bench.started()
 
     assert bench.fail(first, Retry.HOST, after=60.0) is None
+    bench.succeed(under_way)
 
     assert Wait(60.0) == bench.decide()
     bench.now += 60.0
-    later = bench.started()
-    assert 2 == later[0].source.index
-    assert all(1 == item.value.attempt for item in later)
+    (probe,) = bench.started()
+    assert 2 == probe.source.index
+    bench.succeed(probe)
+    bench.now += 60.0
+    (again,) = bench.started()
+    assert (0, 1) == (again.source.index, again.value.attempt)
 
 
-def test_an_item_paused_too_often_is_deferred() -> None:
-    bench = Bench([source(0)])
-    final, count = None, 0
-    while final is None:
-        (item,) = bench.started()
-        final = bench.fail(item, Retry.HOST, after=0.0)
-        count += 1
+def test_a_host_that_refuses_every_probe_is_left_for_the_next_run() -> None:
+    bench = Bench([source(number) for number in range(10)], per_host=1)
+    finals, tries = [], 0
+    while not finals:
+        while isinstance(decision := bench.decide(), Wait):
+            bench.now += decision.seconds
+        tries += 1
+        finals += [final for final in [bench.fail(decision, Retry.HOST, after=0.5)] if final]
 
+    (final,) = finals
+    assert (Disposition.DEFERRED, 1) == (final.disposition, final.attempts)
+    assert 6 == tries
+    rest = [bench.decide() for _ in range(9)]
+    while rest and isinstance(rest[-1], Wait):
+        rest.pop()
+    assert all(isinstance(one, Failure) and one.disposition is Disposition.DEFERRED for one in rest)
+
+
+def test_a_pause_longer_than_allowed_defers_the_host_at_once_and_is_known_to_the_next_run() -> None:
+    bench = Bench([source(number) for number in range(50)] + [source(50, "b.org")], longest_pause_seconds=900.0)
+    first, healthy, _ = bench.started()
+
+    final = bench.fail(first, Retry.HOST, after=86_400.0, code="rate")
+
+    assert final is not None
     assert Disposition.DEFERRED is final.disposition
-    assert 1 == final.attempts
-    assert 6 == count
+    untried = [bench.decide() for _ in range(48)]
+    assert {Disposition.DEFERRED} == {one.disposition for one in untried if isinstance(one, Failure)}
+    assert 48 == len([one for one in untried if isinstance(one, Failure)])
+    assert {"a.org": 86_400.0} == bench.frontier.pauses()
+    bench.succeed(healthy)
+
+
+def test_a_host_that_asked_an_earlier_run_for_a_pause_is_not_asked_within_it() -> None:
+    bench = Bench([source(0), source(1, "b.org"), source(2, "c.org")], longest_pause_seconds=900.0)
+    bench.frontier.leave_alone({"a.org": 86_400.0, "b.org": 60.0})
+
+    decisions = [bench.decide() for _ in range(3)]
+
+    assert [2] == [one.source.index for one in decisions if isinstance(one, Item)]
+    assert [0] == [one.source.index for one in decisions if isinstance(one, Failure)]
+    bench.now += 60.0
+    assert [1] == [item.source.index for item in bench.started()]
+    assert 86_340.0 == bench.frontier.pauses()["a.org"]
+
+
+@pytest.mark.parametrize("code", ["cancelled", "io.nospace", "internal.bug", "proxy"])
+def test_what_is_not_the_hosts_doing_says_nothing_of_it(code: str) -> None:
+    bench = Bench([source(number) for number in range(100)], per_host=4, retries=0)
+
+    for _ in range(40):
+        bench.fail(bench.started()[0] if bench.frontier.in_flight == 0 else bench.decide(), Retry.NEVER, code=code)
+
+    assert 4 == bench.frontier.lowest_limit
 
 
 def test_no_more_downloads_run_at_once_than_the_concurrency_allows() -> None:
@@ -242,32 +294,38 @@ def test_closing_wakes_a_waiting_puller() -> None:
     puller.join()
 
 
-def test_a_struggling_host_gets_half_and_earns_it_back() -> None:
+def test_refusals_in_a_row_halve_what_a_host_gets_at_once_and_it_earns_it_back() -> None:
     bench = Bench([source(number) for number in range(500)], per_host=8)
     first, *others = bench.started()
     assert 7 == len(others)
 
-    bench.fail(first, Retry.NEVER, code="http.503")
-    assert [] == bench.started()  # 7 are in flight, the limit is 4
-    bench.fail(others.pop(), Retry.NEVER, code="http.503")  # sent before the limit was cut
-    for item in others:
-        bench.succeed(item)
-    in_flight = bench.started()
-    assert 4 == len(in_flight)
-
-    for _ in range(11):
-        for item in in_flight:
-            bench.succeed(item)
-        in_flight = bench.started()
-    assert 5 == len(in_flight)
+    bench.fail(first, Retry.BACKOFF, code="http.503")
+    assert [] == bench.started()  # its place is free, but its rate was lowered
+    bench.fail(others.pop(), Retry.BACKOFF, code="http.503")  # sent before that: it says nothing new
+    assert 8 == bench.frontier.lowest_limit
+    bench.now += 1.0
+    (next_one,) = bench.started()
+    bench.fail(next_one, Retry.BACKOFF, code="http.503")
     assert 4 == bench.frontier.lowest_limit
 
+    for item in others:
+        bench.succeed(item)
+    most = 0
+    for _ in range(300):
+        bench.now += 10.0
+        in_flight = bench.started()
+        most = max(most, len(in_flight))
+        for item in in_flight:
+            bench.succeed(item)
+    assert 1 == most  # a bucket of one: never a burst
+    assert 4 < next(iter(bench.frontier._hosts._by_name.values())).limit
 
-def test_items_behind_a_host_that_is_down_are_deferred_untried() -> None:
+
+def test_items_behind_a_host_without_a_name_are_deferred_untried() -> None:
     bench = Bench([source(number) for number in range(100)] + [source(100, "up.org")], per_host=1, retries=0)
     for _ in range(20):
         item = next(one for one in iter(bench.decide, None) if isinstance(one, Item) and "a.org" in one.source.url)
-        bench.fail(item, Retry.BACKOFF, code="connect")
+        bench.fail(item, Retry.BACKOFF, code="dns")
 
     decisions = [bench.decide() for _ in range(80)]
 
@@ -278,6 +336,66 @@ def test_items_behind_a_host_that_is_down_are_deferred_untried() -> None:
     for failure in deferred:
         assert bench.frontier.downloaded(failure) is failure
         assert failure == bench.frontier.heard(failure)
+
+
+def test_a_time_out_now_and_then_is_the_items_and_costs_its_host_nothing() -> None:
+    bench = Bench([source(number) for number in range(600)], per_host=8, retries=0)
+    silent = answered = 0
+    while answered < 500:
+        for item in bench.started():
+            if item.source.index % 100 == 99:
+                assert bench.fail(item, Retry.BACKOFF, code="timeout.first_byte") is not None
+                silent += 1
+            else:
+                bench.succeed(item)
+                answered += 1
+
+    assert silent
+    assert 8 == bench.frontier.lowest_limit
+    assert [] == bench.frontier.describe_hosts()["troubled"]
+
+
+def test_time_outs_in_a_row_are_the_hosts() -> None:
+    bench = Bench([source(number) for number in range(100)], per_host=4, retries=0)
+    one, two, three, four = bench.started()
+
+    finals = [bench.fail(item, Retry.BACKOFF, code="timeout.first_byte") for item in (one, two, three, four)]
+
+    assert [True, True, False, False] == [final is not None for final in finals]
+    assert Wait(1.0) == bench.decide()
+    bench.now += 1.0
+    assert 1 == len(bench.started())  # a probe
+
+
+def test_items_of_other_hosts_go_on_whatever_the_order_of_the_list() -> None:
+    sources = [source(number) for number in range(5000)] + [source(number, "b.org") for number in range(5000, 5300)]
+    bench = Bench(sources, reread=lambda indexes: [sources[index] for index in indexes])
+    started: list[Item[Fetch]] = []
+    for _ in range(2000):
+        started += bench.started()
+        bench.now += 0.02
+        for item in [one for one in started if "b.org" in one.source.url]:
+            bench.succeed(item)
+            started.remove(item)
+
+    assert 2 == len(started)  # of a.org, which does not answer
+    assert 5000 == bench.frontier.waiting + 2
+    assert "'b.org', 'starts': 300" in str(bench.frontier.describe_hosts())
+
+
+def test_what_was_put_aside_comes_in_its_order_and_nothing_is_lost() -> None:
+    sources = [source(number, f"h{number % 3}.org") for number in range(3000)]
+    bench = Bench(sources, reread=lambda indexes: [sources[index] for index in indexes])
+    order: dict[str, list[int]] = {}
+    while not isinstance(decision := bench.decide(), End):
+        if isinstance(decision, Wait):
+            bench.now += decision.seconds
+            continue
+        order.setdefault(host_of(decision.source.url), []).append(decision.source.index)
+        bench.succeed(decision)
+
+    assert 3000 == sum(map(len, order.values()))
+    assert all(indexes == sorted(indexes) for indexes in order.values())
 
 
 def test_time_spent_waiting_for_retries_alone_is_noted() -> None:
@@ -351,14 +469,29 @@ def test_a_redirected_item_that_fails_begins_again_at_its_listed_url() -> None:
 
 
 def test_the_target_of_a_redirect_pauses_and_not_the_host_that_named_it() -> None:
-    bench = Bench([source(0), source(1), source(2, "b.org")])
-    first, third, _ = bench.started()
+    bench = Bench([source(0), source(1), source(2, "b.org"), source(3), source(4, "b.org")], per_host=1)
+    first, third = bench.started()
     bench.move(first, "http://b.org/x")
-    (at_target,) = bench.started()
-    bench.fail(at_target, Retry.HOST, after=60.0, code="rate")
     bench.succeed(third)
+    second, at_target = bench.started()
+    bench.fail(at_target, Retry.HOST, after=60.0, code="rate")
+    bench.succeed(second)
 
-    assert [0] == [item.source.index for item in bench.started()]
+    assert [3] == [item.source.index for item in bench.started()]
+    bench.now += 60.0
+    assert [4] == [item.source.index for item in bench.started()]
+
+
+def test_redirects_to_a_slow_host_do_not_pile_up_without_bound() -> None:
+    bench = Bench((source(number) for number in range(10_000)), per_host=8)
+    moved = 0
+    for _ in range(1000):
+        for item in bench.started():
+            if "a.org" in item.source.url and item.value.moved is None:
+                bench.move(item, f"http://slow.org/{item.source.index}")
+                moved += 1
+
+    assert WINDOW <= moved <= WINDOW + 8
 
 
 def test_it_ends_only_when_redirected_items_were_heard() -> None:

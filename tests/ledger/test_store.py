@@ -404,6 +404,14 @@ def test_a_host_that_asked_for_a_pause_is_left_alone_in_the_next_run(job: Job) -
         assert {} == ledger.pauses(2_000.0, longest_seconds=100.0)
 
 
+def test_sources_are_read_again_by_their_positions_with_their_validators(job: Job) -> None:
+    job.run_to_the_end(urls(12))
+    with job.open() as ledger:
+        sources = list(ledger.work(refresh=True))
+        assert [sources[1], sources[3]] == ledger.reread([sources[3].index, sources[1].index])
+        assert any(source.refresh is not None for source in sources)
+
+
 def test_nothing_is_recorded_before_a_run(job: Job) -> None:
     with job.open() as ledger:
         ledger.recover()
