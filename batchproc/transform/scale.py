@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from PIL import Image
 from PIL.Image import Resampling
 
+from batchproc.transform.alpha import on_weighted
+from batchproc.transform.modes import has_alpha
 from batchproc.transform.view import Box, Quality, Size
 
 DRAFT_SCALES = (8, 4, 2)  # what libjpeg decodes to as 1/8, 1/4, 1/2
@@ -56,7 +58,7 @@ def pixels_for(target: Size, quality: Quality) -> Size | None:
 
 
 def resample(image: Image.Image, size: Size, *, box: Box, quality: Quality) -> Image.Image:
-    """The part `box` of `image` at `size` px. Alpha is premultiplied by Pillow. Releases the GIL.
+    """The part `box` of `image` at `size` px, colours weighted by alpha. Releases the GIL, but for those products.
 
     A scaled decode that has the size asked for already is taken as it is, a fraction of a pixel at its edges included.
     """
@@ -65,7 +67,11 @@ def resample(image: Image.Image, size: Size, *, box: Box, quality: Quality) -> I
     recipe = RECIPES[quality]
     enlarging = size[0] > box[2] - box[0] or size[1] > box[3] - box[1]
     chosen = recipe.enlarge if enlarging else recipe.shrink
-    return image.resize(size, chosen, box=box, reducing_gap=recipe.reducing_gap)
+
+    def scaled(bands: Image.Image, _fill: object = None) -> Image.Image:
+        return bands.resize(size, chosen, box=box, reducing_gap=recipe.reducing_gap)
+
+    return on_weighted(image, scaled) if has_alpha(image) else scaled(image)
 
 
 def _is_whole(image: Image.Image, box: Box) -> bool:

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from PIL import Image, ImageFilter
 
+from batchproc.transform.alpha import on_neighbours, on_premultiplied
 from batchproc.transform.steps.keys import Number, Whole, key, settle
-from batchproc.transform.steps.step import on_colours, on_premultiplied
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Sharpen:
     def __call__(self, image: Image.Image) -> Image.Image:
         edge = -2.0 * self.amount
         kernel = (edge, edge, edge, edge, 16 - 8 * edge, edge, edge, edge, edge)
-        return on_colours(image, lambda colours: colours.filter(ImageFilter.Kernel((3, 3), kernel, scale=16)))
+        return on_neighbours(image, lambda colours: colours.filter(ImageFilter.Kernel((3, 3), kernel, scale=16)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Unsharp:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         mask = ImageFilter.UnsharpMask(self.radius, self.percent, self.threshold)
-        return on_colours(image, lambda colours: colours.filter(mask))
+        return on_neighbours(image, lambda colours: colours.filter(mask))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,4 +106,4 @@ class Median:
         settle(self)
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return on_colours(image, lambda colours: colours.filter(ImageFilter.MedianFilter(self.size)))
+        return on_neighbours(image, lambda colours: colours.filter(ImageFilter.MedianFilter(self.size)))

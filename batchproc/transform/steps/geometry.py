@@ -7,6 +7,8 @@ from PIL import Image, ImageColor
 from PIL.Image import Resampling
 
 from batchproc.errors import Code, StageError
+from batchproc.transform.alpha import Ink, on_weighted
+from batchproc.transform.modes import has_alpha
 from batchproc.transform.steps.keys import Colour, Flag, Number, Whole, Wholes, Words, key, settle
 from batchproc.transform.steps.resize import SIZE
 from batchproc.transform.view import Size, View
@@ -77,7 +79,7 @@ class Rotate:
     """Turns the picture counter-clockwise.
 
     With `expand` the canvas grows to hold all of it, else the corners are cut. Multiples of 90 degrees move pixels
-    without resampling, others are bicubic. Pillow releases the GIL.
+    without resampling, others are bicubic, colours weighted by alpha. Pillow releases the GIL, but for the weights.
     """
 
     op: ClassVar[str] = "rotate"
@@ -101,12 +103,19 @@ class Rotate:
 
     def render(self, image: Image.Image, view: View) -> Image.Image:
         """Rotates; the view tells the job's background."""
-        fill = self.background or ("" if image.mode in ("LA", "RGBA") else view.background)
+        fill = self.background or ("" if has_alpha(image) else view.background)
         if not fill:
-            return image.rotate(self.degrees, Resampling.BICUBIC, expand=self.expand)
+            return self._turned(image, ())
         red, green, blue = ImageColor.getrgb(fill)[:3]
         if not red == green == blue:
             image = image.convert({"L": "RGB", "LA": "RGBA"}.get(image.mode, image.mode))
-        colour = (red, green, blue) if image.mode.startswith("RGB") else (red,)
-        fill_colour = (*colour, 255) if image.mode in ("LA", "RGBA") else colour
-        return image.rotate(self.degrees, Resampling.BICUBIC, expand=self.expand, fillcolor=fill_colour)
+        return self._turned(image, (red, green, blue) if image.mode.startswith("RGB") else (red,))
+
+    def _turned(self, image: Image.Image, colour: Ink) -> Image.Image:
+        """The corners in `colour`, transparent without one."""
+        if has_alpha(image) and self.degrees % (90 if self.expand else 180):
+            return on_weighted(image, self._rotated, fill=colour)
+        return self._rotated(image, (*colour, 255) if colour and has_alpha(image) else colour or 0)
+
+    def _rotated(self, image: Image.Image, fill: int | Ink) -> Image.Image:
+        return image.rotate(self.degrees, Resampling.BICUBIC, expand=self.expand, fillcolor=fill)

@@ -21,7 +21,7 @@ class Resize:
     covers it and cuts what hangs over, evenly on both sides, `pad` contains it and fills the rest with the background,
     `exact` ignores the aspect, `scale` multiplies both sides by `factor`. `only_shrink` enlarges nothing: `fit` may
     then be smaller than asked, `pad` puts a small picture on a canvas of the size. No side ever falls below 1 px. The
-    filter depends on [transform] quality; alpha is premultiplied. Pillow releases the GIL.
+    filter depends on [transform] quality; colours are weighted by alpha. Pillow releases the GIL, but for the weights.
     """
 
     op: ClassVar[str] = "resize"

@@ -50,10 +50,3 @@ def on_colours(image: Image.Image, operation: Callable[[Image.Image], Image.Imag
     done = operation(image.convert(image.mode[:-1]))
     done.putalpha(image.getchannel("A"))
     return done
-
-
-def on_premultiplied(image: Image.Image, operation: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """An operation that mixes neighbours: with premultiplied alpha, so that invisible pixels lend no colour."""
-    if image.mode not in ("LA", "RGBA"):
-        return operation(image)
-    return operation(image.convert(image.mode[:-1] + "a")).convert(image.mode)

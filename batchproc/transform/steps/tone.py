@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from PIL import Image, ImageOps, ImageStat
 
+from batchproc.transform.alpha import visible
+from batchproc.transform.modes import has_alpha
 from batchproc.transform.steps.keys import Number, key, settle
 from batchproc.transform.steps.step import on_colours
 
@@ -35,8 +37,8 @@ class Grayscale:
 class Autocontrast:
     """Stretches each channel to the full range.
 
-    `cutoff` percent of the lightest and of the darkest pixels are ignored. Alpha is left as it is. Pillow releases the
-    GIL.
+    `cutoff` percent of the lightest and of the darkest pixels are ignored, and all invisible ones. Alpha is left as it
+    is. Pillow releases the GIL.
     """
 
     op: ClassVar[str] = "autocontrast"
@@ -48,7 +50,8 @@ class Autocontrast:
         settle(self)
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return on_colours(image, lambda colours: ImageOps.autocontrast(colours, cutoff=self.cutoff))
+        mask = visible(image) if has_alpha(image) else None
+        return on_colours(image, lambda colours: ImageOps.autocontrast(colours, cutoff=self.cutoff, mask=mask))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,7 @@ class Brightness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """Moves all levels away from the picture's mean: 0 is even grey, 1 changes nothing, 2 is twice the contrast.
+    """Moves all levels away from the visible pixels' mean: 0 is even grey, 1 changes nothing, 2 is twice the contrast.
 
     Alpha is left as it is. Pillow releases the GIL.
     """
@@ -86,7 +89,9 @@ class Contrast:
         settle(self)
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        mean = int(ImageStat.Stat(image.convert("L")).mean[0] + 0.5)
+        mask = visible(image) if has_alpha(image) else None
+        seen = ImageStat.Stat(image.convert("L"), mask)
+        mean = int(seen.mean[0] + 0.5) if seen.count[0] else 0
         return _mapped(image, pivot=mean, factor=self.factor)
 
 
