@@ -17,7 +17,7 @@ from batchproc.bench.job_file import toml_value
 from batchproc.config import Config, load
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ThreadExecutor
-from batchproc.frontier import Frontier
+from batchproc.frontier import Frontier, Waits
 from batchproc.measure.account import account_of
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
@@ -101,7 +101,7 @@ def _describe(
     sums = StageSums()
     for outcome, left in outcomes:
         sums.add(outcome.spans[-1], left)
-    totals = stage_totals(executor, sums, stage, samples)
+    totals = stage_totals(executor, sums, stage, samples, Waits())
     times, tasks = executor.times, totals.tasks or 1
     summary = sums.service.summary()
     return {

@@ -13,9 +13,11 @@ from batchproc.explain.bottleneck import find_bottleneck
 from batchproc.explain.ceilings import find_ceilings
 from batchproc.explain.choices import find_choice
 from batchproc.explain.crossover import find_break_even, find_crossover
+from batchproc.explain.enough import doubt_about_modes
 from batchproc.explain.hints import best_text, find_hints
-from batchproc.explain.measured import measure, working_seconds
+from batchproc.explain.measured import Measured, measure, working_seconds
 from batchproc.explain.predict import MODES, JobModel, ModeName, Prediction, StageModel, StartCosts, Variant, predict
+from batchproc.explain.rules import whatever_the_modes
 
 __all__ = ["MODES", "JobModel", "ModeName", "Prediction", "StageModel", "StartCosts", "Variant", "explain", "predict"]
 
@@ -28,20 +30,19 @@ def explain(facts: Mapping[str, Any]) -> dict[str, Any]:
     told = {"stage": bottleneck.stage, "because": bottleneck.because}
     if run is None:
         return _unknown(told)
+    if doubt := doubt_about_modes(facts):
+        return _without_verdict(facts, run, told, doubt)
     choices = [find_choice(facts, run, stage) for stage in ("download", "transform")]
     hints = find_hints(facts, run)
     return {
         "verdict": [
-            f"held back by {bottleneck.because}" if bottleneck.stage else bottleneck.because,
+            _held_back(told),
             _modes_text(facts, choices),
             best_text(hints),
         ],
         "bottleneck": told,
         "choices": choices,
-        "ceilings": find_ceilings(facts, run),
-        "measured_rate_per_second": {
-            name: stage["tasks"] / working_seconds(facts) for name, stage in facts["stages"].items()
-        },
+        **_ceilings(facts, run),
         "hints": [hint.to_json() for hint in hints],
         "crossover": find_crossover(run),
         "break_even": find_break_even(run),
@@ -56,15 +57,41 @@ def _modes_text(facts: Mapping[str, Any], choices: list[dict[str, Any]]) -> str:
     return "; ".join(choice["brief"] for choice in choices)
 
 
-def _unknown(bottleneck: dict[str, Any]) -> dict[str, Any]:
-    nothing = {"phi": None, "phi_low": None, "phi_high": None, "method": "unknown", "cores": None, "text": NOTHING}
+def _held_back(bottleneck: Mapping[str, Any]) -> str:
+    return f"held back by {bottleneck['because']}" if bottleneck["stage"] else str(bottleneck["because"])
+
+
+def _ceilings(facts: Mapping[str, Any], run: Measured) -> dict[str, Any]:
+    rates = {name: stage["tasks"] / working_seconds(facts) for name, stage in facts["stages"].items()}
+    return {"ceilings": find_ceilings(facts, run), "measured_rate_per_second": rates}
+
+
+def _without_verdict(
+    facts: Mapping[str, Any], run: Measured, bottleneck: dict[str, Any], doubt: str
+) -> dict[str, Any]:
+    """What is left to say of a run that was too short, or waited too much, to judge its modes."""
+    hints = list(whatever_the_modes(facts))
+    choices = [
+        {"stage": name, "mode": stage["mode"], "workers": stage["workers"], "brief": doubt, "verdict": doubt,
+         "evidence": [], "alternatives": []}
+        for name, stage in facts["stages"].items()
+    ]  # fmt: skip
+    return _unknown(bottleneck, doubt) | _ceilings(facts, run) | {
+        "verdict": [_held_back(bottleneck), _modes_text(facts, choices[:1]), best_text(hints)],
+        "choices": choices,
+        "hints": [hint.to_json() for hint in hints],
+    }
+
+
+def _unknown(bottleneck: dict[str, Any], why: str = NOTHING) -> dict[str, Any]:
+    nothing = {"phi": None, "phi_low": None, "phi_high": None, "method": "unknown", "cores": None, "text": why}
     return {
-        "verdict": [bottleneck["because"], NOTHING, NOTHING],
+        "verdict": [bottleneck["because"], why, why],
         "bottleneck": bottleneck,
         "choices": [],
         "ceilings": {},
         "measured_rate_per_second": {},
         "hints": [],
         "crossover": nothing,
-        "break_even": {"items": None, "text": NOTHING},
+        "break_even": {"items": None, "text": why},
     }

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchproc.explain.measured import held_by_hosts, leg_of
+from batchproc.explain.enough import is_little, little_text, mostly_waited
+from batchproc.explain.measured import held_by_hosts
 from batchproc.explain.words import seconds, share, workers
 
 BUSY = 0.9  # a stage whose workers are busier than that sets the pace (EVIDENCE: utilisation >= 90 %)
@@ -38,13 +39,17 @@ def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
     if not facts["counts"]["processed"] or len(stages) < 2:
         return Bottleneck(stage=None, because="nothing was processed, so nothing held the run back")
     download, transform = stages["download"], stages["transform"]
+    if waiting := mostly_waited(facts):
+        return Bottleneck(stage=None, because=waiting)
     loads = {name: load_of(facts, name) for name in ("download", "transform")}
     if download["mode"] == transform["mode"] == "serial":
         return _one_after_the_other(download, transform)
-    if loads["transform"].busy >= BUSY:
+    if loads["transform"].busy >= BUSY and not is_little(facts, transform["workers"]):
         return Bottleneck(stage="transform", because=_transform_text(transform, download, loads))
-    if loads["download"].busy >= BUSY:
+    if loads["download"].busy >= BUSY and not is_little(facts, download["workers"]):
         return Bottleneck(stage="download", because=_download_text(transform, download, loads))
+    if is_little(facts, download["workers"]):
+        return Bottleneck(stage=None, because=little_text(facts))
     return _less_than_full(download, transform, loads, _held_by(facts))
 
 
@@ -60,16 +65,16 @@ def _held_by(facts: Mapping[str, Any]) -> str:
 
 
 def load_of(facts: Mapping[str, Any], name: str) -> Load:
-    """A stage's load over the time in which it could work: without its start, its end, and waits for retries."""
+    """A stage's load over the time in which it could work: without its start, its end, and what was not yet due."""
     stage = facts["stages"][name]
-    account, idle = stage["account"], stage["workers"] * float(leg_of(facts)["retry_wait_seconds"] or 0.0)
-    absent = account.get("startup", 0.0) + account.get("unstaffed", 0.0)
-    present = stage["workers"] * stage["wall_seconds"] - absent - idle
+    account = stage["account"]
+    absent = sum(account.get(bucket, 0.0) for bucket in ("startup", "unstaffed", "retry_wait", "pause_wait"))
+    present = stage["workers"] * stage["wall_seconds"] - absent
     if present <= 0:
         return Load(busy=0.0, starved=0.0, held_up=0.0)
     return Load(
         busy=min(1.0, (stage["busy_seconds"] + account.get("ipc", 0.0)) / present),
-        starved=min(1.0, max(0.0, account["starved"] - idle) / present),
+        starved=min(1.0, account["starved"] / present),
         held_up=min(1.0, account["output_blocked"] / present),
     )
 

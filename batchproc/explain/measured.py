@@ -123,14 +123,20 @@ def leg_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
         "seconds": facts["line_seconds"],
         "startup_seconds": facts.get("line_startup_seconds"),
         "retry_wait_seconds": facts.get("retry_wait_seconds"),
+        "pause_wait_seconds": facts.get("pause_wait_seconds"),
     }
     return leg
 
 
 def working_seconds(facts: Mapping[str, Any]) -> float:
-    """The leg's wall time less the waits for retries in which nothing at all was under way: those are drawn by lot."""
+    """The leg's wall time less the waits in which nothing at all was under way: those are no mode's doing."""
+    return float(leg_of(facts)["seconds"]) - waited_seconds(facts)
+
+
+def waited_seconds(facts: Mapping[str, Any]) -> float:
+    """For how long there was nothing to do in the leg but wait for a retry or a paused host."""
     leg = leg_of(facts)
-    return float(leg["seconds"]) - float(leg["retry_wait_seconds"] or 0.0)
+    return float(leg["retry_wait_seconds"] or 0.0) + float(leg.get("pause_wait_seconds") or 0.0)
 
 
 def usable_cores(facts: Mapping[str, Any]) -> float:

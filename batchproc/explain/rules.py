@@ -59,6 +59,11 @@ def from_evidence(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
     yield from _too_many_workers(facts, run)
     yield from _pipe(facts, run)
     yield from _hosts(facts, run)
+    yield from whatever_the_modes(facts)
+
+
+def whatever_the_modes(facts: Mapping[str, Any]) -> Iterator[Hint]:
+    """The rules that need neither a model nor many items."""
     yield from _servers(facts)
     yield from _retries(facts)
     yield from _machine(facts)

@@ -6,6 +6,7 @@
     concurrency.py   how many downloads at once over all hosts, by the gradient of the time to first byte
     levels.py        which time to first byte is usual for each host
     retries.py       which failures come back in this run, and when
+    waits.py         how long something had to wait for its time
     memory.py        the byte budget of originals, those still to come estimated
 """
 
@@ -13,6 +14,7 @@ from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.frontier import WINDOW, End, Frontier, Refill, Wait
 from batchproc.frontier.host import host_of
 from batchproc.frontier.retries import LONGEST_BACKOFF_SECONDS, full_jitter
+from batchproc.frontier.waits import Waits
 
 __all__ = [
     "LONGEST_BACKOFF_SECONDS",
@@ -22,6 +24,7 @@ __all__ = [
     "Frontier",
     "Refill",
     "Wait",
+    "Waits",
     "full_jitter",
     "host_of",
 ]

@@ -18,6 +18,7 @@ from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, Limits, effect_of,
 from batchproc.frontier.hosts import Hosts, Recall
 from batchproc.frontier.memory import Memory
 from batchproc.frontier.retries import Retries, full_jitter
+from batchproc.frontier.waits import Waits, find_not_due
 from batchproc.kinds import Code, Effect
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Outcome, Source, Span, Validators
 
@@ -82,7 +83,7 @@ class Frontier:
     ) -> None:
         self.retried = 0
         self.admitted = 0  # downloads begun, less those that go on at another host
-        self.retry_wait_seconds = 0.0  # nothing was in flight, and what was left had to wait for its retry
+        self.waits = Waits()
         self._sources = sources
         self._clock = clock
         self._changed = threading.Condition()
@@ -94,6 +95,7 @@ class Frontier:
         self._memory = Memory(buffer_bytes)
         self._concurrency = concurrency  # None: as many as the download executor pulls
         self._downloading = 0
+        self._workers = 0  # of the download stage, once it is known
         self._flights: dict[bytes, Flight] = {}
         self._exhausted = False
         self._closed = False
@@ -132,18 +134,13 @@ class Frontier:
 
     @property
     def waiting(self) -> int:
-        """Items read ahead, and items that wait for their retry."""
-        return self._hosts.waiting + self._hosts.aside + len(self._later)
+        """Items read ahead of their start. Those that wait for a retry are not among them."""
+        return self._hosts.waiting + self._hosts.aside
 
     @property
     def held_bytes(self) -> int:
         """Bytes of originals in memory, those that are still to come estimated."""
         return self._memory.held_bytes
-
-    @property
-    def lowest_limit(self) -> int:
-        """The lowest number of downloads at once that any host was cut to."""
-        return self._hosts.lowest_limit
 
     def describe_hosts(self) -> dict[str, Any]:
         """Hosts by the number of starts, for run.json."""
@@ -229,18 +226,19 @@ class Frontier:
             self._paused = True
             self._changed.notify_all()
 
-    def resume(self) -> None:
-        """Goes on where `pause` left it."""
+    def resume(self, *, workers: int) -> None:
+        """Goes on where `pause` left it, for a download stage of so many workers."""
         with self._changed:
             self._paused = False
+            self._workers = workers
 
     def _wait(self, seconds: float) -> None:
-        """Waits for a change, and notes the time for which a retry was all there was to wait for."""
-        only_retries = not self._flights
-        started = self._clock()
+        """Waits for a change, and notes the time for which something had to wait for its own."""
+        started, alone = self._clock(), not self._flights
+        idle = max(0, self._workers - self._downloading)
+        waiting = find_not_due(self._hosts, self._later, started, idle)
         self._changed.wait(seconds)
-        if only_retries:
-            self.retry_wait_seconds += self._clock() - started
+        self.waits.add(self._clock() - started, waiting, idle=idle, alone=alone)
 
     @property
     def _looks_ahead(self) -> bool:
@@ -335,7 +333,7 @@ class Frontier:
             if not self._closed:
                 self.retried += 1
                 due = self._hosts.comes_back_at(entry.host, self._clock())
-                self._later.put(replace(entry.from_the_start(), refusals=entry.refusals + 1), due)
+                self._later.put(replace(entry.from_the_start(), refusals=entry.refusals + 1), due, for_host=True)
             return True
         delay = self._later.delay(failure, entry)
         if delay is not None and not self._closed:
@@ -344,6 +342,6 @@ class Frontier:
         return delay is not None
 
     def _seconds_to_change(self, now: float) -> float:
-        times = [self._hosts.next_time(), self._later.next_due, self._look_ahead_at if self._looks_ahead else None]
+        times = [self._hosts.next_time(), self._later.first[0], self._look_ahead_at if self._looks_ahead else None]
         due = [time for time in times if time is not None]
         return max(0.0, min(due) - now) if due else LONGEST_WAIT_SECONDS

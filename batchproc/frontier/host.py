@@ -111,6 +111,11 @@ class Host:
         return self.pace.next_start(self.in_flight) if self.pace is not None else 0.0
 
     @property
+    def waiting(self) -> int:
+        """Entries in memory that wait for their start."""
+        return len(self.fresh) + len(self.again)
+
+    @property
     def is_waiting(self) -> bool:
         """Whether an entry in memory waits for its start."""
         return bool(self.fresh or self.moved or self.again)

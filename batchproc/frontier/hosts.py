@@ -184,6 +184,16 @@ class Hosts:
             if host.pace is not None and host.pace.asked_until > now
         }
 
+    def count_held(self, now: float, most: int) -> int:
+        """How many entries in memory wait for their host's time, its pause or its pace; counts up to about `most`."""
+        found = 0
+        for start, _, name in self._times:
+            if found >= most:
+                break
+            host = self._by_name.get(name)
+            found += host.waiting if host is not None and start > now else 0
+        return found
+
     def describe(self) -> dict[str, Any]:
         """Hosts by the number of starts, for run.json. `lowest_limit` is below `per_host` when one struggled."""
         top = self._started.most_common(HOSTS_TOLD)

@@ -2,6 +2,7 @@
 
     whole = cpu + run_queue + gil_wait + network + disk_or_lock      inside tasks, from spans
           + output_blocked + starved + ipc + startup + unstaffed     between tasks, from the workers' own clocks
+          + retry_wait + pause_wait                                  of `starved`: there was an item, not yet due
           + unexplained                                              what is left; negative when clocks overlap
 
 Within a task, wall = cpu + run_queue + blocked holds on Linux, thread by thread. `blocked` is then divided: first the
@@ -33,7 +34,9 @@ class StageTotals:
     """What was measured of one stage, added up over its workers. All in seconds but the counts.
 
     `runqueue_seconds`, `gil` and `phi` are None where they are not known. `parts`: name -> (wall, CPU) inside tasks.
-    `unstaffed_seconds`: time for which a worker's place had no open worker, from the executor's opening to its closing.
+    `retry_wait_seconds` and `pause_wait_seconds`: of `starved_seconds`, while an item waited for its retry or for its
+    host's pause to end. `unstaffed_seconds`: time for which a worker's place had no open worker, from the executor's
+    opening to its closing.
     """
 
     workers: int
@@ -48,6 +51,8 @@ class StageTotals:
     ipc_seconds: float = 0.0
     startup_seconds: float = 0.0
     unstaffed_seconds: float = 0.0
+    retry_wait_seconds: float = 0.0
+    pause_wait_seconds: float = 0.0
     gil: GilWait | None = None
     phi: float | None = None  # share of CPU time spent holding the GIL, 0 to 1
 
@@ -92,7 +97,7 @@ def account_of(totals: StageTotals) -> Account:
         **_cpu(totals),
         **_waiting(totals),
         "output_blocked": totals.output_blocked_seconds,
-        "starved": totals.starved_seconds,
+        **_starved(totals),
         "ipc": totals.ipc_seconds,
         "startup": totals.startup_seconds,
         "unstaffed": totals.unstaffed_seconds,
@@ -104,6 +109,13 @@ def account_of(totals: StageTotals) -> Account:
         gil_method=totals.gil.method if totals.gil else "unknown",
         notes=tuple(_notes(totals)),
     )
+
+
+def _starved(totals: StageTotals) -> dict[str, float]:
+    """Idle workers: what they waited for is known where there was an item that had to wait for its time."""
+    retry = min(totals.starved_seconds, totals.retry_wait_seconds)
+    pause = min(totals.starved_seconds - retry, totals.pause_wait_seconds)
+    return {"starved": totals.starved_seconds - retry - pause, "retry_wait": retry, "pause_wait": pause}
 
 
 def _cpu(totals: StageTotals) -> dict[str, float]:

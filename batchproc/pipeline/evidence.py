@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from batchproc.executors import Executor
+from batchproc.frontier import Waits
 from batchproc.measure import checks
 from batchproc.measure.account import (
     Account,
@@ -42,7 +43,9 @@ def counted(items: Iterable[T], gauges: Gauges, name: str) -> Iterator[T]:
         yield item
 
 
-def stage_totals(executor: Executor, sums: StageSums, name: str, samples: Samples | None) -> StageTotals:
+def stage_totals(
+    executor: Executor, sums: StageSums, name: str, samples: Samples | None, waits: Waits
+) -> StageTotals:
     """What is known of one stage, added up over its workers; of workers still at it, up to now."""
     times, workers, wall = executor.times, executor.workers, executor.wall_seconds
     now = time.perf_counter()
@@ -60,6 +63,8 @@ def stage_totals(executor: Executor, sums: StageSums, name: str, samples: Sample
         ipc_seconds=sum(entry.ipc_seconds for entry in times),
         startup_seconds=sum(entry.startup_seconds for entry in times),
         unstaffed_seconds=workers * wall - present + sum(entry.lost_seconds for entry in times),
+        retry_wait_seconds=waits.retry_worker_seconds if name == "download" else workers * waits.retry_seconds,
+        pause_wait_seconds=waits.pause_worker_seconds if name == "download" else workers * waits.pause_seconds,
     )
     gil = _gil_wait(totals, executor, name, samples)
     return StageTotals(**{field: getattr(totals, field) for field in totals.__slots__} | {"gil": gil})
@@ -76,12 +81,12 @@ def _gil_wait(totals: StageTotals, executor: Executor, name: str, samples: Sampl
 
 
 def stage_accounts(
-    executors: Sequence[Executor], observer: Observer, samples: Samples | None
+    executors: Sequence[Executor], observer: Observer, samples: Samples | None, waits: Waits
 ) -> dict[str, tuple[StageTotals, Account]]:
     """The totals and the account of each stage."""
     accounts = {}
     for name, executor in zip(STAGES, executors, strict=False):
-        totals = stage_totals(executor, observer.stages.get(name, StageSums()), name, samples)
+        totals = stage_totals(executor, observer.stages.get(name, StageSums()), name, samples, waits)
         accounts[name] = (totals, account_of(totals))
     return accounts
 

@@ -10,6 +10,7 @@ from typing import Any
 from batchproc.config import Config, resolved
 from batchproc.executors import Executor
 from batchproc.explain import explain
+from batchproc.frontier import Waits
 from batchproc.ledger import Counts, Imported
 from batchproc.measure.account import Account, StageTotals
 from batchproc.measure.checks import Check
@@ -37,7 +38,7 @@ class LegEvidence:
     executors: Sequence[Executor]
     started: float
     ended: float
-    retry_wait_seconds: float
+    waits: Waits
     samples: Samples | None
     sampler_failure: str
 
@@ -66,7 +67,7 @@ class RunEvidence:
     leg: LegEvidence | None
     glimpse: Mapping[str, Any] | None  # what `describe_leg` said while modes were weighed
     retried: int
-    retry_wait_seconds: float
+    waits: Waits
     hosts: Mapping[str, Any]
     concurrency: Mapping[str, Any] | None
     auto: Mapping[str, Any] | None
@@ -102,7 +103,7 @@ def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
         "deferred_this_run": observer.outcomes["deferred"],
         "images_per_second": observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
         "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
-        "retry_wait_seconds": evidence.retry_wait_seconds,
+        **_describe_waits(evidence.waits),
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,
         "auto": evidence.auto,
@@ -126,7 +127,7 @@ def describe_leg(
     if leg is None:
         nothing = {"memory": _memory(None), "samples": describe_samples(None, "there was nothing to do")}
         return {**known, **nothing, "leg": None, "line_startup_seconds": None, "stages": {}, "checks": []}
-    accounts = stage_accounts(leg.executors, observer, leg.samples)
+    accounts = stage_accounts(leg.executors, observer, leg.samples, leg.waits)
     first_start = observer.leg_first_start
     startup_seconds = None if first_start is None else first_start - leg.started
     return {
@@ -136,7 +137,7 @@ def describe_leg(
             "items": observer.leg_items,
             "seconds": leg.ended - leg.started,
             "startup_seconds": startup_seconds,
-            "retry_wait_seconds": leg.retry_wait_seconds,
+            **_describe_waits(leg.waits),
         },
         "line_startup_seconds": startup_seconds,
         "stages": {
@@ -147,6 +148,11 @@ def describe_leg(
         "checks": [asdict(check) for check in _checks(leg, observer, accounts)],
         "samples": describe_samples(leg.samples, leg.sampler_failure),
     }
+
+
+def _describe_waits(waits: Waits) -> dict[str, float]:
+    """For how long there was nothing to do but wait for a retry, or for a paused host."""
+    return {"retry_wait_seconds": waits.retry_seconds, "pause_wait_seconds": waits.pause_seconds}
 
 
 def write_facts(folder: Path, facts: Mapping[str, Any], observer: Observer) -> None:

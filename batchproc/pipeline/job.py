@@ -13,7 +13,7 @@ from batchproc.config import Config
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
 from batchproc.explain import Variant
 from batchproc.explain.measured import Measured, measure
-from batchproc.frontier import Concurrency, Frontier
+from batchproc.frontier import Concurrency, Frontier, Waits
 from batchproc.kinds import kind_of
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
@@ -59,7 +59,7 @@ class Run:
         self.stopping = False
         self.observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
         self.retried = 0
-        self.retry_wait_seconds = 0.0
+        self.waits = Waits()
         self.hosts: dict[str, Any] = {}
         self.known_pauses: Mapping[str, float] = {}  # of earlier runs: until when, in UTC seconds since 1970, by host
         self.pauses: Mapping[str, float] = {}  # for the next run
@@ -118,7 +118,7 @@ class Run:
                 leg=self.leg.evidence() if self.leg else None,
                 glimpse=self.glimpse,
                 retried=self.retried,
-                retry_wait_seconds=self.retry_wait_seconds,
+                waits=self.waits,
                 hosts=self.hosts,
                 concurrency=self.concurrency,
                 auto=self.auto,
@@ -279,7 +279,7 @@ class Run:
         return measure(self.glimpse)
 
     def _remember(self, frontier: Frontier, pilot: Pilot, concurrency: Concurrency | None) -> None:
-        self.retried, self.retry_wait_seconds = frontier.retried, frontier.retry_wait_seconds
+        self.retried, self.waits = frontier.retried, frontier.waits
         self.hosts = frontier.describe_hosts()
         self.pauses = {host: time.time() + seconds for host, seconds in frontier.pauses().items()}
         self.auto = pilot.describe()

@@ -7,6 +7,7 @@ flight comes to its end, and the next leg goes on from there.
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,7 +57,7 @@ class Leg:
         self._frontier = frontier
         self._gauges = gauges
         self._sampler = Sampler(gauges, origin_pid=origin_pid) if config.report.sampling else None
-        self._retry_wait_before = frontier.retry_wait_seconds
+        self._waits_before = replace(frontier.waits)
         self._ended = 0.0
         self._open = ExitStack()
 
@@ -70,7 +71,7 @@ class Leg:
                 stack.enter_context(executor)
             if self._sampler is not None:
                 stack.enter_context(self._sampler)  # inside, so that its last look still finds the workers
-            self._frontier.resume()
+            self._frontier.resume(workers=self.executors[0].workers)
             stack.callback(self._frontier.pause)  # whatever ends the leg: nobody may wait for an item any more
             self._open = stack.pop_all()
         return self
@@ -128,7 +129,7 @@ class Leg:
             executors=self.executors,
             started=self.started,
             ended=ended,
-            retry_wait_seconds=self._frontier.retry_wait_seconds - self._retry_wait_before,
+            waits=self._frontier.waits.since(self._waits_before),
             samples=samples,
             sampler_failure=self._sampler.failure if self._sampler else NOT_SAMPLED,
         )

@@ -31,8 +31,8 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
             yield from _stage_lines(name, facts["stages"][name])
             if name == "download" and facts.get("concurrency"):
                 yield _adapted(facts["concurrency"])
+        yield f"  bottleneck  {facts['bottleneck']['because']}"
         if all(facts["stages"][name]["tasks"] for name in STAGES):
-            yield f"  bottleneck  {facts['bottleneck']['because']}"
             yield from _reasons(facts)
     yield from _failures(facts)
     if facts["exit_code"] in (ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT):
@@ -119,8 +119,8 @@ def styled(text: str) -> Text:
 
 def _reasons(facts: Mapping[str, Any]) -> Iterator[str]:
     """Why each stage's mode was right or wrong, and the best hint."""
-    for choice in facts["choices"]:
-        yield f"  why         {choice['brief']}"
+    for brief in dict.fromkeys(choice["brief"] for choice in facts["choices"]):
+        yield f"  why         {brief}"
     if facts["hints"]:
         hint = facts["hints"][0]
         yield f"  hint        {hint['text']}: {hint['evidence']}"

@@ -1,5 +1,7 @@
 """Which stage held the run back."""
 
+import pytest
+
 from batchproc.explain.bottleneck import find_bottleneck
 from tests.explain.runs import all_serial, cpu_bound, run, stage
 
@@ -60,11 +62,12 @@ def test_starved_transform_and_idle_downloads_point_at_what_may_start() -> None:
     assert "per_host" in found.because
 
 
-def test_waits_for_retries_do_not_count_as_idle_workers() -> None:
+@pytest.mark.parametrize("bucket", ["retry_wait", "pause_wait"])
+def test_waits_for_retries_and_paused_hosts_do_not_count_as_idle_workers(bucket: str) -> None:
     facts = cpu_bound("thread")
     longer = facts["line_seconds"] * 3
     for one in facts["stages"].values():
-        one["account"]["starved"] += one["workers"] * (longer - one["wall_seconds"])
+        one["account"][bucket] = one["workers"] * (longer - one["wall_seconds"])
         one["wall_seconds"] = longer
 
-    assert "transform" == find_bottleneck(facts | {"retry_wait_seconds": longer * 2 / 3}).stage
+    assert "transform" == find_bottleneck(facts).stage

@@ -4,10 +4,11 @@ import threading
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from batchproc.frontier import WINDOW, Concurrency, End, Frontier, Refill, Wait, full_jitter, host_of
+from batchproc.frontier import WINDOW, Concurrency, End, Frontier, Refill, Wait, Waits, full_jitter, host_of
 from batchproc.frontier.hosts import Recall
 from batchproc.kinds import Retry
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Reply, Source, Span, Validators
@@ -200,7 +201,7 @@ def test_what_is_not_the_hosts_doing_says_nothing_of_it(code: str) -> None:
     for _ in range(40):
         bench.fail(bench.started()[0] if bench.frontier.in_flight == 0 else bench.decide(), Retry.NEVER, code=code)
 
-    assert 4 == bench.frontier.lowest_limit
+    assert 4 == bench.frontier.describe_hosts()["lowest_limit"]
 
 
 def test_no_more_downloads_run_at_once_than_the_concurrency_allows() -> None:
@@ -302,11 +303,11 @@ def test_refusals_in_a_row_halve_what_a_host_gets_at_once_and_it_earns_it_back()
     bench.fail(first, Retry.BACKOFF, code="http.503")
     assert [] == bench.started()  # its place is free, but its rate was lowered
     bench.fail(others.pop(), Retry.BACKOFF, code="http.503")  # sent before that: it says nothing new
-    assert 8 == bench.frontier.lowest_limit
+    assert 8 == bench.frontier.describe_hosts()["lowest_limit"]
     bench.now += 1.0
     (next_one,) = bench.started()
     bench.fail(next_one, Retry.BACKOFF, code="http.503")
-    assert 4 == bench.frontier.lowest_limit
+    assert 4 == bench.frontier.describe_hosts()["lowest_limit"]
 
     for item in others:
         bench.succeed(item)
@@ -351,7 +352,7 @@ def test_a_time_out_now_and_then_is_the_items_and_costs_its_host_nothing() -> No
                 answered += 1
 
     assert silent
-    assert 8 == bench.frontier.lowest_limit
+    assert 8 == bench.frontier.describe_hosts()["lowest_limit"]
     assert [] == bench.frontier.describe_hosts()["troubled"]
 
 
@@ -405,7 +406,77 @@ def test_time_spent_waiting_for_retries_alone_is_noted() -> None:
     frontier.heard(frontier.downloaded(failure))
 
     assert 2 == next(frontier).value.attempt
-    assert 0.0 < frontier.retry_wait_seconds
+    assert 0.0 < frontier.waits.retry_seconds
+    assert 0.0 == frontier.waits.pause_seconds
+
+
+def waited(bench: Bench, seconds: float, workers: int) -> Waits:
+    """What the frontier notes of a wait, while which nothing happens."""
+    frontier = bench.frontier
+    frontier.resume(workers=workers)
+
+    def wait(_: float) -> bool:
+        bench.now += seconds
+        return False
+
+    with patch.object(frontier._changed, "wait", wait), frontier._changed:
+        frontier._wait(1.0)
+    return frontier.waits
+
+
+def test_with_nothing_in_flight_every_worker_waits_for_the_retry() -> None:
+    bench = Bench([source(0)])
+    bench.fail(bench.started()[0], Retry.BACKOFF)
+
+    assert Waits(retry_seconds=2.0, retry_worker_seconds=8.0) == waited(bench, 2.0, workers=4)
+
+
+def test_with_nothing_in_flight_every_worker_waits_for_the_paused_host() -> None:
+    bench = Bench([source(0)])
+    bench.fail(bench.started()[0], Retry.HOST, after=30.0)
+
+    assert Waits(pause_seconds=2.0, pause_worker_seconds=8.0) == waited(bench, 2.0, workers=4)
+
+
+def test_what_comes_next_is_what_all_wait_for() -> None:
+    bench = Bench([source(0), source(1, "b.org")])
+    first, second = bench.started()
+    bench.fail(first, Retry.BACKOFF)  # in 10 s
+    bench.fail(second, Retry.HOST, after=5.0)
+
+    assert Waits(pause_seconds=2.0, pause_worker_seconds=8.0) == waited(bench, 2.0, workers=4)
+
+
+def test_beside_others_at_work_as_many_workers_wait_as_have_an_item_that_is_not_due() -> None:
+    bench = Bench([source(0), source(1, "b.org"), source(2, "b.org"), source(3, "c.org")])
+    first, second = bench.started()[:2]
+    bench.fail(first, Retry.BACKOFF)
+    bench.fail(second, Retry.HOST, after=5.0)
+
+    assert Waits(retry_worker_seconds=2.0, pause_worker_seconds=2.0) == waited(bench, 2.0, workers=10)
+
+
+def test_a_wait_for_what_is_in_flight_is_none_for_a_retry_or_a_pause() -> None:
+    bench = Bench([source(0), source(1), source(2)])
+    assert 2 == len(bench.started())
+
+    assert Waits() == waited(bench, 2.0, workers=10)
+
+
+def test_workers_that_are_busy_wait_for_nothing() -> None:
+    bench = Bench([source(0), source(1, "b.org")])
+    first, _ = bench.started()
+    bench.fail(first, Retry.BACKOFF)
+
+    assert Waits() == waited(bench, 2.0, workers=1)
+
+
+def test_waits_of_a_part_are_the_difference() -> None:
+    before = Waits(retry_seconds=1.0, pause_worker_seconds=2.0)
+    after = Waits(retry_seconds=1.5, pause_seconds=3.0, pause_worker_seconds=2.0)
+
+    assert Waits(retry_seconds=0.5, pause_seconds=3.0) == after.since(before)
+    assert 4.5 == after.seconds
 
 
 def test_full_jitter_grows_and_stays_in_its_bounds() -> None:

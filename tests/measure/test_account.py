@@ -32,6 +32,8 @@ totals = st.builds(
     ipc_seconds=seconds,
     startup_seconds=seconds,
     unstaffed_seconds=seconds,
+    retry_wait_seconds=seconds,
+    pause_wait_seconds=seconds,
     gil=st.none() | st.builds(GilWait, seconds=seconds, method=st.just("sampled")),
     phi=st.none() | st.floats(0, 1),
 )
@@ -89,6 +91,8 @@ def test_a_fully_measured_stage_has_no_remainder() -> None:
         "disk_or_lock": 4.0,
         "output_blocked": 2.0,
         "starved": 5.0,
+        "retry_wait": 0.0,
+        "pause_wait": 0.0,
         "ipc": 0.0,
         "startup": 1.0,
         "unstaffed": 0.0,
@@ -96,6 +100,18 @@ def test_a_fully_measured_stage_has_no_remainder() -> None:
     } == account.buckets
     assert account.gil_method == "sampled"
     assert account.is_explained
+
+
+def test_idle_time_in_which_an_item_was_not_due_yet_is_its_own() -> None:
+    buckets = account_of(stage(retry_wait_seconds=2.0, pause_wait_seconds=1.0)).buckets
+
+    assert (2.0, 2.0, 1.0) == (buckets["starved"], buckets["retry_wait"], buckets["pause_wait"])
+
+
+def test_such_waits_are_never_more_than_the_idle_time() -> None:
+    buckets = account_of(stage(retry_wait_seconds=4.0, pause_wait_seconds=3.0)).buckets
+
+    assert (0.0, 4.0, 1.0) == (buckets["starved"], buckets["retry_wait"], buckets["pause_wait"])
 
 
 def test_declared_network_waits_bear_their_share_of_run_queue_and_gil() -> None:

@@ -1,0 +1,94 @@
+"""Modes are judged from enough items on a quiet enough stretch; a run with nearly nothing to do says so."""
+
+from typing import Any
+
+import pytest
+
+from batchproc.explain import explain
+from batchproc.explain.bottleneck import find_bottleneck
+from batchproc.explain.enough import LEAST_ITEMS, doubt_about_modes
+
+from .runs import cpu_bound, run, stage
+
+
+def handful(items: int = 4, *, waited: float = 1.9, pause: bool = False) -> dict[str, Any]:
+    """A few of 35 items due, one of them in back-off for most of a run of 2.9 s; items wait in the frontier too."""
+    wall = 2.9
+    facts = run(
+        stage("thread", 32, items=items, wall=wall, cpu=0.001, blocked=0.05),
+        stage("process", 2, items=items, wall=wall, cpu=0.02),
+    )
+    name = "pause" if pause else "retry"
+    for one in facts["stages"].values():
+        one["account"]["starved"] -= one["workers"] * waited
+        one["account"][f"{name}_wait"] = one["workers"] * waited
+    facts["counts"] = {"processed": items, "items": 35}
+    facts["samples"]["gauge_means"] = {"waiting": 1.5}
+    return facts | {f"{name}_wait_seconds": waited}
+
+
+def told(facts: dict[str, Any]) -> str:
+    explained = explain(facts)
+    return " ".join([*explained["verdict"], *(hint["text"] for hint in explained["hints"])])
+
+
+def test_a_handful_of_items_has_no_verdict_on_modes() -> None:
+    explained = explain(handful())
+
+    assert "no verdict on modes: 4 items are too few to compare them (50 at least)" == explained["verdict"][1]
+    assert [[], []] == [choice["alternatives"] for choice in explained["choices"]]
+    assert explained["crossover"]["phi"] is None
+    assert explained["break_even"]["items"] is None
+
+
+@pytest.mark.parametrize("words", ['mode = "serial"', "times as fast", "per_host", "workers ="])
+def test_nothing_that_only_a_verdict_could_say_is_said_of_a_handful(words: str) -> None:
+    assert words not in told(handful())
+
+
+def test_the_headline_of_a_handful_says_how_little_there_was_to_do_and_what_it_waited_for() -> None:
+    assert (
+        "nearly nothing to do: 4 of 35 items were due, and for 1.9 s of 2.9 s there was nothing to do but wait for a "
+        "retry"
+    ) == find_bottleneck(handful()).because
+    assert "nearly nothing to do: 1 of 35 items was due" == find_bottleneck(handful(1, waited=0.0)).because
+    assert find_bottleneck(handful(pause=True)).because.endswith("but wait for a paused or paced host")
+
+
+def test_of_few_items_that_kept_their_workers_busy_the_stage_is_named_all_the_same() -> None:
+    facts = run(
+        stage("thread", 32, items=40, wall=40.0, cpu=0.001, blocked=0.05),
+        stage("process", 2, items=40, wall=40.0, cpu=1.9),
+    )
+
+    assert "transform" == find_bottleneck(facts).stage
+    assert doubt_about_modes(facts)
+
+
+@pytest.mark.parametrize("pause", [False, True], ids=["retry", "pause"])
+def test_a_run_that_mostly_waited_has_no_verdict_on_modes(pause: bool) -> None:
+    facts = handful(200, waited=1.5, pause=pause)
+    what = "a paused or paced host" if pause else "a retry"
+
+    assert (
+        f"no verdict on modes: for 1.5 s of 2.9 s there was nothing to do but wait for {what}"
+    ) == explain(facts)["verdict"][1]
+    assert not [hint for hint in explain(facts)["hints"] if "mode" in hint["text"]]
+
+
+def test_the_hint_of_a_run_that_waited_for_retries_is_about_retries() -> None:
+    assert ["download.retries = 0"] == [hint["text"][:20] for hint in explain(handful())["hints"]]
+    assert [] == explain(handful(pause=True))["hints"]
+
+
+def test_enough_items_on_a_quiet_stretch_have_their_verdict() -> None:
+    assert "" == doubt_about_modes(handful(LEAST_ITEMS, waited=1.4))
+    assert "" == doubt_about_modes(cpu_bound())
+    assert 4 == len(explain(cpu_bound())["choices"][0]["alternatives"])
+
+
+def test_the_headline_of_a_run_that_mostly_waited_says_for_what() -> None:
+    found = find_bottleneck(handful(200, waited=1.5, pause=True))
+
+    assert found.stage is None
+    assert "for 1.5 s of 2.9 s there was nothing to do but wait for a paused or paced host" == found.because
