@@ -13,19 +13,19 @@ from pathlib import Path
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
+from batchproc.ledger.plans import OF_ADOPTED_PLAN
 from batchproc.ledger.schema import State, storable, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
 
 ROWS_PER_TRANSACTION = 50_000  # 20,000 took a quarter longer: the pages of the key index are written each time
 SAMPLE_BYTES = 64 * 1024
 # A source that is listed again is what it was, but for what another plan decided meanwhile: that is made again.
-OF_OTHER_PLAN = "plan != (SELECT value FROM meta WHERE name = 'plan')"
-STALE = f"before_absent IN ('done', 'rejected') AND {OF_OTHER_PLAN}"
+STALE = f"before_absent IN ('done', 'rejected') AND NOT {OF_ADOPTED_PLAN}"
 RETURN = f"""
 UPDATE item SET state = CASE WHEN {STALE} THEN 'pending' ELSE before_absent END,
   due = CASE WHEN {STALE} THEN 1 ELSE due END, runs = CASE WHEN {STALE} THEN 0 ELSE runs END, before_absent = NULL,
-  made_url = CASE WHEN {OF_OTHER_PLAN} THEN NULL ELSE made_url END,
-  made_extra_json = CASE WHEN {OF_OTHER_PLAN} THEN NULL ELSE made_extra_json END
+  made_url = CASE WHEN {OF_ADOPTED_PLAN} THEN made_url END,
+  made_extra_json = CASE WHEN {OF_ADOPTED_PLAN} THEN made_extra_json END
 WHERE id = ?
 """
 

@@ -1,16 +1,31 @@
-"""Which plan made which rendition: results of two plans never mix unnoticed."""
+"""Which plan made which image: results of two plans never mix unnoticed.
+
+A plan is known by its fingerprint, which is of the user's will alone. Beside it stands the recipe: how the version of
+the program that ran made pixels of such a plan. What another recipe made is as good as it was; it is told, and made
+again on demand.
+"""
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from batchproc.ledger.schema import touch, transaction
 
+Settings = Mapping[str, Any]
+SameSettings = Callable[[Settings, Settings], bool]
+
+OF_PLAN = "plan IN (SELECT id FROM plan WHERE fingerprint = ?)"
+ADOPTED = "SELECT plan.id, fingerprint, settings_json FROM meta JOIN plan ON plan.id = meta.value WHERE name = 'plan'"
+OF_ADOPTED_PLAN = (
+    "plan IN (SELECT id FROM plan WHERE fingerprint = "
+    "(SELECT fingerprint FROM meta JOIN plan ON plan.id = meta.value WHERE name = 'plan'))"
+)
 # What another plan would decide differently: images made or rejected, and images that could not be transformed.
-STALE = (
-    "plan != ? AND (state IN ('done', 'rejected') OR (state = 'failed' AND stage = 'transform') "
-    "OR (made_url IS NOT NULL AND state != 'absent'))"
+DECIDED = (
+    "(state IN ('done', 'rejected') OR (state = 'failed' AND stage = 'transform') "
+    "OR (made_url IS NOT NULL AND state != 'absent' AND stage != 'input'))"
 )
 
 
@@ -18,49 +33,56 @@ STALE = (
 class PlanChange:
     """The plan is not the one that the ledger's results were made with."""
 
-    before: str  # fingerprints
-    after: str
+    before: str  # its fingerprint
+    settings: Settings  # of that plan
     stale: int  # items whose result another plan decided
-    differences: tuple[str, ...]  # as "output.format: 'jpeg' -> 'webp'"
 
 
-def compare_plan(
-    connection: sqlite3.Connection, fingerprint: str, settings: Mapping[str, object]
-) -> PlanChange | None:
+def take_over_plans(
+    connection: sqlite3.Connection, fingerprint: str, settings: Settings, is_same: SameSettings
+) -> None:
+    """Gives this fingerprint to every plan that is the same by its settings, however its fingerprint was made."""
+    others = connection.execute("SELECT id, settings_json FROM plan WHERE fingerprint != ?", (fingerprint,))
+    same = [plan for plan, text in others.fetchall() if is_same(json.loads(text), settings)]
+    if same:
+        with transaction(connection):
+            connection.executemany(
+                "UPDATE plan SET fingerprint = ?, settings_json = ? WHERE id = ?",
+                [(fingerprint, json.dumps(settings), plan) for plan in same],
+            )
+
+
+def compare_plan(connection: sqlite3.Connection, fingerprint: str) -> PlanChange | None:
     """What changed since the adopted plan, or None where nothing has to be made again."""
-    adopted = connection.execute(
-        "SELECT plan.id, fingerprint, settings_json FROM meta JOIN plan ON plan.id = meta.value WHERE name = 'plan'"
-    ).fetchone()
+    adopted = connection.execute(ADOPTED).fetchone()
     if adopted is None or adopted[1] == fingerprint:
         return None
     # Items of the plan that is asked for now may be there too, from before the last change: they are not stale.
-    wanted = connection.execute("SELECT id FROM plan WHERE fingerprint = ?", (fingerprint,)).fetchone()
-    stale = connection.execute(f"SELECT count(*) FROM item WHERE {STALE}", wanted or (-1,)).fetchone()[0]
+    stale = connection.execute(
+        f"SELECT count(*) FROM item WHERE {DECIDED} AND NOT {OF_PLAN}", (fingerprint,)
+    ).fetchone()[0]
     if not stale:
         return None
-    differences = tuple(_describe_differences(json.loads(adopted[2]), _normalise(settings)))
-    return PlanChange(before=adopted[1], after=fingerprint, stale=stale, differences=differences)
+    return PlanChange(before=adopted[1], settings=json.loads(adopted[2]), stale=stale)
 
 
 def adopt_plan(
-    connection: sqlite3.Connection, fingerprint: str, settings: Mapping[str, object], *, remake_stale: bool
+    connection: sqlite3.Connection, fingerprint: str, settings: Settings, *, recipe: int, remake_stale: bool
 ) -> int:
-    """Makes this the plan of what is recorded from now on; returns how many stale items became pending again."""
+    """Makes this the plan of what is recorded from now on; returns how many stale items became pending again.
+
+    `remake_stale`: what another plan or another recipe decided.
+    """
     with transaction(connection):
-        connection.execute(
-            "INSERT OR IGNORE INTO plan (fingerprint, settings_json) VALUES (?, ?)",
-            (fingerprint, json.dumps(_normalise(settings))),
-        )
-        plan = connection.execute("SELECT id FROM plan WHERE fingerprint = ?", (fingerprint,)).fetchone()[0]
+        plan = _store(connection, fingerprint, json.dumps(settings), recipe)
         connection.execute(
             "INSERT INTO meta VALUES ('plan', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (plan,)
         )
         if not remake_stale:
             return 0
         touch(connection)
-        again = connection.execute(
-            f"UPDATE item SET state = 'pending', due = 1, runs = 0, attempts = 0 WHERE {STALE} AND stage != 'input'",
-            (plan,),
+        stale = connection.execute(
+            f"UPDATE item SET state = 'pending', due = 1, runs = 0, attempts = 0 WHERE {DECIDED} AND plan != ?", (plan,)
         ).rowcount
         connection.execute(
             "UPDATE item SET made_url = NULL, made_extra_json = NULL WHERE made_url IS NOT NULL AND plan != ?", (plan,)
@@ -70,7 +92,7 @@ def adopt_plan(
             "WHERE state = 'absent' AND before_absent IN ('done', 'rejected') AND plan != ?",
             (plan,),
         )
-        return again
+        return stale
 
 
 def adopted_plan(connection: sqlite3.Connection) -> int:
@@ -81,15 +103,29 @@ def adopted_plan(connection: sqlite3.Connection) -> int:
     return int(row[0])
 
 
-def _normalise(settings: Mapping[str, object]) -> dict[str, object]:
-    """The settings as they come back from JSON: a tuple is a list."""
-    normal: dict[str, object] = json.loads(json.dumps(dict(settings), default=str))
-    return normal
+def count_outdated(connection: sqlite3.Connection) -> int:
+    """How many images are of the adopted plan, and of the recipe of an earlier version of the program."""
+    older = connection.execute(
+        "SELECT other.id FROM meta JOIN plan ON plan.id = meta.value "
+        "JOIN plan AS other ON other.fingerprint = plan.fingerprint AND other.recipe < plan.recipe "
+        "WHERE meta.name = 'plan'"
+    ).fetchall()
+    if not older:
+        return 0
+    query = "SELECT count(*) FROM item WHERE state = 'done' AND plan IN (SELECT value FROM json_each(?))"
+    return int(connection.execute(query, (json.dumps([plan for (plan,) in older]),)).fetchone()[0])
 
 
-def _describe_differences(before: dict[str, object], after: dict[str, object]) -> list[str]:
-    return [
-        f"{name}: {before.get(name, 'not set')!r} -> {after.get(name, 'not set')!r}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
-    ]
+def _store(connection: sqlite3.Connection, fingerprint: str, settings_json: str, recipe: int) -> int:
+    """The row of this plan and recipe, made on demand, with these settings."""
+    row = connection.execute(
+        "SELECT id FROM plan WHERE fingerprint = ? AND recipe = ?", (fingerprint, recipe)
+    ).fetchone()
+    if row is None:
+        cursor = connection.execute(
+            "INSERT INTO plan (fingerprint, settings_json, recipe) VALUES (?, ?, ?)",
+            (fingerprint, settings_json, recipe),
+        )
+        return int(cursor.lastrowid or 0)
+    connection.execute("UPDATE plan SET settings_json = ? WHERE id = ?", (settings_json, row[0]))
+    return int(row[0])

@@ -29,7 +29,8 @@ class State(StrEnum):
 # another URL for it by now: the facts from `suffix` on are true of that one.
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE plan (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, settings_json TEXT NOT NULL);
+CREATE TABLE plan (
+  id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, settings_json TEXT NOT NULL, recipe INTEGER NOT NULL);
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, host TEXT NOT NULL,
   pid INTEGER NOT NULL, boot_id TEXT NOT NULL, exit_code INTEGER, counters_json TEXT NOT NULL DEFAULT '{}');

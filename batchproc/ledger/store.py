@@ -17,7 +17,16 @@ from batchproc.ledger.importing import Imported, ListedItem, import_rows
 from batchproc.ledger.migrating import migrate, remove_copies
 from batchproc.ledger.opening import check_pages, open_for_reading, open_for_writing
 from batchproc.ledger.pauses import forget_pauses, read_pauses, store_pauses
-from batchproc.ledger.plans import PlanChange, adopt_plan, adopted_plan, compare_plan
+from batchproc.ledger.plans import (
+    PlanChange,
+    SameSettings,
+    Settings,
+    adopt_plan,
+    adopted_plan,
+    compare_plan,
+    count_outdated,
+    take_over_plans,
+)
 from batchproc.ledger.pruning import prune_absent
 from batchproc.ledger.recovery import Recovered, recover
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
@@ -103,18 +112,30 @@ class Ledger(LedgerView):
                 self._recovered = recover(self._own(), self._images)
         return self._recovered
 
-    def compare_plan(self, fingerprint: str, settings: Mapping[str, object] | None = None) -> PlanChange | None:
-        """What changed, if results in the ledger were decided by another plan; `settings` are named in the answer."""
+    def take_over_plans(self, fingerprint: str, settings: Settings, is_same: SameSettings) -> None:
+        """Gives this fingerprint to the plans that are the same by their settings: versions make it in other ways."""
         with blame_disk(self._path):
-            return compare_plan(self._own(), fingerprint, settings or {})
+            take_over_plans(self._own(), fingerprint, settings, is_same)
+
+    def compare_plan(self, fingerprint: str) -> PlanChange | None:
+        """What changed, if results in the ledger were decided by another plan."""
+        with blame_disk(self._path):
+            return compare_plan(self._own(), fingerprint)
 
     def adopt_plan(
-        self, fingerprint: str, settings: Mapping[str, object] | None = None, *, remake_stale: bool = False
+        self, fingerprint: str, settings: Settings | None = None, *, recipe: int = 0, remake_stale: bool = False
     ) -> int:
-        """Makes this the plan of what is recorded from now on. `remake_stale`: what another plan decided is pending
-        again; returns how many items that are."""
+        """Makes this the plan of what is recorded from now on. `remake_stale`: what another plan or recipe decided is
+        pending again; returns how many items that are."""
         with blame_disk(self._path):
-            return adopt_plan(self._own(), fingerprint, settings or {}, remake_stale=remake_stale)
+            return adopt_plan(
+                self._own(), fingerprint, settings or {}, recipe=recipe, remake_stale=remake_stale
+            )
+
+    def count_outdated(self) -> int:
+        """How many images an earlier version of the program made of the adopted plan, by another recipe."""
+        with blame_disk(self._path):
+            return count_outdated(self._own())
 
     def import_sources(
         self,

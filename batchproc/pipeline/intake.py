@@ -9,7 +9,13 @@ from batchproc.pipeline import assembly
 from batchproc.pipeline.terms import RunOptions
 from batchproc.sink import Layout
 from batchproc.sources.url import is_same_url
-from batchproc.transform.plan_fingerprint import fingerprint, plan_settings
+from batchproc.transform.plan_fingerprint import (
+    RECIPE,
+    describe_changes,
+    fingerprint,
+    is_same_plan,
+    plan_settings,
+)
 from batchproc.transform.stage import Transform
 
 
@@ -21,6 +27,7 @@ class Intake:
     recovered: Recovered
     imported: Imported
     pruned: int  # files deleted whose sources left the list
+    outdated: int  # images that an earlier version of the program may have made otherwise
 
 
 def refuse_lost_ledger(layout: Layout) -> None:
@@ -57,7 +64,11 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
     # A list that came out empty by accident must not cost the whole collection.
     pruned = ledger.prune_absent() if config.job.prune and items else 0
     return Intake(
-        opened_version=ledger.opened_version, recovered=recovered, imported=imported, pruned=pruned
+        opened_version=ledger.opened_version,
+        recovered=recovered,
+        imported=imported,
+        pruned=pruned,
+        outdated=ledger.count_outdated(),
     )
 
 
@@ -76,12 +87,13 @@ def _check_list(config: Config, ledger: Ledger) -> int:
 
 def _adopt_plan(config: Config, options: RunOptions, transform: Transform, ledger: Ledger) -> None:
     plan, settings = fingerprint(transform), plan_settings(transform)
-    change = ledger.compare_plan(plan, settings)
+    ledger.take_over_plans(plan, settings, is_same_plan)
+    change = ledger.compare_plan(plan)
     accepted = options.accept_config_change or options.fresh
     if change is not None and not accepted:
-        what = "\n  ".join(change.differences)
+        what = "\n  ".join(describe_changes(change.settings, settings))
         raise UsageError(
             f"{config.paths.output}: {change.stale} items were made by another plan:\n  {what}\n"
             "--accept-config-change makes them again; another --output keeps both."
         )
-    ledger.adopt_plan(plan, settings, remake_stale=accepted)
+    ledger.adopt_plan(plan, settings, recipe=RECIPE, remake_stale=accepted)

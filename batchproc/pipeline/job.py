@@ -91,6 +91,11 @@ class Run:
             work = min(due, self.options.limit or due)
             terminal = ledger.counts().items - due
             log_ledger(self.log, intake, work=work, items=terminal + due)
+            if intake.outdated:
+                self.note(
+                    f"{intake.outdated:,} images are of an earlier version of batchproc, which may have made some "
+                    "otherwise; --accept-config-change makes them again"
+                )
             folder = self.layout.new_run_folder(started)
             self.log.open(folder / "log.jsonl")
             stack.enter_context(self.control)

@@ -39,6 +39,8 @@ def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
     if any(recovered.values()):
         log.record("ledger.recovered", "warning", **recovered)
     log.record("list.imported", **asdict(intake.imported), items=items, work=work)
+    if intake.outdated:
+        log.record("images.outdated", images=intake.outdated)
     if intake.pruned:
         log.record("absent.pruned", files=intake.pruned)
 

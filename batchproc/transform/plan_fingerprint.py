@@ -1,32 +1,43 @@
-"""The plan's fingerprint: the same digits mean the same pixels from the same bytes."""
+"""The plan's fingerprint: the same digits mean that the user asked for the same pixels from the same bytes."""
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.keys import keys_of
 from batchproc.transform.steps.own import OwnStep
 from batchproc.transform.steps.step import Step
+from batchproc.transform.steps.table import BUILT_IN
 
-RECIPE = 1  # raised when the program itself begins to make other pixels from the same plan
+# Raised when the program begins to make other pixels from the same plan. It stands beside the fingerprint, not in it:
+# what it changes is told and made again on demand, never refused.
+RECIPE = 2
+
+Settings = Mapping[str, Any]
+# Settings that ledgers of earlier versions do not have, with the value that those versions acted by.
+ADDED: Settings = {}
+OF_PROGRAM = "batchproc.transform.steps."  # ledgers of earlier versions name our own steps by the path of their class
+OP_OF_CLASS = {kind.__qualname__: op for op, kind in BUILT_IN.items()}
 
 
 def fingerprint(transform: Transform) -> str:
-    """32 hexadecimal digits of BLAKE2b over `plan_settings`, as canonical JSON."""
-    text = json.dumps(plan_settings(transform), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """32 hexadecimal digits of BLAKE2b over what decides of `plan_settings`, as canonical JSON."""
+    settings = plan_settings(transform)
+    settings["steps"] = [_deciding(step) for step in settings["steps"]]
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def plan_settings(transform: Transform) -> dict[str, Any]:
     """What decides the pixels, as JSON-safe values, so that a change can be told by name.
 
-    Steps with their import path, keys and version; quality, formats, pixel limit, output format, quality, background.
-    Folders, modes and workers are not in it; nor is the order of `formats`, which decides nothing.
+    Steps with their name, keys, version and source; quality, formats, pixel limit, output format, quality, background.
+    Folders, modes, workers and versions of the program are not in it; nor is the order of `formats`.
     """
-    return {
-        "recipe": RECIPE,
-        "steps": [_step_facts(step) for step in transform.steps],
+    settings = {
+        "steps": [_step_settings(step) for step in transform.steps],
         "quality": transform.quality,
         "formats": sorted(transform.formats),
         "max_pixels": transform.max_pixels,
@@ -34,12 +45,74 @@ def plan_settings(transform: Transform) -> dict[str, Any]:
         "output_quality": transform.output_quality,
         "background": transform.background.lower(),
     }
+    normal: dict[str, Any] = json.loads(json.dumps(settings))  # as it comes back from the ledger: a tuple is a list
+    return normal
 
 
-def _step_facts(step: Step) -> dict[str, Any]:
+def is_same_plan(before: Settings, after: Settings) -> bool:
+    """Whether settings that a ledger holds, of this version of the program or an earlier one, ask for the same."""
+    return next(describe_changes(before, after), None) is None
+
+
+def describe_changes(before: Settings, after: Settings) -> Iterator[str]:
+    """What a changed plan changes: a line per setting, as `output_format: 'jpeg' -> 'webp'`."""
+    older = {**ADDED, **before}
+    for name in sorted({*older, *after} - {"recipe", "steps"}):
+        yield from _describe(name, older, after)
+    old_steps, new_steps = list(map(_as_of_now, older.get("steps", []))), after["steps"]
+    old_ops, new_ops = ([step["op"] for step in steps] for steps in (old_steps, new_steps))
+    if old_ops != new_ops:
+        yield f"steps: {', '.join(old_ops) or 'none'} -> {', '.join(new_ops) or 'none'}"
+        return
+    for number, (old, new) in enumerate(zip(old_steps, new_steps, strict=True), start=1):
+        yield from _describe_step(f"step {number}, {new['op']}", old, new)
+
+
+def _describe(name: str, before: Settings, after: Settings, where: str = "") -> Iterator[str]:
+    if before.get(name) != after.get(name):
+        old, new = (repr(settings[name]) if name in settings else "not set" for settings in (before, after))
+        yield f"{where}{name}: {old} -> {new}"
+
+
+def _describe_step(where: str, old: Settings, new: Settings) -> Iterator[str]:
+    older_keys = {**_defaults(new["op"]), **old["keys"]}
+    for name in sorted({*older_keys, *new["keys"]}):
+        yield from _describe(name, older_keys, new["keys"], f"{where}: ")
+    old_source, is_versioned = old.get("source", ""), old["version"] or new["version"]
+    if is_versioned and ((old["version"] and new["version"]) or old_source != new["source"]):
+        yield from _describe("version", old, new, f"{where}: ")
+    elif not is_versioned and old_source and old_source != new["source"]:  # early versions did not look at the source
+        yield f"{where}: its source is another one; a `version` of its own would decide in its place"
+
+
+def _defaults(op: str) -> dict[str, Any]:
+    """The keys of a built-in step that an earlier version may not have had, with what it did without them."""
+    if op not in BUILT_IN:
+        return {}
+    defaults: dict[str, Any] = json.loads(
+        json.dumps({one.name: one.default for one in keys_of(BUILT_IN[op]) if not one.required})
+    )
+    return defaults
+
+
+def _as_of_now(step: Settings) -> Settings:
+    """A step as this version writes it: earlier ones wrote a `path` where `op` stands now."""
+    if "op" in step:
+        return step
+    path = str(step["path"])
+    name = path.rpartition(":")[2]
+    return {**step, "op": OP_OF_CLASS.get(name, name) if path.startswith(OF_PROGRAM) else path}
+
+
+def _deciding(step: Settings) -> Settings:
+    """What of a step is in the fingerprint: its version, or its source where it has none."""
+    return {**step, "source": ""} if step["version"] else step
+
+
+def _step_settings(step: Step) -> dict[str, Any]:
     if isinstance(step, OwnStep):
         keys = {name: repr(value) for name, value in step.keys}
-        return {"path": step.path, "keys": keys, "version": step.version}
-    kind = type(step)
+        return {"op": step.path, "keys": keys, "version": step.version, "source": step.source}
+    kind: Any = type(step)
     keys = {one.name: getattr(step, one.name) for one in keys_of(kind)}
-    return {"path": f"{kind.__module__}:{kind.__qualname__}", "keys": keys, "version": ""}
+    return {"op": kind.op, "keys": keys, "version": "", "source": ""}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import DiskError, ExitCode, Retry, UsageError
-from batchproc.ledger import Ledger, LedgerView
+from batchproc.ledger import Imported, Ledger, LedgerView, PlanChange
 from batchproc.model import Disposition, Item
-from tests.ledger.job import NOW, Job, failure, listed, listing, rejection, urls
+from tests.ledger.job import NOW, PLAN, Job, failure, listed, listing, rejection, urls
 
 
 def test_a_recorded_rendition_has_its_final_name_and_its_row(job: Job) -> None:
@@ -241,10 +241,39 @@ def test_another_plan_is_told_with_what_changed(job: Job) -> None:
         ledger.begin_run("r", NOW)
         ledger.record(job.rendition(ledger.pending(1)[0]))
         ledger.finish_recording()
-        change = ledger.compare_plan("two", {"output.format": "webp", "quality": 85})
+        change = ledger.compare_plan("two")
 
-    assert change is not None
-    assert (1, ("output.format: 'jpeg' -> 'webp'",)) == (change.stale, change.differences)
+    assert PlanChange(before="one", settings={"output.format": "jpeg", "quality": 85}, stale=1) == change
+
+
+def test_a_plan_that_is_the_same_by_its_settings_is_taken_over(job: Job) -> None:
+    job.run_to_the_end(urls(2))
+    with job.open() as ledger:
+        ledger.take_over_plans("two", {"quality": 1}, lambda before, after: False)
+        assert ledger.compare_plan("two") is not None
+
+        ledger.take_over_plans("two", {"quality": 1}, lambda before, after: (before, after) == ({}, {"quality": 1}))
+        assert ledger.compare_plan("two") is None
+        ledger.adopt_plan("two", {"quality": 1})
+        assert 0 == ledger.adopt_plan("two", {"quality": 1}, remake_stale=True)
+
+
+def test_images_of_an_earlier_recipe_are_counted_and_made_again_on_demand_alone(job: Job) -> None:
+    with job.open() as ledger:
+        job.begin(ledger, urls(3))
+        for source in ledger.pending(2):
+            ledger.record(job.rendition(source))
+        ledger.finish_recording()
+        assert 0 == ledger.count_outdated()
+
+        assert ledger.compare_plan(PLAN) is None
+        assert 0 == ledger.adopt_plan(PLAN, recipe=1)
+        assert (2, 1) == (ledger.count_outdated(), ledger.count_work())
+        ledger.import_sources(listing(urls(3)[2:]))
+        assert Imported(known=3, returned=2) == ledger.import_sources(listing(urls(3)))
+        assert 1 == ledger.count_work()
+        assert 2 == ledger.adopt_plan(PLAN, recipe=1, remake_stale=True)
+        assert (0, 3) == (ledger.count_outdated(), ledger.count_work())
 
 
 def test_another_plan_is_nothing_to_tell_before_there_are_results(job: Job) -> None:

@@ -84,4 +84,5 @@ def test_only_what_was_due_is_asked_for_and_the_counts_are_the_same(config: Path
     )  # fmt: skip
     assert ["cat", "dog"] == [row["label"] for row in rows(tmp_path / "out/metadata.jsonl")]
     assert 1 == events(tmp_path / "out")["ledger.migrated"]["from_version"]
+    assert 2 == events(tmp_path / "out")["images.outdated"]["images"]
     assert not (tmp_path / "out/batchproc.db.v1").exists()

@@ -1,9 +1,12 @@
 """A step of the user's own, named by its import path. It travels as that name and is looked up by each worker."""
 
+import hashlib
 import importlib
+import inspect
 import pickle
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
@@ -41,6 +44,7 @@ class OwnStep:
     keys: tuple[tuple[str, Any], ...] = ()
     search_path: str = ""
     version: str = ""  # of the step, where it has one: part of the plan's fingerprint
+    source: str = ""  # what tells its source from another; in the fingerprint where there is no version
 
     def open(self) -> "OpenedOwnStep":
         """Imports the step. Raises `OwnStepError`."""
@@ -119,6 +123,16 @@ def prepared(found: object, keys: dict[str, Any], path: str) -> Callable[[Image.
     if keys:
         raise OwnStepError(f"{path} is a function and takes no keys; a frozen dataclass takes them as its fields")
     return found
+
+
+def hash_source(found: object) -> str:
+    """Hexadecimal digits that change with the source of a step's function or class; empty where there is no source."""
+    try:
+        source = inspect.getsource(found if inspect.isroutine(found) or isinstance(found, type) else type(found))
+    except (OSError, TypeError):  # written in C, or shipped without its source
+        return ""
+    lines = (line.rstrip() for line in textwrap.dedent(source).strip().splitlines())
+    return hashlib.blake2b("\n".join(lines).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
 def _instance(found: type, keys: dict[str, Any], path: str) -> Callable[[Image.Image], object]:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from batchproc.errors import Problem, UsageError
 from batchproc.transform.steps import checks, filters, geometry, resize, tone
 from batchproc.transform.steps.keys import Key, Words, complaint, keys_of, quoted
-from batchproc.transform.steps.own import OwnStep, OwnStepError, load, prepared
+from batchproc.transform.steps.own import OwnStep, OwnStepError, hash_source, load, prepared
 from batchproc.transform.steps.step import Step
 
 ENTRY_POINTS = "batchproc.steps"
@@ -154,6 +154,7 @@ def _own(path: str, keys: _Table, where: str, search_path: str) -> Step | list[P
         keys=tuple(sorted(keys.items())),
         search_path=search_path,
         version=str(version) if isinstance(version, str | int | float) else "",
+        source=hash_source(found),
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from batchproc.errors import Code, Reject, StageError, UsageError
 from batchproc.transform.plan_fingerprint import fingerprint
 from batchproc.transform.stage import Transform
-from batchproc.transform.steps.own import OwnStep, OwnStepError, load
+from batchproc.transform.steps.own import OwnStep, OwnStepError, hash_source, load
 from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import encoded, photo, run
 
@@ -247,3 +247,21 @@ def test_the_fingerprint_knows_an_own_step_by_path_keys_and_version(home: Path, 
     assert digits(tint) == digits(moved)
     others = [newer, own(home, "Tint", colour="blue"), own(home, "invert")]
     assert 4 == len({digits(one) for one in [tint, *others]})
+
+
+def test_the_source_of_a_step_is_its_own_and_not_the_look_of_its_lines(tmp_path: Path) -> None:
+    def digits(module: str, text: str) -> str:
+        (tmp_path / f"{module}.py").write_text(text)
+        return hash_source(load(f"{module}:step", str(tmp_path)))
+
+    step = "def step(image):\n    return image\n"
+    first = digits("plain_step", step)
+
+    assert len(bytes.fromhex(first)) == 16
+    assert first == digits("crlf_step", "\n# another\n" + step.replace("\n", "   \r\n") + "\n\nother = 1\n")
+    assert first != digits("edited_step", step.replace("return image", "return image.copy()"))
+    assert first != digits("class_step", "class step:\n    pass\n")
+
+
+def test_a_step_without_a_source_has_none() -> None:
+    assert "" == hash_source(len)

@@ -1,0 +1,103 @@
+"""Which plans are the same: by what the user asked for, whichever version of the program wrote it down."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchproc.transform.plan_fingerprint import describe_changes, fingerprint, is_same_plan, plan_settings
+from batchproc.transform.stage import Transform
+from batchproc.transform.steps.own import OwnStep
+from batchproc.transform.steps.table import build_steps
+from tests.ledger.old_ledger import DUMP
+
+FIRST_VERSION: Mapping[str, Any] = json.loads(re.findall(r"INSERT INTO \"plan\" VALUES\(1,'\w+','(.*)'\);", DUMP)[0])
+INVERT = OwnStep(path="old_steps:invert", source="aa")
+STEPS = (*build_steps([{"op": "min_size", "width": 32, "height": 32}, {"op": "resize", "size": [48, 48]}]), INVERT)
+
+
+def plan(*steps: Any, **settings: Any) -> Transform:
+    return Transform(steps=steps or STEPS, temporary_folder="/tmp", **settings)
+
+
+def changes(before: Transform | Mapping[str, Any], after: Transform) -> list[str]:
+    settings = plan_settings(before) if isinstance(before, Transform) else before
+    return list(describe_changes(settings, plan_settings(after)))
+
+
+def own(**facts: str) -> Transform:
+    return plan(replace(INVERT, **facts))
+
+
+def test_the_settings_of_the_first_version_are_those_of_now() -> None:
+    assert 1 == FIRST_VERSION["recipe"]
+    assert is_same_plan(FIRST_VERSION, plan_settings(plan()))
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        (plan(quality="fast"), ["quality: 'balanced' -> 'fast'"]),
+        (
+            plan(output_quality=1, background="#000000"),
+            ["background: '#ffffff' -> '#000000'", "output_quality: 85 -> 1"],
+        ),
+        (plan(*STEPS[:1]), ["steps: min_size, resize, old_steps:invert -> min_size"]),
+        (
+            plan(STEPS[0], *build_steps([{"op": "resize", "size": [9, 9], "how": "fit"}]), INVERT),
+            ["step 2, resize: how: 'contain' -> 'fit'", "step 2, resize: size: [48, 48] -> [9, 9]"],
+        ),
+        (plan(*STEPS[:2], replace(INVERT, version="1")), ["step 3, old_steps:invert: version: '' -> '1'"]),
+    ],
+)
+def test_what_changed_since_the_first_version_is_told_by_name(after: Transform, expected: list[str]) -> None:
+    assert expected == changes(FIRST_VERSION, after)
+
+
+def test_a_key_that_an_earlier_version_did_not_have_is_what_it_is_by_default() -> None:
+    settings = plan_settings(plan())
+    del settings["steps"][1]["keys"]["how"]
+
+    assert [] == changes(settings, plan())
+    fit = plan(STEPS[0], *build_steps([{"op": "resize", "size": [48, 48], "how": "fit"}]), INVERT)
+    assert ["step 2, resize: how: 'contain' -> 'fit'"] == changes(settings, fit)
+
+
+def test_a_key_that_is_gone_is_a_change() -> None:
+    settings = plan_settings(plan())
+    settings["steps"][1]["keys"]["sharpen"] = 2
+
+    assert ["step 2, resize: sharpen: 2 -> not set"] == changes(settings, plan())
+
+
+def test_the_source_of_an_own_step_decides_where_it_has_no_version() -> None:
+    edited = own(source="bb")
+
+    assert fingerprint(own()) != fingerprint(edited)
+    assert [
+        "step 1, old_steps:invert: its source is another one; a `version` of its own would decide in its place"
+    ] == changes(own(), edited)
+
+
+def test_the_version_of_an_own_step_decides_where_it_has_one() -> None:
+    assert fingerprint(own(version="1")) == fingerprint(own(version="1", source="bb"))
+    assert [] == changes(own(version="1"), own(version="1", source="bb"))
+    assert ["step 1, old_steps:invert: version: '1' -> '2'"] == changes(own(version="1"), own(version="2"))
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "1"), ("1", "")])
+def test_declaring_a_version_changes_nothing_while_the_source_is_the_same(before: str, after: str) -> None:
+    assert [] == changes(own(version=before), own(version=after))
+    assert [f"step 1, old_steps:invert: version: {before!r} -> {after!r}"] == changes(
+        own(version=before), own(version=after, source="bb")
+    )
+
+
+def test_nothing_of_the_program_is_in_the_fingerprint() -> None:
+    text = json.dumps(plan_settings(plan()))
+
+    assert not [word for word in ("recipe", "batchproc", "pillow", str(Path.cwd())) if word in text.lower()]
