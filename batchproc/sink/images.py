@@ -9,6 +9,7 @@ from pathlib import Path
 from batchproc.sink.atomic import sync_folder
 
 BALLAST_NAME = "ballast"
+TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.\d+\.\d+\.part")  # as a worker names what it writes: key, pid, number
 RENDITION_NAME = re.compile(r"([0-9a-f]{32})(\.[a-z0-9]{1,8})")
 
 
@@ -45,10 +46,10 @@ class ImageFolder:
         return Path(self._temporary, name)
 
     def temporary_names(self) -> Iterator[str]:
-        """The names of the temporary files that exist."""
+        """The names of the temporary files that exist. What else lies there is not ours."""
         with os.scandir(self._temporary) as entries:
             for entry in entries:
-                if entry.name != BALLAST_NAME and not entry.is_dir(follow_symlinks=False):
+                if TEMPORARY_NAME.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False):
                     yield entry.name
 
     def final_names(self) -> Iterator[tuple[str, str]]:

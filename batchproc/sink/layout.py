@@ -64,7 +64,8 @@ class Layout:
     def prepare(self) -> None:
         """Makes the folders. Raises `UsageError` with every reason why this job cannot write here; comes first."""
         folders = (self.images_folder, self.temporary_folder, self.runs_folder)
-        problems = find_problems(self.output, folders, (self.latest_path, self.report_path))
+        parts = self.images_folder.glob("[0-9a-f][0-9a-f]")
+        problems = find_problems(self.output, folders, parts, (self.latest_path, self.report_path))
         if problems:
             raise UsageError(problems)
 

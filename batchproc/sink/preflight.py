@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from batchproc.errors import Problem
@@ -23,10 +23,13 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )  # fmt: skip
 
 
-def find_problems(output: Path, folders: Sequence[Path], links: Sequence[Path] = ()) -> list[Problem]:
+def find_problems(
+    output: Path, folders: Sequence[Path], parts: Iterable[Path] = (), links: Sequence[Path] = ()
+) -> list[Problem]:
     """Makes `output` and `folders`; returns the reasons why the job cannot write there.
 
-    `links` are the paths of the job's symbolic links, whether they are there yet or not.
+    `parts` are folders inside of them that are there; `links` are the paths of the job's symbolic links, whether they
+    are there yet or not.
     """
     if problem := _find_obstacle(output):
         return [problem]
@@ -41,9 +44,12 @@ def find_problems(output: Path, folders: Sequence[Path], links: Sequence[Path] =
         ]
     if problem := _make_writable(output):
         return [problem]  # what is in it could say no more
-    problems = [*map(_make_writable, folders), *map(_find_standing, links)]
-    if found := [problem for problem in problems if problem]:
-        return found
+    for checks in (
+        map(_find_link, (*folders, *parts)),
+        (*map(_make_writable, folders), *map(_find_standing, links)),
+    ):
+        if found := [problem for problem in checks if problem]:
+            return found
     return [*_find_other_devices(output, folders), *_find_shortage(output)]
 
 
@@ -89,6 +95,14 @@ def _make_writable(folder: Path) -> Problem | None:
             return None
     except OSError as error:
         return Problem(where=WHERE, message=f"{folder} cannot be written: {os.strerror(error.errno or 0)}.")
+
+
+def _find_link(folder: Path) -> Problem | None:
+    """A folder of the job that leads elsewhere: what is there is somebody else's to delete."""
+    if not folder.is_symlink():
+        return None
+    message = f"{folder} is a link, and the job writes and deletes in it. Remove it, or choose another output."
+    return Problem(where=WHERE, message=message)
 
 
 def _find_standing(link: Path) -> Problem | None:

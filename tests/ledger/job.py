@@ -76,7 +76,7 @@ class Job:
     def rendition(self, source: Source, *, suffix: str = ".jpg", text: str = "") -> Item[Rendition]:
         """Writes the temporary file, as a worker does, and returns the outcome that tells of it."""
         content = (text or source.url).encode() * 3
-        path = self.layout.temporary_folder / f"{source.key_hex}.part"
+        path = self.layout.temporary_folder / f"{source.key_hex}.1.0.part"
         path.write_bytes(content)
         return Item(source=source, value=describe(path, content, suffix, source.url))
 

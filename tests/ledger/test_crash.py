@@ -105,7 +105,7 @@ def test_a_staged_item_is_finished_at_the_next_start(job: Job, place: bool) -> N
 @pytest.mark.parametrize("damage", ["missing", "empty", "same size, other bytes"])
 def test_a_staged_item_with_another_file_is_made_again(job: Job, damage: str) -> None:
     key = stage(job)
-    path = job.images.temporary_path(f"{key}.part")
+    path = job.images.temporary_path(f"{key}.1.0.part")
     match damage:
         case "missing":
             path.unlink()
@@ -123,7 +123,7 @@ def test_a_staged_item_with_another_file_is_made_again(job: Job, damage: str) ->
 
 def test_an_older_rendition_under_the_final_name_is_not_taken_for_the_staged_one(job: Job) -> None:
     key = stage(job)
-    job.images.temporary_path(f"{key}.part").unlink()
+    job.images.temporary_path(f"{key}.1.0.part").unlink()
     job.images.final_path(key, ".jpg").write_bytes(b"of an older plan")
 
     with job.open() as ledger:
@@ -142,10 +142,11 @@ def test_a_suffix_that_changed_leaves_no_second_file_after_a_crash(job: Job) -> 
 
 def test_temporary_files_without_a_row_are_swept(job: Job) -> None:
     with job.open():
-        (job.layout.temporary_folder / "leftover").write_bytes(b"half an ima")
+        (job.layout.temporary_folder / f"{'0a' * 16}.4711.3.part").write_bytes(b"half an ima")
+        (job.layout.temporary_folder / "notes.txt").write_bytes(b"mine")
     with job.open() as ledger:
         assert Recovered(swept=1) == ledger.recover()
-    assert job.layout.ballast_path.exists()
+    assert {"ballast", "notes.txt"} == {path.name for path in job.layout.temporary_folder.iterdir()}
 
 
 def test_a_file_without_a_row_is_left_and_never_believed(job: Job) -> None:

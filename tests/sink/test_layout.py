@@ -14,6 +14,8 @@ from batchproc.errors import ExitCode, UsageError
 from batchproc.sink import ImageFolder, Layout
 from batchproc.sink import preflight as preflight_module
 from batchproc.sink.preflight import network_file_system
+from batchproc.transform.write import write_temporary
+from tests.campaign.nightly_job import small_disk
 
 NOW = datetime(2026, 11, 22, 8, 15, 30, tzinfo=UTC)
 
@@ -105,19 +107,13 @@ def test_links_of_an_earlier_run_are_no_obstacle(layout: Layout) -> None:
 
 
 def test_temporary_and_final_files_on_two_devices_are_refused(tmp_path: Path) -> None:
-    shared = Path("/dev/shm")
-    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("no second file system at /dev/shm")
     output = tmp_path / "demo"
     output.mkdir()
-    elsewhere = shared / f"batchproc-test-{os.getpid()}"
-    elsewhere.mkdir()
-    try:
-        (output / ".tmp").symlink_to(elsewhere)
+    with small_disk(output / ".tmp") as has_own_disk:
+        if not has_own_disk:
+            pytest.skip("a file system cannot be mounted here")
         with pytest.raises(UsageError, match=r"\.tmp is on another file system"):
             Layout(output=output).prepare()
-    finally:
-        elsewhere.rmdir()
 
 
 def test_an_output_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,11 +264,36 @@ def test_a_temporary_file_elsewhere_is_a_bug_and_said_so(layout: Layout) -> None
         images.temporary_name("/somewhere/part")
 
 
-def test_the_ballast_is_no_temporary_file(layout: Layout) -> None:
-    layout.ballast_path.write_bytes(b"")
-    (layout.temporary_folder / "part").write_bytes(b"")
+def test_only_what_a_worker_writes_is_a_temporary_file(layout: Layout) -> None:
+    key = "0a" * 16
+    ours = Path(write_temporary(b"", folder=str(layout.temporary_folder), key_hex=key, durable=False)).name
+    others = ("ballast", "notes.txt", "a.part", f"{key}.part", f"{key}.1.1.part.bak", f"{key.upper()}.1.1.part")
+    for name in others:
+        (layout.temporary_folder / name).write_bytes(b"")
+    (layout.temporary_folder / f"{key}.1.2.part").mkdir()
 
-    assert ["part"] == list(ImageFolder(layout.output).temporary_names())
+    assert [ours] == list(ImageFolder(layout.output).temporary_names())
+
+
+@pytest.mark.parametrize("name", [".tmp", "images", "runs", "images/0a"])
+def test_a_folder_of_the_job_that_is_a_link_is_refused(layout: Layout, tmp_path: Path, name: str) -> None:
+    elsewhere, link = tmp_path / "elsewhere", layout.output / name
+    elsewhere.mkdir()
+    (elsewhere / "notes.txt").write_text("mine")
+    if link.is_dir():
+        link.rmdir()
+    link.symlink_to(elsewhere)
+
+    with pytest.raises(UsageError, match=rf"{link} is a link, and the job writes and deletes in it\. Remove it"):
+        layout.prepare()
+    assert ["notes.txt"] == [path.name for path in elsewhere.iterdir()]
+
+
+def test_a_link_among_the_images_that_the_job_never_touches_is_left(layout: Layout, tmp_path: Path) -> None:
+    (layout.images_folder / "favourites").symlink_to(tmp_path)
+    layout.output.with_name("by-another-name").symlink_to(layout.output)
+
+    Layout(output=layout.output.with_name("by-another-name")).prepare()
 
 
 def test_the_sink_imports_nothing_that_a_worker_must_not_have() -> None:
