@@ -62,11 +62,12 @@ def run_alone(config: Config, stage: str) -> dict[str, Any]:
     log_folder = layout.output / "runs"
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
     download, transform = assembly.make_download(config), assembly.make_transform(config, steps)
-    executors = assembly.make_executors(config, assembly.make_crew(config), download, transform, log_folder)
+    crew = assembly.make_crew(config)
+    executors = assembly.make_executors(config, crew, download, transform, log_folder)
     executor = executors[STAGES.index(stage)]
     if stage == "download":
         frontier = _frontier(config)
-        return _timed(stage, executor, lambda: _fetch(executor, download, frontier))
+        return _timed(stage, executor, lambda: _fetch(executor, assembly.for_mode(download, crew.download), frontier))
     originals = _originals(config, download)
     return _timed(stage, executor, lambda: executor.run(transform, originals))
 

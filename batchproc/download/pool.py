@@ -64,10 +64,10 @@ class Pool:
                     self._changed.wait(min(left, _SLICE_SECONDS))
                     check()
                 connection, unwanted = self._choose(origin, fresh, self._clock())
-            _close(unwanted, lap)
+            self._close(unwanted, lap)
             if connection is None or not self._was_closed(connection):
                 return connection
-            self._discard(connection, lap)
+            self._close([connection], lap)
 
     def give_back(self, connection: Connection, lap: Lap, *, keep: bool) -> None:
         """Ends a loan: the connection waits for the next one, or is closed."""
@@ -81,9 +81,9 @@ class Pool:
                 self._origins[connection.origin].idle.append(connection)
                 self._idle[connection] = None
                 self._changed.notify_all()
-        _close(unwanted, lap)
-        if not keep:
-            self._discard(connection, lap)
+            else:
+                unwanted.append(connection)
+        self._close(unwanted, lap)
 
     def give_up(self, origin: Origin) -> None:
         """Frees the slot of a connection that could not be made."""
@@ -94,7 +94,7 @@ class Pool:
         """Closes what is idle of an origin: it has refused, and its slots may be wanted elsewhere."""
         with self._changed:
             unwanted = self._take_idle(origin)
-        _close(unwanted, lap)
+        self._close(unwanted, lap)
 
     def close(self) -> None:
         """Closes what is idle, and from now on what comes back."""
@@ -112,7 +112,7 @@ class Pool:
         return self._open < self._most or bool(self._idle)
 
     def _choose(self, origin: Origin, fresh: bool, now: float) -> tuple[Connection | None, list[Connection]]:
-        """An idle connection or None for a new one, and those to be closed. There is room."""
+        """An idle connection or None for a new one, and those to be closed before. There is room."""
         unwanted = self._take_aged(now)
         slots = self._origins.setdefault(origin, _Slots())
         if fresh:
@@ -121,9 +121,8 @@ class Pool:
             connection = slots.idle.pop()
             del self._idle[connection]
             return connection, unwanted
-        if self._open >= self._most:
+        if self._open - len(unwanted) >= self._most:
             unwanted.append(self._remove(next(iter(self._idle))))
-        slots = self._origins.setdefault(origin, slots)
         slots.open += 1
         self._open += 1
         return None, unwanted
@@ -141,10 +140,9 @@ class Pool:
         return [self._remove(connection) for connection in tuple(slots.idle)] if slots else []
 
     def _remove(self, connection: Connection) -> Connection:
-        """Takes an idle connection out, to be closed by the caller."""
+        """Takes an idle connection out, to be closed by the caller: until then it keeps its slot."""
         del self._idle[connection]
         self._origins[connection.origin].idle.remove(connection)
-        self._free(connection.origin)
         return connection
 
     def _free(self, origin: Origin) -> None:
@@ -160,20 +158,17 @@ class Pool:
         idle_seconds = self._clock() - connection.idle_since
         return idle_seconds >= connection.keep_seconds or (idle_seconds > _FRESH_SECONDS and connection.is_readable())
 
-    def _discard(self, connection: Connection, lap: Lap) -> None:
-        _close([connection], lap)
-        self.give_up(connection.origin)
+    def _close(self, connections: Iterable[Connection], lap: Lap) -> None:
+        """Closes first and frees the slots then, so that nobody opens another beside them."""
+        for connection in connections:
+            connection.close()
+            lap.count(f"dropped {connection.origin.authority}")
+            self.give_up(connection.origin)
 
     def _full(self, origin: Origin) -> StageError:
         return StageError(
             Code.TIMEOUT_CONNECT, f"all connections to {origin.host} were in use for too long"
         )
-
-
-def _close(connections: Iterable[Connection], lap: Lap) -> None:
-    for connection in connections:
-        connection.close()
-        lap.count(f"dropped {connection.origin.authority}")
 
 
 class Pools:

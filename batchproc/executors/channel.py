@@ -45,6 +45,13 @@ class Channel(queue.Queue[T]):
                 raise Closed
             return self._take()
 
+    def get_for(self, getter: int) -> T:
+        """As `get`, for those who are numbered: here all are alike."""
+        return self.get()
+
+    def left(self, getter: int) -> None:
+        """A getter has given up what it kept: here nobody keeps anything."""
+
     def get_spare(self) -> T | None:
         """Takes the oldest item only if no other thread is waiting for one: work ahead never robs the idle."""
         with self.not_empty:

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """The worker has given up what it kept from its last job, and begins the one that asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """The worker's own account so far, sent with every reply."""
 
@@ -78,7 +83,8 @@ def main(pipe: Pipe, life: Pipe, limits: WorkerLimits) -> None:
 
 
 def _work(pipe: Pipe, stage: Stage[Any, Any], name: str, limits: WorkerLimits) -> None:
-    with closing(stage.open()) as work, Stopwatch(stage.name, name) as stopwatch:
+    with ExitStack() as stack, Stopwatch(stage.name, name) as stopwatch:
+        work = stack.enter_context(closing(stage.open()))
         send(pipe, pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
         waiting = ipc = 0.0
         clock = time.perf_counter
@@ -87,8 +93,12 @@ def _work(pipe: Pipe, stage: Stage[Any, Any], name: str, limits: WorkerLimits) -
             packed = receive(pipe)
             received = clock()
             waiting += received - asked
-            item, enqueued = unpack(packed)
+            item, enqueued, leaves = unpack(packed)
             ipc_unpack = clock() - received
+            if leaves:
+                stack.close()
+                work = stack.enter_context(closing(stage.open()))
+                send(pipe, pack(Left()))
             _allow_cpu(limits)
             reply, packing = _reply(work, item, stopwatch, enqueued, Tally(waiting, ipc, time.process_time(), _rss()))
             sending = clock()

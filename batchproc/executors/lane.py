@@ -12,7 +12,7 @@ from typing import Any
 
 from batchproc.errors import Code, ExecutorError
 from batchproc.executors.attempt import bug
-from batchproc.executors.child import Broken, Tally
+from batchproc.executors.child import Broken, Left, Tally
 from batchproc.executors.health import Health
 from batchproc.executors.line import END, EndMark, Job, Line
 from batchproc.executors.seat import STARTS_TRIED, Seat
@@ -25,6 +25,7 @@ from batchproc.protocols import Stage, WorkerTimes
 DEPTH = 2  # one job in hand, the next waiting in the worker's own pipe
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.005, 0.1
 RSS_SHARE_TO_RECYCLE = 0.8
+LEFT = pack(Left())
 QUARANTINE_HINT = "no run tries it again by itself; --retry-failed does"
 
 
@@ -39,6 +40,8 @@ class Lane:
         spawn: Callable[[], WorkerProcess],
         health: Health,
         *,
+        number: int = 0,
+        depth: int = DEPTH,
         timeout_seconds: float = 0.0,
         recycle_after: int = 0,
         recycle_above_bytes: float = 0,
@@ -46,6 +49,8 @@ class Lane:
         self.times = WorkerTimes(worker="")
         self.seat = Seat(spawn, timeout_seconds=timeout_seconds)
         self._health = health
+        self._number = number
+        self._depth = depth
         self._recycle_after = recycle_after or math.inf
         self._recycle_above_bytes = recycle_above_bytes or math.inf
         self._unanswered: deque[Job] = deque()
@@ -119,7 +124,7 @@ class Lane:
     def _fill(self, line: Line) -> None:
         """Brings the worker's pipe to its depth; waits for a job only when the worker has none."""
         self.seat.arm(busy=bool(self._unanswered))
-        while len(self._unanswered) < DEPTH:
+        while len(self._unanswered) < self._depth:
             job = self._next_job(line)
             if job is None:
                 return
@@ -138,14 +143,14 @@ class Lane:
             return self._carried.popleft() if idle or not self._carried[0].alone else None
         if self._ended:
             return None
-        job = line.jobs.get() if idle else line.jobs.get_spare()
+        job = line.jobs.get_for(self._number) if idle else line.jobs.get_spare()
         self._ended = isinstance(job, EndMark)
         return None if isinstance(job, EndMark) else job
 
     def _send(self, job: Job, line: Line) -> None:
         started = time.thread_time()
         try:
-            packed = pack(job.item, job.enqueued)
+            packed = pack(job.item, job.enqueued, job.leaves)
         except Exception as error:  # noqa: BLE001 - a value that cannot be pickled concerns this item only
             self._unanswered.remove(job)
             mistake = bug(error)
@@ -164,8 +169,12 @@ class Lane:
         try:
             packed = receive(self.seat.worker.pipe)
         except (EOFError, OSError):
+            line.jobs.left(self._number)
             self._bury(line)
             self._replace(stage)
+            return
+        if packed.head == LEFT.head:
+            line.jobs.left(self._number)
             return
         killed_meanwhile = self.seat.disarm()
         started = time.thread_time()

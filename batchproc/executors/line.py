@@ -24,11 +24,17 @@ LEAST_CAPACITY = 16  # with less room the threads wake each other for every sing
 
 @dataclass(slots=True)
 class Job:
-    """One item inside an executor. `alone` marks a suspect: its worker gets no second job beside it."""
+    """One item inside an executor.
+
+    `alone` marks a suspect: its worker gets no second job beside it. The last three are for `AffinityChannel`.
+    """
 
     item: Item[Any]
     enqueued: float
     alone: bool = False
+    affinity: str = ""
+    leaves: bool = False  # its worker gives up first what it keeps from its last job
+    overtaken: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +57,12 @@ class Line:
     Shared and mutable: the three channels, each with its own lock, and nothing else.
     """
 
-    def __init__(self, name: str, consumers: int, capacity: int) -> None:
+    def __init__(
+        self, name: str, consumers: int, capacity: int, jobs: Channel[Job | EndMark] | None = None
+    ) -> None:
         self.name = name
         self.permits: Channel[None] = Channel(0)
-        self.jobs: Channel[Job | EndMark] = Channel(0)
+        self.jobs: Channel[Job | EndMark] = jobs or Channel(0)
         self.results: Channel[Outcome | EndMark | Fault] = Channel(max(1, capacity - consumers))
         self._consumers = consumers
         self._threads: list[threading.Thread] = []

@@ -7,20 +7,21 @@ with a copy of every value across a pipe.
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from batchproc.executors.affinity import AffinityChannel
 from batchproc.executors.child import WorkerLimits
 from batchproc.executors.health import Health
-from batchproc.executors.lane import RSS_SHARE_TO_RECYCLE, Lane
+from batchproc.executors.lane import DEPTH, RSS_SHARE_TO_RECYCLE, Lane
 from batchproc.executors.line import JOIN_SECONDS, LEAST_CAPACITY, Line
 from batchproc.executors.presence import Presence
 from batchproc.executors.worker import WorkerProcess, start_context
-from batchproc.model import Mode, Outcome
+from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, WorkerTimes
 
 WATCH_SECONDS = 0.1
@@ -35,7 +36,8 @@ class ProcessExecutor:
 
     `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`).
     `memory_bytes` is each worker's RLIMIT_AS. `preload` names the modules that the fork server imports once. Zero means
-    no limit. What workers print goes to `<log_stem>-<number>.log`, or to stderr.
+    no limit. What workers print goes to `<log_stem>-<number>.log`, or to stderr. `affinity` names what a worker keeps
+    from an item to the next: those of one name go where it is kept, and a worker has one item at a time.
     """
 
     mode = Mode.PROCESS
@@ -50,12 +52,14 @@ class ProcessExecutor:
         recycle_after: int = 0,
         preload: tuple[str, ...] = (),
         log_stem: Path | None = None,
+        affinity: Callable[[Item[Any]], str] | None = None,
     ) -> None:
         self.workers = workers
         self.capacity = capacity or max(LEAST_CAPACITY, 4 * workers)
         self._presence = Presence()
         self._preload = preload
         self._log_stem = log_stem
+        self._affinity = affinity
         self._limits = WorkerLimits(memory_bytes=memory_bytes, timeout_seconds=timeout_seconds)
         self._recycle_after = recycle_after
         self._lanes: list[Lane] = []
@@ -99,7 +103,8 @@ class ProcessExecutor:
         """Starts the workers now, without waiting for them, and returns the iterator of outcomes."""
         if self._line is not None:
             raise RuntimeError("a process executor runs once")
-        self._line = Line(stage.name, self.workers, self.capacity)
+        jobs = AffinityChannel(self._affinity) if self._affinity else None
+        self._line = Line(stage.name, self.workers, self.capacity, jobs)
         for number, lane in enumerate(self._lanes):
             lane.times.worker = f"{stage.name}-{number}"
         self._watch.start()
@@ -120,6 +125,8 @@ class ProcessExecutor:
         return Lane(
             partial(WorkerProcess, context, f"worker-{number}", self._limits_of(number)),
             health,
+            number=number,
+            depth=1 if self._affinity else DEPTH,
             timeout_seconds=self._limits.timeout_seconds,
             recycle_after=self._recycle_after,
             recycle_above_bytes=RSS_SHARE_TO_RECYCLE * self._limits.memory_bytes,

@@ -12,7 +12,7 @@
 
 from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.frontier import WINDOW, End, Frontier, Refill, Wait
-from batchproc.frontier.host import host_of
+from batchproc.frontier.host import host_asked, host_of
 from batchproc.frontier.retries import LONGEST_BACKOFF_SECONDS, full_jitter
 from batchproc.frontier.waits import Waits
 
@@ -26,5 +26,6 @@ __all__ = [
     "Wait",
     "Waits",
     "full_jitter",
+    "host_asked",
     "host_of",
 ]

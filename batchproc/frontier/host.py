@@ -13,7 +13,7 @@ import idna
 from batchproc.frontier.aside import Aside
 from batchproc.frontier.pace import NEVER, Pace
 from batchproc.kinds import Effect, Retry, kind_of
-from batchproc.model import Disposition, Failure, Moved, Outcome, Source, Span
+from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, Span
 
 UNREACHED_IN_A_ROW = 20  # name or certificate: then the host counts as away
 SILENT_IN_A_ROW = 3  # time-outs: then they are the host's
@@ -265,3 +265,8 @@ def host_of(url: str) -> str:
         with suppress(idna.IDNAError):  # it will fail as `input.url`, by whatever name
             host = idna.encode(host, uts46=True).decode("ascii")
     return host
+
+
+def host_asked(item: Item[Fetch]) -> str:
+    """The host that a download asks first: of the listed URL, or where a redirect of it led."""
+    return host_of(item.value.moved.trail[-1] if item.value.moved else item.source.url)

@@ -16,7 +16,7 @@ from batchproc.download.stage import Download
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor, start_context
 from batchproc.explain import ModeName, Variant
-from batchproc.frontier import Concurrency, Frontier
+from batchproc.frontier import Concurrency, Frontier, host_asked
 from batchproc.ledger import Ledger, ListedItem, input_fingerprint
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Source
@@ -49,6 +49,11 @@ def make_download(config: Config, origin_address: str = "") -> Download:
         honour_robots=table.robots == "honour",
         per_host=table.per_host,
     )
+
+
+def for_mode(download: Download, mode: ModeName) -> Download:
+    """The stage as that mode needs it: processes share no connections, so each may have one, to its last host."""
+    return replace(download, most_connections=1) if mode == "process" else download
 
 
 def make_transform(config: Config, steps: tuple[Step, ...]) -> Transform:
@@ -122,6 +127,7 @@ def make_executors(
         timeout_seconds=_longest_download(config),
         preload=preload,
         log_stem=log_folder / "download",
+        affinity=host_asked,
     )
     transformers = partial(
         ProcessExecutor,

@@ -20,6 +20,9 @@ MAKERS: dict[str, Make] = {
     "serial": lambda workers=1, capacity=None: SerialExecutor(),
     "thread": lambda workers=3, capacity=None: ThreadExecutor(workers=workers, capacity=capacity),
     "process": lambda workers=2, capacity=None: ProcessExecutor(workers=workers, capacity=capacity),
+    "process-with-affinity": lambda workers=2, capacity=None: ProcessExecutor(
+        workers=workers, capacity=capacity, affinity=lambda item: str(item.source.index % 5)
+    ),
 }
 
 

@@ -15,7 +15,6 @@ from tests.jobs import CONFIG
 from tests.pipeline.test_modes import MODES, run
 
 PER_HOST = 3
-SHARING = ("serial", "thread")  # modes in which all workers share their connections
 
 
 def picture() -> bytes:
@@ -66,7 +65,7 @@ def overrides(mode: str) -> tuple[str, ...]:
     return (f"download.mode={mode}", "download.workers=8", f"download.per_host={PER_HOST}")
 
 
-@pytest.mark.parametrize("mode", SHARING)
+@pytest.mark.parametrize("mode", MODES)
 def test_a_host_never_has_more_connections_than_allowed(tmp_path: Path, stack: ExitStack, mode: str) -> None:
     hosts = [Host(), Host()]
     servers = [stack.enter_context(Server(host)) for host in hosts]
@@ -78,7 +77,7 @@ def test_a_host_never_has_more_connections_than_allowed(tmp_path: Path, stack: E
     assert all(host.most <= PER_HOST for host in hosts)
 
 
-@pytest.mark.parametrize("mode", SHARING)
+@pytest.mark.parametrize("mode", MODES)
 def test_the_target_of_redirects_never_has_more_either(tmp_path: Path, stack: ExitStack, mode: str) -> None:
     target = Host()
     server = stack.enter_context(Server(target))
