@@ -22,7 +22,7 @@ FLOORS = [
     {"config", "protocols"},
     {"model", "failpoints", "last_line", "metrics"},
     {"errors", "redact", "streams", "version"},
-    {"kinds"},
+    {"hostname", "kinds"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Values that two neighbours share by design: the ledger is given its file operations by type only.

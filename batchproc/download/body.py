@@ -13,6 +13,7 @@ SPEED_WINDOW_SECONDS = 10.0
 
 _GZIP = (zlib.MAX_WBITS | 16,)
 _DEFLATE = (zlib.MAX_WBITS, -zlib.MAX_WBITS)  # the second, without its zlib wrapper, is wrong but frequent
+_NO_CODINGS = frozenset(("", "identity", "none", "binary", "utf-8"))  # the latter ones mean nothing, but are sent
 _CODINGS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _DEFLATE}
 
 
@@ -40,12 +41,11 @@ def read_body(raw: WireReply, settings: Settings, coding: str) -> bytes:
     Raises `StageError`: `too_large`, `not_image` (as soon as the first 512 bytes are text), `image.empty`, `encoding`,
     `timeout.slow`, and what `raw` raises.
     """
-    coding = coding.strip().lower()
-    if coding in ("", "identity"):
+    codings = [part for part in (part.strip() for part in coding.lower().split(",")) if part not in _NO_CODINGS]
+    if not codings:
         return _not_empty(_receive(raw, settings, sniff=True))
-    if coding not in _CODINGS:
-        raise StageError(Code.ENCODING, "the server used a content coding that was not asked for")
-    content = _decode(_receive(raw, settings, sniff=False), _CODINGS[coding], settings.max_bytes)
+    window_sizes = _CODINGS.get(codings[0], ()) if len(codings) == 1 else ()
+    content = _decode(_receive(raw, settings, sniff=False), window_sizes, settings.max_bytes)
     if is_text(content):
         raise text_error(raw.host)
     return _not_empty(content)
@@ -99,6 +99,8 @@ def _not_empty(content: bytes) -> bytes:
 def _decode(octets: bytes, window_sizes: tuple[int, ...], most_bytes: int) -> bytes:
     if is_image(octets):
         return octets  # the label is wrong, the image is here
+    if not window_sizes:
+        raise StageError(Code.ENCODING, "the server used a content coding that was not asked for")
     for window_bits in window_sizes:
         decoder = zlib.decompressobj(window_bits)
         try:

@@ -1,7 +1,8 @@
 """The head of an HTTP/1.1 reply: read strictly, in one pass, without the e-mail parser of the standard library.
 
-That parser costs more than all the rest of a request. What it forgives (a line without a colon, folded lines, NUL) is a
-fault here, because two readers of one ambiguous head may see two different bodies. Source: RFC 9112.
+That parser costs more than all the rest of a request. Odd lines that curl and requests take are taken, but not where
+they say how the body is framed, because two readers of one ambiguous head may see two different bodies. Source: RFC
+9112.
 """
 
 import math
@@ -9,12 +10,14 @@ import re
 from dataclasses import dataclass
 
 from batchproc.errors import Code, StageError
+from batchproc.redact import printable
 
 MOST_HEAD_BYTES = 65536
 _MOST_FIELDS = 100
 
 _STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (.*))?")
-_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)([ \t]*):[ \t]*(.*?)[ \t]*")
+_FRAMING = ("content-length", "transfer-encoding")  # two readers must not differ in where a body ends
 _KEEP_TIMEOUT = re.compile(r"(?i)\btimeout\s*=\s*([0-9]{1,9})")
 
 
@@ -64,21 +67,33 @@ def parse_head(octets: bytes) -> Head:
 
 def _parse_fields(lines: list[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
-    for line in lines[1:]:
+    name = ""
+    for number, line in enumerate(lines[1:], 1):
         field = _FIELD.fullmatch(line)
-        if field is None or "\0" in line or "\r" in line:
-            raise protocol_error("the reply has a malformed header line")
-        name = field[1].lower()
-        fields[name] = f"{fields[name]}, {field[2]}" if name in fields else field[2]
+        if "\0" in line or "\r" in line or (field is None and not (name and line[:1] in (" ", "\t"))):
+            raise _malformed(number, line)
+        if field is None:  # folded: obsolete, and read as a space (RFC 9112, section 5.2)
+            fields[name] = f"{fields[name]} {line.strip()}"
+            value_is_odd = True
+        else:
+            name = field[1].lower()
+            fields[name] = f"{fields[name]}, {field[3]}" if name in fields else field[3]
+            value_is_odd = bool(field[2])
+        if value_is_odd and name in _FRAMING:
+            raise _malformed(number, line)
     return fields
 
 
+def _malformed(number: int, line: str) -> StageError:
+    name = printable(line.partition(":")[0][:40])  # a value may be a secret
+    return protocol_error(f'header line {number} of the reply is malformed; it begins with "{name}"')
+
+
 def _is_chunked(coding: str | None) -> bool:
-    if coding is None or coding.lower() == "identity":
-        return False
-    if coding.lower() != "chunked":
-        raise StageError(Code.ENCODING, "the reply has an unknown transfer coding")
-    return True
+    codings = {part.strip().lower() for part in coding.split(",")} - {"", "identity"} if coding else set()
+    if codings - {"chunked"}:
+        raise StageError(Code.ENCODING, "the reply's Transfer-Encoding names a coding that was not asked for")
+    return bool(codings)  # said twice, it is meant once: nobody chunks chunks
 
 
 def _length(value: str | None) -> int | None:

@@ -5,17 +5,17 @@ from base64 import b64encode
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import unquote, urljoin
-
-import idna
-from requests.utils import requote_uri
+from urllib.parse import quote, unquote, urljoin
 
 from batchproc.errors import Code, StageError
+from batchproc.hostname import ascii_host
 
 _PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#\\]*))?([^#]*)(?:#.*)?", re.DOTALL)
-_NAME = re.compile(r"(?=.{1,254}$)[a-z0-9_~-]+(\.[a-z0-9_~-]+)*\.?")
 _ADDRESS = re.compile(r"\[[0-9a-f:.]+\]")
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9!$%&'()*+,./:;=?@_~-]*")
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SENT_AS_LISTED = "!$%&'()*+,/:;=?@[]~"  # servers compare the bytes of signed URLs
+_LONE_SLASH = re.compile(r"(https?:)/(?!/)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # The Fetch standard, section "Port blocking".
@@ -70,7 +70,7 @@ def parse(url: str) -> Location:
         raise StageError(Code.INPUT_URL, "the URL's host is not a name or an address")
     target = rest if rest.startswith("/") else "/" + rest
     if not _PLAIN_TARGET.fullmatch(target):
-        target = requote_uri(target)
+        target = quote(_STRAY_PERCENT.sub("%25", target), safe=_SENT_AS_LISTED)
     return Location(origin=origin, target=target, user_info=user_info)
 
 
@@ -98,21 +98,28 @@ def _port(digits: str, default: int) -> int:
 
 
 def _host(text: str) -> str:
-    host = text.lower()
-    if not host.isascii():
-        try:
-            host = idna.encode(host, uts46=True).decode("ascii")
-        except idna.IDNAError:
-            raise StageError(Code.INPUT_URL, "the URL's host is not a valid international name") from None
-    if not _NAME.fullmatch(host) and not _ADDRESS.fullmatch(host):
-        raise StageError(Code.INPUT_URL, "the URL's host is not a name or an address")
-    return host
+    if _ADDRESS.fullmatch(text.lower()):
+        return text.lower()
+    try:
+        return ascii_host(text) + ("." if text.endswith(".") else "")
+    except ValueError:
+        raise StageError(Code.INPUT_URL, "the URL's host is not a name or an address") from None
 
 
 def basic_authorization(user_info: str) -> str:
     """The value of an Authorization header for `user:password` as a URL carries it (RFC 7617, in UTF-8)."""
     user, _, password = user_info.partition(":")
     return "Basic " + b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
+
+
+def _as_browsers_read(location: str, scheme: str) -> str:
+    """A Location with the slashes and spaces that the URL standard (WHATWG, section 4.4) takes it to have."""
+    path, mark, rest = location.partition("?")
+    path = path.replace("\\", "/")
+    lone = _LONE_SLASH.match(path)
+    if lone is not None:  # `http:/x` is the path /x on the same host, `https:/x` elsewhere the host x
+        path = path[lone.end(1) :] if lone[1].lower() == f"{scheme}:" else f"{lone[1]}//{path[lone.end() :]}"
+    return (path + mark + rest).replace(" ", "%20")
 
 
 def follow(base: Location, header: str) -> Location:
@@ -126,7 +133,7 @@ def follow(base: Location, header: str) -> Location:
     if not header or _CONTROL.search(header):
         raise StageError(Code.REDIRECT, "a redirect without a usable Location")
     try:
-        target = parse(urljoin(base.url, header))
+        target = parse(urljoin(base.url, _as_browsers_read(header, base.origin.scheme)))
     except ValueError:  # urljoin met a broken IPv6 address
         raise StageError(Code.REDIRECT, "a redirect without a usable Location") from None
     except StageError as error:

@@ -10,6 +10,7 @@ from batchproc.errors import Code, StageError, http_code
 
 REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _NO_AI = frozenset(("noai", "noimageai"))
+_WHOLE_RANGE = re.compile(r"(?i)bytes 0-([0-9]{1,18})/([0-9]{1,18})")  # RFC 9110, section 14.4
 _SECONDS = re.compile(r"\s*\+?(-?\d{1,12}(?:\.\d{0,12})?)\s*", re.ASCII)
 
 Headers = Mapping[str, str]  # looked up by lower-case name
@@ -27,8 +28,8 @@ class Asked:
 
 
 def judge(status_code: int, headers: Headers, asked: Asked) -> None:
-    """Returns when the body is wanted (200, 203) or needless (304, asked for). Raises `StageError` otherwise."""
-    if status_code not in (200, 203):
+    """Returns when the body is wanted (2xx) or needless (304, asked for). Raises `StageError` otherwise."""
+    if not _brings_content(status_code, headers):
         if status_code == 304 and asked.conditional:
             return
         raise _refusal(status_code, headers, asked)
@@ -37,6 +38,14 @@ def judge(status_code: int, headers: Headers, asked: Asked) -> None:
     length = headers.get("content-length", "")
     if length.isdigit() and (len(length) > 19 or int(length) > asked.max_bytes):
         raise too_large(asked.max_bytes)
+
+
+def _brings_content(status_code: int, headers: Headers) -> bool:
+    """Whether the body is what was asked for: any 2xx but those without one; a 206 only when its range is the whole."""
+    if status_code == 206:
+        whole = _WHOLE_RANGE.fullmatch(headers.get("content-range", ""))
+        return whole is not None and int(whole[1]) + 1 == int(whole[2])
+    return 200 <= status_code <= 299 and status_code not in (204, 205)
 
 
 def too_large(max_bytes: int) -> StageError:

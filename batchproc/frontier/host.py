@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import idna
-
 from batchproc.frontier.aside import Aside
 from batchproc.frontier.pace import NEVER, Pace
+from batchproc.hostname import ascii_host
 from batchproc.kinds import Effect, Retry, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, Span
 
@@ -262,8 +261,9 @@ def host_of(url: str) -> str:
     scheme, _, authority = url.split("/", 3)[:3]
     host = authority.rpartition("@")[2].lower().removesuffix(_PORTS.get(scheme.lower(), ":"))
     if not host.isascii():
-        with suppress(idna.IDNAError):  # it will fail as `input.url`, by whatever name
-            host = idna.encode(host, uts46=True).decode("ascii")
+        name, colon, port = host.partition(":")
+        with suppress(ValueError):  # it will fail as `input.url`, by whatever name
+            host = f"{ascii_host(name)}{colon}{port}"
     return host
 
 

@@ -11,10 +11,9 @@ from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import urljoin
 
-import idna
-
 from batchproc.errors import Code
-from batchproc.redact import printable
+from batchproc.hostname import ascii_host
+from batchproc.redact import printable, redact_url
 
 MAX_URL_CHARS = 8000
 
@@ -32,7 +31,6 @@ _FROM_ROOT = re.compile(r"/[A-Za-z0-9_~%-][A-Za-z0-9_.~%/-]*+(?:\?[A-Za-z0-9_.~!
 _PARTS = re.compile(r"(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(\?[^#]*)?(?:#.*)?", re.DOTALL)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _ILLEGAL = re.compile(r"[\x00-\x20\x7f-\x9f]")
-_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _ENCODED = re.compile(r"%([0-9A-Fa-f]{2})")
@@ -104,12 +102,15 @@ def _canonical_slowly(text: str, *, relative: bool) -> str:
         what = "a space (write %20)" if found[0] == " " else f"the control character {printable(found[0])}"
         raise _no_url(f"{what} at position {found.start() + 1}")
     scheme, authority, path, query = _split(text)
+    if authority and "\\" in authority:
+        rest = f"{authority}{path}".replace("\\", "/") + query
+        raise _no_url(f"a backslash stands where a slash belongs{_likely(scheme or 'http', rest)}")
     if scheme is None and not relative:
         raise BadUrl(code=Code.POLICY_SCHEME, message="no scheme: an absolute URL begins with http:// or https://")
     if scheme is not None and (scheme := scheme.lower()) not in _DEFAULT_PORTS:
         raise BadUrl(code=Code.POLICY_SCHEME, message=f'the scheme "{printable(scheme[:30])}" is not http or https')
     if scheme is not None and authority is None:
-        raise _no_url("the host is missing")
+        raise _no_url(f"the host is missing{_likely(scheme, path.lstrip('/') + query)}")
     path = _remove_dots(_encode(path, "path"), absolute=authority is not None)
     query = _encode(query, "query")
     start = "" if scheme is None else f"{scheme}:"
@@ -160,33 +161,10 @@ def _ipv6(host: str) -> str:
 
 def _host(host: str) -> str:
     """The host name in ASCII and lower case, without the root's dot."""
-    shown = printable(host[:80])
-    name = (host if host.isascii() else _idna(host, shown)).lower().removesuffix(".")
-    labels = name.split(".")
-    if len(name) > 253 or any(len(label) > 63 for label in labels):
-        raise _no_url(f'the host "{shown}" is too long: 63 characters between dots, 253 in all')
-    for label in labels:
-        if not _LABEL.fullmatch(label) or not _is_punycode(label):
-            raise _no_url(f'the host "{shown}" is not a valid name')
-    return name
-
-
-def _idna(host: str, shown: str) -> str:
     try:
-        return idna.encode(host, uts46=True).decode("ascii")
-    except UnicodeError:  # idna's errors are its children
-        raise _no_url(f'the host "{shown}" is not a valid international name') from None
-
-
-def _is_punycode(label: str) -> bool:
-    """Whether a label that claims to be punycode is; others are fine. Emoji names exist, so IDNA 2008 is not asked."""
-    if not label.startswith("xn--"):
-        return True
-    try:
-        text = label[4:].encode("ascii").decode("punycode")
-    except UnicodeError:
-        return False
-    return not text.isascii() and text.isprintable()
+        return ascii_host(host)
+    except ValueError as error:
+        raise _no_url(f'the host "{printable(host[:80])}" {error}') from None
 
 
 def _encode(text: str, kind: str) -> str:
@@ -228,6 +206,16 @@ def _remove_dots(path: str, *, absolute: bool) -> str:
         return f"/.{joined}"
     leads_elsewhere = not rooted and (joined.startswith("/") or ":" in joined.split("/")[0])
     return f"./{joined}" if leads_elsewhere else joined
+
+
+def _likely(scheme: str, rest: str) -> str:
+    """A guess at what was meant, to stand behind a message; nothing where it would be none."""
+    guess = f"{scheme}://{rest}"
+    try:
+        canonical(guess)
+    except BadUrl:
+        return ""
+    return f": perhaps {printable(redact_url(guess)[:200])} was meant"
 
 
 def _no_url(message: str) -> BadUrl:

@@ -49,8 +49,9 @@ def test_http_1_0_closes_unless_it_says_otherwise() -> None:
         pytest.param(b"HTTP/1.1 099 X", id="status-below-100"),
         pytest.param(b"HTTP/2 200", id="other-version"),
         pytest.param(b"HTTP/1.1 200 OK\r\nno colon here", id="no-colon"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n folded", id="folded"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nA : b", id="space-before-colon"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n 6", id="folded-length"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked", id="space-before-the-colon-of-a-coding"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n folded", id="folded-from-nothing"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA: b\0c", id="nul"),
         pytest.param(b"HTTP/1.1 200 OK\r\nA: b\rc", id="bare-cr"),
         pytest.param(b"HTTP/1.1 200 OK" + b"\r\nA: b" * 101, id="101-fields"),
@@ -64,6 +65,12 @@ def test_an_ambiguous_head_is_refused(octets: bytes) -> None:
         parse_head(octets)
 
     assert ("proto", Retry.ONCE) == (caught.value.code, caught.value.retry)
+
+
+def test_folded_lines_are_joined_and_space_before_a_colon_is_no_part_of_a_name() -> None:
+    head = parse_head(b"HTTP/1.1 200 OK\r\nA: b\r\n\t folded\r\nC : d")
+
+    assert {"a": "b folded", "c": "d"} == head.fields
 
 
 def test_an_unknown_transfer_coding_is_refused() -> None:

@@ -16,6 +16,9 @@ from batchproc.errors import StageError
         ("http://[2606:4700::1111]:8080/x", "http://[2606:4700::1111]:8080/x"),
         ("http://a.example/ä b|c", "http://a.example/%C3%A4%20b%7Cc"),
         ("http://a.example/%41?sig=%2F%zz", "http://a.example/%41?sig=%2F%zz"),
+        ("http://a.example/s?token=exp%7e1~acl%3d%2f%2a", "http://a.example/s?token=exp%7e1~acl%3d%2f%2a"),
+        ("http://a.example/%zz?ä=%c3ö", "http://a.example/%25zz?%C3%A4=%c3%C3%B6"),
+        ("http://foo-.example/a", "http://foo-.example/a"),
         ("http://bücher.example/", "http://xn--bcher-kva.example/"),
     ],
 )
