@@ -3,7 +3,20 @@
 A step of your own needs one name from here: raise `Reject("reason")` to drop an image on purpose.
 """
 
-from batchproc.errors import Reject
+from typing import TYPE_CHECKING, Any
+
 from batchproc.version import VERSION as __version__
 
+if TYPE_CHECKING:
+    from batchproc.errors import Reject
+
 __all__ = ["Reject", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports `Reject` when it is asked for: the program itself has to hear signals first."""
+    if name != "Reject":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from batchproc.errors import Reject
+
+    return Reject

@@ -6,15 +6,38 @@ paid for by each of them in time and memory.
 
 
 def main() -> None:
-    """Runs the command line. A Ctrl-C while it is still being imported ends it as later ones do."""
+    """Runs the command line and ends the process, within a bound and with its exit code."""
+    import signal
+
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # they ask how far it is: nobody can answer yet, or any more
+        signal.signal(number, signal.SIG_IGN)
+    exit_code = run()
+    from batchproc.leaving import leave
+
+    leave(exit_code)
+
+
+def run() -> int:
+    """Runs the command line; returns the exit code. A Ctrl-C while it is being imported ends it as later ones do."""
     try:
+        from batchproc import leaving, signals, streams
+
+        streams.prepare()  # first: what is opened below must not get the number of a closed stream
+        leaving.prepare()
+        signals.listen()
         from batchproc.cli import main as run_command_line
 
         run_command_line()
-    except KeyboardInterrupt:
-        from batchproc.errors import ExitCode
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt as stop:
+        return getattr(stop, "exit_code", 130)
+    except BaseException:  # noqa: BLE001 - a bug of ours: told as Python tells it, and left as everything else
+        import sys
 
-        raise SystemExit(ExitCode.INTERRUPTED) from None
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

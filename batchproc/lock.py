@@ -43,6 +43,8 @@ class RunLock:
         self._tell = tell
         self._sleep = sleep
         self._descriptor = -1
+        self._waited_seconds = 0.0
+        self._holder = ""
 
     def __enter__(self) -> Self:
         descriptor = _open(self._path)
@@ -71,20 +73,24 @@ class RunLock:
 
     def _acquire(self, descriptor: int) -> None:
         """Tries again and again: a blocking `flock` could only be ended by a signal."""
-        waited = 0.0
         while not _try_twice(descriptor):
-            holder = _describe_holder(descriptor)
+            self._holder, waited = _describe_holder(descriptor), self._waited_seconds
             if waited >= self._wait_seconds:
                 limit = f" after {waited:g} s" if waited else ""
                 raise LockHeldError(
-                    f"{self._path}: another run of this job holds the lock{limit}{holder}. "
+                    f"{self._path}: another run of this job holds the lock{limit}{self._holder}. "
                     "Wait for its end, or stop it."
                 )
             if not waited:
-                self._tell(f"waiting up to {self._wait_seconds:g} s for another run of this job{holder}")
+                self._tell(f"waiting up to {self._wait_seconds:g} s for another run of this job{self._holder}")
             pause = min(POLL_SECONDS, self._wait_seconds - waited)
             self._sleep(pause)
-            waited += pause
+            self._waited_seconds += pause
+
+    def describe(self) -> str:
+        """What it is waiting for, for whoever asks. From any thread."""
+        waited = f", {self._waited_seconds:.0f} s so far, {self._wait_seconds:g} s at most" if self._holder else ""
+        return f"waiting for another run of this job{self._holder}{waited}" if waited else "taking the run lock"
 
     def __repr__(self) -> str:
         return f"<RunLock {self._path} {'held' if self._descriptor >= 0 else 'free'}>"

@@ -58,6 +58,10 @@ class Bar:
             else:
                 print(text, file=sys.stderr, flush=True)
 
+    def answer(self, text: str) -> None:
+        """Shows what was asked for."""
+        self.note(text)
+
 
 class Quiet:
     """Shows nothing but notes that the user has to see."""
@@ -73,3 +77,8 @@ class Quiet:
 
     def note(self, text: str) -> None:
         """Shows nothing: cron mails every line."""
+
+    def answer(self, text: str) -> None:
+        """Shows what was asked for: whoever asks is no cron."""
+        with suppress(OSError, ValueError):
+            print(text, file=sys.stderr, flush=True)

@@ -20,8 +20,8 @@ FLOORS = [
      "ping", "runlog"},
     {"measure"},
     {"config", "protocols"},
-    {"model", "failpoints", "last_line", "metrics"},
-    {"errors", "redact", "streams", "version"},
+    {"model", "failpoints", "last_line", "leaving", "metrics"},
+    {"errors", "redact", "signals", "streams", "version"},
     {"hostname", "kinds"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

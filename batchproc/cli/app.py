@@ -1,7 +1,9 @@
 """The table of commands, and the one place where an error becomes words for the user and an exit code."""
 
+import functools
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +20,7 @@ from batchproc.cli.speech import complain
 from batchproc.cli.status import status
 from batchproc.cli.steps import steps
 from batchproc.errors import BatchprocError, ExitCode, UsageError
+from batchproc.signals import Stopped, doing
 from batchproc.version import VERSION
 
 COMMANDS = (run, bench, report, check, status, rebuild, steps, schema, init, origin)  # in the order of `--help`
@@ -30,8 +33,26 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
+    """Before typer meets it, who gives every interrupt the code 130."""
+
+    @functools.wraps(command)
+    def ended(*arguments: Any, **options: Any) -> None:
+        try:
+            with doing(f"starting batchproc {command.__name__}"):
+                command(*arguments, **options)
+        except KeyboardInterrupt as error:
+            if isinstance(error, Stopped):
+                complain(error)
+            raise typer.Exit(getattr(error, "exit_code", ExitCode.INTERRUPTED)) from None
+
+    return ended
+
+
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(_ended_by_signals(command))
 
 
 def main() -> None:

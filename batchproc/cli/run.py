@@ -12,6 +12,7 @@ from batchproc.cli.options import AsJson, ConfigPath, Settings
 from batchproc.cli.page import make_page
 from batchproc.cli.speech import complain, errors_in_one_line, print_json, say
 from batchproc.cli.values import read_duration, read_folder
+from batchproc.signals import settle, shown_by
 
 if TYPE_CHECKING:
     from batchproc.config import Config
@@ -96,7 +97,7 @@ def run(
         result = _work(job, steps, options, quiet=quiet)
     _tell(result, quiet=quiet, verbose=verbose, as_json=as_json)
     if job.report.html and result.facts["counts"]["processed"]:
-        make_page(result.folder, tell=not quiet and not as_json)
+        make_page(result.folder, tell=not quiet and not as_json, exit_code=result.exit_code)
     lost = streams.forgive()
     if lost is not None:
         say(f"warning: stdout cannot be written: {lost.strerror}; see {result.folder / 'run.json'}")
@@ -113,8 +114,10 @@ def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, qu
     from batchproc.pipeline import run_job
     from batchproc.progress import Bar, Quiet
 
-    with redirect_stdout(sys.stderr):  # what a step of the user's prints is no result
-        result = run_job(job, steps, options, Quiet() if quiet else Bar())
+    display = Quiet() if quiet else Bar()
+    with redirect_stdout(sys.stderr), shown_by(display.answer):  # what a step of the user's prints is no result
+        result = run_job(job, steps, options, display)
+    settle(result.exit_code)
     if job.report.trace:
         from batchproc.report.trace import write_trace
 

@@ -22,9 +22,12 @@ from batchproc.measure.spans import Stopwatch
 from batchproc.measure.threads import name_thread
 from batchproc.model import Failure, Item
 from batchproc.protocols import Stage, Work
+from batchproc.signals import EXIT_CODES, QUESTIONS
 
 OOM_SCORE_ADJ = 500  # the kernel takes a worker before the parent, see proc(5)
 CPU_GRACE_SECONDS = 60
+GROUP_SIGNALS = (*EXIT_CODES, *QUESTIONS)  # the whole group gets them; the parent decides
+OUR_SAFE_PATH = "batchproc"  # a value that the parent's own environment will not have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +128,11 @@ def _reply(
 
 def _harden(life: Pipe, limits: WorkerLimits) -> None:
     """Signals, limits and last words: what makes a worker safe to lose and sure to leave."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the whole group gets them; the parent decides
+    for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, GROUP_SIGNALS)  # what a step starts must not inherit the fork server's
+    if os.environ.get("PYTHONSAFEPATH") == OUR_SAFE_PATH:
+        del os.environ["PYTHONSAFEPATH"]
     if limits.log_path:
         log = os.open(limits.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         os.dup2(log, 2)

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -16,15 +17,19 @@ from typing import Any
 
 from batchproc.errors import Code
 from batchproc.executors import child
+from batchproc.signals import EXIT_CODES, withheld_from_children
 
-REAP_SECONDS = 2.0
+REAP_SECONDS, LAST_REAP_SECONDS = 2.0, 1.0
+HELPER_SECONDS = 5.0  # to fork a worker takes some milliseconds
+SAFE_PATH = "PYTHONSAFEPATH"
 LOG_TAIL_BYTES = 65536
 UNKNOWN_EXIT = 255  # what multiprocessing says when the fork server died before the worker
 
 _CRASH_FRAME = re.compile(r'^Current thread .*\n  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 
-# multiprocessing keeps a global set of children and reads each exit status once: start and join one at a time.
-_processes_lock = threading.Lock()
+# multiprocessing keeps a global set of children and reads each exit status once: start and join one at a time. The
+# environment that its helpers are started with is guarded too.
+_helpers_lock = threading.Lock()
 _living: "set[WorkerProcess]" = set()  # started and not closed; set.add and set.discard are atomic
 
 
@@ -32,47 +37,95 @@ _living: "set[WorkerProcess]" = set()  # started and not closed; set.add and set
 def _kill_left() -> None:
     """Before multiprocessing's own exit handler waits without a bound for children that ignore its SIGTERM.
 
-    That one was registered when `multiprocessing.util` was imported, so it runs after this one.
+    That one was registered when `multiprocessing.util` was imported, so it runs after this one. It hears of a child's
+    end from the fork server alone: one that does not report must be gone by then.
     """
     for worker in tuple(_living):
         worker.kill()
+    if multiprocessing.active_children():
+        _signal_fork_server(signal.SIGKILL)
 
 
 def start_context(preload: tuple[str, ...]) -> BaseContext:
     """The start method, always explicit: `forkserver` with the modules that workers need, else `spawn`.
 
-    Starts the fork server at once: call it before the first thread exists.
+    Starts the fork server at once, ahead of its first worker.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["batchproc.executors.preload", "batchproc.executors.child", *preload])
-    from multiprocessing import forkserver, resource_tracker
-
-    resource_tracker.ensure_running()  # first: when it starts, it unblocks SIGINT behind our back
-    with _undisturbed():
-        forkserver.ensure_running()
+    context.set_forkserver_preload(["batchproc.executors.child", *preload])
+    warnings.filterwarnings("ignore", "resource_tracker: process died")  # it is started anew, and we have no resources
+    with _helpers_lock:
+        _start_helpers()
     return context
 
 
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """For the start of the fork server: no Ctrl-C before it can ignore one, no modules from the working directory.
+def _start_helpers() -> None:
+    """Starts multiprocessing's two helper processes, where they are not there any more. Under `_helpers_lock`."""
+    from multiprocessing import forkserver, resource_tracker
 
-    Python puts the working directory first on the path of `-c`; a `random.py` of the user's lying there would be
-    imported in place of the standard one, unless PYTHONSAFEPATH says no.
+    with _sheltered():
+        resource_tracker.ensure_running()  # by itself: when it starts, it unblocks SIGINT and SIGTERM behind our back
+    with _sheltered():
+        forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _sheltered() -> Iterator[None]:
+    """For the start of a helper: no signal to the group is for it, and it imports nothing from the working directory.
+
+    Were it to die of SIGTERM, the parent would lose the exit codes of its workers and the means to replace one. Python
+    puts the working directory first on the path of `-c`; a `random.py` of the user's lying there would be imported in
+    place of the standard one, unless PYTHONSAFEPATH says no. And nothing starts in a working directory that is gone.
     """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    safe_path = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
+    _leave_lost_folder()
+    safe_path = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = safe_path or child.OUR_SAFE_PATH
+    try:
+        with withheld_from_children(*EXIT_CODES):
+            yield
+    finally:
+        if safe_path is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = safe_path
+
+
+def _leave_lost_folder() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        os.chdir("/")
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """For a wait for the fork server: one that is stopped goes on, one that does not answer even so is ended.
+
+    Its pipes end with it, and with them every wait; the next start brings up another.
+    """
+    timers = [
+        threading.Timer(seconds, _signal_fork_server, (number,))
+        for seconds, number in ((HELPER_SECONDS, signal.SIGCONT), (2 * HELPER_SECONDS, signal.SIGKILL))
+    ]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
     try:
         yield
     finally:
-        if safe_path is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = safe_path
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for timer in timers:
+            timer.cancel()
+
+
+def _signal_fork_server(number: int) -> None:
+    from multiprocessing import forkserver
+
+    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # multiprocessing has no name for it
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 class WorkerProcess:
@@ -83,12 +136,14 @@ class WorkerProcess:
         life_theirs, self._life = context.Pipe(duplex=False)
         self._pidfd = -1
         self._log_path = limits.log_path
-        with _processes_lock:
+        with _helpers_lock:
+            _start_helpers()
             self._process: Any = context.Process(  # type: ignore[attr-defined]
                 target=child.main, args=(theirs, life_theirs, limits), name=name, daemon=True
             )
             _living.add(self)
-            self._process.start()
+            with _answering(), _sheltered():
+                self._process.start()
             theirs.close()
             life_theirs.close()
             self.pid: int = self._process.pid
@@ -109,12 +164,17 @@ class WorkerProcess:
         self.pipe.close()
 
     def reap(self) -> int | None:
-        """Waits, with a bound, for the end and returns the exit code as multiprocessing gives it, None if unknown."""
-        with _processes_lock:
+        """Waits, with a bound, for the end and returns the exit code as multiprocessing gives it, None if unknown.
+
+        What does not end is killed; a fork server that was stopped reports no end, so it is sent on its way.
+        """
+        with _helpers_lock:
             self._process.join(REAP_SECONDS)
+            if self._process.exitcode is None:
+                self.kill()
+                _signal_fork_server(signal.SIGCONT)
+                self._process.join(LAST_REAP_SECONDS)
             exit_code: int | None = self._process.exitcode
-        if exit_code is None:
-            self.kill()
         return None if exit_code == UNKNOWN_EXIT else exit_code
 
     def close(self) -> None:

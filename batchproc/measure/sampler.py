@@ -13,6 +13,7 @@ from typing import Self
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.samples import Samples
 from batchproc.measure.threads import allow_reader
+from batchproc.signals import withheld_from_children
 
 PATIENCE_SECONDS = 5.0
 GLANCE_SECONDS = 1.0
@@ -41,14 +42,15 @@ class Sampler:
 
     def __enter__(self) -> Self:
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-S", "-P", "-m", "batchproc.measure.sampling", self._watch()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                process_group=None if sys.platform == "win32" else 0,  # Ctrl-C is not meant for it
-                env=_environment(),
-            )
+            with withheld_from_children():
+                self._process = subprocess.Popen(
+                    [sys.executable, "-S", "-P", "-m", "batchproc.measure.sampling", self._watch()],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    process_group=None if sys.platform == "win32" else 0,  # Ctrl-C is not meant for it
+                    env=_environment(),
+                )
         except OSError as error:
             self.failure = f"the sampler did not start ({os.strerror(error.errno or 0)})"
             return self

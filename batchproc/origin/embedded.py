@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from types import TracebackType
 from typing import IO, Self
@@ -17,6 +16,7 @@ from typing import IO, Self
 from batchproc.errors import BatchprocError, ExitCode, UsageError
 from batchproc.origin.catalogue import Entry, listing
 from batchproc.origin.settings import OriginSettings, OriginTotals, check_settings
+from batchproc.signals import withheld_from_children
 
 START_SECONDS = 120.0  # making the pictures takes about two; this is for a machine that does much else
 STOP_SECONDS = 5.0
@@ -87,35 +87,18 @@ class EmbeddedOrigin:
     def _start(self) -> None:
         # -P: a file named like a standard module in the user's working directory must not be imported.
         command = [sys.executable, "-P", "-m", "batchproc.origin", "--embedded"]
-        with _no_ctrl_c():
+        with withheld_from_children(signal.SIGINT):  # it would come before the child ignores it
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, bufsize=0
             )
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once: told by the missing ready line
             self._process.stdin.write(json.dumps(asdict(self._settings)).encode() + b"\n")
-        ready = self._read_line(self._start_seconds)
+        ready = _read_line(self._process.stdout, self._start_seconds)
         if not ready:
             raise self._start_error()
         self._base_url = json.loads(ready)["base_url"]
-
-    def _read_line(self, seconds: float) -> bytes:
-        """The next line of the child's stdout; empty at its end or when the time is up."""
-        assert self._process is not None
-        assert self._process.stdout is not None
-        descriptor = self._process.stdout.fileno()
-        deadline = time.monotonic() + seconds
-        line = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    return b""
-                part = os.read(descriptor, 4096)
-                if not part:
-                    return b""
-                line += part
-        return line
 
     def _start_error(self) -> BatchprocError:
         assert self._process is not None
@@ -153,17 +136,24 @@ class EmbeddedOrigin:
             except subprocess.TimeoutExpired:
                 if insist is not None:
                     insist()
-        with process.stdout as stdout:
-            lines = stdout.read().splitlines()
-        if self._base_url and process.returncode == 0 and lines:
-            self.totals = OriginTotals(**json.loads(lines[-1]))
+        with process.stdout:
+            totals = _read_line(process.stdout, STOP_SECONDS)
+        if self._base_url and process.returncode == 0 and totals:
+            self.totals = OriginTotals(**json.loads(totals))
 
 
-@contextlib.contextmanager
-def _no_ctrl_c() -> Iterator[None]:
-    """For the start of the child: it inherits the blocked SIGINT, and lets none come before it ignores them."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _read_line(file: IO[bytes], seconds: float) -> bytes:
+    """The next line of a pipe; empty at its end or when the time is up."""
+    descriptor = file.fileno()
+    deadline = time.monotonic() + seconds
+    line = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return b""
+            part = os.read(descriptor, 4096)
+            if not part:
+                return b""
+            line += part
+    return line

@@ -220,7 +220,10 @@ def _made_by_processes(jobs: Sequence[Job], workers: int) -> list[tuple[int, byt
 
 
 def _work(tokens: Connection, answer: Connection, jobs: Sequence[Job]) -> None:
+    signal.set_wakeup_fd(-1)  # the parent's
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     with contextlib.suppress(BrokenPipeError):
         while token := os.read(tokens.fileno(), 1):
             answer.send(jobs[token[0]].make())

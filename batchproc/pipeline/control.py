@@ -1,28 +1,26 @@
 """Who may end a run early: the user's signals in three steps, and the clock of `max_duration`.
 
-A Python signal handler cannot wake a main thread that waits for a lock. So the handlers do nothing; the interpreter
-writes each signal's number to a socket (`signal.set_wakeup_fd`), and one thread reads it and acts.
+The listener of `signals` passes every signal on to the control's own thread, which waits for them and for the clock.
 """
 
 import contextlib
-import faulthandler
-import os
-import select
+import queue
 import signal
-import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import Any, Self
+from types import TracebackType
+from typing import Self
 
+from batchproc import signals
 from batchproc.errors import ExitCode
+from batchproc.leaving import leave_by_force
 
 ENDING = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
-WAKE = 0  # no signal has this number: `__exit__` writes it
-SAVE_SECONDS, TELL_SECONDS = 5.0, 1.0  # at most, before leaving by force: a disk and a terminal may hang
+END, CLOCK = 0, -1  # no signal has these numbers: the thread's end, and that the alarm is another now
+FINISHING_SECONDS = 180.0  # without any movement while a run is being finished: more than the ledger's own patience
 LAST_SECONDS = 10.0  # from "stop at once" to leaving by force, for what nothing can stop: a step in this very process
 
 
@@ -33,14 +31,13 @@ class Brakes:
     admit_no_more: Callable[[], None]
     stop_at_once: Callable[[], None]
     save: Callable[[ExitCode], None] = lambda _: None  # the last thing before leaving by force with this code
-    show_progress: Callable[[], None] = lambda: None
 
 
 class Control:
-    """Listens from the first moment of a run to its last. Enter it in the main thread; elsewhere it has only its clock.
+    """Around a run; from `take_over` on it hears the signals that end one. Outside the main thread it only has a clock.
 
     First signal: nothing more starts, what is in flight may finish within `grace_seconds`. Second: workers are killed.
-    Third: the process leaves at once, also when the ledger cannot be committed within `SAVE_SECONDS`. A message that
+    Third: the process leaves at once, also when the ledger cannot be committed within some seconds. A message that
     cannot be shown never keeps it from acting: it acts first.
     """
 
@@ -55,38 +52,30 @@ class Control:
         self._alarm = time.monotonic() + max_duration_seconds if max_duration_seconds else None
         self._signals = 0
         self._stopping = False
-        self._before: dict[int, Any] = {}
-        self._ended = False
+        self._finishing = False
+        self._seen = ""  # what was being done when the alarm was set
+        self._heard: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._open = ExitStack()
         self._lock = threading.Lock()  # guards `_brakes` and the steps taken with them
         self._thread = threading.Thread(target=self._listen, name="control", daemon=True)
 
     def __enter__(self) -> Self:
-        self._reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
-        if threading.current_thread() is threading.main_thread():
-            self._before[-1] = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-            for number in (*ENDING, signal.SIGUSR1):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP: so do we then
-                    self._before[number] = signal.signal(number, _do_nothing)
-            if sys.__stderr__ is not None:
-                faulthandler.register(signal.SIGUSR2, file=sys.__stderr__, all_threads=True)
-        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended = True
-        with contextlib.suppress(BlockingIOError):  # a full buffer wakes the thread as well
-            self._writer.send(bytes([WAKE]))
+        self._open.close()
+
+    def take_over(self) -> None:
+        """A signal raises nothing any more: what it asks for is done here, to the end of the `with` block."""
+        self._open.enter_context(signals.hearing(self._heard.put))
+        self._thread.start()
+        self._open.callback(self._end)
+
+    def _end(self) -> None:
+        self._heard.put(END)
         self._thread.join(self._grace_seconds + LAST_SECONDS)
-        if self._before:
-            signal.set_wakeup_fd(self._before.pop(-1))
-            faulthandler.unregister(signal.SIGUSR2)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._reader.close()
-        self._writer.close()
 
     def take(self, brakes: Brakes) -> None:
         """Gets hold of the brakes of the line that starts now; pulls at once what was asked for meanwhile."""
@@ -95,33 +84,45 @@ class Control:
             if self.stopped_by is not None:
                 brakes.admit_no_more()
             if self._stopping:
+                self._alarm = time.monotonic() + LAST_SECONDS
                 brakes.stop_at_once()
+        self._heard.put(CLOCK)
 
     def let_go(self) -> None:
-        """The line has ended: a signal that comes now decides the exit code, and nothing else."""
+        """The line has ended: there is nothing left to stop. What is being finished may only be left."""
         with self._lock:
-            self._brakes, self._alarm = None, None
+            self._finishing = True
+            self._set_alarm_of_finish()
+        self._heard.put(CLOCK)
+
+    def settle(self, exit_code: ExitCode) -> None:
+        """The run has ended with this code, whatever may come now."""
+        self.exit_code = exit_code
 
     def _listen(self) -> None:
-        while not self._ended:
+        while True:
             alarm = self._alarm
             timeout = None if alarm is None else max(0.0, alarm - time.monotonic())
-            if select.select([self._reader], [], [], timeout)[0]:
-                for number in self._reader.recv(64):
-                    self._hear(number)
-            elif self._alarm == alarm:
-                self._alarm_rings()
-
-    def _hear(self, number: int) -> None:
-        brakes = self._brakes
-        if number == signal.SIGUSR1 and brakes is not None:
-            brakes.show_progress()
-        elif number in ENDING:
-            self._signals += 1
-            self._brake(signal.Signals(number))
+            try:
+                number = self._heard.get(timeout=timeout)
+            except queue.Empty:
+                if self._alarm == alarm:
+                    self._alarm_rings()
+                continue
+            if number == END:
+                return
+            if number in ENDING:
+                self._signals += 1
+                self._brake(signal.Signals(number))
 
     def _brake(self, number: signal.Signals) -> None:
-        if self._signals == 1:
+        if self._finishing and self._signals == 1:
+            self.exit_code, self.stopped_by = ENDING[number], self.stopped_by or "signal"
+            self._set_alarm_of_finish()
+            self._say(f"{number.name}: the run is being finished: {signals.current()}. Once more leaves at once.")
+        elif self._finishing:
+            self._leave_by_force(self.exit_code or ENDING[number], f"{number.name} again: leaving at once")
+        elif self._signals == 1:
             self.exit_code = ENDING[number]
             self._admit_no_more("signal")
             self._say(
@@ -136,7 +137,9 @@ class Control:
 
     def _alarm_rings(self) -> None:
         """`max_duration` has passed; or after that, or a signal, the grace; or what was to stop at once has not."""
-        if self.stopped_by is None:
+        if self._finishing:
+            self._look_at_finish()
+        elif self.stopped_by is None:
             self._admit_no_more("duration")
             self._say("max_duration reached: nothing more starts; the same command continues.")
         elif not self._stopping:
@@ -146,10 +149,20 @@ class Control:
             why = "something in this process does not end: leaving without it"  # as a step that hangs
             self._leave_by_force(self.exit_code or ExitCode.INTERNAL, why)
 
+    def _set_alarm_of_finish(self) -> None:
+        self._seen = signals.current()
+        self._alarm = time.monotonic() + (LAST_SECONDS if self._signals else FINISHING_SECONDS)
+
+    def _look_at_finish(self) -> None:
+        """What is being done says how far it is: when it says the same again, it hangs, most likely on the disk."""
+        if signals.current() == self._seen:
+            self._leave_by_force(self.exit_code or ExitCode.DISK, f"{self._seen}: this does not move any more: leaving")
+        self._set_alarm_of_finish()
+
     def _admit_no_more(self, reason: str) -> None:
         with self._lock:
             self.stopped_by = self.stopped_by or reason
-            if self._brakes is not None:
+            if self._brakes is not None and not self._finishing:
                 self._brakes.admit_no_more()
                 self._alarm = time.monotonic() + self._grace_seconds
 
@@ -157,37 +170,19 @@ class Control:
         with self._lock:
             self._stopping = True
             self._alarm = None
-            if self._brakes is not None:
+            if self._brakes is not None and not self._finishing:
                 self._alarm = time.monotonic() + LAST_SECONDS
                 self._brakes.stop_at_once()
 
     def _leave_by_force(self, exit_code: ExitCode, why: str) -> None:
         """The run lock must not stay held. Says why whatever the display shows: nobody else can say it any more."""
-        brakes = self._brakes
-        try:
-            if brakes is not None:
-                _spend_at_most(SAVE_SECONDS, lambda: brakes.save(exit_code))
-            _spend_at_most(TELL_SECONDS, lambda: _write_to_stderr(f"{why}; the same command continues.\n"))
-        finally:
-            os._exit(exit_code)
+        brakes = self._brakes or Brakes(admit_no_more=_do_nothing, stop_at_once=_do_nothing)
+        leave_by_force(exit_code, why, lambda: brakes.save(exit_code))
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # stderr may be gone, with the terminal or with `| tee`
             self._tell(text)
 
 
-def _spend_at_most(seconds: float, act: Callable[[], None]) -> None:
-    """Does something that may hang, and leaves it alone when it does."""
-    thread = threading.Thread(target=act, name="last-act", daemon=True)
-    thread.start()
-    thread.join(seconds)
-
-
-def _write_to_stderr(text: str) -> None:
-    """Past `sys.stderr`, whose lock another thread may hold. Below a bar, if there is one."""
-    with contextlib.suppress(OSError):
-        os.write(2, (f"\n{text}" if os.isatty(2) else text).encode())
-
-
-def _do_nothing(number: int, frame: FrameType | None) -> None:
-    """Only a Python-level handler makes the interpreter write to the wakeup descriptor."""
+def _do_nothing() -> None:
+    """There is no line."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from batchproc.config import Config
 from batchproc.errors import DiskError, UsageError
+from batchproc.explain.words import count
 from batchproc.ledger import Imported, Ledger, Recovered, holds_items
 from batchproc.pipeline import assembly
 from batchproc.pipeline.terms import RunOptions
+from batchproc.signals import Counted, doing
 from batchproc.sink import Layout
 from batchproc.sources.url import is_same_url
 from batchproc.transform.plan_fingerprint import (
@@ -48,14 +50,17 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
 
     Raises `UsageError` for a changed plan that nobody accepted, and for a list that the config does not allow.
     """
-    recovered = ledger.recover()
-    _adopt_plan(config, options, transform, ledger)
-    imported = ledger.import_sources(
-        assembly.listed_items(config, base_url),
-        fingerprint=assembly.list_fingerprint(config, base_url),
-        keyed_by_id=bool(config.job.id_column),
-        same_url=is_same_url,
-    )
+    with doing("taking over what an earlier run left"):
+        recovered = ledger.recover()
+        _adopt_plan(config, options, transform, ledger)
+    listed = Counted(assembly.listed_items(config, base_url))
+    with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
+        imported = ledger.import_sources(
+            listed,
+            fingerprint=assembly.list_fingerprint(config, base_url),
+            keyed_by_id=bool(config.job.id_column),
+            same_url=is_same_url,
+        )
     items = _check_list(config, ledger)
     if options.fresh:
         ledger.start_afresh()

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,21 +22,23 @@ from batchproc.measure.gauges import Gauges
 from batchproc.model import Disposition, Failure, Outcome, Source
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import assembly
+from batchproc.pipeline.closing import write_down, write_manifests
 from batchproc.pipeline.control import Brakes, Control
 from batchproc.pipeline.evidence import GAUGES, MOVES
-from batchproc.pipeline.facts import RunEvidence, describe_leg, describe_run, write_facts
+from batchproc.pipeline.facts import RunEvidence, describe_leg, describe_run
 from batchproc.pipeline.intake import refuse_lost_ledger, take_in
-from batchproc.pipeline.journal import log_end, log_ledger, log_line, log_start, run_counters
+from batchproc.pipeline.journal import log_ledger, log_line, log_start
 from batchproc.pipeline.judging import find_stop, judge
 from batchproc.pipeline.leg import Leg
 from batchproc.pipeline.monitor import Monitor
 from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
 from batchproc.pipeline.pilot import Pilot
-from batchproc.pipeline.stall import StallWatch, stall_limit
+from batchproc.pipeline.stall import watch
 from batchproc.pipeline.terms import Display, RunOptions, RunResult
 from batchproc.redact import printable, redact_url
 from batchproc.runlog import RunLog
-from batchproc.sink import ImageFolder, Layout, write_manifest
+from batchproc.signals import doing
+from batchproc.sink import ImageFolder, Layout
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 
@@ -70,11 +73,14 @@ class Run:
 
     def execute(self, monitor: Monitor) -> RunResult:
         """Runs the job. See `run_job`."""
-        assembly.check_list(self.config)
-        self.layout.prepare()
+        with doing("checking the list and the output folder"):
+            assembly.check_list(self.config)
+            self.layout.prepare()
         with ExitStack() as stack:
             lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)
-            stack.enter_context(lock)
+            with doing(lock.describe):
+                stack.enter_context(lock)
+            stack.enter_context(doing("preparing the run"))
             stack.push(self._log_break)
             assembly.warm_up(self.config, self.transform)
             log_start(self.log, self.config)
@@ -98,7 +104,7 @@ class Run:
                 )
             folder = self.layout.new_run_folder(started)
             self.log.open(folder / "log.jsonl")
-            stack.enter_context(self.control)
+            self.control.take_over()
             if work and port:
                 clock_started += self._start_origin(port, stack)
             self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
@@ -164,7 +170,7 @@ class Run:
         try:
             ledger.finish_recording()
             ledger.remember_pauses(self.pauses)
-            self._write_manifests(ledger)
+            write_manifests(ledger, self.layout)
         except DiskError as error:
             self.error = self.error or error
 
@@ -178,16 +184,13 @@ class Run:
         )  # fmt: skip
         facts = describe_run(evidence, ending)
         facts["counts"] |= {"unchanged": self.observer.outcomes["unchanged"]}
-        try:
-            write_facts(folder, facts, self.observer)
-            self.layout.point_latest(folder)
-            self.layout.prune_runs(self.config.job.keep_runs)
-        except OSError as error:
-            told = DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}")
-            raise self.error or told from error
-        log_end(self.log, facts, self.error)
-        ledger.end_run(ended=datetime.now(UTC), exit_code=ending.exit_code, counters=run_counters(facts))
-        return RunResult(exit_code=ending.exit_code, facts=facts, folder=folder, error=self.error)
+        result = RunResult(exit_code=ending.exit_code, facts=facts, folder=folder, error=self.error)
+        write_down(
+            result, ledger=ledger, layout=self.layout, log=self.log, observer=self.observer,
+            keep_runs=self.config.job.keep_runs,
+        )  # fmt: skip
+        self.control.settle(ending.exit_code)
+        return result
 
     def _open_ledger(self) -> Ledger:
         power = self.config.output.durability == "power"
@@ -201,7 +204,8 @@ class Run:
         started = time.perf_counter()
         settings = assembly.make_origin_settings(self.config, port)
         self.note("making the embedded origin's pictures ...")
-        self.origin = stack.enter_context(EmbeddedOrigin(settings))
+        with doing("making the embedded origin's pictures"):
+            self.origin = stack.enter_context(EmbeddedOrigin(settings))
         return time.perf_counter() - started
 
     def _run_line(self, ledger: Ledger, work: int, folder: Path) -> None:
@@ -214,21 +218,16 @@ class Run:
         brakes = Brakes(
             admit_no_more=frontier.close,
             stop_at_once=self._stop_at_once,
-            save=lambda exit_code: self._save(ledger, exit_code),
-            show_progress=lambda: self.note(f"{self.observer.processed} of {work} items, {frontier!r}"),
+            save=partial(self._save, ledger),
         )
         self.control.take(brakes)
         with ExitStack() as stack:
             gauges = stack.enter_context(Gauges(GAUGES, self.layout.temporary_folder))
             stack.callback(self._remember, frontier, pilot, concurrency)
-            stack.enter_context(
-                StallWatch(
-                    lambda: [gauges.get(name) for name in MOVES],
-                    self._give_up,
-                    folder / "stacks.txt",
-                    limit_seconds=stall_limit(self.config),
-                )
-            )
+            moves = partial(map, gauges.get, MOVES)
+            stacks = folder / "stacks.txt"
+            stack.enter_context(watch(self.config, moves, self._give_up, partial(self._save, ledger), stacks))
+            stack.enter_context(doing(lambda: f"{self.observer.describe(work)}, {frontier.in_flight:,} under way"))
             stack.callback(self.display.end)
             self.display.begin(work)
             make_leg = self._leg_maker(frontier, gauges, work, folder)
@@ -330,14 +329,6 @@ class Run:
         work = ledger.work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
         return itertools.islice(work, self.options.limit or None)
 
-    def _write_manifests(self, ledger: Ledger) -> None:
-        if ledger.manifests_are_current():
-            return
-        images = ImageFolder(self.layout.output)
-        write_manifest(self.layout.metadata_path, ledger.metadata_rows(images.file_name))
-        write_manifest(self.layout.failures_path, ledger.failure_rows())
-        ledger.note_manifests()
-
 
 def _lost_workers(failures: Mapping[str, int]) -> bool:
     return any(kind_of(code).loses_worker for code in failures)
@@ -350,7 +341,7 @@ def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, displa
     `ExecutorError` when it cannot go on; what was done by then is kept in the ledger.
     """
     run = Run(config, steps, options, display)
-    with Monitor(config, run.note) as monitor:
+    with run.control, doing("telling the health check how it ended"), Monitor(config, run.note) as monitor:
         result = run.execute(monitor)
         monitor.result = result
     return result

@@ -11,6 +11,7 @@ from batchproc.errors import BatchprocError, ExitCode, LockHeldError
 from batchproc.last_line import error_line, run_line
 from batchproc.metrics import MODE, Metric, end_metrics, render, run_metrics
 from batchproc.ping import Ping
+from batchproc.signals import Stopped
 from batchproc.sink import sweep_temporary, write_atomically
 
 
@@ -75,4 +76,4 @@ class Monitor:
 def _exit_code(error: BaseException | None) -> ExitCode:
     if isinstance(error, BatchprocError):
         return error.exit_code
-    return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.INTERNAL
+    return ExitCode(error.exit_code) if isinstance(error, Stopped) else ExitCode.INTERNAL

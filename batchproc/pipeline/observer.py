@@ -69,6 +69,11 @@ class Observer:
         """Items whose outcome is final in this leg."""
         return self.processed - self._processed_before
 
+    def describe(self, work: int) -> str:
+        """How far the run is, for whoever asks. From any thread."""
+        heard = ", ".join(f"{self.outcomes[word]:,} {word}" for word in sorted(self.outcomes))
+        return f"{self.processed:,} of {work:,} items{f' ({heard})' if heard else ''}"
+
     def begin_leg(self) -> None:
         """From now on the stages may run in other modes: what is measured of them begins anew."""
         self.stages = {}

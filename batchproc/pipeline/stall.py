@@ -6,10 +6,9 @@ workers, and leaves the process if even that does not help; the ledger is commit
 
 import contextlib
 import faulthandler
-import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,9 +16,11 @@ from typing import Self
 from batchproc.config import Config
 from batchproc.errors import ExitCode
 from batchproc.frontier import LONGEST_BACKOFF_SECONDS
+from batchproc.leaving import leave_by_force, spend_at_most
 
 LAST_SECONDS = 60.0  # for the run to end by itself, once it was stopped
 SLACK_SECONDS = 60.0
+STACKS_SECONDS = 5.0  # at most, for a disk that hangs
 
 
 def stall_limit(config: Config) -> float:
@@ -33,23 +34,44 @@ def stall_limit(config: Config) -> float:
     return 2 * (config.download.total_timeout + config.transform.timeout) + pause + SLACK_SECONDS
 
 
+def watch(
+    config: Config,
+    moves: Callable[[], Iterable[int]],
+    give_up: Callable[[str], None],
+    save: Callable[[ExitCode], None],
+    stacks_path: Path,
+) -> "StallWatch":
+    """The watch of a run: `give_up` hears why it is to be stopped, `save` saves it when it cannot be."""
+    limit_seconds = stall_limit(config)
+    why = f"no item began or ended for {limit_seconds:g} s ([job] stall_timeout)"
+    return StallWatch(
+        lambda: list(moves()),
+        lambda: give_up(f"{why}; {stacks_path} says where every thread stood"),
+        lambda: leave_by_force(
+            ExitCode.INTERNAL, f"{why}, and the run cannot be stopped: leaving", lambda: save(ExitCode.INTERNAL)
+        ),
+        stacks_path,
+        limit_seconds=limit_seconds,
+    )
+
+
 class StallWatch:
-    """Looks at `progress` now and then; when it is the same for `limit_seconds`, calls `stop` with the reason.
+    """Looks at `progress` now and then; when it is the same for `limit_seconds`, calls `stop`.
 
     The stacks of all threads go to `stacks_path`. If the `with` block is not left within `last_seconds` after that,
     `leave` ends the process. Only time in which this process ran is counted: a stopped one (SIGSTOP, a sleeping
-    laptop) has not stalled. `stop` is called in the watch's own thread.
+    laptop) has not stalled. `stop` and `leave` are called in the watch's own thread.
     """
 
     def __init__(
         self,
         progress: Callable[[], object],
-        stop: Callable[[str], None],
+        stop: Callable[[], None],
+        leave: Callable[[], None],
         stacks_path: Path,
         *,
         limit_seconds: float,
         last_seconds: float = LAST_SECONDS,
-        leave: Callable[[int], None] = os._exit,
     ) -> None:
         self._progress = progress
         self._stop = stop
@@ -84,13 +106,13 @@ class StallWatch:
                 return
 
     def _give_up(self) -> None:
-        with contextlib.suppress(OSError), self._stacks_path.open("w", encoding="utf-8") as file:
-            faulthandler.dump_traceback(file, all_threads=True)
+        spend_at_most(STACKS_SECONDS, self._write_stacks)
         try:
-            self._stop(
-                f"no item began or ended for {self._limit_seconds:g} s ([job] stall_timeout); "
-                f"{self._stacks_path} says where every thread stood"
-            )
+            self._stop()
         finally:
             if not self._ended.wait(self._last_seconds):
-                self._leave(ExitCode.INTERNAL)
+                self._leave()
+
+    def _write_stacks(self) -> None:
+        with contextlib.suppress(OSError), self._stacks_path.open("w", encoding="utf-8") as file:
+            faulthandler.dump_traceback(file, all_threads=True)

@@ -1,5 +1,6 @@
 """Ending a run early: the first signal lets work in flight finish, the second stops it, the same command continues."""
 
+import itertools
 import json
 import os
 import re
@@ -14,7 +15,9 @@ import pytest
 
 from batchproc.errors import ExitCode
 from batchproc.ledger import LedgerView
+from batchproc.lock import RunLock
 from batchproc.pipeline.control import Brakes, Control
+from batchproc.signals import doing
 from tests.jobs import MakeJob
 
 from .test_modes import run
@@ -118,6 +121,7 @@ def pulled_by(control: Control) -> tuple[list[str], threading.Event]:
 
 def test_the_grace_ends_what_does_not_finish() -> None:
     with Control(len, grace_seconds=0.01) as control:
+        control.take_over()
         pulled, stopped = pulled_by(control)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stopped.wait(10)
@@ -131,6 +135,7 @@ def test_a_message_that_cannot_be_shown_keeps_nothing_from_ending() -> None:
         raise BrokenPipeError
 
     with Control(broken, grace_seconds=0.01) as control:
+        control.take_over()
         pulled, stopped = pulled_by(control)
         os.kill(os.getpid(), signal.SIGINT)
         assert stopped.wait(10)
@@ -142,6 +147,7 @@ def test_a_signal_before_the_line_starts_is_not_lost() -> None:
     heard = threading.Event()
 
     with Control(lambda text: heard.set(), grace_seconds=20) as control:
+        control.take_over()
         os.kill(os.getpid(), signal.SIGINT)
         assert heard.wait(10)
         pulled, _ = pulled_by(control)
@@ -150,17 +156,58 @@ def test_a_signal_before_the_line_starts_is_not_lost() -> None:
     assert "signal" == control.stopped_by
 
 
-def test_a_signal_after_the_line_decides_the_exit_code_alone() -> None:
-    heard = threading.Event()
+def test_a_signal_after_the_line_stops_nothing_and_a_second_one_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    heard, gone = threading.Event(), threading.Event()
+    left: list[int] = []
 
-    with Control(lambda text: heard.set(), grace_seconds=20) as control:
+    def leave(code: int) -> None:
+        left.append(code)
+        gone.set()
+
+    def tell(text: str) -> None:
+        told.append(text)
+        heard.set()
+
+    monkeypatch.setattr("batchproc.leaving.os._exit", leave)
+    with Control(tell, grace_seconds=20) as control:
+        control.take_over()
         pulled, _ = pulled_by(control)
         control.let_go()
+        with doing("writing metadata.jsonl"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert heard.wait(10)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert heard.wait(10)
+        assert gone.wait(10)
 
     assert [] == pulled
+    assert ["SIGTERM: the run is being finished: writing metadata.jsonl. Once more leaves at once."] == told
     assert ExitCode.TERMINATED is control.exit_code
+    assert [143] == left
+
+
+@pytest.mark.parametrize(("moves", "left"), [(True, []), (False, [5])], ids=["that moves", "that hangs"])
+def test_only_a_finish_that_does_not_move_is_left(
+    monkeypatch: pytest.MonkeyPatch, moves: bool, left: list[int]
+) -> None:
+    codes: list[int] = []
+    looked = threading.Event()
+    asked = itertools.count()
+
+    def describe() -> str:
+        number = next(asked)
+        if number > 4:
+            looked.set()
+        return f"writing, {number} rows so far" if moves else "writing"
+
+    monkeypatch.setattr("batchproc.leaving.os._exit", codes.append)
+    monkeypatch.setattr("batchproc.pipeline.control.FINISHING_SECONDS", 0.01)
+    with Control(len, grace_seconds=20) as control, doing(describe):
+        control.take_over()
+        control.let_go()
+        assert looked.wait(10)
+
+    assert left == sorted(set(codes))
 
 
 def test_what_cannot_be_stopped_is_left_after_a_last_save(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,15 +220,16 @@ def test_what_cannot_be_stopped_is_left_after_a_last_save(monkeypatch: pytest.Mo
         gone.set()
 
     monkeypatch.setattr("batchproc.pipeline.control.LAST_SECONDS", 0.01)
-    monkeypatch.setattr("batchproc.pipeline.control.os._exit", leave)
+    monkeypatch.setattr("batchproc.leaving.os._exit", leave)
     with Control(len, grace_seconds=0.01) as control:
+        control.take_over()
         control.take(Brakes(admit_no_more=list, stop_at_once=list, save=saved.append))
         os.kill(os.getpid(), signal.SIGINT)
         assert gone.wait(10)
         control.let_go()
 
     assert 130 == left[0]
-    assert 130 == saved[0]
+    assert [130] == saved[:1]
 
 
 @pytest.mark.parametrize("stderr", ["open", "full", "closed"])
@@ -239,7 +287,8 @@ def await_heard(pid: int) -> None:
 def test_the_handlers_of_before_come_back() -> None:
     before = signal.getsignal(signal.SIGINT)
 
-    with Control(len, grace_seconds=1):
+    with Control(len, grace_seconds=1) as control:
+        control.take_over()
         assert before is not signal.getsignal(signal.SIGINT)
 
     assert before is signal.getsignal(signal.SIGINT)
@@ -301,3 +350,49 @@ def test_a_users_file_named_like_a_module_is_not_imported(
 
     assert 0 == done.returncode, done.stderr
     assert "started" in json.loads(done.stdout)["samples"]
+
+
+def test_a_run_that_waits_for_the_lock_answers_and_ends(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    (tmp_path / "out").mkdir()
+
+    with RunLock(tmp_path / "out/lock"), start(config, "--wait", "60s") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("waiting up to 60 s for another run of this job (pid")
+        process.send_signal(signal.SIGUSR1)
+        answer = process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=60)
+
+    assert re.fullmatch(rf"waiting for another run of this job \(pid {os.getpid()}, .*, 60 s at most\n", answer)
+    assert 143 == process.returncode
+    assert stderr.startswith("error: stopped while waiting for another run of this job (pid ")
+
+
+def test_a_run_that_imports_its_list_answers_and_ends(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    config.write_text(config.read_text().replace('"list.txt"', '"-"'))
+    command = [sys.executable, "-P", "-m", "batchproc", "run", str(config), "--quiet"]
+
+    with subprocess.Popen(
+        command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdin is not None
+        answer = ""
+        while "importing" not in answer:  # it is on its way there
+            await_listener(process.pid)
+            process.send_signal(signal.SIGUSR1)
+            answer = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+        stderr = process.stderr.read()
+
+    assert "importing the list, 0 lines so far\n" == answer
+    assert (130, "error: stopped while importing the list, 0 lines so far\n") == (process.returncode, stderr)
+
+
+def await_listener(pid: int) -> None:
+    """Waits until a process answers SIGUSR1."""
+    while not int(re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())[0], 16) >> 9 & 1:
+        os.sched_yield()

@@ -16,6 +16,7 @@ from PIL import Image
 
 from batchproc.errors import Code, Reject, StageError
 from batchproc.redact import printable, redact_text
+from batchproc.signals import raise_stopped
 from batchproc.transform.modes import to_working_mode
 
 _MESSAGE_LIMIT = 300  # characters
@@ -175,6 +176,6 @@ def _shown(value: object) -> str:
 
 
 def _may_be_the_users() -> bool:
-    """Whether Ctrl-C raises KeyboardInterrupt here: in the main thread, as long as no run has handlers of its own."""
+    """Whether Ctrl-C raises KeyboardInterrupt here: in the main thread, as long as no run hears it instead."""
     here = threading.current_thread() is threading.main_thread()
-    return here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return here and signal.getsignal(signal.SIGINT) in (signal.default_int_handler, raise_stopped)
