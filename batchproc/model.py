@@ -108,7 +108,7 @@ class Rendition:
     original_size_bytes: int
     source_sha256: str
     reply: Reply
-    notes: tuple[str, ...] = ()  # what was repaired silently, as "icc profile dropped: corrupt"
+    notes: tuple[str, ...] = ()  # what was not taken as it stands in the file, as "icc profile dropped: corrupt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ FACTS = (
     "file_name", "url", "key", *NUMBERS, "original_format", "sha256", "source_sha256", "final_url", "status_code",
     "etag", "last_modified",
 )  # fmt: skip
+LATE_FACT = "image_notes"  # rows of earlier versions do not have it
 EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
 
 
@@ -43,6 +44,7 @@ class Made:
     status_code: int | None
     etag: str | None
     last_modified: str | None
+    image_notes: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,7 @@ def read_made(row: Mapping[str, Any] | None, file_name: Callable[[str, str], str
     key, suffix = row["key"], f".{row['file_name'].rpartition('.')[2]}"
     if not SUFFIX.fullmatch(suffix) or row["file_name"] != file_name(key, suffix):
         return None
-    extra = {name: value for name, value in row.items() if name not in FACTS}
+    extra = {name: value for name, value in row.items() if name not in (*FACTS, LATE_FACT)}
     return Made(
         key=bytes.fromhex(key),
         suffix=suffix,
@@ -84,6 +86,7 @@ def read_made(row: Mapping[str, Any] | None, file_name: Callable[[str, str], str
         status_code=row["status_code"],
         etag=None if row["etag"] is None else storable(row["etag"]),
         last_modified=None if row["last_modified"] is None else storable(row["last_modified"]),
+        image_notes=storable(row.get(LATE_FACT, "")),
     )
 
 
@@ -111,6 +114,7 @@ def _is_ours(row: Mapping[str, Any]) -> bool:
     return (
         all(isinstance(row[name], str) for name in texts)
         and all(_is_count(row[name]) for name in NUMBERS)
+        and isinstance(row.get(LATE_FACT, ""), str)
         and (row["status_code"] is None or _is_count(row["status_code"]))
         and all(row[name] is None or isinstance(row[name], str) for name in ("etag", "last_modified"))
         and KEY.fullmatch(row["key"]) is not None

@@ -19,6 +19,7 @@ STEPS = {
     1: """
 ALTER TABLE item ADD COLUMN made_url TEXT;
 ALTER TABLE item ADD COLUMN made_extra_json TEXT;
+ALTER TABLE item ADD COLUMN image_notes TEXT;
 CREATE TABLE plan_2 (
   id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, settings_json TEXT NOT NULL, recipe INTEGER NOT NULL);
 INSERT INTO plan_2 SELECT id, fingerprint, settings_json, 1 FROM plan;

@@ -19,7 +19,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 STAGED_COLUMNS = (
     "temporary", "suffix", "attempts", "status_code", "final_url", "etag", "last_modified", "size_bytes", "width_px",
-    "height_px", "original_width_px", "original_height_px", "original_format",
+    "height_px", "original_width_px", "original_height_px", "original_format", "image_notes",
 )  # fmt: skip
 LEFT_COLUMNS = ("state", "due", "charged", "plan", "stage", "code", "message", "hint", "attempts")
 
@@ -110,7 +110,7 @@ def _make_staged_row(item: int, url: str, rendition: Rendition, name: str) -> tu
         item, name, rendition.suffix, reply.attempts, reply.status_code,
         None if reply.final_url == url else reply.final_url, reply.etag, reply.last_modified, rendition.size_bytes,
         rendition.width_px, rendition.height_px, rendition.original_width_px, rendition.original_height_px,
-        rendition.original_format,
+        rendition.original_format, "; ".join(rendition.notes),
     )  # fmt: skip
 
 

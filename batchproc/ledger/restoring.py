@@ -33,7 +33,7 @@ UPDATE item SET state = CASE state WHEN 'absent' THEN 'absent' ELSE 'done' END,
   status_code = :status_code, final_url = :final_url, etag = :etag, last_modified = :last_modified,
   size_bytes = :size_bytes, width_px = :width_px, height_px = :height_px, original_width_px = :original_width_px,
   original_height_px = :original_height_px, original_format = :original_format, sha256 = :sha256,
-  source_sha256 = :source_sha256
+  source_sha256 = :source_sha256, image_notes = :image_notes
 WHERE id = :item
 """
 EARLY = """

@@ -43,7 +43,7 @@ CREATE TABLE item (
   before_absent TEXT, temporary TEXT, suffix TEXT, stale_suffix TEXT, status_code INTEGER, final_url TEXT, etag TEXT,
   last_modified TEXT, size_bytes INTEGER, width_px INTEGER, height_px INTEGER, original_width_px INTEGER,
   original_height_px INTEGER, original_format TEXT, sha256 BLOB, source_sha256 BLOB,
-  made_url TEXT, made_extra_json TEXT);
+  made_url TEXT, made_extra_json TEXT, image_notes TEXT);
 CREATE INDEX item_due ON item (id) WHERE due = 1;
 CREATE INDEX item_state ON item (state, code);
 """

@@ -23,7 +23,8 @@ WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL gro
 WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
 FACTS = (
     "id, key, url, extra_json, suffix, width_px, height_px, original_width_px, original_height_px, original_format, "
-    "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, made_url, made_extra_json"
+    "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, made_url, "
+    "made_extra_json"
 )
 # Images that are there: those of the list's URLs, and those of earlier URLs whose successors have no image yet.
 MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"
@@ -189,7 +190,8 @@ def _validators(done: int, etag: str | None, last_modified: str | None) -> Valid
 
 def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, object]:
     (_, key, url, extra_json, suffix, width, height, original_width, original_height, original_format, size_bytes,
-     sha256, source_sha256, final_url, status_code, etag, last_modified, made_url, made_extra_json) = row  # fmt: skip
+     sha256, source_sha256, final_url, status_code, etag, last_modified, notes, made_url, made_extra_json,
+     ) = row  # fmt: skip
     url = made_url or url
     facts: dict[str, object] = {
         "file_name": file_name(key.hex(), suffix),
@@ -207,6 +209,7 @@ def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, o
         "status_code": status_code,
         "etag": etag,
         "last_modified": last_modified,
+        "image_notes": notes or "",
     }
     for name, value in json.loads((extra_json if made_extra_json is None else made_extra_json) or "{}").items():
         facts[f"list_{name}" if name in facts else name] = value  # a list may have a column "width" of its own

@@ -127,6 +127,7 @@ def describe(path: Path, content: bytes, suffix: str, url: str) -> Rendition:
         reply=Reply(
             status_code=200, etag=etag_of(url), last_modified="Wed, 21 Oct 2015 07:28:00 GMT", final_url=url
         ),
+        notes=("icc profile dropped: corrupt", "eXIf ignored"),
     )
 
 

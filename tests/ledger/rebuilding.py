@@ -17,7 +17,7 @@ from tests.ledger.job import NOW, PLAN, Job, listing
 KNOWN = (
     "key, line, url, extra_json, state, due, plan, stage, code, message, hint, before_absent, temporary, suffix, "
     "stale_suffix, status_code, final_url, etag, last_modified, size_bytes, width_px, height_px, original_width_px, "
-    "original_height_px, original_format, sha256, source_sha256"
+    "original_height_px, original_format, sha256, source_sha256, image_notes"
 )
 
 

@@ -201,10 +201,11 @@ def test_metadata_rows_have_the_contracts_columns_in_order(job: Job) -> None:
     (row,) = map(json.loads, job.layout.metadata_path.read_text().splitlines())
     columns = (
         "file_name url key width height original_width original_height original_format size_bytes sha256 "
-        "source_sha256 final_url status_code etag last_modified label list_width"
+        "source_sha256 final_url status_code etag last_modified image_notes label list_width"
     )
     assert columns.split() == list(row)
     assert (job.output / row["file_name"]).stat().st_size == row["size_bytes"]
+    assert "icc profile dropped: corrupt; eXIf ignored" == row["image_notes"]
     assert (256, 192, 2048, 1536) == (row["width"], row["height"], row["original_width"], row["original_height"])
     assert ("https://example.org/a", 200, "cat") == (row["final_url"], row["status_code"], row["label"])
 
