@@ -1,8 +1,8 @@
 """From bytes to pixels: opened by content, measured before it is decoded, upright, in sRGB, in a working mode.
 
 Only the first frame is looked at, and the number of frames is never asked for. Metadata decides the orientation and the
-colour space and is then dropped. What cannot be seen from here: a JPEG damaged in its middle may decode without an
-error (libjpeg paints over the damage), and a file without its last bytes may still be whole as a picture.
+colour space and is then dropped. A file without its last bytes may still be whole as a picture; damage in the middle of
+a JPEG that leaves as many pixels as there were cannot be seen.
 """
 
 import warnings
@@ -24,6 +24,7 @@ from batchproc.transform.avif import AvifReader, display_of_avif
 from batchproc.transform.colour import Colours
 from batchproc.transform.display import Display, display_of
 from batchproc.transform.header import is_cut, webp_size
+from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.orientation import set_upright, upright_box, upright_size
 from batchproc.transform.png import PngReader
 from batchproc.transform.png_tags import display_of_png
@@ -34,7 +35,7 @@ from batchproc.transform.view import Box, Size
 # The classes themselves, not Image.open: no other plugin is ever asked, and a JPEG with broken multi-picture data (MPO)
 # is just a JPEG, its first picture.
 _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
-    "jpeg": JpegImageFile,
+    "jpeg": JpegReader,
     "png": PngReader,
     "webp": WebPImageFile,
     "gif": GifImageFile,

@@ -1,0 +1,226 @@
+"""JPEGs, decoded so that pixels which libjpeg had to invent are a failure: entropy-coded data that ends early.
+
+libjpeg fills in what is missing and says so in a warning that Pillow does not pass on. But its decoder suspends when
+its source has no more bytes *for now*, and Pillow's shows that. So the data of each scan is handed over without the
+marker that ends it: a decoder that asks for more lacks it. Nothing is decoded twice, and where a file has one scan, no
+restart markers and its end at its end, no byte behind its header is looked at: the proof costs 0.02 ms.
+
+1. All but the last bytes of a scan. A decoder that needs no more has met a marker in the middle, or the data goes on
+   behind the last pixel and may not be the picture's own: the code words are read one by one (`jpeg_codes`).
+2. The rest, and padding, so that the decoder can look ahead. Now it has to be done.
+
+Between two scans, or two restart markers, a decoder that is done skips all that is no marker, and one that is not done
+gathers bits for its next look ahead: a single byte tells them apart. Restart markers have to be all there and in their
+order, and the scans of a progressive file have to send every bit of every coefficient.
+
+What cannot be seen: one or two blocks of 8 x 8 px that are missing at the very end (the padding decodes to as many),
+damage that leaves as many code words as there were, and, as arithmetic-coded data may end early by the standard, a cut
+of it that decodes with `_ARITHMETIC_ZEROS` behind it.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from PIL import Image, ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+
+from batchproc.errors import Code, StageError
+from batchproc.transform.jpeg_codes import complaint_about
+from batchproc.transform.jpeg_frame import (
+    Frame,
+    Scan,
+    Span,
+    goes_on,
+    has_its_bits,
+    parts_of,
+    read_frame,
+    scan_after,
+    unsent,
+)
+
+_CODEC = "batchproc-jpeg"
+_EOI = b"\xff\xd9"
+_PADDING = b"\xff\x00" * 8  # 64 bits, as far as decoders look ahead, all ones: no code word begins so (F.1.2.1)
+_PROBE = b"\x00"
+_HELD_BACK_BYTES = 4  # less would do; some writers leave a byte or two behind
+_PROVED_BYTES = 256  # restart intervals are proved in groups of at least this many
+_ARITHMETIC_ZEROS = bytes(16)
+
+_Layout = list[list[Span]]  # of every scan the parts of its data
+
+
+class JpegReader(JpegImageFile):
+    """Pillow's JPEG file with a decoder that raises `StageError` where the data ends early."""
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        frame = read_frame(self.fp.read())
+        self.fp.seek(0)
+        super()._open()
+        if frame is not None:
+            _, extents, offset, args = self.tile[0]
+            assert isinstance(args, tuple)
+            self.tile = [ImageFile._Tile(_CODEC, extents, offset, (*args, frame))]
+
+    def load_read(self, read_bytes: int) -> bytes:
+        """All that is there, at once."""
+        assert self.fp is not None
+        return self.fp.read()
+
+
+class _Decoder(ImageFile.PyDecoder):
+    """Hands a file, given as a whole, to Pillow's decoder in parts."""
+
+    def init(self, args: tuple[Any, ...]) -> None:
+        """`args` are Pillow's own, with the frame in between: rawmode, jpegmode, frame, scale, draft."""
+        rawmode, jpegmode, self._frame, *config = args
+        self._args = (rawmode, jpegmode), tuple(config)
+        self._codec: Any = None
+
+    def setimage(self, im: Any, extents: tuple[int, int, int, int] | None = None) -> None:
+        """Where the pixels go."""
+        self._target = im, extents
+
+    def cleanup(self) -> None:
+        """Frees what the codec holds."""
+        if self._codec is not None:
+            self._codec.cleanup()
+
+    def decode(self, buffer: Any) -> tuple[int, int]:
+        """Decodes the file. Raises `StageError`: truncated, image.corrupt."""
+        frame = self._frame
+        guess = (frame.begin, len(buffer) - len(_EOI))
+        guessed = frame.is_plain and buffer.endswith(_EOI)
+        if guessed and self._feed().give_last(buffer, 0, guess, is_all=True):
+            return -1, 0
+        layout = _layout(buffer, frame)
+        if frame.is_arithmetic:
+            self._decode_arithmetic(buffer, layout)
+        elif (guessed and layout == [[guess]]) or not self._is_exact(buffer, layout):
+            _check_codes(buffer, frame, layout)
+        return -1, 0
+
+    def _is_exact(self, content: bytes, layout: _Layout) -> bool:
+        """Whether there was no more data than pixels. Raises `StageError` where there was less."""
+        feed, exact, at = self._feed(), True, 0
+        for parts in layout:
+            for _, end in _groups(parts[:-1]):
+                feed.give(content[at:end] + _PADDING + _PROBE)
+                _check(feed.skips(_PROBE))
+                at = end
+            exact &= feed.give_last(content, at, parts[-1], is_all=len(layout) == 1)
+            at = parts[-1][1]
+        feed.give(_EOI)
+        _check(feed.finished)
+        return exact and not goes_on(content, at)
+
+    def _decode_arithmetic(self, content: bytes, layout: _Layout) -> None:
+        """This decoder cannot suspend: it fails where it asks for more than the zeros that are always meant."""
+        _, end = layout[-1][-1]
+        feed = self._feed()
+        try:
+            feed.give(content[:end] + _ARITHMETIC_ZEROS)
+        except OSError:
+            _check(False)
+        feed.give(_EOI)
+        _check(feed.finished)
+
+    def _feed(self) -> "_Feed":
+        """A codec that has seen nothing yet."""
+        self.cleanup()
+        self._codec = Image._getdecoder(self.mode, "jpeg", *self._args)
+        self._codec.setimage(*self._target)
+        return _Feed(self._codec)
+
+
+class _Feed:
+    """Pillow's decoder, given a file part by part, and the bytes that it has not taken yet."""
+
+    def __init__(self, codec: Any) -> None:
+        self._codec = codec
+        self._rest = b""
+        self.finished = False
+
+    def give(self, data: bytes | memoryview) -> None:
+        """Lets it decode as far as `data` goes; nothing once it has finished. Raises OSError, as Pillow would."""
+        if self.finished:
+            return
+        pending = b"".join((self._rest, data)) if self._rest else data
+        taken, error = self._codec.decode(pending)
+        if error:
+            raise OSError(f"broken data stream ({error})")
+        self.finished = taken < 0
+        self._rest = b"" if self.finished else bytes(pending[taken:])
+
+    def skips(self, byte: bytes) -> bool:
+        """Gives one more byte. Whether it and all before it were taken, as between two scans.
+
+        Within a scan bits are gathered six bytes at a time or more: not this one by itself.
+        """
+        all_taken = not self._rest
+        self.give(byte)
+        return all_taken and not self._rest
+
+    def give_last(self, content: bytes, at: int, part: Span, *, is_all: bool) -> bool:
+        """Gives all from `at` to the end of the last part of a scan. Whether less would not have been enough.
+
+        `is_all`: the scan is the whole picture. Raises `StageError` where this is not enough.
+        """
+        begin, end = part
+        held = max(begin, end - _HELD_BACK_BYTES)
+        while held > begin and 0xFF in content[held - 1 : held + 1]:
+            held -= 1
+        self.give(memoryview(content)[at:held])
+        if is_all:
+            early = self.finished
+            self.give(content[held:end] + _PADDING)
+            _check(self.finished)
+        else:
+            early = self.skips(content[held : min(end, held + 1)])
+            self.give(content[held + 1 : end] + _PADDING + _PROBE)
+            _check(self.skips(_PROBE))
+        return not early
+
+
+def _layout(content: bytes, frame: Frame) -> _Layout:
+    """Every scan and the ends of its parts. Raises `StageError` where scans or restart markers are not all there."""
+    scans: list[Scan] = []
+    layout: _Layout = []
+    scan: Scan | None = frame.scan
+    while scan is not None:
+        restarts = frame.restarts(scan)
+        parts = parts_of(content, scan, restarts)
+        _check(len(parts) > restarts, "restart markers are missing or not in their order")
+        scans.append(scan)
+        layout.append(parts)
+        scan = None if frame.is_one_scan else scan_after(content, parts[-1][1], scan)
+    _check(not unsent(frame, scans), "its scans leave out a part of the picture")
+    _check(all(map(partial(has_its_bits, content, frame), scans, layout)), "a scan has too few bits")
+    return layout
+
+
+def _groups(parts: list[Span]) -> Iterator[Span]:
+    """Neighbours taken together where they are too small to be proved one by one; always the last."""
+    at = 0
+    for begin, end in parts:
+        at = at or begin
+        if end - at >= _PROVED_BYTES or end == parts[-1][1]:
+            yield at, end
+            at = 0
+
+
+def _check(holds: bool, reason: str = "its last pixels have no data") -> None:
+    if not holds:
+        raise StageError(Code.TRUNCATED, f"the jpeg image ends early: {reason}")
+
+
+def _check_codes(content: bytes, frame: Frame, layout: _Layout) -> None:
+    """More data than pixels: some writers leave bytes behind, and so does a file whose middle was overwritten."""
+    readable = frame.is_one_scan and not frame.is_lossless
+    complaint = complaint_about(content, frame, layout[0]) if readable else "it has bytes that belong to no pixel"
+    if complaint:
+        raise StageError(Code.IMAGE_CORRUPT, f"the jpeg image is damaged: {complaint}")
+
+
+Image.register_decoder(_CODEC, _Decoder)
