@@ -1,0 +1,118 @@
+"""What is run against what, and what must come of it."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.campaign.servers.job import Ran, make_site, run_job, urls
+from tests.campaign.servers.programs import apache, haproxy, nginx, node
+from tests.campaign.servers.watching import watched
+
+IMAGES = 200
+PER_HOST = 8  # the default
+ROUNDS = 2
+SLOWER_AT_MOST = 1.5  # than with no more workers than connections
+START_SECONDS = 4.0  # of a run, on a busy machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that must be so, and what was seen."""
+
+    claim: str
+    seen: str
+    holds: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a case works: a fresh folder, with a site of photographs in it."""
+
+    folder: Path
+    site: Path
+
+
+def stage(folder: Path) -> Stage:
+    """A stage in `folder`."""
+    return Stage(folder=folder, site=make_site(folder))
+
+
+def few_slots(port: int, folder: Path) -> Iterator[Finding]:
+    """A server with ten slots: the defaults, in turn with no more workers than connections."""
+    listed = urls(port, IMAGES)
+    settings = {
+        "few": (f"download.workers={PER_HOST}",),
+        "threads": (),
+        "processes": ('download.mode="process"', f"download.workers={2 * PER_HOST}"),
+    }
+    seconds: dict[str, float] = {}
+    for number in range(ROUNDS):
+        for name, values in settings.items():
+            with watched(port) as seen:
+                ran = run_job(folder, listed, *values, name=f"{name}-{number}")
+            yield whole(ran, f"{name}: all images, none deferred")
+            yield Finding(
+                claim=f"{name}: at most {PER_HOST} connections", seen=f"{seen.most}", holds=seen.most <= PER_HOST
+            )
+            seconds[name] = min(seconds.get(name, math.inf), ran.facts.get("line_seconds", math.inf))
+    yield Finding(
+        claim=f"at most {SLOWER_AT_MOST} times the time of {PER_HOST} threads, best of {ROUNDS} each",
+        seen=f"{seconds['threads']:.1f} s against {seconds['few']:.1f} s ({seconds['processes']:.1f} s in processes)",
+        holds=seconds["threads"] <= SLOWER_AT_MOST * seconds["few"],
+    )
+
+
+def whole(ran: Ran, claim: str, count: int = IMAGES) -> Finding:
+    """That a run got everything."""
+    counts = {name: number for name, number in ran.counts.items() if number}
+    holds = (0, count) == (ran.exit_code, counts.get("done"))
+    return Finding(claim=claim, seen=f"exit {ran.exit_code}, {counts or ran.said}", holds=holds)
+
+
+def apache_prefork(place: Stage) -> Iterator[Finding]:
+    """Apache prefork with `MaxRequestWorkers 10`: an idle connection takes a process."""
+    with apache(place.folder, place.site, workers=10) as port:
+        yield from few_slots(port, place.folder)
+
+
+def haproxy_maxconn(place: Stage) -> Iterator[Finding]:
+    """HAProxy with `maxconn 10` that keeps idle connections for 30 s."""
+    options = "maxconn 10\n    timeout http-keep-alive 30s"
+    with haproxy(place.folder, place.site / "00.jpg", options=options) as port:
+        yield from few_slots(port, place.folder)
+
+
+def node_max_connections(place: Stage) -> Iterator[Finding]:
+    """node with `server.maxConnections = 10`: it drops what is more."""
+    with node(place.folder, place.site, options='{"maxConnections": 10}') as port:
+        yield from few_slots(port, place.folder)
+
+
+def nginx_short_keepalive(place: Stage) -> Iterator[Finding]:
+    """nginx that closes an idle connection after a second and sends slowly; two connections are allowed."""
+    server = "keepalive_timeout 1s; limit_rate 300k;"
+    with nginx(place.folder, place.site, server=server) as port:
+        with watched(port) as seen:
+            ran = run_job(place.folder, urls(port, 100), "download.per_host=2")
+        log = (place.folder / "access.log").read_text()
+    opened = len(set(re.findall(r"^(\d+) 200 ", log, re.MULTILINE)))
+    yield whole(ran, "all images", 100)
+    yield Finding(claim="2 connections", seen=f"{opened}, at most {seen.most} at once", holds=opened == 2 >= seen.most)
+    size = sum(path.stat().st_size for path in place.site.iterdir()) / 24 * 100
+    least = size / 300_000 / 2
+    yield Finding(
+        claim="no longer than the server makes it take, and a few seconds",
+        seen=f"{ran.seconds:.1f} s, of which the server's rate makes {least:.1f} s",
+        holds=ran.seconds <= 1.5 * least + START_SECONDS,
+    )
+
+
+Case = Callable[[Stage], Iterator[Finding]]
+CASES: dict[str, Case] = {
+    "apache-prefork": apache_prefork,
+    "haproxy-maxconn": haproxy_maxconn,
+    "node-max-connections": node_max_connections,
+    "nginx-short-keepalive": nginx_short_keepalive,
+}
