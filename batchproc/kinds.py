@@ -214,6 +214,7 @@ _KINDS = (
     Kind(Code.INTERNAL_BUG, "a fault in this program", "please report it with its log", effect=Effect.NOTHING),
 )  # fmt: skip
 TABLE = {kind.code: kind for kind in _KINDS}
+DECIDING_KEYS = sorted({key for kind in _KINDS for key in kind.decided_by})
 FAMILIES = (  # the first whose code begins a code is its kind
     Kind("http.5", "the server failed", "the next run tries again", retry=Retry.BACKOFF),
     Kind("http.", "the server answered with an error", "open the URL and see"),

@@ -1,5 +1,6 @@
 """The config of a job: read and checked once, in the parent process; workers never import this."""
 
+from batchproc.config.deciding import deciding_values
 from batchproc.config.load import CheckSteps, load
 from batchproc.config.not_yet import NOT_YET
 from batchproc.config.tables import (
@@ -21,6 +22,6 @@ from batchproc.config.view import json_schema, resolved, unwise
 
 __all__ = [
     "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable",
-    "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable", "json_schema",
-    "load", "resolved", "unwise",
+    "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable",
+    "deciding_values", "json_schema", "load", "resolved", "unwise",
 ]  # fmt: skip

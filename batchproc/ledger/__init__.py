@@ -3,6 +3,7 @@
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
 from batchproc.ledger.plans import PlanChange
+from batchproc.ledger.reconsidering import DueAgain
 from batchproc.ledger.recovery import Recovered
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.restoring import ListRule, Restored
@@ -14,6 +15,7 @@ from batchproc.ledger.view import Counts, LedgerView
 __all__ = [
     "SCHEMA_VERSION",
     "Counts",
+    "DueAgain",
     "Images",
     "Imported",
     "Ledger",

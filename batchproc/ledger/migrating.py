@@ -25,6 +25,7 @@ CREATE TABLE plan_2 (
 INSERT INTO plan_2 SELECT id, fingerprint, settings_json, 1 FROM plan;
 DROP TABLE plan;
 ALTER TABLE plan_2 RENAME TO plan;
+ALTER TABLE run ADD COLUMN deciding_json TEXT NOT NULL DEFAULT '{}';
 """,
 }
 

@@ -42,12 +42,14 @@ def boot_id() -> str:
         return ""
 
 
-def insert_run(connection: sqlite3.Connection, name: str, started: datetime) -> int:
-    """Opens the row of a run; returns its number."""
+def insert_run(
+    connection: sqlite3.Connection, name: str, started: datetime, deciding: Mapping[str, str]
+) -> int:
+    """Opens the row of a run; returns its number. `deciding`: the fingerprints of what decides its failures."""
     with transaction(connection):
         cursor = connection.execute(
-            "INSERT INTO run (name, started, host, pid, boot_id) VALUES (?, ?, ?, ?, ?)",
-            (name, _format(started), platform.node(), os.getpid(), boot_id()),
+            "INSERT INTO run (name, started, host, pid, boot_id, deciding_json) VALUES (?, ?, ?, ?, ?, ?)",
+            (name, _format(started), platform.node(), os.getpid(), boot_id(), json.dumps(dict(deciding))),
         )
         return int(cursor.lastrowid or 0)
 

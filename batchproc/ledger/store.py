@@ -28,6 +28,7 @@ from batchproc.ledger.plans import (
     take_over_plans,
 )
 from batchproc.ledger.pruning import prune_absent
+from batchproc.ledger.reconsidering import DueAgain, make_due_again
 from batchproc.ledger.recovery import Recovered, recover
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
 from batchproc.ledger.runs import close_run, insert_run, last_runs, restore_run
@@ -192,12 +193,20 @@ class Ledger(LedgerView):
         with blame_disk(self._path):
             return prune_absent(self._own(), self._images)
 
-    def begin_run(self, name: str, started: datetime) -> None:
-        """Opens the run's row and starts the writer. Raises LookupError before `adopt_plan`."""
+    def make_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
+        """Makes pending what failed by a part of the config that has changed since; `deciding` is how it is now."""
+        with blame_disk(self._path):
+            return make_due_again(self._own(), deciding, max_runs=max_runs)
+
+    def begin_run(self, name: str, started: datetime, deciding: Mapping[str, str] | None = None) -> None:
+        """Opens the run's row and starts the writer; `deciding` is what decides its failures.
+
+        Raises LookupError before `adopt_plan`.
+        """
         self.recover()
         with blame_disk(self._path):
             plan = adopted_plan(self._own())
-            self._run = insert_run(self._connection, name, started)
+            self._run = insert_run(self._connection, name, started, deciding or {})
         self._writer = Writer(
             self._connection, self._path, self._images, self._ballast, run=self._run, plan=plan
         )

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from batchproc.ledger.blame import blame_disk
 from batchproc.ledger.opening import open_for_reading
+from batchproc.ledger.reconsidering import DueAgain, find_due_again
 from batchproc.ledger.runs import RunRecord, last_runs
 from batchproc.ledger.schema import State
 from batchproc.model import Source, Validators
@@ -100,6 +101,11 @@ class LedgerView:
         """How many sources `work` would yield; the other items of the list are terminal."""
         query = f"SELECT count(*) FROM item {_choose(refresh)}"
         return int(self._fetch(query, (max_runs,))[0][0])
+
+    def find_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
+        """What the next run would try again because a part of the config has changed; `deciding` is how it is now."""
+        with self._reading, blame_disk(self._path):
+            return find_due_again(self._reader, deciding, max_runs=max_runs)
 
     def counts(self) -> Counts:
         """The items by state, as of the last commit."""

@@ -21,7 +21,7 @@ from batchproc.ledger import Ledger, ListedItem, input_fingerprint
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
-from batchproc.sink import Layout
+from batchproc.sink import ImageFolder, Layout
 from batchproc.sources import BadRow, Entry, Unusable, is_stream, read_sources
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
@@ -95,6 +95,13 @@ def make_frontier(
         buffer_bytes=config.download.buffer,
         concurrency=concurrency,
     )
+
+
+def open_ledger(config: Config, layout: Layout) -> Ledger:
+    """The job's ledger, made on demand. Raises as `Ledger.open` does."""
+    power = config.output.durability == "power"
+    images = ImageFolder(layout.output, power=power)
+    return Ledger.open(layout.ledger_path, images=images, ballast_path=layout.ballast_path, power=power)
 
 
 def make_concurrency(config: Config) -> Concurrency | None:

@@ -11,7 +11,7 @@ from batchproc.config import Config, resolved
 from batchproc.executors import Executor
 from batchproc.explain import explain
 from batchproc.frontier import Waits
-from batchproc.ledger import Counts, Imported
+from batchproc.ledger import Counts, DueAgain
 from batchproc.measure.account import Account, StageTotals
 from batchproc.measure.checks import Check
 from batchproc.measure.histogram import Histogram
@@ -57,7 +57,7 @@ class RunEvidence:
     clock_started: float
     line_started: float
     line_ended: float
-    imported: Imported
+    due_again: DueAgain
     counts: Counts
     failures: Mapping[str, int]
     deferrals: Mapping[str, int]
@@ -104,6 +104,7 @@ def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
         "images_per_second": observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
         "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
         **_describe_waits(evidence.waits),
+        "due_again": {"items": evidence.due_again.items, "because": list(evidence.due_again.keys)},
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,
         "auto": evidence.auto,

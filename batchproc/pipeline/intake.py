@@ -1,11 +1,12 @@
 """Before the line: the ledger is repaired, compared with the plan, and brought up to the list."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from batchproc.config import Config
+from batchproc.config import Config, deciding_values
 from batchproc.errors import DiskError, UsageError
 from batchproc.explain.words import count
-from batchproc.ledger import Imported, Ledger, Recovered, holds_items
+from batchproc.ledger import DueAgain, Imported, Ledger, Recovered, holds_items
 from batchproc.pipeline import assembly
 from batchproc.pipeline.terms import RunOptions
 from batchproc.signals import Counted, doing
@@ -30,6 +31,8 @@ class Intake:
     imported: Imported
     pruned: int  # files deleted whose sources left the list
     outdated: int  # images that an earlier version of the program may have made otherwise
+    deciding: Mapping[str, str]  # fingerprints of what decides failures, by key
+    due_again: DueAgain
 
 
 def refuse_lost_ledger(layout: Layout) -> None:
@@ -62,10 +65,14 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
             same_url=is_same_url,
         )
     items = _check_list(config, ledger)
+    deciding = deciding_values(config, plan_settings(transform)["steps"])
+    due_again = DueAgain()
     if options.fresh:
         ledger.start_afresh()
     elif options.retry_failed:
         ledger.retry_failed()
+    else:
+        due_again = ledger.make_due_again(deciding, max_runs=config.job.max_runs_per_item)
     # A list that came out empty by accident must not cost the whole collection.
     pruned = ledger.prune_absent() if config.job.prune and items else 0
     return Intake(
@@ -74,6 +81,8 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
         imported=imported,
         pruned=pruned,
         outdated=ledger.count_outdated(),
+        deciding=deciding,
+        due_again=due_again,
     )
 
 

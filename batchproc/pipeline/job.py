@@ -89,7 +89,7 @@ class Run:
             started, clock_started = datetime.now(UTC), time.perf_counter()
             if not self.options.fresh:
                 refuse_lost_ledger(self.layout)
-            ledger = stack.enter_context(self._open_ledger())
+            ledger = stack.enter_context(assembly.open_ledger(self.config, self.layout))
             port = assembly.origin_port(self.layout.output) if self.config.origin else 0
             base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
             intake = take_in(self.config, self.options, self.transform, ledger, base_url)
@@ -108,7 +108,7 @@ class Run:
             if work and port:
                 clock_started += self._start_origin(port, stack)
             self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
-            ledger.begin_run(folder.name, started)
+            ledger.begin_run(folder.name, started, intake.deciding)
             line_started = time.perf_counter()
             self._run_line_to_its_end(ledger, work, folder)
             evidence = RunEvidence(
@@ -119,7 +119,7 @@ class Run:
                 clock_started=clock_started,
                 line_started=line_started,
                 line_ended=self.line_ended,
-                imported=intake.imported,
+                due_again=intake.due_again,
                 counts=ledger.counts(),
                 failures=ledger.failures_by_code(),
                 deferrals=ledger.deferrals_by_code(),
@@ -191,13 +191,6 @@ class Run:
         )  # fmt: skip
         self.control.settle(ending.exit_code)
         return result
-
-    def _open_ledger(self) -> Ledger:
-        power = self.config.output.durability == "power"
-        images = ImageFolder(self.layout.output, power=power)
-        return Ledger.open(
-            self.layout.ledger_path, images=images, ballast_path=self.layout.ballast_path, power=power
-        )
 
     def _start_origin(self, port: int, stack: ExitStack) -> float:
         """Starts the embedded origin and returns the seconds it took: they are not the job's."""

@@ -41,6 +41,8 @@ def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
     log.record("list.imported", **asdict(intake.imported), items=items, work=work)
     if intake.outdated:
         log.record("images.outdated", images=intake.outdated)
+    if intake.due_again.items:
+        log.record("items.due_again", items=intake.due_again.items, because=list(intake.due_again.keys))
     if intake.pruned:
         log.record("absent.pruned", files=intake.pruned)
 

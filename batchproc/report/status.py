@@ -9,11 +9,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from batchproc.config import Config
+from batchproc.config import Config, deciding_values
 from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerView
 from batchproc.lock import find_holder, read_last_holder
-from batchproc.report.advice import can_be_retried
+from batchproc.report.advice import failure_step, named_keys
 from batchproc.sink import Layout
 
 RUNS_SHOWN = 10
@@ -43,10 +43,17 @@ def status_facts(config: Config) -> dict[str, Any]:
             "counts": asdict(ledger.counts()),
             "failures": ledger.failures_by_code(),
             "due": ledger.count_work(max_runs=config.job.max_runs_per_item),
+            "due_again": _find_due_again(ledger, config),
             "runs": runs,
             "trend": find_trend(runs),
         }
     return facts | {"next": advise(facts)}
+
+
+def _find_due_again(ledger: LedgerView, config: Config) -> dict[str, Any]:
+    """What the next run tries again because the config has changed. Steps are not looked at: that would load them."""
+    found = ledger.find_due_again(deciding_values(config), max_runs=config.job.max_runs_per_item)
+    return {"items": found.items, "because": list(found.keys)}
 
 
 def _find_lost_start(lock_path: Path, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -77,7 +84,6 @@ def advise(facts: Mapping[str, Any]) -> str:
     counts, command = facts["counts"], f"batchproc run {facts['config']}"
     last = facts["runs"][0] if facts["runs"] else None
     lost = facts.get("lost_start")
-    failures = f"see {facts['output']}/failures.jsonl"
     if facts["running"]:
         return f"wait: a run is under way; kill -USR1 {facts['running']['pid']} makes it tell how far it is"
     if lost:
@@ -86,13 +92,14 @@ def advise(facts: Mapping[str, Any]) -> str:
         return f"the last run could not write: make room or look at the disk, then {command}"
     if last is not None and not last["is_clean"]:
         return f"the last run was killed; {command} continues and loses nothing"
+    if again := facts["due_again"]["items"]:
+        changed = named_keys(facts["due_again"]["because"])
+        more = f", and {facts['due']:,} more" if facts["due"] else ""
+        return f"{count(again, 'item')} due again, since {changed} changed{more}: {command}"
     if facts["due"]:
         return f"{count(facts['due'], 'item')} due: {command}"
-    if again := can_be_retried(counts):
-        too = ", the quarantined too" if counts["quarantined"] else ""
-        return f"nothing is due; {failures}; {command} --retry-failed tries {count(again, 'item')} again{too}"
-    if counts["failed"]:
-        return f"nothing is due; {failures}, and mend {count(counts['failed'], 'line')} of the list"
+    if step := failure_step(facts["failures"], counts, Path(facts["output"]) / "failures.jsonl", command):
+        return f"nothing is due; {step}"
     return "nothing is due; --refresh asks the servers whether anything has changed"
 
 

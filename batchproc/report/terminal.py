@@ -9,7 +9,7 @@ from rich.text import Text
 from batchproc.errors import ExitCode
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.last_line import shown_codes
-from batchproc.report.advice import can_be_retried
+from batchproc.report.advice import failure_step, named_keys
 from batchproc.report.palette import BUCKETS
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
@@ -23,6 +23,8 @@ def summarise(facts: Mapping[str, Any], folder: Path, *, verbose: bool = False) 
 
 def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[str]:
     yield _headline(facts)
+    if again := facts["due_again"]["items"]:
+        yield f"  due again   {count(again, 'item')}: {named_keys(facts['due_again']['because'])} changed"
     if facts["counts"]["processed"]:
         yield from _rates(facts)
         if facts.get("auto"):
@@ -42,19 +44,17 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
     yield f"  facts       {folder / 'run.json'}"
     if verbose:
         yield from _details(facts)
-    if step := _next_step(facts["counts"], output / "failures.jsonl"):
+    if step := _next_step(facts, output / "failures.jsonl"):
         yield f"  next        {step}"
 
 
-def _next_step(counts: Mapping[str, int], failures_path: Path) -> str:
+def _next_step(facts: Mapping[str, Any], failures_path: Path) -> str:
     """What to do now; empty when there is nothing."""
+    counts = facts["counts"]
     if counts["pending"]:
         return f"{count(counts['pending'], 'item')} left: the same command continues"
-    if again := can_be_retried(counts):
-        too = ", the quarantined too" if counts["quarantined"] else ""
-        return f"see {failures_path}; --retry-failed tries {count(again, 'item')} again{too}"
-    if counts["failed"]:
-        return f"see {failures_path}, and mend {count(counts['failed'], 'line')} of the list"
+    if step := failure_step(facts["failures"], counts, failures_path, "the same command"):
+        return step
     return f"{count(counts['deferred'], 'item')} left for the next run: the same command" if counts["deferred"] else ""
 
 
@@ -113,7 +113,7 @@ def styled(text: str) -> Text:
     lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|report)\b", "cyan")
     lines.highlight_regex(r"(?m)^    time went\b", "dim")
     lines.highlight_regex(r"(?m)^  (auto|bottleneck|why|hint|next)\b", "green")
-    lines.highlight_regex(r"(?m)^  (failures|deferred|exit code)\b", "red")
+    lines.highlight_regex(r"(?m)^  (failures|deferred|due again|exit code)\b", "red")
     return lines
 
 

@@ -153,11 +153,17 @@ def test_the_rows_of_older_versions_are_shown_as_well(make_job: MakeJob, tmp_pat
         ({"counts": COUNTS | {"quarantined": 1}}, "--retry-failed tries 1 item again, the quarantined too"),
         ({"counts": COUNTS | {"failed": 2, "bad_rows": 2}}, "mend 2 lines of the list"),
         ({"due": 1}, "1 item due"),
+        ({"counts": COUNTS | {"failed": 3}, "failures": {"policy.address": 3}}, "name it in allow_addresses"),
+        ({"due_again": {"items": 3, "because": ["download.allow_addresses"]}},
+         "3 items due again, since [download] allow_addresses changed: batchproc run job.toml"),
         ({}, "--refresh"),
     ],
-    ids=["disk", "failed", "quarantined", "bad lines", "due", "nothing"],
+    ids=["disk", "failed", "quarantined", "bad lines", "due", "config", "changed", "nothing"],
 )
 def test_the_advice_fits(facts: dict[str, Any], words: str) -> None:
-    nothing = {"config": "job.toml", "output": "out", "counts": COUNTS, "due": 0, "running": None, "runs": [clean()]}
+    nothing: dict[str, Any] = {
+        "config": "job.toml", "output": "out", "counts": COUNTS, "due": 0, "running": None, "runs": [clean()],
+        "failures": {}, "due_again": {"items": 0, "because": []},
+    }  # fmt: skip
 
     assert words in advise(nothing | facts)

@@ -1,0 +1,76 @@
+"""A failure whose cause was in the config is tried again when that has changed, and the user is told what to change."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from batchproc.cli import load_job
+from batchproc.errors import ExitCode
+from batchproc.report.status import status_facts
+from batchproc.report.terminal import summarise
+from tests.jobs import MakeJob
+
+from .test_modes import run
+
+REFUSED = "download.allow_addresses=[]"
+
+
+def counts(result: object) -> tuple[int, int, int]:
+    numbers = result.facts["counts"]  # type: ignore[attr-defined]
+    return numbers["done"], numbers["failed"], numbers["processed"]
+
+
+def test_refused_addresses_are_tried_again_once_they_are_allowed(make_job: MakeJob) -> None:
+    config = make_job(images=3)
+
+    refused = run(config, REFUSED)
+    again = run(config, REFUSED)
+    allowed = run(config)
+    at_rest = run(config)
+
+    assert [(0, 3, 3), (0, 3, 0), (3, 0, 3), (3, 0, 0)] == [*map(counts, (refused, again, allowed, at_rest))]
+    assert {"items": 3, "because": ["download.allow_addresses"]} == allowed.facts["due_again"]
+    assert "  due again   3 items: [download] allow_addresses changed" in summarise(allowed.facts, allowed.folder)
+    assert "due again" not in summarise(at_rest.facts, at_rest.folder)
+    assert ExitCode.DONE is allowed.exit_code
+
+
+def test_the_summary_and_status_name_the_key_before_and_the_run_after_the_change(make_job: MakeJob) -> None:
+    config = make_job(images=3)
+    result = run(config, REFUSED)
+
+    refused, _ = load_job(config, [REFUSED])
+    allowed, _ = load_job(config, [])
+
+    text = summarise(result.facts, result.folder)
+    assert "3 policy.address: name it in allow_addresses if it is yours" in text
+    assert "--retry-failed" not in text
+    assert "name it in allow_addresses if it is yours" in status_facts(refused)["next"]
+    assert status_facts(allowed)["next"].startswith("3 items due again, since [download] allow_addresses changed: ")
+
+
+def test_images_over_a_limit_are_tried_again_once_it_is_raised(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=3)
+
+    small = run(config, "download.max_bytes=1KB")
+    large = run(config)
+
+    assert [(0, 3, 3), (3, 0, 3)] == [*map(counts, (small, large))]
+    log = [json.loads(line) for line in (tmp_path / "out/latest/log.jsonl").read_text().splitlines()]
+    assert [["download.max_bytes"]] == [line["because"] for line in log if line["event"] == "items.due_again"]
+
+
+def test_what_the_config_did_not_decide_is_left_alone(make_job: MakeJob) -> None:
+    config = make_job(lines=["/no/such.jpg"])
+    run(config)
+
+    assert (0, 1, 0) == counts(run(config, "download.max_bytes=1MB", "download.allow_addresses=['127.0.0.1/32']"))
+
+
+@pytest.mark.parametrize("flag", ["download.workers=2", "job.max_failed_ratio=0.5", "report.html=false"])
+def test_keys_that_decide_no_failure_make_nothing_due(make_job: MakeJob, flag: str) -> None:
+    config = make_job(images=1)
+    run(config, REFUSED)
+
+    assert (0, 1, 0) == counts(run(config, REFUSED, flag))
