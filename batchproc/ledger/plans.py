@@ -41,7 +41,7 @@ class PlanChange:
 def take_over_plans(
     connection: sqlite3.Connection, fingerprint: str, settings: Settings, is_same: SameSettings
 ) -> None:
-    """Gives this fingerprint to every plan that is the same by its settings, however its fingerprint was made."""
+    """Gives this fingerprint to every plan that made the same images by its settings, whatever its fingerprint was."""
     others = connection.execute("SELECT id, settings_json FROM plan WHERE fingerprint != ?", (fingerprint,))
     same = [plan for plan, text in others.fetchall() if is_same(json.loads(text), settings)]
     if same:
@@ -53,15 +53,19 @@ def take_over_plans(
 
 
 def compare_plan(connection: sqlite3.Connection, fingerprint: str) -> PlanChange | None:
-    """What changed since the adopted plan, or None where nothing has to be made again."""
+    """What changed since the adopted plan, or None where no image would have to be made again.
+
+    Without an image of another plan, nothing can mix: what failed by the change is due again by itself.
+    """
     adopted = connection.execute(ADOPTED).fetchone()
     if adopted is None or adopted[1] == fingerprint:
         return None
     # Items of the plan that is asked for now may be there too, from before the last change: they are not stale.
-    stale = connection.execute(
-        f"SELECT count(*) FROM item WHERE {DECIDED} AND NOT {OF_PLAN}", (fingerprint,)
-    ).fetchone()[0]
-    if not stale:
+    stale, images = connection.execute(
+        f"SELECT count(*), sum(state = 'done' OR made_url IS NOT NULL) FROM item WHERE {DECIDED} AND NOT {OF_PLAN}",
+        (fingerprint,),
+    ).fetchone()
+    if not images:
         return None
     return PlanChange(before=adopted[1], settings=json.loads(adopted[2]), stale=stale)
 

@@ -114,7 +114,7 @@ class Ledger(LedgerView):
         return self._recovered
 
     def take_over_plans(self, fingerprint: str, settings: Settings, is_same: SameSettings) -> None:
-        """Gives this fingerprint to the plans that are the same by their settings: versions make it in other ways."""
+        """Gives this fingerprint to the plans whose images are the same by their settings."""
         with blame_disk(self._path):
             take_over_plans(self._own(), fingerprint, settings, is_same)
 

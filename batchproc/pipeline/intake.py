@@ -14,9 +14,10 @@ from batchproc.sink import Layout
 from batchproc.sources.url import is_same_url
 from batchproc.transform.plan_fingerprint import (
     RECIPE,
+    asked_steps,
     describe_changes,
     fingerprint,
-    is_same_plan,
+    keeps_images,
     plan_settings,
 )
 from batchproc.transform.stage import Transform
@@ -65,7 +66,7 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
             same_url=is_same_url,
         )
     items = _check_list(config, ledger)
-    deciding = deciding_values(config, plan_settings(transform)["steps"])
+    deciding = deciding_values(config, asked_steps(transform))
     due_again = DueAgain()
     if options.fresh:
         ledger.start_afresh()
@@ -101,7 +102,7 @@ def _check_list(config: Config, ledger: Ledger) -> int:
 
 def _adopt_plan(config: Config, options: RunOptions, transform: Transform, ledger: Ledger) -> None:
     plan, settings = fingerprint(transform), plan_settings(transform)
-    ledger.take_over_plans(plan, settings, is_same_plan)
+    ledger.take_over_plans(plan, settings, keeps_images)
     change = ledger.compare_plan(plan)
     accepted = options.accept_config_change or options.fresh
     if change is not None and not accepted:

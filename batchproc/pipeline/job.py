@@ -38,7 +38,7 @@ from batchproc.pipeline.terms import Display, RunOptions, RunResult
 from batchproc.redact import printable, redact_url
 from batchproc.runlog import RunLog
 from batchproc.signals import doing
-from batchproc.sink import ImageFolder, Layout
+from batchproc.sink import Layout
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 

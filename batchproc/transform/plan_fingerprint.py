@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from batchproc.transform.stage import Transform
@@ -18,6 +18,11 @@ RECIPE = 2
 Settings = Mapping[str, Any]
 # Settings that ledgers of earlier versions do not have, with the value that those versions acted by.
 ADDED: Settings = {}
+# What decides whether a picture is taken, and not what is made of it: whether a value is within another one.
+LIMITS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "max_pixels": lambda before, after: before is not None and before <= after,
+    "formats": lambda before, after: before is not None and set(before) <= set(after),
+}
 OF_PROGRAM = "batchproc.transform.steps."  # ledgers of earlier versions name our own steps by the path of their class
 OP_OF_CLASS = {kind.__qualname__: op for op, kind in BUILT_IN.items()}
 
@@ -52,6 +57,17 @@ def plan_settings(transform: Transform) -> dict[str, Any]:
 def is_same_plan(before: Settings, after: Settings) -> bool:
     """Whether settings that a ledger holds, of this version of the program or an earlier one, ask for the same."""
     return next(describe_changes(before, after), None) is None
+
+
+def keeps_images(before: Settings, after: Settings) -> bool:
+    """Whether each image that `before` made is what `after` would make: a limit that was loosened changes none."""
+    looser = {name: after[name] for name, is_within in LIMITS.items() if is_within(before.get(name), after[name])}
+    return is_same_plan({**before, **looser}, after)
+
+
+def asked_steps(transform: Transform) -> list[dict[str, Any]]:
+    """The steps as they were asked for: a key that a later version adds with a default changes none of them."""
+    return [{**step, "keys": _chosen(step["op"], step["keys"])} for step in plan_settings(transform)["steps"]]
 
 
 def describe_changes(before: Settings, after: Settings) -> Iterator[str]:
@@ -93,6 +109,12 @@ def _defaults(op: str) -> dict[str, Any]:
         json.dumps({one.name: one.default for one in keys_of(BUILT_IN[op]) if not one.required})
     )
     return defaults
+
+
+def _chosen(op: str, keys: Settings) -> dict[str, Any]:
+    """The keys of a step that are not as they are by default."""
+    defaults = _defaults(op)
+    return {name: value for name, value in keys.items() if name not in defaults or defaults[name] != value}
 
 
 def _as_of_now(step: Settings) -> Settings:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.cli import load_job
-from batchproc.errors import ExitCode
+from batchproc.errors import ExitCode, UsageError
 from batchproc.report.status import status_facts
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
@@ -74,3 +74,40 @@ def test_keys_that_decide_no_failure_make_nothing_due(make_job: MakeJob, flag: s
     run(config, REFUSED)
 
     assert (0, 1, 0) == counts(run(config, REFUSED, flag))
+
+
+def test_large_pictures_are_tried_again_once_they_are_allowed_and_no_image_is_made_again(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    config = make_job(images=6)
+    run(config, f"job.output={tmp_path / 'measured'}")
+    rows = [json.loads(line) for line in (tmp_path / "measured/metadata.jsonl").read_text().splitlines()]
+    sizes = sorted(row["original_width"] * row["original_height"] for row in rows)
+    small = sum(size <= sizes[2] for size in sizes)
+
+    limited = run(config, f"transform.max_pixels={sizes[2]}")
+    loosened = run(config, f"transform.max_pixels={sizes[-1]}")
+
+    assert [(small, 6 - small, 6), (6, 0, 6 - small)] == [*map(counts, (limited, loosened))]
+    assert {"items": 6 - small, "because": ["transform.max_pixels"]} == loosened.facts["due_again"]
+
+
+def test_a_limit_that_is_tightened_is_another_plan(make_job: MakeJob) -> None:
+    config = make_job(images=1)
+    run(config)
+
+    with pytest.raises(UsageError, match="max_pixels: 50000000 -> 1000"):
+        run(config, "transform.max_pixels=1000")
+
+
+def test_what_a_check_rejected_is_tried_again_once_the_check_is_another_one(make_job: MakeJob) -> None:
+    config = make_job(images=2)
+    text = config.read_text()
+    config.write_text(text.replace("width = 64", "width = 5000"))
+    rejected = run(config)
+    config.write_text(text)
+    loosened = run(config)
+
+    assert (2, 0) == (rejected.facts["counts"]["rejected"], rejected.facts["counts"]["done"])
+    assert (0, 2) == (loosened.facts["counts"]["rejected"], loosened.facts["counts"]["done"])
+    assert ["transform.steps"] == loosened.facts["due_again"]["because"]

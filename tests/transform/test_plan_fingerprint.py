@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from batchproc.transform.plan_fingerprint import describe_changes, fingerprint, is_same_plan, plan_settings
+from batchproc.transform.plan_fingerprint import (
+    asked_steps,
+    describe_changes,
+    fingerprint,
+    is_same_plan,
+    keeps_images,
+    plan_settings,
+)
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.own import OwnStep
 from batchproc.transform.steps.table import build_steps
@@ -101,3 +108,29 @@ def test_nothing_of_the_program_is_in_the_fingerprint() -> None:
     text = json.dumps(plan_settings(plan()))
 
     assert not [word for word in ("recipe", "batchproc", "pillow", str(Path.cwd())) if word in text.lower()]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "keeps"),
+    [
+        ({"max_pixels": 100}, {"max_pixels": 200}, True),
+        ({"max_pixels": 200}, {"max_pixels": 100}, False),
+        ({"formats": ["jpeg"]}, {"formats": ["jpeg", "png"]}, True),
+        ({"formats": ["jpeg", "png"]}, {"formats": ["jpeg"]}, False),
+        ({"max_pixels": 100, "formats": ["jpeg"]}, {"max_pixels": 200, "formats": ["jpeg", "png"]}, True),
+        ({"max_pixels": 100, "quality": "fast"}, {"max_pixels": 200, "quality": "exact"}, False),
+        ({}, {}, True),
+    ],
+)
+def test_a_loosened_limit_changes_no_image_that_is_there(
+    before: dict[str, Any], after: dict[str, Any], keeps: bool
+) -> None:
+    settings = plan_settings(plan())
+
+    assert keeps == keeps_images(settings | before, settings | after)
+
+
+def test_steps_as_asked_for_hold_no_key_that_is_as_by_default() -> None:
+    (step,) = build_steps([{"op": "resize", "size": [8, 8], "only_shrink": True}])
+
+    assert [{"size": [8, 8], "only_shrink": True}] == [one["keys"] for one in asked_steps(plan(step))]
