@@ -15,7 +15,6 @@ from PIL import AvifImagePlugin, Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from batchproc.errors import Code, StageError
@@ -30,6 +29,8 @@ from batchproc.transform.png import PngReader
 from batchproc.transform.png_tags import display_of_png
 from batchproc.transform.scale import draft_scale
 from batchproc.transform.sniff import Nature, kind_of
+from batchproc.transform.tiff import TiffReader
+from batchproc.transform.tiff_source import mute_libtiff
 from batchproc.transform.view import Box, Size
 
 # The classes themselves, not Image.open: no other plugin is ever asked, and a JPEG with broken multi-picture data (MPO)
@@ -40,7 +41,7 @@ _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "webp": WebPImageFile,
     "gif": GifImageFile,
     "avif": AvifReader,
-    "tiff": TiffImageFile,
+    "tiff": TiffReader,
     "bmp": BmpImageFile,
 }
 
@@ -73,11 +74,13 @@ def prepare_pillow() -> None:
     """Settles Pillow's process-wide switches; to be called by each worker as it opens.
 
     Our own pixel limit is checked on every header and is stricter than Pillow's; AVIF gets one thread, so that the
-    bytes do not depend on the machine; Pillow's warnings about metadata are of no use to the owner of a list.
+    bytes do not depend on the machine; Pillow's warnings about metadata are of no use to the owner of a list, and
+    neither is what libtiff prints.
     """
     Image.MAX_IMAGE_PIXELS = None
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    mute_libtiff()
 
 
 def open_picture(content: bytes, *, formats: tuple[str, ...], max_pixels: int) -> Opened:
@@ -158,6 +161,8 @@ def _display(content: bytes, image: ImageFile.ImageFile) -> Display:
     """What the file says of how it is to be seen, by the rules of its format."""
     if isinstance(image, PngReader):
         return display_of_png(image.parts)
+    if isinstance(image, TiffReader):
+        return image.display
     return display_of_avif(content, image) if isinstance(image, AvifReader) else display_of(image)
 
 
@@ -175,7 +180,7 @@ def _draft(opened: Opened, needed: Size | None) -> Box:
 def _working(opened: Opened, colours: Colours) -> tuple[Image.Image, tuple[str, ...]]:
     """Decoded, in sRGB and in a working mode, with notes about what the file says of its colours."""
     image: Image.Image = opened.image
-    if isinstance(image, PngReader):
+    if isinstance(image, PngReader | TiffReader):
         image = image.pixels()
     image.load()
     if opened.display.aperture is not None:

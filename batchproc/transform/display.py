@@ -32,8 +32,6 @@ class Display:
 def display_of(image: Image.Image) -> Display:
     """From what Pillow has found in the file: the EXIF orientation and the ICC profile."""
     exif, profile = image.info.get("exif"), image.info.get("icc_profile")
-    if image.format == "TIFF":  # Pillow turns it itself
-        exif = None
     return Display(
         orientation=read_orientation(exif) if isinstance(exif, bytes) else UPRIGHT,
         colours=(profile,) if isinstance(profile, bytes) and profile else (),

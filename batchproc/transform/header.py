@@ -1,6 +1,5 @@
 """Questions to a file's frame, without a decoder: how large a WebP says it is, what was cut short."""
 
-import struct
 from collections.abc import Callable
 
 from batchproc.transform.view import Size
@@ -51,31 +50,6 @@ def _cut_avif(content: bytes) -> bool:
     return at > len(content)
 
 
-def _cut_tiff(content: bytes) -> bool:
-    """Whether the first directory, or the pixel data it points to, lies beyond the end (TIFF 6.0, section 2)."""
-    order = "<" if content[:2] == b"II" else ">"
-    if content[2:4] not in (b"*\x00", b"\x00*"):  # BigTIFF has another layout
-        return False
-    try:
-        (directory,) = struct.unpack_from(order + "L", content, 4)
-        (entries,) = struct.unpack_from(order + "H", content, directory)
-        fields = [struct.unpack_from(order + "HHLL", content, directory + 2 + 12 * at) for at in range(entries)]
-        last = max((_last_offset(content, order, field) for field in fields if field[0] in _PIXEL_OFFSETS), default=0)
-    except struct.error:
-        return True
-    return last >= len(content)
-
-
-def _last_offset(content: bytes, order: str, field: tuple[int, ...]) -> int:
-    """The greatest of the offsets in a directory field: one LONG in place, or many elsewhere; 0 for other types."""
-    _tag, kind, count, value = field
-    if kind != 4:
-        return 0
-    return value if count == 1 else max(struct.unpack_from(f"{order}{count}L", content, value), default=0)
-
-
-_PIXEL_OFFSETS = (273, 324)  # StripOffsets, TileOffsets
-
 _CUT: dict[str, Callable[[bytes], bool]] = {
     "jpeg": lambda content: not content.rstrip(b"\x00\r\n").endswith(b"\xff\xd9"),
     "png": lambda content: b"IEND\xaeB`\x82" not in content,
@@ -83,5 +57,4 @@ _CUT: dict[str, Callable[[bytes], bool]] = {
     "webp": _cut_webp,
     "bmp": _cut_bmp,
     "avif": _cut_avif,
-    "tiff": _cut_tiff,
 }

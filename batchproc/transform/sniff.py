@@ -42,6 +42,7 @@ _OTHER_IMAGES = (
     (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"II\xbc\x01", "JPEG XR"),
+    (8, b"CR\x02\x00", "Canon CR2"),  # otherwise a TIFF, of which only the preview could be read
     (0, b"8BPS", "PSD"),
     (0, b"\x00\x00\x01\x00", "ICO"),
     (0, b"\x00\x00\x02\x00", "CUR"),
@@ -65,7 +66,7 @@ _NO_IMAGES = (
     (0, b"ID3", "an MP3 file"),
 )
 
-_TABLES = ((_ACCEPTED, Nature.ACCEPTED), (_OTHER_IMAGES, Nature.OTHER_IMAGE), (_NO_IMAGES, Nature.NO_IMAGE))
+_TABLES = ((_OTHER_IMAGES, Nature.OTHER_IMAGE), (_ACCEPTED, Nature.ACCEPTED), (_NO_IMAGES, Nature.NO_IMAGE))
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HTML_STARTS = ("<!doctype html", "<html", "<head", "<body", "<script", "<title", "<!--")
