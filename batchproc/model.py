@@ -24,10 +24,11 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validators:
-    """What the server said about the copy we have, for a conditional GET (RFC 9110, section 13); empty = nothing."""
+    """What is known of the copy we have, to find out whether it is still the server's; empty = nothing."""
 
-    etag: str = ""
+    etag: str = ""  # for a conditional GET, as the next one (RFC 9110, section 13)
     last_modified: str = ""
+    source_sha256: str = ""  # of the bytes it came as, 64 hexadecimal digits, for servers that cannot compare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Fetch:
     attempt: int = 1  # from 1, counted in this run
     etag: str = ""  # of the copy we have, for a conditional GET
     last_modified: str = ""
+    refresh: bool = False  # no cache between here and the server may answer for it
     moved: Moved | None = None  # where to go on; None: at the beginning, with the source's URL
     hands_over: bool = True  # a redirect to another host is not followed but given back as `Moved`
 
@@ -154,6 +156,7 @@ class Unchanged:
     """An item whose image we have, and whose server says that it is still the same."""
 
     source: Source
+    reply: Reply | None = None  # of a server that could not compare, but sent equal bytes; its validators are news
     spans: tuple[Span, ...] = ()
 
 

@@ -89,6 +89,8 @@ class Client:
             headers |= self._own_headers
             if location.user_info:
                 headers["Authorization"] = urls.basic_authorization(location.user_info)
+        if fetch.refresh:
+            headers["Cache-Control"] = "max-age=0"  # else a cache may answer by itself (RFC 9111, section 5.2.1.1)
         if fetch.etag:
             headers["If-None-Match"] = fetch.etag
         if fetch.last_modified:

@@ -291,7 +291,11 @@ class Frontier:
         self._hosts.start(entry.host, now)
         known = entry.source.refresh or NOTHING_KNOWN
         fetch = Fetch(
-            attempt=entry.attempt, etag=known.etag, last_modified=known.last_modified, moved=entry.moved
+            attempt=entry.attempt,
+            etag=known.etag,
+            last_modified=known.last_modified,
+            refresh=entry.source.refresh is not None,
+            moved=entry.moved,
         )
         return Item(source=entry.source, value=fetch, spans=entry.spans)
 

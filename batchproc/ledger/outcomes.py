@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from batchproc.kinds import kind_of
 from batchproc.ledger.schema import State, touch
-from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition, Unchanged
+from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition, Reply, Unchanged
 
 DIGEST_BYTES = 32  # SHA-256
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -45,6 +45,7 @@ class Batch:
     left: Sequence[tuple[object, ...]]
     namings: Sequence[Naming]
     unchanged: Sequence[int]  # items that are still what they were
+    revalidated: Sequence[tuple[object, ...]]  # of these, what their servers say of them now
 
 
 def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[[str], str]) -> Batch:
@@ -55,9 +56,12 @@ def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[
     source_digests: list[str] = []
     left: list[tuple[object, ...]] = []
     unchanged: list[int] = []
+    revalidated: list[tuple[object, ...]] = []
     for outcome in outcomes:
         if isinstance(outcome, Unchanged):
             unchanged.append(outcome.source.index + 1)
+            if outcome.reply is not None:
+                revalidated.append(_make_revalidated_row(outcome.source.index + 1, outcome.reply))
             continue
         if not isinstance(outcome, Item):
             if kind_of(outcome.code).is_charged and not _is_failed_refresh(outcome):
@@ -82,6 +86,7 @@ def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[
         source_digests=bytes.fromhex("".join(source_digests)),
         left=left,
         unchanged=unchanged,
+        revalidated=revalidated,
         namings=namings,
     )
 
@@ -94,7 +99,8 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, *, run: int, plan:
     connection.execute(
         "UPDATE item SET last_run = ? WHERE id IN (SELECT value FROM json_each(?))", (run, json.dumps(batch.unchanged))
     )
-    if batch.left or batch.staged:
+    connection.executemany(REVALIDATED, batch.revalidated)
+    if batch.left or batch.staged or batch.revalidated:
         touch(connection)
     ids = json.dumps([naming.item for naming in batch.namings])
     stale = connection.execute(
@@ -102,6 +108,10 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, *, run: int, plan:
         (ids,),
     )
     return dict(stale.fetchall())
+
+
+def _make_revalidated_row(item: int, reply: Reply) -> tuple[object, ...]:
+    return (reply.etag or None, reply.last_modified or None, item)
 
 
 def _make_staged_row(item: int, url: str, rendition: Rendition, name: str) -> tuple[object, ...]:
@@ -149,6 +159,7 @@ UPDATE item SET state = 'staged', due = 0, runs = runs + 1, last_run = :run, pla
   {_assign(STAGED_COLUMNS)}
 FROM {_read_columns(STAGED_COLUMNS)} WHERE item.id = new.item
 """
+REVALIDATED = "UPDATE item SET etag = ?, last_modified = ? WHERE id = ? AND made_url IS NULL"
 LEFT = f"""
 UPDATE item SET runs = runs + new.charged, last_run = :run,
   {_assign([name for name in LEFT_COLUMNS if name != "charged"])}

@@ -18,7 +18,7 @@ from batchproc.model import Source, Validators
 
 SOURCE = (  # what a `Source` is made of; validators are those of the URL that the image was made from
     "id - 1, line, url, key, extra_json, state = 'done', iif(made_url IS NULL, etag, NULL), "
-    "iif(made_url IS NULL, last_modified, NULL)"
+    "iif(made_url IS NULL, last_modified, NULL), iif(made_url IS NULL, source_sha256, NULL)"
 )
 WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL grow without bound
 WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
@@ -190,8 +190,10 @@ def _source(row: Any) -> Source:
     return Source(index=index, line=line, url=url, key=key, extra_json=extra, refresh=_validators(done, *known))
 
 
-def _validators(done: int, etag: str | None, last_modified: str | None) -> Validators | None:
-    return Validators(etag=etag or "", last_modified=last_modified or "") if done else None
+def _validators(done: int, etag: str | None, last_modified: str | None, sha256: bytes | None) -> Validators | None:
+    if not done:
+        return None
+    return Validators(etag=etag or "", last_modified=last_modified or "", source_sha256=(sha256 or b"").hex())
 
 
 def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, object]:

@@ -26,6 +26,7 @@ class Site(ThreadingHTTPServer):
         self.has_validators = True
         self.knows_dates_alone = False  # no ETag, and whatever date it is asked with, nothing has changed since
         self.answered: list[tuple[str, int]] = []
+        self.cache_control: list[str | None] = []  # as asked with
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
 
 
@@ -41,6 +42,7 @@ class Handler(BaseHTTPRequestHandler):
         known = known or (site.knows_dates_alone and self.headers.get("If-Modified-Since"))
         status = site.status.get(self.path, (304 if known else 200) if content else 404)
         site.answered.append((self.path, status))
+        site.cache_control.append(self.headers.get("Cache-Control"))
         self.send_response(status)
         if etag:
             self.send_header("ETag", etag)

@@ -107,16 +107,35 @@ def test_a_changed_picture_that_a_check_drops_is_rejected(config: Path, site: Si
     assert 2 == len(rows(tmp_path / "out/metadata.jsonl"))
 
 
-def test_without_validators_everything_is_fetched_again(config: Path, site: Site, tmp_path: Path) -> None:
+def test_without_validators_equal_bytes_are_unchanged_and_validators_that_came_are_kept(
+    config: Path, site: Site, tmp_path: Path
+) -> None:
+    before = snapshot(tmp_path / "out")
     with sqlite3.connect(tmp_path / "out/batchproc.db") as ledger:
         ledger.execute("UPDATE item SET etag = NULL, last_modified = NULL")
     ledger.close()
     site.has_validators = False
+    site.pictures["/b.png"] = picture("blue")
 
     counts = run(config, options=REFRESH).facts["counts"]
+    without = list(site.answered)
+    site.has_validators = True
+    run(config, options=REFRESH)
+    site.answered.clear()
+    run(config, options=REFRESH)
 
-    assert [200] * 3 == [status for _, status in site.answered]
-    assert (3, 0) == (counts["done"], counts["unchanged"])
+    assert [200] * 3 == [status for _, status in without]
+    assert (3, 2) == (counts["done"], counts["unchanged"])
+    assert [304] * 3 == [status for _, status in site.answered]
+    assert before != snapshot(tmp_path / "out")
+
+
+def test_no_cache_on_the_way_may_answer_for_the_server(config: Path, site: Site, tmp_path: Path) -> None:
+    site.cache_control.clear()
+
+    run(config, options=REFRESH)
+
+    assert ["max-age=0"] * 3 == site.cache_control
 
 
 def test_refresh_also_does_the_work_that_is_left(config: Path, site: Site, tmp_path: Path) -> None:
