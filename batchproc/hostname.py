@@ -5,12 +5,16 @@ script needs them (RFC 5892, appendix A). Hyphens may stand anywhere in a label,
 """
 
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from typing import TypeVar
 
 import idna
 
 MOST_NAME_CHARACTERS = 253  # without the root's dot (RFC 1035, section 2.3.4)
 MOST_LABEL_CHARACTERS = 63
+
+T = TypeVar("T")
 
 _LABEL = re.compile(r"[a-z0-9_~-]+")
 _JOINERS = "\u200c\u200d"
@@ -63,3 +67,24 @@ def _is_readable(label: str) -> bool:
     except UnicodeError:
         return False
     return is_mapped and not text.isascii()
+
+
+def closest(patterns: Mapping[str, T], host: str, port: int | None = None) -> T | None:
+    """What is said of a host: by its name, else by the nearest domain as `*.example.org`; with its port first.
+
+    `host` as `ascii_host` gives it; a `port` of None is that of http or https.
+    """
+    ports = [f":{port}"] if port is not None else [":443", ":80"]
+    for name in _names_of(host):
+        for suffix in (*ports, ""):
+            if (found := patterns.get(name + suffix)) is not None:
+                return found
+    return None
+
+
+def _names_of(host: str) -> Iterator[str]:
+    """The host, then the patterns of the domains that it lies in, the nearest first."""
+    yield host
+    for at, character in enumerate(host):
+        if character == ".":
+            yield f"*{host[at:]}"

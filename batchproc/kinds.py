@@ -31,6 +31,7 @@ class Effect(Enum):
     NOTHING = auto()
     REFUSED = auto()  # it has too much to do, or is away for a while
     SILENT = auto()  # one of many such items may hang; several in a row, and it is the host
+    BARRED = auto()  # whoever guards the way there lets nobody through: a few in a row, and it is left alone
     UNREACHED = auto()  # its name or its certificate is not in order: so many in a row, and it is left alone
 
 
@@ -139,10 +140,12 @@ _KINDS = (
     Kind(Code.CONNECT, "no connection could be made", "is the server up, and reachable from here?",
          retry=Retry.BACKOFF, effect=Effect.REFUSED, decided_by=PROXY),
     Kind(Code.PROXY, "the proxy refuses to pass it on", "see [download] proxy, and what the proxy allows",
-         retry=Retry.NEXT_RUN, effect=Effect.NOTHING, decided_by=PROXY),
+         retry=Retry.NEXT_RUN, effect=Effect.BARRED, decided_by=PROXY),
     Kind(Code.TLS, "the certificate or the handshake is not in order",
          "the owner must renew it; it is never skipped",
-         retry=Retry.NEXT_RUN, exceptions=(Retry.ONCE,), effect=Effect.UNREACHED, decided_by=PROXY),  # the handshake
+         retry=Retry.NEXT_RUN, effect=Effect.UNREACHED,
+         exceptions=(Retry.ONCE, Retry.NEVER),  # the handshake; a client certificate is wanted
+         decided_by=("download.ca_file", "download.client_cert", "download.client_key", "download.hosts", *PROXY)),
     Kind(Code.TIMEOUT_CONNECT, "no connection in time", "raise connect_timeout, or drop the host",
          retry=Retry.BACKOFF, effect=Effect.SILENT, decided_by=("download.connect_timeout", *PROXY)),
     Kind(Code.TIMEOUT_FIRST_BYTE, "connected, but no answer in time",

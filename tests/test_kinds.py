@@ -96,7 +96,7 @@ def test_no_code_is_spelled_out_where_its_name_would_do() -> None:
         ("rate", Retry.HOST, Effect.REFUSED),
         ("dns", Retry.BACKOFF, Effect.UNREACHED),
         ("timeout.idle", Retry.BACKOFF, Effect.SILENT),
-        ("proxy", Retry.NEXT_RUN, Effect.NOTHING),
+        ("proxy", Retry.NEXT_RUN, Effect.BARRED),
         ("check.mine", Retry.NEVER, Effect.ANSWERED),
     ],
 )

@@ -10,6 +10,7 @@ from batchproc.config.tables import (
     BenchTable,
     Config,
     DownloadTable,
+    HostTable,
     JobTable,
     MetricsTable,
     OriginTable,
@@ -22,6 +23,6 @@ from batchproc.config.view import json_schema, resolved, unwise
 
 __all__ = [
     "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable",
-    "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable",
+    "HostTable", "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable",
     "deciding_values", "json_schema", "load", "resolved", "unwise",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ from batchproc.config.units import (
     DownloadWorkers,
     Duration,
     Headers,
+    HostPattern,
     Network,
     Text,
     Timeout,
@@ -103,6 +104,27 @@ class JobTable(Table):
     """Run folders kept; older ones are removed."""
 
 
+class HostTable(Table):
+    """What differs at one host, or at all hosts below a domain. What is left out is as for every other host."""
+
+    per_host: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Connections at once; 0 = as for every other host."""
+    requests_per_second: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """At most; 0 = as many as it takes. A host that refuses gets fewer all the same."""
+    headers: Headers = {}
+    """Further request headers, sent to this host alone."""
+    robots: Literal["honour", "ignore"] | None = None
+    """robots.txt, and the X-Robots-Tag values noai and noimageai."""
+    proxy: WebAddress | None = None
+    """HTTP proxy; "" = none."""
+    ca_file: str | None = None
+    """PEM with authorities to trust beside the public ones."""
+    client_cert: str | None = None
+    """PEM with the client's certificate, and with its key unless client_key has it."""
+    client_key: str | None = None
+    """PEM with the client's key."""
+
+
 class DownloadTable(Table):
     """How originals are fetched."""
 
@@ -140,6 +162,14 @@ class DownloadTable(Table):
     """HTTP proxy; the environment's proxy variables are not used."""
     keep_originals: bool = False
     """Store the downloaded files too."""
+    ca_file: str = ""
+    """PEM with authorities to trust beside the public ones."""
+    client_cert: str = ""
+    """PEM with the client's certificate, and with its key unless client_key has it; for every host."""
+    client_key: str = ""
+    """PEM with the client's key."""
+    hosts: dict[HostPattern, HostTable] = {}
+    """What differs at a host, by its name; "*.example.org" = all below it; ":8443" behind it = at that port only."""
 
     @property
     def first_mode(self) -> FixedMode:
@@ -270,6 +300,10 @@ class Paths:
     photos: Path | None  # [origin] photos
     bench_photos: Path | None
     textfile: Path | None
+
+    def at_root(self, path: str) -> str:
+        """An absolute path; empty stays empty."""
+        return str(_join(self.root, path)) if path else ""
 
 
 class Config(Table):

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from batchproc.hostname import ascii_host
+
 OUR_ERROR = "batchproc"  # the pydantic error type of messages that are whole sentences already
 
 LONGEST_SECONDS = 366 * 86400.0
@@ -159,6 +161,23 @@ def _headers(value: dict[str, str]) -> dict[str, str]:
     return value
 
 
+def _host_pattern(value: str) -> str:
+    """A host's name in ASCII, perhaps behind "*." and before ":port". Raises for the rest."""
+    name, colon, port = value.rpartition(":") if not value.endswith("]") else (value, "", "")
+    if not colon:
+        name, port = value, ""
+    try:
+        if colon and not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+            raise ValueError("has no port from 1 to 65535 behind its colon")
+        star = "*." if name.startswith("*.") else ""
+        is_address = name.startswith("[") and name.endswith("]")
+        host = name.lower() if is_address else ascii_host(name.removeprefix("*."))
+    except ValueError as error:
+        forms = '"img.example.org", "*.example.org" or "[::1]:8443"'
+        raise refuse(f'"{value}" {error}; a host is written {forms}.') from None
+    return f"{star}{host.strip('[]') if is_address else host}{colon}{port}"
+
+
 def _colour(value: str) -> str:
     if not re.fullmatch("#[0-9a-fA-F]{6}", value):
         raise refuse('must be a colour as "#ffffff".')
@@ -169,6 +188,7 @@ Text: TypeAlias = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
 WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Network: TypeAlias = Annotated[str, AfterValidator(_network)]
 Headers: TypeAlias = Annotated[dict[str, str], AfterValidator(_headers)]
+HostPattern: TypeAlias = Annotated[str, AfterValidator(_host_pattern)]
 Colour: TypeAlias = Annotated[
     str, AfterValidator(_colour), WithJsonSchema({"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"})
 ]

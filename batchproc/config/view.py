@@ -47,6 +47,11 @@ def _unwise_download(config: Config, hosts: int | None) -> Iterator[str]:
         yield "[download] max_bytes is larger than buffer: one such image fills it and holds up all others."
     if download.proxy:
         yield "[download] proxy: the proxy resolves names, so it must refuse private addresses itself."
+    if any(name.lower() in ("authorization", "cookie") for name in download.headers):
+        yield (
+            "[download] headers: every host of the list is sent the Authorization or Cookie header; "
+            '[download.hosts."img.example.org"] headers sends it to one host alone.'
+        )
     if "0.0.0.0/0" in download.allow_addresses or "::/0" in download.allow_addresses:
         yield "[download] allow_addresses allows every address: any URL of the list reaches the inner network."
 

@@ -7,7 +7,7 @@ from batchproc.download.body import read_body
 from batchproc.download.deadline import Deadline
 from batchproc.download.pool import pools
 from batchproc.download.robots import RobotsGate, product_token
-from batchproc.download.settings import Settings
+from batchproc.download.settings import Settings, Site, Sites
 from batchproc.download.transport import Request, Response, Transport
 from batchproc.download.urls import Location
 from batchproc.download.verdict import REDIRECTS, Asked, judge
@@ -36,11 +36,8 @@ class Client:
         self._transport = Transport(settings, pools.join(settings))
         self._own_headers = {name: value for name, value in settings.headers if name.lower() != "host"}
         self._robots_name = product_token(settings.user_agent)
-        self._robots = (
-            RobotsGate(settings, self._send_for_rules, self._transport.interrupt.check)
-            if settings.honour_robots
-            else None
-        )
+        self._sites = Sites(settings)
+        self._robots = RobotsGate(settings, self._send_for_rules, self._transport.interrupt.check)
 
     def fetch(self, url: str, fetch: Fetch, lap: Lap) -> Original | Moved:
         """Downloads `url`, or goes on where a redirect of it led. Books dns, connect, first_byte and body on `lap`.
@@ -54,7 +51,7 @@ class Client:
         trail = [urls.parse(url), *map(urls.parse, moved.trail)]
         while True:
             here = trail[-1]
-            if self._robots is not None:
+            if self._site(here).honour_robots:
                 total = self._robots.admit(here, total, lap)
             own = all(each.origin == here.origin for each in trail)  # no redirect has left the first origin
             reply = self._transport.send(Request(here, self._headers(here, fetch, own), total, lap))
@@ -69,6 +66,9 @@ class Client:
             if fetch.hands_over and trail[-1].origin.authority != here.origin.authority:
                 spent = total_seconds - (total.moment - time.monotonic())
                 return Moved(trail=tuple(each.url for each in trail[1:]), spent_seconds=spent)
+
+    def _site(self, location: Location) -> Site:
+        return self._sites.of(location.origin.host, location.origin.port)
 
     def _send_for_rules(self, location: Location, total: Deadline, lap: Lap) -> Response:
         headers = self._plain_headers(location, "text/plain,*/*;q=0.5")
@@ -89,6 +89,7 @@ class Client:
             headers |= self._own_headers
             if location.user_info:
                 headers["Authorization"] = urls.basic_authorization(location.user_info)
+        headers |= dict(self._site(location).headers)
         if fetch.refresh:
             headers["Cache-Control"] = "max-age=0"  # else a cache may answer by itself (RFC 9111, section 5.2.1.1)
         if fetch.etag:
@@ -124,7 +125,7 @@ class Client:
             host=reply.raw.host,
             conditional=bool(fetch.etag or fetch.last_modified),
             max_bytes=self._settings.max_bytes,
-            honour_robots=self._settings.honour_robots,
+            honour_robots=self._site(reply.request.location).honour_robots,
             robots_name=self._robots_name,
         )
         try:

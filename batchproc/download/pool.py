@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from batchproc.download.connection import Connection
 from batchproc.download.deadline import Deadline
-from batchproc.download.settings import Settings
+from batchproc.download.settings import Settings, Sites
 from batchproc.download.urls import Origin
 from batchproc.errors import Code, StageError
 from batchproc.protocols import Lap
@@ -34,7 +34,9 @@ class _Slots:
 class Pool:
     """Lends connections. Safe from any thread."""
 
-    def __init__(self, *, per_host: int, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, per_host: Callable[[Origin], int], most: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._per_host = per_host
         self._most = most
         self._clock = clock
@@ -107,7 +109,7 @@ class Pool:
 
     def _has_room(self, origin: Origin) -> bool:
         slots = self._origins.get(origin)
-        if slots is not None and (slots.idle or slots.open >= self._per_host):
+        if slots is not None and (slots.idle or slots.open >= self._per_host(origin)):
             return bool(slots.idle)
         return self._open < self._most or bool(self._idle)
 
@@ -171,6 +173,11 @@ class Pool:
         )
 
 
+def _per_host(settings: Settings) -> Callable[[Origin], int]:
+    sites = Sites(settings)  # used under the pool's lock
+    return lambda origin: sites.of(origin.host, origin.port).per_host
+
+
 class Pools:
     """The pools of this process, one for all workers with equal settings: opened with the first, closed with the last.
 
@@ -185,7 +192,7 @@ class Pools:
         """The pool of these settings, for one worker more."""
         with self._lock:
             pool, workers = self._shared.get(settings) or (
-                Pool(per_host=settings.per_host, most=settings.most_connections), 0
+                Pool(per_host=_per_host(settings), most=settings.most_connections), 0
             )
             self._shared[settings] = pool, workers + 1
         return pool

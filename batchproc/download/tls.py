@@ -8,22 +8,51 @@ from typing import TypeVar
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from batchproc.errors import Code, Retry, StageError
+
 T = TypeVar("T")
 
 _RECORD_BYTES = 16_384
 
 _context_lock = Lock()  # guards the one below
-_context: ssl.SSLContext | None = None
+_contexts: dict[tuple[str, str, str], ssl.SSLContext] = {}
 
 
-def tls_context() -> ssl.SSLContext:
-    """The TLS settings and trusted authorities of this process: made once, since loading the bundle takes 10 ms."""
-    global _context
+def tls_context(ca_file: str = "", client_cert: str = "", client_key: str = "") -> ssl.SSLContext:
+    """The TLS settings of this process: the public authorities and those in `ca_file`, and who we are.
+
+    Made once, since loading the bundle takes 10 ms. Raises OSError, of which `ssl.SSLError` is one, for a file that
+    cannot be used.
+    """
+    key = ca_file, client_cert, client_key
     with _context_lock:
-        if _context is None:
-            _context = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
-            _context.set_alpn_protocols(["http/1.1"])
-        return _context
+        context = _contexts.get(key)
+        if context is None:
+            context = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
+            context.set_alpn_protocols(["http/1.1"])
+            if ca_file:
+                context.load_verify_locations(cafile=ca_file)
+            if client_cert:
+                context.load_cert_chain(client_cert, client_key or None, password=_no_password)
+            _contexts[key] = context
+        return context
+
+
+def _no_password() -> str:
+    """Stands where OpenSSL would ask the terminal for the password of an encrypted key."""
+    raise ssl.SSLError("the key is encrypted; a run cannot ask for its password")
+
+
+def certificate_wanted(error: OSError, host: str) -> StageError | None:
+    """The failure of a server that wants to know who we are, which it may say after the handshake (RFC 8446, 4.4.2)."""
+    if not isinstance(error, ssl.SSLError) or "CERTIFICATE_REQUIRED" not in (error.reason or ""):
+        return None
+    return StageError(
+        Code.TLS,
+        f"{host} asks for a client certificate",
+        hint="set client_cert in [download.hosts] for this host",
+        retry=Retry.NEVER,
+    )
 
 
 class InnerTLS:

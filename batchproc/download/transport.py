@@ -138,8 +138,8 @@ class Transport(BaseAdapter):
         """Sends the request in one piece."""
         location, headers = request.location, request.headers
         target = location.target
-        if self._route.is_forwarded(location.origin):
-            target, headers = location.url, {**headers, **self._route.proxy_headers}  # type: ignore[assignment]
+        if proxy := self._route.forwarder(location.origin):
+            target, headers = location.url, {**headers, **proxy.headers}  # type: ignore[assignment]
         lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "\r\n"]
         try:
             connection.send("\r\n".join(lines).encode("latin-1"), deadline)

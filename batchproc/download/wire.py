@@ -7,6 +7,7 @@ from batchproc.download.chunks import ChunkDecoder
 from batchproc.download.connection import Connection
 from batchproc.download.deadline import Deadline
 from batchproc.download.head import MOST_HEAD_BYTES, Head, parse_head, protocol_error
+from batchproc.download.tls import certificate_wanted
 from batchproc.errors import Code, Retry, StageError
 
 # Most images fit, so most bodies are received in place and copied once. Kept for the worker's life: fresh memory of
@@ -72,7 +73,9 @@ def _end_of_head(octets: bytearray, start: int, end: int) -> tuple[int, int]:
 def _receive_of_head(inbox: Inbox, connection: Connection, deadline: Deadline, may_be_stale: bool) -> int:
     try:
         count = connection.receive_into(inbox.view[inbox.end :], deadline, expected=False)
-    except OSError:
+    except OSError as error:
+        if wanted := certificate_wanted(error, connection.origin.host):
+            raise wanted from None
         count = 0
     if count:
         return count

@@ -12,7 +12,7 @@
 
 from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.frontier import WINDOW, End, Frontier, Refill, Wait
-from batchproc.frontier.host import host_asked, host_of
+from batchproc.frontier.host import HostLimit, host_asked, host_of
 from batchproc.frontier.retries import LONGEST_BACKOFF_SECONDS, full_jitter
 from batchproc.frontier.waits import Waits
 
@@ -22,6 +22,7 @@ __all__ = [
     "Concurrency",
     "End",
     "Frontier",
+    "HostLimit",
     "Refill",
     "Wait",
     "Waits",

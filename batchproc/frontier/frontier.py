@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from batchproc.frontier.concurrency import Concurrency
-from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, Limits, effect_of, host_of, not_tried
+from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, HostLimit, Limits, effect_of, host_of, not_tried
 from batchproc.frontier.hosts import Hosts, Recall
 from batchproc.frontier.memory import Memory
 from batchproc.frontier.retries import Retries, full_jitter
@@ -62,7 +62,7 @@ class Frontier:
     """Decides which item may start. Thread-safe.
 
     `reread` gives sources again by their `index`; with it, a host with many items keeps no others waiting: the list is
-    read on, and the positions of what cannot start yet are put aside.
+    read on, and the positions of what cannot start yet are put aside. `host_limits` are by pattern, see `hostname`.
 
     Shared and mutable, all under `_changed`: the hosts, the flights, the retries, the memory, the concurrency and the
     counts. The iterator of sources is read by the pulling thread alone, outside the lock.
@@ -75,6 +75,7 @@ class Frontier:
         per_host: int,
         retries: int,
         buffer_bytes: int,
+        host_limits: Mapping[str, HostLimit] | None = None,
         longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
         reread: Callable[[Sequence[int]], Sequence[Source]] | None = None,
         concurrency: Concurrency | None = None,
@@ -87,7 +88,11 @@ class Frontier:
         self._sources = sources
         self._clock = clock
         self._changed = threading.Condition()
-        limits = Limits(per_host=per_host, longest_pause_seconds=longest_pause_seconds)
+        limits = Limits(
+            usual=HostLimit(per_host=per_host),
+            by_pattern=host_limits or {},
+            longest_pause_seconds=longest_pause_seconds,
+        )
         self._reread = reread
         self._hosts = Hosts(limits, may_put_aside=reread is not None)
         self._look_ahead_at = 0.0

@@ -4,17 +4,18 @@ Its trouble is its own and no item's attempt: refusals of any kind, and time-out
 """
 
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchproc.frontier.aside import Aside
 from batchproc.frontier.pace import NEVER, Pace
-from batchproc.hostname import ascii_host
-from batchproc.kinds import Effect, Retry, kind_of
+from batchproc.hostname import ascii_host, closest
+from batchproc.kinds import Code, Effect, Retry, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, Span
 
-UNREACHED_IN_A_ROW = 20  # name or certificate: then the host counts as away
+_MOST_MISSES = {Effect.UNREACHED: 20, Effect.BARRED: 3}  # in a row: then the host counts as away
 SILENT_IN_A_ROW = 3  # time-outs: then they are the host's
 MOST_PAUSES = 5  # in a row: then the host is left for the next run
 REFUSALS_PER_ITEM = 5  # of one item, that are the host's trouble; then it is left for the next run
@@ -29,8 +30,25 @@ CLEAN_REPLIES = 50  # after so many the limit of a host grows by one
 class Limits:
     """What the config allows at every host."""
 
-    per_host: int  # downloads at once
+    usual: "HostLimit"
+    by_pattern: Mapping[str, "HostLimit"]  # see `hostname.closest`
     longest_pause_seconds: float  # a host that wants a longer one is left for the next run
+
+
+    def of(self, name: str) -> "HostLimit":
+        """What a host is allowed, by its name with its port."""
+        host, colon, port = name.rpartition(":")
+        has_port = bool(colon) and port.isdecimal()
+        found = closest(self.by_pattern, host if has_port else name, int(port) if has_port else None)
+        return found or self.usual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLimit:
+    """What one host is allowed."""
+
+    per_host: int  # downloads at once
+    requests_per_second: float | None = None  # at most; None: as many as it takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +82,15 @@ class Away:
 
     code: str
     message: str
+    retry: Retry = Retry.NEXT_RUN
 
 
 @dataclass(slots=True)
 class Host:
     """What is known of one host. Not thread-safe; times are clock seconds."""
 
-    limit: int
+    limit: int  # of downloads at once, now
+    most: int  # and at best
     fresh: deque[Entry] = field(default_factory=deque)
     again: list[Entry] = field(default_factory=list)  # those that were tried before: few
     moved: list[Entry] = field(default_factory=list)  # those that another host redirected to here
@@ -162,10 +182,10 @@ class Host:
             return False
         if not isinstance(outcome, Failure) or effect is Effect.ANSWERED:
             self.relented += bool(entry.refusals)
-            self._accept(started, now, limits.per_host, is_clean=not isinstance(outcome, Failure))
+            self._accept(started, now, is_clean=not isinstance(outcome, Failure))
             return False
-        if effect is Effect.UNREACHED:
-            self._miss(outcome)
+        if effect in _MOST_MISSES:
+            self._miss(outcome, _MOST_MISSES[effect])
             return False
         return self._refuse(outcome, entry, started, now, limits, is_silent=effect is Effect.SILENT)
 
@@ -183,14 +203,14 @@ class Host:
             "away": self.away.message if self.away is not None else "",
         }
 
-    def _accept(self, started: float, now: float, most: int, *, is_clean: bool) -> None:
+    def _accept(self, started: float, now: float, *, is_clean: bool) -> None:
         self.unreached = self.silent = self.refused_in_a_row = 0
         self.answered_in_a_row += 1
         self.accepted += 1
         if self.pace is not None:
             self.pace.accept(started, now)
         self.clean += is_clean
-        if self.clean >= CLEAN_REPLIES and self.limit < most:
+        if self.clean >= CLEAN_REPLIES and self.limit < self.most:
             self.limit, self.clean = self.limit + 1, 0
 
     def _refuse(
@@ -229,16 +249,19 @@ class Host:
             return False
         return not self.is_picky or self.refused_in_a_row > MANY_IN_A_ROW
 
-    def _miss(self, failure: Failure) -> None:
+    def _miss(self, failure: Failure, most: int) -> None:
         self.unreached += 1
-        if self.unreached >= UNREACHED_IN_A_ROW:
-            self.leave(failure.code, f"it was not reached {UNREACHED_IN_A_ROW} times in a row")
+        if self.unreached >= most:
+            message = f"{most} in a row failed: {failure.message}"
+            self.away = Away(code=failure.code, message=message, retry=failure.retry)
 
 
 def effect_of(outcome: Outcome) -> Effect:
     """What an outcome of the download says of the host. A failure may say by itself that the host wants to be left."""
     if not isinstance(outcome, Failure):
         return Effect.ANSWERED
+    if outcome.code == Code.TLS and outcome.retry is Retry.NEVER:
+        return Effect.BARRED
     return Effect.REFUSED if outcome.retry is Retry.HOST else kind_of(outcome.code).effect
 
 
@@ -249,9 +272,9 @@ def not_tried(entry: Entry, away: Away) -> Failure:
         stage="download",
         code=away.code,
         message=f"not tried: {entry.host} is left alone: {away.message}",
-        hint="the next run tries again",
-        retry=Retry.NEXT_RUN,
-        disposition=Disposition.DEFERRED,
+        hint="" if away.retry is Retry.NEVER else "the next run tries again",
+        retry=away.retry,
+        disposition=Disposition.FAILED if away.retry is Retry.NEVER else Disposition.DEFERRED,
         spans=entry.spans,
     )
 

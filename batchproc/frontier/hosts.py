@@ -40,7 +40,7 @@ class Hosts:
         self.waiting = 0  # entries in memory that wait at all hosts
         self.aside = 0
         self.moved = 0  # of `waiting`: redirects led them to their host
-        self.lowest_limit = limits.per_host  # that any host was cut to
+        self.lowest_limit = limits.usual.per_host  # that any host was cut to
         self._limits = limits
         self._may_put_aside = may_put_aside
         self._by_name: dict[str, Host] = {}
@@ -150,7 +150,8 @@ class Hosts:
         if host.away is not was_away:  # nothing of it has to wait for its time any more
             host.is_queued = False
             self._offer(name, host)
-        self.lowest_limit = min(self.lowest_limit, host.limit)
+        if host.limit < host.most:
+            self.lowest_limit = min(self.lowest_limit, host.limit)
         if host.refused > refused:
             self._note(name, host)
         return is_hosts
@@ -200,7 +201,7 @@ class Hosts:
         return {
             "count": len(self._started),
             "top": [{"host": host, "starts": starts} for host, starts in top],
-            "per_host": self._limits.per_host,
+            "per_host": self._limits.usual.per_host,
             "lowest_limit": self.lowest_limit,
             "troubled": [{"host": host} | facts for host, facts in self._troubled.items()],
         }
@@ -208,7 +209,10 @@ class Hosts:
     def _host(self, name: str) -> Host:
         host = self._by_name.get(name)
         if host is None:
-            host = self._by_name[name] = Host(self._limits.per_host)
+            limit = self._limits.of(name) if self._limits.by_pattern else self._limits.usual
+            host = self._by_name[name] = Host(limit.per_host, limit.per_host)
+            if limit.requests_per_second is not None:
+                host.pace = Pace.at_most(limit.requests_per_second)
         return host
 
     def _offer(self, name: str, host: Host) -> None:

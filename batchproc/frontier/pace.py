@@ -33,12 +33,19 @@ class Pace:
     asked_until: float = 0.0  # the same, where the host itself said so
     pauses: int = 0  # in a row, without an answer in between
     paused_seconds: float = 0.0  # of these together
+    most_per_second: float = NEVER  # that the config allows
     _base: float = 0.0  # the rate at the last cut
     _answers: int = 0  # since the last cut
     _is_searching: bool = True  # no refusal has shown yet that a rate was too high
     _next_start: float = 0.0
     _cut_at: float = float("-inf")  # what was started before says nothing about the present rate
     _refused_in_a_row: int = 0
+
+    @classmethod
+    def at_most(cls, requests_per_second: float) -> "Pace":
+        """The pace of a host that has not refused yet, but for which the config gives a rate."""
+        rate = requests_per_second
+        return cls(since=0.0, accepted=0, rate_per_second=rate, most_per_second=rate, _base=rate, _is_searching=False)
 
     @property
     def is_probing(self) -> bool:
@@ -67,9 +74,10 @@ class Pace:
         elif self.rate_per_second:
             self._answers += 1
             if self._is_searching:
-                self.rate_per_second *= SEARCH_GROWTH
+                rate = self.rate_per_second * SEARCH_GROWTH
             else:
-                self.rate_per_second = self._base * (1 + GROWTH * self._answers + GROWTH_SQUARED * self._answers**2)
+                rate = self._base * (1 + GROWTH * self._answers + GROWTH_SQUARED * self._answers**2)
+            self.rate_per_second = min(rate, self.most_per_second)
 
     def refuse(self, started: float, now: float, *, retry_after_seconds: float | None, is_silent: bool) -> None:
         """The host has refused a request of `started`. `is_silent`: it answers nothing, so that no rate is the reason.
@@ -111,7 +119,7 @@ class Pace:
         return max(1, self.accepted) / max(now - self.since, SHORTEST_SECONDS)
 
     def _set(self, rate_per_second: float, now: float) -> None:
-        rate_per_second = max(rate_per_second, SLOWEST_PER_SECOND)
+        rate_per_second = min(max(rate_per_second, SLOWEST_PER_SECOND), self.most_per_second)
         self.rate_per_second = self._base = rate_per_second
         self._answers = 0
         self._next_start = now + 1 / rate_per_second

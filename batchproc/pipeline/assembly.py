@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import ssl
 import sys
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,12 +12,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from batchproc.config import MOST_THREADS, STDIN, Config, OriginTable
+from batchproc.config import MOST_THREADS, STDIN, Config, DownloadTable, HostTable, OriginTable
+from batchproc.download.settings import Site
 from batchproc.download.stage import Download
+from batchproc.download.tls import tls_context
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor, start_context
 from batchproc.explain import ModeName, Variant
-from batchproc.frontier import Concurrency, Frontier, host_asked
+from batchproc.frontier import Concurrency, Frontier, HostLimit, host_asked
 from batchproc.ledger import Ledger, ListedItem, input_fingerprint
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Source
@@ -48,7 +51,49 @@ def make_download(config: Config, origin_address: str = "") -> Download:
         proxy=table.proxy,
         honour_robots=table.robots == "honour",
         per_host=table.per_host,
+        ca_file=config.paths.at_root(table.ca_file),
+        client_cert=config.paths.at_root(table.client_cert),
+        client_key=config.paths.at_root(table.client_key),
+        sites=tuple((pattern, _site(config, host)) for pattern, host in table.hosts.items()),
     )
+
+
+def _site(config: Config, host: HostTable) -> Site:
+    """How the hosts of one pattern are asked: what their table says, else what holds for all."""
+    usual, at_root = config.download, config.paths.at_root
+    return Site(
+        per_host=host.per_host or usual.per_host,
+        honour_robots=(host.robots or usual.robots) == "honour",
+        headers=tuple(host.headers.items()),
+        proxy=usual.proxy if host.proxy is None else host.proxy,
+        ca_file=at_root(usual.ca_file if host.ca_file is None else host.ca_file),
+        client_cert=at_root(usual.client_cert if host.client_cert is None else host.client_cert),
+        client_key=at_root(usual.client_key if host.client_key is None else host.client_key),
+    )
+
+
+def check_certificates(config: Config) -> None:
+    """Reads the files of certificates and keys, so that a bad one is known before any work. Raises `UsageError`."""
+    tables: dict[str, DownloadTable | HostTable] = {"[download]": config.download}
+    tables |= {f'[download.hosts."{pattern}"]': host for pattern, host in config.download.hosts.items()}
+    problems = [problem for where, table in tables.items() for problem in _certificate_problems(config, where, table)]
+    if problems:
+        raise UsageError(problems)
+
+
+def _certificate_problems(config: Config, where: str, table: DownloadTable | HostTable) -> Iterator[Problem]:
+    at_root = config.paths.at_root
+    cert, key = at_root(table.client_cert or ""), at_root(table.client_key or "")
+    if key and not cert:
+        yield Problem(where=f"{where} client_key", message="needs client_cert beside it.")
+    for name, files in (("ca_file", (at_root(table.ca_file or ""),)), ("client_cert", ("", cert, key))):
+        try:
+            if any(files):
+                tls_context(*files)
+        except OSError as error:
+            is_read = isinstance(error, ssl.SSLError)
+            reason = "it is no PEM of that kind, or its key is missing or encrypted" if is_read else error.strerror
+            yield Problem(where=f"{where} {name}", message=f"{max(files[:2])} cannot be used: {reason}.")
 
 
 def for_mode(download: Download, mode: ModeName) -> Download:
@@ -91,6 +136,13 @@ def make_frontier(
         reread=ledger.reread,
         longest_pause_seconds=config.download.max_retry_after,
         per_host=config.download.per_host,
+        host_limits={
+            pattern: HostLimit(
+                per_host=host.per_host or config.download.per_host,
+                requests_per_second=host.requests_per_second or None,
+            )
+            for pattern, host in config.download.hosts.items()
+        },
         retries=config.download.retries,
         buffer_bytes=config.download.buffer,
         concurrency=concurrency,

@@ -75,6 +75,7 @@ class Run:
         """Runs the job. See `run_job`."""
         with doing("checking the list and the output folder"):
             assembly.check_list(self.config)
+            assembly.check_certificates(self.config)
             self.layout.prepare()
         with ExitStack() as stack:
             lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)

@@ -69,6 +69,23 @@ def test_the_list_of_the_demo_is_what_its_origin_serves() -> None:
     assert demo_list(config.origin.images, config.origin.seed) == Path(config.paths.input).read_text(encoding="utf-8")
 
 
+def test_a_host_has_a_table_of_its_own_under_its_name_in_ascii(write: Write) -> None:
+    text = '[download.hosts."Bücher.example"]\nper_host = 2\n[download.hosts."*.a.org:8443"]\n'
+    config = load(write(text), environ={})
+
+    assert {"xn--bcher-kva.example": 2, "*.a.org:8443": 0} == {
+        pattern: host.per_host for pattern, host in config.download.hosts.items()
+    }
+
+
+@pytest.mark.parametrize("pattern", ["a b", "http://a.org", "a.org:", "a.org:70000", "a.*.org", ""])
+def test_what_is_no_host_is_refused_by_name(write: Write, pattern: str) -> None:
+    (problem,) = _problems(write(f'[download.hosts."{pattern}"]\nheaders = {{X-Key = "hidden"}}\n'))
+
+    assert "a host is written" in problem
+    assert "hidden" not in problem
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.25, '"250ms"'), (5.0, '"5s"'), (120.0, '"2m"'), (5400.0, '"1h30m"'), (1.5, "1.5"), (7.0, "7"), (0.5, '"0.5s"'),

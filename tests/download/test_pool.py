@@ -25,9 +25,9 @@ A, B, C = (parse(f"http://{name}.example/").origin for name in "abc")
 class Bench:
     """A pool with a clock that stands still; its connections lead to sockets of the test."""
 
-    def __init__(self, stack: ExitStack, **limits: int) -> None:
+    def __init__(self, stack: ExitStack, *, per_host: int = 2, most: int = 9) -> None:
         self.now = 100.0
-        self.pool = Pool(**{"per_host": 2, "most": 9} | limits, clock=lambda: self.now)
+        self.pool = Pool(per_host=lambda origin: per_host, most=most, clock=lambda: self.now)
         self.lap = Counts()
         self.interrupt = Interrupt()
         self._stack = stack

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from batchproc.download import tls
+from batchproc.download.settings import Site
 from batchproc.errors import Retry
 from tests.download.conftest import Open, failure, fetch
 from tests.download.scripted import JPEG, Handler, Peer, Server, always, silent_after
@@ -45,7 +46,7 @@ def wrapped(certificate: Path, handler: Handler) -> Handler:
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trusts the certificate, and resolves localhost to IPv4 only."""
     context = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr(tls, "_context", context)
+    monkeypatch.setattr(tls, "_contexts", {("", "", ""): context})
 
 
 def secure(server: Server, host: str = "localhost") -> str:
@@ -192,11 +193,47 @@ class Layer:
                 self._peer.raw.sendall(self._outgoing.read())
 
 
-def test_a_proxy_that_refuses_is_a_failure_to_connect(opened: Open) -> None:
-    with Server(always(b"", "407 Proxy Authentication Required")) as proxy:
-        error = failure(opened(proxy=f"http://127.0.0.1:{proxy.port}"), "https://localhost/a.jpg")
+def test_a_proxy_that_refuses_says_so_with_its_status(opened: Open) -> None:
+    with Server(always(b"", "403 Forbidden")) as proxy:
+        error = failure(opened(proxy=f"http://user:secret@127.0.0.1:{proxy.port}"), "https://localhost/a.jpg")
 
-    assert ("connect", Retry.BACKOFF) == (error.code, error.retry)
+    assert ("proxy", Retry.NEXT_RUN) == (error.code, error.retry)
+    assert "the proxy did not open a tunnel to localhost: it answered 403" == error.message
+
+
+def asking(certificate: Path, handler: Handler) -> Handler:
+    """The same handler behind TLS 1.3, for clients alone that show the same certificate."""
+
+    def handle(peer: Peer) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        context.load_verify_locations(f"{certificate}.crt")
+        context.verify_mode = ssl.CERT_REQUIRED
+        with context.wrap_socket(peer.raw, server_side=True) as peer.raw:
+            handler(peer)
+
+    return handle
+
+
+def test_an_authority_of_ones_own_is_trusted_beside_the_public_ones(opened: Open, certificate: Path) -> None:
+    with Server(wrapped(certificate, always())) as server:
+        assert JPEG == fetch(opened(ca_file=f"{certificate}.crt"), secure(server)).content
+
+
+def test_a_server_that_asks_for_a_client_certificate_is_a_final_failure_that_says_so(
+    opened: Open, certificate: Path
+) -> None:
+    with Server(asking(certificate, always())) as server:
+        error = failure(opened(ca_file=f"{certificate}.crt"), secure(server))
+
+    assert ("tls", Retry.NEVER) == (error.code, error.retry)
+    assert "localhost asks for a client certificate" == error.message
+
+
+def test_a_client_certificate_is_shown_to_the_host_it_is_for(opened: Open, certificate: Path) -> None:
+    site = Site(per_host=8, honour_robots=False, ca_file=f"{certificate}.crt", client_cert=str(certificate))
+    with Server(asking(certificate, always())) as server:
+        assert JPEG == fetch(opened(sites=(("localhost", site),)), secure(server)).content
 
 
 def test_the_context_is_made_once() -> None:

@@ -15,7 +15,7 @@ from tests.download.scripted import JPEG, Peer, Server, always
 
 @pytest.fixture
 def session() -> Iterator[requests.Session]:
-    pool = Pool(per_host=2, most=4)
+    pool = Pool(per_host=lambda origin: 2, most=4)
     with requests.Session() as session:
         session.mount("http://", Transport(Settings(allow_addresses=("127.0.0.1/32",)), pool))
         yield session

@@ -1,6 +1,7 @@
 """What may start, decided without waiting: the clock and the back-off belong to the test."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -8,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from batchproc.frontier import WINDOW, Concurrency, End, Frontier, Refill, Wait, Waits, full_jitter, host_of
+from batchproc.frontier import WINDOW, Concurrency, End, Frontier, HostLimit, Refill, Wait, Waits, full_jitter, host_of
 from batchproc.frontier.hosts import Recall
 from batchproc.kinds import Retry
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Reply, Source, Span, Validators
@@ -194,7 +195,7 @@ def test_a_host_that_asked_an_earlier_run_for_a_pause_is_not_asked_within_it() -
     assert 86_340.0 == bench.frontier.pauses()["a.org"]
 
 
-@pytest.mark.parametrize("code", ["cancelled", "io.nospace", "internal.bug", "proxy"])
+@pytest.mark.parametrize("code", ["cancelled", "io.nospace", "internal.bug"])
 def test_what_is_not_the_hosts_doing_says_nothing_of_it(code: str) -> None:
     bench = Bench([source(number) for number in range(100)], per_host=4, retries=0)
 
@@ -592,3 +593,39 @@ def test_it_ends_only_when_redirected_items_were_heard() -> None:
 )
 def test_a_host_has_one_name_however_it_is_written(url: str, host: str) -> None:
     assert host == host_of(url)
+
+
+def test_a_host_may_have_limits_of_its_own() -> None:
+    limits = {"*.slow.org": HostLimit(per_host=1), "paced.org:8443": HostLimit(per_host=8, requests_per_second=2.0)}
+    sources = [
+        source(3 * number + at, host)
+        for number in range(20)
+        for at, host in enumerate(("a.slow.org", "paced.org:8443", "b.org"))
+    ]
+    bench = Bench(sources, per_host=4, host_limits=limits)
+
+    started = Counter(host_of(item.source.url) for item in bench.started())
+    bench.now += 0.5
+    later = Counter(host_of(item.source.url) for item in bench.started())
+
+    assert {"a.slow.org": 1, "paced.org:8443": 1, "b.org": 4} == started
+    assert {"paced.org:8443": 1} == later
+
+
+@pytest.mark.parametrize(
+    ("code", "retry", "disposition"),
+    [("tls", Retry.NEVER, Disposition.FAILED), ("proxy", Retry.NEXT_RUN, Disposition.DEFERRED)],
+    ids=["client-certificate", "proxy"],
+)
+def test_who_is_barred_from_a_host_does_not_try_again_and_again(
+    code: str, retry: Retry, disposition: Disposition
+) -> None:
+    bench = Bench([source(number) for number in range(30)], per_host=1)
+    for _ in range(3):
+        (item,) = bench.started()
+        bench.fail(item, retry, code=code)
+
+    rest = [bench.decide() for _ in range(27)]
+
+    assert {(code, disposition)} == {(one.code, one.disposition) for one in rest if isinstance(one, Failure)}
+    assert all(isinstance(one, Failure) for one in rest)

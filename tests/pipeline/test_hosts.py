@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from batchproc.errors import ExitCode
+from batchproc.errors import ExitCode, UsageError
 from tests.download.scripted import Handler, Peer, Server
 from tests.jobs import CONFIG
 
@@ -86,3 +86,20 @@ def test_a_host_that_refuses_all_holds_up_no_other_wherever_it_stands_in_the_lis
 
     assert (60, 1100) == (facts["counts"]["done"], facts["counts"]["deferred"])
     assert asked(bad) <= 24
+
+
+def test_files_of_certificates_are_read_before_any_work(tmp_path: Path) -> None:
+    config = job(tmp_path, ["http://127.0.0.1:1/a.jpg"])
+    (tmp_path / "no.pem").write_text("nothing")
+    config.write_text(
+        config.read_text().replace(
+            "[transform]", 'ca_file = "away.pem"\n[download.hosts."a.org"]\nclient_cert = "no.pem"\n[transform]', 1
+        )
+    )
+
+    with pytest.raises(UsageError) as caught:
+        run(config)
+
+    where = [problem.where for problem in caught.value.problems]
+    assert ["[download] ca_file", '[download.hosts."a.org"] client_cert'] == where
+    assert not (tmp_path / "out").exists()
