@@ -52,15 +52,16 @@ class AvifReader(AvifImageFile):
 
 def display_of_avif(content: bytes, image: Image.Image) -> Display:
     """The display of the file that was opened as `image`."""
+    known = display_of(image)
     try:
         properties = _properties(memoryview(content))
         display = _turned(properties, image.size)
         space, note = _named_space(properties)
     except (struct.error, IndexError, ValueError):
-        return display_of(image)
+        return known
     return replace(
         display,
-        colours=(*display_of(image).colours, *((space,) if space else ())),
+        colours=(*known.colours, *((space,) if space else ())),
         notes=(*display.notes, *((note,) if note else ())),
     )
 

@@ -9,6 +9,7 @@ A colour that is declared transparent is compared at the file's full depth. Indi
 Source: PNG, third edition (W3C), sections 5 and 11; what is not laid down there as in libpng.
 """
 
+import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -112,6 +113,13 @@ class PngReader(PngImageFile):
         self.parts = _taken_apart([*_chunks(file.getvalue())])
         super().__init__(BytesIO(_put_together(self.parts)))
 
+    def load_prepare(self) -> None:
+        """Called by Pillow before it decodes: lays noise where the last row comes, so that it shows when none does."""
+        canvas = Image.new(self.mode, self.size)
+        canvas.paste(_noise(self.mode, self.width), (0, self.height - 1))
+        self.im = canvas.im
+        super().load_prepare()
+
     def pixels(self) -> Image.Image:
         """All pixels, their checksums verified; with alpha where a colour was declared transparent.
 
@@ -204,12 +212,12 @@ def _verify(chunks: Iterable[Chunk]) -> None:
 
 
 def _check_full(image: Image.Image, parts: Parts) -> None:
-    """Pillow takes a stream that ends between two rows for a whole one, and leaves the rest at 0.
+    """Pillow takes a stream that ends between two rows for a whole one, and leaves the rest as it was.
 
-    Rows come one after the other: anything in the last one proves all of them. Only without it they are counted.
+    Rows come one after the other: where the last one is no longer noise, all are there. Else their bytes are counted.
     """
     last_row = image.crop((0, image.height - 1, image.width, image.height))
-    if not parts.header.is_interlaced and last_row.tobytes().strip(b"\x00"):
+    if not parts.header.is_interlaced and last_row.tobytes() != _noise(image.mode, image.width).tobytes():
         return
     needed, found = parts.header.pixel_bytes, 0
     inflater = zlib.decompressobj()
@@ -221,6 +229,12 @@ def _check_full(image: Image.Image, parts: Parts) -> None:
                 block = inflater.unconsumed_tail
     if found < needed:
         raise _damaged(f"its pixel data ends early, {found} of {needed} bytes")
+
+
+def _noise(mode: str, width: int) -> Image.Image:
+    """A row of pixels, always the same."""
+    size_bytes = len(Image.new(mode, (width, 1)).tobytes())
+    return Image.frombytes(mode, (width, 1), hashlib.shake_128(mode.encode()).digest(size_bytes))
 
 
 def _with_key(image: PngImageFile, parts: Parts) -> Image.Image:
