@@ -49,6 +49,7 @@ class Code(StrEnum):
     POLICY_PORT = "policy.port"
     DNS = "dns"
     CONNECT = "connect"
+    BUSY = "busy"
     PROXY = "proxy"
     TLS = "tls"
     TIMEOUT_CONNECT = "timeout.connect"
@@ -75,6 +76,10 @@ class Code(StrEnum):
     IO_NOSPACE = "io.nospace"
     IO_PERM = "io.perm"
     IO_OTHER = "io.other"
+    LOCAL_FILES = "local.files"
+    LOCAL_PORTS = "local.ports"
+    LOCAL_MEMORY = "local.memory"
+    LOCAL_NETWORK = "local.network"
     WORKER_CRASH = "worker.crash"
     WORKER_TIMEOUT = "worker.timeout"
     WORKER_MEMORY = "worker.memory"
@@ -104,6 +109,7 @@ class Kind:
     is_charged: bool = True  # False: not the item's doing, its row stays as it was
     stops_run: bool = False  # the disk refuses: every other item would meet it too
     loses_worker: bool = False  # a process died of it
+    is_local: bool = False  # this machine's trouble: nothing starts for a while, and no item is charged
 
     def retry_in(self, stage: str) -> Retry:
         """When it is tried again after that stage."""
@@ -139,6 +145,8 @@ _KINDS = (
          retry=Retry.BACKOFF, exceptions=(Retry.ONCE,), effect=Effect.UNREACHED, decided_by=PROXY),  # no such name
     Kind(Code.CONNECT, "no connection could be made", "is the server up, and reachable from here?",
          retry=Retry.BACKOFF, effect=Effect.REFUSED, decided_by=PROXY),
+    Kind(Code.BUSY, "the connections to the host were all in use", "raise per_host, if the host allows it",
+         retry=Retry.BACKOFF, effect=Effect.NOTHING),
     Kind(Code.PROXY, "the proxy refuses to pass it on", "see [download] proxy, and what the proxy allows",
          retry=Retry.NEXT_RUN, effect=Effect.BARRED, decided_by=PROXY),
     Kind(Code.TLS, "the certificate or the handshake is not in order",
@@ -205,6 +213,14 @@ _KINDS = (
          effect=Effect.NOTHING),
     Kind(Code.IO_OTHER, "the disk reported an error", "check the disk and its mount", stops_run=True,
          effect=Effect.NOTHING),
+    *(Kind(code, meaning, advice, retry=Retry.NEXT_RUN, effect=Effect.NOTHING, is_local=True)
+      for code, meaning, advice in (
+          (Code.LOCAL_FILES, "this machine has no file descriptor left for a connection",
+           "raise the limit of open files (ulimit -n), or lower [download] workers"),
+          (Code.LOCAL_PORTS, "this machine has no port left for a connection", "lower [download] workers"),
+          (Code.LOCAL_MEMORY, "this machine has no memory left for a connection", "lower [download] workers"),
+          (Code.LOCAL_NETWORK, "this machine has no way to the network", "see to its network, and run again"),
+      )),
     Kind(Code.WORKER_CRASH, "the image crashed the worker",
          "it is quarantined; report it to the codec's authors", loses_worker=True, effect=Effect.NOTHING),
     Kind(Code.WORKER_TIMEOUT, "longer than timeout, so the worker was ended", "raise timeout, or simplify the steps",

@@ -21,7 +21,7 @@ FLOORS = [
     {"measure"},
     {"config", "protocols"},
     {"model", "failpoints", "last_line", "leaving", "metrics"},
-    {"errors", "redact", "signals", "streams", "version"},
+    {"descriptors", "errors", "redact", "signals", "streams", "version"},
     {"hostname", "kinds"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -15,6 +15,7 @@ from typing import Any
 
 from batchproc.bench.job_file import toml_value
 from batchproc.config import Config, load
+from batchproc.descriptors import raise_limit
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ThreadExecutor
 from batchproc.frontier import Frontier, Waits
@@ -51,6 +52,7 @@ class Wish:
 def main() -> None:
     """Does what the command line says and prints the facts."""
     wish = Wish(**json.loads(sys.argv[1]))
+    raise_limit()
     config = load(wish.job_file, overrides=[*wish.settings, f"job.output={toml_value(wish.output)}"], environ={})
     sys.stdout.write(json.dumps(run_alone(config, wish.stage)))
 
@@ -67,7 +69,7 @@ def run_alone(config: Config, stage: str) -> dict[str, Any]:
     executor = executors[STAGES.index(stage)]
     if stage == "download":
         frontier = _frontier(config)
-        return _timed(stage, executor, lambda: _fetch(executor, assembly.for_mode(download, crew.download), frontier))
+        return _timed(stage, executor, lambda: _fetch(executor, assembly.for_crew(download, crew), frontier))
     originals = _originals(config, download)
     return _timed(stage, executor, lambda: executor.run(transform, originals))
 
@@ -139,9 +141,8 @@ def _frontier(config: Config) -> Frontier:
 
 def _fetch(executor: Executor, download: Download, frontier: Frontier) -> Iterator[Outcome]:
     for outcome in executor.run(download, frontier):
-        if frontier.downloaded(outcome) is None:
-            continue
-        final = frontier.heard(outcome)
+        passed = frontier.downloaded(outcome)
+        final = frontier.heard(passed) if passed is not None else None
         if final is not None:
             yield final
 

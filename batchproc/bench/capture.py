@@ -95,9 +95,8 @@ def _fetch(config: Config, sources: list[Source], folder: Path) -> None:
     with ThreadExecutor(workers=workers) as executor, (folder / INDEX_NAME).open("a", encoding="utf-8") as index:
         index.write("\n")  # a killed bench may have left half a line
         for outcome in executor.run(make_download(config), frontier):
-            if frontier.downloaded(outcome) is None:
-                continue
-            final = frontier.heard(outcome)
+            passed = frontier.downloaded(outcome)
+            final = frontier.heard(passed) if passed is not None else None
             if final is not None:
                 index.write(json.dumps(_keep(final, folder)) + "\n")
                 index.flush()

@@ -1,6 +1,7 @@
 """Dialling: from a host's name to a connected socket, only to permitted addresses, within one deadline."""
 
 import errno
+import os
 import socket
 import time
 
@@ -8,10 +9,21 @@ from batchproc.download.deadline import Deadline, Interrupt
 from batchproc.download.guard import AddressGuard
 from batchproc.download.resolve import SocketAddress, resolver
 from batchproc.errors import Code, StageError
+from batchproc.kinds import kind_of
 from batchproc.protocols import Lap
 
 _MOST_ADDRESSES = 6
-_LOCAL_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_LOCAL = {
+    errno.EMFILE: Code.LOCAL_FILES,
+    errno.ENFILE: Code.LOCAL_FILES,
+    errno.ENOBUFS: Code.LOCAL_MEMORY,
+    errno.ENOMEM: Code.LOCAL_MEMORY,
+}
+_LOCAL_IPV4 = {  # over IPv6 they say no more than that there is none here
+    errno.EADDRNOTAVAIL: Code.LOCAL_PORTS,
+    errno.ENETUNREACH: Code.LOCAL_NETWORK,
+    errno.ENETDOWN: Code.LOCAL_NETWORK,
+}
 
 
 class Dialler:
@@ -52,7 +64,7 @@ class Dialler:
                 )
             except OSError as error:
                 self._interrupt.check()
-                failure = _connect_error(host, error)
+                failure = _connect_error(host, address[0], error)
         raise failure or deadline.error()
 
     def _connect(self, host: str, port: int, address: SocketAddress, timeout_seconds: float) -> socket.socket:
@@ -82,13 +94,11 @@ def refused_address(host: str) -> StageError:
     )
 
 
-def _connect_error(host: str, error: OSError) -> StageError:
-    if error.errno in _LOCAL_LIMITS:
-        return StageError(
-            Code.CONNECT,
-            "this system has no room for another connection",
-            hint="raise the limit of open files, or lower [download] workers"
-        )
+def _connect_error(host: str, family: socket.AddressFamily, error: OSError) -> StageError:
+    number = error.errno or 0
+    code = _LOCAL.get(number) or (_LOCAL_IPV4.get(number) if family == socket.AF_INET else None)
+    if code is not None:
+        return StageError(code, f"{kind_of(code).meaning}: {os.strerror(number)}", hint=kind_of(code).advice)
     if isinstance(error, ConnectionRefusedError):
         return StageError(Code.CONNECT, f"{host} refused the connection")
     return StageError(Code.CONNECT, f"no address of {host} can be reached")

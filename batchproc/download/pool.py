@@ -168,9 +168,10 @@ class Pool:
             self.give_up(connection.origin)
 
     def _full(self, origin: Origin) -> StageError:
-        return StageError(
-            Code.TIMEOUT_CONNECT, f"all connections to {origin.host} were in use for too long"
-        )
+        slots = self._origins.get(origin)
+        if slots is not None and slots.open >= self._per_host(origin):
+            return StageError(Code.BUSY, f"all {slots.open} connections to {origin.host} were in use")
+        return StageError(Code.LOCAL_FILES, f"all {self._most} connections that this machine allows were in use")
 
 
 def _per_host(settings: Settings) -> Callable[[Origin], int]:

@@ -5,6 +5,7 @@ waits for it as long as its budget lasts; a look-up that is given up on goes on 
 answer here for whoever asks next.
 """
 
+import errno
 import socket
 import threading
 import time
@@ -112,6 +113,8 @@ class Resolver:
 def _dns_error(host: str, number: int) -> StageError:
     if number in _UNKNOWN_NAME:
         return StageError(Code.DNS, f"the name {host} does not exist", retry=Retry.ONCE)
+    if number in (errno.EMFILE, errno.ENFILE):
+        return StageError(Code.LOCAL_FILES, "this machine has no file descriptor left to ask a name server")
     return StageError(Code.DNS, f"the name server had no answer for {host}")
 
 

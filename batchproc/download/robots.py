@@ -24,6 +24,7 @@ from batchproc.download.transport import Response
 from batchproc.download.urls import Location, Origin
 from batchproc.download.verdict import REDIRECTS, retry_after
 from batchproc.errors import Code, Retry, StageError
+from batchproc.kinds import kind_of
 from batchproc.protocols import Lap
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ _DISALLOW_LINE = re.compile(r"di[a-z]*+\s*:?\s*\S", re.IGNORECASE)
 
 # The origin itself was not reached: nothing on it can be, and the item's failure is told and retried as that.
 _NOT_REACHED = frozenset((Code.DNS, Code.CONNECT, Code.TLS, Code.TIMEOUT_CONNECT, Code.POLICY_ADDRESS))
+# Of these the origin knows nothing: the item's failure is told as that, wherever a redirect of robots.txt had led.
+_NOT_ITS_OWN = frozenset(code for code in Code if code in (Code.CANCELLED, Code.BUSY) or kind_of(code).is_local)
 _LEADS_NOWHERE = frozenset((Code.REDIRECT, Code.POLICY_SCHEME, Code.POLICY_PORT))
 
 
@@ -296,7 +299,7 @@ class RobotsGate:
                 finally:
                     reply.raw.close()
         except StageError as error:
-            if error.code == Code.CANCELLED or (location.origin == origin and error.code in _NOT_REACHED):
+            if error.code in _NOT_ITS_OWN or (location.origin == origin and error.code in _NOT_REACHED):
                 raise
             if error.code not in _LEADS_NOWHERE:
                 retry = Retry.HOST if error.retry.is_transient or error.retry is Retry.ONCE else Retry.NEXT_RUN

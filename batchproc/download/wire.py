@@ -2,6 +2,7 @@
 
 import http.client
 from collections.abc import Callable
+from contextlib import suppress
 
 from batchproc.download.chunks import ChunkDecoder
 from batchproc.download.connection import Connection
@@ -193,9 +194,17 @@ class WireReply:
             raise truncated("the connection was lost inside the body") from None
 
     def close(self) -> None:
-        """Gives the connection up unless the body has been read. May be called twice."""
+        """Gives the connection up unless the body has been read, or is here already. May be called twice."""
         if self._connection is not None:
-            self._end(False)
+            self._end(self._is_here())
+
+    def _is_here(self) -> bool:
+        """Whether all of a chunked body came with its head, as that of many a refusal does."""
+        if self._chunks is None or not self._waiting or not self._keep_alive:
+            return False
+        with suppress(StageError):
+            self._chunks.feed(self._waiting)
+        return self._chunks.done and not self._chunks.surplus
 
     def _end(self, keep: bool) -> None:
         connection, self._connection = self._connection, None

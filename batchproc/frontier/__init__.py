@@ -3,6 +3,8 @@
     frontier.py      decides: the window of sources, what is in flight, what comes back
     hosts.py         all hosts, in turn
     host.py          one host: its limit (AIMD), its pause, its breaker
+    machine.py       this machine's own trouble: no descriptor, port or route for a connection
+    decisions.py     what it may decide, and what it keeps of an item under way
     concurrency.py   how many downloads at once over all hosts, by the gradient of the time to first byte
     levels.py        which time to first byte is usual for each host
     retries.py       which failures come back in this run, and when
@@ -11,7 +13,8 @@
 """
 
 from batchproc.frontier.concurrency import Concurrency
-from batchproc.frontier.frontier import WINDOW, End, Frontier, Refill, Wait
+from batchproc.frontier.decisions import End, Refill, Wait
+from batchproc.frontier.frontier import WINDOW, Frontier
 from batchproc.frontier.host import HostLimit, host_asked, host_of
 from batchproc.frontier.retries import LONGEST_BACKOFF_SECONDS, full_jitter
 from batchproc.frontier.waits import Waits

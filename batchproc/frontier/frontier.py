@@ -10,16 +10,18 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from batchproc.frontier.concurrency import Concurrency
+from batchproc.frontier.decisions import End, Flight, Refill, Wait
 from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, HostLimit, Limits, effect_of, host_of, not_tried
 from batchproc.frontier.hosts import Hosts, Recall
+from batchproc.frontier.machine import MISHAPS_PER_ITEM, Machine
 from batchproc.frontier.memory import Memory
 from batchproc.frontier.retries import Retries, full_jitter
 from batchproc.frontier.waits import Waits, find_not_due
-from batchproc.kinds import Code, Effect
+from batchproc.kinds import Code, Effect, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Outcome, Source, Span, Validators
 
 WINDOW = 1000  # sources read ahead of their start and kept in memory
@@ -30,32 +32,6 @@ LONGEST_PAUSE_SECONDS = 900.0
 LONGEST_WAIT_SECONDS = 1.0  # no wait without a bound, though every change wakes it
 NOTHING_KNOWN = Validators()
 NO_TIME = (None, None)
-
-
-@dataclass(slots=True)
-class Flight:
-    """An item under way: from its start until its outcome is heard."""
-
-    entry: Entry
-    size_bytes: int  # 0: it was never sent out, its host is away
-    started: float
-    downloading: bool = True
-    is_hosts: bool = False  # it failed by its host's trouble
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing may start now; look again after so many seconds, or when something has changed."""
-
-    seconds: float
-
-
-class Refill:
-    """Nothing in the window may start now: read on."""
-
-
-class End:
-    """Nothing will start any more."""
 
 
 class Frontier:
@@ -98,6 +74,7 @@ class Frontier:
         self._look_ahead_at = 0.0
         self._later = Retries(retries, backoff)
         self._memory = Memory(buffer_bytes)
+        self._machine = Machine(longest_pause_seconds)
         self._concurrency = concurrency  # None: as many as the download executor pulls
         self._downloading = 0
         self._workers = 0  # of the download stage, once it is known
@@ -148,8 +125,12 @@ class Frontier:
         return self._memory.held_bytes
 
     def describe_hosts(self) -> dict[str, Any]:
-        """Hosts by the number of starts, for run.json."""
-        return self._hosts.describe()
+        """Hosts by the number of starts, and this machine's own trouble, for run.json."""
+        return {**self._hosts.describe(), "local_trouble": self._machine.describe()}
+
+    def describe_trouble(self) -> str:
+        """A sentence about this machine's own trouble; empty when it had none."""
+        return str(self._machine)
 
     def leave_alone(self, pauses: Mapping[str, float]) -> None:
         """Takes over the pauses that hosts asked an earlier run for, in seconds from now. Before the first item."""
@@ -171,7 +152,7 @@ class Frontier:
                 self._hosts.append(entry)
         if (recall := self._hosts.recall()) is not None:
             return recall
-        if self._may_start:
+        if self._may_start(now):
             taken = self._hosts.take(now, only_moved=self._hosts.moved >= WINDOW)
             if taken is not None:
                 return self._start(taken, now)
@@ -189,6 +170,8 @@ class Frontier:
         with self._changed:
             flight = self._flights[outcome.source.key]
             if flight.downloading and flight.size_bytes:
+                now, others = self._clock(), self._downloading - 1
+                outcome = self._machine.judge(flight.entry.host, outcome, flight.started, now, others)
                 flight.is_hosts = self._hosts.hear(flight.entry, outcome, flight.started, self._clock())
                 self._land(flight)
                 self._tell_concurrency(flight.entry.host, outcome)
@@ -216,6 +199,7 @@ class Frontier:
             if self._comes_back(outcome, flight):
                 return None
             left = flight.is_hosts and (outcome.code == Code.RATE or self._hosts.is_away(flight.entry.host))
+            left = left or kind_of(outcome.code).is_local
             disposition = Disposition.DEFERRED if left else outcome.disposition
             return replace(outcome, attempts=flight.entry.attempt, disposition=disposition)
 
@@ -276,10 +260,9 @@ class Frontier:
             for source in sources:
                 self._hosts.append(Entry(source, host_of(source.url)))
 
-    @property
-    def _may_start(self) -> bool:
+    def _may_start(self, now: float) -> bool:
         """Whether there is room for one download more, whichever it is."""
-        if self._flights and not self._memory.has_room:
+        if (self._flights and not self._memory.has_room) or not self._machine.may_start(now, self._downloading):
             return False
         concurrency = self._concurrency
         return concurrency is None or not self._hosts.waiting or concurrency.allows(self._downloading)
@@ -287,12 +270,14 @@ class Frontier:
     def _start(self, entry: Entry, now: float) -> Item[Fetch] | Failure:
         self._downloading += 1
         self.admitted += 1
-        away = self._hosts.away(entry.host)
-        flight = Flight(entry, 0 if away else self._memory.estimate_bytes, now)
+        away, given_up = self._hosts.away(entry.host), self._machine.has_given_up(now)
+        flight = Flight(entry, 0 if away or given_up else self._memory.estimate_bytes, now)
         self._flights[entry.source.key] = flight
         self._memory.held_bytes += flight.size_bytes
         if away is not None:
             return not_tried(entry, away)
+        if given_up:
+            return self._machine.not_tried(entry)
         self._hosts.start(entry.host, now)
         known = entry.source.refresh or NOTHING_KNOWN
         fetch = Fetch(
@@ -336,6 +321,15 @@ class Frontier:
     def _comes_back(self, failure: Failure, flight: Flight) -> bool:
         """Whether a failed item is tried again in this run; keeps it for that, unless nothing starts any more."""
         entry = flight.entry
+        if kind_of(failure.code).is_local:
+            now = self._clock()
+            if self._machine.has_given_up(now) or entry.mishaps >= MISHAPS_PER_ITEM or not flight.size_bytes:
+                return False
+            if not self._closed:
+                self.retried += 1
+                due = max(now, self._machine.until)
+                self._later.put(replace(entry.from_the_start(), mishaps=entry.mishaps + 1), due)
+            return True
         if flight.is_hosts:
             if self._hosts.is_away(entry.host) or entry.refusals >= REFUSALS_PER_ITEM:
                 return False
@@ -352,5 +346,5 @@ class Frontier:
 
     def _seconds_to_change(self, now: float) -> float:
         times = [self._hosts.next_time(), self._later.first[0], self._look_ahead_at if self._looks_ahead else None]
-        due = [time for time in times if time is not None]
+        due = [max(time, self._machine.until) for time in times if time is not None]
         return max(0.0, min(due) - now) if due else LONGEST_WAIT_SECONDS

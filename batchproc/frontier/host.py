@@ -59,6 +59,7 @@ class Entry:
     host: str
     attempt: int = 1
     refusals: int = 0  # times its host refused it; they burn no attempt
+    mishaps: int = 0  # times that this machine could not connect; they burn none either
     moved: Moved | None = None  # a redirect of the listed URL led to `host`
     spans: tuple[Span, ...] = ()  # of the downloads that led there
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from batchproc import descriptors
 from batchproc.config import MOST_THREADS, STDIN, Config, DownloadTable, HostTable, OriginTable
 from batchproc.download.settings import Site
 from batchproc.download.stage import Download
@@ -33,6 +34,11 @@ STUCK_MARGIN_SECONDS = 15.0
 KEY_BYTES = 16
 RESULT_ROOM = 2  # outcomes per worker that may wait for the next stage
 PORTS = range(20_000, 30_000)  # of the embedded origin, below what Linux gives to outgoing connections
+OTHER_DESCRIPTORS = 40  # of a run, for its ledger, its logs and its pipes: 27 were seen at most
+DESCRIPTORS_PER_PROCESS = 6
+DESCRIPTORS_PER_THREAD = 2  # a connection, and the clock of its run-queue delay
+CONNECTIONS_PER_THREAD = 8  # idle ones included
+LEAST_CONNECTIONS = 64
 FIRST_CONNECTIONS = 16  # of `workers = "auto"`: a second of ramp on a slow network is worth more than politeness costs
 
 
@@ -96,9 +102,21 @@ def _certificate_problems(config: Config, where: str, table: DownloadTable | Hos
             yield Problem(where=f"{where} {name}", message=f"{max(files[:2])} cannot be used: {reason}.")
 
 
-def for_mode(download: Download, mode: ModeName) -> Download:
-    """The stage as that mode needs it: processes share no connections, so each may have one, to its last host."""
-    return replace(download, most_connections=1) if mode == "process" else download
+def for_crew(download: Download, crew: Variant) -> Download:
+    """The stage as its mode needs it: threads share connections, as many as this machine allows and the run can use.
+
+    Processes cannot, so each may have one, to its last host.
+    """
+    if crew.download == "process":
+        return replace(download, most_connections=1)
+    wanted = max(LEAST_CONNECTIONS, CONNECTIONS_PER_THREAD * crew.download_workers)
+    return replace(download, most_connections=max(1, min(wanted, _spare_descriptors(crew) - crew.download_workers)))
+
+
+def _spare_descriptors(crew: Variant) -> int:
+    """How many files and sockets may be open for downloads, once all else has what it needs."""
+    processes = crew.transform_workers if crew.transform == "process" else 0
+    return descriptors.limit() - OTHER_DESCRIPTORS - DESCRIPTORS_PER_PROCESS * processes
 
 
 def make_transform(config: Config, steps: tuple[Step, ...]) -> Transform:
@@ -167,11 +185,24 @@ def make_crew(config: Config, download: ModeName | None = None, transform: ModeN
     """The given modes, else those that the config begins in, with the workers that it gives them."""
     download, transform = download or config.download.first_mode, transform or config.transform.first_mode
     cores = usable_cores()
-    return Variant(
+    crew = Variant(
         download=download,
         download_workers=config.download.worker_count(download, cores),
         transform=transform,
         transform_workers=1 if transform == "serial" else config.transform.worker_count(cores),
+    )
+    per_worker = DESCRIPTORS_PER_PROCESS if download == "process" else DESCRIPTORS_PER_THREAD
+    return replace(crew, download_workers=max(1, min(crew.download_workers, _spare_descriptors(crew) // per_worker)))
+
+
+def why_fewer_workers(config: Config, crew: Variant) -> str:
+    """A sentence when the limit of open files allows fewer download workers than the config says; else nothing."""
+    wanted = config.download.worker_count(crew.download, usable_cores())
+    if crew.download_workers == wanted:
+        return ""
+    return (
+        f"the limit of open files, {descriptors.limit()}, allows {crew.download_workers} of {wanted} download "
+        "workers; raise it (ulimit -n)"
     )
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from batchproc.config import Config
+from batchproc.descriptors import raise_limit
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
 from batchproc.explain import Variant
 from batchproc.explain.measured import Measured, measure
@@ -83,6 +84,7 @@ class Run:
                 stack.enter_context(lock)
             stack.enter_context(doing("preparing the run"))
             stack.push(self._log_break)
+            raise_limit()
             assembly.warm_up(self.config, self.transform)
             log_start(self.log, self.config)
             monitor.begin()
@@ -142,6 +144,10 @@ class Run:
         """Tells the user and the log. From any thread."""
         self.display.note(text)
         self.log.record("note", "warning" if text.startswith("warning") else "info", text=text)
+
+    def _warn(self, text: str) -> None:
+        if text:
+            self.note(f"warning: {text}")
 
     def _log_break(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -209,6 +215,7 @@ class Run:
         now = time.time()
         frontier.leave_alone({host: until - now for host, until in self.known_pauses.items()})
         pilot = Pilot(self.config, work, fragile=_lost_workers(ledger.failures_by_code()))
+        self._warn(assembly.why_fewer_workers(self.config, pilot.crew))
         brakes = Brakes(
             admit_no_more=frontier.close,
             stop_at_once=self._stop_at_once,
@@ -279,6 +286,7 @@ class Run:
     def _remember(self, frontier: Frontier, pilot: Pilot, concurrency: Concurrency | None) -> None:
         self.retried, self.waits = frontier.retried, frontier.waits
         self.hosts = frontier.describe_hosts()
+        self._warn(frontier.describe_trouble())
         self.pauses = {host: time.time() + seconds for host, seconds in frontier.pauses().items()}
         self.auto = pilot.describe()
         self.concurrency = concurrency.describe() if concurrency else None

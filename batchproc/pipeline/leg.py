@@ -21,7 +21,7 @@ from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Outcome
-from batchproc.pipeline.assembly import for_mode, make_executors
+from batchproc.pipeline.assembly import for_crew, make_executors
 from batchproc.pipeline.evidence import counted
 from batchproc.pipeline.facts import LegEvidence
 from batchproc.pipeline.refresh import settle_unchanged
@@ -52,7 +52,7 @@ class Leg:
             config, crew, download, transform, log_folder
         )
         self.started = time.perf_counter()
-        self._download = for_mode(download, crew.download)
+        self._download = for_crew(download, crew)
         self._transform = transform
         self._frontier = frontier
         self._gauges = gauges

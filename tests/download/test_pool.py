@@ -89,9 +89,9 @@ def test_there_are_never_more_than_allowed_and_the_wait_for_one_ends(bench: Call
     one.take(A)
     one.take(A)
 
-    with pytest.raises(StageError, match="all connections to a") as caught:
+    with pytest.raises(StageError, match="all 2 connections to a") as caught:
         one.take(A, 0.01)
-    assert Code.TIMEOUT_CONNECT == caught.value.code
+    assert Code.BUSY == caught.value.code
     assert "<Pool 2 open, 0 idle, 1 origins>" == repr(one.pool)
 
 
@@ -202,8 +202,9 @@ def test_with_all_in_use_another_origin_waits(bench: Callable[..., Bench]) -> No
     one = bench(most=1)
     one.take(A)
 
-    with pytest.raises(StageError):
+    with pytest.raises(StageError, match="all 1 connections that this machine allows") as caught:
         one.take(B, 0.01)
+    assert Code.LOCAL_FILES == caught.value.code
 
 
 def test_a_refusal_gives_up_what_is_idle(bench: Callable[..., Bench]) -> None:

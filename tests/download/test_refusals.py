@@ -1,6 +1,8 @@
 """The download stage against servers that misbehave: each fault has its code, and no worker waits for ever."""
 
+import errno
 import gzip
+import os
 import socket
 import threading
 from typing import Any
@@ -186,6 +188,30 @@ def test_a_connection_that_is_not_accepted_times_out(opened: Open) -> None:
             error = failure(opened(connect_timeout_seconds=0.2), f"http://127.0.0.1:{address[1]}/")
 
     assert ("timeout.connect", Retry.BACKOFF) == (error.code, error.retry)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.EMFILE, "local.files"),
+        (errno.ENFILE, "local.files"),
+        (errno.ENOBUFS, "local.memory"),
+        (errno.EADDRNOTAVAIL, "local.ports"),
+        (errno.ENETUNREACH, "local.network"),
+        (errno.EHOSTUNREACH, "connect"),
+    ],
+    ids=lambda value: errno.errorcode[value] if isinstance(value, int) else None,
+)
+def test_what_this_machine_lacks_is_told_from_what_the_host_lacks(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, number: int, code: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    error = failure(opened(), "http://127.0.0.1:9999/")
+
+    assert code == error.code
 
 
 def test_a_name_that_does_not_exist_fails_as_dns(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

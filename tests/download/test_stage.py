@@ -91,6 +91,17 @@ def test_a_refusal_that_is_here_already_keeps_the_connection(opened: Open) -> No
         assert 1 == server.connections
 
 
+def test_a_chunked_refusal_that_is_here_already_keeps_the_connection_too(opened: Open) -> None:
+    def handle(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n")
+
+    with Server(handle) as server:
+        work = opened()
+        assert ["http.404"] * 3 == [failure(work, server.url()).code for _ in range(3)]
+        assert 1 == server.connections
+
+
 def test_a_kept_connection_that_was_closed_is_replaced_unnoticed(opened: Open) -> None:
     closing = threading.Event()
 

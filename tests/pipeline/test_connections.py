@@ -1,6 +1,9 @@
 """How many connections a whole run has to a host, counted on the server: at most `per_host`, redirects included."""
 
 import io
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -88,6 +91,21 @@ def test_the_target_of_redirects_never_has_more_either(tmp_path: Path, stack: Ex
 
     assert (ExitCode.DONE, 60) == (result.exit_code, result.facts["counts"]["done"])
     assert target.most <= PER_HOST
+
+
+def test_a_low_limit_of_open_files_means_fewer_connections_and_no_failure(tmp_path: Path, stack: ExitStack) -> None:
+    servers = [stack.enter_context(Server(Host())) for _ in range(12)]
+    config = job(tmp_path, [server.url(f"/{number}.jpg") for number in range(10) for server in servers])
+    command = [sys.executable, "-m", "batchproc", "run", config, "--set", "download.workers=64", "--json"]
+
+    ended = subprocess.run(
+        ["bash", "-c", 'ulimit -n 70; exec "$@"', "bash", *command], capture_output=True, text=True, check=False
+    )
+
+    assert 0 == ended.returncode, ended.stderr
+    assert "the limit of open files, 70, allows" in ended.stderr
+    facts = json.loads(ended.stdout)
+    assert (120, 0) == (facts["counts"]["done"], facts["hosts"]["local_trouble"]["pauses"])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -140,7 +140,7 @@ NODE = """
 const fs = require('fs'), http = require('http'), path = require('path');
 const [port, site, options] = [+process.argv[2], process.argv[3], JSON.parse(process.argv[4])];
 const server = http.createServer((request, response) => {
-  fs.readFile(path.join(site, path.basename(request.url)), (error, body) => {
+  fs.readFile(path.join(site, path.basename(request.url.split('?')[0])), (error, body) => {
     response.writeHead(error ? 404 : 200, {'Content-Type': 'image/jpeg'});
     response.end(error ? '' : body);
   });

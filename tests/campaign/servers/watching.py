@@ -19,7 +19,10 @@ class Seen:
 
 
 def connections(port: int) -> int:
-    """Established connections whose near end is `port` of 127.0.0.1: accepted, or waiting for it."""
+    """Established connections whose near end is `port` of 127.0.0.1: accepted, or waiting for it.
+
+    The table is not read at one instant: where connections come and go, some may be counted that never met.
+    """
     near = f"0100007F:{port:04X}"
     rows = (line.split(maxsplit=4) for line in TABLE.read_text().splitlines()[1:])
     return len({row[2] for row in rows if row[1] == near and row[3] == ESTABLISHED})  # a row may be read twice
