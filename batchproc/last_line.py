@@ -3,6 +3,7 @@
     small: 30 of 100 items failed, over max_failed_ratio = 0.1: 20 http.404, 10 dns; exit 3, /srv/out/runs/2026…
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -15,6 +16,7 @@ LONGEST = 200  # characters, `error: ` or `warning: ` before it included
 ROOM = LONGEST - len("warning: ")
 JOB_SHOWN = 40
 CODES_SHOWN = 5
+LONG_PATH = re.compile(r"(?<![\w:/.])/[^\s:;,]{30,}")  # its end says which one it is
 # What is shorter says less: codes go before the folder's parents, and one code stays as long as it can.
 SHAPES = [(CODES_SHOWN, True), (4, True), (3, True), (3, False), (2, False), (1, False), (0, False)]
 
@@ -24,6 +26,8 @@ def last_line(
 ) -> str:
     """The line, at most `ROOM` characters long: the job, why, codes with their numbers, the exit code, the folder."""
     name, reason = _clipped(_plain(job), JOB_SHOWN), _plain(reason)
+    if len(reason) > ROOM // 2:
+        reason = LONG_PATH.sub(lambda path: f"…/{'/'.join(path[0].rsplit('/', 2)[1:])}", reason)
     for codes_shown, whole in SHAPES:
         told = shown_codes(codes or {}, codes_shown)
         tail = f"{f': {told}' if told else ''}; exit {exit_code}{_place(folder, whole=whole)}"

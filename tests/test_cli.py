@@ -1,10 +1,13 @@
 """The command line as a user meets it: words, exit codes, streams."""
 
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +16,8 @@ import pytest
 from batchproc.__main__ import run as start
 from batchproc.cli import main
 from batchproc.lock import RunLock
+from batchproc.pipeline.observer import Observer
+from batchproc.progress import Quiet
 from batchproc.version import VERSION
 from tests.jobs import MakeJob
 
@@ -112,6 +117,39 @@ def test_a_quiet_run_that_a_limit_stopped_says_which_in_one_line(call, make_job:
     assert 4 == code
     beginning = "error: small: stopped by --limit, 2 items left; exit 4, "
     assert in_one_line(err, beginning, (tmp_path / "out/latest").resolve())
+
+
+def test_a_quiet_run_whose_ledger_is_damaged_says_so_in_one_line(call, make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/batchproc.db").write_bytes(b"no database " * 1000)
+
+    code, out, err = call("run", str(config), "--quiet")
+
+    assert (5, "") == (code, out)
+    assert "the ledger is damaged" in err
+    assert in_one_line(err, "error: small: ")
+    assert err.endswith("; exit 5\n")
+
+
+def test_a_quiet_run_that_is_interrupted_says_so_in_one_line(
+    call, make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = threading.Event()
+
+    def interrupt(display: Quiet, observer: Observer) -> None:
+        if observer.processed == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert heard.wait(30)
+
+    monkeypatch.setattr(Quiet, "advance", interrupt)
+    monkeypatch.setattr(Quiet, "note", lambda display, text: heard.set() if text.startswith("SIGINT") else None)
+    modes = ("--download-mode", "serial", "--transform-mode", "serial")
+    code, out, err = call("run", str(make_job(images=40)), "--quiet", *modes)
+
+    assert (130, "") == (code, out)
+    assert re.match(r"error: small: interrupted, \d+ items left; exit 130, ", err)
+    assert in_one_line(err, "error: ", (tmp_path / "out/latest").resolve())
 
 
 def test_ctrl_c_while_the_command_line_is_imported_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,13 @@ def test_an_error_is_told_with_its_exit_code() -> None:
     assert "small: another run is under way; exit 75" == error_line("small", LockHeldError("another run is under way"))
 
 
+def test_a_long_path_before_the_reason_gives_way_to_it() -> None:
+    held = "another run of this job holds the lock (pid 4711). Wait for its end"
+    error = LockHeldError(f"{'/very/long' * 20}/out/lock: {held}")
+
+    assert f"small: …/out/lock: {held}; exit 75" == error_line("small", error)
+
+
 def test_of_several_problems_the_first_is_told_and_their_number() -> None:
     error = UsageError([Problem(where="[job] name", message="missing"), *3 * [Problem(where="x", message="y")]])
 

@@ -41,6 +41,7 @@ VANISHED = (0, 40)
 RETURNED = (0, 15)
 CHANGED = (0, 30)
 MOST_FAILED_SHARE = 0.05
+MOST_DEFERRED_SHARE = 0.5
 IN_FLIGHT = 16 + 16 + 2  # the capacities of both stages; one outcome on its way to the ledger, one to the transform
 LONGEST_UNCOMMITTED_SECONDS = 0.5 + 1.5  # the ledger's delay, and a busy machine's
 
@@ -174,7 +175,7 @@ class Nights:
         code, row = self.exit_code, truth.run_of(pid)
         if code not in expected or (code == 1 and NO_START not in said):
             yield f"exit code {code}, expected one of {sorted(expected)}; it said: {said}"
-        normal = 3 if truth.failed_share > MOST_FAILED_SHARE else 0
+        normal = 3 if truth.failed_share > MOST_FAILED_SHARE or truth.deferred_share > MOST_DEFERRED_SHARE else 0
         if code in (0, 3) and code != normal:
             yield f"exit code {code} with {truth.counts}"
         if code > 0 and not said.strip() and (row is not None or code != 130):  # 130: before it had begun

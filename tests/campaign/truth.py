@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchproc.kinds import kind_of
+
 STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
 TRANSIENT = ("http.500", "connect", "truncated", "timeout.connect")  # of what the night's server can do
 MOST_RUNS = 5  # [job] max_runs_per_item
@@ -89,6 +91,11 @@ class Truth:
         counts = self.counts
         return (counts["failed"] + counts["quarantined"]) / max(1, counts["items"])
 
+    @property
+    def deferred_share(self) -> float:
+        counts = self.counts
+        return counts["deferred"] / max(1, counts["items"])
+
 
 def read_truth(output: Path) -> Truth:
     """The job as it stands; empty before its first run. The ledger is read from a copy: looking must not repair it."""
@@ -151,8 +158,9 @@ def next_words(truth: Truth, due: int) -> str:
         return "killed"
     if due:
         return f"{due} item"
-    if counts["quarantined"] or any(row.stage != "input" for row in truth.of("failed").values()):
-        return "--retry-failed"
+    left = [row for row in truth.of("failed", "quarantined").values() if row.stage != "input"]
+    if left:
+        return "has changed" if all(kind_of(row.code).decided_by for row in left) else "--retry-failed"
     return "mend" if counts["failed"] else "nothing is due; --refresh"
 
 
