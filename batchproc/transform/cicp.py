@@ -15,26 +15,28 @@ from batchproc.transform.icc import Primaries, icc_profile
 UNSPECIFIED = 2
 SRGB_CURVE = 13
 GAMMA_CURVE = 0  # no code point: `Space.gamma` says which
+SRGB_GAMMA = 2.2
+_GAMMA_WITHIN = 0.011  # of it, in relation: 1 / 0.45, 1 / 0.4545 and 2.2 all mean sRGB
 _PAPER_WHITE = 203.0  # cd/m²
 _HLG_PEAK = 1000.0  # cd/m²
 _LEVELS = 255
 
-_D65 = (0.3127, 0.3290)
+D65 = (0.3127, 0.3290)
 _C = (0.310, 0.316)
-SRGB_PRIMARIES: Primaries = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+SRGB_PRIMARIES: Primaries = (*D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 
 _PRIMARIES: dict[int, tuple[str, Primaries]] = {  # H.273, table 2
     1: ("BT.709", SRGB_PRIMARIES),
     4: ("BT.470 M", (*_C, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08)),
-    5: ("BT.470 BG", (*_D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06)),
-    6: ("BT.601", (*_D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070)),
-    7: ("SMPTE 240M", (*_D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070)),
+    5: ("BT.470 BG", (*D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06)),
+    6: ("BT.601", (*D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070)),
+    7: ("SMPTE 240M", (*D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070)),
     8: ("film", (*_C, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049)),
-    9: ("BT.2020", (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)),
+    9: ("BT.2020", (*D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046)),
     10: ("XYZ", (1 / 3, 1 / 3, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0)),
     11: ("DCI P3", (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)),
-    12: ("Display P3", (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)),
-    22: ("EBU 3213", (*_D65, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077)),
+    12: ("Display P3", (*D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)),
+    22: ("EBU 3213", (*D65, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077)),
 }
 
 
@@ -68,6 +70,13 @@ class Space:
             signals = [min(1.0, max(0.0, (signal * _LEVELS - 16) / 219)) for signal in signals]
         curve = _power(self.gamma) if self.transfer == GAMMA_CURVE else _CURVES[self.transfer]
         return [curve(signal) for signal in signals]
+
+
+def space_of_gamma(name: str, primaries: Primaries, gamma: float) -> Space:
+    """The space of primaries and one gamma; that of sRGB stands for sRGB's curve."""
+    is_srgb = abs(SRGB_GAMMA / gamma - 1) <= _GAMMA_WITHIN
+    transfer, gamma = (SRGB_CURVE, 1.0) if is_srgb else (GAMMA_CURVE, gamma)
+    return Space(name=name, primaries=primaries, transfer=transfer, gamma=gamma)
 
 
 def named_space(means: str, primaries: int, transfer: int, *, is_narrow: bool = False) -> Space | None:

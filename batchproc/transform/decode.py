@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import AvifImagePlugin, Image, ImageFile
-from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -20,6 +19,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from batchproc.errors import Code, StageError
 from batchproc.transform import modes
 from batchproc.transform.avif import AvifReader, display_of_avif
+from batchproc.transform.bmp import BmpReader
 from batchproc.transform.colour import Colours
 from batchproc.transform.display import Display, display_of
 from batchproc.transform.header import is_cut, webp_size
@@ -42,7 +42,7 @@ _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "gif": GifImageFile,
     "avif": AvifReader,
     "tiff": TiffReader,
-    "bmp": BmpImageFile,
+    "bmp": BmpReader,
 }
 
 FORMATS = tuple(_READERS)
@@ -161,7 +161,7 @@ def _display(content: bytes, image: ImageFile.ImageFile) -> Display:
     """What the file says of how it is to be seen, by the rules of its format."""
     if isinstance(image, PngReader):
         return display_of_png(image.parts)
-    if isinstance(image, TiffReader):
+    if isinstance(image, TiffReader | BmpReader):
         return image.display
     return display_of_avif(content, image) if isinstance(image, AvifReader) else display_of(image)
 
@@ -180,7 +180,7 @@ def _draft(opened: Opened, needed: Size | None) -> Box:
 def _working(opened: Opened, colours: Colours) -> tuple[Image.Image, tuple[str, ...]]:
     """Decoded, in sRGB and in a working mode, with notes about what the file says of its colours."""
     image: Image.Image = opened.image
-    if isinstance(image, PngReader | TiffReader):
+    if isinstance(image, PngReader | TiffReader | BmpReader):
         image = image.pixels()
     image.load()
     if opened.display.aperture is not None:

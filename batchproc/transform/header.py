@@ -31,10 +31,6 @@ def _cut_webp(content: bytes) -> bool:
     return len(content) < 12 or len(content) < 8 + int.from_bytes(content[4:8], "little")
 
 
-def _cut_bmp(content: bytes) -> bool:
-    return len(content) < int.from_bytes(content[2:6], "little")
-
-
 def _cut_avif(content: bytes) -> bool:
     """Walks the top-level boxes (ISO/IEC 14496-12, 4.2): each says where the next begins."""
     at = 0
@@ -55,6 +51,5 @@ _CUT: dict[str, Callable[[bytes], bool]] = {
     "png": lambda content: b"IEND\xaeB`\x82" not in content,
     "gif": lambda content: not content.rstrip(b"\x00").endswith(b";"),
     "webp": _cut_webp,
-    "bmp": _cut_bmp,
     "avif": _cut_avif,
 }

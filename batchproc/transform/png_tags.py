@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from batchproc.transform.cicp import GAMMA_CURVE, SRGB_CURVE, SRGB_PRIMARIES, UNSPECIFIED, Space, named_space
+from batchproc.transform.cicp import SRGB_GAMMA, SRGB_PRIMARIES, UNSPECIFIED, Space, named_space, space_of_gamma
 from batchproc.transform.colour import PROFILE_LIMIT_BYTES, Declared
 from batchproc.transform.display import Display
 from batchproc.transform.orientation import UPRIGHT, read_hidden_orientation, read_orientation
@@ -16,8 +16,6 @@ from batchproc.transform.png import COLOUR, GREY, PALETTE, Parts
 _LOOK = (b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")  # the chunks that change what is seen
 _HIDDEN_EXIF = b"Raw profile type exif"
 _HIDDEN_EXIF_BYTES = 1 << 16  # the orientation stands at the beginning
-_SRGB_GAMMA = 1 / 2.2
-_GAMMA_WITHIN = 0.01  # of it, in relation: 0.45, 0.4545 and 0.45455 all mean sRGB
 _GAMMAS = (0.1, 10.0)  # beyond it is no gamma
 
 
@@ -81,13 +79,13 @@ def _profile(packed: bytes) -> bytes | str:
 
 def _numbers(gama: bytes | None, chrm: bytes | None) -> Iterator[Space | str]:
     """A space of gamma and chromaticities; where one of the two is missing, sRGB's stands in for it."""
-    gamma, primaries, means = _SRGB_GAMMA, SRGB_PRIMARIES, []
+    gamma, primaries, means = 1 / SRGB_GAMMA, SRGB_PRIMARIES, []
     if gama is not None:
         gamma = int.from_bytes(gama) / 100_000 if len(gama) == 4 else 0.0
         means.append("gAMA")
         if not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
             yield "gAMA ignored: malformed"
-            gamma = _SRGB_GAMMA
+            gamma = 1 / SRGB_GAMMA
             means.clear()
     if chrm is not None and len(chrm) != 32:
         yield "cHRM ignored: malformed"
@@ -96,13 +94,7 @@ def _numbers(gama: bytes | None, chrm: bytes | None) -> Iterator[Space | str]:
         primaries = (x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7])
         means.append("cHRM")
     if means:
-        is_srgb = abs(gamma / _SRGB_GAMMA - 1) <= _GAMMA_WITHIN
-        yield Space(
-            name=" and ".join(means),
-            primaries=primaries,
-            transfer=SRGB_CURVE if is_srgb else GAMMA_CURVE,
-            gamma=1.0 if is_srgb else 1 / gamma,
-        )
+        yield space_of_gamma(" and ".join(means), primaries, 1 / gamma)
 
 
 def _orientation(parts: Parts) -> int:
