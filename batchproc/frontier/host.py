@@ -99,7 +99,7 @@ class Host:
     in_flight: int = 0
     clean: int = 0  # good replies since the limit changed
     unreached: int = 0  # in a row
-    silent: int = 0  # in a row
+    silent: int = 0  # in a row, of items that it had not been asked for before
     since: float = 0.0  # its first start
     accepted: int = 0
     refused: int = 0
@@ -218,7 +218,7 @@ class Host:
         self, failure: Failure, entry: Entry, started: float, now: float, limits: Limits, *, is_silent: bool
     ) -> bool:
         """Whether it is the host's trouble."""
-        self.silent = self.silent + 1 if is_silent else 0
+        self.silent = self.silent + entry.is_fresh if is_silent else 0
         self.refused_in_a_row += entry.is_fresh
         answered, self.answered_in_a_row = self.answered_in_a_row, 0
         if not self._is_trouble(entry, answered, is_silent=is_silent):
@@ -242,7 +242,7 @@ class Host:
         if self.pace is not None and self.pace.is_probing:
             return True
         if is_silent:
-            return self.silent >= SILENT_IN_A_ROW
+            return entry.is_fresh and self.silent >= SILENT_IN_A_ROW
         if not entry.is_fresh and answered >= STUBBORN_AFTER:
             self.stubborn += 1
             if self.is_picky:

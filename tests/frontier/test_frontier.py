@@ -357,6 +357,20 @@ def test_a_time_out_now_and_then_is_the_items_and_costs_its_host_nothing() -> No
     assert [] == bench.frontier.describe_hosts()["troubled"]
 
 
+def test_the_few_that_hang_do_not_make_their_host_silent_when_only_they_are_left() -> None:
+    bench = Bench([source(number) for number in range(8)], per_host=8, retries=1)
+    *answering, one, two = bench.started()
+    for item in answering:
+        bench.succeed(item)
+    assert [None, None] == [bench.fail(item, Retry.BACKOFF, code="timeout.first_byte") for item in (one, two)]
+
+    bench.now += 100.0
+    finals = [bench.fail(item, Retry.BACKOFF, code="timeout.first_byte") for item in bench.started()]
+
+    assert [Disposition.FAILED] * 2 == [final.disposition for final in finals if final]
+    assert isinstance(bench.decide(), End)
+
+
 def test_time_outs_in_a_row_are_the_hosts() -> None:
     bench = Bench([source(number) for number in range(100)], per_host=4, retries=0)
     one, two, three, four = bench.started()
