@@ -11,9 +11,10 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     Example: batchproc check configs/demo.toml
     """
     job, _ = load_job(config, setting or ())
-    from batchproc.report.plan import describe_plan, plan_facts
+    from batchproc.report.plan import describe_plan, missing_files, plan_facts
 
     facts = plan_facts(job)
+    facts["missing_files"] = missing_files(job)
     if as_json:
         print_json(facts)
     else:

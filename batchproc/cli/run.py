@@ -32,6 +32,7 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="every item is pending agai
 AcceptConfigChange = Annotated[
     bool, typer.Option("--accept-config-change", help="make again what another plan made")
 ]
+Repair = Annotated[bool, typer.Option("--repair", help="make again what is done and has no file, or another one")]
 MaxDuration = Annotated[str, typer.Option(metavar="TIME", help="stop after this time, as 1h30m")]
 WaitForLock = Annotated[str, typer.Option(metavar="TIME", help="wait so long for another run's lock, as 10m")]
 Strict = Annotated[bool, typer.Option("--strict", help="stop at the first failed item, with exit code 3")]
@@ -54,6 +55,7 @@ def run(
     refresh: Refresh = False,
     fresh: Fresh = False,
     accept_config_change: AcceptConfigChange = False,
+    repair: Repair = False,
     max_duration: MaxDuration = "",
     wait: WaitForLock = "0s",
     strict: Strict = False,
@@ -90,6 +92,7 @@ def run(
         refresh=refresh,
         fresh=fresh,
         accept_config_change=accept_config_change,
+        repair=repair,
         strict=strict,
         wait_seconds=read_duration("--wait", wait),
     )

@@ -5,6 +5,7 @@ from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
 from batchproc.ledger.plans import PlanChange
 from batchproc.ledger.reconsidering import DueAgain
 from batchproc.ledger.recovery import Recovered
+from batchproc.ledger.repairing import Repaired
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.restoring import ListRule, Restored
 from batchproc.ledger.runs import RunRecord
@@ -24,6 +25,7 @@ __all__ = [
     "ListedItem",
     "PlanChange",
     "Recovered",
+    "Repaired",
     "Restored",
     "RunRecord",
     "State",

@@ -28,6 +28,14 @@ class Images(Protocol):
         """Key and suffix of every rendition's file that exists."""
         ...
 
+    def names_in(self, prefix: str) -> list[str]:
+        """The names of all files in the folder of the keys that begin with these two digits."""
+        ...
+
+    def look(self) -> str:
+        """What changes whenever a file is added or removed; empty while the last such change is too fresh to tell."""
+        ...
+
     def place(self, name: str, key_hex: str, suffix: str) -> None:
         """Gives a temporary file its final name, replacing what is there. Raises OSError."""
         ...

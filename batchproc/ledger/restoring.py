@@ -6,7 +6,6 @@ row is restored with the URL that it names, and then brought up to the list, as 
 is not in the manifests: `runs` begins at 1.
 """
 
-import hashlib
 import sqlite3
 from array import array
 from collections import Counter
@@ -17,6 +16,7 @@ from typing import Any
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
+from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.images import Images
 from batchproc.ledger.manifest_rows import Left, Made, read_left, read_made
 from batchproc.ledger.renumbering import renumber
@@ -136,14 +136,14 @@ class _Restoring:
         if made is None or (known is not None and known.item in self._seen):
             self._counts["unreadable_rows"] += 1
             return
-        verdict = self._check(made)
-        self._counts[verdict] += verdict != "done"
+        state = examine(self._images.final_path(made.key.hex(), made.suffix), made.size_bytes, made.sha256)
+        self._counts[state] += 1
         if known is None:
             return  # neither in the list nor on the disk
         self._seen.add(known.item)
         if known.state != State.ABSENT:
             self.made.append(known.item)
-        if verdict == "done":
+        if state is FileState.WHOLE:
             self._put_image(known, made)
             self._counts["absent" if known.state == State.ABSENT else "done"] += 1
 
@@ -206,28 +206,14 @@ class _Restoring:
             listing=Listing(url=url, extra_json=extra_json, code=code, message=message),
         )  # fmt: skip
 
-    def _check(self, made: Made) -> str:
-        """What becomes of the file that a row names."""
-        path = self._images.final_path(made.key.hex(), made.suffix)
-        try:
-            if path.is_symlink() or not path.is_file():
-                return "changed" if path.is_symlink() or path.exists() else "missing"
-            if path.stat().st_size != made.size_bytes:
-                return "changed"
-            with path.open("rb") as file:
-                return "done" if hashlib.file_digest(file, "sha256").digest() == made.sha256 else "changed"
-        except OSError:  # a disk that damaged the ledger may have lost an image's blocks too: that one is made again
-            return "unreadable_files"
-
     def result(self, *, reordered: bool) -> Restored:
         unvouched = self._connection.execute(
             "SELECT count(*) FROM item WHERE suffix IS NOT NULL AND coalesce(before_absent, state) = 'pending'"
         ).fetchone()[0]
-        numbers = (
-            "done", "absent", "early", "missing", "changed", "unreadable_files", "unreadable_rows", "contradicted",
-        )  # fmt: skip
+        numbers = ("done", "absent", "early", "missing", "changed", "unreadable_rows", "contradicted")
         return Restored(
             **{name: self._counts[name] for name in numbers},
+            unreadable_files=self._counts[FileState.UNREADABLE],
             undecided=dict(self._undecided.most_common()),
             unvouched=unvouched,
             reordered=reordered,

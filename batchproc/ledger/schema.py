@@ -52,6 +52,8 @@ PARTS = {  # tables and indexes, by version
     1: frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"}),
     2: frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"}),
 }
+# Items that have an image: of their own URL, or of an earlier one whose successor has none yet.
+MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"
 INITIAL_META = {"revision": 0, "manifests_revision": -1, "input_fingerprint": "", "duplicates": 0, "bad_rows": 0}
 
 

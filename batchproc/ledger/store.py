@@ -12,6 +12,7 @@ from batchproc.errors import ExitCode
 from batchproc.ledger import writer
 from batchproc.ledger.ballast import Ballast
 from batchproc.ledger.blame import blame_disk, blame_ledger
+from batchproc.ledger.files import CHECKED
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, import_rows
 from batchproc.ledger.migrating import migrate, remove_copies
@@ -30,6 +31,7 @@ from batchproc.ledger.plans import (
 from batchproc.ledger.pruning import prune_absent
 from batchproc.ledger.reconsidering import DueAgain, make_due_again
 from batchproc.ledger.recovery import Recovered, recover
+from batchproc.ledger.repairing import Repaired, repair
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
 from batchproc.ledger.runs import close_run, insert_run, last_runs, restore_run
 from batchproc.ledger.schema import touch, transaction
@@ -187,6 +189,23 @@ class Ledger(LedgerView):
         return self._change(
             "UPDATE item SET state = 'pending', due = 1, runs = 0 WHERE state != 'absent' AND stage != 'input'"
         )
+
+    def repair(self) -> Repaired:
+        """Makes items due again whose file is missing or differs. Reads every file."""
+        with blame_disk(self._path):
+            return repair(self._own(), self._images)
+
+    def check_files(self) -> int:
+        """How many images have no file any more; remembered for as long as no folder of images changes."""
+        look = self._files_look(self._images)
+        missing = self._count_missing(look, self._images)
+        if look:
+            with blame_disk(self._path), transaction(self._own()):
+                self._connection.execute(
+                    "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+                    (CHECKED, f"{look} {missing}"),
+                )
+        return missing
 
     def prune_absent(self) -> int:
         """Deletes the files of items that left the list; returns how many. Listed again, they are fetched again."""

@@ -10,10 +10,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.ledger.blame import blame_disk
+from batchproc.ledger.files import CHECKED, FileNames
+from batchproc.ledger.images import Images
 from batchproc.ledger.opening import open_for_reading
 from batchproc.ledger.reconsidering import DueAgain, find_due_again
 from batchproc.ledger.runs import RunRecord, last_runs
-from batchproc.ledger.schema import State
+from batchproc.ledger.schema import MADE, State, read_version
 from batchproc.model import Source, Validators
 
 SOURCE = (  # what a `Source` is made of; validators are those of the URL that the image was made from
@@ -27,8 +29,6 @@ FACTS = (
     "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, made_url, "
     "made_extra_json"
 )
-# Images that are there: those of the list's URLs, and those of earlier URLs whose successors have no image yet.
-MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,7 @@ class LedgerView:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._reader = connection
+        self._has_urls = read_version(connection) > 1  # the ledger knows of earlier URLs
         self._reading = threading.Lock()  # guards `_reader`: a connection serves one thread at a time
 
     @classmethod
@@ -147,6 +148,25 @@ class LedgerView:
                 "message": message, "hint": hint, "attempts": attempts,
             }  # fmt: skip
 
+    def count_missing(self, images: Images) -> int:
+        """How many images have no file any more. Cheap where no folder of images changed since the last look at all."""
+        return self._count_missing(self._files_look(images), images)
+
+    def _files_look(self, images: Images) -> str:
+        """What changes whenever a file or an item does; empty while the files are too young to tell."""
+        look = images.look()
+        return look and f"{look} {self._fetch('SELECT value FROM meta WHERE name = ?', ('revision',))[0][0]}"
+
+    def _count_missing(self, look: str, images: Images) -> int:
+        checked = self._fetch("SELECT value FROM meta WHERE name = ?", (CHECKED,))
+        known, _, missing = str(checked[0][0]).rpartition(" ") if checked else ("", "", "")
+        if look and look == known:
+            return int(missing)
+        made, names = MADE if self._has_urls else "state = 'done'", FileNames(images)
+        if not names:
+            return int(self._fetch(f"SELECT count(*) FROM item WHERE {made}")[0][0])
+        return names.count_missing(self._scan("id, key, suffix", made))
+
     def manifests_are_current(self) -> bool:
         """Whether no item changed since `Ledger.note_manifests`: then the files need not be made again."""
         query = "SELECT count(DISTINCT value) FROM meta WHERE name IN ('revision', 'manifests_revision')"
@@ -164,7 +184,7 @@ class LedgerView:
             )
         )
 
-    def _fetch(self, query: str, parameters: tuple[int | str, ...] = ()) -> list[Any]:
+    def _fetch(self, query: str, parameters: tuple[int | str | bytes, ...] = ()) -> list[Any]:
         with self._reading, blame_disk(self._path):
             return self._reader.execute(query, parameters).fetchall()
 

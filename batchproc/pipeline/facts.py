@@ -58,6 +58,7 @@ class RunEvidence:
     line_started: float
     line_ended: float
     due_again: DueAgain
+    missing_files: int  # of items that were done at the start
     counts: Counts
     failures: Mapping[str, int]
     deferrals: Mapping[str, int]
@@ -182,6 +183,7 @@ def _counts(evidence: RunEvidence) -> dict[str, int]:
         "duplicates": counts.duplicates,
         "absent": counts.absent,
         "bad_rows": counts.bad_rows,
+        "missing_files": evidence.missing_files,
     }
 
 

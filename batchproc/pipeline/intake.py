@@ -1,12 +1,12 @@
 """Before the line: the ledger is repaired, compared with the plan, and brought up to the list."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from batchproc.config import Config, deciding_values
 from batchproc.errors import DiskError, UsageError
 from batchproc.explain.words import count
-from batchproc.ledger import DueAgain, Imported, Ledger, Recovered, holds_items
+from batchproc.ledger import DueAgain, Imported, Ledger, Recovered, Repaired, holds_items
 from batchproc.pipeline import assembly
 from batchproc.pipeline.terms import RunOptions
 from batchproc.signals import Counted, doing
@@ -34,6 +34,8 @@ class Intake:
     outdated: int  # images that an earlier version of the program may have made otherwise
     deciding: Mapping[str, str]  # fingerprints of what decides failures, by key
     due_again: DueAgain
+    repaired: Repaired | None  # None: nobody asked
+    missing_files: int  # of items that are done all the same
 
 
 def refuse_lost_ledger(layout: Layout) -> None:
@@ -74,6 +76,7 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
         ledger.retry_failed()
     else:
         due_again = ledger.make_due_again(deciding, max_runs=config.job.max_runs_per_item)
+    repaired = ledger.repair() if options.repair else None
     # A list that came out empty by accident must not cost the whole collection.
     pruned = ledger.prune_absent() if config.job.prune and items else 0
     return Intake(
@@ -84,7 +87,29 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
         outdated=ledger.count_outdated(),
         deciding=deciding,
         due_again=due_again,
+        repaired=repaired,
+        missing_files=ledger.check_files(),
     )
+
+
+def describe_intake(intake: Intake) -> Iterator[str]:
+    """What the user has to know of it, a line each."""
+    if intake.repaired is not None:
+        yield _describe_repaired(intake.repaired)
+    if intake.outdated:
+        yield (
+            f"{intake.outdated:,} images are of an earlier version of batchproc, which may have made some otherwise; "
+            "--accept-config-change makes them again"
+        )
+
+
+def _describe_repaired(repaired: Repaired) -> str:
+    found = {
+        "missing": repaired.missing, "of another size or hash": repaired.changed, "unreadable": repaired.unreadable,
+    }  # fmt: skip
+    lost = ", ".join(f"{number:,} {what}" for what, number in found.items() if number)
+    files = count(repaired.whole + repaired.lost, "file")
+    return f"{files} checked: {lost}; those items are due again" if lost else f"{files} checked, all of them whole"
 
 
 def _check_list(config: Config, ledger: Ledger) -> int:

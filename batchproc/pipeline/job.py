@@ -27,7 +27,7 @@ from batchproc.pipeline.closing import write_down, write_manifests
 from batchproc.pipeline.control import Brakes, Control
 from batchproc.pipeline.evidence import GAUGES, MOVES
 from batchproc.pipeline.facts import RunEvidence, describe_leg, describe_run
-from batchproc.pipeline.intake import refuse_lost_ledger, take_in
+from batchproc.pipeline.intake import describe_intake, refuse_lost_ledger, take_in
 from batchproc.pipeline.journal import log_ledger, log_line, log_start
 from batchproc.pipeline.judging import find_stop, judge
 from batchproc.pipeline.leg import Leg
@@ -100,11 +100,8 @@ class Run:
             work = min(due, self.options.limit or due)
             terminal = ledger.counts().items - due
             log_ledger(self.log, intake, work=work, items=terminal + due)
-            if intake.outdated:
-                self.note(
-                    f"{intake.outdated:,} images are of an earlier version of batchproc, which may have made some "
-                    "otherwise; --accept-config-change makes them again"
-                )
+            for text in describe_intake(intake):
+                self.note(text)
             folder = self.layout.new_run_folder(started)
             self.log.open(folder / "log.jsonl")
             self.control.take_over()
@@ -123,6 +120,7 @@ class Run:
                 line_started=line_started,
                 line_ended=self.line_ended,
                 due_again=intake.due_again,
+                missing_files=intake.missing_files,
                 counts=ledger.counts(),
                 failures=ledger.failures_by_code(),
                 deferrals=ledger.deferrals_by_code(),
@@ -188,6 +186,7 @@ class Run:
         ending = judge(
             self.config.job, evidence.counts, self.observer,
             error=self.error, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
+            missing_files=evidence.missing_files,
         )  # fmt: skip
         facts = describe_run(evidence, ending)
         facts["counts"] |= {"unchanged": self.observer.outcomes["unchanged"]}

@@ -39,6 +39,10 @@ def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
     if any(recovered.values()):
         log.record("ledger.recovered", "warning", **recovered)
     log.record("list.imported", **asdict(intake.imported), items=items, work=work)
+    if intake.repaired is not None:
+        log.record("files.repaired", **asdict(intake.repaired))
+    if intake.missing_files:
+        log.record("files.missing", "warning", files=intake.missing_files)
     if intake.outdated:
         log.record("images.outdated", images=intake.outdated)
     if intake.due_again.items:

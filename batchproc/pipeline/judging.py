@@ -38,6 +38,7 @@ def judge(
     error: BatchprocError | None,
     signalled: ExitCode | None,
     stopped_by: str | None,
+    missing_files: int = 0,
 ) -> Ending:
     """How a run ends, as the ledger stands: by an error, a signal, or in its time."""
     left = f"{count(counts.pending, 'item')} left"
@@ -50,7 +51,7 @@ def judge(
         return Ending(exit_code=ExitCode.TOO_MANY_FAILED, reason=" and ".join(crossed))
     if job.exit_on_limit and counts.pending:
         return Ending(exit_code=ExitCode.LIMIT, reason=f"{STOPPED.get(stopped_by or '', 'stopped')}, {left}")
-    return Ending(exit_code=ExitCode.DONE, reason=_news(counts, observer))
+    return Ending(exit_code=ExitCode.DONE, reason=_news(counts, observer, missing_files))
 
 
 def _limits_crossed(job: JobTable, counts: Counts) -> Iterator[str]:
@@ -66,8 +67,10 @@ def _limits_crossed(job: JobTable, counts: Counts) -> Iterator[str]:
         yield f"{counts.deferred:,} of {count(items, 'item')} deferred, over {limit}"
 
 
-def _news(counts: Counts, observer: Observer) -> str:
-    """What is worth a line though no limit was crossed: nothing came through, or much was left for the next run."""
+def _news(counts: Counts, observer: Observer, missing_files: int) -> str:
+    """What is worth a line though no limit was crossed: files are gone, nothing came through, or much was left."""
+    if missing_files:
+        return f"{count(missing_files, 'file')} of done items missing; --repair makes them again"
     processed = observer.processed
     if processed > MANY * counts.items and observer.failures.total() >= processed:
         return f"none of {count(processed, 'item')} came through{_deferred(counts)}"

@@ -29,6 +29,7 @@ class RunOptions:
     refresh: bool = False  # ask servers whether what is done has changed
     fresh: bool = False
     accept_config_change: bool = False
+    repair: bool = False  # what is done and has no file any more, or another one, is due again
     strict: bool = False
     wait_seconds: float = 0.0  # at most, for another run's lock
 

@@ -3,8 +3,10 @@
 from typing import Any
 
 from batchproc.config import Config, resolved, unwise
-from batchproc.explain.words import seconds, size
+from batchproc.explain.words import count, seconds, size
+from batchproc.ledger import LedgerView
 from batchproc.measure.cores import usable_cores
+from batchproc.sink import ImageFolder, Layout
 from batchproc.transform.steps.table import StepDescription
 
 
@@ -20,6 +22,15 @@ def plan_facts(config: Config) -> dict[str, Any]:
         },
         "unwise": unwise(config, cores),
     }
+
+
+def missing_files(config: Config) -> int:
+    """How many images of the job, if it ran before, have no file any more. Raises as `LedgerView.open_view` does."""
+    layout = Layout(output=config.paths.output)
+    if not layout.ledger_path.exists():
+        return 0
+    with LedgerView.open_view(layout.ledger_path) as ledger:
+        return ledger.count_missing(ImageFolder(layout.output))
 
 
 def describe_plan(facts: dict[str, Any]) -> str:
@@ -39,6 +50,8 @@ def describe_plan(facts: dict[str, Any]) -> str:
         f"exit 3      above {job['max_failed_ratio']:.0%} failed items",
         *(f"unwise      {sentence}" for sentence in facts["unwise"]),
     ]
+    if missing := facts["missing_files"]:
+        lines.append(f"missing     {count(missing, 'file')} of done items; run --repair makes them again")
     return "\n".join(lines)
 
 

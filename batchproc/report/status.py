@@ -14,7 +14,7 @@ from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerView
 from batchproc.lock import find_holder, read_last_holder
 from batchproc.report.advice import failure_step, named_keys
-from batchproc.sink import Layout
+from batchproc.sink import ImageFolder, Layout
 
 RUNS_SHOWN = 10
 SECOND = len("2026-11-22T08:15:30")  # of a time in ISO 8601: the lock file has whole seconds
@@ -44,6 +44,7 @@ def status_facts(config: Config) -> dict[str, Any]:
             "failures": ledger.failures_by_code(),
             "due": ledger.count_work(max_runs=config.job.max_runs_per_item),
             "due_again": _find_due_again(ledger, config),
+            "missing_files": ledger.count_missing(ImageFolder(layout.output)),
             "runs": runs,
             "trend": find_trend(runs),
         }
@@ -98,6 +99,8 @@ def advise(facts: Mapping[str, Any]) -> str:
         return f"{count(again, 'item')} due again, since {changed} changed{more}: {command}"
     if facts["due"]:
         return f"{count(facts['due'], 'item')} due: {command}"
+    if missing := facts.get("missing_files"):
+        return f"{count(missing, 'file')} missing: {command} --repair makes them again"
     if step := failure_step(facts["failures"], counts, Path(facts["output"]) / "failures.jsonl", command):
         return f"nothing is due; {step}"
     return "nothing is due; --refresh asks the servers whether anything has changed"
@@ -114,6 +117,8 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for state in (*STATES, "absent"):
         if counts[state] or state == "done":
             yield f"  {state:<12}{counts[state]:>10,}{MEANINGS.get(state, '')}"
+    if facts["missing_files"]:
+        yield f"files missing: {facts['missing_files']:,} of done items; --repair makes them again"
     if facts["failures"]:
         yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in facts["failures"].items())
     if running:

@@ -113,7 +113,7 @@ def styled(text: str) -> Text:
     lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|report)\b", "cyan")
     lines.highlight_regex(r"(?m)^    time went\b", "dim")
     lines.highlight_regex(r"(?m)^  (auto|bottleneck|why|hint|next)\b", "green")
-    lines.highlight_regex(r"(?m)^  (failures|deferred|due again|exit code)\b", "red")
+    lines.highlight_regex(r"(?m)^  (failures|deferred|missing|due again|exit code)\b", "red")
     return lines
 
 
@@ -131,6 +131,8 @@ def _failures(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"  failures    {shown_codes(facts['failures'])}"
     if facts["deferrals"]:
         yield f"  deferred    {shown_codes(facts['deferrals'])}"
+    if missing := facts["counts"].get("missing_files"):
+        yield f"  missing     {count(missing, 'file')} of done items; --repair makes them again"
 
 
 def _details(facts: Mapping[str, Any]) -> Iterator[str]:

@@ -1,14 +1,17 @@
 """The renditions on disk: a temporary name first, then `images/ab/<key><suffix>`, which depends on the key alone."""
 
 import contextlib
+import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from batchproc.sink.atomic import sync_folder
 
 BALLAST_NAME = "ballast"
+YOUNG_NANOSECONDS = 2_000_000_000  # more than the coarsest clock of a file system
 TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.\d+\.\d+\.part")  # as a worker names what it writes: key, pid, number
 RENDITION_NAME = re.compile(r"([0-9a-f]{32})(\.[a-z0-9]{1,8})")
 
@@ -60,6 +63,25 @@ class ImageFolder:
                     name = RENDITION_NAME.fullmatch(entry.name)
                     if name and name[1][:2] == folder.name and not entry.is_dir(follow_symlinks=False):
                         yield name[1], name[2]
+
+    def names_in(self, prefix: str) -> list[str]:
+        """The names of all files in the folder of the keys that begin with these two digits."""
+        try:
+            return os.listdir(f"{self._output}/images/{prefix}")  # noqa: PTH208  # names, not paths
+        except FileNotFoundError:
+            return []
+
+    def look(self) -> str:
+        """What changes whenever a file is added or removed; empty while the last such change is too fresh to tell.
+
+        A folder's time changes with its names. Within a tick of the system's clock it may change unseen.
+        """
+        look, newest = hashlib.blake2b(digest_size=16), 0
+        folders = Path(self._output, "images").glob("[0-9a-f][0-9a-f]")
+        for folder, status in sorted((folder.name, folder.stat()) for folder in folders):
+            look.update(f"{folder} {status.st_ino} {status.st_mtime_ns}\n".encode())
+            newest = max(newest, status.st_mtime_ns)
+        return look.hexdigest() if newest < time.time_ns() - YOUNG_NANOSECONDS else ""
 
     def place(self, name: str, key_hex: str, suffix: str) -> None:
         """Gives a temporary file its final name; what stood there, a link included, is replaced. Raises OSError."""

@@ -1,23 +1,27 @@
 """A whole run in a process of its own, to be killed: `python -m tests.ledger.killed OUTPUT COUNT [WHAT]`.
 
 Batches are small, so that a few dozen items pass every failpoint several times. With `prune` the second half of the
-list is gone, and its files are deleted; with `open` the ledger is opened alone; with
-`change` every other URL of a list keyed by ids is another one.
+list is gone, and its files are deleted; with `open` the ledger is opened alone; with `repair` items without their files
+are made due again; with `change` every other URL of a list keyed by ids is another one.
 """
 
 import sys
 from pathlib import Path
 
-from batchproc.ledger import importing, pruning, writer
+from batchproc.ledger import importing, pruning, repairing, writer
 from tests.ledger.job import Job, listing, urls, versions
 
 if __name__ == "__main__":
     writer.BATCH = 10
     importing.ROWS_PER_TRANSACTION = 20
-    pruning.WINDOW = 5
+    pruning.WINDOW = repairing.WINDOW = 5
     job, count = Job(Path(sys.argv[1])), int(sys.argv[2])
     if sys.argv[3:] == ["open"]:
         job.open().__exit__(None, None, None)
+    elif sys.argv[3:] == ["repair"]:
+        with job.open() as ledger:
+            ledger.recover()
+            ledger.repair()
     elif sys.argv[3:] == ["change"]:
         job.run_to_the_end(rows=versions(count, 1))
     elif sys.argv[3:] == ["prune"]:
