@@ -86,3 +86,15 @@ def test_the_transform_stage_needs_no_download_code() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert [] == [name for name in loaded if name.startswith(("requests", "urllib3", "batchproc.download"))]
+
+
+def test_nothing_is_taken_from_urllib3_itself() -> None:
+    """Some packages replace it by a fork of the same name; what `requests` makes of either is its own affair."""
+    found = [
+        path.name for path in modules() for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and any(name.split(".")[0] == "urllib3"
+                for name in [getattr(node, "module", None) or "", *(alias.name for alias in node.names)])
+    ]  # fmt: skip
+
+    assert [] == found

@@ -214,6 +214,7 @@ def _describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, ac
         "process_cpu_seconds": sum(entry.cpu_seconds for entry in times) if executor.mode == "process" else None,
         "startup_per_worker_seconds": totals.startup_seconds / len(times) if times else None,
         "parts": {name: wall for name, (wall, _) in sums.parts.items()},
+        "connections": sums.connections.describe(),
         "parts_cpu": {name: cpu for name, (_, cpu) in sums.parts.items()},
         "per_worker": [_describe_worker(entry) for entry in times],
     }

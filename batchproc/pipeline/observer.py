@@ -9,6 +9,7 @@ from typing import Any
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.reservoir import Reservoir
 from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
+from batchproc.pipeline.connections import Connections
 
 SPANS_KEPT = 5_000  # enough for a timeline; four times as many would weigh 12 MB more
 SPANS_KEPT_FOR_TRACE = 20_000
@@ -25,6 +26,7 @@ class StageSums:
     runqueue_known: int = 0  # spans that could tell their run-queue delay
     inside_seconds: float = 0.0  # from entering the stage to leaving it, waiting for the next one included
     parts: dict[str, list[float]] = field(default_factory=dict)
+    connections: Connections = field(default_factory=Connections)
 
     def add(self, span: Span, left: float) -> None:
         """Adds one span of an item that left the stage at `left`, perf_counter seconds."""
@@ -39,6 +41,7 @@ class StageSums:
             sums = self.parts.setdefault(name, [0.0, 0.0])
             sums[0] += wall
             sums[1] += cpu
+        self.connections.add(span.counts)
 
 
 class Observer:

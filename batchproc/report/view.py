@@ -8,6 +8,7 @@ from typing import Any
 from batchproc.explain.words import count, seconds, significant, size
 from batchproc.report.account_view import CeilingView, Chart, StageView, view_ceilings, view_stages
 from batchproc.report.auto_view import AutoView, leg_note, view_auto
+from batchproc.report.connections_view import ConnectionsView, view_connections
 from batchproc.report.gallery import Gallery, Pair, read_gallery
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
 from batchproc.report.run_files import Row, RunFolder, manifest, read_attempts
@@ -68,6 +69,7 @@ class Page:
     series: Sequence[Chart]
     items: ItemsView
     items_note: str
+    connections: ConnectionsView | None
     gallery: GalleryView
     trust: TrustView
     provenance: Provenance
@@ -100,6 +102,7 @@ def view_page(facts: Mapping[str, Any], run: RunFolder) -> Page:
         series=view_series(facts),
         items=items,
         items_note=items_note,
+        connections=view_connections(facts),
         gallery=_gallery(gallery, items),
         trust=view_trust(facts, [items_note] if items_note else []),
         provenance=view_provenance(facts),

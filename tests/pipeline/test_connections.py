@@ -78,6 +78,12 @@ def test_a_host_never_has_more_connections_than_allowed(tmp_path: Path, stack: E
 
     assert (ExitCode.DONE, 60) == (result.exit_code, result.facts["counts"]["done"])
     assert all(host.most <= PER_HOST for host in hosts)
+    told = result.facts["stages"]["download"]["connections"]
+    assert sum(server.connections for server in servers) == told["opened"]
+    assert 62 - told["opened"] <= told["reused"]  # a robots.txt for each host, once per process
+    assert {server.url("").removeprefix("http://").strip("/") for server in servers} == {
+        row["host"] for row in told["hosts"]
+    }
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -76,6 +76,7 @@ def test_hostile_texts_stay_text_wherever_they_come_from(job: Job) -> None:
         facts["checks"] = [{"name": nasty, "value": 1, "limit": 1, "passed": True, "text": nasty}]
         facts["stages"]["download"]["account_notes"] = [nasty]
         facts["stages"]["download"]["parts"] = {nasty: 1.0}
+        facts["stages"]["download"]["connections"]["hosts"] = [{"host": nasty, "opened": 1}]
         facts["ceilings"] = {"download": [{"name": nasty, "rate_per_second": 9.0, "binds": True, "because": nasty}]}
         facts["measured_rate_per_second"] = {"download": 5.0}
 

@@ -113,6 +113,21 @@ def test_the_figures_of_run_json_are_on_the_page(job: Job) -> None:
         assert sentence.removeprefix("next: ")[1:] in text
 
 
+def test_it_is_told_how_many_connections_were_opened_and_used_again(job: Job) -> None:
+    told = job.facts["stages"]["download"]["connections"]
+    text = " ".join(job.page().by_id("hosts").text.split())
+
+    assert f"Downloads opened {told['opened']} connection" in text
+    assert f"used them again {told['reused']} time" in text
+    assert f"{told['hosts'][0]['host']} {told['opened']} {told['reused']} {told['dropped']}" in text
+
+
+def test_a_run_of_an_earlier_version_has_no_connections_to_tell_of(job: Job) -> None:
+    job.change(lambda facts: facts["stages"]["download"].pop("connections"))
+
+    assert "Connections of this run" not in job.page().by_id("hosts").text
+
+
 def test_the_same_files_give_the_same_page(job: Job) -> None:
     first = make_report(job.output).read_bytes()
 

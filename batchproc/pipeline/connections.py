@@ -1,0 +1,36 @@
+"""What became of a stage's connections, in all and by host: summed up from its spans, in bounded memory."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+WHAT = ("opened", "reused", "dropped")  # dropped: closed before the end, by whichever side
+HOSTS_REMEMBERED = 10_000  # the first ones; all others are in the totals only
+HOSTS_TOLD = 20
+
+
+class Connections:
+    """Counts `opened HOST`, `reused HOST` and `dropped HOST`. Used by the main thread alone."""
+
+    def __init__(self) -> None:
+        self._totals: Counter[str] = Counter()
+        self._hosts: dict[str, Counter[str]] = {}
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """What one span counted."""
+        for words, number in counts.items():
+            what, _, host = words.partition(" ")
+            self._totals[what] += number
+            if host in self._hosts or len(self._hosts) < HOSTS_REMEMBERED:
+                self._hosts.setdefault(host, Counter())[what] += number
+
+    def describe(self) -> dict[str, Any] | None:
+        """For run.json: the hosts that were asked most. None when nothing was counted."""
+        if not self._totals:
+            return None
+        requests = {host: counts["opened"] + counts["reused"] for host, counts in self._hosts.items()}
+        top = sorted(requests, key=lambda host: (-requests[host], host))[:HOSTS_TOLD]
+        return {
+            **{what: self._totals[what] for what in WHAT},
+            "hosts": [{"host": host, **{what: self._hosts[host][what] for what in WHAT}} for host in top],
+        }
