@@ -134,9 +134,10 @@ def _harden(life: Pipe, limits: WorkerLimits) -> None:
     if os.environ.get("PYTHONSAFEPATH") == OUR_SAFE_PATH:
         del os.environ["PYTHONSAFEPATH"]
     if limits.log_path:
-        log = os.open(limits.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        os.dup2(log, 2)
-        os.close(log)
+        with contextlib.suppress(OSError):  # its folder may be gone: the run will find out by itself
+            log = os.open(limits.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+            os.dup2(log, 2)
+            os.close(log)
     os.dup2(2, 1)  # stdout carries results only: neither a user's step nor libtiff may print there
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -20,7 +20,7 @@ from batchproc.executors import child
 from batchproc.signals import EXIT_CODES, withheld_from_children
 
 REAP_SECONDS, LAST_REAP_SECONDS = 2.0, 1.0
-HELPER_SECONDS = 5.0  # to fork a worker takes some milliseconds
+HELPER_SECONDS, LAST_HELPER_SECONDS = 5.0, 60.0  # a fork takes milliseconds, the imports before the first one longer
 SAFE_PATH = "PYTHONSAFEPATH"
 LOG_TAIL_BYTES = 65536
 UNKNOWN_EXIT = 255  # what multiprocessing says when the fork server died before the worker
@@ -34,16 +34,18 @@ _living: "set[WorkerProcess]" = set()  # started and not closed; set.add and set
 
 
 @atexit.register
-def _kill_left() -> None:
+def _end_helpers() -> None:
     """Before multiprocessing's own exit handler waits without a bound for children that ignore its SIGTERM.
 
     That one was registered when `multiprocessing.util` was imported, so it runs after this one. It hears of a child's
-    end from the fork server alone: one that does not report must be gone by then.
+    end from the fork server alone: one that does not report must be gone by then. One that was stopped would outlive
+    this process, with its streams.
     """
     for worker in tuple(_living):
         worker.kill()
+    _signal_helpers(signal.SIGCONT)
     if multiprocessing.active_children():
-        _signal_fork_server(signal.SIGKILL)
+        _signal_helpers(signal.SIGKILL)
 
 
 def start_context(preload: tuple[str, ...]) -> BaseContext:
@@ -103,11 +105,11 @@ def _leave_lost_folder() -> None:
 def _answering() -> Iterator[None]:
     """For a wait for the fork server: one that is stopped goes on, one that does not answer even so is ended.
 
-    Its pipes end with it, and with them every wait; the next start brings up another.
+    Its pipes end with it, and with them every wait; the next start brings up another, and another resource tracker.
     """
     timers = [
-        threading.Timer(seconds, _signal_fork_server, (number,))
-        for seconds, number in ((HELPER_SECONDS, signal.SIGCONT), (2 * HELPER_SECONDS, signal.SIGKILL))
+        threading.Timer(seconds, _signal_helpers, (number,))
+        for seconds, number in ((HELPER_SECONDS, signal.SIGCONT), (LAST_HELPER_SECONDS, signal.SIGKILL))
     ]
     for timer in timers:
         timer.daemon = True
@@ -119,13 +121,14 @@ def _answering() -> Iterator[None]:
             timer.cancel()
 
 
-def _signal_fork_server(number: int) -> None:
-    from multiprocessing import forkserver
+def _signal_helpers(number: int) -> None:
+    """Multiprocessing has no names for their pids."""
+    from multiprocessing import forkserver, resource_tracker
 
-    pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # multiprocessing has no name for it
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+    for pid in (forkserver._forkserver._forkserver_pid, resource_tracker._resource_tracker._pid):  # type: ignore[attr-defined]
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 class WorkerProcess:
@@ -172,7 +175,7 @@ class WorkerProcess:
             self._process.join(REAP_SECONDS)
             if self._process.exitcode is None:
                 self.kill()
-                _signal_fork_server(signal.SIGCONT)
+                _signal_helpers(signal.SIGCONT)
                 self._process.join(LAST_REAP_SECONDS)
             exit_code: int | None = self._process.exitcode
         return None if exit_code == UNKNOWN_EXIT else exit_code

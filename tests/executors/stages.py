@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -48,6 +49,10 @@ class Deed:
         if isinstance(value, Original):
             return replace(value, content=value.content[::-1])
         return value * 2
+
+    def ask_a_child(self) -> Any:
+        code = "import os, signal; print(os.environ.get('PYTHONSAFEPATH'), signal.pthread_sigmask(0, []))"
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     def fail(self) -> Any:
         raise StageError("http.404", "not found", hint="look", retry=Retry.NEVER)
