@@ -24,6 +24,7 @@ _JPEG_TABLES = 347
 # T4Options and T6Options; JPEGProc to JPEGACTables
 _OPTIONS = (292, 293, 512, 513, 514, 515, 519, 520, 521)
 _WITH_OPTIONS = (3, 4, OLD_JPEG)
+_REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))  # the bits of each byte
 _COLOURS_OF = {1: GREY, 2: GREY, 3: RGB}  # of so many samples, where libtiff need not know; else CMYK
 
 
@@ -42,6 +43,10 @@ class Source:
         self._directory = directory
         self._layout = layout
         self._data = bytearray(directory.content)
+        if layout.fill_order == 2 and layout.compression not in (JPEG, OLD_JPEG):  # libtiff cannot for all tiles
+            for offset, length in {*zip(layout.offsets, layout.lengths, strict=True)}:
+                segment = slice(offset, offset + length)
+                self._data[segment] = self._data[segment].translate(_REVERSED)
 
     def decoded(self, mode: str, raw_mode: str, *, plane: int = 0) -> Image.Image:
         """One plane, or all samples where they are stored together. Raises what Pillow raises."""
@@ -59,7 +64,6 @@ class Source:
             tags.BITS: (_SHORT, (samples.bits,) * samples.together),
             stored.COMPRESSION: (_SHORT, (layout.compression,)),
             tags.PHOTOMETRIC: (_SHORT, (YCBCR if is_ycbcr else _COLOURS_OF.get(samples.together, CMYK),)),
-            stored.FILL_ORDER: (_SHORT, (layout.fill_order,)),
             tags.SAMPLES: (_SHORT, (samples.together,)),
             tags.PLANAR: (_SHORT, (1,)),
             tags.SAMPLE_FORMAT: (_SHORT, (samples.format,) * samples.together),

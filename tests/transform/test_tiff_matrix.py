@@ -174,5 +174,7 @@ def test_every_tiff_has_the_pixels_that_were_written_or_is_refused(colours: int,
 @pytest.mark.parametrize("is_planar", [False, True], ids=["together", "planes"])
 @pytest.mark.parametrize("colours", NAMES, ids=NAMES.get)
 def test_every_tiff_in_every_way_of_storing_it(colours: int, is_planar: bool) -> None:
-    for extra, bits, stored in product(EXTRAS, BITS, STORED):
-        check(colours, extra, bits, is_planar=is_planar, stored=stored)
+    for extra, bits in product(EXTRAS, BITS):
+        is_refused = not is_decodable(colours, extra, bits, is_planar=is_planar)
+        for stored in STORED[:1] if is_refused else STORED:
+            check(colours, extra, bits, is_planar=is_planar, stored=stored)
