@@ -1,4 +1,4 @@
-"""TIFF: the samples as libtiff decodes them, and what they mean. Which ones are decoded stands in `tiff_layout`.
+"""TIFF: what its samples mean. Which are decoded stands in `tiff_samples`; how they may be stored, in `tiff_layout`.
 
 White at zero is inverted; palettes are looked up, whose entries are of 16 bits, or of 8 where none is larger (as old
 programs wrote them); of 16 bits the upper ones count; colours that are multiplied by alpha are divided by it. Of chroma
@@ -19,7 +19,6 @@ from batchproc.transform.tiff_samples import (
     CMYK,
     FLOAT,
     GREY,
-    JPEG,
     PALETTE,
     RGB,
     WHITE_IS_ZERO,
@@ -86,7 +85,7 @@ class TiffReader(ImageFile.ImageFile):
         """All pixels as stored, in one of the modes of the table in `modes`. Raises what Pillow raises."""
         samples, source = self._layout.samples, Source(self._directory, self._layout)
         if samples.colours == YCBCR and not samples.is_planar:
-            return source.decoded("RGB", "RGB" if self._layout.compression == JPEG else "RGBX")
+            return source.decoded("RGB", "RGBX")
         mode = _mode(samples)
         raw_mode = _raw_mode(mode, samples)
         bands = [source.decoded(mode, raw_mode)] if raw_mode else _bands(source, samples)

@@ -5,7 +5,7 @@
 | none, PackBits | all of the table in `tiff_samples` |
 | LZW, Deflate (both numbers), LZMA, Zstandard | all of it; predictor 2 from 8 bits on, predictor 3 for floats |
 | CCITT 1D, Group 3, Group 4 | grey of 1 bit |
-| JPEG | samples of 8 bits; no palette, no CIELab |
+| JPEG, neither lossless nor hierarchical | one, three or four samples of 8 bits in a plane; no palette, no CIELab |
 | old-style JPEG | YCbCr |
 
 Strips or tiles, either byte order, FillOrder 1 and 2. Anything else is `image.unsupported`.
@@ -37,6 +37,7 @@ PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS = 317, 322, 323, 
 
 NONE, PACKBITS = 1, 32773
 _FAX = (2, 3, 4)
+_JPEG = (1, 3, 4)  # samples in a plane
 _PREDICTING = (5, 8, 32946, 34925, 50000)  # LZW, Deflate twice, LZMA, Zstandard
 _OTHER_COMPRESSIONS = {
     9: "JBIG",
@@ -99,8 +100,9 @@ def _check_compression(samples: Samples, compression: int) -> None:
     is_bilevel = samples.bits == samples.count == 1 and samples.colours in (WHITE_IS_ZERO, GREY)
     if compression in _FAX and not is_bilevel:
         raise unsupported(f"CCITT compression of {samples.name}, {samples.count} x {samples.bits} bits")
-    if compression == JPEG and (samples.bits != 8 or samples.colours in (PALETTE, CIELAB)):
-        raise unsupported(f"JPEG compression of {samples.name} of {samples.bits} bits")
+    is_photo = samples.bits == 8 and samples.colours not in (PALETTE, CIELAB) and samples.together in _JPEG
+    if compression == JPEG and not is_photo:
+        raise unsupported(f"JPEG compression of {samples.name}, {samples.together} x {samples.bits} bits")
     if compression == OLD_JPEG and (samples.colours != YCBCR or samples.is_planar):
         raise unsupported(f"old-style JPEG compression of {samples.name}")
 

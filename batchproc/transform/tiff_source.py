@@ -1,7 +1,8 @@
-"""Hands one plane of a TIFF to libtiff: the directory is written anew, with the tags that decide the pixels alone.
+"""The samples of a TIFF, plane by plane: JPEGs by the reader of all JPEGs, all else by libtiff.
 
-It stands behind the file's own bytes, in a header of the classic kind: BigTIFF needs no reader of its own, a plane is a
-picture of its own to libtiff, and what Pillow makes of other tags does not matter.
+For libtiff the directory is written anew, with the tags that decide the pixels alone. It stands behind the file's own
+bytes, in a header of the classic kind: BigTIFF needs no reader of its own, a plane is a picture of its own to libtiff,
+and what Pillow makes of other tags does not matter.
 """
 
 import ctypes
@@ -14,13 +15,13 @@ from PIL import Image, _imaging
 from batchproc.transform import tiff_layout as stored
 from batchproc.transform import tiff_samples as tags
 from batchproc.transform.tiff_directory import LETTERS, Directory, Number
+from batchproc.transform.tiff_jpeg import jpeg_plane
 from batchproc.transform.tiff_layout import Layout
 from batchproc.transform.tiff_samples import CMYK, GREY, JPEG, OLD_JPEG, RGB, YCBCR
 
 _Fields: TypeAlias = dict[int, tuple[int, tuple[Number, ...]]]  # tag -> type and values
 
-_SHORT, _LONG, _UNDEFINED, _FLOAT = 3, 4, 7, 11
-_JPEG_TABLES = 347
+_SHORT, _LONG, _FLOAT = 3, 4, 11
 # T4Options and T6Options; JPEGProc to JPEGACTables
 _OPTIONS = (292, 293, 512, 513, 514, 515, 519, 520, 521)
 _WITH_OPTIONS = (3, 4, OLD_JPEG)
@@ -49,7 +50,10 @@ class Source:
                 self._data[segment] = self._data[segment].translate(_REVERSED)
 
     def decoded(self, mode: str, raw_mode: str, *, plane: int = 0) -> Image.Image:
-        """One plane, or all samples where they are stored together. Raises what Pillow raises."""
+        """One plane, or all samples where they are stored together. Raises `StageError`, and what Pillow raises."""
+        if self._layout.compression == JPEG:
+            image = jpeg_plane(self._directory, self._layout, plane)
+            return image if image.mode == mode else Image.frombytes(mode, image.size, image.tobytes())
         order, start = self._directory.order, len(self._data) + len(self._data) % 2
         self._data += bytes(start - len(self._data)) + _written(self._fields(plane), order, start)
         self._data[:8] = (b"II*\x00" if order == "<" else b"MM\x00*") + struct.pack(f"{order}L", start)
@@ -74,9 +78,6 @@ class Source:
     def _options(self, *, is_ycbcr: bool) -> _Fields:
         """What the compression, or the conversion of YCbCr, is to know."""
         directory, layout = self._directory, self._layout
-        if layout.compression == JPEG:
-            tables = tuple(directory.block(_JPEG_TABLES))
-            return {_JPEG_TABLES: (_UNDEFINED, tables)} if tables else {}
         options = {tag: (_LONG, directory.whole_numbers(tag)) for tag in _OPTIONS if tag in directory.fields}
         fields: _Fields = {**options} if layout.compression in _WITH_OPTIONS else {}
         if layout.predictor != 1:

@@ -8,6 +8,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
@@ -291,6 +292,50 @@ def test_jpeg_inside_has_the_pixels_of_the_jpeg(picture: Image.Image, colours: i
     content = with_blocks(pixels(picture), [data], colours=colours, compression=JPEG)
 
     assert Image.open(BytesIO(data)).tobytes() == seen(content).tobytes()
+
+
+def test_jpegs_that_share_their_tables_are_put_together() -> None:
+    content = encoded(photo(900, 90), "TIFF", compression="jpeg")  # libtiff writes strips
+
+    with tifffile.TiffFile(BytesIO(content)) as file:
+        page = file.pages.first
+        assert (True, True) == (JPEG_TABLES in page.tags, len(page.dataoffsets) > 1)
+        assert page.asarray().tobytes() == seen(content).tobytes()
+
+
+def test_tiles_of_jpeg_are_put_together() -> None:
+    file = BytesIO()
+    tifffile.imwrite(file, pixels(photo(40, 24)), photometric="ycbcr", compression="jpeg", tile=(16, 16))
+    content = file.getvalue()
+
+    assert tifffile.imread(BytesIO(content)).tobytes() == seen(content).tobytes()
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9", bytes(200)], ids=["cut", "with-an-end", "zeroed"])
+@pytest.mark.parametrize("share", [0.5, 0.9])
+def test_jpeg_data_that_end_early_inside_a_whole_file_are_damage(share: float, end: bytes) -> None:
+    picture = photo(64, 48)
+    data = jpeg(picture)
+
+    content = with_blocks(
+        pixels(picture), [data[: int(len(data) * share)] + end], colours=YCBCR, compression=JPEG
+    )
+
+    assert (Code.IMAGE_CORRUPT, Retry.NEVER) == (failure(content).code, failure(content).retry_in("transform"))
+
+
+@pytest.mark.parametrize(
+    ("bits", "lossless", "words"),
+    [(12, False, "JPEG compression of 12 bits"), (8, True, "lossless or hierarchical JPEG compression")],
+    ids=["12-bits", "lossless"],
+)
+def test_other_processes_of_jpeg_are_refused(bits: int, lossless: bool, words: str) -> None:
+    grey = pixels(photo(32, 24, "L"))[..., 0].astype(np.uint16 if bits > 8 else np.uint8)
+    data = imagecodecs.jpeg_encode(grey, bitspersample=bits, lossless=lossless)
+
+    content = with_blocks(grey[..., np.newaxis], [data], colours=GREY, compression=JPEG)
+
+    assert f"tiff with {words}" == failure(content).message
 
 
 def test_jpeg_of_other_ycbcr_is_refused() -> None:
