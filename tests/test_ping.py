@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import requests
+import responses
 
 from batchproc.ping import Ping
 
@@ -137,3 +139,36 @@ def test_the_proxy_of_the_environment_is_not_asked(check: Check, monkeypatch: py
 
 def test_its_repr_keeps_the_secret(check: Check) -> None:
     assert SECRET not in repr(Ping(check.url, pytest.fail))
+
+
+@responses.activate
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.exceptions.SSLError(f"https://check.example/{SECRET}"),
+        requests.exceptions.ProxyError(f"https://check.example/{SECRET}"),
+        requests.exceptions.ConnectionError(f"https://check.example/{SECRET}"),
+        requests.exceptions.InvalidHeader(SECRET),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_the_library_is_told_by_its_name_alone(error: Exception) -> None:
+    responses.get(f"https://check.example/{SECRET}", body=error)
+    told: list[str] = []
+
+    Ping(f"https://check.example/{SECRET}", told.append).end(0)
+
+    assert [f"warning: the health check (ping_url) was not told: {type(error).__name__}"] == told
+
+
+@responses.activate
+@pytest.mark.parametrize("status_code", [404, 405, 501])
+def test_a_check_that_knows_only_get_is_asked_again_without_the_reason(status_code: int) -> None:
+    responses.post(f"https://check.example/{SECRET}/3", status=status_code)
+    responses.get(f"https://check.example/{SECRET}/3")
+    told: list[str] = []
+
+    Ping(f"https://check.example/{SECRET}", told.append).end(3, "3 of 4 failed")
+
+    assert [] == told
+    assert ["POST", "GET"] == [call.request.method for call in responses.calls]
