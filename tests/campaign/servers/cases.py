@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,10 +110,47 @@ def nginx_short_keepalive(place: Stage) -> Iterator[Finding]:
     )
 
 
+def many_hosts_few_files(place: Stage) -> Iterator[Finding]:
+    """60 hosts and few open files: a soft limit below a high one, and a low one for good with many workers."""
+    addresses = [f"127.0.{number // 200 + 1}.{number % 200 + 1}" for number in range(60)]
+    with nginx(place.folder, place.site, addresses=addresses) as port:
+        listed = urls(port, 600, addresses=addresses)
+        yield whole(run_job(place.folder, listed, name="soft", files=(256, 20_000)), "soft limit 256: all images", 600)
+        ran = run_job(place.folder, listed[:240], "download.workers=64", name="hard", files=(100, 100))
+        yield whole(ran, "limit 100 with 64 workers: all images", 240)
+
+
+def redirects_to_one_host(place: Stage) -> Iterator[Finding]:
+    """Four nginx hosts that redirect to a fifth with `limit_conn 8`, which refuses what is more."""
+    target, leading = "127.0.0.1", [f"127.0.3.{number}" for number in range(1, 5)]
+    http = "limit_conn_zone $server_name zone=one:1m;"
+    limited = "server_name target; limit_conn one 8; limit_rate 2m;"
+    with ExitStack() as stack:
+        port = stack.enter_context(nginx(fresh(place, "target"), place.site, http=http, server=limited))
+        moved = f"return 302 http://{target}:{port}$request_uri;"
+        at = stack.enter_context(nginx(fresh(place, "leading"), place.site, server=moved, addresses=leading))
+        for mode in ("thread", "process"):
+            with watched(port) as seen:
+                ran = run_job(place.folder, urls(at, IMAGES, addresses=leading), f'download.mode="{mode}"', name=mode)
+            yield whole(ran, f"{mode}: all images")
+            yield Finding(claim=f"{mode}: at most 8 connections", seen=f"{seen.most}", holds=seen.most <= PER_HOST)
+        refused = (place.folder / "target" / "access.log").read_text().count(" 503 ")
+    yield Finding(claim="nothing refused", seen=f"{refused} times 503", holds=not refused)
+
+
+def fresh(place: Stage, name: str) -> Path:
+    """A folder of its own for one server of several."""
+    folder = place.folder / name
+    folder.mkdir()
+    return folder
+
+
 Case = Callable[[Stage], Iterator[Finding]]
 CASES: dict[str, Case] = {
     "apache-prefork": apache_prefork,
     "haproxy-maxconn": haproxy_maxconn,
     "node-max-connections": node_max_connections,
     "nginx-short-keepalive": nginx_short_keepalive,
+    "many-hosts-few-files": many_hosts_few_files,
+    "redirects-to-one-host": redirects_to_one_host,
 }

@@ -91,9 +91,12 @@ def apache(folder: Path, site: Path, *, workers: int) -> Iterator[int]:
 
 
 @contextmanager
-def nginx(folder: Path, site: Path, *, http: str = "", server: str = "") -> Iterator[int]:
+def nginx(
+    folder: Path, site: Path, *, http: str = "", server: str = "", addresses: Sequence[str] = ("127.0.0.1",)
+) -> Iterator[int]:
     """nginx with further directives for its `http` and `server` blocks; `access.log` has a connection number a line."""
     program, port = find("nginx"), free_port()
+    listen = "".join(f"listen {address}:{port}; " for address in {"127.0.0.1", *addresses})
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
@@ -101,12 +104,12 @@ def nginx(folder: Path, site: Path, *, http: str = "", server: str = "") -> Iter
     config.write_text(f"""
         daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
         {"user www-data;" if os.geteuid() == 0 else ""}
-        events {{ worker_connections 512; }}
+        events {{ worker_connections 2048; }}
         http {{
             types {{ image/jpeg jpg; }}
             {temporary} log_format numbered '$connection $status $uri'; access_log {folder}/access.log numbered;
             {http}
-            server {{ listen 127.0.0.1:{port}; root {site}; {server} }}
+            server {{ {listen} root {site}; {server} }}
         }}
     """)
     with running([program, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")], folder, port):
