@@ -1,6 +1,7 @@
 """Whose fault it is: SQLite's and the system's errors as messages that say what to do."""
 
 import errno
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from batchproc.errors import DiskError
 
 BUSY_TIMEOUT_SECONDS = 30.0
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-MISSING = ("no such table", "no such index")  # a part of the ledger is gone
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")  # and the names that begin like these
+# A part of the ledger is gone, or one is there that its version has not, or a text holds no text: SQLite's own words.
+UNFIT = re.compile(
+    r"no such (table|index|column)|duplicate column|(table|index) \S+ already exists|could not decode", re.IGNORECASE
+)
 
 
 class DamagedLedgerError(DiskError):
@@ -24,7 +28,7 @@ def blame_ledger(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorname", "").startswith(DAMAGED) or str(error).startswith(MISSING):
+        if getattr(error, "sqlite_errorname", "").startswith(DAMAGED) or UNFIT.match(str(error)):
             raise damaged(path) from error
         raise DiskError(f"{path}: {_advise(error)}") from error
 
@@ -38,6 +42,15 @@ def blame_disk(path: Path) -> Iterator[None]:
     except OSError as error:
         advice = "Make room and run the same command again: unfinished" if error.errno in FULL else "Unfinished"
         raise DiskError(f"{error.filename or path}: {error.strerror}. {advice} items stay pending.") from error
+
+
+@contextmanager
+def blame_values(path: Path) -> Iterator[None]:
+    """Around the reading of stored values: one that is not what we wrote is damage like any other."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, RecursionError) as error:
+        raise damaged(path) from error
 
 
 def damaged(path: Path) -> DamagedLedgerError:
@@ -55,6 +68,11 @@ def _advise(error: sqlite3.Error) -> str:
         return "the disk is full. Make room and run the same command again: unfinished items stay pending."
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return f"another program kept the ledger locked for {BUSY_TIMEOUT_SECONDS:g} s. Close it and run again."
+    if name.startswith("SQLITE_IOERR"):
+        return (
+            f"the disk failed while the ledger was in use ({name}). Look at the disk, then run the same command again: "
+            "unfinished items stay pending."
+        )
     if name.startswith("SQLITE_READONLY"):
         return "the ledger is read-only. Make it writable and run again."
     return f"the ledger cannot be used ({name or type(error).__name__}: {error}). Unfinished items stay pending."

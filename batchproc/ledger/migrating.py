@@ -40,13 +40,18 @@ def migrate(connection: sqlite3.Connection, path: Path) -> int:
         return version
     _keep_copy(connection, _copy_path(path, version))
     failpoint("ledger.migration_copied")
+    upgrade(connection)
+    failpoint("ledger.after_migration")
+    return version
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Gives a ledger of this version or an older one the tables of this version. Raises `sqlite3.Error`."""
     with transaction(connection):
-        for number in range(version, SCHEMA_VERSION):
+        for number in range(read_version(connection), SCHEMA_VERSION):
             execute_all(connection, STEPS[number])
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         failpoint("ledger.in_migration")
-    failpoint("ledger.after_migration")
-    return version
 
 
 def remove_copies(path: Path) -> None:

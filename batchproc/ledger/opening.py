@@ -7,7 +7,7 @@ from pathlib import Path
 from batchproc.errors import DiskError, UsageError
 from batchproc.ledger import blame
 from batchproc.ledger.blame import blame_disk, damaged
-from batchproc.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, create_tables, read_version
+from batchproc.ledger.schema import APPLICATION_ID, INITIAL_META, SCHEMA_VERSION, create_tables, read_version
 
 OLDEST_SQLITE = (3, 33, 0)  # UPDATE … FROM
 
@@ -21,6 +21,7 @@ def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
     """
     _check_library()
     _check_replacement(path)
+    _check_kind(path)
     with blame_disk(path):
         _create_private(path)
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
@@ -30,6 +31,7 @@ def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
             connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
             connection.execute("PRAGMA cache_size = -32000")  # KiB: the index of 1,000,000 keys stays in memory
             create_tables(connection)
+            _check_meta(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -49,10 +51,13 @@ def open_for_reading(path: Path, *, at_rest: bool = False, is_replaced: bool = F
         _check_replacement(path)
     if not path.exists():
         raise UsageError(f"{path}: there is no ledger yet: the job has not run.")
+    _check_kind(path)
     with blame_disk(path):
         connection = _connect(f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}")
         try:
             _check_identity(connection, path)
+            if read_version(connection):
+                _check_meta(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -81,6 +86,14 @@ def _check_replacement(path: Path) -> None:
         )
 
 
+def _check_kind(path: Path) -> None:
+    """Opening a named pipe would wait for its other end."""
+    if path.exists() and not path.is_file():
+        kinds = {"a folder": path.is_dir(), "a named pipe": path.is_fifo(), "a socket": path.is_socket()}
+        kind = next((kind for kind, is_one in kinds.items() if is_one), "no file")
+        raise UsageError(f"{path}: this is {kind}, where the ledger belongs. Move it away, or choose another output.")
+
+
 def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=blame.BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
@@ -100,11 +113,22 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     empty = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     if application_id != APPLICATION_ID and not empty:
         raise UsageError(f"{path}: this is the database of another program. Choose another [job] output.")
+    if version < 1 and not empty:
+        raise damaged(path)
     if version > SCHEMA_VERSION:
         raise UsageError(
             f"{path}: the ledger has version {version}, made by a newer batchproc; this one knows {SCHEMA_VERSION}. "
             "Update batchproc, or choose another [job] output."
         )
+
+
+def _check_meta(connection: sqlite3.Connection, path: Path) -> None:
+    """The few facts of the whole ledger are there, and are what we write."""
+    found = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    if not all(type(found.get(name)) is type(value) for name, value in INITIAL_META.items()):
+        raise damaged(path)
+    if "plan" in found and not connection.execute("SELECT 1 FROM plan WHERE id = ?", (found["plan"],)).fetchone():
+        raise damaged(path)
 
 
 def _check_library() -> None:

@@ -3,7 +3,6 @@
 Nothing on disk is believed without its row, and after a change of boot no row of the last run without its file.
 """
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchproc.kinds import Code
+from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.images import Images
 from batchproc.ledger.leftovers import sweep_leftovers
 from batchproc.ledger.runs import RunRecord, boot_id, last_runs
@@ -110,11 +110,12 @@ def _sweep(images: Images) -> int:
 
 
 def _is_whole(path: Path, rendition: _Rendition, *, hashed: bool) -> bool:
+    """Whether this is the rendition's file. One that the disk does not give out is not: it is made again."""
+    if hashed:
+        return examine(path, rendition.size_bytes, rendition.sha256) is FileState.WHOLE
     try:
-        if path.is_symlink() or path.stat().st_size != rendition.size_bytes:
-            return False
-        return not hashed or hashlib.sha256(path.read_bytes()).digest() == rendition.sha256
-    except (FileNotFoundError, IsADirectoryError):
+        return not path.is_symlink() and path.stat().st_size == rendition.size_bytes
+    except OSError:
         return False
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 from batchproc.errors import DiskError
 from batchproc.failpoints import failpoint
 from batchproc.ledger.blame import DamagedLedgerError, blame_disk
+from batchproc.ledger.migrating import upgrade
 from batchproc.ledger.opening import open_for_reading, replacement_path
-from batchproc.ledger.schema import INITIAL_META, PARTS, read_version
+from batchproc.ledger.schema import PARTS, SCHEMA_VERSION, read_version
+from batchproc.ledger.view import LedgerView
 
 SIDES = ("-wal", "-shm", "-journal")  # SQLite's own files beside a database
 
@@ -32,7 +34,7 @@ def is_whole(path: Path) -> bool:
     at_rest = not path.with_name(f"{path.name}-wal").exists()
     try:
         with closing(open_for_reading(path, at_rest=at_rest, is_replaced=True)) as connection, blame_disk(path):
-            return _holds_items(connection)
+            return _is_sound(connection) and _knows_items(connection) and _has_values(path, connection)
     except DamagedLedgerError:
         return False
 
@@ -47,19 +49,27 @@ def holds_items(path: Path) -> bool:
         return _knows_items(connection)
 
 
-def _holds_items(connection: sqlite3.Connection) -> bool:
-    return connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok" and _knows_items(connection)
+def _is_sound(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
+
+
+def _has_values(path: Path, connection: sqlite3.Connection) -> bool:
+    """Whether a run can read what is in it, and can take it over; tried with a copy that SQLite keeps for itself."""
+    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as copy:
+        if read_version(connection) != SCHEMA_VERSION:
+            connection.backup(copy)
+            upgrade(copy)
+            connection = copy
+        LedgerView(path, connection).read_values()
+    return True
 
 
 def _knows_items(connection: sqlite3.Connection) -> bool:
     """Whether all is there that a run relies on, and an item."""
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
-    if not names:
+    if not names or not names >= PARTS[read_version(connection)]:
         return False
-    if not names >= PARTS[read_version(connection)]:
-        return False
-    meta = {name for (name,) in connection.execute("SELECT name FROM meta")}
-    return meta >= INITIAL_META.keys() and connection.execute("SELECT 1 FROM item LIMIT 1").fetchone() is not None
+    return connection.execute("SELECT 1 FROM item LIMIT 1").fetchone() is not None
 
 
 @contextmanager

@@ -93,7 +93,7 @@ def last_runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:
     return [
         RunRecord(
             number=number, name=name, started=started, ended=ended or "", host=host, pid=pid, boot_id=boot,
-            exit_code=exit_code, counters=json.loads(counters),
+            exit_code=exit_code, counters=dict(json.loads(counters)),
         )
         for number, name, started, ended, host, pid, boot, exit_code, counters in rows
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from types import TracebackType
 from batchproc.errors import ExitCode
 from batchproc.ledger import writer
 from batchproc.ledger.ballast import Ballast
-from batchproc.ledger.blame import blame_disk, blame_ledger
+from batchproc.ledger.blame import blame_disk, blame_ledger, blame_values
 from batchproc.ledger.files import CHECKED
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, import_rows
@@ -82,7 +82,7 @@ class Ledger(LedgerView):
         """
         writing = open_for_writing(path, power=power)
         try:
-            with blame_disk(path):
+            with blame_disk(path), blame_values(path):
                 opened_version = migrate(writing, path)
                 runs = last_runs(writing, 1)
             if runs and not runs[0].is_clean:
@@ -117,12 +117,12 @@ class Ledger(LedgerView):
 
     def take_over_plans(self, fingerprint: str, settings: Settings, is_same: SameSettings) -> None:
         """Gives this fingerprint to the plans whose images are the same by their settings."""
-        with blame_disk(self._path):
+        with blame_disk(self._path), blame_values(self._path):
             take_over_plans(self._own(), fingerprint, settings, is_same)
 
     def compare_plan(self, fingerprint: str) -> PlanChange | None:
         """What changed, if results in the ledger were decided by another plan."""
-        with blame_disk(self._path):
+        with blame_disk(self._path), blame_values(self._path):
             return compare_plan(self._own(), fingerprint)
 
     def adopt_plan(
@@ -214,7 +214,7 @@ class Ledger(LedgerView):
 
     def make_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
         """Makes pending what failed by a part of the config that has changed since; `deciding` is how it is now."""
-        with blame_disk(self._path):
+        with blame_disk(self._path), blame_values(self._path):
             return make_due_again(self._own(), deciding, max_runs=max_runs)
 
     def begin_run(self, name: str, started: datetime, deciding: Mapping[str, str] | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batchproc.ledger.blame import blame_disk
+from batchproc.ledger.blame import blame_disk, blame_values
 from batchproc.ledger.files import CHECKED, FileNames
 from batchproc.ledger.images import Images
 from batchproc.ledger.opening import open_for_reading
@@ -105,7 +105,7 @@ class LedgerView:
 
     def find_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
         """What the next run would try again because a part of the config has changed; `deciding` is how it is now."""
-        with self._reading, blame_disk(self._path):
+        with self._reading, blame_disk(self._path), blame_values(self._path):
             return find_due_again(self._reader, deciding, max_runs=max_runs)
 
     def counts(self) -> Counts:
@@ -135,18 +135,30 @@ class LedgerView:
 
     def metadata_rows(self, file_name: Callable[[str, str], str]) -> Iterator[dict[str, object]]:
         """The rows of `metadata.jsonl`, in the order of the input. `file_name` makes a path of key and suffix."""
-        for row in self._scan(FACTS, MADE):
-            yield _metadata_row(row, file_name)
+        with blame_values(self._path):
+            for row in self._scan(FACTS, MADE):
+                yield _metadata_row(row, file_name)
 
     def failure_rows(self) -> Iterator[dict[str, object]]:
         """The rows of `failures.jsonl`, in the order of the input."""
         columns = "id, url, line, key, stage, state, code, message, hint, attempts"
-        for row in self._scan(columns, "state IN ('failed', 'rejected', 'quarantined', 'deferred')"):
-            _, url, line, key, stage, outcome, code, message, hint, attempts = row
-            yield {
-                "url": url, "line": line, "key": key.hex(), "stage": stage, "outcome": outcome, "code": code,
-                "message": message, "hint": hint, "attempts": attempts,
-            }  # fmt: skip
+        with blame_values(self._path):
+            for row in self._scan(columns, "state IN ('failed', 'rejected', 'quarantined', 'deferred')"):
+                _, url, line, key, stage, outcome, code, message, hint, attempts = row
+                yield {
+                    "url": url, "line": line, "key": key.hex(), "stage": stage, "outcome": outcome, "code": code,
+                    "message": message, "hint": hint, "attempts": attempts,
+                }  # fmt: skip
+
+    def read_values(self) -> None:
+        """Reads all that a run would read of a ledger of this version. Raises `DamagedLedgerError`."""
+        for rows in (self.metadata_rows(lambda key, suffix: key + suffix), self.failure_rows()):
+            for _ in rows:
+                pass
+        self.last_runs(limit=-1)
+        with blame_values(self._path):
+            for (settings,) in self._fetch("SELECT settings_json FROM plan"):
+                json.loads(settings)
 
     def count_missing(self, images: Images) -> int:
         """How many images have no file any more. Cheap where no folder of images changed since the last look at all."""
@@ -174,7 +186,7 @@ class LedgerView:
 
     def last_runs(self, limit: int = 10) -> list[RunRecord]:
         """The last runs, newest first."""
-        with self._reading, blame_disk(self._path):
+        with self._reading, blame_disk(self._path), blame_values(self._path):
             return last_runs(self._reader, limit)
 
     def _count_codes(self, states: str) -> dict[str, int]:
@@ -221,6 +233,8 @@ def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, o
      sha256, source_sha256, final_url, status_code, etag, last_modified, notes, made_url, made_extra_json,
      ) = row  # fmt: skip
     url = made_url or url
+    if None in (suffix, width, height, original_width, original_height, original_format, size_bytes):
+        raise ValueError("an image without its facts")
     facts: dict[str, object] = {
         "file_name": file_name(key.hex(), suffix),
         "url": url,
