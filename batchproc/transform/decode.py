@@ -14,7 +14,6 @@ from io import BytesIO
 from PIL import AvifImagePlugin, Image, ImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from batchproc.errors import Code, StageError
 from batchproc.transform import modes
@@ -32,13 +31,14 @@ from batchproc.transform.sniff import Nature, kind_of
 from batchproc.transform.tiff import TiffReader
 from batchproc.transform.tiff_source import mute_libtiff
 from batchproc.transform.view import Box, Size
+from batchproc.transform.webp import WebpReader
 
 # The classes themselves, not Image.open: no other plugin is ever asked, and a JPEG with broken multi-picture data (MPO)
 # is just a JPEG, its first picture.
 _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "jpeg": JpegReader,
     "png": PngReader,
-    "webp": WebPImageFile,
+    "webp": WebpReader,
     "gif": GifImageFile,
     "avif": AvifReader,
     "tiff": TiffReader,

@@ -1,0 +1,53 @@
+"""WebP: of an animation the first frame on its canvas, transparent where there is none of it.
+
+Pillow takes the frames for opaque unless the header says otherwise, and what no frame covers for black. So a header
+that forgets alpha, or needs none but for the gaps, is handed to it with the bit set. The canvas' own background colour
+is a hint that browsers do not follow either (RFC 9649, section 2.7.1.1).
+"""
+
+import struct
+from io import BytesIO
+from typing import Any
+
+from PIL.WebPImagePlugin import WebPImageFile
+
+_HAS_ALPHA, _IS_ANIMATED = 0x10, 0x02  # bits of VP8X (section 2.7)
+_FLAGS_AT, _CANVAS_AT = 20, 24
+_LOSSLESS_HAS_ALPHA = 1 << 28  # behind the signature, width and height (section 3.4)
+
+
+class WebpReader(WebPImageFile):
+    """Pillow's reader, told of alpha."""
+
+    def __init__(self, file: BytesIO) -> None:
+        content = file.getvalue()
+        if _needs_alpha(content):
+            flags = bytes((content[_FLAGS_AT] | _HAS_ALPHA,))
+            content = content[:_FLAGS_AT] + flags + content[_FLAGS_AT + 1 :]
+        super().__init__(BytesIO(content))
+
+    def load(self) -> Any:
+        """Decodes the first frame. Whatever fails in it is an OSError: to Pillow the file ends there."""
+        try:
+            return super().load()
+        except EOFError as error:
+            raise OSError("a frame cannot be decoded") from error
+
+
+def _needs_alpha(content: bytes) -> bool:
+    """Whether the first frame of an animation does not cover the canvas, or has alpha of its own."""
+    if content[12:16] != b"VP8X" or not content[_FLAGS_AT : _FLAGS_AT + 1] or not content[_FLAGS_AT] & _IS_ANIMATED:
+        return False
+    at = 30
+    while at + 8 <= len(content):
+        kind, length = struct.unpack_from("<4sL", content, at)
+        if kind == b"ANMF":
+            return _shows_through(content[at + 8 : at + 8 + length], content[_CANVAS_AT : _CANVAS_AT + 6])
+        at += 8 + length + length % 2
+    return False
+
+
+def _shows_through(frame: bytes, canvas: bytes) -> bool:
+    is_full = frame[:6] == bytes(6) and frame[6:12] == canvas
+    kind, bits = frame[16:20], int.from_bytes(frame[25:29], "little")
+    return not is_full or kind == b"ALPH" or (kind == b"VP8L" and bool(bits & _LOSSLESS_HAS_ALPHA))
