@@ -263,6 +263,13 @@ def test_a_missing_config_is_a_usage_error(call, tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+def test_check_shows_how_the_list_is_read(call, make_job: MakeJob) -> None:
+    code, out, _ = call("check", str(make_job()), "--set", "job.delimiter=;", "--set", "job.quoting=none")
+
+    assert 0 == code
+    assert 'list        cells cut at ";", quoting none, items known by their URL, duplicates first' in out
+
+
 def test_check_shows_the_plan_and_touches_nothing(call, make_job: MakeJob, tmp_path: Path) -> None:
     code, out, _ = call("check", str(make_job()), "--set", "download.workers=64")
 

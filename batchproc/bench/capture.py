@@ -19,8 +19,7 @@ from batchproc.frontier import Frontier, host_of
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Failure, Item, Original, Outcome, Rejection, Source
 from batchproc.origin.replies import content_type
-from batchproc.pipeline.assembly import make_download
-from batchproc.sources import read_sources
+from batchproc.pipeline.assembly import make_download, read_list
 
 INDEX_NAME = "index.jsonl"
 WAITING_PARTS = ("first_byte", "body")
@@ -72,14 +71,8 @@ def capture(config: Config, folder: Path, *, limit: int, tell: Callable[[str], N
 
 def _sources(config: Config) -> Iterator[Source]:
     """The list's items, each once."""
-    entries = read_sources(
-        config.paths.input,
-        url_column=config.job.url_column,
-        id_column=config.job.id_column,
-        base_url=config.job.base_url,
-    )
     seen: set[bytes] = set()
-    for entry in entries:
+    for entry in read_list(config, config.job.base_url):
         if isinstance(entry, Source) and entry.key not in seen:
             seen.add(entry.key)
             yield entry

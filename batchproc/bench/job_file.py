@@ -25,6 +25,9 @@ def write_job_file(path: Path, config: Config, *, items: Path, base_url: str, pe
         "root": str(config.paths.root),
         "input": str(items),
         "id_column": "",
+        "delimiter": "",
+        "quoting": "auto",
+        "duplicates": "first",
         "base_url": base_url,
         "output": str(path.parent / "unused"),  # every run is given its own
         "max_failed_ratio": 1.0,

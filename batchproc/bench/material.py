@@ -19,8 +19,7 @@ from batchproc.errors import Problem, UsageError
 from batchproc.model import Source
 from batchproc.origin import OriginSettings, listing
 from batchproc.origin.settings import LONGEST_LATENCY_SECONDS
-from batchproc.pipeline.assembly import make_origin_settings
-from batchproc.sources import read_sources
+from batchproc.pipeline.assembly import make_origin_settings, read_list
 
 REPLAYED_ITEMS = 120  # of a list of the user's own, unless `--limit` says otherwise
 ORIGIN = "http://origin.invalid"  # stands in for the origin's address before it has one
@@ -99,9 +98,7 @@ def _served(config: Config, kind: str, *, photos: str, limit: int) -> Material:
 
 def _listed_paths(config: Config, served: frozenset[str]) -> tuple[list[str], int]:
     """What the list names of the origin's pictures, each once, in the list's order; and how many URLs it has."""
-    entries = read_sources(
-        config.paths.input, url_column=config.job.url_column, id_column=config.job.id_column, base_url=ORIGIN
-    )
+    entries = read_list(config, ORIGIN)
     found = dict.fromkeys(entry.url.removeprefix(ORIGIN) for entry in entries if isinstance(entry, Source))
     paths = [path for path in found if path in served]
     if not paths:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Pr
 
 from batchproc.config.units import (
     Colour,
+    Delimiter,
     DownloadWorkers,
     Duration,
     Headers,
@@ -74,6 +75,12 @@ class JobTable(Table):
     """Tables only: the column that holds the URL. Other columns are carried into metadata.jsonl."""
     id_column: str = ""
     """Tables only: the column that holds the item's own id, which then is its identity instead of the URL."""
+    delimiter: Delimiter = ""
+    """Tables only: the character between cells; empty = by the name's ending: a comma for .csv, a tab for .tsv."""
+    quoting: Literal["auto", "double", "none"] = "auto"
+    """Tables only: whether double quotes may stand around cells; "auto" = they may in .csv, and are text in .tsv."""
+    duplicates: Literal["first", "rows"] = "first"
+    """The same URL again is one image; "rows" gives each of its rows a row of its own in metadata.jsonl."""
     base_url: WebAddress = ""
     """Joined with relative URLs; the embedded origin sets it."""
     output: Text

@@ -178,6 +178,14 @@ def _host_pattern(value: str) -> str:
     return f"{star}{host.strip('[]') if is_address else host}{colon}{port}"
 
 
+def _delimiter(value: str) -> str:
+    """Accepts nothing or one character; a tab also as a shell hands it over. Raises for the rest."""
+    value = {"\\t": "\t", "tab": "\t"}.get(value, value)
+    if len(value) > 1 or value in ('"', "\r", "\n") or value.isalnum():
+        raise refuse('must be one character as ",", ";", "|" or "\\t", and no quote, letter or digit.')
+    return value
+
+
 def _colour(value: str) -> str:
     if not re.fullmatch("#[0-9a-fA-F]{6}", value):
         raise refuse('must be a colour as "#ffffff".')
@@ -189,6 +197,7 @@ WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Network: TypeAlias = Annotated[str, AfterValidator(_network)]
 Headers: TypeAlias = Annotated[dict[str, str], AfterValidator(_headers)]
 HostPattern: TypeAlias = Annotated[str, AfterValidator(_host_pattern)]
+Delimiter: TypeAlias = Annotated[str, AfterValidator(_delimiter)]
 Colour: TypeAlias = Annotated[
     str, AfterValidator(_colour), WithJsonSchema({"type": "string", "pattern": "^#[0-9a-fA-F]{6}$"})
 ]

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from batchproc import descriptors
+from batchproc.columns import Columns
 from batchproc.config import MOST_THREADS, STDIN, Config, DownloadTable, HostTable, OriginTable
 from batchproc.download.settings import Site
 from batchproc.download.stage import Download
@@ -26,7 +27,7 @@ from batchproc.measure.cores import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
 from batchproc.sink import ImageFolder, Layout
-from batchproc.sources import BadRow, Entry, Unusable, is_stream, read_sources
+from batchproc.sources import BadRow, Entry, ListFormat, Unusable, is_stream, read_sources
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 
@@ -293,12 +294,12 @@ def check_list(config: Config) -> None:
     if config.paths.input == STDIN and sys.stdin is None:
         raise UsageError([Problem(where="[job] input", message="stdin is closed, and the list is to be read from it.")])
     if not is_stream(config.paths.input):
-        _read(config, config.job.base_url)
+        read_list(config, config.job.base_url)
 
 
-def listed_items(config: Config, base_url: str) -> Iterator[ListedItem]:
-    """The list as the ledger takes it. Opened at the first item. Raises `UsageError`."""
-    for entry in _read(config, base_url):
+def listed_items(config: Config, base_url: str, columns: Columns | None = None) -> Iterator[ListedItem]:
+    """The list as the ledger takes it. Opened at the first item. `columns` learns of it. Raises `UsageError`."""
+    for entry in read_list(config, base_url, columns):
         if isinstance(entry, Source):
             yield ListedItem(key=entry.key, line=entry.line, url=entry.url, extra_json=entry.extra_json)
         elif isinstance(entry, Unusable):
@@ -317,11 +318,19 @@ def listed_items(config: Config, base_url: str) -> Iterator[ListedItem]:
             )
 
 
-def _read(config: Config, base_url: str) -> Iterator[Entry]:
-    return read_sources(
-        config.paths.input,
-        url_column=config.job.url_column,
-        id_column=config.job.id_column,
+def read_list(config: Config, base_url: str, columns: Columns | None = None) -> Iterator[Entry]:
+    """The list as the config says to read it; `columns` learns of it. Raises `UsageError`."""
+    return read_sources(config.paths.input, list_format(config, base_url), columns=columns)
+
+
+def list_format(config: Config, base_url: str) -> ListFormat:
+    """How the config says to read its list."""
+    job = config.job
+    return ListFormat(
+        url_column=job.url_column,
+        id_column=job.id_column,
+        delimiter=job.delimiter,
+        quoting=job.quoting,
         base_url=base_url,
     )
 
@@ -337,4 +346,7 @@ def list_fingerprint(config: Config, base_url: str) -> str:
     path = config.paths.input
     if is_stream(path):
         return ""
-    return input_fingerprint(Path(path), config.job.url_column, config.job.id_column, base_url)
+    job = config.job
+    return input_fingerprint(
+        Path(path), job.url_column, job.id_column, job.delimiter, job.quoting, job.duplicates, base_url
+    )

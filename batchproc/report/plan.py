@@ -6,6 +6,7 @@ from batchproc.config import Config, resolved, unwise
 from batchproc.explain.words import count, seconds, size
 from batchproc.ledger import LedgerView
 from batchproc.measure.cores import usable_cores
+from batchproc.redact import printable
 from batchproc.sink import ImageFolder, Layout
 from batchproc.transform.steps.table import StepDescription
 
@@ -40,6 +41,7 @@ def describe_plan(facts: dict[str, Any]) -> str:
     steps = [" ".join(_step(step)) for step in transform["steps"]] or ["none: decode and encode again"]
     lines = [
         f"job         {job['name']}: {job['input']} -> {job['output']}",
+        f"list        {_list_words(job)}",
         f"download    {_mode(download)}, {_adaptive(download)}{workers['download']} workers, "
         f"at most {download['per_host']} per host, {size(download['max_bytes'])} per image, "
         f"{seconds(download['total_timeout'])} per request, {download['retries']} retries",
@@ -53,6 +55,13 @@ def describe_plan(facts: dict[str, Any]) -> str:
     if missing := facts["missing_files"]:
         lines.append(f"missing     {count(missing, 'file')} of done items; run --repair makes them again")
     return "\n".join(lines)
+
+
+def _list_words(job: dict[str, Any]) -> str:
+    """How the list is read."""
+    identity = f'known by "{job["id_column"]}"' if job["id_column"] else "known by their URL"
+    cut = f'cells cut at "{printable(job["delimiter"])}"' if job["delimiter"] else "cut by its name's ending"
+    return f"{cut}, quoting {job['quoting']}, items {identity}, duplicates {job['duplicates']}"
 
 
 def _mode(stage: dict[str, Any]) -> str:

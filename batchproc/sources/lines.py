@@ -39,9 +39,15 @@ class LongLine:
     head: bytes
     size_bytes: int
     key: bytes
+    quotes: int  # how many double quotes are in it
 
 
 Line: TypeAlias = bytes | LongLine
+
+
+def head_of(line: Line) -> bytes:
+    """The line, or of a long one what was kept of it."""
+    return line if isinstance(line, bytes) else line.head
 
 
 def is_stream(path: str) -> bool:
@@ -59,7 +65,7 @@ def open_list(path: str, stdin: BinaryIO | None) -> Iterator[Iterator[Line]]:
         try:
             file = _standard_input(stdin) if path == "-" else stack.enter_context(_open_file(path))
         except OSError as error:
-            _refuse(path, _why_unreadable(error))
+            refuse(path, _why_unreadable(error))
         if path.lower().endswith(".gz"):
             file = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=file)))
         yield split_lines(_blocks(file, "stdin" if path == "-" else path))
@@ -90,17 +96,18 @@ def split_lines(blocks: Iterator[bytes]) -> Iterator[Line]:
 
 def _long_line(line: bytes) -> LongLine:
     key = blake2b(line, digest_size=KEY_BYTES).digest()
-    return LongLine(head=line[:HEAD_BYTES], size_bytes=len(line), key=key)
+    return LongLine(head=line[:HEAD_BYTES], size_bytes=len(line), key=key, quotes=line.count(b'"'))
 
 
 def _skip_line(start: bytes, blocks: Iterator[bytes]) -> tuple[LongLine, bytes]:
     """Reads on to the line's end, keeping only its hash. Returns it, and the beginning of what follows."""
     digest = blake2b(digest_size=KEY_BYTES)
-    size_bytes, rest = 0, start
+    size_bytes, quotes, rest = 0, 0, start
     while rest:
         line = rest.splitlines()[0]
         digest.update(line)
         size_bytes += len(line)
+        quotes += line.count(b'"')
         if len(line) < len(rest):
             rest = rest[len(line) :]
             break
@@ -108,7 +115,8 @@ def _skip_line(start: bytes, blocks: Iterator[bytes]) -> tuple[LongLine, bytes]:
     if rest == b"\r":  # its line feed may be in the next block
         rest += next(blocks, b"")
     rest = rest[2 if rest.startswith(b"\r\n") else 1 :]
-    return LongLine(head=start[:HEAD_BYTES], size_bytes=size_bytes, key=digest.digest()), rest
+    head, key = start[:HEAD_BYTES], digest.digest()
+    return LongLine(head=head, size_bytes=size_bytes, key=key, quotes=quotes), rest
 
 
 def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
@@ -116,7 +124,7 @@ def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
     try:
         first = _first_block(file, name)
     except OSError as error:
-        _refuse(name, _why_unreadable(error))
+        refuse(name, _why_unreadable(error))
     _refuse_other_encodings(first, name)
     first = first.removeprefix(b"\xef\xbb\xbf")
     if first:
@@ -141,34 +149,34 @@ def _read(file: BinaryIO, name: str) -> bytes:
     try:
         return file.read1(BLOCK_BYTES) if hasattr(file, "read1") else file.read(BLOCK_BYTES)
     except EOFError:
-        _refuse(name, f"the compressed list breaks off after {file.tell():,} bytes of text. {COPY_AGAIN}")
+        refuse(name, f"the compressed list breaks off after {file.tell():,} bytes of text. {COPY_AGAIN}")
     except (zlib.error, gzip.BadGzipFile):
         if file.tell() == 0:
-            _refuse(name, "its name ends in .gz but it is not a gzip file.")
-        _refuse(name, f"the compressed list is damaged after {file.tell():,} bytes of text. {COPY_AGAIN}")
+            refuse(name, "its name ends in .gz but it is not a gzip file.")
+        refuse(name, f"the compressed list is damaged after {file.tell():,} bytes of text. {COPY_AGAIN}")
     except OSError as error:
-        _refuse(name, _why_unreadable(error))
+        refuse(name, _why_unreadable(error))
 
 
 def _refuse_other_encodings(first: bytes, name: str) -> None:
     for mark, encoding in _BYTE_ORDER_MARKS:
         if first.startswith(mark):
-            _refuse(name, f"is {encoding}; save it as UTF-8.")
+            refuse(name, f"is {encoding}; save it as UTF-8.")
     if len(first) >= 8 and b"\0\0\0\0" in (first[0:8:2], first[1:8:2]) and any(first[:8]):
-        _refuse(name, "looks like UTF-16 without a byte order mark; save it as UTF-8.")
+        refuse(name, "looks like UTF-16 without a byte order mark; save it as UTF-8.")
 
 
 def _open_file(path: str) -> BinaryIO:
     """Opens the list, unless that would wait: a named pipe has no end that could be relied on. Raises OSError."""
     mode = Path(path).stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_stream(path)):
-        _refuse(path, 'is no regular file; for anything else say input = "-" and give it to stdin.')
+        refuse(path, 'is no regular file; for anything else say input = "-" and give it to stdin.')
     return Path(path).open("rb")
 
 
 def _standard_input(stdin: BinaryIO | None) -> BinaryIO:
     if stdin is None and sys.stdin is None:
-        _refuse("stdin", "is closed, and the list is to be read from it.")
+        refuse("stdin", "is closed, and the list is to be read from it.")
     return stdin if stdin is not None else sys.stdin.buffer
 
 
@@ -180,5 +188,6 @@ def _why_unreadable(error: OSError) -> str:
     return f"cannot be read: {os.strerror(error.errno) if error.errno else type(error).__name__}."
 
 
-def _refuse(where: str, message: str) -> NoReturn:
+def refuse(where: str, message: str) -> NoReturn:
+    """Raises the `UsageError` of a list that cannot be read."""
     raise UsageError([Problem(where=where, message=message)])

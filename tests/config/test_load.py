@@ -348,6 +348,7 @@ def test_problem_of_a_step_names_the_layer_of_the_steps(write: Write, where: str
 ASKED_FOR = {
     "job.input": "urls.parquet",
     "output.layout": "webdataset",
+    "job.duplicates": "rows",
     "download.keep_originals": "true",
 }
 
@@ -409,3 +410,24 @@ def test_config_cannot_be_changed(write: Write) -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         config.download.workers = 3
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "text"), [("", '""'), (";", '";"'), ("\t", '"\\t"'), ("\t", "'\\t'"), ("\t", '"tab"')]
+)
+def test_a_delimiter_is_one_character(write: Write, delimiter: str, text: str) -> None:
+    assert delimiter == load(write(job=f"{JOB}delimiter = {text}\n"), environ={}).job.delimiter
+
+
+@pytest.mark.parametrize("text", ['"||"', '"\\""', '"x"', '"\\n"'])
+def test_what_can_be_no_delimiter_is_refused(write: Write, text: str) -> None:
+    (problem,) = _problems(write(job=f"{JOB}delimiter = {text}\n"))
+
+    assert 'must be one character as ",", ";", "|" or "\\t"' in problem
+
+
+def test_how_tables_are_quoted_is_a_closed_set_of_words(write: Write) -> None:
+    problems = _problems(write(job=f'{JOB}quoting = "single"\n'))
+
+    assert 1 == len(problems)
+    assert "double" in problems[0]

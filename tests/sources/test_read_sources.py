@@ -1,12 +1,11 @@
 """Lists of every kind become entries; what is wrong with a line costs that line."""
 
 import errno
-import gzip
 import io
 import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -14,30 +13,9 @@ import pytest
 
 from batchproc.errors import Code, ExitCode, UsageError
 from batchproc.model import Source
-from batchproc.sources import BadRow, Entry, Ignored, Unusable, is_stream, read_sources
+from batchproc.sources import BadRow, Entry, Ignored, ListFormat, Unusable, is_stream, read_sources
 from batchproc.sources.lines import BLOCK_BYTES, LONGEST_LINE_BYTES, LongLine, split_lines
-
-Write = Callable[[str, str | bytes], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write_list(name: str, content: str | bytes) -> Path:
-        path = tmp_path / name
-        raw = content.encode() if isinstance(content, str) else content
-        path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
-        return path
-
-    return write_list
-
-
-def _urls(entries: Iterator[Entry]) -> list[str]:
-    return [entry.url for entry in entries if isinstance(entry, Source)]
-
-
-def _bad(entries: Iterator[Entry]) -> list[tuple[int, Code]]:
-    return [(entry.line, entry.code) for entry in entries if isinstance(entry, BadRow)]
-
+from tests.sources.conftest import Write, urls_of
 
 TEXT = "http://a.com/1,2\n\n# a comment\n  http://a.com/3\t\n"
 CSV = 'url,caption\nhttp://a.com/1,"one, ""two"""\nhttp://a.com/2,"three\nfour"\n'
@@ -57,7 +35,7 @@ JSONL = '{"url": "http://a.com/1", "n": 3}\n\n{"n": [1], "url": "http://a.com/2"
     ],
 )
 def test_each_kind_of_list_is_read(write: Write, packed: str, name: str, content: str, urls: list[str]) -> None:
-    assert urls == _urls(read_sources(write(name + packed, content)))
+    assert urls == urls_of(read_sources(write(name + packed, content)))
 
 
 def test_source_has_its_index_line_and_key(write: Write) -> None:
@@ -80,7 +58,7 @@ def test_text_that_is_no_url_is_an_item_keyed_by_its_text(write: Write) -> None:
 def test_relative_url_keeps_its_key_under_another_base(write: Write) -> None:
     path = write("list.txt", "cat.jpg\n")
 
-    first, second = (next(read_sources(path, base_url=base)) for base in ("http://h:1/", "http://h:2/d/"))
+    first, second = (next(read_sources(path, ListFormat(base_url=base))) for base in ("http://h:1/", "http://h:2/d/"))
 
     assert isinstance(first, Source)
     assert isinstance(second, Source)
@@ -131,66 +109,14 @@ def test_a_byte_that_is_not_utf8_costs_its_line(write: Write, name: str, content
     assert (2, Code.INPUT_ENCODING) == (bad.line, bad.code)
     assert "byte 0xff at position" in bad.message
     assert "\\xff" in bad.text
-    assert "http://a.com/3" == _urls(iter(entries))[-1]
-
-
-def test_wrong_csv_rows_cost_one_line_each(write: Write) -> None:
-    bad_rows = ["http://a.com/1", 'http://a.com/2,"open', "http://a.com/3,x,y", ",x", '"a"b,x']
-    content = "\n".join(["url,x", *bad_rows, "http://a.com/7,x", "", ""])
-
-    entries = list(read_sources(write("list.csv", content)))
-
-    assert [(line, Code.INPUT_ROW) for line in range(2, 7)] == _bad(iter(entries))
-    assert ["http://a.com/7"] == _urls(iter(entries))
-    assert Ignored(lines=1) == entries[-1]
-
-
-def test_an_open_quote_swallows_nothing_though_it_closes_later(write: Write) -> None:
-    content = 'url,x\nhttp://a.com/1,"open\nhttp://a.com/2,x\nhttp://a.com/3,"x"\nhttp://a.com/4,x\n'
-
-    entries = list(read_sources(write("list.csv", content)))
-
-    assert [(2, Code.INPUT_ROW)] == _bad(iter(entries))
-    assert ["http://a.com/2", "http://a.com/3", "http://a.com/4"] == _urls(iter(entries))
-
-
-def test_an_open_quote_is_given_up_after_a_bounded_length(write: Write) -> None:
-    rows = "".join(f"http://a.com/{number},x\n" for number in range(8000))
-
-    entries = list(read_sources(write("list.csv", f'url,x\nhttp://a.com/open,"\n{rows}')))
-
-    assert [(2, Code.INPUT_ROW)] == _bad(iter(entries))
-    assert 8000 == len(_urls(iter(entries)))
-
-
-@pytest.mark.parametrize(
-    ("says", "row"),
-    [
-        ("not JSON at position 2", "{url}"),
-        ("not an object", '["http://a.com/1"]'),
-        ('no "url" in it; did you mean [job] url_column = "urls"', '{"urls": "http://a.com/1"}'),
-        ("must be a text", '{"url": 5}'),
-        ("ValueError", '{"url": "http://a.com/1", "x": NaN}'),
-        ("is not JSON", "[" * 30_000),
-        ("the limit is 65536", '{"url": "' + "x" * LONGEST_LINE_BYTES + '"}'),
-    ],
-    ids=["syntax", "list", "other key", "number", "NaN", "depth", "length"],
-)
-def test_wrong_json_lines_cost_one_line_each(write: Write, says: str, row: str) -> None:
-    entries = list(read_sources(write("list.jsonl", f'{row}\n{{"url": "http://a.com/2"}}\n')))
-
-    (bad,) = [entry for entry in entries if isinstance(entry, BadRow)]
-    assert (1, Code.INPUT_ROW) == (bad.line, bad.code)
-    assert says in bad.message
-    assert len(bad.text) <= 200
-    assert ["http://a.com/2"] == _urls(iter(entries))
+    assert "http://a.com/3" == urls_of(iter(entries))[-1]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "extra_json"),
     [
         ("list.csv", "n,url,caption\n7,http://a.com/1,猫\n", '{"n": "7", "caption": "\\u732b"}'),
-        ("list.jsonl", '{"n": 7, "url": "http://a.com/1", "x": "\\ud800"}\n', '{"n": 7, "x": "\\ud800"}'),
+        ("list.jsonl", '{"n": 7, "url": "http://a.com/1", "x": "\\u732b"}\n', '{"n": 7, "x": "\\u732b"}'),
         ("list.csv", "url\nhttp://a.com/1\n", ""),
     ],
     ids=["csv", "jsonl", "no others"],
@@ -207,7 +133,7 @@ def test_other_columns_travel_as_json_in_ascii(write: Write, name: str, content:
     [("list.csv", "id,url\n7,http://a.com/1\n"), ("list.jsonl", '{"id": 7, "url": "http://a.com/1"}\n')],
 )
 def test_id_column_decides_the_key_and_is_kept(write: Write, name: str, content: str) -> None:
-    source = next(read_sources(write(name, content), id_column="id"))
+    source = next(read_sources(write(name, content), ListFormat(id_column="id")))
 
     assert isinstance(source, Source)
     assert blake2b(b"7", digest_size=16).digest() == source.key
@@ -215,7 +141,9 @@ def test_id_column_decides_the_key_and_is_kept(write: Write, name: str, content:
 
 
 def test_columns_by_other_names(write: Write) -> None:
-    assert ["http://a.com/1"] == _urls(read_sources(write("list.csv", "link\nhttp://a.com/1\n"), url_column="link"))
+    path = write("list.csv", "link\nhttp://a.com/1\n")
+
+    assert ["http://a.com/1"] == urls_of(read_sources(path, ListFormat(url_column="link")))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +163,7 @@ def test_wrong_table_is_refused_at_the_call(
     path = write(name, content)
 
     with pytest.raises(UsageError, match=says):
-        read_sources(path, **wanted)  # type: ignore[arg-type]
+        read_sources(path, ListFormat(**wanted))  # type: ignore[arg-type]
 
 
 def test_unreadable_list_is_refused_at_the_call(tmp_path: Path) -> None:
@@ -296,7 +224,7 @@ def test_a_pipe_that_the_shell_names_is_read_once() -> None:
         pipe.write(b"http://a.com/1\n")
     try:
         assert is_stream(f"/dev/fd/{reading}")
-        assert ["http://a.com/1"] == _urls(read_sources(f"/dev/fd/{reading}"))
+        assert ["http://a.com/1"] == urls_of(read_sources(f"/dev/fd/{reading}"))
     finally:
         os.close(reading)
 
@@ -324,7 +252,7 @@ def test_a_name_in_gz_that_is_no_gzip_is_refused(tmp_path: Path) -> None:
 
 
 def test_dash_reads_a_text_list_from_stdin() -> None:
-    assert ["http://a.com/1"] == _urls(read_sources("-", stdin=io.BytesIO(b"http://a.com/1\n")))
+    assert ["http://a.com/1"] == urls_of(read_sources("-", stdin=io.BytesIO(b"http://a.com/1\n")))
 
 
 class _Pipe(io.RawIOBase):
@@ -349,7 +277,7 @@ def test_stdin_is_streamed() -> None:
 
     first = list(itertools.islice(read_sources("-", stdin=io.BufferedReader(endless)), 10))
 
-    assert 10 == len(_urls(iter(first)))
+    assert 10 == len(urls_of(iter(first)))
     assert endless.given <= 11
 
 
