@@ -14,6 +14,8 @@ BELOW_MEASURED = 0.95  # of what was accepted, after a pause
 GROWTH = 0.001  # of the rate at the last cut, for each answer since then
 GROWTH_SQUARED = 0.00002
 SEARCH_GROWTH = 1.05  # with each answer, until the first rate was tried out: as in TCP's slow start
+GUESS_GROWTH = 1.3  # the same, where the first rate was no measured one
+FOUND = 0.5  # of the rate at which a search ended, at least, as in TCP's slow start
 FEWEST_ACCEPTED = 5  # that a rate after a pause is measured from; else
 FIRST_RATE_PER_SECOND = 1.0
 SLOWEST_PER_SECOND = 0.1  # what wants to be asked less often than that is paused again and again
@@ -36,6 +38,8 @@ class Pace:
     most_per_second: float = NEVER  # that the config allows
     _base: float = 0.0  # the rate at the last cut
     _answers: int = 0  # since the last cut
+    _search_growth: float = SEARCH_GROWTH
+    _found: float = 0.0  # by the search that the last refusal ended: what was accepted while it grew is less
     _is_searching: bool = True  # no refusal has shown yet that a rate was too high
     _next_start: float = 0.0
     _cut_at: float = float("-inf")  # what was started before says nothing about the present rate
@@ -74,7 +78,7 @@ class Pace:
         elif self.rate_per_second:
             self._answers += 1
             if self._is_searching:
-                rate = self.rate_per_second * SEARCH_GROWTH
+                rate = self.rate_per_second * self._search_growth
             else:
                 rate = self._base * (1 + GROWTH * self._answers + GROWTH_SQUARED * self._answers**2)
             self.rate_per_second = min(rate, self.most_per_second)
@@ -91,6 +95,7 @@ class Pace:
             self._cut_at = now
             self._refused_in_a_row += 1
             if self._refused_in_a_row == 1:
+                self._found = FOUND * self.rate_per_second if self._is_searching else 0.0
                 self._is_searching = not self._base
                 self._set(CUT * (self.rate_per_second or self._measured(now)), now)
         if retry_after_seconds is not None or is_silent or self._refused_in_a_row > 1:
@@ -98,9 +103,10 @@ class Pace:
 
     def _resume(self, now: float) -> None:
         """A probe was answered: goes on with what the host took since the last time this happened."""
-        measured = BELOW_MEASURED * self._measured(now)
+        measured = max(BELOW_MEASURED * self._measured(now), self._found)
+        self._search_growth = SEARCH_GROWTH
         if self.accepted < FEWEST_ACCEPTED:
-            measured = max(measured, FIRST_RATE_PER_SECOND)
+            measured, self._search_growth = max(measured, FIRST_RATE_PER_SECOND), GUESS_GROWTH
         self._set(min(measured, self.rate_per_second or measured), now)
         self.pauses, self.paused_seconds = 0, 0.0
         self.since, self.accepted = now, 0

@@ -38,6 +38,13 @@ def quota(count: int, seconds: float) -> Callable[[float, int], str]:
     return ask
 
 
+def failing(
+    seconds: float, *, every: float = 1e9, then: Callable[[float, int], str] = lambda now, index: ""
+) -> Callable[[float, int], str]:
+    """A gateway whose origin is away for so long, at first and every so often."""
+    return lambda now, index: "http.502" if now % every < seconds else then(now, index)
+
+
 def refusing_some(share: float) -> Callable[[float, int], str]:
     """Some items are refused for good, as by a gateway before a broken image."""
     return lambda now, index: "http.502" if random.Random(index).random() < share else ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.frontier.simulated import leaky_bucket, quota, refusing_some, simulate
+from tests.frontier.simulated import failing, leaky_bucket, quota, refusing_some, simulate
 
 
 @pytest.mark.parametrize("latency", [0.005, 0.1], ids=["near", "far"])
@@ -22,6 +22,7 @@ def test_a_rate_that_a_host_allows_is_learned(code: str, latency: float) -> None
         pytest.param(leaky_bucket(1, 100), 200, 140, id="a-deep-bucket"),
         pytest.param(leaky_bucket(100, 20), 2000, 40, id="fast"),
         pytest.param(quota(100, 10), 600, 120, id="a-quota-by-time"),
+        pytest.param(failing(3, then=leaky_bucket(10, 5)), 200, 45, id="behind-a-gateway-that-starts"),
     ],
 )
 def test_other_limits_are_met_too(server: object, items: int, seconds: float) -> None:
@@ -56,9 +57,17 @@ def test_a_host_that_refuses_all_costs_a_bounded_time_and_holds_up_no_other() ->
 
 
 def test_a_gateway_that_starts_is_waited_for() -> None:
-    told = simulate([("a.org", lambda now, index: "http.502" if now < 3.0 else "", 100)])["a.org"]
+    told = simulate([("a.org", failing(3), 100)])["a.org"]
 
     assert {"done": 100} == told.ends
+    assert told.last <= 15
+
+
+def test_a_host_that_fails_now_and_then_is_not_asked_ever_more_slowly() -> None:
+    told = simulate([("a.org", failing(2, every=10), 3000)])["a.org"]
+
+    assert {"done": 3000} == told.ends
+    assert told.last <= 40
 
 
 def test_a_short_retry_after_is_obeyed_as_well_as_a_long_one() -> None:
