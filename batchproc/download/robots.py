@@ -46,7 +46,9 @@ _RULE_LINE = re.compile(r"(?:allow|di|crawl|request|visit)", re.IGNORECASE)  # `
 _DISALLOW_LINE = re.compile(r"di[a-z]*+\s*:?\s*\S", re.IGNORECASE)
 
 # The origin itself was not reached: nothing on it can be, and the item's failure is told and retried as that.
-_NOT_REACHED = frozenset((Code.DNS, Code.CONNECT, Code.TLS, Code.TIMEOUT_CONNECT, Code.POLICY_ADDRESS))
+_NOT_REACHED = frozenset(
+    (Code.DNS, Code.CONNECT, Code.PROXY, Code.TLS, Code.TIMEOUT_CONNECT, Code.POLICY_ADDRESS)
+)
 # Of these the origin knows nothing: the item's failure is told as that, wherever a redirect of robots.txt had led.
 _NOT_ITS_OWN = frozenset(code for code in Code if code in (Code.CANCELLED, Code.BUSY) or kind_of(code).is_local)
 _LEADS_NOWHERE = frozenset((Code.REDIRECT, Code.POLICY_SCHEME, Code.POLICY_PORT))

@@ -245,6 +245,19 @@ def test_an_origin_that_is_not_reached_fails_as_that(honouring: Open, unread: Ru
     assert "<Rulebook 0 origins, 0 characters>" == repr(unread)
 
 
+def test_a_proxy_that_refuses_a_tunnel_is_told_as_that(honouring: Open, unread: Rulebook) -> None:
+    def refuse(peer: Peer) -> None:
+        peer.read_request()
+        peer.send(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with Server(refuse) as proxy:
+        error = failure(honouring(proxy=f"http://127.0.0.1:{proxy.port}"), "https://img.test/a.jpg")
+
+    assert ("proxy", Retry.NEXT_RUN) == (error.code, error.retry)
+    assert "403" in error.message
+    assert "<Rulebook 0 origins, 0 characters>" == repr(unread)
+
+
 def test_the_request_carries_no_credentials_and_its_connection_is_kept(honouring: Open) -> None:
     with Server(site(b"nothing here", "404 Not Found")) as server:
         work = honouring(headers=(("Cookie", "a=1"),))
