@@ -40,7 +40,9 @@ class Pool:
         self._per_host = per_host
         self._most = most
         self._clock = clock
-        self._changed = threading.Condition()  # guards all below
+        self._lock = threading.Lock()  # guards all below
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._origins: dict[Origin, _Slots] = {}
         self._idle: OrderedDict[Connection, None] = OrderedDict()  # of all origins, the one idle for longest first
         self._open = 0
@@ -58,76 +60,90 @@ class Pool:
         raise. Raises `StageError` when there is none in time.
         """
         while True:
-            with self._changed:
-                while not self._has_room(origin):
-                    left = deadline.moment - time.monotonic()
-                    if left <= 0:
-                        raise self._full(origin)
-                    self._changed.wait(min(left, _SLICE_SECONDS))
-                    check()
-                connection, unwanted = self._choose(origin, fresh, self._clock())
+            with self._lock:
+                while (connection := self._pop_idle(origin, fresh)) is None and not self._may_open(origin, fresh):
+                    self._wait(origin, deadline, check)
+                unwanted = self._claim_slot(origin, fresh) if connection is None else ()
             self._close(unwanted, lap)
             if connection is None or not self._was_closed(connection):
                 return connection
-            self._close([connection], lap)
+            self._close((connection,), lap)
 
     def give_back(self, connection: Connection, lap: Lap, *, keep: bool) -> None:
         """Ends a loan: the connection waits for the next one, or is closed."""
         connection.hand_back()
         now = self._clock()
-        with self._changed:
+        with self._lock:
             unwanted = self._take_aged(now)
             keep = keep and not self._closed
             if keep:
                 connection.idle_since = now
                 self._origins[connection.origin].idle.append(connection)
                 self._idle[connection] = None
-                self._changed.notify_all()
+                self._notify()
             else:
                 unwanted.append(connection)
         self._close(unwanted, lap)
 
     def give_up(self, origin: Origin) -> None:
         """Frees the slot of a connection that could not be made."""
-        with self._changed:
+        with self._lock:
             self._free(origin)
 
     def drop_idle(self, origin: Origin, lap: Lap) -> None:
         """Closes what is idle of an origin: it has refused, and its slots may be wanted elsewhere."""
-        with self._changed:
+        with self._lock:
             unwanted = self._take_idle(origin)
         self._close(unwanted, lap)
 
     def close(self) -> None:
         """Closes what is idle, and from now on what comes back."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             idle = list(self._idle)
             self._idle.clear()
         for connection in idle:
             connection.close()
 
-    def _has_room(self, origin: Origin) -> bool:
+    def _pop_idle(self, origin: Origin, fresh: bool) -> Connection | None:
         slots = self._origins.get(origin)
-        if slots is not None and (slots.idle or slots.open >= self._per_host(origin)):
-            return bool(slots.idle)
+        if slots is None or not slots.idle or fresh:
+            return None
+        connection = slots.idle.pop()
+        del self._idle[connection]
+        return connection
+
+    def _may_open(self, origin: Origin, fresh: bool) -> bool:
+        slots = self._origins.get(origin)
+        if slots is not None and slots.open >= self._per_host(origin):
+            return fresh and bool(slots.idle)
         return self._open < self._most or bool(self._idle)
 
-    def _choose(self, origin: Origin, fresh: bool, now: float) -> tuple[Connection | None, list[Connection]]:
-        """An idle connection or None for a new one, and those to be closed before. There is room."""
-        unwanted = self._take_aged(now)
-        slots = self._origins.setdefault(origin, _Slots())
+    def _claim_slot(self, origin: Origin, fresh: bool) -> list[Connection]:
+        """Takes a slot for a new connection; returns those that are to be closed before. It may be opened."""
+        unwanted = self._take_aged(self._clock())
         if fresh:
             unwanted += self._take_idle(origin)
-        if slots.idle:
-            connection = slots.idle.pop()
-            del self._idle[connection]
-            return connection, unwanted
         if self._open - len(unwanted) >= self._most:
             unwanted.append(self._remove(next(iter(self._idle))))
-        slots.open += 1
+        self._origins.setdefault(origin, _Slots()).open += 1
         self._open += 1
-        return None, unwanted
+        return unwanted
+
+    def _wait(self, origin: Origin, deadline: Deadline, check: Callable[[], None]) -> None:
+        left = deadline.moment - time.monotonic()
+        if left <= 0:
+            raise self._full(origin)
+        self._waiting += 1
+        try:
+            self._changed.wait(min(left, _SLICE_SECONDS))
+        finally:
+            self._waiting -= 1
+        check()
+
+    def _notify(self) -> None:
+        if self._waiting:
+            self._changed.notify_all()
 
     def _take_aged(self, now: float) -> list[Connection]:
         aged = []
@@ -153,7 +169,7 @@ class Pool:
         self._open -= 1
         if not slots.open:
             del self._origins[origin]
-        self._changed.notify_all()
+        self._notify()
 
     def _was_closed(self, connection: Connection) -> bool:
         """Whether the other side has closed it, or is about to."""

@@ -46,6 +46,9 @@ class Request(requests.PreparedRequest):
         self.lap = lap
 
 
+_EMPTY = vars(requests.Response())  # what every reply begins with: made once, for its empty cookie jar takes 8 us
+
+
 class Response(requests.Response):
     """A reply whose body is still to be read. The names of its `headers` are in lower case."""
 
@@ -53,7 +56,7 @@ class Response(requests.Response):
     request: Request
 
     def __init__(self, request: Request, raw: WireReply) -> None:
-        super().__init__()
+        self.__dict__.update(_EMPTY)
         self.status_code = raw.head.status_code
         self.reason = raw.head.reason
         self.headers = raw.head.fields  # type: ignore[assignment]

@@ -143,7 +143,8 @@ def test_idle_connections_grow_old(bench: Callable[..., Bench]) -> None:
     one.now += 2.0
 
     assert young is one.take(A)
-    assert one.is_closed(old)
+    one.give_back(young)
+    assert [True, False] == [one.is_closed(old), one.is_closed(young)]
 
 
 def test_idle_connections_of_a_host_that_nobody_asks_any_more_grow_old_too(bench: Callable[..., Bench]) -> None:
