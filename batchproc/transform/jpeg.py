@@ -45,23 +45,36 @@ _PADDING = b"\xff\x00" * 8  # 64 bits, as far as decoders look ahead, all ones: 
 _PROBE = b"\x00"
 _HELD_BACK_BYTES = 4  # less would do; some writers leave a byte or two behind
 _PROVED_BYTES = 256  # restart intervals are proved in groups of at least this many
-_ARITHMETIC_ZEROS = bytes(16)
+_ARITHMETIC_ZEROS = bytes(16)  # flat areas at the end need up to 8 (F.1.4: a writer leaves them out), cuts hundreds
+_SURPLUS_BYTES = 8  # of arithmetic-coded data; no whole one decodes without so many
 
 _Layout = list[list[Span]]  # of every scan the parts of its data
 
 
 class JpegReader(JpegImageFile):
-    """Pillow's JPEG file with a decoder that raises `StageError` where the data ends early."""
+    """Pillow's JPEG file. Raises `StageError` for what has no right pixels here, and where the data ends early."""
+
+    _frame: Frame | None = None
 
     def _open(self) -> None:
         assert self.fp is not None
-        frame = read_frame(self.fp.read())
+        frame = self._frame = read_frame(self.fp.read())
+        if frame is not None and (variant := frame.odd_variant):
+            raise _unsupported(variant)
         self.fp.seek(0)
         super()._open()
         if frame is not None:
+            if frame.is_lossless and (self.info.get("adobe_transform") or ("jfif" in self.info and self.layers == 3)):
+                raise _unsupported("a lossless JPEG in YCbCr or YCCK")  # libjpeg-turbo does not convert such colours
             _, extents, offset, args = self.tile[0]
             assert isinstance(args, tuple)
             self.tile = [ImageFile._Tile(_CODEC, extents, offset, (*args, frame))]
+
+    def draft(
+        self, mode: str | None, size: tuple[int, int] | None
+    ) -> tuple[str, tuple[int, int, float, float]] | None:
+        """As Pillow's; None where there are no blocks to be scaled."""
+        return None if self._frame is None or self._frame.is_lossless else super().draft(mode, size)
 
     def load_read(self, read_bytes: int) -> bytes:
         """All that is there, at once."""
@@ -92,7 +105,7 @@ class _Decoder(ImageFile.PyDecoder):
         frame = self._frame
         guess = (frame.begin, len(buffer) - len(_EOI))
         guessed = frame.is_plain and buffer.endswith(_EOI)
-        if guessed and self._feed().give_last(buffer, 0, guess, is_all=True):
+        if guessed and self._feed().give_up_to(buffer, 0, guess, is_all=True):
             return -1, 0
         layout = _layout(buffer, frame)
         if frame.is_arithmetic:
@@ -105,26 +118,34 @@ class _Decoder(ImageFile.PyDecoder):
         """Whether there was no more data than pixels. Raises `StageError` where there was less."""
         feed, exact, at = self._feed(), True, 0
         for parts in layout:
-            for _, end in _groups(parts[:-1]):
-                feed.give(content[at:end] + _PADDING + _PROBE)
-                _check(feed.skips(_PROBE))
-                at = end
-            exact &= feed.give_last(content, at, parts[-1], is_all=len(layout) == 1)
-            at = parts[-1][1]
+            for part in _proved(parts):
+                is_all = len(layout) == 1 and part == parts[-1]
+                exact &= feed.give_up_to(content, at, part, is_all=is_all)
+                at = part[1]
         feed.give(_EOI)
         _check(feed.finished)
         return exact and not goes_on(content, at)
 
     def _decode_arithmetic(self, content: bytes, layout: _Layout) -> None:
-        """This decoder cannot suspend: it fails where it asks for more than the zeros that are always meant."""
-        _, end = layout[-1][-1]
+        """This decoder cannot suspend, it fails instead: without its last bytes it has to, with zeros it must not.
+
+        Every scan is tried by itself, with all before it.
+        """
+        begin, end = layout[-1][-1]
+        has_surplus = end - begin > 2 * _SURPLUS_BYTES and self._takes(content[: end - _SURPLUS_BYTES])
+        _check(all(self._takes(content[: parts[-1][1]] + _ARITHMETIC_ZEROS) for parts in layout))
+        if has_surplus:
+            _check_codes(content, self._frame, layout)
+
+    def _takes(self, content: bytes) -> bool:
+        """Whether an arithmetic decoder asks for no more than this."""
         feed = self._feed()
         try:
-            feed.give(content[:end] + _ARITHMETIC_ZEROS)
+            feed.give(content)
+            feed.give(_EOI)
         except OSError:
-            _check(False)
-        feed.give(_EOI)
-        _check(feed.finished)
+            return False
+        return feed.finished
 
     def _feed(self) -> "_Feed":
         """A codec that has seen nothing yet."""
@@ -162,10 +183,10 @@ class _Feed:
         self.give(byte)
         return all_taken and not self._rest
 
-    def give_last(self, content: bytes, at: int, part: Span, *, is_all: bool) -> bool:
-        """Gives all from `at` to the end of the last part of a scan. Whether less would not have been enough.
+    def give_up_to(self, content: bytes, at: int, part: Span, *, is_all: bool) -> bool:
+        """Gives all from `at` to the end of a part of a scan's data. Whether less would not have been enough.
 
-        `is_all`: the scan is the whole picture. Raises `StageError` where this is not enough.
+        `is_all`: nothing of the picture is behind it. Raises `StageError` where this is not enough.
         """
         begin, end = part
         held = max(begin, end - _HELD_BACK_BYTES)
@@ -181,6 +202,10 @@ class _Feed:
             self.give(content[held + 1 : end] + _PADDING + _PROBE)
             _check(self.skips(_PROBE))
         return not early
+
+
+def _unsupported(variant: str) -> StageError:
+    return StageError(Code.IMAGE_UNSUPPORTED, f"{variant} is not supported")
 
 
 def _layout(content: bytes, frame: Frame) -> _Layout:
@@ -200,13 +225,13 @@ def _layout(content: bytes, frame: Frame) -> _Layout:
     return layout
 
 
-def _groups(parts: list[Span]) -> Iterator[Span]:
-    """Neighbours taken together where they are too small to be proved one by one; always the last."""
+def _proved(parts: list[Span]) -> Iterator[Span]:
+    """The parts to be proved: small ones by the last of several, in which an error before it mostly shows."""
     at = 0
     for begin, end in parts:
         at = at or begin
         if end - at >= _PROVED_BYTES or end == parts[-1][1]:
-            yield at, end
+            yield begin, end
             at = 0
 
 
@@ -217,7 +242,7 @@ def _check(holds: bool, reason: str = "its last pixels have no data") -> None:
 
 def _check_codes(content: bytes, frame: Frame, layout: _Layout) -> None:
     """More data than pixels: some writers leave bytes behind, and so does a file whose middle was overwritten."""
-    readable = frame.is_one_scan and not frame.is_lossless
+    readable = frame.is_one_scan and not frame.is_lossless and not frame.is_arithmetic
     complaint = complaint_about(content, frame, layout[0]) if readable else "it has bytes that belong to no pixel"
     if complaint:
         raise StageError(Code.IMAGE_CORRUPT, f"the jpeg image is damaged: {complaint}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})  # SOFn, DHP
+_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE})
 _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # a stray 0xFF, TEM, RSTn, SOI: without a segment
 _DHT, _EOI, _SOS, _DQT, _DRI = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
@@ -100,6 +101,26 @@ class Frame:
     def is_plain(self) -> bool:
         """Whether it has one scan, Huffman-coded, without restart markers: its data ends at the first marker."""
         return self.marker in (0xC0, 0xC1, 0xC3) and not self.interval and self.scan_header[0] == self.header[5]
+
+    @property
+    def odd_variant(self) -> str:
+        """What this is where libjpeg has no right pixels for it; empty where it has."""
+        if self.marker in _HIERARCHICAL:
+            return "a hierarchical JPEG"
+        if self.is_lossless and self.is_arithmetic:
+            return "a lossless JPEG with arithmetic coding"
+        if self.precision != 8:
+            return f"a JPEG of {self.precision} bits per sample"
+        if self.header[5] not in (1, 3, 4):
+            return f"a JPEG of {self.header[5]} components"
+        if not all(self.size):
+            return "a JPEG that tells its height behind its pixels"
+        across = [factors >> 4 for factors in self.header[7::3]]
+        down = [factors & 15 for factors in self.header[7::3]]
+        if self.is_lossless and max(across + down) > 1:  # libjpeg-turbo 3.2: wrong ones where restart markers come in
+            return "a lossless JPEG with subsampled components"
+        whole = all(max(across) % factor == 0 for factor in across) and all(max(down) % factor == 0 for factor in down)
+        return "" if whole else "a JPEG whose components are sampled at no whole ratios"
 
     def restarts(self, scan: Scan) -> int:
         """How many restart markers this scan has to have."""
@@ -241,7 +262,9 @@ def _segments(content: bytes, at: int) -> Iterator[tuple[int, int, int]]:
 
 def _is_whole(header: bytes, scan: bytes) -> bool:
     """Whether a frame header and a scan header have all they say that they have."""
-    return len(header) >= 9 and len(header) == 6 + 3 * header[5] and all(header[7::3]) and _is_whole_scan(scan)
+    factors = header[7::3]
+    proper = len(header) >= 9 and len(header) == 6 + 3 * header[5] and all(byte >> 4 and byte & 15 for byte in factors)
+    return proper and _is_whole_scan(scan)
 
 
 def _is_whole_scan(header: bytes) -> bool:
