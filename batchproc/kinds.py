@@ -120,9 +120,9 @@ class Kind:
         return not any(retry.is_transient for retry in (self.retry_in(stage), *self.exceptions))
 
 
-IDENTITY = ("download.headers", "download.user_agent")  # what a server knows us by
-ROBOTS = ("download.robots", "download.user_agent")
-PROXY = ("download.proxy",)
+IDENTITY = ("download.headers", "download.hosts", "download.user_agent")  # what a server knows us by
+ROBOTS = ("download.hosts", "download.robots", "download.user_agent")
+PROXY = ("download.hosts", "download.proxy")
 STEPS = ("transform.steps",)
 
 _KINDS = (
@@ -153,7 +153,7 @@ _KINDS = (
          "the owner must renew it; it is never skipped",
          retry=Retry.NEXT_RUN, effect=Effect.UNREACHED,
          exceptions=(Retry.ONCE, Retry.NEVER),  # the handshake; a client certificate is wanted
-         decided_by=("download.ca_file", "download.client_cert", "download.client_key", "download.hosts", *PROXY)),
+         decided_by=("download.ca_file", "download.client_cert", "download.client_key", *PROXY)),
     Kind(Code.TIMEOUT_CONNECT, "no connection in time", "raise connect_timeout, or drop the host",
          retry=Retry.BACKOFF, effect=Effect.SILENT, decided_by=("download.connect_timeout", *PROXY)),
     Kind(Code.TIMEOUT_FIRST_BYTE, "connected, but no answer in time",

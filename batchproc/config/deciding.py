@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from batchproc.config.tables import Config
+from batchproc.config.tables import Config, HostTable
 from batchproc.kinds import DECIDING_KEYS
 from batchproc.version import VERSION
 
@@ -35,5 +35,5 @@ def _value(config: Config, key: str) -> object:
 
 
 def _fingerprint(value: object) -> str:
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=HostTable.model_dump)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

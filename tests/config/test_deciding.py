@@ -33,6 +33,7 @@ def test_every_key_that_decides_a_failure_has_its_fingerprint() -> None:
         ("headers", {"Authorization": "Bearer 1"}),
         ("robots", "ignore"),
         ("first_byte_timeout", "30s"),
+        ("hosts", {"img.test": {"headers": {"Authorization": "Bearer 1"}}}),
     ],
 )
 def test_a_changed_value_changes_its_fingerprint_alone(key: str, value: object) -> None:
