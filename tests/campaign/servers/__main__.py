@@ -5,8 +5,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.campaign.servers.cases import CASES, stage
+from tests.campaign.servers.cases import CASES
 from tests.campaign.servers.programs import Missing
+from tests.campaign.servers.stage import stage
 
 
 def main() -> int:

@@ -2,42 +2,19 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
-from tests.campaign.servers.job import Ran, make_site, run_job, urls
+from tests.campaign.servers import between, refusing
+from tests.campaign.servers.job import run_job, urls
 from tests.campaign.servers.programs import apache, haproxy, nginx, node
+from tests.campaign.servers.stage import IMAGES, START_SECONDS, Case, Finding, Stage, whole
 from tests.campaign.servers.watching import watched
 
-IMAGES = 200
 PER_HOST = 8  # the default
 ROUNDS = 2
 SLOWER_AT_MOST = 1.5  # than with no more workers than connections
-START_SECONDS = 4.0  # of a run, on a busy machine
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that must be so, and what was seen."""
-
-    claim: str
-    seen: str
-    holds: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """Where a case works: a fresh folder, with a site of photographs in it."""
-
-    folder: Path
-    site: Path
-
-
-def stage(folder: Path) -> Stage:
-    """A stage in `folder`."""
-    return Stage(folder=folder, site=make_site(folder))
 
 
 def few_slots(port: int, folder: Path) -> Iterator[Finding]:
@@ -63,13 +40,6 @@ def few_slots(port: int, folder: Path) -> Iterator[Finding]:
         seen=f"{seconds['threads']:.1f} s against {seconds['few']:.1f} s ({seconds['processes']:.1f} s in processes)",
         holds=seconds["threads"] <= SLOWER_AT_MOST * seconds["few"],
     )
-
-
-def whole(ran: Ran, claim: str, count: int = IMAGES) -> Finding:
-    """That a run got everything."""
-    counts = {name: number for name, number in ran.counts.items() if number}
-    holds = (0, count) == (ran.exit_code, counts.get("done"))
-    return Finding(claim=claim, seen=f"exit {ran.exit_code}, {counts or ran.said}", holds=holds)
 
 
 def apache_prefork(place: Stage) -> Iterator[Finding]:
@@ -145,7 +115,6 @@ def fresh(place: Stage, name: str) -> Path:
     return folder
 
 
-Case = Callable[[Stage], Iterator[Finding]]
 CASES: dict[str, Case] = {
     "apache-prefork": apache_prefork,
     "haproxy-maxconn": haproxy_maxconn,
@@ -153,4 +122,6 @@ CASES: dict[str, Case] = {
     "nginx-short-keepalive": nginx_short_keepalive,
     "many-hosts-few-files": many_hosts_few_files,
     "redirects-to-one-host": redirects_to_one_host,
+    **refusing.CASES,
+    **between.CASES,
 }

@@ -63,17 +63,22 @@ class Ran:
 
 
 def run_job(
-    folder: Path, listed: Iterable[str], *settings: str, name: str = "out", files: tuple[int, int] | None = None
+    folder: Path,
+    listed: Iterable[str],
+    *settings: str,
+    name: str = "out",
+    flags: Sequence[str] = (),
+    files: tuple[int, int] | None = None,
 ) -> Ran:
-    """Runs the program as a user would, with the defaults but for `settings`, into a fresh output.
+    """Runs the program as a user would, with the defaults but for `settings` and `flags`, into the output `name`.
 
     `files`: soft and hard limit of open files.
     """
     (folder / "list.txt").write_text("".join(f"{url}\n" for url in listed))
     config = folder / f"{name}.toml"
     config.write_text(CONFIG.format(output=name))
-    flags = [flag for setting in settings for flag in ("--set", setting)]
-    command = [sys.executable, "-m", "batchproc", "run", str(config), "--quiet", "--json", *flags]
+    sets = [flag for setting in settings for flag in ("--set", setting)]
+    command = [sys.executable, "-m", "batchproc", "run", str(config), "--quiet", "--json", *flags, *sets]
     if files is not None:
         script = f'ulimit -Sn {files[0]}; ulimit -Hn {files[1]}; exec "$@"'
         command = ["bash", "-c", script, "bash", *command]
@@ -91,3 +96,9 @@ def run_job(
         facts=facts,
         said=ended.stderr.strip(),
     )
+
+
+def failures(folder: Path, name: str = "out") -> list[dict[str, Any]]:
+    """The rows of failures.jsonl."""
+    path = folder / name / "failures.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

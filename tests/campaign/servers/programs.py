@@ -67,11 +67,15 @@ def _await(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
 
 
 @contextmanager
-def apache(folder: Path, site: Path, *, workers: int) -> Iterator[int]:
-    """Apache with its prefork module: a process for each of at most `workers` connections, idle ones included."""
+def apache(folder: Path, site: Path, *, workers: int, lines: Sequence[str] = ()) -> Iterator[int]:
+    """Apache with its prefork module: a process for each of at most `workers` connections, idle ones included.
+
+    `lines` are further ones of its config.
+    """
     program, port = find("apache2"), free_port()
     modules = Path("/usr/lib/apache2/modules")
     lines = [
+        *lines,
         f"Listen 127.0.0.1:{port}",
         "ServerName localhost",
         f"PidFile {folder}/apache.pid",
@@ -92,10 +96,19 @@ def apache(folder: Path, site: Path, *, workers: int) -> Iterator[int]:
 
 @contextmanager
 def nginx(
-    folder: Path, site: Path, *, http: str = "", server: str = "", addresses: Sequence[str] = ("127.0.0.1",)
+    folder: Path,
+    site: Path,
+    *,
+    http: str = "",
+    server: str = "",
+    addresses: Sequence[str] = ("127.0.0.1",),
+    port: int = 0,
 ) -> Iterator[int]:
-    """nginx with further directives for its `http` and `server` blocks; `access.log` has a connection number a line."""
-    program, port = find("nginx"), free_port()
+    """nginx with further directives for its `http` and `server` blocks, in which PORT stands for its own port.
+
+    `access.log` has a line per request: connection number, status, path.
+    """
+    program, port = find("nginx"), port or free_port()
     listen = "".join(f"listen {address}:{port}; " for address in {"127.0.0.1", *addresses})
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -108,8 +121,8 @@ def nginx(
         http {{
             types {{ image/jpeg jpg; }}
             {temporary} log_format numbered '$connection $status $uri'; access_log {folder}/access.log numbered;
-            {http}
-            server {{ {listen} root {site}; {server} }}
+            {http.replace("PORT", str(port))}
+            server {{ {listen} root {site}; {server.replace("PORT", str(port))} }}
         }}
     """)
     with running([program, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")], folder, port):
@@ -160,4 +173,61 @@ def node(folder: Path, site: Path, *, options: str = "{}") -> Iterator[int]:
     script = folder / "server.js"
     script.write_text(NODE)
     with running([program, str(script), str(port), str(site), options], folder, port):
+        yield port
+
+
+@contextmanager
+def varnish(folder: Path, *, origin: int) -> Iterator[int]:
+    """Varnish with its own defaults in front of a port."""
+    program, port = find("varnishd"), free_port()
+    config = folder / "varnish.vcl"
+    config.write_text(f'vcl 4.1; backend default {{ .host = "127.0.0.1"; .port = "{origin}"; }}\n')
+    work = folder / "varnish"
+    command = [program, "-F", "-j", "none", "-n", str(work), "-f", str(config), "-s", "malloc,16m"]
+    with running([*command, "-a", f"127.0.0.1:{port}"], folder, port):
+        yield port
+
+
+@contextmanager
+def squid(folder: Path) -> Iterator[int]:
+    """Squid with the rules of Debian's config, and a cache in memory; `squid.log` has a line per request."""
+    program, port = find("squid"), free_port()
+    own = folder / "squid"
+    own.mkdir()
+    own.chmod(0o777)
+    config = folder / "squid.conf"
+    config.write_text(f"""
+acl SSL_ports port 443
+acl Safe_ports port 80 443 1025-65535
+http_access deny !Safe_ports
+http_access deny CONNECT !SSL_ports
+http_access allow localhost
+http_access deny all
+http_port 127.0.0.1:{port}
+refresh_pattern -i (/cgi-bin/|\\?) 0 0% 0
+refresh_pattern . 0 20% 4320
+pid_filename none
+cache_log {own}/cache.log
+access_log stdio:{own}/access.log
+coredump_dir {own}
+shutdown_lifetime 1 second
+""")
+    with running([program, "-N", "-f", str(config)], folder, port):
+        yield port
+
+
+@contextmanager
+def lighttpd(folder: Path, site: Path) -> Iterator[int]:
+    """lighttpd that knows no type of file, and so gives no validators; `lighttpd.log` has a line per request."""
+    program, port = find("lighttpd"), free_port()
+    config = folder / "lighttpd.conf"
+    config.write_text(f"""
+server.modules = ("mod_accesslog")
+server.bind = "127.0.0.1"
+server.port = {port}
+server.document-root = "{site}"
+accesslog.filename = "{folder}/lighttpd.log"
+accesslog.format = "%s %U"
+""")
+    with running([program, "-D", "-f", str(config)], folder, port):
         yield port
