@@ -7,10 +7,11 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from batchproc.columns import Columns
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
 from batchproc.ledger.plans import OF_ADOPTED_PLAN
@@ -53,6 +54,7 @@ class Imported:
     absent: int = 0  # left the list with this import
     returned: int = 0  # were absent, are listed again
     skipped: bool = False
+    remarks: tuple[str, ...] = ()  # what was noticed or mended in its rows
 
 
 def input_fingerprint(path: Path, *settings: str) -> str:
@@ -79,6 +81,7 @@ def import_rows(
     fingerprint: str,
     keyed_by_id: bool,
     same_url: SameUrl,
+    columns: Columns | None,
 ) -> Imported:
     """Brings the ledger up to the list. The fingerprint comes with the last transaction: a killed import starts over.
 
@@ -87,6 +90,8 @@ def import_rows(
     last = connection.execute("SELECT value FROM meta WHERE name = 'input_fingerprint'").fetchone()[0]
     if fingerprint and fingerprint == last:
         return Imported(skipped=True)
+    with transaction(connection):  # killed from here on, the next import starts over, whatever list it finds
+        connection.execute("UPDATE meta SET value = '' WHERE name = 'input_fingerprint'")
     run = _Import(connection, keyed_by_id=keyed_by_id, same_url=same_url)
     batches = iter(rows)
     while batch := list(islice(batches, ROWS_PER_TRANSACTION)):
@@ -97,9 +102,20 @@ def import_rows(
         failpoint("ledger.import")
     with transaction(connection):
         run.mark_absent()
-        _remember(connection, run, fingerprint)
+        _remember(connection, run, fingerprint, columns)
         failpoint("ledger.import_end")
-    return run.result()
+    return replace(run.result(), remarks=tuple(map(str, columns.remarks)) if columns else ())
+
+
+def read_columns(connection: sqlite3.Connection) -> Columns:
+    """The columns of the list that was imported last, learned from its items where its reader did not tell."""
+    known = connection.execute("SELECT value FROM meta WHERE name = 'columns'").fetchone()
+    columns = Columns.parse(known[0]) if known else Columns()
+    held = "SELECT made_extra_json FROM item WHERE made_extra_json != ''"  # of an image that an earlier list brought
+    listed = "SELECT extra_json FROM item WHERE extra_json != '' AND state != 'absent'"
+    for (extra_json,) in connection.execute(held if known else f"{listed} UNION ALL {held}"):
+        columns.observe(json.loads(extra_json), 0)
+    return columns
 
 
 class _Import:
@@ -201,11 +217,14 @@ def _contradiction(row: ListedItem, first_line: int) -> ListedItem:
     return ListedItem(key=key, line=row.line, url=row.url, extra_json=row.extra_json, code=code, message=message)
 
 
-def _remember(connection: sqlite3.Connection, run: _Import, fingerprint: str) -> None:
+def _remember(connection: sqlite3.Connection, run: _Import, fingerprint: str, columns: Columns | None) -> None:
     facts = {"input_fingerprint": fingerprint, "duplicates": run.duplicates, "bad_rows": run.bad_rows}
     connection.executemany(
         "UPDATE meta SET value = ? WHERE name = ?", [(value, name) for name, value in facts.items()]
     )
+    connection.execute("DELETE FROM meta WHERE name = 'columns'")
+    if columns is not None:
+        connection.execute("INSERT INTO meta VALUES ('columns', ?)", (columns.dump(),))
     touch(connection)
 
 

@@ -6,10 +6,12 @@ we write it is None, and never half believed.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from batchproc.columns import FILE_NAME_ENDINGS
 from batchproc.ledger.schema import State, storable
 
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -21,6 +23,8 @@ FACTS = (
     "etag", "last_modified",
 )  # fmt: skip
 LATE_FACT = "image_notes"  # rows of earlier versions do not have it
+IMAGE = "image"  # what loaders call the picture itself
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
 EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
 
 
@@ -61,14 +65,47 @@ class Left:
     attempts: int
 
 
-def read_made(row: Mapping[str, Any] | None, file_name: Callable[[str, str], str]) -> Made | None:
-    """The image that a row tells of. `file_name` makes the only path that a key and a suffix may have."""
+def name_columns(columns: Iterable[str]) -> dict[str, str]:
+    """The names of a list's columns in `metadata.jsonl`: their own, unless a loader would take them for something else.
+
+    Such a name gets `list_` before it, and `_` behind it where a loader takes its end for that of a picture's path. A
+    name that is taken then, whatever its case, gets `_2` and so on. The columns that keep their names come first.
+    """
+    columns = list(columns)
+    taken = {name.lower() for name in (*FACTS, LATE_FACT, IMAGE)}
+    clashing = [column for column in columns if _would_be_mistaken(column, taken)]
+    names: dict[str, str] = {}
+    for column in (*(column for column in columns if column not in clashing), *clashing):
+        name = stem = _safe_name(column) if column in clashing else column
+        number = 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name.lower())
+        names[column] = name
+    return {column: names[column] for column in columns}
+
+
+def _would_be_mistaken(column: str, taken: Container[str]) -> bool:
+    return not column.strip() or column.lower() in taken or column.lower().endswith(FILE_NAME_ENDINGS)
+
+
+def _safe_name(column: str) -> str:
+    return f"list_{column}{'_' if column.lower().endswith(FILE_NAME_ENDINGS) else ''}"
+
+
+def read_made(
+    row: Mapping[str, Any] | None, file_name: Callable[[str, str], str], names: Mapping[str, str] = NO_NAMES
+) -> Made | None:
+    """The image that a row tells of. `file_name` makes the only path that a key and a suffix may have; `names` are
+    those of the list's columns here."""
     if row is None or not all(name in row for name in FACTS) or not _is_ours(row):
         return None
     key, suffix = row["key"], f".{row['file_name'].rpartition('.')[2]}"
     if not SUFFIX.fullmatch(suffix) or row["file_name"] != file_name(key, suffix):
         return None
-    extra = {name: value for name, value in row.items() if name not in (*FACTS, LATE_FACT)}
+    own = {name: column for column, name in names.items()}
+    extra = {own.get(name, name): value for name, value in row.items() if name not in (*FACTS, LATE_FACT)}
     return Made(
         key=bytes.fromhex(key),
         suffix=suffix,

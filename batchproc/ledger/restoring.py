@@ -18,7 +18,8 @@ from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
 from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.images import Images
-from batchproc.ledger.manifest_rows import Left, Made, read_left, read_made
+from batchproc.ledger.importing import read_columns
+from batchproc.ledger.manifest_rows import Left, Made, name_columns, read_left, read_made
 from batchproc.ledger.renumbering import renumber
 from batchproc.ledger.schema import State, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
@@ -114,6 +115,7 @@ class _Restoring:
         self._images = images
         self._plan = plan
         self._rule = rule
+        self._names = name_columns(read_columns(connection).types)
         self._seen: set[int] = set()
         self.made = array("q")
         self.left = array("q")
@@ -131,7 +133,7 @@ class _Restoring:
 
     def take_made(self, row: Row | None) -> None:
         """One row of `metadata.jsonl`."""
-        made = read_made(row, self._images.file_name)
+        made = read_made(row, self._images.file_name, self._names)
         known = self._find(made.key) if made is not None else None
         if made is None or (known is not None and known.item in self._seen):
             self._counts["unreadable_rows"] += 1

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from batchproc.columns import Columns
 from batchproc.errors import ExitCode
 from batchproc.ledger import writer
 from batchproc.ledger.ballast import Ballast
@@ -147,15 +148,22 @@ class Ledger(LedgerView):
         fingerprint: str = "",
         keyed_by_id: bool = False,
         same_url: SameUrl = operator.eq,
+        columns: Columns | None = None,
     ) -> Imported:
         """Brings the ledger up to the list; `rows` are not touched when `fingerprint` is the one of the last import.
 
         An empty fingerprint (stdin) never skips. `keyed_by_id`: the same key with another URL is a bad row in one list,
-        and due again in a later one. `same_url`: whether two spellings are one URL.
+        and due again in a later one. `same_url`: whether two spellings are one URL. `columns`: what the reader of the
+        rows has learned of them once they have come; else it is learned from the items when it is needed.
         """
         with blame_ledger(self._path):  # an OSError here is the list's
             return import_rows(
-                self._own(), rows, fingerprint=fingerprint, keyed_by_id=keyed_by_id, same_url=same_url
+                self._own(),
+                rows,
+                fingerprint=fingerprint,
+                keyed_by_id=keyed_by_id,
+                same_url=same_url,
+                columns=columns,
             )
 
     def restore(self, made: Iterable[Row | None], left: Iterable[Row | None], rule: ListRule) -> Restored:

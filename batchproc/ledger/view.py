@@ -9,9 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from batchproc.columns import Columns
 from batchproc.ledger.blame import blame_disk, blame_values
 from batchproc.ledger.files import CHECKED, FileNames
 from batchproc.ledger.images import Images
+from batchproc.ledger.importing import read_columns
+from batchproc.ledger.manifest_rows import name_columns
 from batchproc.ledger.opening import open_for_reading
 from batchproc.ledger.reconsidering import DueAgain, find_due_again
 from batchproc.ledger.runs import RunRecord, last_runs
@@ -136,8 +139,17 @@ class LedgerView:
     def metadata_rows(self, file_name: Callable[[str, str], str]) -> Iterator[dict[str, object]]:
         """The rows of `metadata.jsonl`, in the order of the input. `file_name` makes a path of key and suffix."""
         with blame_values(self._path):
+            columns = self.columns()
+            names = name_columns(columns.types)
             for row in self._scan(FACTS, MADE):
-                yield _metadata_row(row, file_name)
+                facts, extra_json = _image_facts(row, file_name)
+                listed = columns.fit(json.loads(extra_json or "{}"))
+                yield facts | {names[column]: value for column, value in listed.items()}
+
+    def columns(self) -> Columns:
+        """The columns of the list, with their types."""
+        with self._reading, blame_disk(self._path), blame_values(self._path):
+            return read_columns(self._reader)
 
     def failure_rows(self) -> Iterator[dict[str, object]]:
         """The rows of `failures.jsonl`, in the order of the input."""
@@ -228,7 +240,8 @@ def _validators(done: int, etag: str | None, last_modified: str | None, sha256: 
     return Validators(etag=etag or "", last_modified=last_modified or "", source_sha256=(sha256 or b"").hex())
 
 
-def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, object]:
+def _image_facts(row: Any, file_name: Callable[[str, str], str]) -> tuple[dict[str, object], str]:
+    """What is known of an image, and the columns of the list that it was made with, as JSON."""
     (_, key, url, extra_json, suffix, width, height, original_width, original_height, original_format, size_bytes,
      sha256, source_sha256, final_url, status_code, etag, last_modified, notes, made_url, made_extra_json,
      ) = row  # fmt: skip
@@ -253,6 +266,4 @@ def _metadata_row(row: Any, file_name: Callable[[str, str], str]) -> dict[str, o
         "last_modified": last_modified,
         "image_notes": notes or "",
     }
-    for name, value in json.loads((extra_json if made_extra_json is None else made_extra_json) or "{}").items():
-        facts[f"list_{name}" if name in facts else name] = value  # a list may have a column "width" of its own
-    return facts
+    return facts, extra_json if made_extra_json is None else made_extra_json

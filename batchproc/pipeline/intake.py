@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from batchproc.columns import Columns
 from batchproc.config import Config, deciding_values
 from batchproc.errors import DiskError, UsageError
 from batchproc.explain.words import count
@@ -59,13 +60,15 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
     with doing("taking over what an earlier run left"):
         recovered = ledger.recover()
         _adopt_plan(config, options, transform, ledger)
-    listed = Counted(assembly.listed_items(config, base_url))
+    columns = Columns()
+    listed = Counted(assembly.listed_items(config, base_url, columns))
     with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
         imported = ledger.import_sources(
             listed,
             fingerprint=assembly.list_fingerprint(config, base_url),
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,
+            columns=columns,
         )
     items = _check_list(config, ledger)
     deciding = deciding_values(config, asked_steps(transform))

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from batchproc.columns import Columns
 from batchproc.config import STDIN, Config
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.explain.words import count
@@ -103,11 +104,13 @@ def _fill(config: Config, layout: Layout, path: Path, transform: Transform) -> R
     base_url = ANY_ORIGIN if config.origin else config.job.base_url
     with Ledger.open(path, images=images, ballast_path=layout.ballast_path, power=power) as ledger:
         ledger.adopt_plan(fingerprint(transform), plan_settings(transform), recipe=RECIPE)
+        columns = Columns()
         ledger.import_sources(
-            assembly.listed_items(config, base_url),
+            assembly.listed_items(config, base_url, columns),
             fingerprint="" if config.origin else assembly.list_fingerprint(config, base_url),
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,
+            columns=columns,
         )
         rule = ListRule(
             keyed_by_id=bool(config.job.id_column), same_url=is_same_url, has_urls=config.origin is None
