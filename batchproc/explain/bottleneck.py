@@ -50,6 +50,8 @@ def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
         return Bottleneck(stage="download", because=_download_text(transform, download, loads))
     if is_little(facts, download["workers"]):
         return Bottleneck(stage=None, because=little_text(facts))
+    if not transform["tasks"]:
+        return Bottleneck(stage=None, because="no download brought an image, so transform had nothing to do")
     return _less_than_full(download, transform, loads, _held_by(facts))
 
 

@@ -62,6 +62,17 @@ def test_starved_transform_and_idle_downloads_point_at_what_may_start() -> None:
     assert "per_host" in found.because
 
 
+def test_a_run_in_which_no_download_brought_an_image_blames_no_limit() -> None:
+    found = find_bottleneck(
+        run(
+            stage("thread", 32, items=120, wall=10.0, cpu=0.001),
+            stage("process", 2, items=0, wall=10.0, cpu=0.0),
+        )
+    )
+
+    assert (None, "no download brought an image, so transform had nothing to do") == (found.stage, found.because)
+
+
 @pytest.mark.parametrize("bucket", ["retry_wait", "pause_wait"])
 def test_waits_for_retries_and_paused_hosts_do_not_count_as_idle_workers(bucket: str) -> None:
     facts = cpu_bound("thread")
