@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import AvifImagePlugin, Image, ImageFile
-from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from batchproc.errors import Code, StageError
@@ -21,6 +20,7 @@ from batchproc.transform.avif import AvifReader, display_of_avif
 from batchproc.transform.bmp import BmpReader
 from batchproc.transform.colour import Colours
 from batchproc.transform.display import Display, display_of
+from batchproc.transform.gif import GifReader
 from batchproc.transform.header import is_cut, webp_size
 from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.orientation import set_upright, upright_box, upright_size
@@ -39,7 +39,7 @@ _READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "jpeg": JpegReader,
     "png": PngReader,
     "webp": WebpReader,
-    "gif": GifImageFile,
+    "gif": GifReader,
     "avif": AvifReader,
     "tiff": TiffReader,
     "bmp": BmpReader,
@@ -180,7 +180,7 @@ def _draft(opened: Opened, needed: Size | None) -> Box:
 def _working(opened: Opened, colours: Colours) -> tuple[Image.Image, tuple[str, ...]]:
     """Decoded, in sRGB and in a working mode, with notes about what the file says of its colours."""
     image: Image.Image = opened.image
-    if isinstance(image, PngReader | TiffReader | BmpReader):
+    if isinstance(image, PngReader | TiffReader | BmpReader | GifReader):
         image = image.pixels()
     image.load()
     if opened.display.aperture is not None:
