@@ -10,7 +10,7 @@ from batchproc.errors import Code
 from batchproc.model import Source
 from batchproc.redact import printable
 from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, Line, LongLine
-from batchproc.sources.url import MAX_URL_CHARS, BadUrl, canonical, joiner
+from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner
 
 SHOWN_CHARS = 200
 
@@ -65,7 +65,7 @@ class ItemMaker:
             source = self._source_of_text(index, line, text, item_id or text, extra_json)
             return Unusable(source=source, code=error.code, message=error.message)
         key = blake2b((item_id or url).encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
-        return Source(index=index, line=line, url=self._join(url), key=key, extra_json=extra_json)
+        return Source(index=index, line=line, url=self._join(as_listed(text, url)), key=key, extra_json=extra_json)
 
     def make_of_long_line(self, line: int, long_line: LongLine) -> Unusable:
         """The item of a line that is far too long for a URL."""

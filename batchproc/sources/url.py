@@ -70,6 +70,20 @@ def is_same_url(first: str, second: str) -> bool:
         return False
 
 
+def as_listed(text: str, url: str) -> str:
+    """What is asked for and told of a line: its text, where that is a URL but for its spelling; else `url`, its
+    canonical form. Servers compare the bytes of signed URLs, so the canonical form is for the item's identity alone.
+    """
+    if text == url or "/." in text:  # dot segments are never sent
+        return url
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return url
+    scheme, colon, rest = text.partition(":")
+    return f"{scheme.lower()}:{rest}" if colon and rest.startswith("//") else text
+
+
 def joiner(base_url: str) -> Callable[[str], str]:
     """A function that makes a canonical URL absolute: joined with `base_url` where it is relative (RFC 3986, 5.2)."""
     folder = urljoin(base_url, ".") if base_url else ""

@@ -15,6 +15,7 @@ from batchproc.errors import Code, ExitCode, UsageError
 from batchproc.model import Source
 from batchproc.sources import BadRow, Entry, Ignored, ListFormat, Unusable, is_stream, read_sources
 from batchproc.sources.lines import BLOCK_BYTES, LONGEST_LINE_BYTES, LongLine, split_lines
+from batchproc.sources.url import canonical
 from tests.sources.conftest import Write, urls_of
 
 TEXT = "http://a.com/1,2\n\n# a comment\n  http://a.com/3\t\n"
@@ -42,7 +43,7 @@ def test_source_has_its_index_line_and_key(write: Write) -> None:
     _, source, ignored = read_sources(write("list.txt", "# first\nno url\nHTTP://A.com/x#y\n"))
 
     key = blake2b(b"http://a.com/x", digest_size=16).digest()
-    assert Source(index=1, line=3, url="http://a.com/x", key=key) == source
+    assert Source(index=1, line=3, url="http://A.com/x#y", key=key) == source
     assert Ignored(lines=1) == ignored
 
 
@@ -302,3 +303,28 @@ def test_lines_do_not_depend_on_how_blocks_are_cut(size: int) -> None:
     cut = split_lines(data[at : at + size] for at in range(0, len(data), size))
 
     assert data.splitlines() == [b"x" * line.size_bytes if isinstance(line, LongLine) else line for line in cut]
+
+
+@pytest.mark.parametrize(
+    ("listed", "asked_for"),
+    [
+        ("http://a.com/s?token=exp%7e1~acl%3d%2f%2a", "http://a.com/s?token=exp%7e1~acl%3d%2f%2a"),
+        ("HTTP://A.com:80/%c3%bc?q=a+b%20c", "http://A.com:80/%c3%bc?q=a+b%20c"),
+        ("http://a.com/ü", "http://a.com/ü"),
+        ("http://a.com", "http://a.com"),
+        ("http://a.com/x/../%7eb", "http://a.com/~b"),
+        ("b%7e.jpg?sig=%3d", "http://base.org/d/b%7e.jpg?sig=%3d"),
+        ("/b%7e.jpg", "http://base.org/b%7e.jpg"),
+        ("?q=%7e", "http://base.org/d/?q=%7e"),
+    ],
+)
+def test_a_url_is_asked_for_as_listed_and_known_by_its_canonical_form(
+    write: Write, listed: str, asked_for: str
+) -> None:
+    path = write("list.txt", f"{listed}\n{canonical(listed, relative=True)}\n")
+
+    entries = read_sources(path, ListFormat(base_url="http://base.org/d/"))
+    sources = [entry for entry in entries if isinstance(entry, Source)]
+
+    assert asked_for == sources[0].url
+    assert sources[0].key == sources[1].key
