@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -125,9 +126,8 @@ def find_holder(path: Path) -> Holder | None:
 
     The file's text says who, and is believed only while the lock is held. Changes nothing.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+    descriptor = _open_to_read(path)
+    if descriptor is None:
         return None
     try:
         return None if _try(descriptor, fcntl.LOCK_SH) else _read_holder(os.pread(descriptor, 1000, 0))
@@ -140,9 +140,8 @@ def read_last_holder(path: Path) -> Holder | None:
 
     For messages alone: what ended before it could write anything else is known by this. Changes nothing.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+    descriptor = _open_to_read(path)
+    if descriptor is None:
         return None
     try:
         return _read_holder(os.pread(descriptor, 1000, 0))
@@ -160,11 +159,27 @@ def _read_holder(content: bytes) -> Holder | None:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        return os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags, 0o666)
     except OSError as error:
         raise UsageError(f"{path}: the lock file cannot be opened: {error.strerror}.") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UsageError(f"{path}: this is no file, where the lock belongs. Move it away, or choose another output.")
+    return descriptor
+
+
+def _open_to_read(path: Path) -> int | None:
+    """The lock file, if it is there and is one. Opening a named pipe must not wait for its other end."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _write_holder(descriptor: int) -> None:

@@ -185,3 +185,13 @@ def test_a_disk_without_room_for_the_holders_name_does_not_keep_it_from_running(
             RunLock(tmp_path / "lock").__enter__()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_named_pipe_is_no_lock_and_nobody_waits_for_its_other_end(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    os.mkfifo(path)
+
+    assert find_holder(path) is None
+    assert read_last_holder(path) is None
+    with pytest.raises(UsageError, match="lock: this is no file, where the lock belongs"), RunLock(path):
+        pass

@@ -57,7 +57,9 @@ def upgrade(connection: sqlite3.Connection) -> None:
 def remove_copies(path: Path) -> None:
     """Deletes what `migrate` kept: the ledger of this version has proven itself. Raises OSError."""
     for version in range(1, SCHEMA_VERSION):
-        _copy_path(path, version).unlink(missing_ok=True)
+        copy_path = _copy_path(path, version)
+        if copy_path.is_file():
+            copy_path.unlink()
 
 
 def _copy_path(path: Path, version: int) -> Path:

@@ -9,6 +9,7 @@ from batchproc.ledger import blame
 from batchproc.ledger.blame import blame_disk, damaged
 from batchproc.ledger.schema import APPLICATION_ID, INITIAL_META, SCHEMA_VERSION, create_tables, read_version
 
+SIDES = ("-wal", "-shm", "-journal")  # SQLite's own files beside a database
 OLDEST_SQLITE = (3, 33, 0)  # UPDATE … FROM
 
 
@@ -88,10 +89,13 @@ def _check_replacement(path: Path) -> None:
 
 def _check_kind(path: Path) -> None:
     """Opening a named pipe would wait for its other end."""
-    if path.exists() and not path.is_file():
-        kinds = {"a folder": path.is_dir(), "a named pipe": path.is_fifo(), "a socket": path.is_socket()}
-        kind = next((kind for kind, is_one in kinds.items() if is_one), "no file")
-        raise UsageError(f"{path}: this is {kind}, where the ledger belongs. Move it away, or choose another output.")
+    for file in (path, *(path.with_name(f"{path.name}{side}") for side in SIDES)):
+        if file.exists() and not file.is_file():
+            kinds = {"a folder": file.is_dir(), "a named pipe": file.is_fifo(), "a socket": file.is_socket()}
+            kind = next((kind for kind, is_one in kinds.items() if is_one), "no file")
+            raise UsageError(
+                f"{file}: this is {kind}, where the ledger belongs. Move it away, or choose another output."
+            )
 
 
 def _connect(uri: str) -> sqlite3.Connection:

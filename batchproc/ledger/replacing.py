@@ -17,11 +17,9 @@ from batchproc.errors import DiskError
 from batchproc.failpoints import failpoint
 from batchproc.ledger.blame import DamagedLedgerError, blame_disk
 from batchproc.ledger.migrating import upgrade
-from batchproc.ledger.opening import open_for_reading, replacement_path
+from batchproc.ledger.opening import SIDES, open_for_reading, replacement_path
 from batchproc.ledger.schema import PARTS, SCHEMA_VERSION, read_version
 from batchproc.ledger.view import LedgerView
-
-SIDES = ("-wal", "-shm", "-journal")  # SQLite's own files beside a database
 
 
 def is_whole(path: Path) -> bool:

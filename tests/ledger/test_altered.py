@@ -97,6 +97,21 @@ def bind(path: Path) -> None:
 KINDS: dict[str, Callable[[Path], object]] = {"a folder": Path.mkdir, "a named pipe": os.mkfifo, "a socket": bind}
 
 
+@pytest.mark.parametrize("name", ["batchproc.db-wal", "batchproc.db-shm"])
+def test_what_is_no_file_beside_the_ledger_is_told(done: Job, name: str) -> None:
+    os.mkfifo(done.output / name)
+
+    with pytest.raises(UsageError, match=f"{name}: this is a named pipe, where the ledger belongs"):
+        done.open()
+
+
+def test_what_is_no_file_in_the_place_of_the_ballast_is_told(job: Job) -> None:
+    os.mkfifo(job.layout.ballast_path)
+
+    with pytest.raises(DiskError, match="ballast: there is something else than a file"):
+        job.open()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "use_it",
