@@ -17,7 +17,7 @@ from batchproc.errors import DiskError
 from batchproc.failpoints import failpoint
 from batchproc.ledger.blame import DamagedLedgerError, blame_disk
 from batchproc.ledger.migrating import upgrade
-from batchproc.ledger.opening import SIDES, open_for_reading, replacement_path
+from batchproc.ledger.opening import SIDES, check_pages, open_for_reading, replacement_path
 from batchproc.ledger.schema import PARTS, SCHEMA_VERSION, read_version
 from batchproc.ledger.view import LedgerView
 
@@ -32,7 +32,8 @@ def is_whole(path: Path) -> bool:
     at_rest = not path.with_name(f"{path.name}-wal").exists()
     try:
         with closing(open_for_reading(path, at_rest=at_rest, is_replaced=True)) as connection, blame_disk(path):
-            return _is_sound(connection) and _knows_items(connection) and _has_values(path, connection)
+            check_pages(connection, path, thoroughly=True)
+            return _knows_items(connection) and _has_values(path, connection)
     except DamagedLedgerError:
         return False
 
@@ -45,10 +46,6 @@ def holds_items(path: Path) -> bool:
     at_rest = not path.with_name(f"{path.name}-wal").exists()
     with closing(open_for_reading(path, at_rest=at_rest)) as connection, blame_disk(path):
         return _knows_items(connection)
-
-
-def _is_sound(connection: sqlite3.Connection) -> bool:
-    return bool(connection.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
 
 
 def _has_values(path: Path, connection: sqlite3.Connection) -> bool:

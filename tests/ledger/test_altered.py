@@ -153,6 +153,28 @@ def test_a_disk_that_fails_is_no_damaged_ledger(name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("use_it", [lambda job: job.open(), lambda job: is_whole(job.layout.ledger_path)])
+def test_a_page_that_the_disk_does_not_give_out_is_no_damage(
+    done: Job, monkeypatch: pytest.MonkeyPatch, use_it: Callable[[Job], object]
+) -> None:
+    """SQLite says of both that they are faults; only the disk can tell them apart."""
+    path = done.layout.ledger_path
+    execute(path, "UPDATE run SET ended = NULL")
+    pages = bytearray(path.read_bytes())
+    pages[-4096:] = b"?" * 4096
+    path.write_bytes(pages)
+    with pytest.raises(DamagedLedgerError):
+        done.open()
+
+    def fail(path: Path, *_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(DiskError, match=r"batchproc\.db: Input/output error") as caught:
+        use_it(done)
+    assert DiskError is type(caught.value)
+
+
 def test_a_file_that_ends_too_early_is_a_damaged_ledger() -> None:
     with pytest.raises(DamagedLedgerError), failing("SQLITE_IOERR_SHORT_READ"):
         pass
