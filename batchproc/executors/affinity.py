@@ -45,16 +45,27 @@ class AffinityChannel(Channel[Job | EndMark]):
 
         Raises `Closed`.
         """
+        self.ready(getter)
         with self.mutex:
-            self._leaving.pop(getter, None)  # its last job never reached its worker
-            given = self._idle[getter] = threading.Condition(self.mutex)
-            self._give_out()
-            while getter not in self._given and not self._closed:
+            given = self._idle.get(getter)
+            while given is not None and getter not in self._given and not self._closed:
                 given.wait()
             self._idle.pop(getter, None)
             if self._closed:
                 raise Closed
             return self._given.pop(getter)
+
+    def ready(self, getter: int) -> None:
+        """The getter's last job is done: it may be given the next one, for which it will come.
+
+        To be said before the outcome is passed on: that lets another job of the affinity come in, and it shall go to
+        this getter and to no new one.
+        """
+        with self.mutex:
+            if getter not in self._given and getter not in self._idle:
+                self._leaving.pop(getter, None)  # else its last job never reached its worker
+                self._idle[getter] = threading.Condition(self.mutex)
+                self._give_out()
 
     def left(self, getter: int) -> None:
         """The getter has given up what it kept before its present job."""

@@ -49,6 +49,9 @@ class Channel(queue.Queue[T]):
         """As `get`, for those who are numbered: here all are alike."""
         return self.get()
 
+    def ready(self, getter: int) -> None:
+        """A getter is done with its last job, and will come for the next: here nobody waits for it."""
+
     def left(self, getter: int) -> None:
         """A getter has given up what it kept: here nobody keeps anything."""
 

@@ -185,6 +185,7 @@ class Lane:
         self._unanswered.popleft()
         self._health.succeeded()
         self._crashes_in_a_row = 0
+        line.jobs.ready(self._number)
         self._deliver(outcome, line)
         if killed_meanwhile:  # too late to be blamed on anybody: the reply had come
             self._carry_unanswered()

@@ -91,6 +91,16 @@ def test_a_getter_that_asks_again_blocks_nothing_for_ever() -> None:
     assert ("a", False) == got(channel, 1)
 
 
+def test_a_getter_that_is_done_is_given_the_next_job_before_it_comes_for_it() -> None:
+    channel = channel_of("a")
+    got(channel, 0)
+    channel.ready(1)
+    channel.ready(0)
+    channel.put(Job(Item(source=source(0), value="a"), 0.0))
+
+    assert ("a", False) == got(channel, 0)
+
+
 def test_end_marks_come_after_every_job() -> None:
     channel = channel_of("a")
     channel.put(END)
