@@ -132,8 +132,8 @@ def _samples(directory: Directory, compression: int) -> Samples:
     return Samples(
         colours=colours,
         count=count,
-        bits=_same_for_all(directory.whole_numbers(BITS, (1,)), count, "bits per sample"),
-        format=_same_for_all(directory.whole_numbers(SAMPLE_FORMAT, (UNSIGNED,)), count, "sample formats"),
+        bits=_same_for_all(directory.whole_numbers(BITS, (1,))[:count], "bits per sample"),
+        format=_same_for_all(directory.whole_numbers(SAMPLE_FORMAT, (UNSIGNED,))[:count], "sample formats"),
         alpha=alpha,
         is_associated=is_associated,
         is_planar=count > 1 and directory.whole_number(PLANAR, 1) == 2,
@@ -141,11 +141,8 @@ def _samples(directory: Directory, compression: int) -> Samples:
     )
 
 
-def _same_for_all(values: tuple[int, ...], count: int, what: str) -> int:
-    """The value of all samples; one that stands alone is that of all."""
-    values = values[:count]
-    if len(values) not in (1, count):
-        raise corrupt(f"{len(values)} {what} for {count} samples")
+def _same_for_all(values: tuple[int, ...], what: str) -> int:
+    """The value of all samples, however often it is told."""
     if len(set(values)) > 1:
         raise unsupported(f"{what} of {', '.join(map(str, values))}")
     return values[0]

@@ -481,7 +481,6 @@ DAMAGED = [
     ("strips of no rows", {ROWS_PER_STRIP: (LONG, [0])}),
     ("too few samples", {SAMPLES: (SHORT, [2]), BITS: (SHORT, [8])}),
     ("a width of text", {WIDTH: (12, [5.5])}),
-    ("a broken number of bits", {BITS: (SHORT, [8, 8])}),
 ]
 
 

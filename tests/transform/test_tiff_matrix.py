@@ -12,12 +12,22 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image
 
 from batchproc.errors import Code, StageError
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import FORMATS, decode, open_picture
-from batchproc.transform.modes import to_working_mode
+from tests.transform.tiff_meaning import (
+    CMYK,
+    COLOUR_SAMPLES,
+    GREY,
+    LAB,
+    PALETTE,
+    RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    is_decodable,
+    meant,
+)
 from tests.transform.tiffs import (
     COLOUR_MAP,
     DEFLATE,
@@ -32,9 +42,6 @@ from tests.transform.tiffs import (
 )
 
 WIDTH, HEIGHT = 19, 11
-WHITE_IS_ZERO, GREY, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
-COLOUR_SAMPLES = {WHITE_IS_ZERO: 1, GREY: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
-UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
 BITS = [1, 2, 4, 8, 10, 12, 16, 24, 32]
 STORED = [
     {"compression": kind, "predictor": predictor, "tile": tile, "order": order, "fill_order": fill, "is_big": big}
@@ -43,25 +50,6 @@ STORED = [
     )
     if predictor == 1 or kind not in (NONE, PACKBITS)
 ]
-
-
-def is_decodable(colours: int, extra: tuple[int, ...], bits: int, *, is_planar: bool) -> bool:
-    """The table of `tiff_samples`; what is not in it is refused."""
-    has_alpha = any(kind in extra for kind in (ASSOCIATED, UNASSOCIATED))
-    if has_alpha and (colours in (CMYK, YCBCR, LAB) or (colours in (WHITE_IS_ZERO, PALETTE) and ASSOCIATED in extra)):
-        return False
-    if colours == YCBCR:
-        return bits == 8 and not extra
-    count = 1 if is_planar else COLOUR_SAMPLES[colours] + len(extra)
-    if not is_planar and any(kind for kind in extra[max(0, 4 - COLOUR_SAMPLES[colours]) :]):
-        return False
-    if colours in (LAB, PALETTE) and bits == 16:
-        return False
-    if bits == 32:
-        return colours == GREY and count == 1 and not has_alpha
-    if colours == LAB or (colours == PALETTE and has_alpha):
-        return bits == 8
-    return count <= {1: 1, 2: 1, 4: 1, 8: 6, 16: 4}.get(bits, 0)
 
 
 def written(colours: int, extra: tuple[int, ...], bits: int) -> Samples:
@@ -75,36 +63,6 @@ def written(colours: int, extra: tuple[int, ...], bits: int) -> Samples:
 @cache
 def palette(bits: int) -> list[int]:
     return [int(entry) for entry in np.random.default_rng(bits).integers(0, 1 << 16, 3 << min(bits, 16))]
-
-
-def meant(samples: Samples, colours: int, extra: tuple[int, ...], bits: int) -> Samples:
-    """What is to be seen, in 8 bits: (height, width, bands)."""
-    levels = samples >> 8 if bits >= 16 else samples.astype(np.uint16) * 255 // ((1 << bits) - 1)
-    count = COLOUR_SAMPLES[colours]
-    shown = shown_colours(levels[..., :count].astype(np.uint8), samples, colours, bits)
-    kinds = [kind for kind in extra if kind != UNSPECIFIED]
-    if not kinds:
-        return shown
-    alpha = levels[..., count + extra.index(kinds[0]), np.newaxis].astype(np.int64)
-    if kinds[0] == ASSOCIATED:
-        divided = np.minimum(255 * shown.astype(np.int64) // np.maximum(alpha, 1), 255)
-        shown = np.where(alpha == 0, shown, divided)
-    return np.concatenate([shown, alpha], axis=2)
-
-
-def shown_colours(levels: Samples, samples: Samples, colours: int, bits: int) -> Samples:
-    if colours == WHITE_IS_ZERO:
-        return 255 - levels
-    if colours == PALETTE:
-        entries = np.array(palette(bits)).reshape(3, -1) >> 8
-        return entries[:, samples[..., 0]].transpose(1, 2, 0)
-    if colours == LAB:
-        return converted("LAB", levels)
-    return converted({CMYK: "CMYK", YCBCR: "YCbCr"}[colours], levels) if colours in (CMYK, YCBCR) else levels
-
-
-def converted(mode: str, levels: Samples) -> Samples:
-    return np.asarray(to_working_mode(Image.frombytes(mode, (WIDTH, HEIGHT), np.ascontiguousarray(levels).tobytes())))
 
 
 def seen_here(content: bytes) -> Samples | str:
@@ -148,7 +106,7 @@ def check(colours: int, extra: tuple[int, ...], bits: int, *, is_planar: bool, s
         assert Code.IMAGE_UNSUPPORTED == seen, stored
         return
     assert not isinstance(seen, str), (seen, stored)
-    expected = meant(samples, colours, extra, bits)
+    expected = meant(samples, colours, extra, bits, palette(bits))
     assert expected.shape == seen.shape, stored
     assert np.abs(expected.astype(int) - seen).max() <= (colours == YCBCR), stored  # libtiff rounds in its own way
     assert np.array_equal(samples, seen_by_tifffile(content)), stored
