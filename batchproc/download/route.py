@@ -17,6 +17,9 @@ from batchproc.download.wire import Inbox, receive_head
 from batchproc.errors import Code, Retry, StageError
 from batchproc.protocols import Lap
 
+_UNKNOWN_ISSUER = frozenset((2, 18, 19, 20, 21))  # X509_V_ERR_*: OpenSSL's x509_vfy.h
+_WRONG_NAME = frozenset((62, 64))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
@@ -113,10 +116,19 @@ def _secure(connection: Connection, host: str, context: ssl.SSLContext, deadline
     """Server name and certificate are checked against the name, not the address."""
     try:
         connection.secure(context, host.rstrip("."), deadline)
-    except ssl.SSLCertVerificationError:
-        raise StageError(
-            Code.TLS, f"the certificate of {host} is not valid for it"
-        ) from None
+    except ssl.SSLCertVerificationError as error:
+        raise _refused_certificate(host, error) from None
     except (OSError, ValueError) as error:  # TLS errors are OSErrors; a name that cannot be sent is a ValueError
         wanted = certificate_wanted(error, host) if isinstance(error, OSError) else None
         raise wanted or StageError(Code.TLS, f"the TLS handshake with {host} failed", retry=Retry.ONCE) from None
+
+
+def _refused_certificate(host: str, error: ssl.SSLCertVerificationError) -> StageError:
+    """The failure of a certificate: what is wrong with it, in OpenSSL's few words, which name nobody."""
+    if error.verify_code in _UNKNOWN_ISSUER:
+        message, hint = f"the certificate of {host} is of an unknown authority", "if it is yours, name it in ca_file"
+    elif error.verify_code in _WRONG_NAME:
+        message, hint = f"the certificate of {host} is for another name", ""
+    else:
+        message, hint = f"the certificate of {host} is not valid: {error.verify_message}", ""
+    return StageError(Code.TLS, message, hint=hint)

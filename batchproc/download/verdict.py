@@ -59,6 +59,8 @@ def _refusal(status_code: int, headers: Headers, asked: Asked) -> StageError:
         return StageError(Code.IMAGE_EMPTY, f"{host} answered {status_code}: no content")
     if status_code in (206, 304):
         return StageError(Code.PROTO, f"{host} answered {status_code}, which was not asked for")
+    if status_code == 407:
+        return StageError(Code.PROXY, f"the proxy refuses to pass on a request to {host}: it answered 407")
     if status_code == 429 or (status_code == 503 and "retry-after" in headers):
         return _rate(status_code, headers, asked)
     return StageError(http_code(status_code), f"{host} answered {status_code}")

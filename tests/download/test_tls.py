@@ -67,6 +67,7 @@ def test_a_certificate_for_another_name_is_refused(opened: Open, certificate: Pa
         error = failure(opened(), secure(server, "127.0.0.1"))
 
     assert ("tls", Retry.NEXT_RUN) == (error.code, error.retry)
+    assert "the certificate of 127.0.0.1 is for another name" == error.message
 
 
 def test_an_unknown_authority_is_refused(opened: Open, certificate: Path) -> None:
@@ -74,6 +75,8 @@ def test_an_unknown_authority_is_refused(opened: Open, certificate: Path) -> Non
         error = failure(opened(), secure(server))
 
     assert ("tls", Retry.NEXT_RUN) == (error.code, error.retry)
+    assert "the certificate of localhost is of an unknown authority" == error.message
+    assert "ca_file" in error.hint
     assert [] == server.requests
 
 

@@ -21,6 +21,7 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
         *((status, f"http.{status}", Retry.NEVER) for status in (400, 401, 403, 404, 410, 451)),
         *((status, f"http.{status}", Retry.BACKOFF) for status in (408, 425, 500, 502, 503, 504, 520, 524, 529)),
         (429, "rate", Retry.HOST),
+        (407, "proxy", Retry.NEXT_RUN),
         (204, "image.empty", Retry.ONCE),
         (205, "image.empty", Retry.ONCE),
         (206, "proto", Retry.ONCE),
