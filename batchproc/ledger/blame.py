@@ -10,6 +10,9 @@ from pathlib import Path
 from batchproc.errors import DiskError
 
 BUSY_TIMEOUT_SECONDS = 30.0
+BLOCK_BYTES = 1024 * 1024
+DISK_FAILED = "the disk failed while the ledger was in use"
+LOOK = "Look at the disk, then run the same command again: unfinished items stay pending."
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")  # and the names that begin like these
 # A part of the ledger is gone, or one is there that its version has not, or a text holds no text: SQLite's own words.
@@ -29,7 +32,7 @@ def blame_ledger(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "").startswith(DAMAGED) or UNFIT.match(str(error)):
-            raise damaged(path) from error
+            raise damage_or_disk(path) from error
         raise DiskError(f"{path}: {_advise(error)}") from error
 
 
@@ -53,6 +56,24 @@ def blame_values(path: Path) -> Iterator[None]:
         raise damaged(path) from error
 
 
+def damage_or_disk(path: Path) -> DiskError:
+    """The error of a file in which SQLite found a fault.
+
+    It says the same of pages that are not what it wrote and, at times, of pages that the disk does not give out: so the
+    file is read once more.
+    """
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            with file.open("rb", buffering=0) as content:
+                while content.read(BLOCK_BYTES):
+                    pass
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return DiskError(f"{file}: {DISK_FAILED} ({error.strerror}). {LOOK}")
+    return damaged(path)
+
+
 def damaged(path: Path) -> DamagedLedgerError:
     """The error of a ledger that has to be made again, with the way to do it."""
     return DamagedLedgerError(
@@ -69,10 +90,7 @@ def _advise(error: sqlite3.Error) -> str:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return f"another program kept the ledger locked for {BUSY_TIMEOUT_SECONDS:g} s. Close it and run again."
     if name.startswith("SQLITE_IOERR"):
-        return (
-            f"the disk failed while the ledger was in use ({name}). Look at the disk, then run the same command again: "
-            "unfinished items stay pending."
-        )
+        return f"{DISK_FAILED} ({name}). {LOOK}"
     if name.startswith("SQLITE_READONLY"):
         return "the ledger is read-only. Make it writable and run again."
     return f"the ledger cannot be used ({name or type(error).__name__}: {error}). Unfinished items stay pending."

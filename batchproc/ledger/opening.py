@@ -6,11 +6,10 @@ from pathlib import Path
 
 from batchproc.errors import DiskError, UsageError
 from batchproc.ledger import blame
-from batchproc.ledger.blame import blame_disk, damaged
+from batchproc.ledger.blame import blame_disk, damage_or_disk, damaged
 from batchproc.ledger.schema import APPLICATION_ID, INITIAL_META, SCHEMA_VERSION, create_tables, read_version
 
 SIDES = ("-wal", "-shm", "-journal")  # SQLite's own files beside a database
-BLOCK_BYTES = 1024 * 1024
 OLDEST_SQLITE = (3, 33, 0)  # UPDATE … FROM
 
 
@@ -69,15 +68,13 @@ def open_for_reading(path: Path, *, at_rest: bool = False, is_replaced: bool = F
 def check_pages(connection: sqlite3.Connection, path: Path, *, thoroughly: bool = False) -> None:
     """Reads every page (about 1 s per 300 MB), and `thoroughly` compares every index with its table.
 
-    Raises `DamagedLedgerError` for a damaged file. A page that the disk does not give out is none of a damaged file,
-    but SQLite's check says only that it found a fault: then the whole file is read once more. Raises `DiskError`.
+    Raises `DamagedLedgerError` for a damaged file, `DiskError` where the disk does not give it out.
     """
     with blame_disk(path):
         check = "integrity_check" if thoroughly else "quick_check"
         verdict = str(connection.execute(f"PRAGMA {check}(1)").fetchone()[0])
-        if verdict != "ok":
-            _read_through(path)
-            raise damaged(path)
+    if verdict != "ok":
+        raise damage_or_disk(path)
 
 
 def replacement_path(path: Path) -> Path:
@@ -92,16 +89,6 @@ def _check_replacement(path: Path) -> None:
             f"{path}: the ledger is being rebuilt, or that was interrupted ({replacement.name} is there). Start the "
             "same `batchproc rebuild` again."
         )
-
-
-def _read_through(path: Path) -> None:
-    """Raises OSError where the disk does not give out the file."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            while file.read(BLOCK_BYTES):
-                pass
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _check_kind(path: Path) -> None:
