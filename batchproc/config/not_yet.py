@@ -27,7 +27,6 @@ NOT_YET: Mapping[str, NotYet] = {
         allows=lambda value: not str(value).lower().endswith((".parquet", ".parquet.gz")),
         reason="parquet lists are not built yet; export the list as .csv or .jsonl.",
     ),
-    "job.duplicates": _only("first", "a metadata row for each listed row is"),
     "download.keep_originals": _only(False, "storing the originals is"),
     "output.layout": _only("files", "tar shards are"),
 }

@@ -82,6 +82,7 @@ def import_rows(
     keyed_by_id: bool,
     same_url: SameUrl,
     columns: Columns | None,
+    keep_rows: bool,
 ) -> Imported:
     """Brings the ledger up to the list. The fingerprint comes with the last transaction: a killed import starts over.
 
@@ -92,7 +93,8 @@ def import_rows(
         return Imported(skipped=True)
     with transaction(connection):  # killed from here on, the next import starts over, whatever list it finds
         connection.execute("UPDATE meta SET value = '' WHERE name = 'input_fingerprint'")
-    run = _Import(connection, keyed_by_id=keyed_by_id, same_url=same_url)
+        connection.execute("DELETE FROM listed_row")
+    run = _Import(connection, keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows)
     batches = iter(rows)
     while batch := list(islice(batches, ROWS_PER_TRANSACTION)):
         with transaction(connection):
@@ -112,7 +114,10 @@ def read_columns(connection: sqlite3.Connection) -> Columns:
     known = connection.execute("SELECT value FROM meta WHERE name = 'columns'").fetchone()
     columns = Columns.parse(known[0]) if known else Columns()
     held = "SELECT made_extra_json FROM item WHERE made_extra_json != ''"  # of an image that an earlier list brought
-    listed = "SELECT extra_json FROM item WHERE extra_json != '' AND state != 'absent'"
+    listed = (
+        "SELECT extra_json FROM item WHERE extra_json != '' AND state != 'absent' "
+        "UNION ALL SELECT extra_json FROM listed_row WHERE extra_json != ''"
+    )
     for (extra_json,) in connection.execute(held if known else f"{listed} UNION ALL {held}"):
         columns.observe(json.loads(extra_json), 0)
     return columns
@@ -121,11 +126,14 @@ def read_columns(connection: sqlite3.Connection) -> Columns:
 class _Import:
     """One import under way: which items were seen, and how many of each sort."""
 
-    def __init__(self, connection: sqlite3.Connection, *, keyed_by_id: bool, same_url: SameUrl) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, *, keyed_by_id: bool, same_url: SameUrl, keep_rows: bool
+    ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._keyed_by_id = keyed_by_id
         self._same_url = same_url
+        self._keep_rows = keep_rows
         self._seen = bytearray(1 + _largest_id(connection))  # by id
         self._is_first = len(self._seen) == 1  # nothing is known yet: inserting is asking
         self.new = self.known = self.duplicates = self.bad_rows = self.absent = self.returned = 0
@@ -148,6 +156,10 @@ class _Import:
             self.add(_contradiction(row, known[1]))
         else:
             self.duplicates += 1
+            if self._keep_rows:
+                self._cursor.execute(
+                    "INSERT INTO listed_row VALUES (?, ?, ?)", (known[0], row.line, row.extra_json)
+                )
 
     def _insert(self, row: ListedItem) -> bool:
         """Adds an item; returns False if its key is there already."""

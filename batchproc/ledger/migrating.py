@@ -26,6 +26,8 @@ INSERT INTO plan_2 SELECT id, fingerprint, settings_json, 1 FROM plan;
 DROP TABLE plan;
 ALTER TABLE plan_2 RENAME TO plan;
 ALTER TABLE run ADD COLUMN deciding_json TEXT NOT NULL DEFAULT '{}';
+CREATE TABLE listed_row (
+  item INTEGER NOT NULL, line INTEGER NOT NULL, extra_json TEXT NOT NULL, PRIMARY KEY (item, line)) WITHOUT ROWID;
 """,
 }
 

@@ -33,6 +33,8 @@ def _apply(connection: sqlite3.Connection, order: Iterable[int]) -> None:
     connection.executemany("INSERT INTO place VALUES (?, ?)", _numbered(order))
     connection.execute("UPDATE item SET id = -(SELECT new FROM place WHERE old = id)")  # no id may come twice meanwhile
     connection.execute("UPDATE item SET id = -id")
+    connection.execute("UPDATE listed_row SET item = -(SELECT new FROM place WHERE old = item)")
+    connection.execute("UPDATE listed_row SET item = -item")
     connection.execute("DROP TABLE place")
 
 

@@ -136,7 +136,8 @@ class _Restoring:
         made = read_made(row, self._images.file_name, self._names)
         known = self._find(made.key) if made is not None else None
         if made is None or (known is not None and known.item in self._seen):
-            self._counts["unreadable_rows"] += 1
+            if known is None or not self._is_listed_again(known.item):
+                self._counts["unreadable_rows"] += 1
             return
         state = examine(self._images.final_path(made.key.hex(), made.suffix), made.size_bytes, made.sha256)
         self._counts[state] += 1
@@ -148,6 +149,11 @@ class _Restoring:
         if state is FileState.WHOLE:
             self._put_image(known, made)
             self._counts["absent" if known.state == State.ABSENT else "done"] += 1
+
+    def _is_listed_again(self, item: int) -> bool:
+        """Whether the list has further rows for an item, so that the manifest has, too."""
+        query = "SELECT 1 FROM listed_row WHERE item = ? LIMIT 1"
+        return self._connection.execute(query, (item,)).fetchone() is not None
 
     def _put_image(self, known: _Found, made: Made) -> None:
         facts = {name: getattr(made, name) for name in Made.__slots__ if name != "key"}

@@ -27,6 +27,7 @@ class State(StrEnum):
 # `stale_suffix` is the file of an older rendition that has to go when the new one has its name.
 # `made_url` and `made_extra_json` are the URL and the columns that the item's image was made with, where the list has
 # another URL for it by now: the facts from `suffix` on are true of that one.
+# `listed_row` has the further rows of a listed item, where each of them is to have a row in metadata.jsonl.
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE plan (
@@ -45,12 +46,14 @@ CREATE TABLE item (
   last_modified TEXT, size_bytes INTEGER, width_px INTEGER, height_px INTEGER, original_width_px INTEGER,
   original_height_px INTEGER, original_format TEXT, sha256 BLOB, source_sha256 BLOB,
   made_url TEXT, made_extra_json TEXT, image_notes TEXT);
+CREATE TABLE listed_row (
+  item INTEGER NOT NULL, line INTEGER NOT NULL, extra_json TEXT NOT NULL, PRIMARY KEY (item, line)) WITHOUT ROWID;
 CREATE INDEX item_due ON item (id) WHERE due = 1;
 CREATE INDEX item_state ON item (state, code);
 """
 PARTS = {  # tables and indexes, by version
     1: frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"}),
-    2: frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"}),
+    2: frozenset({"meta", "plan", "run", "host", "item", "listed_row", "item_due", "item_state"}),
 }
 # Items that have an image: of their own URL, or of an earlier one whose successor has none yet.
 MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"

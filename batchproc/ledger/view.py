@@ -1,6 +1,7 @@
 """What can be read from a ledger: the work that is left, the counts, the rows of the manifests, the history."""
 
 import json
+import math
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ FACTS = (
     "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, made_url, "
     "made_extra_json"
 )
+
+NO_MORE: tuple[float, str] = (math.inf, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +144,36 @@ class LedgerView:
         with blame_values(self._path):
             columns = self.columns()
             names = name_columns(columns.types)
+            more = self._scan_listed_rows()
+            item, line_json = next(more, NO_MORE)
             for row in self._scan(FACTS, MADE):
-                facts, extra_json = _image_facts(row, file_name)
-                listed = columns.fit(json.loads(extra_json or "{}"))
-                yield facts | {names[column]: value for column, value in listed.items()}
+                facts, extra_jsons = _image_facts(row, file_name)
+                while item < row[0]:
+                    item, line_json = next(more, NO_MORE)
+                while item == row[0]:
+                    if row[-2] is None:  # not of the image of another URL, which the item has meanwhile
+                        extra_jsons.append(line_json)
+                    item, line_json = next(more, NO_MORE)
+                for extra_json in extra_jsons:
+                    listed = columns.fit(json.loads(extra_json or "{}"))
+                    yield facts | {names[column]: value for column, value in listed.items()}
+
+    def _scan_listed_rows(self) -> Iterator[tuple[float, str]]:
+        """The further rows of the list's items, as item and columns, in the order of the items and then of the list."""
+        item = line = 0
+        query = (
+            "SELECT item, line, extra_json FROM listed_row WHERE (item, line) > (?, ?) "
+            f"ORDER BY item, line LIMIT {WINDOW}"
+        )
+        while rows := self._fetch(query, (item, line)):
+            yield from ((row[0], row[2]) for row in rows)
+            item, line, _ = rows[-1]
+
+    def remarks(self) -> list[str]:
+        """What was noticed or mended in the rows of the list."""
+        known = self._fetch("SELECT value FROM meta WHERE name = 'columns'")
+        with blame_values(self._path):
+            return [str(remark) for remark in Columns.parse(known[0][0]).remarks] if known else []
 
     def columns(self) -> Columns:
         """The columns of the list, with their types."""
@@ -240,8 +269,8 @@ def _validators(done: int, etag: str | None, last_modified: str | None, sha256: 
     return Validators(etag=etag or "", last_modified=last_modified or "", source_sha256=(sha256 or b"").hex())
 
 
-def _image_facts(row: Any, file_name: Callable[[str, str], str]) -> tuple[dict[str, object], str]:
-    """What is known of an image, and the columns of the list that it was made with, as JSON."""
+def _image_facts(row: Any, file_name: Callable[[str, str], str]) -> tuple[dict[str, object], list[str]]:
+    """What is known of an image, and the columns of the list's row that it was made with, as JSON in a list."""
     (_, key, url, extra_json, suffix, width, height, original_width, original_height, original_format, size_bytes,
      sha256, source_sha256, final_url, status_code, etag, last_modified, notes, made_url, made_extra_json,
      ) = row  # fmt: skip
@@ -266,4 +295,4 @@ def _image_facts(row: Any, file_name: Callable[[str, str], str]) -> tuple[dict[s
         "last_modified": last_modified,
         "image_notes": notes or "",
     }
-    return facts, extra_json if made_extra_json is None else made_extra_json
+    return facts, [extra_json if made_extra_json is None else made_extra_json]

@@ -59,6 +59,8 @@ class RunEvidence:
     line_ended: float
     due_again: DueAgain
     missing_files: int  # of items that were done at the start
+    pruned: int  # files deleted whose sources left the list
+    remarks: tuple[str, ...]  # on the list's rows, where it was read
     counts: Counts
     failures: Mapping[str, int]
     deferrals: Mapping[str, int]
@@ -105,6 +107,7 @@ def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
         "images_per_second": observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
         "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
         **_describe_waits(evidence.waits),
+        "list_remarks": list(evidence.remarks),
         "due_again": {"items": evidence.due_again.items, "because": list(evidence.due_again.keys)},
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,
@@ -184,6 +187,7 @@ def _counts(evidence: RunEvidence) -> dict[str, int]:
         "absent": counts.absent,
         "bad_rows": counts.bad_rows,
         "missing_files": evidence.missing_files,
+        "pruned": evidence.pruned,
     }
 
 

@@ -69,6 +69,7 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,
             columns=columns,
+            keep_rows=config.job.duplicates == "rows",
         )
     items = _check_list(config, ledger)
     deciding = deciding_values(config, asked_steps(transform))

@@ -121,6 +121,8 @@ class Run:
                 line_ended=self.line_ended,
                 due_again=intake.due_again,
                 missing_files=intake.missing_files,
+                pruned=intake.pruned,
+                remarks=intake.imported.remarks,
                 counts=ledger.counts(),
                 failures=ledger.failures_by_code(),
                 deferrals=ledger.deferrals_by_code(),

@@ -111,6 +111,7 @@ def _fill(config: Config, layout: Layout, path: Path, transform: Transform) -> R
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,
             columns=columns,
+            keep_rows=config.job.duplicates == "rows",
         )
         rule = ListRule(
             keyed_by_id=bool(config.job.id_column), same_url=is_same_url, has_urls=config.origin is None

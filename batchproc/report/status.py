@@ -14,6 +14,7 @@ from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerView
 from batchproc.lock import find_holder, read_last_holder
 from batchproc.report.advice import failure_step, named_keys
+from batchproc.report.list_words import list_lines
 from batchproc.sink import ImageFolder, Layout
 
 RUNS_SHOWN = 10
@@ -44,6 +45,8 @@ def status_facts(config: Config) -> dict[str, Any]:
             "failures": ledger.failures_by_code(),
             "due": ledger.count_work(max_runs=config.job.max_runs_per_item),
             "due_again": _find_due_again(ledger, config),
+            "list_remarks": ledger.remarks(),
+            "keeps_rows": config.job.duplicates == "rows",
             "missing_files": ledger.count_missing(ImageFolder(layout.output)),
             "runs": runs,
             "trend": find_trend(runs),
@@ -119,6 +122,9 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {state:<12}{counts[state]:>10,}{MEANINGS.get(state, '')}"
     if facts["missing_files"]:
         yield f"files missing: {facts['missing_files']:,} of done items; --repair makes them again"
+    pruned = facts["runs"][0]["counters"].get("pruned", 0) if facts["runs"] else 0
+    for text in list_lines(counts, facts["list_remarks"], keeps_rows=facts["keeps_rows"], pruned=pruned):
+        yield f"list: {text}"
     if facts["failures"]:
         yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in facts["failures"].items())
     if running:

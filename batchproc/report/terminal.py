@@ -10,6 +10,7 @@ from batchproc.errors import ExitCode
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.last_line import shown_codes
 from batchproc.report.advice import failure_step, named_keys
+from batchproc.report.list_words import list_lines
 from batchproc.report.palette import BUCKETS
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
@@ -37,6 +38,7 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
         if all(facts["stages"][name]["tasks"] for name in STAGES):
             yield from _reasons(facts)
     yield from _failures(facts)
+    yield from (f"  list        {text}" for text in _list_lines(facts))
     if facts["exit_code"] in (ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT):
         yield f"  exit code   {facts['exit_code']}: {facts['reason']}"
     output = Path(facts["config"]["job"]["output"])
@@ -46,6 +48,12 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
         yield from _details(facts)
     if step := _next_step(facts, output / "failures.jsonl"):
         yield f"  next        {step}"
+
+
+def _list_lines(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What is said of the list; runs of earlier versions know less of it."""
+    counts, keeps_rows = facts["counts"], facts["config"]["job"].get("duplicates") == "rows"
+    return list_lines(counts, facts.get("list_remarks", ()), keeps_rows=keeps_rows, pruned=counts.get("pruned", 0))
 
 
 def _next_step(facts: Mapping[str, Any], failures_path: Path) -> str:
@@ -110,7 +118,7 @@ def styled(text: str) -> Text:
     """The summary with its labels set off, for a terminal; colours follow NO_COLOR and the terminal's abilities."""
     lines = Text(text)
     lines.highlight_regex(r"(?m)^\S[^\n]*", "bold")
-    lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|report)\b", "cyan")
+    lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|list|report)\b", "cyan")
     lines.highlight_regex(r"(?m)^    time went\b", "dim")
     lines.highlight_regex(r"(?m)^  (auto|bottleneck|why|hint|next)\b", "green")
     lines.highlight_regex(r"(?m)^  (failures|deferred|missing|due again|exit code)\b", "red")

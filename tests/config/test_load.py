@@ -348,7 +348,6 @@ def test_problem_of_a_step_names_the_layer_of_the_steps(write: Write, where: str
 ASKED_FOR = {
     "job.input": "urls.parquet",
     "output.layout": "webdataset",
-    "job.duplicates": "rows",
     "download.keep_originals": "true",
 }
 
