@@ -14,6 +14,8 @@ from typing import Self
 
 from batchproc.measure.levels import size_bytes
 
+GAUGES_PREFIX = "batchproc-gauges-"  # of the file, which a killed run leaves
+
 
 class Gauges:
     """Named numbers, all zero at first. Owned by the `with` block of the run; `path` is what the sampler opens."""
@@ -25,7 +27,7 @@ class Gauges:
         """
         self.names = tuple(names)
         self._index = {name: index for index, name in enumerate(self.names)}
-        descriptor, path = tempfile.mkstemp(prefix="batchproc-gauges-", dir=folder)
+        descriptor, path = tempfile.mkstemp(prefix=GAUGES_PREFIX, dir=folder)
         self.path = Path(path)
         try:
             self._memory = _map_zeros(descriptor, size_bytes(len(self.names)))

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batchproc.errors import UsageError
+from batchproc.measure.gauges import GAUGES_PREFIX
 from batchproc.sink.atomic import point_atomically, sweep_temporary
 from batchproc.sink.images import BALLAST_NAME
 from batchproc.sink.preflight import find_problems
@@ -77,6 +78,8 @@ class Layout:
         """
         for folder in (self.output, *self.run_folders()):
             sweep_temporary(folder, own=True)
+        for gauges in self.temporary_folder.glob(f"{GAUGES_PREFIX}*"):
+            gauges.unlink(missing_ok=True)
 
     def new_run_folder(self, now: datetime) -> Path:
         """Makes the folder of a run that starts `now`, named by its UTC second; `-2` and up for more in one second."""

@@ -320,3 +320,13 @@ def test_the_sweep_takes_what_a_killed_run_left_in_the_folders_of_the_runs(tmp_p
 
     assert [f".trace.json.{os.getppid()}.tmp", "run.json"] == sorted(path.name for path in folder.iterdir())
     assert [f".notes.{dead}.tmp"] == [path.name for path in stranger.iterdir()]
+
+
+def test_the_gauges_of_a_killed_run_are_swept(tmp_path: Path) -> None:
+    layout = Layout(output=tmp_path)
+    layout.prepare()
+    (layout.temporary_folder / "batchproc-gauges-x1").touch()
+    (layout.temporary_folder / "notes.txt").touch()
+    layout.sweep()
+
+    assert ["notes.txt"] == [path.name for path in layout.temporary_folder.iterdir()]
