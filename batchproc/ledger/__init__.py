@@ -2,6 +2,7 @@
 
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
+from batchproc.ledger.manifest_rows import FACT_TYPES, name_columns
 from batchproc.ledger.plans import PlanChange
 from batchproc.ledger.reconsidering import DueAgain
 from batchproc.ledger.recovery import Recovered
@@ -14,6 +15,7 @@ from batchproc.ledger.store import Ledger
 from batchproc.ledger.view import Counts, LedgerView
 
 __all__ = [
+    "FACT_TYPES",
     "SCHEMA_VERSION",
     "Counts",
     "DueAgain",
@@ -32,6 +34,7 @@ __all__ = [
     "holds_items",
     "input_fingerprint",
     "is_whole",
+    "name_columns",
     "put_in_place",
     "replacement",
 ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from batchproc.columns import FILE_NAME_ENDINGS
+from batchproc.columns import FILE_NAME_ENDINGS, Scalar, Type
 from batchproc.ledger.schema import State, storable
 
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -23,6 +23,9 @@ FACTS = (
     "etag", "last_modified",
 )  # fmt: skip
 LATE_FACT = "image_notes"  # rows of earlier versions do not have it
+FACT_TYPES: Mapping[str, Type] = {
+    name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, LATE_FACT)
+}
 IMAGE = "image"  # what loaders call the picture itself
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from batchproc.errors import DiskError
 from batchproc.explain.words import count
-from batchproc.ledger import Ledger
+from batchproc.ledger import FACT_TYPES, Ledger, name_columns
 from batchproc.pipeline.facts import write_facts
 from batchproc.pipeline.journal import log_end, run_counters
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.terms import RunResult
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
-from batchproc.sink import ImageFolder, Layout, write_manifest
+from batchproc.sink import CardColumn, ImageFolder, Layout, write_data_card, write_manifest
 
 
 def write_manifests(ledger: Ledger, layout: Layout) -> None:
@@ -23,6 +23,11 @@ def write_manifests(ledger: Ledger, layout: Layout) -> None:
     images = ImageFolder(layout.output)
     _write(layout.metadata_path, ledger.metadata_rows(images.file_name))
     _write(layout.failures_path, ledger.failure_rows())
+    types = ledger.columns().types
+    own = {name: column for column, name in name_columns(types).items()}
+    columns = [CardColumn(name=name, type=known) for name, known in FACT_TYPES.items()]
+    columns += [CardColumn(name=name, type=types[column], own=column) for name, column in own.items()]
+    write_data_card(layout.data_card_path, layout.metadata_path, columns)
     ledger.note_manifests()
 
 

@@ -1,8 +1,18 @@
 """The files of a job: where they are, and how they are replaced so that nobody ever reads half of one."""
 
 from batchproc.sink.atomic import sweep_temporary, write_atomically
+from batchproc.sink.data_card import CardColumn, write_data_card
 from batchproc.sink.images import ImageFolder
 from batchproc.sink.layout import Layout
 from batchproc.sink.manifests import read_manifest, write_manifest
 
-__all__ = ["ImageFolder", "Layout", "read_manifest", "sweep_temporary", "write_atomically", "write_manifest"]
+__all__ = [
+    "CardColumn",
+    "ImageFolder",
+    "Layout",
+    "read_manifest",
+    "sweep_temporary",
+    "write_atomically",
+    "write_data_card",
+    "write_manifest",
+]

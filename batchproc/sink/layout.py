@@ -59,6 +59,10 @@ class Layout:
         return self.output / "latest"
 
     @property
+    def data_card_path(self) -> Path:
+        return self.output / "README.md"
+
+    @property
     def report_path(self) -> Path:
         return self.output / "report.html"
 

@@ -94,3 +94,20 @@ def test_each_row_of_an_image_has_its_columns_when_asked(make_job: MakeJob, tmp_
     assert 0 == run(config, "job.duplicates=rows").facts["counts"]["processed"]
     run(config)
     assert ["0", "1"] == [row["text"] for row in rows(tmp_path / "out/metadata.jsonl")]
+
+
+def test_the_output_says_which_files_are_the_data_set(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    with_table(config, tmp_path, [{"url": paths(tmp_path)[0], "width": 3}])
+    run(config)
+
+    text = (tmp_path / "out/README.md").read_text()
+    assert "    - images/**\n" in text
+    assert "| `width` | `list_width` |" in text
+
+    (tmp_path / "out/README.md").write_text("my own\n")
+    with_table(config, tmp_path, [{"url": paths(tmp_path)[0], "width": 4}])
+    run(config)
+
+    assert "my own\n" == (tmp_path / "out/README.md").read_text()
+    assert [4] == [row["list_width"] for row in rows(tmp_path / "out/metadata.jsonl")]

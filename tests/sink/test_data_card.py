@@ -1,0 +1,88 @@
+"""README.md in the output says which files are the data set, and never takes the place of the user's own."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from batchproc.errors import DiskError
+from batchproc.sink import CardColumn, write_data_card
+
+COLUMNS = [CardColumn(name="file_name", type="text"), CardColumn(name="url", type="text")]
+
+
+@pytest.fixture
+def metadata(tmp_path: Path) -> Path:
+    path = tmp_path / "metadata.jsonl"
+    path.write_text("{}\n")
+    return path
+
+
+def card(metadata: Path, columns: list[CardColumn] | None = None) -> str:
+    path = metadata.with_name("README.md")
+    assert write_data_card(path, metadata, COLUMNS if columns is None else columns)
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_head_names_the_files_of_the_data_set(metadata: Path) -> None:
+    head = card(metadata).split("---\n")[1]
+
+    assert re.match(r"# batchproc [0-9a-f]{32}: ", head)
+    assert ["metadata.jsonl", "images/**"] == re.findall(r"    - (\S+)", head)
+    assert "features" not in head
+
+
+def test_a_large_data_set_tells_its_types(metadata: Path) -> None:
+    metadata.write_bytes(b"x" * (9 << 20))
+    nested = {"a": "long", "b": [{"c": "bool"}]}
+    listed = {"n": [["float"]], "ü\u0085": nested}
+    columns = [*COLUMNS, *(CardColumn(name=name, type=known, own=name) for name, known in listed.items())]
+
+    head = card(metadata, columns).split("---\n")[1]
+
+    assert (
+        'features: [{"name": "image", "dtype": "image"}, {"name": "url", "dtype": "string"}, '
+        '{"name": "n", "list": {"list": "float64"}}, {"name": "ü\\u0085", "struct": [{"name": "a", "dtype": "int64"}, '
+        '{"name": "b", "list": [{"name": "c", "dtype": "bool"}]}]}]'
+    ) in head
+
+
+def test_columns_under_another_name_are_listed(metadata: Path) -> None:
+    listed = {"a|b": "list_a|b", "c": "c"}
+    columns = [*COLUMNS, *(CardColumn(name=name, type="text", own=own) for own, name in listed.items())]
+
+    assert card(metadata, columns).endswith("| in the list | here |\n|---|---|\n| `a\\|b` | `list_a\\|b` |\n")
+
+
+def test_our_own_is_written_anew_and_stays_when_nothing_changed(metadata: Path) -> None:
+    first = card(metadata)
+    path = metadata.with_name("README.md")
+    before = path.stat()
+
+    assert first == card(metadata)
+    assert before.st_mtime_ns == path.stat().st_mtime_ns
+    assert first != card(metadata, [*COLUMNS, CardColumn(name="list_x", type="text", own="x")])
+
+
+@pytest.mark.parametrize("kind", ["own", "edited", "empty", "binary", "link", "folder"])
+def test_a_file_of_the_user_s_own_stays(metadata: Path, kind: str) -> None:
+    path = metadata.with_name("README.md")
+    ours = card(metadata)
+    path.unlink()
+    edited = f"{ours}More.\n".encode()
+    contents = {"own": b"# My pictures\n", "edited": edited, "empty": b"", "binary": b"---\n\xff\xfe"}
+    if kind == "link":
+        path.symlink_to(metadata.with_name("gone.md"))
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(contents[kind])
+
+    assert not write_data_card(path, metadata, COLUMNS)
+    assert kind not in contents or contents[kind] == path.read_bytes()
+    assert kind != "link" or path.is_symlink()
+
+
+def test_a_folder_that_cannot_be_written_is_a_disk_error(metadata: Path) -> None:
+    with pytest.raises(DiskError, match=r"README\.md: cannot be written"):
+        write_data_card(metadata.with_name("gone") / "README.md", metadata, COLUMNS)
