@@ -7,6 +7,7 @@ paid for by each of them in time and memory.
 
 def main() -> None:
     """Runs the command line and ends the process, within a bound and with its exit code."""
+    _forget_script_folder()
     import signal
 
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # they ask how far it is: nobody can answer yet, or any more
@@ -15,6 +16,17 @@ def main() -> None:
     from batchproc.leaving import leave
 
     leave(exit_code)
+
+
+def _forget_script_folder() -> None:
+    """Imports nothing that lies where the program was started: `python -m` puts that folder before all others.
+
+    A source tree that is not installed stays: nothing else leads to this package.
+    """
+    import sys
+
+    if not sys.flags.safe_path and sys.path and __file__ != f"{sys.path[0]}/batchproc/__main__.py":
+        del sys.path[0]
 
 
 def run() -> int:

@@ -4,26 +4,14 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
-from batchproc.signals import current, ignore_all
+from batchproc.signals import ignore_all
 
 SAVE_SECONDS, TELL_SECONDS = 5.0, 1.0  # at most, before leaving by force: a disk and a terminal may hang
 LEAVE_SECONDS = 10.0  # for the interpreter's own end: it waits for threads and processes that others have started
-
-
-@contextmanager
-def within(seconds: float, exit_code: int) -> Iterator[None]:
-    """Leaves by force with that code when the block, in which nothing can be stopped, takes longer."""
-    timer = threading.Timer(seconds, lambda: leave_by_force(exit_code, f"{current()}: this takes too long: leaving"))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def leave_by_force(exit_code: int, why: str, save: Callable[[], None] = lambda: None) -> None:
@@ -62,7 +50,8 @@ def leave(exit_code: int) -> NoReturn:
     _exit_code = exit_code
     guard = threading.Timer(LEAVE_SECONDS, os._exit, (exit_code,))
     guard.daemon = True
-    guard.start()
+    with suppress(RuntimeError):  # there may be no room for a thread more
+        guard.start()
     sys.exit(exit_code)
 
 

@@ -126,6 +126,24 @@ def test_a_relative_config_is_found_from_where_one_stands_and_its_paths_from_whe
     assert [] == list(elsewhere.iterdir())
 
 
+def test_nothing_is_imported_from_where_one_stands_or_the_config_lies(make_job: MakeJob, tmp_path: Path) -> None:
+    """But for what Python itself imports to find the program that `-m` names."""
+    config = make_job(images=2).rename(tmp_path / "elsewhere.toml")
+    config.write_text(config.read_text().replace("[report]", "[origin]\nimages = 2\n[report]"))
+    code = "import runpy, sys; print(*sys.modules)"
+    before = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True).stdout
+    for name in sys.stdlib_module_names - set(before.split()):
+        (tmp_path / f"{name}.py").write_text("open('imported', 'a').write(__name__)\n")
+
+    done = start(
+        "run", config.name, "--download-mode", "process", shell=f'cd "{tmp_path}" && PYTHONPATH="{ROOT}" "$@"'
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert not (tmp_path / "imported").exists()
+    assert "started" in json.loads((tmp_path / "out/latest/run.json").read_text())["samples"]
+
+
 def test_a_home_that_cannot_be_written_is_not_missed(make_job: MakeJob) -> None:
     done = start("run", "--quiet", str(with_page(make_job(images=1))), shell='HOME=/nonexistent "$@"')
 
@@ -165,3 +183,18 @@ def test_the_flags_and_files_of_the_readme_night_exist() -> None:
     assert {"--quiet", "--wait", "--refresh", "--set"} <= flags
     assert [] == [flag for flag in flags if flag not in known]
     assert (ROOT / "configs/nightly.toml").exists()
+
+
+def test_a_working_directory_that_is_gone_is_only_missed_by_relative_paths(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    gone = tmp_path / "gone"
+    inside = f'mkdir "{gone}" && cd "{gone}" && rmdir "{gone}" && PYTHONPATH="{ROOT}" "$@"'
+
+    whole = start("run", "--quiet", str(config), shell=inside)
+    relative = start("run", "job.toml", shell=inside)
+    starter = start("init", "myjob", shell=inside)
+
+    assert (0, "", "") == (whole.returncode, whole.stdout, whole.stderr)
+    told = "the working directory is gone; give the whole path, or change to another folder.\n"
+    assert (2, f"error: job.toml: {told}") == (relative.returncode, relative.stderr)
+    assert (2, f"error: myjob: {told}") == (starter.returncode, starter.stderr)

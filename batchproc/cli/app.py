@@ -19,7 +19,9 @@ from batchproc.cli.schema import schema
 from batchproc.cli.speech import complain
 from batchproc.cli.status import status
 from batchproc.cli.steps import steps
+from batchproc.cli.values import leave_lost_folder
 from batchproc.errors import BatchprocError, ExitCode, UsageError
+from batchproc.shortage import find_shortage
 from batchproc.signals import Stopped, doing
 from batchproc.version import VERSION
 
@@ -58,6 +60,7 @@ for command in COMMANDS:
 def main() -> None:
     """Runs the command line; every message for the user is made here, and the exit code."""
     streams.prepare()
+    leave_lost_folder()
     try:
         _run_app()
     finally:
@@ -78,6 +81,12 @@ def _run_app() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        shortage = find_shortage(error)
+        if shortage is None:
+            raise
+        complain(shortage)
+        sys.exit(shortage.exit_code)
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from batchproc.cli.speech import say
+from batchproc.cli.values import from_here
 
 
 def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path()) -> None:
@@ -15,6 +16,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path()) -> N
     """
     from batchproc.starter import write_starter
 
+    from_here(folder)
     for path in write_starter(folder):
         print(f"wrote {path}")
     say(f"next: put URLs into the list, then batchproc run {folder / 'job.toml'}")

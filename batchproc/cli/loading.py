@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchproc.cli.values import from_here
 from batchproc.errors import Problem, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def load_job(path: Path, overrides: Sequence[str]) -> "tuple[Config, tuple[Step,
     from batchproc.measure.cores import usable_cores
     from batchproc.transform.steps.table import build_steps
 
+    from_here(path)
     job = load(path, overrides=overrides, environ=os.environ, check_steps=_check_built_in_steps, cores=usable_cores())
     with redirect_stdout(sys.stderr):  # importing a step of the user's may print
         return job, build_steps(job.transform.steps, search_path=job.paths.root)

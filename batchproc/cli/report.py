@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from batchproc.cli.values import from_here
 from batchproc.errors import DiskError
 
 ReportPath = Annotated[
@@ -19,6 +20,7 @@ def report(path: ReportPath) -> None:
     """
     from batchproc.report.html import make_report
 
+    from_here(path)
     try:
         print(make_report(path))
     except OSError as error:

@@ -100,7 +100,7 @@ def run(
         result = _work(job, steps, options, quiet=quiet)
     _tell(result, quiet=quiet, verbose=verbose, as_json=as_json)
     if job.report.html and result.facts["counts"]["processed"]:
-        make_page(result.folder, tell=not quiet and not as_json, exit_code=result.exit_code)
+        make_page(result.folder, tell=not quiet and not as_json)
     lost = streams.forgive()
     if lost is not None:
         say(f"warning: stdout cannot be written: {lost.strerror}; see {result.folder / 'run.json'}")

@@ -1,5 +1,6 @@
 """Reads values given as flags. What cannot be read is a `UsageError` that quotes flag and value."""
 
+import os
 from pathlib import Path
 
 from batchproc.errors import Problem, UsageError
@@ -29,4 +30,24 @@ def read_folder(flag: str, text: str) -> str:
     """The absolute path; an empty one would be the working directory, which nobody meant."""
     if not text.strip():
         raise UsageError([Problem(where=flag, message='must name a folder; "." is the working directory.')])
-    return str(Path(text).absolute())
+    return str(from_here(Path(text)))
+
+
+def leave_lost_folder() -> None:
+    """Goes on from the root when the working directory was deleted: nothing could be started in it."""
+    global _is_lost
+    try:
+        Path.cwd()
+    except OSError:
+        _is_lost = True
+        os.chdir("/")
+
+
+def from_here(path: Path) -> Path:
+    """The absolute path of one that was given on the command line. Raises `UsageError` when there is no "here"."""
+    if _is_lost and not path.is_absolute():
+        raise UsageError(f"{path}: the working directory is gone; give the whole path, or change to another folder.")
+    return path.absolute()
+
+
+_is_lost = False  # set once, before any command runs

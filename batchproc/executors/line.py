@@ -114,8 +114,8 @@ class Line:
 
     def _spawn(self, name: str, target: Callable[..., None], *args: Any) -> None:
         thread = threading.Thread(target=target, args=args, name=name, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)  # behind: one that cannot be started is not to be joined
 
     def _supervised(self, body: Callable[["Line"], None]) -> None:
         """Runs a thread's body; its unexpected end is told to the caller's thread, never a silent stall."""

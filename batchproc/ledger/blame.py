@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from batchproc.errors import DiskError
+from batchproc.shortage import find_shortage, no_more_files
 
 BUSY_TIMEOUT_SECONDS = 30.0
 BLOCK_BYTES = 1024 * 1024
@@ -31,8 +32,11 @@ def blame_ledger(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorname", "").startswith(DAMAGED) or UNFIT.match(str(error)):
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(DAMAGED) or UNFIT.match(str(error)):
             raise damage_or_disk(path) from error
+        if shortage := find_shortage(MemoryError()) if name == "SQLITE_NOMEM" else no_more_files():
+            raise shortage from error
         raise DiskError(f"{path}: {_advise(error)}") from error
 
 

@@ -237,10 +237,11 @@ class Ledger(LedgerView):
         with blame_disk(self._path):
             plan = adopted_plan(self._own())
             self._run = insert_run(self._connection, name, started, deciding or {})
-        self._writer = Writer(
+        started_writer = Writer(
             self._connection, self._path, self._images, self._ballast, run=self._run, plan=plan
         )
-        self._writer.start()
+        started_writer.start()
+        self._writer = started_writer  # behind: a thread that could not be started is not to be joined
 
     def record(self, outcome: Outcome) -> None:
         """Takes over what became of an item: `Item[Rendition]`, `Rejection` or `Failure`. Returns before it is written.

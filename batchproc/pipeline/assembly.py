@@ -35,7 +35,7 @@ STUCK_MARGIN_SECONDS = 15.0
 KEY_BYTES = 16
 RESULT_ROOM = 2  # outcomes per worker that may wait for the next stage
 PORTS = range(20_000, 30_000)  # of the embedded origin, below what Linux gives to outgoing connections
-OTHER_DESCRIPTORS = 40  # of a run, for its ledger, its logs and its pipes: 27 were seen at most
+OTHER_DESCRIPTORS = 40  # of a run, for its ledger, its logs and its pipes: 27 were seen; no run is begun with less
 DESCRIPTORS_PER_PROCESS = 6
 DESCRIPTORS_PER_THREAD = 2  # a connection, and the clock of its run-queue delay
 CONNECTIONS_PER_THREAD = 8  # idle ones included
@@ -101,6 +101,15 @@ def _certificate_problems(config: Config, where: str, table: DownloadTable | Hos
             is_read = isinstance(error, ssl.SSLError)
             reason = "it is no PEM of that kind, or its key is missing or encrypted" if is_read else error.strerror
             yield Problem(where=f"{where} {name}", message=f"{max(files[:2])} cannot be used: {reason}.")
+
+
+def check_descriptors() -> None:
+    """Raises `UsageError` where this process may not have as many open files as any run needs."""
+    if descriptors.raise_limit() < OTHER_DESCRIPTORS:
+        raise UsageError(
+            f"the limit of open files is {descriptors.limit()} (ulimit -n), and a run needs {OTHER_DESCRIPTORS} at "
+            "least; raise it."
+        )
 
 
 def for_crew(download: Download, crew: Variant) -> Download:

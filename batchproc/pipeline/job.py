@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 
 from batchproc.config import Config
-from batchproc.descriptors import raise_limit
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
 from batchproc.explain import Variant
 from batchproc.explain.measured import Measured, measure
@@ -38,6 +37,7 @@ from batchproc.pipeline.stall import watch
 from batchproc.pipeline.terms import Display, RunOptions, RunResult
 from batchproc.redact import printable, redact_url
 from batchproc.runlog import RunLog
+from batchproc.shortage import find_shortage
 from batchproc.signals import doing
 from batchproc.sink import Layout
 from batchproc.transform.stage import Transform
@@ -75,6 +75,7 @@ class Run:
     def execute(self, monitor: Monitor) -> RunResult:
         """Runs the job. See `run_job`."""
         with doing("checking the list and the output folder"):
+            assembly.check_descriptors()
             assembly.check_list(self.config)
             assembly.check_certificates(self.config)
             self.layout.prepare()
@@ -84,7 +85,6 @@ class Run:
                 stack.enter_context(lock)
             stack.enter_context(doing("preparing the run"))
             stack.push(self._log_break)
-            raise_limit()
             assembly.warm_up(self.config, self.transform)
             log_start(self.log, self.config)
             monitor.begin()
@@ -167,11 +167,11 @@ class Run:
                 self.note(f"warning: {error}")
         except (DiskError, ItemFailedError) as error:
             self.error = self.error or error
-        except OSError as error:  # the output folder is gone, or no longer ours
-            if not str(error.filename or "").startswith(str(self.layout.output)):
+        except (OSError, MemoryError, RuntimeError) as error:  # the output folder is gone; the machine has no more
+            told = find_shortage(error, self.layout.output)
+            if told is None:
                 raise
-            told = f"{error.filename}: {error.strerror}; what is unfinished stays pending"
-            self.error = self.error or DiskError(told)
+            self.error = self.error or told
         self.control.let_go()
         self.line_ended = time.perf_counter()
         try:

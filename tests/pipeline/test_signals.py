@@ -337,21 +337,6 @@ def test_a_hanging_step_in_a_thread_does_not_change_the_exit_code(make_job: Make
     assert 143 == process.returncode
 
 
-@pytest.mark.parametrize("mode", ["thread", "process"])
-def test_a_users_file_named_like_a_module_is_not_imported(
-    make_job: MakeJob, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = make_job(images=2)
-    for name in ("random.py", "json.py", "queue.py"):
-        (tmp_path / name).write_text("raise SystemExit('shadowed')")
-    command = [sys.executable, "-P", "-m", "batchproc", "run", str(config), "--transform-mode", mode, "--json"]
-
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-
-    assert 0 == done.returncode, done.stderr
-    assert "started" in json.loads(done.stdout)["samples"]
-
-
 def test_a_run_that_waits_for_the_lock_answers_and_ends(make_job: MakeJob, tmp_path: Path) -> None:
     config = make_job(images=1)
     (tmp_path / "out").mkdir()
