@@ -18,6 +18,11 @@ _SECRET_NAME = re.compile(
 # Slashes of both kinds: browsers and some libraries take `http:\\user:password@host` too.
 _USERINFO = re.compile(r"^(\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?[/\\]*)[^/\\?#]*@")
 _PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#?]*)=([^&;#]*)")
+# What may be shown of a query: names that say how an image is to look, with values too short to be a key.
+_HARMLESS_NAME = re.compile(
+    r"w|h|width|height|size|dpr|scale|fit|crop|mode|format|fm|auto|q|quality|page|p|n|v|ver|version|lang|locale|index|frame"
+)
+_HARMLESS_VALUE = re.compile(r"[A-Za-z0-9.,_-]{0,16}")
 _URL_IN_TEXT = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:[/\\]{2}[^\s\"'<>]+")
 
 # C0, DEL, C1; marks that change direction or line; invisible marks; lone surrogates; tag characters. The joiners
@@ -39,7 +44,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact_url(url: str) -> str:
-    """The URL with user info and token-like values of its query and fragment replaced by `***`.
+    """The URL with user info, and all values of its query and fragment but those known as harmless, replaced by `***`.
 
     Works on the text alone, so that a malformed URL is redacted too; never raises.
     """
@@ -58,7 +63,8 @@ def printable(text: str) -> str:
 
 def _hide_parameter(match: re.Match[str]) -> str:
     name, value = match[1], match[2]
-    return f"{name}={HIDDEN}" if value and is_secret_name(name) else match[0]
+    harmless = _HARMLESS_NAME.fullmatch(name.lower()) and _HARMLESS_VALUE.fullmatch(value)
+    return match[0] if harmless or not value else f"{name}={HIDDEN}"
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -19,8 +19,10 @@ from batchproc.redact import is_secret_name, printable, redact_text, redact_url
         ("http://h/?api_key=***;AccessToken=***", "http://h/?api_key=1;AccessToken=2"),
         ("http://h/?%74oken=***", "http://h/?%74oken=1"),
         ("http://h/#access_token=***", "http://h/#access_token=1"),
-        ("http://h/?key=***&keywords=cat", "http://h/?key=1&keywords=cat"),
-        ("http://h/?author=me&token=", "http://h/?author=me&token="),
+        ("http://h/?key=***&keywords=***", "http://h/?key=1&keywords=cat"),
+        ("http://h/?code=***&pin=***&bearer=***&w=3", "http://h/?code=1&pin=1234&bearer=x&w=3"),
+        ("http://h/?u=***&w=***", "http://h/?u=https%3A%2F%2Fuser%3Apw%40host&w=0123456789abcdef0"),
+        ("http://h/?author=***&token=", "http://h/?author=me&token="),
         ("http://[::1/?password=***", "http://[::1/?password=x"),
     ],
 )

@@ -91,7 +91,7 @@ def from_pydantic(errors: Iterable[ErrorDetails], origins: Origins) -> list[tupl
 
 def quote(loc: Loc, value: object) -> str:
     """The value as TOML writes it, on one line, cut, without its secrets."""
-    if any(is_secret_name(str(part)) for part in loc) or loc[:2] in {("metrics", "ping_url"), ("download", "headers")}:
+    if any(is_secret_name(str(part)) for part in loc) or "headers" in loc or loc[:2] == ("metrics", "ping_url"):
         return HIDDEN
     text = printable(redact_text(json.dumps(value, ensure_ascii=False, default=str)))
     return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"

@@ -87,6 +87,8 @@ def _count(number: int, noun: str) -> str:
 def _redact(value: Any, name: str = "") -> Any:
     if value and isinstance(value, str | int | float) and not isinstance(value, bool) and _is_secret(name):
         return HIDDEN
+    if name == "headers" and isinstance(value, dict):  # any of them may be a key, whatever it is called
+        return dict.fromkeys(value, HIDDEN)
     if isinstance(value, dict):
         return {key: _redact(entry, key) for key, entry in value.items()}
     if isinstance(value, list):
