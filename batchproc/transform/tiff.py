@@ -74,7 +74,7 @@ class TiffReader(ImageFile.ImageFile):
     @property
     def display(self) -> Display:
         """How the pixels are meant to be seen."""
-        orientation = self._directory.whole_number(_ORIENTATION, UPRIGHT)
+        (orientation, *_) = self._directory.hints(_ORIENTATION, (UPRIGHT,))
         profile = self._directory.block(_ICC_PROFILE)
         return Display(
             orientation=orientation if 1 <= orientation <= 8 else UPRIGHT,

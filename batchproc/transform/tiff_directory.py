@@ -7,7 +7,7 @@ there is none, it is the first directory.
 """
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,7 +15,7 @@ from batchproc.errors import Code, StageError
 
 Number: TypeAlias = int | float
 
-NEW_SUBFILE_TYPE, SUBFILE_TYPE, SUB_IFDS = 254, 255, 330
+NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, SUB_IFDS = 254, 255, 256, 330
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _OLD_REDUCED = 2  # a value of SubfileType
 _DIRECTORIES_READ = 64
@@ -74,6 +74,13 @@ class Directory:
         """The first of `whole_numbers`."""
         return self.whole_numbers(tag, (default,))[0]
 
+    def hints(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """As `whole_numbers`, for fields that never fail a picture: the default when they are of no use."""
+        try:
+            return self.whole_numbers(tag, default)
+        except StageError:
+            return default
+
     def block(self, tag: int) -> bytes:
         """The bytes of a field that does not decide the pixels; none when they are not there."""
         field = self.fields.get(tag)
@@ -83,9 +90,9 @@ class Directory:
 
     @property
     def is_whole_picture(self) -> bool:
-        """Whether it calls itself neither a reduced copy nor a mask."""
-        old = self.whole_number(SUBFILE_TYPE, 0)
-        return not self.whole_number(NEW_SUBFILE_TYPE, 0) & (_REDUCED | _MASK) and old != _OLD_REDUCED
+        """Whether it describes a picture, and calls itself neither a reduced copy nor a mask."""
+        is_part = self.hints(NEW_SUBFILE_TYPE, (0,))[0] & (_REDUCED | _MASK)
+        return WIDTH in self.fields and not is_part and self.hints(SUBFILE_TYPE, (0,))[0] != _OLD_REDUCED
 
 
 def picture_directory(content: bytes) -> Directory:
@@ -97,10 +104,7 @@ def picture_directory(content: bytes) -> Directory:
     if offset < 8:
         raise corrupt("it has no directory")
     first = _read(content, order, offset, is_big=is_big)
-    if first.is_whole_picture:
-        return first
-    others = _others(first, is_big=is_big, seen={offset})
-    return next((directory for directory in others if directory.is_whole_picture), first)
+    return first if first.is_whole_picture else _whole_picture(first, is_big=is_big, seen={offset}) or first
 
 
 def corrupt(what: str) -> StageError:
@@ -113,18 +117,25 @@ def truncated(content: bytes) -> StageError:
     return StageError(Code.TRUNCATED, f"the tiff image ends early: {len(content)} bytes")
 
 
-def _others(first: Directory, *, is_big: bool, seen: set[int]) -> Iterator[Directory]:
-    """The directories below the first one, then those behind it."""
-    waiting = [*first.whole_numbers(SUB_IFDS), first.next_offset]
+def _whole_picture(first: Directory, *, is_big: bool, seen: set[int]) -> Directory | None:
+    """Looks below the first directory, then behind it. Raises `StageError` where it may be in what cannot be read."""
+    waiting, failure = [*first.hints(SUB_IFDS), first.next_offset], None
     while waiting and len(seen) < _DIRECTORIES_READ:
         offset = waiting.pop(0)
         if offset in seen or offset == 0:
             continue
         seen.add(offset)
-        directory = _read(first.content, first.order, offset, is_big=is_big)
-        yield directory
-        if not waiting:
-            waiting.append(directory.next_offset)
+        try:
+            directory = _read(first.content, first.order, offset, is_big=is_big)
+        except StageError as error:
+            failure = error
+            continue
+        if directory.is_whole_picture:
+            return directory
+        waiting += [directory.next_offset] if not waiting else []
+    if failure is not None:
+        raise failure
+    return None
 
 
 def _read(content: bytes, order: str, offset: int, *, is_big: bool) -> Directory:

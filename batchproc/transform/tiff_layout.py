@@ -16,7 +16,7 @@ Source: TIFF 6.0; its supplements 1 and 2; Technical Note 2 (JPEG); for what is 
 from dataclasses import dataclass, replace
 from operator import add
 
-from batchproc.transform.tiff_directory import Directory, corrupt, truncated
+from batchproc.transform.tiff_directory import WIDTH, Directory, corrupt, truncated
 from batchproc.transform.tiff_samples import (
     CIELAB,
     FLOAT,
@@ -32,7 +32,7 @@ from batchproc.transform.tiff_samples import (
 )
 from batchproc.transform.view import Size
 
-WIDTH, HEIGHT, COMPRESSION, FILL_ORDER, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_LENGTHS = 256, 257, 259, 266, 273, 278, 279
+HEIGHT, COMPRESSION, FILL_ORDER, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_LENGTHS = 257, 259, 266, 273, 278, 279
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS = 317, 322, 323, 324, 325
 
 NONE, PACKBITS = 1, 32773

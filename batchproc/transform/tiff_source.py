@@ -14,7 +14,7 @@ from PIL import Image, _imaging
 
 from batchproc.transform import tiff_layout as stored
 from batchproc.transform import tiff_samples as tags
-from batchproc.transform.tiff_directory import LETTERS, Directory, Number
+from batchproc.transform.tiff_directory import LETTERS, WIDTH, Directory, Number
 from batchproc.transform.tiff_jpeg import jpeg_plane
 from batchproc.transform.tiff_layout import Layout
 from batchproc.transform.tiff_samples import CMYK, GREY, JPEG, OLD_JPEG, RGB, YCBCR
@@ -63,7 +63,7 @@ class Source:
         layout, samples = self._layout, self._layout.samples
         is_ycbcr = samples.colours == YCBCR and not samples.is_planar
         return {
-            stored.WIDTH: (_LONG, layout.size[:1]),
+            WIDTH: (_LONG, layout.size[:1]),
             stored.HEIGHT: (_LONG, layout.size[1:]),
             tags.BITS: (_SHORT, (samples.bits,) * samples.together),
             stored.COMPRESSION: (_SHORT, (layout.compression,)),

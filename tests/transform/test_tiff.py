@@ -47,7 +47,7 @@ from tests.transform.tiffs import (
 
 GREY, RGB, PALETTE, CMYK, YCBCR, LAB = 1, 2, 3, 5, 6, 8
 UNASSOCIATED = 2
-NEW_SUBFILE_TYPE, SUB_IFDS, INK_SET, DOT_RANGE, JPEG_TABLES = 254, 330, 332, 336, 347
+NEW_SUBFILE_TYPE, ORIENTATION, SUB_IFDS, INK_SET, DOT_RANGE, JPEG_TABLES = 254, 274, 330, 332, 336, 347
 COEFFICIENTS, SUBSAMPLING, REFERENCE_LEVELS = 529, 530, 532
 JPEG, ZSTD, WEBP = 7, 50000, 50001
 REDUCED, MASK = 1, 4
@@ -416,6 +416,19 @@ def test_a_picture_below_its_thumbnail_is_found() -> None:
     assert (40, 40) == seen(bytes(moved)).size
 
 
+@pytest.mark.parametrize("sub", [[], [0xFFFFFF], [6]], ids=["none", "beyond-the-end", "nonsense"])
+def test_a_picture_is_found_behind_its_thumbnail_whatever_that_points_to(sub: list[int]) -> None:
+    thumbnail = page((20, 1, 1), REDUCED, tags={SUB_IFDS: (LONG, sub)})
+
+    assert (40, 40) == seen(assembled([thumbnail, page((40, 2, 2))])).size
+
+
+def test_a_thumbnail_does_not_stand_in_for_a_picture_that_is_cut_off() -> None:
+    content = assembled([page((20, 1, 1), REDUCED), page((40, 2, 2))])
+
+    assert Code.TRUNCATED == failure(content[:-100]).code
+
+
 def test_pages_that_point_in_a_circle_come_to_an_end() -> None:
     content = bytearray(assembled([page((20, 1, 1), REDUCED)]))
     first = struct.unpack_from("<L", content, 4)[0]
@@ -497,6 +510,8 @@ def test_tags_that_do_not_decide_the_pixels_never_fail_a_picture() -> None:
         34665: (LONG, [0xFFFFFFF0]),
         34675: (7, [*b"no profile"]),
         65000: (SHORT, [1, 2, 3]),
+        ORIENTATION: (11, [2.5]),
+        NEW_SUBFILE_TYPE: (11, [0.5]),
     }
     content = tiff(flat(1, 2, 3), colours=RGB, tags=odd)
 
