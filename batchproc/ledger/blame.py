@@ -13,7 +13,10 @@ from batchproc.shortage import find_shortage, no_more_files
 BUSY_TIMEOUT_SECONDS = 30.0
 BLOCK_BYTES = 1024 * 1024
 DISK_FAILED = "the disk failed while the ledger was in use"
-LOOK = "Look at the disk, then run the same command again: unfinished items stay pending."
+LOOK = (
+    "Look at the disk, then run the same command again: unfinished items stay pending. A ledger that the disk does not "
+    "give out is to be moved away; then `batchproc rebuild CONFIG` makes it again."
+)
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")  # and the names that begin like these
 # A part of the ledger is gone, or one is there that its version has not, or a text holds no text: SQLite's own words.

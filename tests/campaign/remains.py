@@ -63,20 +63,31 @@ def scene_of(output: Path) -> Scene:
     )
 
 
-def faults_of_scene(scene: Scene, expected: Result, *, early_end: bool = False) -> list[str]:
+def faults_of_scene(
+    scene: Scene, expected: Result, *, early_end: bool = False, earlier: Result | None = None
+) -> list[str]:
     """What must not be when a run was killed: half a file under a final name, or a file without a row.
 
-    `early_end`: a run of this job has ended before its time, and left manifests of what was done by then.
+    `early_end`: a run of this job has ended before its time, and left manifests of what was done by then. `earlier`:
+    what the job made before its URLs changed: all of that stays until what is expected takes its place.
     """
     named = {name: Path(name).stem for name in scene.images}
     vouched = {key for key, state in scene.rows.items() if state in ("staged", "done")}
-    faults = [f"{name} is not whole" for name in named if scene.images[name] != expected.images.get(name)]
+    former = earlier.images if earlier else {}
+    faults = [
+        f"{name} is not whole"
+        for name in named
+        if scene.images[name] not in (expected.images.get(name), former.get(name))
+    ]
+    faults += [f"{name} is gone" for name in former if name not in named]
+    vouched |= {key for name, key in named.items() if scene.images[name] == former.get(name)}
     faults += [f"{name} has no row: {scene.rows.get(key)}" for name, key in named.items() if key not in vouched]
     done = {key for key, state in scene.rows.items() if state == "done"}
     faults += [f"{key} is done without a file" for key in sorted(done - set(named.values()))]
     for name in ("metadata", "failures"):
         found, whole = getattr(scene, name), getattr(expected, name)
-        if found not in (None, whole) and not (early_end and _has_lines_of(whole, found)):
+        possible = (None, whole, getattr(earlier, name, None))
+        if found not in possible and not (early_end and _has_lines_of(whole, found)):
             faults.append(f"{name}.jsonl is neither absent nor whole")
     return faults
 

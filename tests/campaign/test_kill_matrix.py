@@ -67,7 +67,9 @@ def paths_of(origin: EmbeddedOrigin) -> list[str]:
     return [entry.path for entry in origin.listing() if entry.fault is None]
 
 
-def kill_and_restart(config: Path, expected: Result, point: str, victim: str, *flags: str) -> None:
+def kill_and_restart(
+    config: Path, expected: Result, point: str, victim: str, *flags: str, earlier: Result | None = None
+) -> None:
     """Kills at the point, looks at the scene, starts the same command again, and looks at the result."""
     output = config.parent / "out"
     with Meeting(point) as meeting, started(config, *flags, failpoint=meeting.failpoint) as family:
@@ -78,7 +80,7 @@ def kill_and_restart(config: Path, expected: Result, point: str, victim: str, *f
         assert victim == family.kill(victim, worker), f"no {victim} at {point}"
         if victim in FATAL:  # whoever stands at the point must leave by himself
             assert [] == family.outlived()
-            assert [] == faults_of_scene(scene_of(output), expected)
+            assert [] == faults_of_scene(scene_of(output), expected, earlier=earlier)
         meeting.hang_up()
         assert_end(family, victim)
 
@@ -172,3 +174,54 @@ def test_the_matrix_of_two_batches(
     config = write_job(tmp_path, late_origin.base_url, late_origin.paths(), transform=f'mode = "{mode}"')
 
     kill_and_restart(config, undisturbed_late, point, victim)
+
+
+def write_ids(folder: Path, origin: EmbeddedOrigin, version: int) -> None:
+    """A list keyed by ids; in version 1, every other id has another URL."""
+    paths = paths_of(origin)
+    lines = [f"{number},{paths[number + IMAGES * version * (number % 2)]}" for number in range(IMAGES)]
+    (folder / "list.csv").write_text("\n".join(("id,url", *lines, "none,/no/such.jpg")) + "\n")
+
+
+IDS = ("--set", "job.input=list.csv", "--set", "job.id_column=id")
+
+
+@pytest.fixture(scope="module")
+def undisturbed_ids(tmp_path_factory: pytest.TempPathFactory, origin: EmbeddedOrigin) -> tuple[Result, Result]:
+    """What a job keyed by ids makes before and after every other URL has changed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = write_job(folder, origin.base_url, ())
+    results = []
+    for version in (0, 1):
+        write_ids(folder, origin, version)
+        run_to_its_end(config, *IDS)
+        results.append(result_of(folder / "out"))
+    return results[0], results[1]
+
+
+def change_and_kill(
+    folder: Path, origin: EmbeddedOrigin, undisturbed: tuple[Result, Result], point: str, victim: str, mode: str
+) -> None:
+    config = write_job(folder, origin.base_url, (), transform=f'mode = "{mode}"')
+    write_ids(folder, origin, 0)
+    run_to_its_end(config, *IDS)
+    write_ids(folder, origin, 1)
+
+    kill_and_restart(config, undisturbed[1], point, victim, *IDS, earlier=undisturbed[0])
+
+
+def test_a_job_that_is_killed_while_its_urls_change_continues_to_the_same_result(
+    tmp_path: Path, origin: EmbeddedOrigin, undisturbed_ids: tuple[Result, Result]
+) -> None:
+    change_and_kill(tmp_path, origin, undisturbed_ids, "ledger.between_renames:3", "group", "process")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "point", "victim"),
+    cases((IMPORT, BEFORE_WORKERS), (IN_WORKER, EVERYBODY), (AT_THE_END, AFTER_WORKERS), (FIRST_BATCH[:5], EVERYBODY)),
+)
+def test_the_matrix_of_changed_urls(
+    tmp_path: Path, origin: EmbeddedOrigin, undisturbed_ids: tuple[Result, Result], mode: str, point: str, victim: str
+) -> None:
+    change_and_kill(tmp_path, origin, undisturbed_ids, point, victim, mode)
