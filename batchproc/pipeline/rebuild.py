@@ -156,7 +156,7 @@ def _read_facts(folder: Path) -> dict[str, Any] | None:
         run_counters(facts)
         moments = [datetime.fromisoformat(facts[name]) for name in ("started", "ended")]
         known = all(moments) and isinstance(facts["exit_code"], int) and isinstance(facts["config"], dict)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
     return facts if known else None
 

@@ -50,7 +50,7 @@ def read_bench(folder: Path) -> dict[str, Any]:
     path = folder / FILE_NAME
     try:
         facts = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read: {type(error).__name__}") from error
     if not isinstance(facts, dict) or not isinstance(facts.get("rounds"), list) or "schema" not in facts:
         raise UsageError(f"{path}: is not the bench.json of a batchproc bench")

@@ -59,7 +59,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
         facts = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read: {type(error).__name__}") from error
     if not isinstance(facts, dict) or not isinstance(facts.get("counts"), dict) or "stages" not in facts:
         raise UsageError(f"{path}: is not the run.json of a batchproc run")
@@ -112,6 +112,6 @@ def _row(line: bytes) -> Row | None:
     """A row, or None for a line that is none: half a line must not cost the page."""
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
