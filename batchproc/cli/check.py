@@ -6,11 +6,12 @@ from batchproc.cli.speech import print_json
 
 
 def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False) -> None:
-    """Validate a config and show the plan it resolves to; touches nothing.
+    """Validate a config, show the plan it resolves to, and find what a run would refuse; touches nothing.
 
     Example: batchproc check configs/demo.toml
     """
-    job, _ = load_job(config, setting or ())
+    job, steps = load_job(config, setting or ())
+    from batchproc.pipeline.preview import refuse
     from batchproc.report.plan import describe_plan, missing_files, plan_facts
 
     facts = plan_facts(job)
@@ -19,3 +20,4 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
         print_json(facts)
     else:
         print(describe_plan(facts))
+    refuse(job, steps)

@@ -82,7 +82,7 @@ def run(
         overrides = [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())]
         job, steps = load_job(config, overrides)
     if dry_run:
-        _preview(job)
+        _preview(job, steps, any_plan=accept_config_change or fresh)
         return
     from batchproc.pipeline import RunOptions
 
@@ -107,9 +107,10 @@ def run(
     raise typer.Exit(result.exit_code)
 
 
-def _preview(job: "Config") -> None:
-    from batchproc.pipeline.preview import preview
+def _preview(job: "Config", steps: "tuple[Step, ...]", *, any_plan: bool) -> None:
+    from batchproc.pipeline.preview import preview, refuse
 
+    refuse(job, steps, any_plan=any_plan)
     print(preview(job))
 
 

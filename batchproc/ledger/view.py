@@ -17,6 +17,7 @@ from batchproc.ledger.images import Images
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.manifest_rows import name_columns
 from batchproc.ledger.opening import open_for_reading
+from batchproc.ledger.plans import PlanChange, compare_plan
 from batchproc.ledger.reconsidering import DueAgain, find_due_again
 from batchproc.ledger.runs import RunRecord, last_runs
 from batchproc.ledger.schema import MADE, State, read_version
@@ -219,6 +220,11 @@ class LedgerView:
         if not names:
             return int(self._fetch(f"SELECT count(*) FROM item WHERE {made}")[0][0])
         return names.count_missing(self._scan("id, key, suffix", made))
+
+    def compare_plan(self, fingerprint: str) -> PlanChange | None:
+        """What changed, if results in the ledger were decided by another plan."""
+        with self._reading, blame_disk(self._path):
+            return compare_plan(self._reader, fingerprint)
 
     def manifests_are_current(self) -> bool:
         """Whether no item changed since `Ledger.note_manifests`: then the files need not be made again."""

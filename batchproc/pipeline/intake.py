@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from batchproc.columns import Columns
 from batchproc.config import Config, deciding_values
 from batchproc.errors import DiskError, UsageError
 from batchproc.explain.words import count
-from batchproc.ledger import DueAgain, Imported, Ledger, Recovered, Repaired, holds_items
+from batchproc.ledger import DueAgain, Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
 from batchproc.pipeline import assembly
 from batchproc.pipeline.terms import RunOptions
 from batchproc.signals import Counted, doing
@@ -135,9 +136,14 @@ def _adopt_plan(config: Config, options: RunOptions, transform: Transform, ledge
     change = ledger.compare_plan(plan)
     accepted = options.accept_config_change or options.fresh
     if change is not None and not accepted:
-        what = "\n  ".join(describe_changes(change.settings, settings))
-        raise UsageError(
-            f"{config.paths.output}: {change.stale} items were made by another plan:\n  {what}\n"
-            "--accept-config-change makes them again; another --output keeps both."
-        )
+        raise refused_plan(config, change, settings)
     ledger.adopt_plan(plan, settings, recipe=RECIPE, remake_stale=accepted)
+
+
+def refused_plan(config: Config, change: PlanChange, settings: Mapping[str, Any]) -> UsageError:
+    """Why images of two plans are not mixed, and what can be done."""
+    what = "\n  ".join(describe_changes(change.settings, settings))
+    return UsageError(
+        f"{config.paths.output}: {change.stale} items were made by another plan:\n  {what}\n"
+        "--accept-config-change makes them again; another --output keeps both."
+    )

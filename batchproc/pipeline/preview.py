@@ -1,9 +1,34 @@
-"""`run --dry-run`: reads the list, counts the work, touches nothing."""
+"""`run --dry-run` and `check`: read the list, count the work, find what a run would refuse; touch nothing."""
 
 from batchproc.config import Config
 from batchproc.ledger import LedgerView
+from batchproc.pipeline import assembly
 from batchproc.pipeline.assembly import listed_items
+from batchproc.pipeline.intake import refuse_lost_ledger, refused_plan
 from batchproc.sink import Layout
+from batchproc.transform.plan_fingerprint import fingerprint, keeps_images, plan_settings
+from batchproc.transform.steps.step import Step
+
+
+def refuse(config: Config, steps: tuple[Step, ...], *, any_plan: bool = False) -> None:
+    """Raises what a run would end with before any work, in the same words: `UsageError` or `DiskError`.
+
+    `any_plan`: images of another plan would be made again. Not told are what only the attempt can show (a quota), and
+    a lock that another run holds: that passes.
+    """
+    assembly.check_list(config)
+    assembly.check_certificates(config)
+    layout = Layout(output=config.paths.output)
+    layout.check()
+    refuse_lost_ledger(layout)
+    if any_plan or not layout.ledger_path.exists():
+        return
+    transform = assembly.make_transform(config, steps)
+    settings = plan_settings(transform)
+    with LedgerView.open_view(layout.ledger_path) as ledger:
+        change = ledger.compare_plan(fingerprint(transform))
+    if change is not None and not keeps_images(change.settings, settings):
+        raise refused_plan(config, change, settings)
 
 
 def preview(config: Config) -> str:

@@ -11,7 +11,7 @@ from batchproc.errors import UsageError
 from batchproc.measure.gauges import GAUGES_PREFIX
 from batchproc.sink.atomic import point_atomically, sweep_temporary
 from batchproc.sink.images import BALLAST_NAME
-from batchproc.sink.preflight import find_problems
+from batchproc.sink.preflight import find_problems, foresee_problems
 
 RUN_NAME = re.compile(r"(?a:\d{8}T\d{6}Z)(?:-(\d+))?")
 
@@ -72,6 +72,12 @@ class Layout:
         parts = self.images_folder.glob("[0-9a-f][0-9a-f]")
         problems = find_problems(self.output, folders, parts, (self.latest_path, self.report_path))
         if problems:
+            raise UsageError(problems)
+
+    def check(self) -> None:
+        """Raises `UsageError` as `prepare` would, as far as that can be seen without touching anything."""
+        folders = (self.images_folder, self.temporary_folder, self.runs_folder)
+        if problems := foresee_problems(self.output, folders, (self.latest_path, self.report_path)):
             raise UsageError(problems)
 
     def sweep(self) -> None:

@@ -1,5 +1,6 @@
 """Before anything is touched: can this job write its files here, and will its ledger be safe here?"""
 
+import errno
 import os
 import re
 import tempfile
@@ -51,6 +52,18 @@ def find_problems(
         if found := [problem for problem in checks if problem]:
             return found
     return [*_find_other_devices(output, folders), *_find_shortage(output)]
+
+
+def foresee_problems(output: Path, folders: Sequence[Path], links: Sequence[Path] = ()) -> list[Problem]:
+    """The reasons, as far as they can be seen without touching anything, why a job could not write to `output`."""
+    if problem := _find_obstacle(output):
+        return [problem]
+    if found := [problem for problem in (*map(_find_link, folders), *map(_find_standing, links)) if problem]:
+        return found
+    there = next(part for part in (output, *output.parents) if part.is_dir())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return [Problem(where=WHERE, message=f"{there} cannot be written: {os.strerror(errno.EACCES)}.")]
+    return _find_shortage(there)
 
 
 def network_file_system(path: Path, mounts_path: Path = MOUNTS_PATH) -> str:

@@ -1,0 +1,69 @@
+"""`check` and `--dry-run` end as `run` would before any work, in the same words, and touch nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import MakeJob
+
+from .test_hard_input import command
+from .test_modes import run
+
+
+def without_list(folder: Path, config: Path) -> None:
+    (folder / "list.txt").unlink()
+
+
+def without_column(folder: Path, config: Path) -> None:
+    (folder / "list.csv").write_text("link\nhttp://a.example/1\n")
+    config.write_text(config.read_text().replace("list.txt", "list.csv"))
+
+
+def with_a_file_for_a_folder(folder: Path, config: Path) -> None:
+    (folder / "out").write_text("mine")
+
+
+def with_a_link_for_a_folder(folder: Path, config: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out/.tmp").symlink_to(folder)
+
+
+def with_another_plan(folder: Path, config: Path) -> None:
+    run(config)
+    config.write_text(config.read_text().replace("[128, 128]", "[64, 64]"))
+
+
+def without_its_ledger(folder: Path, config: Path) -> None:
+    run(config)
+    (folder / "out/batchproc.db").unlink()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [without_list, without_column, with_a_file_for_a_folder, with_a_link_for_a_folder, with_another_plan,
+     without_its_ledger],
+    ids=lambda spoil: spoil.__name__,
+)  # fmt: skip
+def test_what_a_run_refuses_is_found_before(
+    make_job: MakeJob, tmp_path: Path, spoil: Callable[[Path, Path], None]
+) -> None:
+    config = make_job(images=2)
+    spoil(tmp_path, config)
+    before = sorted(tmp_path.rglob("*"))
+
+    checked, previewed = command("check", str(config)), command("run", str(config), "--dry-run")
+    after = sorted(tmp_path.rglob("*"))
+    refused = command("run", str(config))
+
+    assert (refused.returncode, refused.stderr) == (checked.returncode, checked.stderr)
+    assert (refused.returncode, refused.stderr) == (previewed.returncode, previewed.stderr)
+    assert refused.returncode in (2, 5)
+    assert before == after
+
+
+def test_a_changed_plan_that_is_accepted_passes_the_preview(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=2)
+    with_another_plan(tmp_path, config)
+
+    assert 0 == command("run", str(config), "--dry-run", "--accept-config-change").returncode
