@@ -83,11 +83,11 @@ def test_a_bench_ends_with_its_page(call, config: Path, tmp_path: Path) -> None:
 def test_a_page_that_fails_is_a_warning_and_the_bench_is_done(
     call, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:
-    monkeypatch.setattr(html, "make_report", lambda path: (_ for _ in ()).throw(RuntimeError("no fonts at all")))
+    monkeypatch.setenv("MPLBACKEND", "nonsense")  # the charts' library does not even start
 
     code, out, err = call("bench", str(config), "--quick", "--rounds=1", "--modes=thread+thread", "--json",
                           "--set", "report.html=true")  # fmt: skip
 
     assert 0 == code
     assert json.loads(out)["complete"]
-    assert "warning: no report: RuntimeError: no fonts at all" in err
+    assert "warning: no report: ValueError" in err
