@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,12 +125,24 @@ class StoppedBetween(Restless):
 def test_a_run_stopped_between_two_legs_is_told_of_by_what_was_seen_before(
     make_job: MakeJob, origin: EmbeddedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stopped = threading.Event()
+    stop_at_once = job_module.Run._stop_at_once
+
+    def note_the_stop(run: job_module.Run) -> None:
+        stop_at_once(run)
+        stopped.set()
+
     class Looking(StoppedBetween):
+        def begin_leg(self) -> None:
+            super().begin_leg()
+            assert self.begun < 2 or stopped.wait(10)  # the control's thread hears of signals
+
         def heard(self, items: int, glance: Callable[[], Measured | None]) -> bool:
             if items == 4:
                 glance()
             return super().heard(items, glance)
 
+    monkeypatch.setattr(job_module.Run, "_stop_at_once", note_the_stop)
     monkeypatch.setattr(job_module, "Pilot", Looking)
     facts = run(make_job(lines=many(origin, 80, faults=False)), *AUTO).facts
 
