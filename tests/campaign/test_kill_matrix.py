@@ -51,9 +51,10 @@ AT_THE_END = (
     "ledger.after_done:1",
     "sink.before_replace:1",  # metadata.jsonl
     "sink.before_replace:2",  # failures.jsonl
-    "sink.before_replace:3",  # spans.jsonl
-    "sink.before_replace:4",  # run.json
-    "sink.before_replace:5",  # report.html
+    "sink.before_replace:3",  # README.md
+    "sink.before_replace:4",  # spans.jsonl
+    "sink.before_replace:5",  # run.json
+    "sink.before_replace:6",  # report.html
 )
 SHORT = (
     ("transform.mid_write:1", "worker"),
