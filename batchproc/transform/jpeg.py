@@ -46,6 +46,7 @@ _PROBE = b"\x00"
 _HELD_BACK_BYTES = 4  # less would do; some writers leave a byte or two behind
 _PROVED_BYTES = 256  # restart intervals are proved in groups of at least this many
 _ARITHMETIC_ZEROS = bytes(16)  # flat areas at the end need up to 8 (F.1.4: a writer leaves them out), cuts hundreds
+_MOST_SCANS = 20  # more are for no picture's good
 _SURPLUS_BYTES = 8  # of arithmetic-coded data; no whole one decodes without so many
 
 _Layout = list[list[Span]]  # of every scan the parts of its data
@@ -68,7 +69,7 @@ class JpegReader(JpegImageFile):
                 raise _unsupported("a lossless JPEG in YCbCr or YCCK")  # libjpeg-turbo does not convert such colours
             _, extents, offset, args = self.tile[0]
             assert isinstance(args, tuple)
-            self.tile = [ImageFile._Tile(_CODEC, extents, offset, (*args, frame))]
+            self.tile = [ImageFile._Tile(_CODEC, extents, offset, (*args, frame, "mp" in self.info))]
 
     def draft(
         self, mode: str | None, size: tuple[int, int] | None
@@ -86,8 +87,8 @@ class _Decoder(ImageFile.PyDecoder):
     """Hands a file, given as a whole, to Pillow's decoder in parts."""
 
     def init(self, args: tuple[Any, ...]) -> None:
-        """`args` are Pillow's own, with the frame in between: rawmode, jpegmode, frame, scale, draft."""
-        rawmode, jpegmode, self._frame, *config = args
+        """Pillow's own arguments, with the frame in their middle, and whether other pictures follow this one (MPO)."""
+        rawmode, jpegmode, self._frame, self._is_first, *config = args
         self._args = (rawmode, jpegmode), tuple(config)
         self._codec: Any = None
 
@@ -104,7 +105,7 @@ class _Decoder(ImageFile.PyDecoder):
         """Decodes the file. Raises `StageError`: truncated, image.corrupt."""
         frame = self._frame
         guess = (frame.begin, len(buffer) - len(_EOI))
-        guessed = frame.is_plain and buffer.endswith(_EOI)
+        guessed = frame.is_plain and buffer.endswith(_EOI) and not self._is_first
         if guessed and self._feed().give_up_to(buffer, 0, guess, is_all=True):
             return -1, 0
         layout = _layout(buffer, frame)
@@ -129,11 +130,12 @@ class _Decoder(ImageFile.PyDecoder):
     def _decode_arithmetic(self, content: bytes, layout: _Layout) -> None:
         """This decoder cannot suspend, it fails instead: without its last bytes it has to, with zeros it must not.
 
-        Every scan is tried by itself, with all before it.
+        Every scan is tried by itself, with all before it: these files are rare, and have ten scans at most.
         """
         begin, end = layout[-1][-1]
         has_surplus = end - begin > 2 * _SURPLUS_BYTES and self._takes(content[: end - _SURPLUS_BYTES])
-        _check(all(self._takes(content[: parts[-1][1]] + _ARITHMETIC_ZEROS) for parts in layout))
+        tried = layout if len(layout) <= _MOST_SCANS else layout[-1:]
+        _check(all(self._takes(content[: parts[-1][1]] + _ARITHMETIC_ZEROS) for parts in tried))
         if has_surplus:
             _check_codes(content, self._frame, layout)
 
