@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from batchproc.transform.jpeg_frame import Frame, Span
+from batchproc.transform.jpeg_frame import Frame, Span, tables_before
 
 LIMIT_BYTES = 8 << 20
 _FILLER_BYTES = 8  # as many equal bytes on both sides of the last pixel's end are a filler
@@ -44,7 +44,7 @@ def complaint_about(content: bytes, frame: Frame, parts: Sequence[Span]) -> str:
     """What shows that the data is not the picture's; empty where nothing does. `parts` as from `parts_of`."""
     if parts[-1][1] - frame.begin > LIMIT_BYTES:
         return ""
-    blocks, units = _blocks(frame), frame.units(frame.scan)
+    blocks, units = _blocks(content, frame), frame.units(frame.scan)
     try:
         for begin, end in parts if blocks else ():
             reader = _Reader(content[begin:end].replace(b"\xff\x00", b"\xff"), blocks)
@@ -118,10 +118,11 @@ class _Reader:
         self._position = position
 
 
-def _blocks(frame: Frame) -> list[_Block]:
+def _blocks(content: bytes, frame: Frame) -> list[_Block]:
     """What an MCU is made of (A.2); empty where the file leaves tables to the reader, as Motion JPEG does."""
-    words = {key: table for segment in frame.huffman for key, table in _word_tables(segment)}
-    quantisers = {key: table for segment in frame.quantisers for key, table in _quantisers(segment)}
+    of_words, of_quantisers = tables_before(content, frame)
+    words = {key: table for segment in of_words for key, table in _word_tables(segment)}
+    quantisers = {key: table for segment in of_quantisers for key, table in _quantisers(segment)}
     components = {one.identifier: one for one in frame.components}
     blocks: list[_Block] = []
     for identifier, which in zip(frame.scan.components, frame.scan.tables, strict=True):

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from math import ceil
 
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})  # SOFn, DHP
+_USUAL = frozenset({0xC0, 0xC1, 0xC2})
+_USUAL_FACTORS = frozenset({b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"})  # of most files
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE})
 _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # a stray 0xFF, TEM, RSTn, SOI: without a segment
 _DHT, _EOI, _SOS, _DQT, _DRI = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD
+_PASSED_OVER = frozenset({_DHT, _DQT, 0xFE, *range(0xE0, 0xF0)})  # COM, APPn
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _COEFFICIENTS = 64  # of a block of 8 x 8 samples
 _NEVER = -1  # no scan has sent this coefficient yet
@@ -53,8 +56,6 @@ class Frame:
     scan_header: bytes  # B.2.3, without its length
     interval: int
     begin: int
-    huffman: tuple[bytes, ...]  # tables (B.2.4.2), each segment without its length
-    quantisers: tuple[bytes, ...]  # likewise (B.2.4.1)
 
     @property
     def precision(self) -> int:
@@ -105,6 +106,8 @@ class Frame:
     @property
     def odd_variant(self) -> str:
         """What this is where libjpeg has no right pixels for it; empty where it has."""
+        if self.marker in _USUAL and self.precision == 8 and self.header[7::3] in _USUAL_FACTORS and all(self.size):
+            return ""
         if self.marker in _HIERARCHICAL:
             return "a hierarchical JPEG"
         if self.is_lossless and self.is_arithmetic:
@@ -142,31 +145,28 @@ class Frame:
 def read_frame(content: bytes) -> Frame | None:
     """The frame of a JPEG and its first scan; None where they are not whole."""
     header, kind, interval = b"", 0, 0
-    huffman: list[bytes] = []
-    quantisers: list[bytes] = []
     for marker, begin, end in _segments(content, 2):
-        if marker == _DHT:
-            huffman.append(content[begin:end])
-        elif marker == _DQT:
-            quantisers.append(content[begin:end])
-        elif marker in _FRAMES and not header:
-            header, kind = content[begin:end], marker
-        elif marker == _DRI:
-            interval = int.from_bytes(content[begin : begin + 2])
-        elif marker == _SOS:
+        if marker in _PASSED_OVER:
+            continue
+        if marker == _SOS:
             scan = content[begin:end]
             if not _is_whole(header, scan):
                 return None
-            return Frame(
-                marker=kind,
-                header=header,
-                scan_header=scan,
-                interval=interval,
-                begin=end,
-                huffman=tuple(huffman),
-                quantisers=tuple(quantisers),
-            )
+            return Frame(marker=kind, header=header, scan_header=scan, interval=interval, begin=end)
+        if marker == _DRI:
+            interval = int.from_bytes(content[begin : begin + 2])
+        elif marker in _FRAMES and not header:
+            header, kind = content[begin:end], marker
     return None
+
+
+def tables_before(content: bytes, frame: Frame) -> tuple[list[bytes], list[bytes]]:
+    """The segments of Huffman tables (B.2.4.2) and of quantisers (B.2.4.1) before the first scan, without lengths."""
+    found: dict[int, list[bytes]] = {_DHT: [], _DQT: []}
+    for marker, begin, end in _segments(content[: frame.begin], 2):
+        if marker in found:
+            found[marker].append(content[begin:end])
+    return found[_DHT], found[_DQT]
 
 
 def scan_after(content: bytes, at: int, before: Scan) -> Scan | None:
