@@ -135,8 +135,7 @@ def _frontier(config: Config) -> Frontier:
     sources = [
         Source(index=index, line=item.line, url=item.url, key=item.key) for index, item in enumerate(listed)
     ]
-    table = config.download
-    return Frontier(iter(sources), per_host=table.per_host, retries=table.retries, buffer_bytes=table.buffer)
+    return assembly.make_frontier(config, iter(sources))
 
 
 def _fetch(executor: Executor, download: Download, frontier: Frontier) -> Iterator[Outcome]:

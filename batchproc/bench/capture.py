@@ -15,11 +15,11 @@ from typing import Any
 from batchproc.config import Config
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import ThreadExecutor
-from batchproc.frontier import Frontier, host_of
+from batchproc.frontier import host_of
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Failure, Item, Original, Outcome, Rejection, Source
 from batchproc.origin.replies import content_type
-from batchproc.pipeline.assembly import make_download, read_list
+from batchproc.pipeline.assembly import make_download, make_frontier, read_list
 
 INDEX_NAME = "index.jsonl"
 WAITING_PARTS = ("first_byte", "body")
@@ -80,11 +80,8 @@ def _sources(config: Config) -> Iterator[Source]:
 
 def _fetch(config: Config, sources: list[Source], folder: Path) -> None:
     """Downloads in threads and writes each original, then its line of the index."""
-    table = config.download
-    frontier = Frontier(
-        iter(sources), per_host=table.per_host, retries=table.retries, buffer_bytes=table.buffer
-    )
-    workers = min(len(sources), table.worker_count("thread", usable_cores()))
+    frontier = make_frontier(config, iter(sources))
+    workers = min(len(sources), config.download.worker_count("thread", usable_cores()))
     with ThreadExecutor(workers=workers) as executor, (folder / INDEX_NAME).open("a", encoding="utf-8") as index:
         index.write("\n")  # a killed bench may have left half a line
         for outcome in executor.run(make_download(config), frontier):

@@ -18,7 +18,7 @@ def write_job_file(path: Path, config: Config, *, items: Path, base_url: str, pe
 
     `items` is a list of relative URLs, joined with `base_url`. Reports, metrics and the embedded origin are off; no
     exit code depends on failures, for the bench compares them itself; nothing that is meant for other people's servers
-    (headers, proxy) is kept.
+    (headers, proxies, certificates, tables of hosts) is kept.
     """
     tables = config.model_dump(mode="json", exclude_none=True, exclude={"origin", "bench", "metrics"})
     tables["job"] |= {
@@ -38,7 +38,8 @@ def write_job_file(path: Path, config: Config, *, items: Path, base_url: str, pe
         "exit_on_limit": False,
         "prune": False,
     }
-    tables["download"] |= {"allow_addresses": [LOOPBACK], "headers": {}, "proxy": "", "per_host": per_host}
+    tables["download"] |= {"allow_addresses": [LOOPBACK], "per_host": per_host, "headers": {}, "proxy": "", "hosts": {}}
+    tables["download"] |= {"ca_file": "", "client_cert": "", "client_key": ""}
     tables["report"] |= {"html": False, "trace": False, "gallery": 0, "sampling": True}
     write_atomically(path, [toml_text(tables).encode()], mode=PRIVATE)
 

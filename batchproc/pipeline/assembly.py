@@ -3,10 +3,9 @@
 import hashlib
 import os
 import socket
-import ssl
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -14,10 +13,9 @@ from pathlib import Path
 
 from batchproc import descriptors
 from batchproc.columns import Columns
-from batchproc.config import MOST_THREADS, STDIN, Config, DownloadTable, HostTable, OriginTable
+from batchproc.config import MOST_THREADS, STDIN, Config, HostTable, OriginTable
 from batchproc.download.settings import Site
 from batchproc.download.stage import Download
-from batchproc.download.tls import tls_context
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor, start_context
 from batchproc.explain import ModeName, Variant
@@ -79,30 +77,6 @@ def _site(config: Config, host: HostTable) -> Site:
     )
 
 
-def check_certificates(config: Config) -> None:
-    """Reads the files of certificates and keys, so that a bad one is known before any work. Raises `UsageError`."""
-    tables: dict[str, DownloadTable | HostTable] = {"[download]": config.download}
-    tables |= {f'[download.hosts."{pattern}"]': host for pattern, host in config.download.hosts.items()}
-    problems = [problem for where, table in tables.items() for problem in _certificate_problems(config, where, table)]
-    if problems:
-        raise UsageError(problems)
-
-
-def _certificate_problems(config: Config, where: str, table: DownloadTable | HostTable) -> Iterator[Problem]:
-    at_root = config.paths.at_root
-    cert, key = at_root(table.client_cert or ""), at_root(table.client_key or "")
-    if key and not cert:
-        yield Problem(where=f"{where} client_key", message="needs client_cert beside it.")
-    for name, files in (("ca_file", (at_root(table.ca_file or ""),)), ("client_cert", ("", cert, key))):
-        try:
-            if any(files):
-                tls_context(*files)
-        except OSError as error:
-            is_read = isinstance(error, ssl.SSLError)
-            reason = "it is no PEM of that kind, or its key is missing or encrypted" if is_read else error.strerror
-            yield Problem(where=f"{where} {name}", message=f"{max(files[:2])} cannot be used: {reason}.")
-
-
 def check_descriptors() -> None:
     """Raises `UsageError` where this process may not have as many open files as any run needs."""
     if descriptors.raise_limit() < OTHER_DESCRIPTORS:
@@ -156,12 +130,16 @@ def with_gallery(transform: Transform, config: Config, run_folder: Path, work: i
 
 
 def make_frontier(
-    config: Config, sources: Iterator[Source], ledger: Ledger, concurrency: Concurrency | None
+    config: Config,
+    sources: Iterator[Source],
+    *,
+    reread: Callable[[Sequence[int]], Sequence[Source]] | None = None,
+    concurrency: Concurrency | None = None,
 ) -> Frontier:
-    """What decides which of the sources, all of them in the ledger, may start."""
+    """What decides which of the sources may start; `reread` gives them again by their positions, see `Frontier`."""
     return Frontier(
         sources,
-        reread=ledger.reread,
+        reread=reread,
         longest_pause_seconds=config.download.max_retry_after,
         per_host=config.download.per_host,
         host_limits={

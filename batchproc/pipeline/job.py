@@ -22,6 +22,7 @@ from batchproc.measure.gauges import Gauges
 from batchproc.model import Disposition, Failure, Outcome, Source
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import assembly
+from batchproc.pipeline.certificates import check_certificates
 from batchproc.pipeline.closing import write_down, write_manifests
 from batchproc.pipeline.control import Brakes, Control
 from batchproc.pipeline.evidence import GAUGES, MOVES
@@ -77,7 +78,7 @@ class Run:
         with doing("checking the list and the output folder"):
             assembly.check_descriptors()
             assembly.check_list(self.config)
-            assembly.check_certificates(self.config)
+            check_certificates(self.config)
             self.layout.prepare()
         with ExitStack() as stack:
             lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)
@@ -212,7 +213,9 @@ class Run:
     def _run_line(self, ledger: Ledger, work: int, folder: Path) -> None:
         """Runs the line, leg by leg, to its end."""
         concurrency = assembly.make_concurrency(self.config)
-        frontier = assembly.make_frontier(self.config, self._sources(ledger), ledger, concurrency)
+        frontier = assembly.make_frontier(
+            self.config, self._sources(ledger), reread=ledger.reread, concurrency=concurrency
+        )
         now = time.time()
         frontier.leave_alone({host: until - now for host, until in self.known_pauses.items()})
         pilot = Pilot(self.config, work, fragile=_lost_workers(ledger.failures_by_code()))

@@ -4,6 +4,7 @@ from batchproc.config import Config
 from batchproc.ledger import LedgerView
 from batchproc.pipeline import assembly
 from batchproc.pipeline.assembly import listed_items
+from batchproc.pipeline.certificates import check_certificates
 from batchproc.pipeline.intake import refuse_lost_ledger, refused_plan
 from batchproc.sink import Layout
 from batchproc.transform.plan_fingerprint import fingerprint, keeps_images, plan_settings
@@ -17,7 +18,7 @@ def refuse(config: Config, steps: tuple[Step, ...], *, any_plan: bool = False) -
     a lock that another run holds: that passes.
     """
     assembly.check_list(config)
-    assembly.check_certificates(config)
+    check_certificates(config)
     layout = Layout(output=config.paths.output)
     layout.check()
     refuse_lost_ledger(layout)

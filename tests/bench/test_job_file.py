@@ -33,7 +33,8 @@ def test_the_job_keeps_the_work_and_drops_what_would_disturb(make_job: MakeJob, 
     source = make_job()
     more = '[origin]\nimages = 5\n[metrics]\ntextfile = "m.prom"\n[bench]\nrounds = 3\n'
     source.write_text(source.read_text() + more)
-    settings = ['download.headers={"X-Api-Key"="geheim"}', "job.max_failed=1", "job.exit_on_limit=true"]
+    settings = ['download.headers={"X-Api-Key"="geheim"}', 'download.hosts={"a.org"={headers={X-Key="geheim"}}}',
+                'download.client_key="geheim.pem"', "job.max_failed=1", "job.exit_on_limit=true"]
     original, steps = load_job(source, settings)
     path = tmp_path / "bench.toml"
 
