@@ -6,6 +6,7 @@ GET without a body, is `connection`, `head`, `chunks` and `wire`.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from batchproc.download.pool import Pool
 from batchproc.download.route import Route
 from batchproc.download.settings import Settings
 from batchproc.download.urls import Location, parse
-from batchproc.download.wire import Inbox, StaleConnectionError, WireReply, lost_before_reply, receive_head
+from batchproc.download.wire import Inbox, StaleConnectionError, WireReply, receive_head
 from batchproc.errors import Code
 from batchproc.protocols import Lap
 
@@ -144,9 +145,5 @@ class Transport(BaseAdapter):
         if proxy := self._route.forwarder(location.origin):
             target, headers = location.url, {**headers, **proxy.headers}  # type: ignore[assignment]
         lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "\r\n"]
-        try:
+        with suppress(OSError):  # what the other side said before it hung up, and why, is read next
             connection.send("\r\n".join(lines).encode("latin-1"), deadline)
-        except OSError:
-            if connection.answered:
-                raise StaleConnectionError from None
-            raise lost_before_reply(location.origin.host) from None
