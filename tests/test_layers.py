@@ -14,7 +14,8 @@ PACKAGE = Path(__file__).parents[1] / "batchproc"
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"bench", "progress", "report", "starter"},
+    {"progress", "report", "starter"},
+    {"bench"},
     {"pipeline"},
     {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "lock",
      "ping", "runlog"},

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from batchproc.bench.contamination import Conditions
@@ -29,7 +29,6 @@ class CaseResult:
 
     seconds: float
     command_seconds: float
-    wall_seconds: float
     startup_seconds: float | None
     done: int
     failed: int
@@ -55,7 +54,7 @@ class CaseResult:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "CaseResult":
         """What `to_json` wrote; without `outputs`."""
-        kept = {name: value for name, value in facts.items() if name != "rate_per_second"}
+        kept = {one.name: facts[one.name] for one in fields(cls) if one.name in facts}
         return cls(**{**kept, "conditions": Conditions(**facts["conditions"])})
 
 
@@ -72,7 +71,6 @@ def result_of(
     return CaseResult(
         seconds=facts[MAKESPAN],
         command_seconds=command_seconds,
-        wall_seconds=facts["wall_seconds"],
         startup_seconds=facts["startup_seconds"],
         done=counts["done"],
         failed=counts["processed"] - counts["done"],

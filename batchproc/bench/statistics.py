@@ -15,16 +15,11 @@ LEVEL = 0.05  # the chance of any false win in one bench that we accept
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A confidence interval between two of the sorted values. `coverage` is exact for continuous values.
-
-    `low_rank` counts from 1 at the smallest value, `high_rank` is its mirror image.
-    """
+    """A confidence interval between two of the sorted values. `coverage` is exact for continuous values."""
 
     low: float
     high: float
     coverage: float
-    low_rank: int
-    high_rank: int
 
     @property
     def half_width(self) -> float:
@@ -90,8 +85,6 @@ def median_interval(values: Sequence[float], coverage: float = 1 - LEVEL) -> Int
         low=ordered[rank - 1],
         high=ordered[count - rank],
         coverage=1 - 2 * tail(rank - 1, count),
-        low_rank=rank,
-        high_rank=count + 1 - rank,
     )
 
 
@@ -124,12 +117,6 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
         running = max(running, min(1.0, (len(p_values) - done) * p_values[index]))
         adjusted[index] = running
     return tuple(adjusted)
-
-
-def favourable_needed(rounds: int, level: float) -> int | None:
-    """In how many of `rounds` one side must be faster for p <= `level`; None when not even all of them suffice."""
-    enough = (count for count in range(rounds // 2 + 1, rounds + 1) if sign_p(rounds - count, count) <= level)
-    return next(enough, None)
 
 
 def fewest_rounds(comparisons: int, level: float = LEVEL) -> int:

@@ -1,4 +1,4 @@
-"""The charts of a bench's page, drawn from plain values: marks on a log axis of speed, bars by case, rates by setting.
+"""The charts of a bench's page, drawn from plain values: marks on a log axis of speed, bars by case.
 
 Each row has its case's name above it, so that long names fit on a phone too. No chart decides what it means.
 """
@@ -28,7 +28,6 @@ KINDS = {  # how a round's point looks: marker, role, size in px
     "disturbed": ("D", "run_queue", 5.2),
     "set_aside": ("x", "quiet", 5.0),
 }
-DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +64,6 @@ class BarRow:
     note: str
     parts: Sequence[tuple[int, float, str]]
     points: Sequence[float] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepLine:
-    """A rate against a setting: all rounds as (value, rate), or a ceiling as a curve. Rates are per second."""
-
-    name: str
-    points: Sequence[tuple[float, float]]
-    is_ceiling: bool
 
 
 @in_our_style
@@ -114,62 +104,6 @@ def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
     axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
     axes.set_axisbelow(True)
     return label.svg(figure)
-
-
-@in_our_style
-def sweep(label: Label, lines: Sequence[SweepLine], key: str) -> Markup:
-    """Every round's rate against a setting, the line of medians, and the ceilings with their names."""
-    measured = [line for line in lines if not line.is_ceiling]
-    legend_px = 16 * -(-len(lines) // 2)
-    figure, axes = one_plot(NARROW_PX, 196 + legend_px, left=40, right=14, top=8 + legend_px, bottom=40)
-    highest = max([*(rate for line in measured for _, rate in line.points), _envelope(lines)]) or 1.0
-    for line in measured:
-        _draw_measured(axes, line)
-    for at, line in enumerate(line for line in lines if line.is_ceiling):
-        axes.plot([x for x, _ in line.points], [rate for _, rate in line.points], color=stand_in("ink"), linewidth=1.2,
-                  linestyle=DASHES[at % len(DASHES)], label=chart_text(line.name))  # fmt: skip
-    values = sorted({x for line in measured for x, _ in line.points})
-    axes.set(xlim=_padded(values), ylim=(0, 1.15 * highest), xticks=values)
-    axes.set_xticklabels([f"{value:g}" for value in values])
-    axes.set_xlabel(_short(key), color=stand_in("quiet"), fontsize=FONT_PX, labelpad=2)
-    axes.grid(axis="y", color=stand_in("line"), linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g}/s"))
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 1), bbox_transform=figure.transFigure, ncols=2, frameon=False,
-                fontsize=FONT_PX, labelcolor=stand_in("ink"), handlelength=2.2, columnspacing=1.2, handletextpad=0.5,
-                borderaxespad=0, borderpad=0)  # fmt: skip
-    return label.svg(figure)
-
-
-def _envelope(lines: Sequence[SweepLine]) -> float:
-    """The highest that the lowest ceiling gets: the roof is to be seen."""
-    ceilings = [line for line in lines if line.is_ceiling]
-    return max((min(rates) for rates in zip(*([rate for _, rate in line.points] for line in ceilings), strict=True)),
-               default=0.0)  # fmt: skip
-
-
-def _draw_measured(axes: Axes, line: SweepLine) -> None:
-    """All points, and a line through the middle one of each value."""
-    by_value: dict[float, list[float]] = {}
-    for x, rate in line.points:
-        by_value.setdefault(x, []).append(rate)
-    axes.plot([x for x, _ in line.points], [rate for _, rate in line.points], linestyle="", marker="o", markersize=5,
-              color=stand_in("cpu"), markeredgecolor=stand_in("page"), markeredgewidth=0.6, clip_on=False)  # fmt: skip
-    middles = [(x, _middle(rates)) for x, rates in sorted(by_value.items())]
-    axes.plot([x for x, _ in middles], [rate for _, rate in middles], color=stand_in("cpu"), linewidth=2,
-              label=chart_text(line.name))  # fmt: skip
-
-
-def _middle(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    half = len(ordered) // 2
-    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    room = 0.06 * (values[-1] - values[0]) or 0.5
-    return values[0] - room, values[-1] + room
 
 
 def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int, sides: tuple[str, str]) -> Any:

@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from batchproc.bench.statistics import fewest_rounds
 from batchproc.explain.words import count, share
 from batchproc.report.bench_files import WORDS, Facts, baseline_of, from_to, relate, times
 from batchproc.report.bench_lab_view import BUSY
 from batchproc.report.bench_numbers import Lab
-from batchproc.report.bench_verdict import fewest_rounds, is_proven, median_error
+from batchproc.report.bench_verdict import is_proven, median_error
 from batchproc.report.trust_view import CheckRow, Provenance, TrustView, view_provenance
 
 FINGERPRINT_LETTERS = 12  # the whole of it does not fit on a phone

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
+from batchproc.bench.statistics import fewest_rounds
 from batchproc.explain.words import count, crew, seconds, share, significant
 from batchproc.report.bench_files import Facts, Relation, baseline_of, from_to, relate, speed_error, times
 
@@ -20,14 +21,6 @@ def is_proven(facts: Facts) -> bool:
     """Whether anything at all was proven of the winner: a win or a tie."""
     winner = facts.get("winner") or {}
     return bool(winner.get("beats") or winner.get("ties"))
-
-
-def fewest_rounds(comparisons: int, level: float) -> int:
-    """With how many rounds a clean sweep, p = 2^(1-n), passes Holm's first step."""
-    rounds = 1
-    while comparisons and 2.0 ** (1 - rounds) * comparisons > level:
-        rounds += 1
-    return rounds
 
 
 def sentences(facts: Facts) -> list[str]:

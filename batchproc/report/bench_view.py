@@ -26,8 +26,7 @@ from batchproc.report.bench_costs_view import (
 from batchproc.report.bench_files import Facts, baseline_of, relate, times, whole_runs
 from batchproc.report.bench_lab_chart import LabChart
 from batchproc.report.bench_lab_view import view_lab
-from batchproc.report.bench_roof_view import view_roofs
-from batchproc.report.bench_sweep_view import CeilingRow, varied_note, view_case_ceilings, view_sweeps
+from batchproc.report.bench_rates_view import CeilingRow, view_case_ceilings, view_rates
 from batchproc.report.bench_trust_view import (
     ComparisonRow,
     view_bench_provenance,
@@ -59,8 +58,8 @@ class BenchPage:
     forecast: ForecastView | None
     calibration: str
     ceilings: Sequence[CeilingRow]
-    sweeps: Sequence[Chart]
-    sweeps_note: str
+    rates: Sequence[Chart]
+    rates_note: str
     memory: Chart | None
     startup: Chart | None
     starts: Sequence[tuple[str, str]]
@@ -79,7 +78,7 @@ def view_bench(facts: Facts) -> BenchPage:
     tone, ended_how = _ended(facts)
     maps, maps_note = view_maps(facts)
     accounts, legend = view_accounts(facts)
-    sweeps, left_out = view_sweeps(facts)
+    rates, rates_note = view_rates(facts)
     return BenchPage(
         job=str(facts.get("job", "unknown")),
         started=str(facts.get("started", "unknown")).replace("T", " ").removesuffix("Z"),
@@ -96,8 +95,8 @@ def view_bench(facts: Facts) -> BenchPage:
         forecast=view_forecast(facts),
         calibration=str((facts.get("calibration") or {}).get("text") or ""),
         ceilings=view_case_ceilings(facts),
-        sweeps=sweeps or view_roofs(facts),
-        sweeps_note=_sweeps_note(facts, sweeps, left_out),
+        rates=rates,
+        rates_note=rates_note,
         memory=view_memory(facts),
         startup=view_startup(facts),
         starts=view_starts(facts),
@@ -141,9 +140,3 @@ def _figures(facts: Facts) -> list[tuple[str, str, str]]:
 def _counts(facts: Facts) -> str:
     cases, material = facts.get("cases") or (), facts.get("material") or {}
     return f"{count(len(cases), 'case')} on {material.get('text', 'unknown pictures')}."
-
-
-def _sweeps_note(facts: Facts, sweeps: Sequence[Chart], left_out: int) -> str:
-    if not sweeps:
-        return varied_note(facts)
-    return f"{count(left_out, 'more chart')} left out." if left_out else ""

@@ -29,7 +29,6 @@ def a_result(seconds: float = 1.0, conditions: Conditions = QUIET, **changes: An
     facts: dict[str, Any] = {
         "seconds": seconds,
         "command_seconds": seconds + 0.5,
-        "wall_seconds": seconds + 0.1,
         "startup_seconds": 0.02,
         "done": 100,
         "failed": 0,
