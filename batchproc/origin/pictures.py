@@ -18,8 +18,7 @@ from random import Random
 from PIL import Image
 
 from batchproc.origin.catalogue import Kind, kinds
-from batchproc.origin.painting import paint
-from batchproc.origin.painting.brushes import Picture, Size
+from batchproc.origin.painting import Size, paint
 
 CANVASES = 20
 CANVAS_SIZE = (1280, 960)
@@ -86,7 +85,7 @@ def recipe(seed: int, index: int, kind: Kind) -> Recipe:
     )
 
 
-def develop(canvas: Picture, half: Picture, wanted: Recipe) -> Picture:
+def develop(canvas: Image.Image, half: Image.Image, wanted: Recipe) -> Image.Image:
     """Cuts, mirrors and tones one picture out of a canvas, upright, in RGB. `half` is the canvas at half its size."""
     source = half if max(wanted.size) <= half.width else canvas
     width, height = wanted.size
@@ -117,7 +116,7 @@ def _tones(wanted: Recipe) -> list[int]:
     return table
 
 
-def store(picture: Picture, wanted: Recipe) -> bytes:
+def store(picture: Image.Image, wanted: Recipe) -> bytes:
     """Encodes an upright RGB picture as its kind asks."""
     kind = wanted.kind
     if kind is Kind.WEBP:
@@ -140,13 +139,13 @@ def store(picture: Picture, wanted: Recipe) -> bytes:
     return _encoded(picture.transpose(STORED_AS[kind.orientation]), "JPEG", quality=wanted.quality, exif=exif)
 
 
-def _encoded(picture: Picture, format_name: str, **options: object) -> bytes:
+def _encoded(picture: Image.Image, format_name: str, **options: object) -> bytes:
     file = io.BytesIO()
     picture.save(file, format_name, **options)
     return file.getvalue()
 
 
-def _vignette(size: Size) -> Picture:
+def _vignette(size: Size) -> Image.Image:
     """Opaque in the middle, transparent in the corners."""
     edge = [max(0, min(255, (232 - value) * 6)) for value in range(256)]
     return Image.radial_gradient("L").point(edge).resize(size, BILINEAR)
