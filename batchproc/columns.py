@@ -119,6 +119,11 @@ class Columns:
         types, mixed = self.types, self._mixed
         return {name: fit(row.get(name), types[name]) if name in mixed else row.get(name) for name in types}
 
+    @property
+    def form(self) -> str:
+        """What decides how `fit` makes a row, as text."""
+        return json.dumps({"types": self.types, "mixed": sorted(self._mixed)})
+
     def dump(self) -> str:
         """The columns as text, for `parse`."""
         return json.dumps({"types": self.types, "mixed": sorted(self._mixed), "remarks": self._remarks})

@@ -21,7 +21,7 @@ FLOORS = [
      "ping", "runlog"},
     {"measure"},
     {"config", "protocols"},
-    {"columns", "model", "failpoints", "last_line", "leaving", "metrics", "shortage"},
+    {"columns", "model", "failpoints", "last_line", "leaving", "manifest", "metrics", "shortage"},
     {"descriptors", "errors", "redact", "signals", "streams", "version"},
     {"hostname", "kinds"},
 ]

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from batchproc.failpoints import failpoint
-from batchproc.ledger.schema import SCHEMA_VERSION, execute_all, read_version, transaction
+from batchproc.ledger.schema import MANIFEST_BLOCKS, SCHEMA_VERSION, execute_all, read_version, transaction
 
 # What leads from a version to the next one. A fresh ledger has the tables of `schema` at once: a test compares them.
 STEPS = {
@@ -29,6 +29,7 @@ ALTER TABLE run ADD COLUMN deciding_json TEXT NOT NULL DEFAULT '{}';
 CREATE TABLE listed_row (
   item INTEGER NOT NULL, line INTEGER NOT NULL, extra_json TEXT NOT NULL, PRIMARY KEY (item, line)) WITHOUT ROWID;
 """,
+    2: MANIFEST_BLOCKS,
 }
 
 

@@ -36,6 +36,7 @@ def _apply(connection: sqlite3.Connection, order: Iterable[int]) -> None:
     connection.execute("UPDATE listed_row SET item = -(SELECT new FROM place WHERE old = item)")
     connection.execute("UPDATE listed_row SET item = -item")
     connection.execute("DROP TABLE place")
+    connection.execute("DELETE FROM manifest_block")
 
 
 def _numbered(order: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
+from batchproc.manifest import BLOCK_ITEMS
+
 APPLICATION_ID = 0x62617463  # "batc", in bytes 68 to 71 of the file
-SCHEMA_VERSION = 2  # raised with every change of TABLES that a released version has; `migrating` has a step for each
+SCHEMA_VERSION = 3  # raised with every change of TABLES that a released version has; `migrating` has a step for each
 
 
 class State(StrEnum):
@@ -22,12 +24,16 @@ class State(StrEnum):
     ABSENT = "absent"  # no longer in the list; `before_absent` is what it was
 
 
+EARLY = "('failed', 'rejected', 'quarantined', 'deferred')"  # the states of who is in failures.jsonl
+
 # `due` is 1 where a coming run has work to do: pending, deferred, and failed for a transient reason. It is a column of
 # its own so that the partial index stays valid whatever `max_runs_per_item` says. `id` is the order of the input.
 # `stale_suffix` is the file of an older rendition that has to go when the new one has its name.
 # `made_url` and `made_extra_json` are the URL and the columns that the item's image was made with, where the list has
 # another URL for it by now: the facts from `suffix` on are true of that one.
 # `listed_row` has the further rows of a listed item, where each of them is to have a row in metadata.jsonl.
+# `manifest_block` knows what the manifests on disk hold of which items. Triggers forget a block with the commit that
+# changes one of its rows, whoever changes it; of the last items, to which others may come, there is none.
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE plan (
@@ -51,10 +57,36 @@ CREATE TABLE listed_row (
 CREATE INDEX item_due ON item (id) WHERE due = 1;
 CREATE INDEX item_state ON item (state, code);
 """
-PARTS = {  # tables and indexes, by version
+MANIFEST_BLOCKS = f"""
+CREATE TABLE manifest_block (
+  manifest TEXT NOT NULL, number INTEGER NOT NULL, start_bytes INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+  digest BLOB NOT NULL, PRIMARY KEY (manifest, number)) WITHOUT ROWID;
+CREATE TRIGGER image_changed AFTER UPDATE OF
+  key, url, extra_json, state, suffix, width_px, height_px, original_width_px, original_height_px, original_format,
+  size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, made_url, made_extra_json
+ON item WHEN old.state = 'done' OR new.state = 'done' OR old.made_url IS NOT NULL OR new.made_url IS NOT NULL BEGIN
+  DELETE FROM manifest_block WHERE manifest = 'metadata' AND number = (old.id - 1) / {BLOCK_ITEMS};
+END;
+CREATE TRIGGER early_end_changed AFTER UPDATE OF url, line, key, stage, state, code, message, hint, attempts
+ON item WHEN old.state IN {EARLY} OR new.state IN {EARLY} BEGIN
+  DELETE FROM manifest_block WHERE manifest = 'failures' AND number = (old.id - 1) / {BLOCK_ITEMS};
+END;
+CREATE TRIGGER listed_row_came AFTER INSERT ON listed_row BEGIN
+  DELETE FROM manifest_block WHERE manifest = 'metadata' AND number = (new.item - 1) / {BLOCK_ITEMS};
+END;
+CREATE TRIGGER listed_row_went AFTER DELETE ON listed_row BEGIN
+  DELETE FROM manifest_block WHERE manifest = 'metadata' AND number = (old.item - 1) / {BLOCK_ITEMS};
+END;
+"""
+TABLES += MANIFEST_BLOCKS
+PARTS = {  # tables, indexes and triggers, by version
     1: frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"}),
     2: frozenset({"meta", "plan", "run", "host", "item", "listed_row", "item_due", "item_state"}),
-}
+    3: frozenset(
+        {"meta", "plan", "run", "host", "item", "listed_row", "manifest_block", "image_changed", "early_end_changed",
+         "listed_row_came", "listed_row_went", "item_due", "item_state"}
+    ),
+}  # fmt: skip
 # Items that have an image: of their own URL, or of an earlier one whose successor has none yet.
 MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"
 INITIAL_META = {"revision": 0, "manifests_revision": -1, "input_fingerprint": "", "duplicates": 0, "bad_rows": 0}
@@ -95,9 +127,13 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 
 def execute_all(connection: sqlite3.Connection, statements: str) -> None:
-    """Executes statements that end with semicolons and have none inside; `executescript` would commit before them."""
-    for statement in filter(str.strip, statements.split(";")):
-        connection.execute(statement)
+    """Executes statements one after the other; `executescript` would commit before them."""
+    statement = ""
+    for piece in statements.split(";")[:-1]:
+        statement += f"{piece};"
+        if sqlite3.complete_statement(statement):  # not inside a trigger
+            connection.execute(statement)
+            statement = ""
 
 
 def read_version(connection: sqlite3.Connection) -> int:

@@ -2,7 +2,7 @@
 
 import operator
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from batchproc.ledger.blame import blame_disk, blame_ledger, blame_values
 from batchproc.ledger.files import CHECKED
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, import_rows
+from batchproc.ledger.manifest_blocks import note_manifests
 from batchproc.ledger.migrating import migrate, remove_copies
 from batchproc.ledger.opening import check_pages, open_for_reading, open_for_writing
 from batchproc.ledger.pauses import forget_pauses, read_pauses, store_pauses
@@ -39,6 +40,7 @@ from batchproc.ledger.schema import touch, transaction
 from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.view import LedgerView
 from batchproc.ledger.writer import Writer
+from batchproc.manifest import Block
 from batchproc.model import Outcome
 
 ENDED_WELL = frozenset({ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT})
@@ -280,13 +282,13 @@ class Ledger(LedgerView):
         with blame_disk(self._path), closing(open_for_writing(self._path, power=False)) as connection:
             close_run(connection, self._run, ended, exit_code, counters)
 
-    def note_manifests(self) -> None:
-        """Notes that the manifests on disk tell what the ledger tells now. Not while recording."""
-        with blame_disk(self._path), transaction(self._own()):
-            self._connection.execute(
-                "UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'revision') "
-                "WHERE name = 'manifests_revision'"
-            )
+    def note_manifests(self, written: Mapping[str, Sequence[Block]], looks: str = "") -> None:
+        """Notes that the manifests on disk tell what the ledger tells now. Not while recording.
+
+        `written`: where the parts of each stand; `looks`: how the files look from outside.
+        """
+        with blame_disk(self._path):
+            note_manifests(self._own(), written, looks)
 
     def pauses(self, now: float, *, longest_seconds: float) -> dict[str, float]:
         """Hosts to leave alone, with the moment they end (UTC seconds since 1970), at most `longest_seconds` away."""

@@ -6,6 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,13 +16,16 @@ from batchproc.ledger.blame import blame_disk, blame_values
 from batchproc.ledger.files import CHECKED, FileNames
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import read_columns
+from batchproc.ledger.manifest_blocks import CURRENT, FAILURES, METADATA, known_blocks, spans
 from batchproc.ledger.manifest_rows import name_columns
 from batchproc.ledger.opening import open_for_reading
 from batchproc.ledger.plans import PlanChange, compare_plan
 from batchproc.ledger.reconsidering import DueAgain, find_due_again
 from batchproc.ledger.runs import RunRecord, last_runs
-from batchproc.ledger.schema import MADE, State, read_version
+from batchproc.ledger.schema import EARLY, MADE, State, read_version
+from batchproc.manifest import Manifest, Part
 from batchproc.model import Source, Validators
+from batchproc.version import VERSION
 
 SOURCE = (  # what a `Source` is made of; validators are those of the URL that the image was made from
     "id - 1, line, url, key, extra_json, state = 'done', iif(made_url IS NULL, etag, NULL), "
@@ -35,6 +39,7 @@ FACTS = (
     "made_extra_json"
 )
 
+LAST = 2**63 - 1  # of all ids
 NO_MORE: tuple[float, str] = (math.inf, "")
 
 
@@ -140,14 +145,36 @@ class LedgerView:
         """How many items are left for the next run, by code, the most frequent first."""
         return self._count_codes("'deferred'")
 
+    def metadata(self, file_name: Callable[[str, str], str]) -> Manifest:
+        """What `metadata.jsonl` is to hold, in the order of the input. `file_name` makes a path of key and suffix."""
+        columns = self.columns()
+        names = name_columns(columns.types)
+        rows = partial(self._metadata_rows, file_name, columns, names)
+        return Manifest(form=f"{VERSION} {columns.form}", parts=self._parts(METADATA, rows))
+
+    def failures(self) -> Manifest:
+        """What `failures.jsonl` is to hold, in the order of the input."""
+        return Manifest(form=VERSION, parts=self._parts(FAILURES, self._failure_rows))
+
+    def _parts(self, manifest: str, rows: Callable[[int, int], Iterator[dict[str, object]]]) -> Iterator[Part]:
+        with self._reading, blame_disk(self._path):
+            known = known_blocks(self._reader, manifest)
+        last_item = self._fetch("SELECT coalesce(max(id), 0) FROM item")[0][0]
+        for number, first, last in spans(last_item):
+            yield Part(rows=rows(first, last), known=known.get(number))
+
     def metadata_rows(self, file_name: Callable[[str, str], str]) -> Iterator[dict[str, object]]:
-        """The rows of `metadata.jsonl`, in the order of the input. `file_name` makes a path of key and suffix."""
+        """The rows of `metadata.jsonl`, all of them."""
+        columns = self.columns()
+        return self._metadata_rows(file_name, columns, name_columns(columns.types), 1, LAST)
+
+    def _metadata_rows(
+        self, file_name: Callable[[str, str], str], columns: Columns, names: Mapping[str, str], first: int, last: int
+    ) -> Iterator[dict[str, object]]:
         with blame_values(self._path):
-            columns = self.columns()
-            names = name_columns(columns.types)
-            more = self._scan_listed_rows()
+            more = self._scan_listed_rows(first, last)
             item, line_json = next(more, NO_MORE)
-            for row in self._scan(FACTS, MADE):
+            for row in self._scan(FACTS, MADE, first, last):
                 facts, extra_jsons = _image_facts(row, file_name)
                 while item < row[0]:
                     item, line_json = next(more, NO_MORE)
@@ -159,14 +186,14 @@ class LedgerView:
                     listed = columns.fit(json.loads(extra_json or "{}"))
                     yield facts | {names[column]: value for column, value in listed.items()}
 
-    def _scan_listed_rows(self) -> Iterator[tuple[float, str]]:
+    def _scan_listed_rows(self, first: int, last: int) -> Iterator[tuple[float, str]]:
         """The further rows of the list's items, as item and columns, in the order of the items and then of the list."""
-        item = line = 0
+        item, line = first, -1
         query = (
-            "SELECT item, line, extra_json FROM listed_row WHERE (item, line) > (?, ?) "
+            "SELECT item, line, extra_json FROM listed_row WHERE (item, line) > (?, ?) AND item <= ? "
             f"ORDER BY item, line LIMIT {WINDOW}"
         )
-        while rows := self._fetch(query, (item, line)):
+        while rows := self._fetch(query, (item, line, last)):
             yield from ((row[0], row[2]) for row in rows)
             item, line, _ = rows[-1]
 
@@ -182,10 +209,13 @@ class LedgerView:
             return read_columns(self._reader)
 
     def failure_rows(self) -> Iterator[dict[str, object]]:
-        """The rows of `failures.jsonl`, in the order of the input."""
+        """The rows of `failures.jsonl`, all of them."""
+        return self._failure_rows(1, LAST)
+
+    def _failure_rows(self, first: int, last: int) -> Iterator[dict[str, object]]:
         columns = "id, url, line, key, stage, state, code, message, hint, attempts"
         with blame_values(self._path):
-            for row in self._scan(columns, "state IN ('failed', 'rejected', 'quarantined', 'deferred')"):
+            for row in self._scan(columns, f"state IN {EARLY}", first, last):
                 _, url, line, key, stage, outcome, code, message, hint, attempts = row
                 yield {
                     "url": url, "line": line, "key": key.hex(), "stage": stage, "outcome": outcome, "code": code,
@@ -226,10 +256,11 @@ class LedgerView:
         with self._reading, blame_disk(self._path):
             return compare_plan(self._reader, fingerprint)
 
-    def manifests_are_current(self) -> bool:
-        """Whether no item changed since `Ledger.note_manifests`: then the files need not be made again."""
-        query = "SELECT count(DISTINCT value) FROM meta WHERE name IN ('revision', 'manifests_revision')"
-        return bool(self._fetch(query)[0][0] == 1)
+    def manifests_are_current(self, looks: str = "") -> bool:
+        """Whether no item changed since `Ledger.note_manifests`, and the files look as they did: then they are left."""
+        query = "SELECT name, value FROM meta WHERE name IN ('revision', 'manifests_revision', ?)"
+        meta = dict(self._fetch(query, (CURRENT,)))
+        return meta["revision"] == meta["manifests_revision"] and meta.get(CURRENT) == looks
 
     def last_runs(self, limit: int = 10) -> list[RunRecord]:
         """The last runs, newest first."""
@@ -247,16 +278,18 @@ class LedgerView:
         with self._reading, blame_disk(self._path):
             return self._reader.execute(query, parameters).fetchall()
 
-    def _scan(self, columns: str, condition: str) -> Iterator[Any]:
-        last = 0
+    def _scan(self, columns: str, condition: str, first: int = 1, last: int = LAST) -> Iterator[Any]:
+        # "NOT INDEXED": walk the table once by id; by the index of states every window would be sorted anew.
+        query = (
+            f"SELECT {columns} FROM item NOT INDEXED WHERE {condition} AND id BETWEEN ? AND ? "
+            f"ORDER BY id LIMIT {WINDOW}"
+        )
         while True:
-            # "NOT INDEXED": walk the table once by id; by the index of states every window would be sorted anew.
-            query = f"SELECT {columns} FROM item NOT INDEXED WHERE {condition} AND id > ? ORDER BY id LIMIT {WINDOW}"
-            rows = self._fetch(query, (last,))
+            rows = self._fetch(query, (first, last))
             yield from rows
             if len(rows) < WINDOW:
                 return
-            last = rows[-1][0]
+            first = rows[-1][0] + 1
 
 
 def _choose(refresh: bool) -> str:

@@ -1,12 +1,14 @@
 """The end of a run: the manifests name what is in the ledger, and the run's folder and the ledger what became of it."""
 
-from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from batchproc.errors import DiskError
 from batchproc.explain.words import count
+from batchproc.failpoints import failpoint
 from batchproc.ledger import FACT_TYPES, Ledger, name_columns
+from batchproc.manifest import BLOCK_ITEMS, Block, Manifest
 from batchproc.pipeline.facts import write_facts
 from batchproc.pipeline.journal import log_end, run_counters
 from batchproc.pipeline.observer import Observer
@@ -17,24 +19,41 @@ from batchproc.sink import CardColumn, ImageFolder, Layout, write_data_card, wri
 
 
 def write_manifests(ledger: Ledger, layout: Layout) -> None:
-    """Writes both manifests, where an item has changed since they were written. Raises `DiskError`."""
-    if ledger.manifests_are_current():
+    """Writes both manifests, where an item or one of the files has changed since they were written.
+
+    Raises `DiskError`.
+    """
+    look = _look(layout)
+    if look and ledger.manifests_are_current(look):
         return
-    images = ImageFolder(layout.output)
-    _write(layout.metadata_path, ledger.metadata_rows(images.file_name))
-    _write(layout.failures_path, ledger.failure_rows())
+    metadata = _write(layout.metadata_path, ledger.metadata(ImageFolder(layout.output).file_name))
+    failures = _write(layout.failures_path, ledger.failures())
     types = ledger.columns().types
     own = {name: column for column, name in name_columns(types).items()}
     columns = [CardColumn(name=name, type=known) for name, known in FACT_TYPES.items()]
     columns += [CardColumn(name=name, type=types[column], own=column) for name, column in own.items()]
     write_data_card(layout.data_card_path, layout.metadata_path, columns)
-    ledger.note_manifests()
+    failpoint("ledger.before_manifests_noted")
+    ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout))
+    failpoint("ledger.after_manifests_noted")
 
 
-def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
-    counted = Counted(rows)
-    with doing(lambda: f"writing {path.name}, {count(counted.number, 'row')} so far"):
-        write_manifest(path, counted)
+def _write(path: Path, manifest: Manifest) -> list[Block]:
+    parts = Counted(manifest.parts)
+    with doing(lambda: f"writing {path.name}, {count(parts.number * BLOCK_ITEMS, 'item')} so far"):
+        return write_manifest(path, replace(manifest, parts=iter(parts))).blocks
+
+
+def _look(layout: Layout) -> str:
+    """What changes whenever somebody writes to a manifest, or puts another file in its place."""
+    looks = []
+    for path in (layout.metadata_path, layout.failures_path):
+        try:
+            status = path.stat(follow_symlinks=False)
+        except OSError:
+            return ""
+        looks.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
+    return str(looks)
 
 
 def write_down(

@@ -1,32 +1,35 @@
 """Files and links that are replaced whole: a reader sees the old one or the new one, never a half."""
 
 import glob
-import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from batchproc.failpoints import failpoint
 
 BLOCK_BYTES = 256 * 1024
 
 
-def write_atomically(
-    path: Path, chunks: Iterable[bytes], *, keep_equal: bool = False, mode: int | None = None
-) -> bool:
-    """Writes a file under a temporary name in the same folder, then gives it its name. `mode` None: by umask.
+def write_atomically(path: Path, chunks: Iterable[bytes], *, mode: int | None = None) -> None:
+    """Writes a file under a temporary name in the same folder, then gives it its name. Raises as `replacing` does."""
+    with replacing(path, mode=mode) as file:
+        file.writelines(chunks)
 
-    `keep_equal`: a file that already has this content is left alone, times and all. Returns whether it was replaced.
-    Raises OSError naming `path`, and whatever `chunks` raises; then the old file stays and the temporary one goes.
+
+@contextmanager
+def replacing(path: Path, *, mode: int | None = None) -> Iterator[BinaryIO]:
+    """A new file that takes the name `path` at the end of the block. `mode` None: by umask.
+
+    Raises OSError naming `path`, and whatever the block raises; then the old file stays and the new one goes.
     """
     temporary = _temporary_path(path)
     try:
-        digest = _write(temporary, chunks, mode)
-        if keep_equal and digest == _hash_file(path):
-            return False
+        with _create(temporary, mode) as file:
+            yield file
         failpoint("sink.before_replace")
         temporary.replace(path)
-        return True
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
@@ -70,29 +73,14 @@ def _temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _write(path: Path, chunks: Iterable[bytes], mode: int | None) -> bytes:
-    """Writes a new file; returns the hash of what was written. O_EXCL: a planted link is not followed."""
+def _create(path: Path, mode: int | None) -> BinaryIO:
+    """A new file. O_EXCL: a planted link is not followed."""
     path.unlink(missing_ok=True)
-    digest = hashlib.blake2b()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with os.fdopen(descriptor, "wb", BLOCK_BYTES) as file:
-        if mode is not None:
-            os.fchmod(descriptor, mode)
-        for chunk in chunks:
-            digest.update(chunk)
-            file.write(chunk)
-    return digest.digest()
-
-
-def _hash_file(path: Path) -> bytes:
-    """The hash of a regular file, or nothing."""
-    if path.is_symlink() or not path.is_file():
-        return b""
-    digest = hashlib.blake2b()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.digest()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    file = os.fdopen(os.open(path, flags, 0o666), "wb", BLOCK_BYTES)
+    if mode is not None:
+        os.fchmod(file.fileno(), mode)
+    return file
 
 
 def _is_alive(pid: int) -> bool:

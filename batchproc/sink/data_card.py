@@ -16,7 +16,7 @@ from typing import Any
 
 from batchproc.columns import Scalar, Type
 from batchproc.errors import DiskError
-from batchproc.sink.atomic import write_atomically
+from batchproc.sink.renewal import renewing
 
 # The loader reads 10 MiB of metadata.jsonl, and takes the types that it sees there for those of the whole column: one
 # that is null so far would stay null. From a little less on, it is told the types.
@@ -49,7 +49,8 @@ def write_data_card(path: Path, metadata_path: Path, columns: Sequence[CardColum
             return False
         is_large = metadata_path.stat().st_size > INFERRED_BYTES
         card = _sign(_describe(path.parent.name, columns, is_large=is_large))
-        write_atomically(path, [card.encode()], keep_equal=True)
+        with renewing(path) as renewal:
+            renewal.write(card.encode())
         return True
     except OSError as error:
         raise DiskError(f"{path}: cannot be written: {error.strerror}. The next run writes it.") from error

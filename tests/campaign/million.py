@@ -28,8 +28,9 @@ from batchproc.ledger import Ledger
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Failure, Item, Outcome, Rendition, Reply, Source
 from batchproc.pipeline import RunOptions, assembly
+from batchproc.pipeline.closing import write_manifests
 from batchproc.pipeline.intake import take_in
-from batchproc.sink import ImageFolder, Layout, write_manifest
+from batchproc.sink import ImageFolder, Layout
 from batchproc.transform.steps.table import build_steps
 
 ROOT = Path(__file__).parents[2]
@@ -153,9 +154,7 @@ def run_manifests(job: Job) -> Mapping[str, float]:
     """Both manifests, as at the end of a run."""
     started = time.perf_counter()
     with job.open() as ledger:
-        write_manifest(job.layout.metadata_path, ledger.metadata_rows(job.images.file_name))
-        write_manifest(job.layout.failures_path, ledger.failure_rows())
-        ledger.note_manifests()
+        write_manifests(ledger, job.layout)
     return {
         "manifests_seconds": time.perf_counter() - started,
         "metadata_mb": job.layout.metadata_path.stat().st_size / 1e6,

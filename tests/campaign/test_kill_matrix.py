@@ -49,9 +49,12 @@ LAST_BATCH = ("ledger.before_staged:2", "ledger.in_staged:2", "ledger.after_stag
 AT_THE_END = (
     "ledger.before_done:1",  # of the only batch
     "ledger.after_done:1",
+    "sink.beginning_copied:1",
     "sink.before_replace:1",  # metadata.jsonl
     "sink.before_replace:2",  # failures.jsonl
     "sink.before_replace:3",  # README.md
+    "ledger.before_manifests_noted:1",
+    "ledger.after_manifests_noted:1",
     "sink.before_replace:4",  # spans.jsonl
     "sink.before_replace:5",  # run.json
     "sink.before_replace:6",  # report.html

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from batchproc.errors import Retry
 from batchproc.ledger import Ledger, ListedItem
+from batchproc.manifest import Block
 from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition, Reply, Source
 from batchproc.sink import ImageFolder, Layout, write_manifest
 
@@ -65,13 +66,13 @@ class Job:
 
     def end(self, ledger: Ledger) -> None:
         ledger.finish_recording()
-        self.write_manifests(ledger)
-        ledger.note_manifests()
+        ledger.note_manifests(self.write_manifests(ledger))
         ledger.end_run(ended=NOW, exit_code=0)
 
-    def write_manifests(self, ledger: Ledger) -> None:
-        write_manifest(self.layout.metadata_path, ledger.metadata_rows(self.images.file_name))
-        write_manifest(self.layout.failures_path, ledger.failure_rows())
+    def write_manifests(self, ledger: Ledger) -> dict[str, list[Block]]:
+        metadata = write_manifest(self.layout.metadata_path, ledger.metadata(self.images.file_name))
+        failures = write_manifest(self.layout.failures_path, ledger.failures())
+        return {"metadata": metadata.blocks, "failures": failures.blocks}
 
     def rendition(self, source: Source, *, suffix: str = ".jpg", text: str = "") -> Item[Rendition]:
         """Writes the temporary file, as a worker does, and returns the outcome that tells of it."""

@@ -2,7 +2,8 @@
 
 Batches are small, so that a few dozen items pass every failpoint several times. With `prune` the second half of the
 list is gone, and its files are deleted; with `open` the ledger is opened alone; with `repair` items without their files
-are made due again; with `change` every other URL of a list keyed by ids is another one.
+are made due again; with `change` every other URL of a list keyed by ids is another one; with `manifests` an image has
+changed and both manifests are written.
 """
 
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from batchproc.ledger import importing, pruning, repairing, writer
 from tests.ledger.job import Job, listing, urls, versions
+
+CHANGED_IMAGE = "UPDATE item SET etag = 'other' WHERE state = 'done' AND id > 256 AND id < 260"
 
 if __name__ == "__main__":
     writer.BATCH = 10
@@ -22,6 +25,12 @@ if __name__ == "__main__":
         with job.open() as ledger:
             ledger.recover()
             ledger.repair()
+    elif sys.argv[3:] == ["manifests"]:
+        from batchproc.pipeline.closing import write_manifests
+
+        with job.open() as ledger:
+            ledger._change(CHANGED_IMAGE)
+            write_manifests(ledger, job.layout)
     elif sys.argv[3:] == ["change"]:
         job.run_to_the_end(rows=versions(count, 1))
     elif sys.argv[3:] == ["prune"]:

@@ -43,7 +43,7 @@ ALTERED = {
     "no version": "PRAGMA user_version = 0",
     "no version at all": "PRAGMA user_version = -1",
     "the version before": "PRAGMA user_version = 1",
-    "a column less": "ALTER TABLE item DROP COLUMN made_url",
+    "a column less": "DROP TRIGGER image_changed; ALTER TABLE item DROP COLUMN made_url",
 }
 
 

@@ -384,9 +384,9 @@ def test_the_database_of_another_program_is_refused(job: Job) -> None:
         job.open()
 
 
-def execute(path: Path, statement: str) -> None:
+def execute(path: Path, statements: str) -> None:
     connection = sqlite3.connect(path)
-    connection.execute(statement)
+    connection.executescript(statements)
     connection.commit()
     connection.close()
 

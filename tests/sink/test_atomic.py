@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.sink import write_atomically, write_manifest
+from batchproc.sink import write_atomically
 from batchproc.sink.atomic import point_atomically, sweep_temporary
 
 
 def test_a_file_is_written_whole(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
 
-    assert write_atomically(path, [b"one ", b"two"])
+    write_atomically(path, [b"one ", b"two"])
+
     assert b"one two" == path.read_bytes()
     assert [path] == list(tmp_path.iterdir())
 
@@ -60,33 +61,10 @@ def test_the_mode_is_what_the_umask_says(tmp_path: Path, umask: int, mode: int) 
 def test_a_link_at_the_final_name_is_replaced_and_its_target_spared(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"precious")
     (tmp_path / "a").symlink_to("precious")
-    write_atomically(tmp_path / "a", [b"new"], keep_equal=True)
+    write_atomically(tmp_path / "a", [b"new"])
 
     assert not (tmp_path / "a").is_symlink()
     assert b"precious" == (tmp_path / "precious").read_bytes()
-
-
-def test_a_manifest_that_did_not_change_is_not_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "metadata.jsonl"
-    rows = [{"url": "https://example.org/ü", "width": 3}]
-
-    assert write_manifest(path, rows)
-    before = path.stat().st_ino
-    assert not write_manifest(path, rows)
-    assert before == path.stat().st_ino
-    assert write_manifest(path, [*rows, {"url": "x"}])
-
-
-def test_a_manifest_is_one_object_per_line_in_utf_8(tmp_path: Path) -> None:
-    path = tmp_path / "failures.jsonl"
-    write_manifest(path, [{"url": "https://example.org/ü", "message": "a\nb"}, {"url": "\udc80"}])
-
-    assert b'{"url": "https://example.org/\xc3\xbc", "message": "a\\nb"}\n{"url": "\\udc80"}\n' == path.read_bytes()
-
-
-def test_an_empty_manifest_is_an_empty_file(tmp_path: Path) -> None:
-    assert write_manifest(tmp_path / "failures.jsonl", [])
-    assert not write_manifest(tmp_path / "failures.jsonl", [])
 
 
 def test_a_link_moves_to_its_new_target(tmp_path: Path) -> None:
