@@ -22,9 +22,9 @@ FACTS = (
     "file_name", "url", "key", *NUMBERS, "original_format", "sha256", "source_sha256", "final_url", "status_code",
     "etag", "last_modified",
 )  # fmt: skip
-LATE_FACT = "image_notes"  # rows of earlier versions do not have it
+LATE_FACTS = ("image_notes", "image_recipe")  # rows of earlier versions do not have them
 FACT_TYPES: Mapping[str, Type] = {
-    name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, LATE_FACT)
+    name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, *LATE_FACTS)
 }
 IMAGE = "image"  # what loaders call the picture itself
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
@@ -52,6 +52,7 @@ class Made:
     etag: str | None
     last_modified: str | None
     image_notes: str
+    image_recipe: str  # empty: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def name_columns(columns: Iterable[str]) -> dict[str, str]:
     name that is taken then, whatever its case, gets `_2` and so on. The columns that keep their names come first.
     """
     columns = list(columns)
-    taken = {name.lower() for name in (*FACTS, LATE_FACT, IMAGE)}
+    taken = {name.lower() for name in (*FACTS, *LATE_FACTS, IMAGE)}
     clashing = [column for column in columns if _would_be_mistaken(column, taken)]
     names: dict[str, str] = {}
     for column in (*(column for column in columns if column not in clashing), *clashing):
@@ -108,7 +109,7 @@ def read_made(
     if not SUFFIX.fullmatch(suffix) or row["file_name"] != file_name(key, suffix):
         return None
     own = {name: column for column, name in names.items()}
-    extra = {own.get(name, name): value for name, value in row.items() if name not in (*FACTS, LATE_FACT)}
+    extra = {own.get(name, name): value for name, value in row.items() if name not in (*FACTS, *LATE_FACTS)}
     return Made(
         key=bytes.fromhex(key),
         suffix=suffix,
@@ -126,7 +127,8 @@ def read_made(
         status_code=row["status_code"],
         etag=None if row["etag"] is None else storable(row["etag"]),
         last_modified=None if row["last_modified"] is None else storable(row["last_modified"]),
-        image_notes=storable(row.get(LATE_FACT, "")),
+        image_notes=storable(row.get("image_notes", "")),
+        image_recipe=storable(row.get("image_recipe", "")),
     )
 
 
@@ -154,7 +156,7 @@ def _is_ours(row: Mapping[str, Any]) -> bool:
     return (
         all(isinstance(row[name], str) for name in texts)
         and all(_is_count(row[name]) for name in NUMBERS)
-        and isinstance(row.get(LATE_FACT, ""), str)
+        and all(isinstance(row.get(name, ""), str) for name in LATE_FACTS)
         and (row["status_code"] is None or _is_count(row["status_code"]))
         and all(row[name] is None or isinstance(row[name], str) for name in ("etag", "last_modified"))
         and KEY.fullmatch(row["key"]) is not None

@@ -29,7 +29,13 @@ ALTER TABLE run ADD COLUMN deciding_json TEXT NOT NULL DEFAULT '{}';
 CREATE TABLE listed_row (
   item INTEGER NOT NULL, line INTEGER NOT NULL, extra_json TEXT NOT NULL, PRIMARY KEY (item, line)) WITHOUT ROWID;
 """,
-    2: MANIFEST_BLOCKS,
+    2: """
+CREATE TABLE plan_3 (
+  id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, settings_json TEXT NOT NULL, recipe TEXT NOT NULL);
+INSERT INTO plan_3 SELECT id, fingerprint, settings_json, recipe FROM plan;
+DROP TABLE plan;
+ALTER TABLE plan_3 RENAME TO plan;
+""" + MANIFEST_BLOCKS,
 }
 
 

@@ -161,8 +161,8 @@ FROM {_read_columns(STAGED_COLUMNS)} WHERE item.id = new.item
 """
 REVALIDATED = "UPDATE item SET etag = ?, last_modified = ? WHERE id = ? AND made_url IS NULL"
 LEFT = f"""
-UPDATE item SET runs = runs + new.charged, last_run = :run,
-  {_assign([name for name in LEFT_COLUMNS if name != "charged"])}
+UPDATE item SET runs = runs + new.charged, last_run = :run, plan = iif(item.made_url IS NULL, new.plan, item.plan),
+  {_assign([name for name in LEFT_COLUMNS if name not in ("charged", "plan")])}
 FROM {_read_columns(LEFT_COLUMNS)} WHERE item.id = new.item
 """
 

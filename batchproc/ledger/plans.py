@@ -1,8 +1,8 @@
 """Which plan made which image: results of two plans never mix unnoticed.
 
 A plan is known by its fingerprint, which is of the user's will alone. Beside it stands the recipe: how the version of
-the program that ran made pixels of such a plan. What another recipe made is as good as it was; it is told, and made
-again on demand.
+the program that ran made pixels of such a plan, and by which engine. What another recipe made is as good as it was; it
+is told, and made again on demand.
 """
 
 import json
@@ -71,7 +71,7 @@ def compare_plan(connection: sqlite3.Connection, fingerprint: str) -> PlanChange
 
 
 def adopt_plan(
-    connection: sqlite3.Connection, fingerprint: str, settings: Settings, *, recipe: int, remake_stale: bool
+    connection: sqlite3.Connection, fingerprint: str, settings: Settings, *, recipe: str, remake_stale: bool
 ) -> int:
     """Makes this the plan of what is recorded from now on; returns how many stale items became pending again.
 
@@ -99,6 +99,14 @@ def adopt_plan(
         return stale
 
 
+def with_recipe(connection: sqlite3.Connection, plan: int, recipe: str) -> int:
+    """The row of the same plan with another recipe, inside a transaction."""
+    fingerprint, settings_json = connection.execute(
+        "SELECT fingerprint, settings_json FROM plan WHERE id = ?", (plan,)
+    ).fetchone()
+    return _store(connection, fingerprint, settings_json, recipe)
+
+
 def adopted_plan(connection: sqlite3.Connection) -> int:
     """The row of the adopted plan. Raises LookupError before the first `adopt_plan`."""
     row = connection.execute("SELECT value FROM meta WHERE name = 'plan'").fetchone()
@@ -108,19 +116,19 @@ def adopted_plan(connection: sqlite3.Connection) -> int:
 
 
 def count_outdated(connection: sqlite3.Connection) -> int:
-    """How many images are of the adopted plan, and of the recipe of an earlier version of the program."""
-    older = connection.execute(
+    """How many images are of the adopted plan, and of another recipe: of an earlier version, or by another engine."""
+    other = connection.execute(
         "SELECT other.id FROM meta JOIN plan ON plan.id = meta.value "
-        "JOIN plan AS other ON other.fingerprint = plan.fingerprint AND other.recipe < plan.recipe "
+        "JOIN plan AS other ON other.fingerprint = plan.fingerprint AND other.recipe != plan.recipe "
         "WHERE meta.name = 'plan'"
     ).fetchall()
-    if not older:
+    if not other:
         return 0
     query = "SELECT count(*) FROM item WHERE state = 'done' AND plan IN (SELECT value FROM json_each(?))"
-    return int(connection.execute(query, (json.dumps([plan for (plan,) in older]),)).fetchone()[0])
+    return int(connection.execute(query, (json.dumps([plan for (plan,) in other]),)).fetchone()[0])
 
 
-def _store(connection: sqlite3.Connection, fingerprint: str, settings_json: str, recipe: int) -> int:
+def _store(connection: sqlite3.Connection, fingerprint: str, settings_json: str, recipe: str) -> int:
     """The row of this plan and recipe, made on demand, with these settings."""
     row = connection.execute(
         "SELECT id FROM plan WHERE fingerprint = ? AND recipe = ?", (fingerprint, recipe)

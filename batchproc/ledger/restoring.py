@@ -9,8 +9,9 @@ is not in the manifests: `runs` begins at 1.
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.manifest_rows import Left, Made, name_columns, read_left, read_made
+from batchproc.ledger.plans import with_recipe
 from batchproc.ledger.renumbering import renumber
 from batchproc.ledger.schema import State, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
@@ -92,7 +94,8 @@ def restore(
 ) -> Restored:
     """Restores into a ledger that knows the list and nothing else; reads every file that `made` names.
 
-    `made` and `left` are the rows of the manifests in their order, None for a line that is none. `plan` made them.
+    `made` and `left` are the rows of the manifests in their order, None for a line that is none. `plan` made
+    them, by the recipe that each row names.
     """
     run = _Restoring(connection, images, plan, rule)
     for batch, take in ((_batches(images.final_names()), run.note_file), (_batches(made), run.take_made),
@@ -114,6 +117,7 @@ class _Restoring:
         self._connection = connection
         self._images = images
         self._plan = plan
+        self._plans: Callable[[str], int] = lru_cache(partial(with_recipe, connection, plan))
         self._rule = rule
         self._names = name_columns(read_columns(connection).types)
         self._seen: set[int] = set()
@@ -156,13 +160,13 @@ class _Restoring:
         return self._connection.execute(query, (item,)).fetchone() is not None
 
     def _put_image(self, known: _Found, made: Made) -> None:
-        facts = {name: getattr(made, name) for name in Made.__slots__ if name != "key"}
+        facts = {name: getattr(made, name) for name in Made.__slots__ if name not in ("key", "image_recipe")}
         listing = known.listing
         is_listed = known.state != State.ABSENT
         is_same = is_listed and not listing.code and made.url == listing.url
         if is_same or (is_listed and not self._rule.has_urls):
             facts["extra_json"] = listing.extra_json
-        self._connection.execute(DONE, {**facts, "item": known.item, "plan": self._plan})
+        self._connection.execute(DONE, {**facts, "item": known.item, "plan": self._plans(made.image_recipe)})
         if is_listed and not is_same and self._rule.has_urls:
             change_url(
                 self._connection, known.item, listing, same_url=self._rule.same_url, keyed_by_id=self._rule.keyed_by_id

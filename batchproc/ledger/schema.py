@@ -37,7 +37,7 @@ EARLY = "('failed', 'rejected', 'quarantined', 'deferred')"  # the states of who
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE plan (
-  id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, settings_json TEXT NOT NULL, recipe INTEGER NOT NULL);
+  id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, settings_json TEXT NOT NULL, recipe TEXT NOT NULL);
 CREATE TABLE run (
   id INTEGER PRIMARY KEY, name TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, host TEXT NOT NULL,
   pid INTEGER NOT NULL, boot_id TEXT NOT NULL, exit_code INTEGER, counters_json TEXT NOT NULL DEFAULT '{}',
@@ -62,7 +62,7 @@ CREATE TABLE manifest_block (
   manifest TEXT NOT NULL, number INTEGER NOT NULL, start_bytes INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
   digest BLOB NOT NULL, PRIMARY KEY (manifest, number)) WITHOUT ROWID;
 CREATE TRIGGER image_changed AFTER UPDATE OF
-  key, url, extra_json, state, suffix, width_px, height_px, original_width_px, original_height_px, original_format,
+  key, url, extra_json, state, plan, suffix, width_px, height_px, original_width_px, original_height_px, original_format,
   size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, made_url, made_extra_json
 ON item WHEN old.state = 'done' OR new.state = 'done' OR old.made_url IS NOT NULL OR new.made_url IS NOT NULL BEGIN
   DELETE FROM manifest_block WHERE manifest = 'metadata' AND number = (old.id - 1) / {BLOCK_ITEMS};

@@ -129,7 +129,7 @@ class Ledger(LedgerView):
             return compare_plan(self._own(), fingerprint)
 
     def adopt_plan(
-        self, fingerprint: str, settings: Settings | None = None, *, recipe: int = 0, remake_stale: bool = False
+        self, fingerprint: str, settings: Settings | None = None, *, recipe: str = "", remake_stale: bool = False
     ) -> int:
         """Makes this the plan of what is recorded from now on. `remake_stale`: what another plan or recipe decided is
         pending again; returns how many items that are."""
@@ -139,7 +139,7 @@ class Ledger(LedgerView):
             )
 
     def count_outdated(self) -> int:
-        """How many images an earlier version of the program made of the adopted plan, by another recipe."""
+        """How many images of the adopted plan were made by another recipe."""
         with blame_disk(self._path):
             return count_outdated(self._own())
 

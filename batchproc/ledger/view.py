@@ -35,8 +35,8 @@ WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL gro
 WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
 FACTS = (
     "id, key, url, extra_json, suffix, width_px, height_px, original_width_px, original_height_px, original_format, "
-    "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, made_url, "
-    "made_extra_json"
+    "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, "
+    "(SELECT recipe FROM plan WHERE plan.id = item.plan), made_url, made_extra_json"
 )
 
 LAST = 2**63 - 1  # of all ids
@@ -311,7 +311,7 @@ def _validators(done: int, etag: str | None, last_modified: str | None, sha256: 
 def _image_facts(row: Any, file_name: Callable[[str, str], str]) -> tuple[dict[str, object], list[str]]:
     """What is known of an image, and the columns of the list's row that it was made with, as JSON in a list."""
     (_, key, url, extra_json, suffix, width, height, original_width, original_height, original_format, size_bytes,
-     sha256, source_sha256, final_url, status_code, etag, last_modified, notes, made_url, made_extra_json,
+     sha256, source_sha256, final_url, status_code, etag, last_modified, notes, recipe, made_url, made_extra_json,
      ) = row  # fmt: skip
     url = made_url or url
     if None in (suffix, width, height, original_width, original_height, original_format, size_bytes):
@@ -333,5 +333,6 @@ def _image_facts(row: Any, file_name: Callable[[str, str], str]) -> tuple[dict[s
         "etag": etag,
         "last_modified": last_modified,
         "image_notes": notes or "",
+        "image_recipe": recipe or "",
     }
     return facts, [extra_json if made_extra_json is None else made_extra_json]

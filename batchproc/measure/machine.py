@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import platform
 import sys
+from contextlib import suppress
 from importlib import metadata
 from typing import Any
 
 from batchproc.measure.cores import usable_cores
 
 CODECS = ("libjpeg_turbo", "zlib", "webp", "avif")
-LIBRARIES = ("pillow", "requests")
+LIBRARIES = ("pillow", "cykooz-resizer", "requests")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -29,5 +30,13 @@ def describe_machine() -> dict[str, Any]:
         "implementation": platform.python_implementation(),
         "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
         "start_method": "forkserver" if "forkserver" in methods else "spawn",
-        "libraries": {name: metadata.version(name) for name in LIBRARIES} | {k: v for k, v in codecs.items() if v},
+        "libraries": _versions() | {k: v for k, v in codecs.items() if v},
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

@@ -59,6 +59,7 @@ class RunEvidence:
     line_ended: float
     due_again: DueAgain
     missing_files: int  # of items that were done at the start
+    recipe: str  # of the images that this run made
     pruned: int  # files deleted whose sources left the list
     remarks: tuple[str, ...]  # on the list's rows, where it was read
     counts: Counts
@@ -108,6 +109,7 @@ def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
         "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
         **_describe_waits(evidence.waits),
         "list_remarks": list(evidence.remarks),
+        "recipe": evidence.recipe,
         "due_again": {"items": evidence.due_again.items, "because": list(evidence.due_again.keys)},
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,

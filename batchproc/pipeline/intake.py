@@ -14,13 +14,15 @@ from batchproc.pipeline.terms import RunOptions
 from batchproc.signals import Counted, doing
 from batchproc.sink import Layout
 from batchproc.sources.url import is_same_url
+from batchproc.transform import resampler
 from batchproc.transform.plan_fingerprint import (
-    RECIPE,
     asked_steps,
     describe_changes,
     fingerprint,
     keeps_images,
     plan_settings,
+    recipe_of,
+    resizes,
 )
 from batchproc.transform.stage import Transform
 
@@ -33,7 +35,9 @@ class Intake:
     recovered: Recovered
     imported: Imported
     pruned: int  # files deleted whose sources left the list
-    outdated: int  # images that an earlier version of the program may have made otherwise
+    recipe: str  # how this run makes images
+    outdated: int  # images of another recipe, which may have made them otherwise
+    resampler_problem: str  # why Pillow resizes; empty where it does not, or nothing is resized
     deciding: Mapping[str, str]  # fingerprints of what decides failures, by key
     due_again: DueAgain
     repaired: Repaired | None  # None: nobody asked
@@ -89,7 +93,9 @@ def take_in(config: Config, options: RunOptions, transform: Transform, ledger: L
         recovered=recovered,
         imported=imported,
         pruned=pruned,
+        recipe=recipe_of(transform),
         outdated=ledger.count_outdated(),
+        resampler_problem=resampler.problem() if resizes(transform) else "",
         deciding=deciding,
         due_again=due_again,
         repaired=repaired,
@@ -103,9 +109,11 @@ def describe_intake(intake: Intake) -> Iterator[str]:
         yield _describe_repaired(intake.repaired)
     if intake.outdated:
         yield (
-            f"{intake.outdated:,} images are of an earlier version of batchproc, which may have made some otherwise; "
-            "--accept-config-change makes them again"
+            f"{intake.outdated:,} images were made by another version of batchproc or of its resampler, and may differ "
+            "a little from new ones; --accept-config-change makes them again"
         )
+    if intake.resampler_problem:
+        yield f"warning: {intake.resampler_problem}: Pillow resizes in its place, for about twice the CPU"
 
 
 def _describe_repaired(repaired: Repaired) -> str:
@@ -137,7 +145,7 @@ def _adopt_plan(config: Config, options: RunOptions, transform: Transform, ledge
     accepted = options.accept_config_change or options.fresh
     if change is not None and not accepted:
         raise refused_plan(config, change, settings)
-    ledger.adopt_plan(plan, settings, recipe=RECIPE, remake_stale=accepted)
+    ledger.adopt_plan(plan, settings, recipe=recipe_of(transform), remake_stale=accepted)
 
 
 def refused_plan(config: Config, change: PlanChange, settings: Mapping[str, Any]) -> UsageError:

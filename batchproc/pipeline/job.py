@@ -122,6 +122,7 @@ class Run:
                 line_ended=self.line_ended,
                 due_again=intake.due_again,
                 missing_files=intake.missing_files,
+                recipe=intake.recipe,
                 pruned=intake.pruned,
                 remarks=intake.imported.remarks,
                 counts=ledger.counts(),

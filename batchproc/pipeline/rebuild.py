@@ -25,7 +25,7 @@ from batchproc.pipeline import assembly
 from batchproc.pipeline.journal import run_counters
 from batchproc.sink import ImageFolder, Layout, read_manifest
 from batchproc.sources.url import is_same_url
-from batchproc.transform.plan_fingerprint import RECIPE, fingerprint, plan_settings
+from batchproc.transform.plan_fingerprint import fingerprint, plan_settings, recipe_of
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import build_steps
@@ -103,7 +103,7 @@ def _fill(config: Config, layout: Layout, path: Path, transform: Transform) -> R
     images = ImageFolder(layout.output, power=power)
     base_url = ANY_ORIGIN if config.origin else config.job.base_url
     with Ledger.open(path, images=images, ballast_path=layout.ballast_path, power=power) as ledger:
-        ledger.adopt_plan(fingerprint(transform), plan_settings(transform), recipe=RECIPE)
+        ledger.adopt_plan(fingerprint(transform), plan_settings(transform), recipe=recipe_of(transform))
         columns = Columns()
         ledger.import_sources(
             assembly.listed_items(config, base_url, columns),

@@ -5,15 +5,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from batchproc.transform.resampler import engine
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.keys import keys_of
 from batchproc.transform.steps.own import OwnStep
+from batchproc.transform.steps.resize import Resize
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import BUILT_IN
 
-# Raised when the program begins to make other pixels from the same plan. It stands beside the fingerprint, not in it:
-# what it changes is told and made again on demand, never refused.
-RECIPE = 2
+# Raised when the program begins to make other pixels from the same plan.
+RECIPE = 3
 
 Settings = Mapping[str, Any]
 # Settings that ledgers of earlier versions do not have, with the value that those versions acted by.
@@ -33,6 +34,19 @@ def fingerprint(transform: Transform) -> str:
     settings["steps"] = [_deciding(step) for step in settings["steps"]]
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def recipe_of(transform: Transform) -> str:
+    """How this version of the program, here, makes the pixels of a plan: `3`, or `3 cykooz-resizer 4.0.1`.
+
+    It stands beside the fingerprint, not in it: what it changes is told and made again on demand, never refused.
+    """
+    return f"{RECIPE} {engine()}" if resizes(transform) else str(RECIPE)
+
+
+def resizes(transform: Transform) -> bool:
+    """Whether a step of the plan needs the resampler."""
+    return any(isinstance(step, Resize) for step in transform.steps)
 
 
 def plan_settings(transform: Transform) -> dict[str, Any]:

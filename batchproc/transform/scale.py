@@ -17,7 +17,8 @@ from PIL.Image import Resampling
 
 from batchproc.transform.alpha import on_weighted
 from batchproc.transform.modes import has_alpha
-from batchproc.transform.view import Box, Quality, Size
+from batchproc.transform.resampler import resize
+from batchproc.transform.view import Box, Quality, Size, View
 
 DRAFT_SCALES = (8, 4, 2)  # what libjpeg decodes to as 1/8, 1/4, 1/2
 
@@ -57,19 +58,19 @@ def pixels_for(target: Size, quality: Quality) -> Size | None:
     return None if margin is None else (math.ceil(target[0] * margin), math.ceil(target[1] * margin))
 
 
-def resample(image: Image.Image, size: Size, *, box: Box, quality: Quality) -> Image.Image:
+def resample(image: Image.Image, size: Size, *, box: Box, view: View) -> Image.Image:
     """The part `box` of `image` at `size` px, colours weighted by alpha. Releases the GIL, but for those products.
 
     A scaled decode that has the size asked for already is taken as it is, a fraction of a pixel at its edges included.
     """
     if image.size == size and _is_whole(image, box):
         return image
-    recipe = RECIPES[quality]
+    recipe = RECIPES[view.quality]
     enlarging = size[0] > box[2] - box[0] or size[1] > box[3] - box[1]
-    chosen = recipe.enlarge if enlarging else recipe.shrink
+    kernel = recipe.enlarge if enlarging else recipe.shrink
 
     def scaled(bands: Image.Image, _fill: object = None) -> Image.Image:
-        return bands.resize(size, chosen, box=box, reducing_gap=recipe.reducing_gap)
+        return resize(bands, size, kernel, box=box, reducing_gap=recipe.reducing_gap, note=view.note)
 
     return on_weighted(image, scaled) if has_alpha(image) else scaled(image)
 

@@ -103,10 +103,10 @@ class TransformWork:
         decoded = decode(opened, needed=needed, background=background, colours=self._colours)
         lap("decode")
         before = self._gallery.begin(item.source, decoded.image, lap)
-        image = self._stepped(decoded, opened.size, lap)
+        image, notes = self._stepped(decoded, opened.size, lap)
         encoded = encode.encode(image, target, quality=plan.output_quality, background=plan.background)
         lap("encode")
-        rendition = self._written(item, opened, decoded, encoded)
+        rendition = self._written(item, opened, encoded, (*decoded.notes, *notes))
         lap("write")
         self._gallery.end(item.source, before, image, lap)
         return rendition
@@ -122,19 +122,21 @@ class TransformWork:
         target = self._scaling.scaled_size(size) if self._scaling else None
         return pixels_for(target, self._plan.quality) if target else None
 
-    def _stepped(self, decoded: Decoded, size: Size, lap: Lap) -> Image.Image:
-        """The steps, one after the other, each with the view of what its pixels stand for."""
-        image = decoded.image
-        view = View(size=size, box=decoded.box, quality=self._plan.quality, background=self._plan.background)
+    def _stepped(self, decoded: Decoded, size: Size, lap: Lap) -> tuple[Image.Image, list[str]]:
+        """The steps, one after the other, each with the view of what its pixels stand for; and their notes."""
+        image, notes, plan = decoded.image, list[str](), self._plan
+        view = View(size=size, box=decoded.box, quality=plan.quality, background=plan.background, note=notes.append)
         try:
             for part, move in self._moves:
                 image, view = move(image, view)
                 lap(part)
         except MemoryError:
             raise StageError(Code.IMAGE_MEMORY, "not enough memory for the steps") from None
-        return image
+        return image, list(dict.fromkeys(notes))
 
-    def _written(self, item: Item[Original], opened: Opened, decoded: Decoded, encoded: encode.Encoded) -> Rendition:
+    def _written(
+        self, item: Item[Original], opened: Opened, encoded: encode.Encoded, notes: tuple[str, ...]
+    ) -> Rendition:
         content = item.value.content
         path = write.write_temporary(
             encoded.data,
@@ -157,7 +159,7 @@ class TransformWork:
             original_size_bytes=len(content),
             source_sha256=hashlib.sha256(content).hexdigest(),
             reply=item.value.reply,
-            notes=decoded.notes,
+            notes=notes,
         )
 
 

@@ -1,6 +1,7 @@
 """What the pixels at hand stand for: the picture's own size, where it lies in them, and how carefully to resample."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from PIL import Image
@@ -8,6 +9,10 @@ from PIL import Image
 Quality: TypeAlias = Literal["fast", "balanced", "exact"]
 Size: TypeAlias = tuple[int, int]  # width, height, px
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom, px; fractions allowed
+
+
+def forget(text: str) -> None:
+    """Takes a note that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,7 @@ class View:
     box: Box  # where the whole picture lies in the pixels
     quality: Quality = "exact"
     background: str = "#ffffff"
+    note: Callable[[str], None] = forget  # hears what the row of the image is to say of its pixels
 
     @classmethod
     def whole(cls, image: Image.Image, *, quality: Quality = "exact", background: str = "#ffffff") -> "View":
@@ -30,4 +36,4 @@ class View:
 
     def then(self, image: Image.Image) -> "View":
         """The view after a step that made `image`: it stands for itself from here on."""
-        return View.whole(image, quality=self.quality, background=self.background)
+        return replace(self, size=image.size, box=(0, 0, *image.size))

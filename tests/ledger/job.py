@@ -55,11 +55,12 @@ class Job:
         )
 
     def begin(
-        self, ledger: Ledger, names: Sequence[str] = (), plan: str = PLAN, *, rows: Sequence[ListedItem] = ()
+        self, ledger: Ledger, names: Sequence[str] = (), plan: str = PLAN, *, rows: Sequence[ListedItem] = (),
+        recipe: str = "",
     ) -> None:
         """`names` are the URLs of a list without ids, `rows` are a list with them."""
         ledger.recover()
-        ledger.adopt_plan(plan)
+        ledger.adopt_plan(plan, recipe=recipe)
         if names or rows:
             ledger.import_sources(rows or listing(names), keyed_by_id=bool(rows))
         ledger.begin_run("20261122T081530Z", NOW)

@@ -4,15 +4,16 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-DUMP = Path(__file__).with_name("version_1.sql").read_text(encoding="ascii")
+VERSIONS = (1, 2)
+DUMPS = {one: Path(__file__).with_name(f"version_{one}.sql").read_text(encoding="ascii") for one in VERSIONS}
 BASE_URL = "http://127.0.0.1:8000/"
 
 
-def write_old_ledger(output: Path, base_url: str = BASE_URL) -> Path:
-    """Writes the ledger of version 1 and its images; returns the ledger's path."""
+def write_old_ledger(output: Path, base_url: str = BASE_URL, *, version: int = 1) -> Path:
+    """Writes the ledger of an earlier version and its images; returns the ledger's path."""
     path = output / "batchproc.db"
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(DUMP.replace(BASE_URL, base_url))
+        connection.executescript(DUMPS[version].replace(BASE_URL, base_url))
         for key, suffix, size_bytes in connection.execute(
             "SELECT lower(hex(key)), suffix, size_bytes FROM item WHERE suffix IS NOT NULL"
         ):

@@ -7,7 +7,7 @@ import pytest
 
 from batchproc.columns import Columns
 from batchproc.ledger import ListedItem
-from batchproc.ledger.manifest_rows import FACTS, name_columns, read_made
+from batchproc.ledger.manifest_rows import FACTS, LATE_FACTS, name_columns, read_made
 from batchproc.sink import read_manifest
 from tests.ledger.job import NOW, Job, listed, urls
 
@@ -25,7 +25,7 @@ from tests.ledger.job import NOW, Job, listed, urls
         (["", " "], ["list_", "list_ "]),
         (["Caption", "caption", "CAPTION"], ["Caption", "caption_2", "CAPTION_3"]),
         (["width", "list_width", "list_width_2"], ["list_width_3", "list_width", "list_width_2"]),
-        (["image_notes"], ["list_image_notes"]),
+        (["image_notes", "image_recipe", "recipe"], ["list_image_notes", "list_image_recipe", "recipe"]),
     ],
 )
 def test_columns_have_names_that_no_loader_takes_for_something_else(
@@ -63,7 +63,7 @@ def make(job: Job, rows: list[dict[str, Any]], *, limit: int = 100) -> list[dict
 
 def own_columns(job: Job) -> list[dict[str, Any]]:
     rows = [row for row in read_manifest(job.layout.metadata_path) if row is not None]
-    return [{name: value for name, value in row.items() if name not in (*FACTS, "image_notes")} for row in rows]
+    return [{name: value for name, value in row.items() if name not in (*FACTS, *LATE_FACTS)} for row in rows]
 
 
 def test_every_row_has_every_column_in_one_type(job: Job) -> None:

@@ -16,7 +16,7 @@ from batchproc.ledger import State
 from batchproc.ledger.manifest_rows import Left, read_made
 from batchproc.ledger.restoring import is_final
 from batchproc.model import Disposition, Outcome, Source
-from tests.ledger.job import Job, failure, hash_key, rejection, urls
+from tests.ledger.job import PLAN, Job, failure, hash_key, rejection, urls
 from tests.ledger.rebuilding import damage, done_rows, rebuild, redirected, run, states
 
 COUNT = 12
@@ -311,3 +311,22 @@ def test_extra_columns_of_an_unknown_item_come_back_under_their_names(job: Job) 
 
     assert made is not None
     assert {"label": "cat", "list_width": 3} == json.loads(made.extra_json)
+
+
+def test_each_image_comes_back_with_the_recipe_that_made_it(job: Job) -> None:
+    for recipe, count in (("2", 2), ("3 pillow", 3)):
+        with job.open() as ledger:
+            job.begin(ledger, urls(count), recipe=recipe)
+            for source in ledger.pending(9):
+                ledger.record(job.rendition(source))
+            job.end(ledger)
+    damage(job)
+
+    rebuild(job, urls(3))
+
+    with job.open() as ledger:
+        rows = ledger.metadata_rows(job.images.file_name)
+        assert ["2", "2", "3 pillow"] == [row["image_recipe"] for row in rows]
+        assert 3 == ledger.count_outdated()
+        ledger.adopt_plan(PLAN, recipe="3 pillow")
+        assert 2 == ledger.count_outdated()

@@ -201,7 +201,7 @@ def test_metadata_rows_have_the_contracts_columns_in_order(job: Job) -> None:
     (row,) = map(json.loads, job.layout.metadata_path.read_text().splitlines())
     columns = (
         "file_name url key width height original_width original_height original_format size_bytes sha256 "
-        "source_sha256 final_url status_code etag last_modified image_notes label list_width"
+        "source_sha256 final_url status_code etag last_modified image_notes image_recipe label list_width"
     )
     assert columns.split() == list(row)
     assert (job.output / row["file_name"]).stat().st_size == row["size_bytes"]
@@ -259,7 +259,7 @@ def test_a_plan_that_is_the_same_by_its_settings_is_taken_over(job: Job) -> None
         assert 0 == ledger.adopt_plan("two", {"quality": 1}, remake_stale=True)
 
 
-def test_images_of_an_earlier_recipe_are_counted_and_made_again_on_demand_alone(job: Job) -> None:
+def test_images_of_another_recipe_are_counted_and_made_again_on_demand_alone(job: Job) -> None:
     with job.open() as ledger:
         job.begin(ledger, urls(3))
         for source in ledger.pending(2):
@@ -268,12 +268,12 @@ def test_images_of_an_earlier_recipe_are_counted_and_made_again_on_demand_alone(
         assert 0 == ledger.count_outdated()
 
         assert ledger.compare_plan(PLAN) is None
-        assert 0 == ledger.adopt_plan(PLAN, recipe=1)
+        assert 0 == ledger.adopt_plan(PLAN, recipe="new")
         assert (2, 1) == (ledger.count_outdated(), ledger.count_work())
         ledger.import_sources(listing(urls(3)[2:]))
         assert Imported(known=3, returned=2) == ledger.import_sources(listing(urls(3)))
         assert 1 == ledger.count_work()
-        assert 2 == ledger.adopt_plan(PLAN, recipe=1, remake_stale=True)
+        assert 2 == ledger.adopt_plan(PLAN, recipe="new", remake_stale=True)
         assert (0, 3) == (ledger.count_outdated(), ledger.count_work())
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import ExitCode
-from tests.ledger.old_ledger import write_old_ledger
+from batchproc.pipeline import RunOptions
+from batchproc.transform.resampler import engine
+from tests.ledger.old_ledger import VERSIONS, write_old_ledger
 
 from .site import Site
 from .test_job import rows
@@ -61,10 +63,15 @@ http://,eel
 """
 
 
+@pytest.fixture(params=VERSIONS, ids=lambda version: f"version-{version}")
+def version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
 @pytest.fixture
-def config(tmp_path: Path, site: Site) -> Path:
+def config(tmp_path: Path, site: Site, version: int) -> Path:
     (tmp_path / "out").mkdir()
-    write_old_ledger(tmp_path / "out", site.url)
+    write_old_ledger(tmp_path / "out", site.url, version=version)
     (tmp_path / "old_steps.py").write_text(STEP)
     (tmp_path / "list.csv").write_text(LIST)
     path = tmp_path / "job.toml"
@@ -72,7 +79,9 @@ def config(tmp_path: Path, site: Site) -> Path:
     return path
 
 
-def test_only_what_was_due_is_asked_for_and_the_counts_are_the_same(config: Path, site: Site, tmp_path: Path) -> None:
+def test_only_what_was_due_is_asked_for_and_the_counts_are_the_same(
+    config: Path, site: Site, tmp_path: Path, version: int
+) -> None:
     site.pictures = {}
     result = run(config)
 
@@ -83,6 +92,25 @@ def test_only_what_was_due_is_asked_for_and_the_counts_are_the_same(config: Path
         counts["items"], counts["done"], counts["rejected"], counts["failed"], counts["absent"], counts["bad_rows"],
     )  # fmt: skip
     assert ["cat", "dog"] == [row["label"] for row in rows(tmp_path / "out/metadata.jsonl")]
-    assert 1 == events(tmp_path / "out")["ledger.migrated"]["from_version"]
+    assert version == events(tmp_path / "out")["ledger.migrated"]["from_version"]
     assert 2 == events(tmp_path / "out")["images.outdated"]["images"]
-    assert not (tmp_path / "out/batchproc.db.v1").exists()
+    assert not list((tmp_path / "out").glob("batchproc.db.v*"))
+
+
+def test_images_of_the_version_before_stay_until_they_are_asked_for(
+    config: Path, site: Site, tmp_path: Path, version: int
+) -> None:
+    site.pictures |= {"/ill.png": site.pictures["/a.png"]}
+    kept = rows_by_name(tmp_path, run(config).exit_code)
+    assert {"a.png": str(version), "b.png": str(version), "ill.png": f"3 {engine()}"} == kept
+
+    made = rows_by_name(tmp_path, run(config, options=RunOptions(accept_config_change=True)).exit_code)
+    assert {"a.png": f"3 {engine()}", "b.png": f"3 {engine()}", "ill.png": f"3 {engine()}"} == made
+    assert "images.outdated" not in events(tmp_path / "out")
+
+
+def rows_by_name(folder: Path, exit_code: int) -> dict[str, str]:
+    """The recipe of every row, after a run that ended well."""
+    assert ExitCode.DONE == exit_code
+    found = rows(folder / "out/metadata.jsonl")
+    return {str(row["url"]).rpartition("/")[2]: str(row["image_recipe"]) for row in found}

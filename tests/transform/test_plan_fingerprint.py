@@ -16,13 +16,16 @@ from batchproc.transform.plan_fingerprint import (
     is_same_plan,
     keeps_images,
     plan_settings,
+    recipe_of,
 )
+from batchproc.transform.resampler import engine
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.own import OwnStep
 from batchproc.transform.steps.table import build_steps
-from tests.ledger.old_ledger import DUMP
+from tests.ledger.old_ledger import DUMPS
 
-FIRST_VERSION: Mapping[str, Any] = json.loads(re.findall(r"INSERT INTO \"plan\" VALUES\(1,'\w+','(.*)'\);", DUMP)[0])
+PLAN = r"INSERT INTO \"plan\" VALUES\(1,'\w+','(.*)'\);"
+FIRST_VERSION: Mapping[str, Any] = json.loads(re.findall(PLAN, DUMPS[1])[0])
 INVERT = OwnStep(path="old_steps:invert", source="aa")
 STEPS = (*build_steps([{"op": "min_size", "width": 32, "height": 32}, {"op": "resize", "size": [48, 48]}]), INVERT)
 
@@ -134,3 +137,8 @@ def test_steps_as_asked_for_hold_no_key_that_is_as_by_default() -> None:
     (step,) = build_steps([{"op": "resize", "size": [8, 8], "only_shrink": True}])
 
     assert [{"size": [8, 8], "only_shrink": True}] == [one["keys"] for one in asked_steps(plan(step))]
+
+
+def test_the_recipe_names_the_resampler_where_there_is_something_to_resample() -> None:
+    assert "3" == recipe_of(plan(STEPS[0]))
+    assert f"3 {engine()}" == recipe_of(plan())

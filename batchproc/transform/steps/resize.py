@@ -21,7 +21,8 @@ class Resize:
     covers it and cuts what hangs over, evenly on both sides, `pad` contains it and fills the rest with the background,
     `exact` ignores the aspect, `scale` multiplies both sides by `factor`. `only_shrink` enlarges nothing: `fit` may
     then be smaller than asked, `pad` puts a small picture on a canvas of the size. No side ever falls below 1 px. The
-    filter depends on [transform] quality; colours are weighted by alpha. Pillow releases the GIL, but for the weights.
+    filter depends on [transform] quality; colours are weighted by alpha. The resampler releases the GIL, but for those
+    weights.
     """
 
     op: ClassVar[str] = "resize"
@@ -64,8 +65,8 @@ class Resize:
         scaled = self._scaled(view.size)
         if self.how == "fit":
             kept = self._kept(scaled)
-            return resample(image, kept, box=_middle(view.box, scaled, kept), quality=view.quality)
-        done = resample(image, scaled, box=view.box, quality=view.quality)
+            return resample(image, kept, box=_middle(view.box, scaled, kept), view=view)
+        done = resample(image, scaled, box=view.box, view=view)
         return self._padded(done, view) if self.how == "pad" else done
 
     def _scaled(self, size: Size) -> Size:
