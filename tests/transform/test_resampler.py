@@ -16,7 +16,7 @@ from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import difference, encoded, item, no_lap, photo, run
 from tests.transform.test_stage import CONTAIN, plan
 
-simd: Any = pytest.importorskip("cykooz_resizer", reason="the engine has no wheel for this machine")
+simd: Any = pytest.importorskip("cykooz_resizer", exc_type=ImportError, reason="no wheel")
 BOXES = {"whole": (0, 0, 200, 150), "fractions": (0.3, 0.7, 199.6, 148.9), "part": (10.5, 20.25, 60.75, 99.125)}
 
 
