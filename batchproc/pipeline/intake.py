@@ -113,7 +113,7 @@ def describe_intake(intake: Intake) -> Iterator[str]:
             "a little from new ones; --accept-config-change makes them again"
         )
     if intake.resampler_problem:
-        yield f"warning: {intake.resampler_problem}: Pillow resizes in its place, for about twice the CPU"
+        yield f"{intake.resampler_problem}: Pillow resizes in its place, for two to three times the CPU"
 
 
 def _describe_repaired(repaired: Repaired) -> str:
