@@ -62,8 +62,9 @@ CREATE TABLE manifest_block (
   manifest TEXT NOT NULL, number INTEGER NOT NULL, start_bytes INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
   digest BLOB NOT NULL, PRIMARY KEY (manifest, number)) WITHOUT ROWID;
 CREATE TRIGGER image_changed AFTER UPDATE OF
-  key, url, extra_json, state, plan, suffix, width_px, height_px, original_width_px, original_height_px, original_format,
-  size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, made_url, made_extra_json
+  key, url, extra_json, state, plan, suffix, width_px, height_px, original_width_px, original_height_px,
+  original_format, size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes,
+  made_url, made_extra_json
 ON item WHEN old.state = 'done' OR new.state = 'done' OR old.made_url IS NOT NULL OR new.made_url IS NOT NULL BEGIN
   DELETE FROM manifest_block WHERE manifest = 'metadata' AND number = (old.id - 1) / {BLOCK_ITEMS};
 END;
