@@ -1,21 +1,39 @@
 """Download a list of images, transform them, and show why each stage ran best in threads, processes or neither.
 
-A step of your own needs one name from here: raise `Reject("reason")` to drop an image on purpose.
+These names are the library; all others are internal and may change with any version. They are imported when they are
+asked for: the program itself has to hear signals first, and a worker stays light.
 """
 
 from batchproc.version import VERSION as __version__
 
 TYPE_CHECKING = False  # what `python -m` has put on the path must not be imported here
 if TYPE_CHECKING:
-    from batchproc.errors import Reject
+    from batchproc.errors import BatchprocError, Reject
+    from batchproc.mapping import Failed
+    from batchproc.mapping import map_items as map
+    from batchproc.transform.steps.own import step
 
-__all__ = ["Reject", "__version__"]
+__all__ = ["BatchprocError", "Failed", "Reject", "__version__", "map", "step"]
+
+_HOMES = {
+    "BatchprocError": "batchproc.errors",
+    "Failed": "batchproc.mapping",
+    "Reject": "batchproc.errors",
+    "map": "batchproc.mapping",
+    "step": "batchproc.transform.steps.own",
+}
+_NAMES_THERE = {"map": "map_items"}
 
 
 def __getattr__(name: str) -> object:
-    """Imports `Reject` when it is asked for: the program itself has to hear signals first."""
-    if name != "Reject":
+    """Imports a public name when it is asked for."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from batchproc.errors import Reject
+    from importlib import import_module
 
-    return Reject
+    found: object = getattr(import_module(_HOMES[name]), _NAMES_THERE.get(name, name))
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

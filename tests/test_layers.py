@@ -16,7 +16,7 @@ FLOORS = [
     {"cli"},
     {"progress", "report", "starter"},
     {"bench"},
-    {"pipeline"},
+    {"mapping", "pipeline"},
     {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "lock",
      "ping", "runlog"},
     {"measure"},

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Iterator
 from multiprocessing.context import BaseContext
@@ -94,6 +95,21 @@ def _sheltered() -> Iterator[None]:
             os.environ[SAFE_PATH] = safe_path
 
 
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """For the start of a worker: it does not run the caller's main module again.
+
+    Multiprocessing would, to find what is defined there; without `if __name__ == "__main__"` in a script that would be
+    the whole script once more. What a worker needs it imports by name.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _leave_lost_folder() -> None:
     try:
         Path.cwd()
@@ -145,7 +161,7 @@ class WorkerProcess:
                 target=child.main, args=(theirs, life_theirs, limits), name=name, daemon=True
             )
             _living.add(self)
-            with _answering(), _sheltered():
+            with _answering(), _sheltered(), _without_main():
                 self._process.start()
             theirs.close()
             life_theirs.close()

@@ -10,7 +10,8 @@ import textwrap
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar, overload
 
 from PIL import Image
 
@@ -18,6 +19,8 @@ from batchproc.errors import Code, Reject, StageError
 from batchproc.redact import printable, redact_text
 from batchproc.signals import raise_stopped
 from batchproc.transform.modes import to_working_mode
+
+Made = TypeVar("Made", bound=Callable[..., object])
 
 _MESSAGE_LIMIT = 300  # characters
 _READ_LIMIT = 20_000  # of them are looked at: secrets have to be found before the text is cut
@@ -94,6 +97,39 @@ class OpenedOwnStep:
         return StageError(Code.STEP_ERROR, message, hint="return a PIL.Image.Image")
 
 
+@overload
+def step(found: Made, /) -> Made: ...
+@overload
+def step(*, version: str) -> Callable[[Made], Made]: ...
+def step(found: Callable[..., object] | None = None, /, *, version: str = "") -> object:
+    """Marks a function `(Image) -> Image`, or a frozen dataclass with such a `__call__`, as a step: `@batchproc.step`.
+
+    Checks at once what the config would complain about, and returns it as it is. `version` stands for its source in
+    the plan: images are made again when it changes, and not for every edit. Raises `OwnStepError`.
+
+    >>> @step(version="1")
+    ... @dataclass(frozen=True)
+    ... class Border:
+    ...     width_px: int = 10
+    ...     def __call__(self, image: Image.Image) -> Image.Image:
+    ...         return image
+    >>> Border.version
+    '1'
+    """
+    if found is None:
+        return partial(step, version=version)
+    path = f"{found.__module__}:{found.__qualname__}"
+    if isinstance(found, type):
+        _check_class(found, path)
+    elif not inspect.isfunction(found):
+        raise OwnStepError(f"{path} is neither a function nor a class")
+    if "<locals>" in path:
+        raise OwnStepError(f"{path} cannot be found by its name: define it at the top level of its module")
+    if version:
+        found.version = version  # type: ignore[union-attr]
+    return found
+
+
 def load(path: str, search_path: str = "") -> object:
     """What `package.module:name` leads to. Raises `OwnStepError`, also when the import itself fails."""
     module_name, _, name = path.partition(":")
@@ -136,15 +172,19 @@ def hash_source(found: object) -> str:
     return hashlib.blake2b("\n".join(lines).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
-def _instance(found: type, keys: dict[str, Any], path: str) -> Callable[[Image.Image], object]:
+def _check_class(found: type, path: str) -> None:
     if not is_dataclass(found) or not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise OwnStepError(f"{path} is a class, but not a frozen dataclass")
+    if "__call__" not in dir(found):  # of its instances: every class can itself be called
+        raise OwnStepError(f"{path} has no __call__")
+
+
+def _instance(found: type, keys: dict[str, Any], path: str) -> Callable[[Image.Image], object]:
+    _check_class(found, path)
     try:
-        made = found(**keys)
+        made: Callable[[Image.Image], object] = found(**keys)
     except BaseException as error:  # the user's own checks
         raise OwnStepError(f"{path} refuses its keys: {_told(error)}") from error
-    if not callable(made):
-        raise OwnStepError(f"{path} has no __call__")
     return made
 
 

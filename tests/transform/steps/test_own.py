@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from batchproc.errors import Code, Reject, StageError, UsageError
 from batchproc.transform.plan_fingerprint import fingerprint
 from batchproc.transform.stage import Transform
-from batchproc.transform.steps.own import OwnStep, OwnStepError, hash_source, load
+from batchproc.transform.steps.own import OwnStep, OwnStepError, hash_source, load, step
 from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import encoded, photo, run
 
@@ -265,3 +266,40 @@ def test_the_source_of_a_step_is_its_own_and_not_the_look_of_its_lines(tmp_path:
 
 def test_a_step_without_a_source_has_none() -> None:
     assert "" == hash_source(len)
+
+
+def test_a_marked_function_is_the_same_function() -> None:
+    assert plain is step(plain)
+
+
+def test_a_marked_step_carries_its_version() -> None:
+    @dataclass(frozen=True)
+    class Border:
+        def __call__(self, image: Image.Image) -> Image.Image:
+            return image
+
+    Border.__qualname__ = "Border"
+
+    assert "2" == step(version="2")(Border).version  # type: ignore[attr-defined]
+
+
+def test_marking_refuses_what_a_config_could_not_use() -> None:
+    @dataclass
+    class Thawed:
+        def __call__(self, image: Image.Image) -> Image.Image:
+            return image
+
+    @dataclass(frozen=True)
+    class Silent:
+        pass
+
+    def inner(image: Image.Image) -> Image.Image:
+        return image
+
+    for found, why in ((Thawed, "not a frozen dataclass"), (Silent, "has no __call__"), (inner, "top level")):
+        with pytest.raises(OwnStepError, match=why):
+            step(found)
+
+
+def plain(image: Image.Image) -> Image.Image:
+    return image
