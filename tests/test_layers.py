@@ -6,8 +6,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).parents[1] / "batchproc"
 
 # From the roof to the cellar; what stands in one line is side by side and does not import each other.
@@ -57,13 +55,13 @@ def test_every_part_has_its_floor() -> None:
     assert set(FLOOR_OF) >= parts
 
 
-@pytest.mark.parametrize("path", sorted(modules()), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path: Path) -> None:
-    own = part_of(path)
-    if own == "__init__":
-        return
+def test_imports_point_down() -> None:
     wrong = [
-        part for part in imported_parts(path) if part != own and FLOOR_OF[part] <= FLOOR_OF[own]
+        f"{path.relative_to(PACKAGE)} imports {part}"
+        for path in sorted(modules())
+        if (own := part_of(path)) != "__init__"
+        for part in imported_parts(path)
+        if part != own and FLOOR_OF[part] <= FLOOR_OF[own]
     ]
 
     assert [] == wrong

@@ -365,7 +365,11 @@ def test_a_rule_that_is_cut_in_half_is_no_rule(honouring: Open) -> None:
         assert [JPEG, JPEG] == [fetch(work, server.url(path)).content for path in ("/late", "/later")]
 
 
-@pytest.mark.parametrize("octets", [gzip.compress(CLOSED), gzip.compress(CLOSED + b"#" * 9_000_000), CLOSED])
+@pytest.mark.parametrize(
+    "octets",
+    [gzip.compress(CLOSED), gzip.compress(CLOSED + b"#" * 9_000_000), CLOSED],
+    ids=["packed", "long and packed", "plain"],
+)
 def test_a_coding_that_was_not_asked_for_is_undone_within_the_limit(honouring: Open, octets: bytes) -> None:
     with Server(site(octets, "200 OK", "Content-Encoding: gzip")) as server:
         assert "policy.robots" == failure(honouring(), server.url()).code

@@ -35,8 +35,14 @@ def snapshot(output: Path) -> dict[Path, tuple[bytes, int]]:
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 
-@pytest.mark.parametrize("download", MODES)
-@pytest.mark.parametrize("transform", MODES)
+PAIRS = [
+    pytest.param(download, transform, marks=[] if download == transform else pytest.mark.slow)
+    for download in MODES
+    for transform in MODES
+]
+
+
+@pytest.mark.parametrize(("download", "transform"), PAIRS)
 def test_what_has_not_changed_is_left_alone(
     config: Path, site: Site, tmp_path: Path, download: str, transform: str
 ) -> None:
@@ -76,7 +82,7 @@ def key_of(tmp_path: Path, name: str) -> str:
 
 @pytest.mark.parametrize("status", [404, 503], ids=str)
 def test_a_server_that_cannot_say_costs_nothing_that_is_done(
-    config: Path, site: Site, tmp_path: Path, status: int
+    config: Path, site: Site, tmp_path: Path, short_pauses: None, status: int
 ) -> None:
     before = snapshot(tmp_path / "out")
     site.status = {"/a.png": status}

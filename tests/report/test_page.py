@@ -1,7 +1,9 @@
 """The page's structure: what is on it, in which order, and that it needs nothing but itself."""
 
 import re
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +19,10 @@ CHARTS = {"account-download", "account-transform", "ceilings-download", "ceiling
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-@pytest.fixture
-def page(job: Job) -> Parsed:
-    return job.page()
+@pytest.fixture(scope="module")
+def page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Parsed:
+    copy = tmp_path_factory.mktemp("page") / "job"
+    return Job(Path(shutil.copytree(finished, copy, symlinks=True))).page()
 
 
 def test_the_sections_stand_in_the_agreed_order(page: Parsed) -> None:

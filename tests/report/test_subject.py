@@ -85,7 +85,7 @@ def test_a_page_that_fails_is_a_warning_and_the_bench_is_done(
 ) -> None:
     monkeypatch.setenv("MPLBACKEND", "nonsense")  # the charts' library does not even start
 
-    code, out, err = call("bench", str(config), "--quick", "--rounds=1", "--modes=thread+thread", "--json",
+    code, out, err = call("bench", str(config), "--quick", "--rounds=1", "--modes=serial", "--json",
                           "--set", "report.html=true")  # fmt: skip
 
     assert 0 == code
