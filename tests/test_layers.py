@@ -13,6 +13,7 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"progress", "report", "starter"},
+    {"lab"},
     {"bench"},
     {"mapping", "pipeline"},
     {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "lock",
@@ -85,6 +86,13 @@ def test_the_transform_stage_needs_no_download_code() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
     assert [] == [name for name in loaded if name.startswith(("requests", "urllib3", "batchproc.download"))]
+
+
+def test_a_bench_of_modes_needs_no_laboratory() -> None:
+    code = "import sys; import batchproc.cli.bench, batchproc.bench.command; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert [] == [name for name in loaded if name.startswith("batchproc.lab")]
 
 
 def test_nothing_is_taken_from_urllib3_itself() -> None:

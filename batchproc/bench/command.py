@@ -2,17 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from batchproc.bench.cases import Case, named, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
 from batchproc.bench.contamination import disturbances
 from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.job_file import toml_value, write_job_file
-from batchproc.bench.lab import run_lab
 from batchproc.bench.material import find_material
 from batchproc.bench.opening import open_record, timestamp
 from batchproc.bench.outputs import OutputCheck
@@ -32,6 +31,7 @@ from batchproc.bench.task import (
     find_length,
     plan_of,
 )
+from batchproc.config import Config
 from batchproc.errors import DiskError, UsageError
 from batchproc.lock import RunLock
 from batchproc.measure.cores import usable_cores
@@ -43,6 +43,8 @@ from batchproc.sink.atomic import point_atomically
 CALIBRATION_TRIES = 3
 WORK_NAME = "work"
 
+After: TypeAlias = Callable[[Config, Interrupt], Mapping[str, Any]]  # further keys of bench.json, made after the rounds
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchResult:
@@ -52,7 +54,7 @@ class BenchResult:
     folder: Path
 
 
-def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
+def run_bench(load: Load, options: BenchOptions, tell: Tell, after: After | None = None) -> BenchResult:
     """Runs a bench, or continues one that was interrupted. `load` reads the config under further KEY=VALUE settings.
 
     Call it in the main thread. Raises `UsageError` before anything runs, `BenchError` when a run breaks or outputs
@@ -63,7 +65,7 @@ def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
     root = config.paths.output / "bench"
     cases, length = find_cases(config, options), find_length(config, options)
     loaded = {case.name: load(case.overrides) for case in cases}
-    _make_folder(root)
+    make_folder(root)
     with RunLock(root / "lock"), Interrupt() as interrupt:
         limit = options.limit or (QUICK_ITEMS if options.quick else 0)
         material = find_material(config, root / "cache", limit=limit, tell=tell)
@@ -77,7 +79,9 @@ def run_bench(load: Load, options: BenchOptions, tell: Tell) -> BenchResult:
             material=material,
         )
         try:
-            return _Bench(task, open_record(task, root, tell), interrupt, tell).run()
+            bench = _Bench(task, open_record(task, root, tell), interrupt, tell)
+            bench.run_rounds()
+            return bench.finish(after(config, interrupt) if after else {})
         except OSError as error:
             raise DiskError(f"{root}: the bench cannot go on: {error}") from error
 
@@ -103,8 +107,8 @@ class _Bench:
         (record.folder / WORK_NAME).mkdir(exist_ok=True)
         self._check = OutputCheck(record.folder / WORK_NAME)
 
-    def run(self) -> BenchResult:
-        """Runs all that is missing and concludes."""
+    def run_rounds(self) -> None:
+        """Runs all that is missing."""
         task, record = self._task, self._record
         work = record.folder / WORK_NAME
         self._tell(f"bench: {len(task.cases)} cases and the baseline again; {task.material.text}")
@@ -128,7 +132,6 @@ class _Bench:
                 self._count_undecided,
                 saved=self._save,
             )
-        return self._finish()
 
     def _predict(self, runner: Runner) -> None:
         """Calibrates with small runs, the first of which is the cold start, and writes the predictions down."""
@@ -201,16 +204,11 @@ class _Bench:
             level=task.level,
         )
 
-    def _lab(self) -> dict[str, Any]:
-        task = self._task
-        if not task.options.claims and not task.options.experiments:
-            return {}
-        return run_lab(task.config, self._interrupt, self._tell, everything=task.options.experiments)
-
-    def _finish(self) -> BenchResult:
+    def finish(self, more: Mapping[str, Any]) -> BenchResult:
+        """Concludes; `more` are further keys of bench.json."""
         record = self._record
         outputs = {"identical": True, "items_by_plan": self._check.to_json()}
-        record.found = self._conclusions() | self._lab() | {"outputs": outputs, "ended": timestamp(), "complete": True}
+        record.found = self._conclusions() | dict(more) | {"outputs": outputs, "ended": timestamp(), "complete": True}
         record.save()
         point_atomically(record.folder.parent / "latest", record.folder)
         if not self._task.options.keep:
@@ -228,7 +226,8 @@ def _cold_start(first: CaseResult) -> dict[str, Any]:
     }
 
 
-def _make_folder(root: Path) -> None:
+def make_folder(root: Path) -> None:
+    """The folder of a job's benches. Raises `UsageError`."""
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:

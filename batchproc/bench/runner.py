@@ -15,9 +15,10 @@ import psutil
 from batchproc.bench.alone import Wish
 from batchproc.bench.cases import Case
 from batchproc.bench.interrupt import Interrupt
-from batchproc.bench.launch import launch
+from batchproc.bench.job_file import child_environment
 from batchproc.bench.result import CaseResult, result_of, with_origin
 from batchproc.errors import BatchprocError
+from batchproc.signals import withheld_from_children
 from batchproc.sink import Layout
 
 TAIL_CHARACTERS = 2000
@@ -119,3 +120,17 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
+
+
+def launch(command: Sequence[str]) -> "subprocess.Popen[str]":
+    """Starts a command in a session of its own, without input, its output piped. The caller ends and reaps it."""
+    with withheld_from_children():
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=child_environment(),
+            start_new_session=True,  # Ctrl-C is for the bench
+        )

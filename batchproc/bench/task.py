@@ -37,8 +37,6 @@ class BenchOptions:
     keep: bool = False
     alone: bool = False
     fresh: bool = False
-    claims: bool = False  # after the rounds, the experiments that the claims need
-    experiments: bool = False  # all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,9 +44,9 @@ def bench(
 
     Example: batchproc bench configs/bench.toml --quick
     """
-    from batchproc.bench.claims_command import run_with_claims
-    from batchproc.bench.claims_summary import summarise_with_claims
-    from batchproc.bench.task import BenchOptions
+    from batchproc.bench.command import run_bench
+    from batchproc.bench.summary import summarise_bench
+    from batchproc.bench.task import BenchOptions, Load
 
     options = BenchOptions(
         rounds=rounds,
@@ -57,13 +57,17 @@ def bench(
         alone=alone,
         keep=keep,
         fresh=fresh,
-        claims=claims,
-        experiments=experiments,
     )
-    result = run_with_claims(lambda more: load_job(config, [*(setting or ()), *more]), options, say)
+    load: Load = lambda more: load_job(config, [*(setting or ()), *more])  # noqa: E731
+    if claims or experiments:
+        from batchproc.lab.command import run_with_lab, summarise_with_lab
+
+        result, summarise = run_with_lab(load, options, say, everything=experiments), summarise_with_lab
+    else:
+        result, summarise = run_bench(load, options, say), summarise_bench
     if as_json:
         print_json(result.facts)
     else:
-        print(summarise_with_claims(result.facts, result.folder))
+        print(summarise(result.facts, result.folder))
     if result.facts["config"]["report"]["html"]:
         make_page(result.folder, tell=not as_json)

@@ -1,6 +1,6 @@
 """Numbers as people read them: seconds, bytes, shares, counts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
@@ -43,11 +43,27 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def quantity(value: float, unit: str) -> str:
+    """A figure with its unit, as `4.1 ms`, `7.2 MB per worker`, `3.1 times` (unit `x`), `2 cores`, `1 item`."""
+    if value < 0:
+        return f"−{quantity(-value, unit)}"
+    base, _, each = unit.partition("/")
+    if base in SCALED:
+        return f"{SCALED[base](value)}{f' per {each}' if each else ''}"
+    if unit == "x":
+        return f"{significant(value)} times"
+    number = f"{value:,.0f}" if value == int(value) else significant(value)
+    return f"{number} {unit.removesuffix('s') if number == '1' and not each else unit}".strip()
+
+
 def significant(value: float) -> str:
     """Three digits at most before rounding, no exponent."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+SCALED: Mapping[str, Callable[[float], str]] = {"s": seconds, "bytes": size, "share": share}
 
 
 def workers(stage: Mapping[str, Any]) -> str:

@@ -100,7 +100,7 @@ def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
         axes.plot(row.points, [at + 0.2] * len(row.points), linestyle="", marker="o", markersize=5, clip_on=False,
                   color=stand_in("ink"), markeredgecolor=stand_in("page"), markeredgewidth=0.8)  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} {unit}" if value else "0"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} {_short(unit)}" if value else "0"))
     axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
     axes.set_axisbelow(True)
     return label.svg(figure)
@@ -134,7 +134,7 @@ def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int, sides: tupl
 
 def _name_sides(axes: Axes, sides: tuple[str, str], ends: tuple[float, float]) -> None:
     """What lies left and right of 1, above the rows, where there is room for it."""
-    names = (f"\u2190 {sides[0]}", f"{sides[1]} \u2192")
+    names = (f"\u2190 {_short(sides[0])}", f"{_short(sides[1])} \u2192")
     for name, shift, ha, end in zip(names, (-6, 6), ("right", "left"), ends, strict=True):
         if abs(math.log(end)) > SIDE_SHARE * math.log(ends[1] / ends[0]):
             axes.annotate(name, (0, 1), xycoords=("data", "axes fraction"), xytext=(shift, 5), ha=ha,
@@ -188,7 +188,7 @@ def _name_above(axes: Axes, at: int, name: str, note: str) -> None:
     room = MOST_LETTERS - len(note) - 2
     axes.annotate(_short(name, room), (0, at - 0.24), xytext=(0, 0), ha="left", color=stand_in("ink"),
                   **place)  # fmt: skip
-    axes.annotate(note, (1, at - 0.24), xytext=(0, 0), ha="right", color=stand_in("quiet"), **place)
+    axes.annotate(_short(note), (1, at - 0.24), xytext=(0, 0), ha="right", color=stand_in("quiet"), **place)
 
 
 def _short(name: str, most: int = MOST_LETTERS) -> str:

@@ -154,21 +154,21 @@ def _set_axes(axes: Axes, axis: Axis, height: Axis, traces: Sequence[Trace], mod
     lowest = min((x for x, _ in points if x > 0), default=1.0)
     ticks = list(axis.ticks) or round_ticks(lowest, max([lowest, *(x for x, _ in points)]))
     axes.set_xticks([place(tick) for tick in ticks])
-    axes.set_xticklabels([_bare(axis.write(tick)) for tick in ticks])
+    axes.set_xticklabels([_tick(axis.write(tick)) for tick in ticks])
     steps = round_ticks(math.exp(min(up)), math.exp(max(up)))
     axes.set_yticks([math.log(step) for step in steps])
-    axes.set_yticklabels([_bare(height.write(step)) for step in steps])
-    axes.set_xlabel(axis.name, color=stand_in("quiet"), fontsize=FONT_PX, labelpad=2)
+    axes.set_yticklabels([_tick(height.write(step)) for step in steps])
+    axes.set_xlabel(chart_text(axis.name), color=stand_in("quiet"), fontsize=FONT_PX, labelpad=2)
     above = 22 if meetings else 8
-    axes.annotate(height.name, (0, 1), xycoords="axes fraction", xytext=(-50, above), textcoords="offset points",
-                  fontsize=FONT_PX, color=stand_in("quiet"), ha="left")  # fmt: skip
+    axes.annotate(chart_text(height.name), (0, 1), xycoords="axes fraction", xytext=(-50, above),
+                  textcoords="offset points", fontsize=FONT_PX, color=stand_in("quiet"), ha="left")  # fmt: skip
     axes.grid(color=stand_in("line"), linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def _bare(text: str) -> str:
+def _tick(text: str) -> str:
     """A tick is exact: `30 ms`, not `30.0 ms`."""
-    return re.sub(r"\.0(?!\d)", "", text)
+    return chart_text(re.sub(r"\.0(?!\d)", "", text))
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:

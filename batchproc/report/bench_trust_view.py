@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.explain.words import count, share
 from batchproc.report.bench_files import WORDS, Facts, baseline_of, from_to, relate, times
-from batchproc.report.bench_lab_view import BUSY
-from batchproc.report.bench_numbers import Lab
 from batchproc.report.bench_verdict import is_proven, median_error
+from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
 from batchproc.report.trust_view import CheckRow, Provenance, TrustView, view_provenance
 
 FINGERPRINT_LETTERS = 12  # the whole of it does not fit on a phone
@@ -30,16 +29,16 @@ class ComparisonRow:
     remark: str
 
 
-def view_bench_trust(facts: Facts) -> TrustView:
+def view_bench_trust(facts: Facts, lab: LabSection) -> TrustView:
     """The honesty panel."""
-    checks = list(_checks(facts))
+    checks = list(_checks(facts, lab))
     counts = {word: sum(check.verdict == word for check in checks) for word in ("passed", "failed", "unknown")}
     return TrustView(
         summary=f"{counts['passed']} of {count(len(checks), 'check')} passed, {counts['failed']} failed, "
         f"{counts['unknown']} could not be made.",
         checks=checks,
         methods=list(_methods(facts)),
-        notes=[str(note) for note in facts.get("notes") or ()],
+        notes=[*(str(note) for note in facts.get("notes") or ()), *lab.notes],
     )
 
 
@@ -73,14 +72,14 @@ def view_bench_provenance(facts: Facts) -> Provenance:
     return replace(view_provenance(facts), run=rows)
 
 
-def _checks(facts: Facts) -> Iterator[CheckRow]:
+def _checks(facts: Facts, lab: LabSection) -> Iterator[CheckRow]:
     if baseline_of(facts):
         yield _check_noise(facts)
         yield _check_rounds(facts)
         yield _check_quiet(facts)
         yield _check_outputs(facts)
         yield _check_forecast(facts)
-    if lab := Lab(facts):
+    if lab.results:
         yield _check_lab(lab)
 
 
@@ -141,11 +140,10 @@ def _check_forecast(facts: Facts) -> CheckRow:
     )
 
 
-def _check_lab(lab: Lab) -> CheckRow:
+def _check_lab(lab: LabSection) -> CheckRow:
     """How many experiments had the machine for themselves."""
-    made = lab.experiments()
-    shares = [each for name in made if (each := lab.others(name)) is not None]
-    again = sum(lab.made_again(name) for name in made)
+    made, again = lab.results, rounds_made_again(lab.results)
+    shares = [one.others_cpu_share for one in made if one.others_cpu_share is not None]
     busy = sum(each > BUSY for each in shares)
     most = f", at most {share(max(shares))}" if shares else ""
     return CheckRow(

@@ -1,5 +1,6 @@
 """A bench in three sentences: which mode wins, why, and what to do. Each says no more than was checked."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.explain.words import count, crew, seconds, share, significant
 from batchproc.report.bench_files import Facts, Relation, baseline_of, from_to, relate, speed_error, times
+from batchproc.report.lab_section import LabSection
 
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
 TRUSTED = 0.25  # error of a predicted speed, above which its reason is not told as a fact
@@ -23,10 +25,10 @@ def is_proven(facts: Facts) -> bool:
     return bool(winner.get("beats") or winner.get("ties"))
 
 
-def sentences(facts: Facts) -> list[str]:
+def sentences(facts: Facts, lab: LabSection) -> list[str]:
     """Winner, why, what to do."""
     if not baseline_of(facts):
-        return _of_claims(facts)
+        return _of_claims(lab)
     if not facts.get("winner"):
         unknown = "Unknown: no round is complete yet, so nothing was compared."
         return [unknown, "Unknown.", "Run the same command again: it continues where it stopped."]
@@ -36,14 +38,13 @@ def sentences(facts: Facts) -> list[str]:
     return [_which(facts), _why(facts), _what_to_do(facts)]
 
 
-def _of_claims(facts: Facts) -> list[str]:
+def _of_claims(lab: LabSection) -> list[str]:
     """A bench of experiments alone compares no modes of this job."""
-    claims = facts.get("claims") or ()
-    counted = {word: sum(one.get("verdict") == word for one in claims) for word in CLAIM_WORDS}
+    counted = Counter(claim.verdict.value for claim in lab.claims)
     told = ", ".join(f"{counted[word]} {CLAIM_WORDS[word]}" for word in CLAIM_WORDS if counted[word])
     return [
-        f"Of {count(len(claims), 'claim')} of the textbook {told or 'none'}, on this machine.",
-        f"{count(len(facts.get('experiments') or ()), 'controlled experiment')} isolated one cause each; "
+        f"Of {count(len(lab.claims), 'claim')} of the textbook {told or 'none'}, on this machine.",
+        f"{count(len(lab.results), 'controlled experiment')} isolated one cause each; "
         "no round of this job was run.",
         "Run the same command without --claims and --experiments to compare the modes on this job itself.",
     ]

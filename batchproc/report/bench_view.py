@@ -14,7 +14,6 @@ from batchproc.report.bench_cases_view import (
     view_maps,
     view_points,
 )
-from batchproc.report.bench_claims_view import ClaimRow, ExperimentRow, view_claims, view_experiments
 from batchproc.report.bench_costs_view import (
     AccountsView,
     LegendEntry,
@@ -24,8 +23,6 @@ from batchproc.report.bench_costs_view import (
     view_startup,
 )
 from batchproc.report.bench_files import Facts, baseline_of, relate, times, whole_runs
-from batchproc.report.bench_lab_chart import LabChart
-from batchproc.report.bench_lab_view import view_lab
 from batchproc.report.bench_rates_view import CeilingRow, view_case_ceilings, view_rates
 from batchproc.report.bench_trust_view import (
     ComparisonRow,
@@ -35,6 +32,7 @@ from batchproc.report.bench_trust_view import (
     view_disturbances,
 )
 from batchproc.report.bench_verdict import is_proven, median_error, sentences
+from batchproc.report.lab_section import LabSection, view_lab
 from batchproc.report.trust_view import Provenance, TrustView
 from batchproc.report.view import as_sentence
 
@@ -64,9 +62,7 @@ class BenchPage:
     startup: Chart | None
     starts: Sequence[tuple[str, str]]
     has_rounds: bool
-    lab: Sequence[LabChart]
-    claims: Sequence[ClaimRow]
-    experiments: Sequence[ExperimentRow]
+    lab: LabSection
     trust: TrustView
     comparisons: Sequence[ComparisonRow]
     disturbed: Sequence[tuple[str, str]]
@@ -76,6 +72,7 @@ class BenchPage:
 def view_bench(facts: Facts) -> BenchPage:
     """Arranges a bench; an interrupted one has what its complete rounds give."""
     tone, ended_how = _ended(facts)
+    lab = view_lab(facts)
     maps, maps_note = view_maps(facts)
     accounts, legend = view_accounts(facts)
     rates, rates_note = view_rates(facts)
@@ -84,7 +81,7 @@ def view_bench(facts: Facts) -> BenchPage:
         started=str(facts.get("started", "unknown")).replace("T", " ").removesuffix("Z"),
         tone=tone,
         ended_how=ended_how,
-        verdict=[as_sentence(sentence) for sentence in sentences(facts)],
+        verdict=[as_sentence(sentence) for sentence in sentences(facts, lab)],
         figures=_figures(facts) if baseline_of(facts) else [],
         counts=_counts(facts) if baseline_of(facts) else "",
         maps=maps,
@@ -101,10 +98,8 @@ def view_bench(facts: Facts) -> BenchPage:
         startup=view_startup(facts),
         starts=view_starts(facts),
         has_rounds=bool(baseline_of(facts)),
-        lab=view_lab(facts),
-        claims=view_claims(facts),
-        experiments=view_experiments(facts),
-        trust=view_bench_trust(facts),
+        lab=lab,
+        trust=view_bench_trust(facts, lab),
         comparisons=view_comparisons(facts),
         disturbed=view_disturbances(facts),
         provenance=view_bench_provenance(facts),

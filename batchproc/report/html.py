@@ -11,6 +11,7 @@ from batchproc.explain.words import count, seconds, share
 from batchproc.redact import printable, redact_text
 from batchproc.report.bench_files import read_bench
 from batchproc.report.bench_view import BenchPage, view_bench
+from batchproc.report.lab_section import number_figure, number_name
 from batchproc.report.palette import css_variables
 from batchproc.report.run_files import RunFolder, read_facts
 from batchproc.report.subject import find_subject
@@ -63,6 +64,7 @@ def render(page: Page | BenchPage) -> str:
         auto_reload=False,
     )
     environment.filters.update(seconds=seconds, share=share, signed=_signed, sentence=as_sentence)
+    environment.filters.update(number_name=number_name, number=number_figure)
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
     template = environment.get_template("bench.html.jinja" if isinstance(page, BenchPage) else "page.html.jinja")

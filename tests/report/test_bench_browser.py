@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab import tables
 from tests.report.bench_folder import a_bench, page_of
 from tests.report.browser import Browser
-from tests.report.lab_facts import all_of_them
 from tests.report.test_bench_page import CLAIMS
 from tests.report.test_browser import LOOKS, NAMES, axe, browser  # noqa: F401 - fixtures
 
@@ -26,7 +26,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for one, verdict in zip(facts["comparisons"], ("tie", "undecided"), strict=False):
         one |= {"verdict": verdict, "winner": ""}
-    page_of(facts | {"claims": CLAIMS, "experiments": all_of_them()}, folder)
+    page_of(facts | {"claims": CLAIMS, "experiments": tables.as_json(tables.all_of_them())}, folder)
     return folder / "report.html"
 
 

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from batchproc.lab.table import Crossing, computed, measured
 from batchproc.report.html import PAGE_BYTES
+from tests.lab import tables
 from tests.report.bench_folder import a_bench, page_of
 from tests.report.folder import Parsed
-from tests.report.lab_facts import all_of_them
 from tests.report.test_hostile import BIDI, ESCAPE, MARKUP, assert_harmless
 from tests.report.test_page import POLICY
 
@@ -133,7 +135,7 @@ def test_every_comparison_is_in_the_table_with_its_adjusted_p(page: Parsed) -> N
 def test_claims_have_verdict_numbers_and_meaning(page: Parsed) -> None:
     text = words(page, "claims")
 
-    assert "1 · statement 1 ✓ holds threads 8 gain at 20 ms latency × 7.10 (7 to 7.4)" in text
+    assert "1 · statement 1 ✓ holds threads 8 gain, 20 ms latency × 7.10 (× 7.00 to × 7.40)" in text
     assert "process pss bytes 7.2 MB per worker It matters." in text
     signs = [one.text for one in page.all("td") if one.attributes.get("class", "").startswith("mark")]
     assert ["✓ holds", "◐ holds here, not there", "✗ refuted", "? not measured"] == signs[:4]
@@ -150,19 +152,18 @@ def test_experiments_alone_have_claims_and_no_empty_sections(tmp_path: Path) -> 
     whole = a_bench(["thread+thread"])
     facts = {key: whole[key] for key in ("schema", "version", "job", "started", "host", "config", "ended", "complete")}
     facts |= {"rounds": [], "cases": [], "comparisons": [], "predictions": [], "notes": [], "claims": CLAIMS}
-    facts["experiments"] = [{"name": "pipe", "question": "what does a pipe cost", "numbers": NUMBERS, "failure": "",
-                             "seconds": 3.0, "others_cpu_share": 0.5}]  # fmt: skip
+    facts["experiments"] = tables.as_json({"memory": tables.memory()}, 0.5)
 
     page = page_of(facts, tmp_path)
 
     assert ["causes", "claims", "trust", "provenance"] == [section.attributes["id"] for section in page.all("section")]
     told = "Of 4 claims of the textbook 1 hold, 1 hold in part, 1 are refuted, 1 were not measured"
     assert told in words(page, "verdict")
-    assert "What does a pipe cost. Took 3 s; other programs used 50 % of the CPU." in words(page, "claims")
+    assert "What of memory?" in words(page, "causes")
 
 
 def test_experiments_stand_with_their_charts_and_in_the_honesty_panel(tmp_path: Path) -> None:
-    made = all_of_them()
+    made = tables.as_json(tables.all_of_them())
     made[0]["others_cpu_share"] = 0.4
 
     page = page_of(a_bench(["thread"]) | {"experiments": made}, tmp_path)
@@ -294,9 +295,18 @@ def test_what_is_missing_is_unknown(tmp_path: Path, change: Callable[[dict[str, 
 def test_hostile_texts_stay_text_wherever_they_come_from(tmp_path: Path) -> None:
     nasty = f"{MARKUP}{ESCAPE}{BIDI} http://u:hunter2@h.test/?sig=SECRETVALUE $x^2$ \u4e2d {'long ' * 60}"
     facts = a_bench(["thread+thread"], vary={"download.user_agent": ["plain", nasty]})
-    facts["claims"] = [{"id": nasty, "statement": nasty, "verdict": nasty, "meaning": nasty,
-                        "numbers": [{"name": nasty, "value": 1, "unit": nasty}]}]  # fmt: skip
-    facts["experiments"] = [{"name": nasty, "question": nasty, "failure": nasty, "numbers": [nasty]}]
+    number = {"name": nasty, "value": 1, "unit": nasty, "x": nasty, "x_unit": nasty}
+    facts["claims"] = [{"id": 1, "statement": nasty, "verdict": "holds", "meaning": nasty, "numbers": [number]}]
+    facts["claims"].append(facts["claims"][0] | {"id": nasty})
+    strange = replace(tables.memory(), x=nasty, x_unit=nasty, y=nasty, facts={nasty: 1.0}, series=(
+        measured(nasty, nasty, {nasty: [1.0, 2.0]}), computed(nasty, nasty, {nasty: 1.0})
+    ))  # fmt: skip
+    curve = replace(tables.payload(), x=nasty, x_unit=nasty, y=nasty, series=(
+        measured(nasty, nasty, {1.0: [1.0, 2.0], 2.0: [3.0]}), computed(nasty, nasty, {1.0: 1.0})
+    ), crossings=(Crossing(first=nasty, second=nasty, measured=(1.5,)),))  # fmt: skip
+    made = tables.as_json({nasty: strange, "curve": curve})
+    facts["experiments"] = [{**one, "question": nasty} for one in made]
+    facts["experiments"].append({**made[0], "table": None, "failure": nasty})
     facts |= {"job": nasty, "started": nasty, "notes": [nasty], "fingerprint": nasty}
     facts["material"]["text"] = facts["calibration"]["text"] = facts["makespan"]["because"] = nasty
     facts["contamination"]["text"] = nasty

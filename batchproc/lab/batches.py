@@ -1,0 +1,200 @@
+"""An executor kept open for many batches, so that a comparison has its start-up behind it and can be interleaved.
+
+A round in which other programs used more than a quarter of the machine is made again, as often as there are rounds at
+most. The rule looks at the machine, never at the times, and how often it was used stands in the experiment's table.
+"""
+
+import queue
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+
+from batchproc.errors import ExecutorError
+from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
+from batchproc.executors.worker import start_context
+from batchproc.model import Failure, Item, Mode, Outcome, Source
+from batchproc.protocols import Stage
+
+SEED = 20
+OTHERS_LIMIT = 0.25  # of all cores; what a round of well under a second can tell, as the kernel counts in 10 ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Rounds that count, the share of the usual items per round, and whether the whole sweep is made.
+
+    Nine rounds: the exact 95% interval of their median then leaves out the slowest and the fastest, so one disturbed
+    round cannot decide anything.
+    """
+
+    rounds: int = 9
+    effort: float = 1.0
+    full: bool = False
+
+    def items(self, usual: int) -> int:
+        """Items per round, at least 2."""
+        return max(2, round(usual * self.effort))
+
+
+SIZES = {
+    "tiny": Size(rounds=1, effort=0.05),  # proves that it works
+    "claims": Size(),
+    "full": Size(full=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One batch: its wall time, its workers' CPU time and time without a free core (None: unknown), what came out."""
+
+    seconds: float
+    cpu_seconds: float
+    runqueue_seconds: float | None
+    outcomes: tuple[Outcome, ...]
+
+
+class OpenExecutor:
+    """One executor that runs one stage for the length of a `with` block. Used by one thread."""
+
+    def __init__(self, executor: Executor, stage: Stage[Any, Any]) -> None:
+        self.executor = executor
+        self._stage = stage
+        self._asked: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._outcomes: Iterator[Outcome] = iter(())
+
+    def __enter__(self) -> Self:
+        self.executor.__enter__()
+        self._outcomes = self.executor.run(self._stage, self._feed())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._asked.put(None)
+        try:
+            if kind is None:
+                list(self._outcomes)
+        finally:
+            self.executor.__exit__(kind, error, trace)
+
+    def batch(self, items: Sequence[Item[Any]]) -> Batch:
+        """Hands all items in and takes as many outcomes. Raises `ExecutorError` when an item fails."""
+        started = time.perf_counter()
+        for item in items:
+            self._asked.put(item)
+        outcomes = tuple(next(self._outcomes) for _ in items)
+        seconds = time.perf_counter() - started
+        failed = [one for one in outcomes if isinstance(one, Failure)]
+        if failed:
+            raise ExecutorError(f"an experiment's item failed: {failed[0].code}: {failed[0].message}")
+        spans = [one.spans[-1] for one in outcomes]
+        delays = [span.runqueue_seconds for span in spans]
+        known = [delay for delay in delays if delay is not None]
+        return Batch(
+            seconds=seconds,
+            cpu_seconds=sum(span.cpu_seconds for span in spans),
+            runqueue_seconds=sum(known) if len(known) == len(delays) else None,
+            outcomes=outcomes,
+        )
+
+    def _feed(self) -> Iterator[Outcome]:
+        while (item := self._asked.get()) is not None:
+            yield item
+
+
+def executor_of(mode: Mode, workers: int, stage: Stage[Any, Any]) -> Executor:
+    """The real executor of a mode."""
+    if mode is Mode.SERIAL:
+        return SerialExecutor()
+    if mode is Mode.THREAD:
+        return ThreadExecutor(workers=workers)
+    return ProcessExecutor(workers=workers, preload=stage.preload)
+
+
+@dataclass(slots=True, kw_only=True)
+class Rounds:
+    """The rounds of one comparison: its batches by plan, and how many rounds were disturbed and made again."""
+
+    batches: dict[str, list[Batch]]
+    made_again: int = 0
+
+    def seconds(self, name: str) -> list[float]:
+        """The wall times of a plan, a round each."""
+        return [batch.seconds for batch in self.batches[name]]
+
+    def busy_cores(self, name: str) -> list[float]:
+        """How many cores its workers kept busy on average, a round each."""
+        return [batch.cpu_seconds / batch.seconds for batch in self.batches[name]]
+
+    def waiting_shares(self, name: str) -> list[float]:
+        """The share of their time that workers were ready and found no free core; empty where nothing is known."""
+        return [batch.runqueue_seconds / (batch.runqueue_seconds + batch.cpu_seconds)
+                for batch in self.batches[name] if batch.runqueue_seconds is not None]  # fmt: skip
+
+
+def interleave(
+    stage: Stage[Any, Any],
+    plans: Mapping[str, tuple[Mode, int]],
+    items: Sequence[Item[Any]],
+    *,
+    rounds: int,
+    again: bool = True,
+) -> Rounds:
+    """The same items by every plan (mode and workers) in every round, in random order; the first is thrown away.
+
+    `again` False takes disturbed rounds as they are, for stages that wait and hardly compute. The fork server is
+    started before the first thread, whatever the order of the plans.
+    """
+    start_context(stage.preload)
+    order = random.Random(SEED)
+    found = Rounds(batches={name: [] for name in plans})
+    with ExitStack() as stack:
+        opened = {
+            name: stack.enter_context(OpenExecutor(executor_of(mode, workers, stage), stage))
+            for name, (mode, workers) in plans.items()
+        }
+        names = list(opened)
+        _one_round(opened, order.sample(names, len(names)), items)
+        done = 0
+        while done < rounds:
+            made, disturbed = _one_round(opened, order.sample(names, len(names)), items)
+            if again and disturbed and found.made_again < rounds:
+                found.made_again += 1
+                continue
+            done += 1
+            for name, batch in made.items():
+                found.batches[name].append(batch)
+    return found
+
+
+def _one_round(
+    opened: Mapping[str, OpenExecutor], order: Sequence[str], items: Sequence[Item[Any]]
+) -> tuple[dict[str, Batch], bool]:
+    """A batch of each plan, and whether others kept the machine busy meanwhile."""
+    started, own, busy = time.perf_counter(), time.process_time(), _busy_seconds()
+    made = {name: opened[name].batch(items) for name in order}
+    workers = sum(made[name].cpu_seconds for name in order if opened[name].executor.mode == Mode.PROCESS)
+    others = _busy_seconds() - busy - (time.process_time() - own) - workers
+    return made, others > OTHERS_LIMIT * (psutil.cpu_count() or 1) * (time.perf_counter() - started)
+
+
+def _busy_seconds() -> float:
+    """CPU seconds of the whole machine so far."""
+    times = psutil.cpu_times()
+    return float(sum(times)) - float(times.idle) - float(getattr(times, "iowait", 0.0))
+
+
+def plain_items(values: Sequence[Any]) -> list[Item[Any]]:
+    """One item per value."""
+    return [Item(source=source(index), value=value) for index, value in enumerate(values)]
+
+
+def source(index: int, url: str = "http://experiment.invalid/") -> Source:
+    """A source that nobody looks up."""
+    return Source(index=index, line=index + 1, url=url, key=index.to_bytes(16, "big"))

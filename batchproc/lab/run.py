@@ -1,0 +1,135 @@
+"""Runs controlled experiments, each in a process of its own and bounded in time, and judges the claims by them."""
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import psutil
+from pydantic import ValidationError
+
+from batchproc.bench.interrupt import Interrupt
+from batchproc.bench.runner import launch
+from batchproc.config import Config
+from batchproc.lab.catalogue import EXPERIMENTS, Experiment
+from batchproc.lab.claims import CLAIMS, judge
+from batchproc.lab.evidence import Evidence, Job
+from batchproc.lab.models import add_predictions
+from batchproc.lab.results import TABLES, Judged, Result
+from batchproc.measure.cores import usable_cores
+
+LOOK_SECONDS = 0.5
+TAIL_CHARACTERS = 500
+
+
+def run_experiments(interrupt: Interrupt, notify: Callable[[str], None], *, everything: bool) -> list[Result]:
+    """All experiments, or those that the claims need, with what they predict of each other."""
+    chosen = [one for one in EXPERIMENTS.values() if everything or one.claims]
+    results = []
+    for number, experiment in enumerate(chosen, 1):
+        notify(f"experiment {number} of {len(chosen)}: {experiment.question}")
+        results.append(run_experiment(experiment, "full" if everything else "claims", interrupt))
+    tables = add_predictions({one.name: one.table for one in results if one.table})
+    return [replace(one, table=tables.get(one.name)) for one in results]
+
+
+def judge_claims(results: Sequence[Result], config: Config) -> list[Judged]:
+    """The thirteen claims."""
+    job = Job(
+        download_mode=config.download.first_mode,
+        download_workers=config.download.worker_count(config.download.first_mode, usable_cores()),
+        transform_mode=config.transform.first_mode,
+        steps=tuple(str(step["op"]) for step in config.transform.steps),
+        cores=usable_cores(),
+    )
+    tables = {one.name: one.table for one in results if one.table}
+    failures = {one.name: one.failure for one in results if one.failure}
+    return [judge(claim, Evidence(tables=tables, failures=failures), job) for claim in CLAIMS]
+
+
+def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> Result:
+    """Its table, or why there is none. Its whole process group ends with it."""
+    started, machine, children = time.perf_counter(), _machine_seconds(), _children_seconds()
+    child: subprocess.Popen[str] | None = None
+    try:
+        with interrupt.held():
+            child = launch(experiment.command(size))
+        text, errors, seen_seconds = _collect(child, started + experiment.limit_seconds)
+    finally:
+        if child is not None:
+            _end(child)
+    took, busy = time.perf_counter() - started, _machine_seconds() - machine
+    own_seconds = max(seen_seconds, _children_seconds() - children)
+    failure, table = _failure(child.returncode, errors, experiment.limit_seconds), None
+    if failure is None:
+        try:
+            (table,) = TABLES.validate_json(f"[{text}]")
+        except ValidationError as error:
+            failure = f"its table is none: {error.errors()[0]['msg']}"
+    return Result(
+        name=experiment.name,
+        question=experiment.question,
+        table=table,
+        failure=failure,
+        seconds=took,
+        others_cpu_share=max(0.0, busy - own_seconds) / (took * (psutil.cpu_count() or 1)),
+    )
+
+
+def _collect(child: "subprocess.Popen[str]", deadline: float) -> tuple[str, str, float]:
+    """The child's stdout and stderr, and the CPU seconds seen in its processes: a little less than they used."""
+    used: dict[int, float] = {}
+    while True:
+        try:
+            text, errors = child.communicate(timeout=LOOK_SECONDS)
+            return text, errors, sum(used.values())
+        except subprocess.TimeoutExpired:
+            used |= _family_seconds(child.pid)
+            if time.perf_counter() > deadline:
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def _end(child: "subprocess.Popen[str]") -> None:
+    """Ends what is left of the child's session: it leads a process group of its own, which its workers share."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+
+
+def _failure(status: int, errors: str, limit_seconds: float) -> str | None:
+    if status == 0:
+        return None
+    if status == -signal.SIGKILL:
+        return f"it was ended after {limit_seconds:g} s"
+    lines = errors.strip().splitlines() or ["it said nothing"]
+    return f"it ended with status {status}: {lines[-1][-TAIL_CHARACTERS:]}"
+
+
+def _children_seconds() -> float:
+    """CPU seconds of children that have ended, and of theirs; a fork server's workers are not among them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _family_seconds(pid: int) -> dict[int, float]:
+    """CPU seconds so far, by process, of the child and all below it."""
+    found = {}
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return {}
+    for process in family:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        found[process.pid] = float(times.user + times.system)
+    return found
+
+
+def _machine_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(sum(times)) - float(times.idle) - float(getattr(times, "iowait", 0.0))

@@ -1,0 +1,148 @@
+"""Tiny stages, each with one known cost. Importable by name in a worker, which needs nothing but Pillow for them."""
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from PIL import Image, ImageFilter
+
+from batchproc.model import Item
+from batchproc.protocols import Lap
+
+PRELOAD = ("batchproc.lab.stages",)
+HANG, CRASH = "hang", "crash"
+CRASH_EXIT_CODE = 9
+BEAT_SECONDS = 0.005
+
+changes: list[int] = []  # what `Remember` did in this process; append is atomic
+beats: list[int] = []  # how often `hang` was seen alive in this process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blur:
+    """GaussianBlur of one picture held by the worker: Pillow releases the GIL."""
+
+    name: ClassVar[str] = "blur"
+    preload: ClassVar[tuple[str, ...]] = PRELOAD
+    side_px: int = 384
+
+    def open(self) -> "PixelWork":
+        """Paints the worker's picture."""
+        return PixelWork(self.side_px, ImageFilter.GaussianBlur(8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Median:
+    """MedianFilter of one picture held by the worker: Pillow keeps the GIL."""
+
+    name: ClassVar[str] = "median"
+    preload: ClassVar[tuple[str, ...]] = PRELOAD
+    side_px: int = 320
+
+    def open(self) -> "PixelWork":
+        """Paints the worker's picture."""
+        return PixelWork(self.side_px, ImageFilter.MedianFilter(3))
+
+
+class PixelWork:
+    """Applies one filter to one picture, again and again. The mode is RGB."""
+
+    def __init__(self, side_px: int, applied: ImageFilter.Filter) -> None:
+        self._image = noise(side_px)
+        self._filter = applied
+
+    def __call__(self, item: Item[Any], lap: Lap) -> None:
+        """One filtering."""
+        self._image.filter(self._filter)
+
+    def abort(self) -> None:
+        """Nothing to interrupt."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Small:
+    """A stage that is its own work and holds nothing."""
+
+    name: ClassVar[str] = "small"
+    preload: ClassVar[tuple[str, ...]] = PRELOAD
+
+    def open(self) -> "Small":
+        """Itself."""
+        return self
+
+    def __call__(self, item: Item[Any], lap: Lap) -> Any:
+        """Does nothing and returns nothing: whatever came in stays here."""
+
+    def abort(self) -> None:
+        """Nothing to interrupt."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Echo(Small):
+    """No work: what is left is the cost of handing over. The payload goes in, an empty reply comes out."""
+
+    name: ClassVar[str] = "echo"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurePython(Small):
+    """A loop of pure Python: holds the GIL all the time but for the interpreter's own switches."""
+
+    name: ClassVar[str] = "python"
+    loops: int = 100_000
+
+    def __call__(self, item: Item[Any], lap: Lap) -> None:
+        """One loop, a few milliseconds."""
+        spin(self.loops)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remember(Small):
+    """Changes a list of the process that it runs in, and says how long the list is there."""
+
+    name: ClassVar[str] = "remember"
+
+    def __call__(self, item: Item[Any], lap: Lap) -> int:
+        """One change."""
+        changes.append(item.source.index)
+        return len(changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragile(Small):
+    """Hangs or crashes where the item's value says so, else takes a short while."""
+
+    name: ClassVar[str] = "fragile"
+    seconds: float = 0.002
+
+    def __call__(self, item: Item[Any], lap: Lap) -> None:
+        """One item. `hang` never ends and lets other threads run; `crash` ends the whole process."""
+        if item.value == HANG:
+            while True:
+                beats.append(0)
+                time.sleep(BEAT_SECONDS)
+        if item.value == CRASH:
+            os._exit(CRASH_EXIT_CODE)
+        time.sleep(self.seconds)
+
+
+def spin(loops: int) -> int:
+    """Adds and compares in pure Python."""
+    total = 0
+    for number in range(loops):
+        total += number & 7
+    return total
+
+
+def noise(side_px: int) -> Image.Image:
+    """A picture full of detail, always the same; mode RGB, (side, side) px."""
+    grey = Image.radial_gradient("L").resize((side_px, side_px))
+    turned = Image.linear_gradient("L").resize((side_px, side_px))
+    return Image.merge("RGB", (grey, turned, turned.transpose(Image.Transpose.ROTATE_90)))

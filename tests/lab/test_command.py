@@ -1,0 +1,102 @@
+"""`bench --claims`: alone without rounds, or after them; in bench.json and on the terminal."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from batchproc.bench.task import BenchOptions
+from batchproc.cli import load_job
+from batchproc.errors import ExitCode, LockHeldError
+from batchproc.lab import command
+from batchproc.lab.catalogue import EXPERIMENTS
+from batchproc.lab.command import run_with_lab, summarise_with_lab
+from batchproc.lab.results import Result
+from batchproc.lab.run import run_experiment
+from batchproc.lock import RunLock
+from batchproc.origin import demo_paths
+from tests.jobs import MakeJob
+
+
+@pytest.fixture
+def job(make_job: MakeJob) -> Path:
+    path = make_job(lines=demo_paths(2))
+    path.write_text(path.read_text().replace("base_url", "# base_url") + '\n[origin]\nimages = 2\nlatency = "1ms"\n')
+    return path
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Makes one small experiment in place of all; tells whether everything was asked for."""
+    asked: list[bool] = []
+
+    def run_experiments(interrupt: Any, notify: Any, *, everything: bool) -> list[Result]:
+        asked.append(everything)
+        return [run_experiment(EXPERIMENTS["own_memory"], "tiny", interrupt)]
+
+    monkeypatch.setattr(command, "run_experiments", run_experiments)
+    return asked
+
+
+def bench(job: Path, *, everything: bool = False, **options: Any) -> tuple[dict[str, Any], Path]:
+    wanted = BenchOptions(**options)
+    result = run_with_lab(lambda more: load_job(job, more), wanted, lambda text: None, everything=everything)
+    return dict(result.facts), result.folder
+
+
+@pytest.mark.parametrize("everything", [False, True], ids=["claims", "experiments"])
+def test_alone_there_are_no_rounds(job: Path, tmp_path: Path, asked: list[bool], everything: bool) -> None:
+    facts, folder = bench(job, everything=everything)
+
+    assert [everything] == asked
+    written = json.loads((tmp_path / "out/bench/latest/bench.json").read_text())
+    assert json.loads(json.dumps(facts)) == written
+    assert written["complete"]
+    assert ([], [], []) == (written["rounds"], written["cases"], written["comparisons"])
+    assert ["own_memory"] == [one["name"] for one in written["experiments"]]
+    assert "holds" == written["claims"][5]["verdict"]
+    assert "cores" in written["host"]
+    text = summarise_with_lab(facts, folder)
+    assert "1 controlled experiment, no rounds" in text
+    assert "   6  holds " in text
+    assert "1 holds, 12 not measured" in text
+    assert str(folder / "bench.json") in text
+
+
+@pytest.mark.slow
+def test_with_rounds_the_claims_come_after_them(job: Path, asked: list[bool]) -> None:
+    facts, folder = bench(job, quick=True, rounds=1, modes=("thread+thread",))
+
+    assert [False] == asked
+    assert [0, 1] == [one["number"] for one in facts["rounds"]]
+    assert 13 == len(facts["claims"])
+    text = summarise_with_lab(facts, folder)
+    assert "thread+thread" in text
+    assert "1 holds, 12 not measured" in text
+
+
+def test_another_bench_of_the_job_is_refused_meanwhile(job: Path, tmp_path: Path, asked: list[bool]) -> None:
+    (tmp_path / "out/bench").mkdir(parents=True)
+
+    with RunLock(tmp_path / "out/bench/lock"), pytest.raises(LockHeldError):
+        bench(job)
+
+    assert [] == asked
+
+
+def test_a_signal_ends_the_experiments_and_says_that_nothing_is_kept(job: Path, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "batchproc", "bench", str(job), "--claims"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("experiment 1 of 12")
+        os.kill(process.pid, signal.SIGINT)
+        rest = process.stderr.read()
+
+    assert ExitCode.INTERRUPTED == process.returncode
+    assert "the same command makes them again" in rest
+    assert [] == list((tmp_path / "out/bench").glob("*/bench.json"))
