@@ -1,8 +1,12 @@
 """What a config looks like from outside: as JSON without its secrets, as a JSON Schema, and what is unwise in it."""
 
+import ast
+import inspect
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from batchproc.config import tables as tables_module
 from batchproc.config.tables import Config
 from batchproc.redact import HIDDEN, is_secret_name, redact_text
 
@@ -20,10 +24,29 @@ def resolved(config: Config) -> dict[str, Any]:
 def json_schema(steps_schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The JSON Schema (2020-12) of a config file. `steps_schema` is that of one step, where the caller has it."""
     schema = Config.model_json_schema(mode="validation")
+    for table, texts in _texts_below_keys().items():
+        for key, text in texts.items():
+            schema["$defs"][table]["properties"][key]["description"] = text
     if steps_schema is not None:
         schema["$defs"]["Step"] = dict(steps_schema)
         schema["$defs"]["TransformTable"]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
     return {"$schema": SCHEMA_DIALECT, **schema, "title": "batchproc config"}
+
+
+def _texts_below_keys() -> dict[str, dict[str, str]]:
+    """The strings that stand below the keys in the source of the tables, by table and key."""
+    source = ast.parse(inspect.getsource(tables_module))
+    return {
+        table.name: {
+            key.target.id: inspect.cleandoc(text.value.value)
+            for key, text in itertools.pairwise(table.body)
+            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
+            and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        }
+        for table in source.body
+        if isinstance(table, ast.ClassDef) and table.name.endswith("Table")
+    }  # fmt: skip
 
 
 def unwise(config: Config, cores: int, *, hosts: int | None = None) -> list[str]:
