@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-import requests
-
 from batchproc.redact import silence_urllib3
+
+if TYPE_CHECKING:
+    import requests
 
 LONGEST_SECONDS = 5.0
 NO_POST = (404, 405, 501)  # a health check that knows only GET
@@ -46,6 +48,8 @@ class Ping:
             self._tell(f"warning: the health check (ping_url) was not told: {problem}")
 
     def _ask(self, url: str, body: str, answers: list[str]) -> None:
+        import requests  # a tenth of the start, for jobs that have a health check
+
         try:
             with requests.Session() as session:
                 session.trust_env = False
@@ -56,7 +60,7 @@ class Ping:
         except Exception as error:  # noqa: BLE001 - a thread has nobody above it, and the error's text holds the URL
             answers.append(type(error).__name__)
 
-    def _request(self, session: requests.Session, url: str, body: str) -> int:
+    def _request(self, session: "requests.Session", url: str, body: str) -> int:
         method, headers = ("POST", {"Content-Type": "text/plain; charset=utf-8"}) if body else ("GET", {})
         with session.request(
             method, url, data=body.encode(), headers=headers, timeout=self._longest_seconds, stream=True

@@ -24,9 +24,9 @@ from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Item, Original, Outcome, Source
-from batchproc.pipeline import assembly
-from batchproc.pipeline.evidence import STAGES, describe_samples, stage_totals
-from batchproc.pipeline.observer import StageSums
+from batchproc.pipeline import assembly, stages
+from batchproc.pipeline.evidence import describe_samples, stage_totals
+from batchproc.pipeline.observer import STAGES, StageSums
 from batchproc.sink import Layout
 from batchproc.transform.steps.table import build_steps
 
@@ -63,13 +63,13 @@ def run_alone(config: Config, stage: str) -> dict[str, Any]:
     layout.prepare()
     log_folder = layout.output / "runs"
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
-    download, transform = assembly.make_download(config), assembly.make_transform(config, steps)
-    crew = assembly.make_crew(config)
-    executors = assembly.make_executors(config, crew, download, transform, log_folder)
+    download, transform = stages.make_download(config), stages.make_transform(config, steps)
+    crew = stages.make_crew(config)
+    executors = stages.make_executors(config, crew, log_folder)
     executor = executors[STAGES.index(stage)]
     if stage == "download":
         frontier = _frontier(config)
-        return _timed(stage, executor, lambda: _fetch(executor, assembly.for_crew(download, crew), frontier))
+        return _timed(stage, executor, lambda: _fetch(executor, stages.for_crew(download, crew), frontier))
     originals = _originals(config, download)
     return _timed(stage, executor, lambda: executor.run(transform, originals))
 
@@ -135,7 +135,7 @@ def _frontier(config: Config) -> Frontier:
     sources = [
         Source(index=index, line=item.line, url=item.url, key=item.key) for index, item in enumerate(listed)
     ]
-    return assembly.make_frontier(config, iter(sources))
+    return stages.make_frontier(config, iter(sources))
 
 
 def _fetch(executor: Executor, download: Download, frontier: Frontier) -> Iterator[Outcome]:

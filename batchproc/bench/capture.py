@@ -19,7 +19,8 @@ from batchproc.frontier import host_of
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Failure, Item, Original, Outcome, Rejection, Source
 from batchproc.origin.replies import content_type
-from batchproc.pipeline.assembly import make_download, make_frontier, read_list
+from batchproc.pipeline.assembly import read_list
+from batchproc.pipeline.stages import make_download, make_frontier
 
 INDEX_NAME = "index.jsonl"
 WAITING_PARTS = ("first_byte", "body")

@@ -19,7 +19,8 @@ from batchproc.errors import Problem, UsageError
 from batchproc.model import Source
 from batchproc.origin import OriginSettings, listing
 from batchproc.origin.settings import LONGEST_LATENCY_SECONDS
-from batchproc.pipeline.assembly import make_origin_settings, read_list
+from batchproc.pipeline.assembly import read_list
+from batchproc.pipeline.stages import make_origin_settings
 
 REPLAYED_ITEMS = 120  # of a list of the user's own, unless `--limit` says otherwise
 ORIGIN = "http://origin.invalid"  # stands in for the origin's address before it has one

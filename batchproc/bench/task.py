@@ -13,7 +13,7 @@ from batchproc.bench.statistics import LEVEL
 from batchproc.config import BenchTable, Config
 from batchproc.errors import UsageError
 from batchproc.measure.cores import usable_cores
-from batchproc.pipeline.assembly import make_transform
+from batchproc.pipeline.assembly import transform_settings
 from batchproc.transform.plan_fingerprint import fingerprint as plan_fingerprint
 from batchproc.transform.steps.step import Step
 
@@ -82,7 +82,7 @@ def find_length(config: Config, options: BenchOptions) -> Length:
 
 def plan_of(case: Case, config: Config, steps: tuple[Step, ...]) -> str:
     """Who has the same plan must make the same files."""
-    return "originals" if case.alone == "download" else plan_fingerprint(make_transform(config, steps))
+    return "originals" if case.alone == "download" else plan_fingerprint(transform_settings(config, steps))
 
 
 def bounds_of(case: Config, shared: Config, material: Material) -> Bounds:

@@ -6,6 +6,7 @@ from typing import Any
 
 from batchproc.explain.enough import is_little, little_text, mostly_waited
 from batchproc.explain.measured import held_by_hosts
+from batchproc.explain.unknown import NOTHING_DONE
 from batchproc.explain.words import seconds, share, workers
 
 BUSY = 0.9  # a stage whose workers are busier than that sets the pace (EVIDENCE: utilisation >= 90 %)
@@ -37,7 +38,7 @@ def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
     """Judges by independent measures: how busy each stage's workers were, and who waited for whom."""
     stages = facts.get("stages", {})
     if not facts["counts"]["processed"] or len(stages) < 2:
-        return Bottleneck(stage=None, because="nothing was processed, so nothing held the run back")
+        return Bottleneck(stage=None, because=NOTHING_DONE)
     download, transform = stages["download"], stages["transform"]
     if waiting := mostly_waited(facts):
         return Bottleneck(stage=None, because=waiting)

@@ -57,6 +57,10 @@ class Waits:
         self.retry_worker_seconds += for_retries * seconds
         self.pause_worker_seconds += for_hosts * seconds
 
+    def describe(self) -> dict[str, float]:
+        """For how long there was nothing to do but wait for a retry, or for a paused host."""
+        return {"retry_wait_seconds": self.retry_seconds, "pause_wait_seconds": self.pause_seconds}
+
     def since(self, before: "Waits") -> "Waits":
         """What came to it since it stood at `before`."""
         names = [field.name for field in fields(self)]

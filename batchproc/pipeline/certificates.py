@@ -1,10 +1,8 @@
 """The files of certificates and keys that a config names: read before any work, so that a bad one is known then."""
 
-import ssl
 from collections.abc import Iterator
 
 from batchproc.config import Config, DownloadTable, HostTable
-from batchproc.download.tls import tls_context
 from batchproc.errors import Problem, UsageError
 
 
@@ -25,8 +23,16 @@ def _certificate_problems(config: Config, where: str, table: DownloadTable | Hos
     for name, files in (("ca_file", (at_root(table.ca_file or ""),)), ("client_cert", ("", cert, key))):
         try:
             if any(files):
-                tls_context(*files)
+                _load(*files)
         except OSError as error:
+            import ssl
+
             is_read = isinstance(error, ssl.SSLError)
             reason = "it is no PEM of that kind, or its key is missing or encrypted" if is_read else error.strerror
             yield Problem(where=f"{where} {name}", message=f"{max(files[:2])} cannot be used: {reason}.")
+
+
+def _load(*files: str) -> None:
+    from batchproc.download.tls import tls_context  # a tenth of the start, for jobs that name such files
+
+    tls_context(*files)

@@ -18,11 +18,10 @@ from batchproc.measure.account import (
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.samples import Samples
 from batchproc.model import Mode
-from batchproc.pipeline.observer import Observer, StageSums
+from batchproc.pipeline.observer import STAGES, Observer, StageSums
 
 T = TypeVar("T")
 
-STAGES = ("download", "transform")
 # Each counter has one writing thread: whoever pulls the stage behind it.
 GAUGES = (
     "download_in_total",

@@ -24,7 +24,7 @@ from batchproc.transform.plan_fingerprint import (
     recipe_of,
     resizes,
 )
-from batchproc.transform.stage import Transform
+from batchproc.transform.settings import TransformSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,9 @@ def refuse_lost_ledger(layout: Layout) -> None:
         )
 
 
-def take_in(config: Config, options: RunOptions, transform: Transform, ledger: Ledger, base_url: str) -> Intake:
+def take_in(
+    config: Config, options: RunOptions, transform: TransformSettings, ledger: Ledger, base_url: str
+) -> Intake:
     """Takes over what an earlier run left, compares the plans, and brings the ledger up to the list.
 
     Raises `UsageError` for a changed plan that nobody accepted, and for a list that the config does not allow.
@@ -138,7 +140,7 @@ def _check_list(config: Config, ledger: Ledger) -> int:
     return counts.items
 
 
-def _adopt_plan(config: Config, options: RunOptions, transform: Transform, ledger: Ledger) -> None:
+def _adopt_plan(config: Config, options: RunOptions, transform: TransformSettings, ledger: Ledger) -> None:
     plan, settings = fingerprint(transform), plan_settings(transform)
     ledger.take_over_plans(plan, settings, keeps_images)
     change = ledger.compare_plan(plan)

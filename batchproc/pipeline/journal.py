@@ -4,16 +4,18 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError
-from batchproc.executors import Executor
 from batchproc.ledger import SCHEMA_VERSION
-from batchproc.pipeline.evidence import STAGES
 from batchproc.pipeline.intake import Intake
+from batchproc.pipeline.observer import STAGES
 from batchproc.runlog import RunLog
 from batchproc.version import VERSION
+
+if TYPE_CHECKING:
+    from batchproc.executors import Executor
 
 ENDINGS = {0: "info", 3: "warning"}  # levels by exit code; every other one is an error
 
@@ -51,7 +53,7 @@ def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
         log.record("absent.pruned", files=intake.pruned)
 
 
-def log_line(log: RunLog, executors: Sequence[Executor]) -> None:
+def log_line(log: RunLog, executors: "Sequence[Executor]") -> None:
     """The line begins: how each stage runs."""
     stages = zip(STAGES, executors, strict=False)
     log.record("line.started", **{name: f"{executor.mode} {executor.workers}" for name, executor in stages})

@@ -15,16 +15,16 @@ from typing import Self
 from batchproc.config import Config
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, keep_freed_memory
-from batchproc.explain import Variant
+from batchproc.explain.predict import Variant
 from batchproc.frontier import Frontier
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Outcome
-from batchproc.pipeline.assembly import for_crew, make_executors
 from batchproc.pipeline.evidence import counted
-from batchproc.pipeline.facts import LegEvidence
+from batchproc.pipeline.leg_facts import LegEvidence
 from batchproc.pipeline.refresh import settle_unchanged
+from batchproc.pipeline.stages import for_crew, make_executors
 from batchproc.transform.stage import Transform
 
 NOT_SAMPLED = "[report] sampling is off"
@@ -48,9 +48,7 @@ class Leg:
     ) -> None:
         self.crew = crew
         self.number = number
-        self.executors: tuple[Executor, Executor] = make_executors(
-            config, crew, download, transform, log_folder
-        )
+        self.executors: tuple[Executor, Executor] = make_executors(config, crew, log_folder)
         self.started = time.perf_counter()
         self._download = for_crew(download, crew)
         self._transform = transform

@@ -11,6 +11,7 @@ from batchproc.measure.reservoir import Reservoir
 from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
 from batchproc.pipeline.connections import Connections
 
+STAGES = ("download", "transform")
 SPANS_KEPT = 5_000  # enough for a timeline; four times as many would weigh 12 MB more
 SPANS_KEPT_FOR_TRACE = 20_000
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from batchproc.config import Config
-from batchproc.explain import MODES, Variant, auto
+from batchproc.explain import auto
 from batchproc.explain.auto import Challenger, Choice, Verdict
 from batchproc.explain.measured import Measured
-from batchproc.pipeline.assembly import make_crew
+from batchproc.explain.predict import MODES, Variant
+from batchproc.pipeline.stages import make_crew
 
 LEAST_HEARD = 8
 ENOUGH_HEARD = 200  # then less will do

@@ -24,7 +24,7 @@ def refuse(config: Config, steps: tuple[Step, ...], *, any_plan: bool = False) -
     refuse_lost_ledger(layout)
     if any_plan or not layout.ledger_path.exists():
         return
-    transform = assembly.make_transform(config, steps)
+    transform = assembly.transform_settings(config, steps)
     settings = plan_settings(transform)
     with LedgerView.open_view(layout.ledger_path) as ledger:
         change = ledger.compare_plan(fingerprint(transform))

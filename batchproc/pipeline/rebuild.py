@@ -26,7 +26,7 @@ from batchproc.pipeline.journal import run_counters
 from batchproc.sink import ImageFolder, Layout, read_manifest
 from batchproc.sources.url import is_same_url
 from batchproc.transform.plan_fingerprint import fingerprint, plan_settings, recipe_of
-from batchproc.transform.stage import Transform
+from batchproc.transform.settings import TransformSettings
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import build_steps
 from batchproc.version import VERSION
@@ -60,7 +60,7 @@ def rebuild_ledger(
     layout.prepare()
     with RunLock(layout.lock_path, tell=tell) as lock, lock.forgetting():
         _refuse_whole(layout)
-        transform = assembly.make_transform(config, steps)
+        transform = assembly.transform_settings(config, steps)
         former = _find_former(layout, transform)
         if former is None and layout.metadata_path.exists() and not same_plan:
             raise _unknown_plan(layout)
@@ -97,7 +97,7 @@ def _unknown_plan(layout: Layout) -> UsageError:
     )
 
 
-def _fill(config: Config, layout: Layout, path: Path, transform: Transform) -> Rebuilt:
+def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettings) -> Rebuilt:
     """Makes the new ledger at `path` from the list, the manifests, the files and the runs' folders."""
     power = config.output.durability == "power"
     images = ImageFolder(layout.output, power=power)
@@ -161,7 +161,7 @@ def _read_facts(folder: Path) -> dict[str, Any] | None:
     return facts if known else None
 
 
-def _find_former(layout: Layout, present: Transform) -> Transform | None:
+def _find_former(layout: Layout, present: TransformSettings) -> TransformSettings | None:
     """The plan that made what the manifests name, or None where nothing proves it. See the module's rule."""
     manifests = [path for path in (layout.metadata_path, layout.failures_path) if path.exists()]
     for folder, facts in reversed(list(_runs(layout))):
@@ -173,7 +173,7 @@ def _find_former(layout: Layout, present: Transform) -> Transform | None:
     return None
 
 
-def _plan_of(facts: Mapping[str, Any], present: Transform) -> Transform | None:
+def _plan_of(facts: Mapping[str, Any], present: TransformSettings) -> TransformSettings | None:
     """The transform stage of a run, as far as it decides pixels, from the config in its run.json."""
     try:
         table, output = facts["config"]["transform"], facts["config"]["output"]

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchproc.explain import Variant
 from batchproc.explain.auto import name
+from batchproc.explain.predict import Variant
 from batchproc.explain.words import seconds, significant
 
 CREW = ("download", "download_workers", "transform", "transform_workers")

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from batchproc.explain import explain
+from batchproc.explain.explanation import explain
 from batchproc.explain.words import count, seconds, share
 from batchproc.redact import printable, redact_text
 from batchproc.report.bench_files import read_bench

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from batchproc.errors import ExitCode
 from batchproc.explain.words import count, seconds, share, significant, size, workers
@@ -12,6 +10,9 @@ from batchproc.last_line import shown_codes
 from batchproc.report.advice import failure_step, named_keys
 from batchproc.report.list_words import list_lines
 from batchproc.report.palette import BUCKETS
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
 STAGES = ("download", "transform")
@@ -114,8 +115,10 @@ def _account(stage: Mapping[str, Any]) -> str:
     return ", ".join(f"{share(spent / whole)} {BUCKETS[name][1]}" for name, spent in largest if spent > LEAST * whole)
 
 
-def styled(text: str) -> Text:
+def styled(text: str) -> "Text":
     """The summary with its labels set off, for a terminal; colours follow NO_COLOR and the terminal's abilities."""
+    from rich.text import Text
+
     lines = Text(text)
     lines.highlight_regex(r"(?m)^\S[^\n]*", "bold")
     lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|list|report)\b", "cyan")

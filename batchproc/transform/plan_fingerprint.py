@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from batchproc.transform.resampler import engine
-from batchproc.transform.stage import Transform
+from batchproc.transform.settings import TransformSettings
 from batchproc.transform.steps.keys import keys_of
 from batchproc.transform.steps.own import OwnStep
 from batchproc.transform.steps.resize import Resize
@@ -28,7 +28,7 @@ OF_PROGRAM = "batchproc.transform.steps."  # ledgers of earlier versions name ou
 OP_OF_CLASS = {kind.__qualname__: op for op, kind in BUILT_IN.items()}
 
 
-def fingerprint(transform: Transform) -> str:
+def fingerprint(transform: TransformSettings) -> str:
     """32 hexadecimal digits of BLAKE2b over what decides of `plan_settings`, as canonical JSON."""
     settings = plan_settings(transform)
     settings["steps"] = [_deciding(step) for step in settings["steps"]]
@@ -36,7 +36,7 @@ def fingerprint(transform: Transform) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def recipe_of(transform: Transform) -> str:
+def recipe_of(transform: TransformSettings) -> str:
     """How this version of the program, here, makes the pixels of a plan: `3`, or `3 cykooz-resizer 4.0.1`.
 
     It stands beside the fingerprint, not in it: what it changes is told and made again on demand, never refused.
@@ -44,12 +44,12 @@ def recipe_of(transform: Transform) -> str:
     return f"{RECIPE} {engine()}" if resizes(transform) else str(RECIPE)
 
 
-def resizes(transform: Transform) -> bool:
+def resizes(transform: TransformSettings) -> bool:
     """Whether a step of the plan needs the resampler."""
     return any(isinstance(step, Resize) for step in transform.steps)
 
 
-def plan_settings(transform: Transform) -> dict[str, Any]:
+def plan_settings(transform: TransformSettings) -> dict[str, Any]:
     """What decides the pixels, as JSON-safe values, so that a change can be told by name.
 
     Steps with their name, keys, version and source; quality, formats, pixel limit, output format, quality, background.
@@ -79,7 +79,7 @@ def keeps_images(before: Settings, after: Settings) -> bool:
     return is_same_plan({**before, **looser}, after)
 
 
-def asked_steps(transform: Transform) -> list[dict[str, Any]]:
+def asked_steps(transform: TransformSettings) -> list[dict[str, Any]]:
     """The steps as they were asked for: a key that a later version adds with a default changes none of them."""
     return [{**step, "keys": _chosen(step["op"], step["keys"])} for step in plan_settings(transform)["steps"]]
 

@@ -20,42 +20,19 @@ from batchproc.model import Item, Original, Rendition
 from batchproc.protocols import Lap
 from batchproc.transform import encode, write
 from batchproc.transform.colour import Colours
-from batchproc.transform.decode import FORMATS, Decoded, Opened, decode, open_picture, prepare_pillow
+from batchproc.transform.decode import Decoded, Opened, decode, open_picture, prepare_pillow
 from batchproc.transform.gallery import Gallery
 from batchproc.transform.scale import pixels_for
+from batchproc.transform.settings import MODULES, TransformSettings
 from batchproc.transform.steps.own import OpenedOwnStep, OwnStep
 from batchproc.transform.steps.step import Pixelwise, SizeCheck, Sizing, Step
-from batchproc.transform.view import Quality, Size, View
+from batchproc.transform.view import Size, View
 
 _Move: TypeAlias = Callable[[Image.Image, View], tuple[Image.Image, View]]
 
-_PRELOAD = (
-    "batchproc.transform.stage",
-    "PIL.PpmImagePlugin",  # the last of those that the first Image.save imports
-    "PIL.ImageFilter",
-    "batchproc.transform.steps.resize",
-    "batchproc.transform.steps.geometry",
-    "batchproc.transform.steps.filters",
-    "batchproc.transform.steps.tone",
-    "batchproc.transform.steps.checks",
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transform:
-    """The plan of the transform stage: picklable, the same in every worker. All but the folders decides the pixels."""
-
-    steps: tuple[Step, ...] = ()
-    quality: Quality = "balanced"
-    formats: tuple[str, ...] = FORMATS
-    max_pixels: int = 50_000_000
-    output_format: str = "jpeg"  # jpeg | png | webp | avif | keep
-    output_quality: int = 85
-    background: str = "#ffffff"
-    temporary_folder: str  # absolute
-    durability: str = "process"  # process | power
-    gallery_folder: str = ""  # absolute; empty = no pictures for the report
-    gallery_every: int = 0  # one item in so many is shown
+class Transform(TransformSettings):
+    """The stage `transform`: takes `Item[Original]`, gives `Rendition`. Picklable, the same in every worker."""
 
     @property
     def name(self) -> str:
@@ -65,7 +42,7 @@ class Transform:
     @property
     def preload(self) -> tuple[str, ...]:
         """What a fork server imports once for all its workers."""
-        return _PRELOAD
+        return MODULES
 
     def open(self) -> "TransformWork":
         """Prepares one worker: settles Pillow's switches, imports the user's steps.

@@ -99,7 +99,7 @@ class Job:
 
     def take_in(self, ledger: Ledger) -> None:
         """What every run does before its line."""
-        transform = assembly.make_transform(self.config, build_steps(self.config.transform.steps))
+        transform = assembly.transform_settings(self.config, build_steps(self.config.transform.steps))
         take_in(self.config, RunOptions(), transform, ledger, self.config.job.base_url)
 
     def file_mb(self) -> float:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from batchproc.explain import explain
 from batchproc.explain.bottleneck import find_bottleneck
 from batchproc.explain.enough import LEAST_ITEMS, doubt_about_modes
+from batchproc.explain.explanation import explain
 
 from .runs import cpu_bound, run, stage
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.explain import explain
+from batchproc.explain.explanation import explain
 from tests.explain.runs import CPU_BOUND, all_serial, cpu_bound, held, run, stage
 
 NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*(ms|us|s|%|min)?(?![\w.])")

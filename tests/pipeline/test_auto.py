@@ -11,13 +11,13 @@ import pytest
 
 from batchproc.config import Config
 from batchproc.errors import ExitCode
-from batchproc.explain import MODES
 from batchproc.explain.measured import Measured
+from batchproc.explain.predict import MODES
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import RunOptions
-from batchproc.pipeline import job as job_module
-from batchproc.pipeline.assembly import make_crew
+from batchproc.pipeline import work as work_module
 from batchproc.pipeline.pilot import Pilot
+from batchproc.pipeline.stages import make_crew
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import fingerprint, run
 
@@ -51,7 +51,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice_however_often_the_modes_chang
 ) -> None:
     config = make_job(lines=many(origin, 160, faults=True))
     fixed = run(config, "download.retries=1", f"job.output={tmp_path / 'fixed'}")
-    monkeypatch.setattr(job_module, "Pilot", Restless)
+    monkeypatch.setattr(work_module, "Pilot", Restless)
     result = run(config, *AUTO, "download.retries=1", f"job.output={tmp_path / 'legs'}")
 
     legs = result.facts["auto"]["legs"]
@@ -66,7 +66,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice_however_often_the_modes_chang
 def test_the_stages_figures_are_of_the_last_leg_and_add_up_to_it(
     make_job: MakeJob, origin: EmbeddedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_module, "Pilot", Restless)
+    monkeypatch.setattr(work_module, "Pilot", Restless)
     facts = run(make_job(lines=many(origin, 60, faults=False)), *AUTO).facts
 
     leg, told = facts["leg"], facts["auto"]["legs"][-1]
@@ -126,10 +126,10 @@ def test_a_run_stopped_between_two_legs_is_told_of_by_what_was_seen_before(
     make_job: MakeJob, origin: EmbeddedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped = threading.Event()
-    stop_at_once = job_module.Run._stop_at_once
+    stop_at_once = work_module.Work._stop_at_once
 
-    def note_the_stop(run: job_module.Run) -> None:
-        stop_at_once(run)
+    def note_the_stop(work: work_module.Work) -> None:
+        stop_at_once(work)
         stopped.set()
 
     class Looking(StoppedBetween):
@@ -142,8 +142,8 @@ def test_a_run_stopped_between_two_legs_is_told_of_by_what_was_seen_before(
                 glance()
             return super().heard(items, glance)
 
-    monkeypatch.setattr(job_module.Run, "_stop_at_once", note_the_stop)
-    monkeypatch.setattr(job_module, "Pilot", Looking)
+    monkeypatch.setattr(work_module.Work, "_stop_at_once", note_the_stop)
+    monkeypatch.setattr(work_module, "Pilot", Looking)
     facts = run(make_job(lines=many(origin, 80, faults=False)), *AUTO).facts
 
     assert "signal" == facts["stopped_by"]
@@ -162,7 +162,7 @@ def test_a_crash_in_an_earlier_run_keeps_the_pictures_in_processes(
             seen.append(self.fragile)
             super().begin_leg()
 
-    monkeypatch.setattr(job_module, "Pilot", Watched)
+    monkeypatch.setattr(work_module, "Pilot", Watched)
     config = make_job(images=2)
     run(config, *AUTO)
     monkeypatch.setattr("batchproc.ledger.Ledger.failures_by_code", lambda self: {"worker.crash": 1})

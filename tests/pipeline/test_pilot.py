@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from batchproc.config import load
-from batchproc.explain import JobModel, StageModel, Variant, predict
 from batchproc.explain.measured import Measured
+from batchproc.explain.predict import JobModel, StageModel, Variant, predict
 from batchproc.pipeline.pilot import Pilot
 
 JOB = '[job]\nname = "test"\ninput = "urls.txt"\noutput = "out"\n[transform]\nworkers = 2\n'

@@ -1,0 +1,35 @@
+"""What the transform stage is told. Plain, frozen, picklable; known without the decoders, which only the work needs."""
+
+from dataclasses import dataclass
+
+from batchproc.transform.steps.step import Step
+from batchproc.transform.view import Quality
+
+# What a fork server imports once for all its workers.
+MODULES = (
+    "batchproc.transform.stage",
+    "PIL.PpmImagePlugin",  # the last of those that the first Image.save imports
+    "PIL.ImageFilter",
+    "batchproc.transform.steps.resize",
+    "batchproc.transform.steps.geometry",
+    "batchproc.transform.steps.filters",
+    "batchproc.transform.steps.tone",
+    "batchproc.transform.steps.checks",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformSettings:
+    """The plan of the transform stage. All but the folders decides the pixels."""
+
+    steps: tuple[Step, ...] = ()
+    quality: Quality = "balanced"
+    formats: tuple[str, ...] = ("jpeg", "png", "webp", "gif", "avif", "tiff", "bmp")
+    max_pixels: int = 50_000_000
+    output_format: str = "jpeg"  # jpeg | png | webp | avif | keep
+    output_quality: int = 85
+    background: str = "#ffffff"
+    temporary_folder: str  # absolute
+    durability: str = "process"  # process | power
+    gallery_folder: str = ""  # absolute; empty = no pictures for the report
+    gallery_every: int = 0  # one item in so many is shown
