@@ -84,6 +84,7 @@ def run(
     if dry_run:
         _preview(job, steps, any_plan=accept_config_change or fresh)
         return
+    from batchproc.measure.startup import process_started
     from batchproc.pipeline import RunOptions
 
     options = RunOptions(
@@ -95,6 +96,7 @@ def run(
         repair=repair,
         strict=strict,
         wait_seconds=read_duration("--wait", wait),
+        command_started=process_started(),
     )
     with errors_in_one_line(job.job.name, wanted=quiet):
         result = _work(job, steps, options, quiet=quiet)

@@ -1,6 +1,7 @@
 """The facts of a run: what was counted and measured becomes run.json and spans.jsonl. Arithmetic, no judgement."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,12 +47,17 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvidence:
-    """Everything that run.json is made of. `clock_started`, `line_*`: perf_counter seconds."""
+    """Everything that run.json is made of. `command_started`, `clock_started`, `line_*`: perf_counter seconds.
+
+    `aside_seconds`: what lay between the command's start and the clock's, and is no work of this run's.
+    """
 
     config: Config
     run_id: str
     started: datetime
     wall_seconds: float
+    command_started: float | None
+    aside_seconds: Mapping[str, float]
     clock_started: float
     line_started: float
     line_ended: float
@@ -73,11 +79,14 @@ class RunEvidence:
 def describe_run(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
     """The content of run.json: what was measured, and the explanation that follows from it."""
     facts = _measured(evidence, ending)
-    if not facts["stages"]:
-        return facts | nothing_done()
-    from batchproc.explain.explanation import explain
+    facts |= _explained(facts) if facts["stages"] else nothing_done()
+    return facts | {"command_seconds": _describe_command(evidence)}
 
-    return facts | explain(facts)
+
+def _explained(facts: Mapping[str, Any]) -> dict[str, Any]:
+    from batchproc.explain.explanation import explain  # where there is something to explain
+
+    return explain(facts)
 
 
 def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
@@ -112,6 +121,26 @@ def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
         "auto": evidence.passage.auto,
         "concurrency": evidence.passage.concurrency,
         **_describe_stages(evidence),
+    }
+
+
+def _describe_command(evidence: RunEvidence) -> dict[str, float] | None:
+    """The whole command by the clock, in parts that follow on each other: from the start of its process until now.
+
+    `prepare`, `items` and `settle` are `wall_seconds`. What comes after, the summary and the page, is not in it: this
+    is what they are made from. None where the run is not all that its process is for.
+    """
+    if evidence.command_started is None:
+        return None
+    aside = sum(evidence.aside_seconds.values())
+    clock_ended = evidence.clock_started + evidence.wall_seconds
+    return {
+        "start": evidence.clock_started - evidence.command_started - aside,
+        **evidence.aside_seconds,
+        "prepare": evidence.line_started - evidence.clock_started,
+        "items": evidence.line_ended - evidence.line_started,
+        "settle": clock_ended - evidence.line_ended,
+        "describe": time.perf_counter() - clock_ended,
     }
 
 

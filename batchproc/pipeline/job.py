@@ -58,14 +58,16 @@ class Run:
             self.layout.prepare()
         with ExitStack() as stack:
             lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)
+            asked = time.perf_counter()
             with doing(lock.describe):
                 stack.enter_context(lock)
+            lock_seconds = time.perf_counter() - asked
             stack.enter_context(doing("preparing the run"))
             stack.push(self._log_break)
             log_start(self.log, self.config)
             monitor.begin()
             self.layout.sweep()
-            started, clock_started = datetime.now(UTC), time.perf_counter()
+            started, clock_started, origin_seconds = datetime.now(UTC), time.perf_counter(), 0.0
             if not self.options.fresh:
                 refuse_lost_ledger(self.layout)
             ledger = stack.enter_context(assembly.open_ledger(self.config, self.layout))
@@ -87,7 +89,8 @@ class Run:
             self.log.open(folder / "log.jsonl")
             self.control.take_over()
             if work and port:
-                clock_started += self._start_origin(port, stack)
+                origin_seconds = self._start_origin(port, stack)
+                clock_started += origin_seconds
             self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
             ledger.begin_run(folder.name, started, intake.deciding)
             line_started = time.perf_counter()
@@ -97,6 +100,8 @@ class Run:
                 run_id=folder.name,
                 started=started,
                 wall_seconds=time.perf_counter() - clock_started,
+                command_started=self.options.command_started,
+                aside_seconds={"lock": lock_seconds, "origin": origin_seconds},
                 clock_started=clock_started,
                 line_started=line_started,
                 line_ended=self.line_ended,

@@ -32,6 +32,7 @@ class RunOptions:
     repair: bool = False  # what is done and has no file any more, or another one, is due again
     strict: bool = False
     wait_seconds: float = 0.0  # at most, for another run's lock
+    command_started: float | None = None  # perf_counter; None where the run is not all that its process is for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from batchproc.errors import ExitCode
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.last_line import shown_codes
 from batchproc.report.advice import failure_step, named_keys
+from batchproc.report.command_time import command_time
 from batchproc.report.list_words import list_lines
 from batchproc.report.palette import BUCKETS
 
@@ -47,6 +48,8 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
     yield f"  facts       {folder / 'run.json'}"
     if verbose:
         yield from _details(facts)
+        if (command := command_time(facts)) is not None:
+            yield f"  command     {command[0]} until here: {command[1]}"
     if step := _next_step(facts, output / "failures.jsonl"):
         yield f"  next        {step}"
 

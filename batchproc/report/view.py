@@ -8,6 +8,7 @@ from typing import Any
 from batchproc.explain.words import count, seconds, significant, size
 from batchproc.report.account_view import CeilingView, Chart, StageView, view_ceilings, view_stages
 from batchproc.report.auto_view import AutoView, leg_note, view_auto
+from batchproc.report.command_time import command_time
 from batchproc.report.connections_view import ConnectionsView, view_connections
 from batchproc.report.gallery import Gallery, Pair, read_gallery
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
@@ -139,12 +140,14 @@ def _figures(facts: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rate = facts.get("images_per_second")
     failed = counts["failed"] + counts["quarantined"]
     received = f"{size(facts.get('original_bytes'))} in, {size(facts.get('rendition_bytes'))} out"
+    command = command_time(facts)
     return [
         ("images per second", "unknown" if rate is None else significant(rate), received),
         ("time", seconds(facts.get("line_seconds")), f"first request after {seconds(facts.get('startup_seconds'))}"),
         ("failed", f"{failed:,}", f"of {count(counts['items'], 'item')}"),
         ("CPU of both stages", seconds(cpu), f"{facts.get('host', {}).get('cores', 'unknown')} cores"),
         ("memory at most", size(memory.get("peak_pss_bytes")), "all processes, PSS"),
+        *([("the whole command, until this page", *command)] if command else []),
     ]
 
 
