@@ -1,8 +1,9 @@
 """phi: the share of a stage's CPU that holds the GIL, estimated from this run's CPU per step and Pillow's source.
 
 A normal run has no probe, so phi comes from two sources: what Pillow's C source holds and releases (read in 12.3 and
-13), and how much CPU this run spent in each step. On top comes the Python around every step, which always holds it.
-A user's own step is unknown: it may hold all of its CPU or none. So phi is an interval with a point in it.
+13; that the resampler releases it was measured), and how much CPU this run spent in each step. On top comes the Python
+around every step, which always holds it. A user's own step is unknown: it may hold all of its CPU or none. So phi is an
+interval with a point in it.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 from PIL.Image import Resampling
 
 from batchproc.model import Rendition
@@ -16,7 +16,7 @@ from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import difference, encoded, item, no_lap, photo, run
 from tests.transform.test_stage import CONTAIN, plan
 
-simd: Any = pytest.importorskip("cykooz_resizer", exc_type=ImportError, reason="no wheel")
+pytest.importorskip("cykooz_resizer", exc_type=ImportError, reason="no wheel")
 BOXES = {"whole": (0, 0, 200, 150), "fractions": (0.3, 0.7, 199.6, 148.9), "part": (10.5, 20.25, 60.75, 99.125)}
 
 
@@ -25,10 +25,11 @@ class PanicException(BaseException):
 
 
 def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    def fail(*_arguments: object) -> None:
-        raise error
+    class Failing:
+        def resize_pil(self, *_arguments: object) -> None:
+            raise error
 
-    monkeypatch.setattr(simd.Resizer, "resize_pil", fail)
+    monkeypatch.setattr(resampler, "RustResizer", Failing)
 
 
 def made(folder: Path, content: bytes, *tables: dict[str, Any]) -> Rendition:
@@ -65,6 +66,18 @@ def test_bytes_are_as_near_to_the_floats_as_pillows(size: tuple[int, int], mode:
     done = resampler.resize(picture, size, kernel, box=box, note=pytest.fail)
 
     assert away(done) <= 1.01 * away(picture.resize(size, kernel, box=box))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("box", BOXES.values(), ids=list(BOXES))
+@pytest.mark.parametrize("size", [(64, 48), (222, 170)], ids=str)
+def test_with_its_rows_first_it_is_within_two_levels_of_pillow(size: tuple[int, int], box: Any, mode: str) -> None:
+    picture, kernel = Image.effect_noise((200, 150), 300).convert(mode), Resampling.LANCZOS
+
+    done = resampler.resize(picture, size, kernel, box=box, rows_first=True, note=pytest.fail)
+
+    apart = ImageChops.difference(done, picture.resize(size, kernel, box=box))
+    assert 2 >= max(band.getextrema()[1] for band in apart.split())
 
 
 @pytest.mark.parametrize(
@@ -118,7 +131,7 @@ def in_new_process(code: str) -> str:
 
 
 RESIZED = """
-from PIL import Image
+from PIL import Image, ImageChops
 from batchproc.transform import resampler
 small = resampler.resize(Image.linear_gradient("L"), (9, 9), 1, box=(0, 0, 256, 256), note=print)
 print(resampler.engine(), bool(resampler.problem()), small.size)
@@ -134,7 +147,7 @@ def test_without_the_package_pillow_does_it_all_and_no_image_is_noted() -> None:
 
 NO_MEMORY = """
 import resource
-from PIL import Image
+from PIL import Image, ImageChops
 from batchproc.transform import resampler
 tall = Image.new("L", (20_000, 10))
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

@@ -97,7 +97,7 @@ def test_every_quality_shows_the_reference_picture(tmp_path: Path, quality: str,
     made = run(tmp_path, content, steps=build_steps([CONTAIN]), quality=quality, output_format="png")
 
     assert reference.size == made.size
-    assert difference(made, reference) < (0.15 if quality == "exact" else 1.5)
+    assert difference(made, reference) < (0.05 if quality == "exact" else 1.5)
 
 
 @pytest.mark.parametrize("quality", ["fast", "balanced"])
