@@ -131,11 +131,17 @@ class Columns:
     @classmethod
     def parse(cls, text: str) -> "Columns":
         """The columns that `dump` told of."""
-        known, columns = json.loads(text), cls()
-        columns.types = known["types"]
-        columns._mixed = set(known["mixed"])
-        columns._remarks = {name: tuple(counted) for name, counted in known["remarks"].items()}
+        columns = cls()
+        columns.load(text)
         return columns
+
+    def load(self, text: str) -> None:
+        """Becomes what `dump` told of."""
+        known = json.loads(text)
+        self.types = known["types"]
+        self._mixed = set(known["mixed"])
+        self._remarks = {name: (counted[0], counted[1]) for name, counted in known["remarks"].items()}
+        self._rows, self._objects, self._elements = {}, {}, {}
 
     def _holds_list(self, name: str, value: list[Any]) -> bool:
         known = self._elements.get(name, NOTHING)

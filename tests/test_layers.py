@@ -20,7 +20,7 @@ FLOORS = [
      "ping", "runlog"},
     {"measure"},
     {"config", "protocols"},
-    {"columns", "model", "failpoints", "last_line", "leaving", "manifest", "metrics", "shortage"},
+    {"checkpoint", "columns", "model", "failpoints", "last_line", "leaving", "manifest", "metrics", "shortage"},
     {"descriptors", "errors", "redact", "signals", "streams", "version"},
     {"hostname", "kinds"},
 ]

@@ -1,6 +1,7 @@
 """From the list to the ledger: new lines come in, known ones are recognised by their key, vanished ones are marked.
 
-The list is streamed; memory is one byte per item plus one transaction of rows.
+The list is streamed; memory is one byte per item plus one transaction of rows. Of a list whose beginning is as it was,
+only the rest comes.
 """
 
 import hashlib
@@ -8,12 +9,14 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
+from batchproc.checkpoint import Checkpoint, Known
 from batchproc.columns import Columns
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
+from batchproc.ledger.list_memory import Passed, forget_behind, mark_known, read_counts, store_checkpoints
 from batchproc.ledger.plans import OF_ADOPTED_PLAN
 from batchproc.ledger.schema import State, storable, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
@@ -76,7 +79,7 @@ def input_fingerprint(path: Path, *settings: str) -> str:
 
 def import_rows(
     connection: sqlite3.Connection,
-    rows: Iterable[ListedItem],
+    rows: Iterable[ListedItem | Known | Checkpoint],
     *,
     fingerprint: str,
     keyed_by_id: bool,
@@ -84,23 +87,34 @@ def import_rows(
     columns: Columns | None,
     keep_rows: bool,
 ) -> Imported:
-    """Brings the ledger up to the list. The fingerprint comes with the last transaction: a killed import starts over.
+    """Brings the ledger up to the list. The fingerprint and the checkpoints come with the last transaction: a killed
+    import starts over, behind the beginning that was known before.
 
     Raises what `rows` raises; lines before that point are kept, nothing is marked absent.
     """
     last = connection.execute("SELECT value FROM meta WHERE name = 'input_fingerprint'").fetchone()[0]
     if fingerprint and fingerprint == last:
         return Imported(skipped=True)
+    entries = iter(rows)
+    first = next(entries, None)
+    known = first.checkpoint if isinstance(first, Known) else None
+    run = _Import(connection, known, keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows)
     with transaction(connection):  # killed from here on, the next import starts over, whatever list it finds
         connection.execute("UPDATE meta SET value = '' WHERE name = 'input_fingerprint'")
-        connection.execute("DELETE FROM listed_row")
-    run = _Import(connection, keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows)
-    batches = iter(rows)
-    while batch := list(islice(batches, ROWS_PER_TRANSACTION)):
-        with transaction(connection):
-            for row in batch:
-                run.add(row)
+        if forget_behind(connection, known):
             touch(connection)
+    failpoint("ledger.import_begun")
+    entries = chain([first] if first is not None else [], entries)
+    while batch := list(islice(entries, ROWS_PER_TRANSACTION)):
+        with transaction(connection):
+            before = connection.total_changes
+            for entry in batch:
+                if isinstance(entry, ListedItem):
+                    run.add(entry)
+                elif isinstance(entry, Checkpoint):
+                    run.passed.append(Passed(checkpoint=entry, duplicates=run.duplicates, bad_rows=run.bad_rows))
+            if connection.total_changes > before:
+                touch(connection)
         failpoint("ledger.import")
     with transaction(connection):
         run.mark_absent()
@@ -127,7 +141,13 @@ class _Import:
     """One import under way: which items were seen, and how many of each sort."""
 
     def __init__(
-        self, connection: sqlite3.Connection, *, keyed_by_id: bool, same_url: SameUrl, keep_rows: bool
+        self,
+        connection: sqlite3.Connection,
+        known: Checkpoint | None,
+        *,
+        keyed_by_id: bool,
+        same_url: SameUrl,
+        keep_rows: bool,
     ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
@@ -136,7 +156,12 @@ class _Import:
         self._keep_rows = keep_rows
         self._seen = bytearray(1 + _largest_id(connection))  # by id
         self._is_first = len(self._seen) == 1  # nothing is known yet: inserting is asking
+        self.passed: list[Passed] = []
         self.new = self.known = self.duplicates = self.bad_rows = self.absent = self.returned = 0
+        if known is not None:
+            mark_known(connection, self._seen, known)
+            self.known = sum(self._seen)
+            self.duplicates, self.bad_rows = read_counts(connection, known)
 
     def add(self, row: ListedItem) -> None:
         """Brings in one line, inside a transaction."""
@@ -191,10 +216,10 @@ class _Import:
             change_url(
                 self._connection, item, listing, same_url=self._same_url, keyed_by_id=self._keyed_by_id
             )
-        if (line, extra) != (row.line, row.extra_json):
-            self._cursor.execute(
-                "UPDATE item SET line = ?, extra_json = ? WHERE id = ?", (row.line, row.extra_json, item)
-            )
+        if extra != row.extra_json:
+            self._cursor.execute("UPDATE item SET extra_json = ? WHERE id = ?", (row.extra_json, item))
+        if line != row.line:  # by itself: no row of metadata.jsonl tells it
+            self._cursor.execute("UPDATE item SET line = ? WHERE id = ?", (row.line, item))
 
     def mark_absent(self) -> None:
         """Marks what the list no longer holds, inside a transaction. Files and facts stay."""
@@ -234,10 +259,14 @@ def _remember(connection: sqlite3.Connection, run: _Import, fingerprint: str, co
     connection.executemany(
         "UPDATE meta SET value = ? WHERE name = ?", [(value, name) for name, value in facts.items()]
     )
+    store_checkpoints(connection, run.passed)
+    before = connection.execute("SELECT value FROM meta WHERE name = 'columns'").fetchone()
+    now = (columns.dump(),) if columns is not None else None
     connection.execute("DELETE FROM meta WHERE name = 'columns'")
-    if columns is not None:
-        connection.execute("INSERT INTO meta VALUES ('columns', ?)", (columns.dump(),))
-    touch(connection)
+    if now is not None:
+        connection.execute("INSERT INTO meta VALUES ('columns', ?)", now)
+    if run.absent or now != before:
+        touch(connection)
 
 
 def _largest_id(connection: sqlite3.Connection) -> int:

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from batchproc.failpoints import failpoint
-from batchproc.ledger.schema import MANIFEST_BLOCKS, SCHEMA_VERSION, execute_all, read_version, transaction
+from batchproc.ledger.schema import CHECKPOINTS, MANIFEST_BLOCKS, SCHEMA_VERSION, execute_all, read_version, transaction
 
 # What leads from a version to the next one. A fresh ledger has the tables of `schema` at once: a test compares them.
 STEPS = {
@@ -35,7 +35,7 @@ CREATE TABLE plan_3 (
 INSERT INTO plan_3 SELECT id, fingerprint, settings_json, recipe FROM plan;
 DROP TABLE plan;
 ALTER TABLE plan_3 RENAME TO plan;
-""" + MANIFEST_BLOCKS,
+""" + MANIFEST_BLOCKS + CHECKPOINTS,
 }
 
 

@@ -32,6 +32,7 @@ EARLY = "('failed', 'rejected', 'quarantined', 'deferred')"  # the states of who
 # `made_url` and `made_extra_json` are the URL and the columns that the item's image was made with, where the list has
 # another URL for it by now: the facts from `suffix` on are true of that one.
 # `listed_row` has the further rows of a listed item, where each of them is to have a row in metadata.jsonl.
+# `list_checkpoint` has places in the list as it was imported last, each with what was counted up to there.
 # `manifest_block` knows what the manifests on disk hold of which items. Triggers forget a block with the commit that
 # changes one of its rows, whoever changes it; of the last items, to which others may come, there is none.
 TABLES = """
@@ -79,13 +80,18 @@ CREATE TRIGGER listed_row_went AFTER DELETE ON listed_row BEGIN
   DELETE FROM manifest_block WHERE manifest = 'metadata' AND number = (old.item - 1) / {BLOCK_ITEMS};
 END;
 """
-TABLES += MANIFEST_BLOCKS
+CHECKPOINTS = """
+CREATE TABLE list_checkpoint (
+  size_bytes INTEGER PRIMARY KEY, digest BLOB NOT NULL, line INTEGER NOT NULL, header_json TEXT NOT NULL,
+  columns_json TEXT NOT NULL, duplicates INTEGER NOT NULL, bad_rows INTEGER NOT NULL);
+"""
+TABLES += MANIFEST_BLOCKS + CHECKPOINTS
 PARTS = {  # tables, indexes and triggers, by version
     1: frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"}),
     2: frozenset({"meta", "plan", "run", "host", "item", "listed_row", "item_due", "item_state"}),
     3: frozenset(
-        {"meta", "plan", "run", "host", "item", "listed_row", "manifest_block", "image_changed", "early_end_changed",
-         "listed_row_came", "listed_row_went", "item_due", "item_state"}
+        {"meta", "plan", "run", "host", "item", "listed_row", "list_checkpoint", "manifest_block", "image_changed",
+         "early_end_changed", "listed_row_came", "listed_row_went", "item_due", "item_state"}
     ),
 }  # fmt: skip
 # Items that have an image: of their own URL, or of an earlier one whose successor has none yet.

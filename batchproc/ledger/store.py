@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
+from batchproc.checkpoint import Checkpoint, Known
 from batchproc.columns import Columns
 from batchproc.errors import ExitCode
 from batchproc.ledger import writer
@@ -16,6 +17,7 @@ from batchproc.ledger.blame import blame_disk, blame_ledger, blame_values
 from batchproc.ledger.files import CHECKED
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, import_rows
+from batchproc.ledger.list_memory import read_checkpoints
 from batchproc.ledger.manifest_blocks import note_manifests
 from batchproc.ledger.migrating import migrate, remove_copies
 from batchproc.ledger.opening import check_pages, open_for_reading, open_for_writing
@@ -143,9 +145,14 @@ class Ledger(LedgerView):
         with blame_disk(self._path):
             return count_outdated(self._own())
 
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """How far the list is known, for who reads it: `import_sources` takes a list that begins with one of them."""
+        with blame_disk(self._path), blame_values(self._path):
+            return read_checkpoints(self._own())
+
     def import_sources(
         self,
-        rows: Iterable[ListedItem],
+        rows: Iterable[ListedItem | Known | Checkpoint],
         *,
         fingerprint: str = "",
         keyed_by_id: bool = False,

@@ -1,6 +1,7 @@
 """From the config to what every run needs: list, ledger, settings. What only work needs is in `stages`."""
 
 import hashlib
+import json
 import os
 import socket
 import sys
@@ -10,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from batchproc import descriptors
+from batchproc.checkpoint import Checkpoint, Known, Memory
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config
 from batchproc.errors import Problem, UsageError
@@ -19,6 +21,7 @@ from batchproc.sink import ImageFolder, Layout
 from batchproc.sources import BadRow, Entry, ListFormat, Unusable, is_stream, read_sources
 from batchproc.transform.settings import MODULES, TransformSettings
 from batchproc.transform.steps.step import Step
+from batchproc.version import VERSION
 
 KEY_BYTES = 16
 PORTS = range(20_000, 30_000)  # of the embedded origin, below what Linux gives to outgoing connections
@@ -99,7 +102,14 @@ def check_list(config: Config) -> None:
 
 def listed_items(config: Config, base_url: str, columns: Columns | None = None) -> Iterator[ListedItem]:
     """The list as the ledger takes it. Opened at the first item. `columns` learns of it. Raises `UsageError`."""
-    for entry in read_list(config, base_url, columns):
+    return (row for row in listed_rows(config, base_url, columns, None) if isinstance(row, ListedItem))
+
+
+def listed_rows(
+    config: Config, base_url: str, columns: Columns | None, memory: Memory | None
+) -> Iterator[ListedItem | Known | Checkpoint]:
+    """The same, without the beginning that is as it was by what is remembered, and with the checkpoints of the rest."""
+    for entry in read_list(config, base_url, columns, memory):
         if isinstance(entry, Source):
             yield ListedItem(key=entry.key, line=entry.line, url=entry.url, extra_json=entry.extra_json)
         elif isinstance(entry, Unusable):
@@ -116,11 +126,15 @@ def listed_items(config: Config, base_url: str, columns: Columns | None = None) 
             yield ListedItem(
                 key=_row_key(entry), line=entry.line, url=entry.text, code=entry.code, message=entry.message
             )
+        elif isinstance(entry, Known | Checkpoint):
+            yield entry
 
 
-def read_list(config: Config, base_url: str, columns: Columns | None = None) -> Iterator[Entry]:
+def read_list(
+    config: Config, base_url: str, columns: Columns | None = None, memory: Memory | None = None
+) -> Iterator[Entry]:
     """The list as the config says to read it; `columns` learns of it. Raises `UsageError`."""
-    return read_sources(config.paths.input, list_format(config, base_url), columns=columns)
+    return read_sources(config.paths.input, list_format(config, base_url), columns=columns, memory=memory)
 
 
 def list_format(config: Config, base_url: str) -> ListFormat:
@@ -144,9 +158,18 @@ def _row_key(row: BadRow) -> bytes:
 def list_fingerprint(config: Config, base_url: str) -> str:
     """What tells this list from another; empty for stdin and pipes."""
     path = config.paths.input
-    if is_stream(path):
-        return ""
+    return "" if is_stream(path) else input_fingerprint(Path(path), *_reading_settings(config, base_url))
+
+
+def list_memory(config: Config, base_url: str, checkpoints: tuple[Checkpoint, ...]) -> Memory | None:
+    """What is remembered of this list, if it is read as it was then; None for stdin and pipes."""
+    path = config.paths.input
+    kind = Path(path.lower().removesuffix(".gz")).suffix
+    rule = json.dumps([VERSION, kind, *_reading_settings(config, base_url)])
+    return None if is_stream(path) else Memory(rule=rule, checkpoints=checkpoints)
+
+
+def _reading_settings(config: Config, base_url: str) -> tuple[str, ...]:
+    """The settings that decide what is read of a list."""
     job = config.job
-    return input_fingerprint(
-        Path(path), job.url_column, job.id_column, job.delimiter, job.quoting, job.duplicates, base_url
-    )
+    return job.url_column, job.id_column, job.delimiter, job.quoting, job.duplicates, base_url

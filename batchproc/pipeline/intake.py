@@ -68,7 +68,8 @@ def take_in(
         recovered = ledger.recover()
         _adopt_plan(config, options, transform, ledger)
     columns = Columns()
-    listed = Counted(assembly.listed_items(config, base_url, columns))
+    memory = assembly.list_memory(config, base_url, ledger.checkpoints())
+    listed = Counted(assembly.listed_rows(config, base_url, columns, memory))
     with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
         imported = ledger.import_sources(
             listed,

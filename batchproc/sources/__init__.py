@@ -7,10 +7,12 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from batchproc.checkpoint import Memory
 from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
 from batchproc.sources.entries import BadRow, Entry, Ignored, Unusable, read_text
 from batchproc.sources.json_lines import read_json_lines
 from batchproc.sources.lines import is_stream, open_list, refuse
+from batchproc.sources.segments import Segments
 from batchproc.sources.separated import Dialect, read_separated
 from batchproc.sources.url import BadUrl, canonical, joiner
 from batchproc.sources.wanted import Wanted
@@ -50,36 +52,42 @@ def read_sources(
     *,
     columns: Columns | None = None,
     stdin: BinaryIO | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[Entry]:
     """The entries of the list at `path` in their order, `Ignored` as the last one; "-" is a text list on stdin.
 
     The suffix says how to read it: .txt or none, .csv, .tsv, .jsonl, each also with .gz. Duplicates come out as often
     as they are listed. `Source.index` counts the items of this list from 0. `columns` learns of the other columns.
+    With a `memory`, checkpoints are among the entries, and a list whose beginning is as it was at one of those that are
+    remembered begins with `Known` and goes on behind it.
     Raises `UsageError` at the call, when the list cannot be read, is not UTF-8 text or lacks a column; and later, where
     it cannot be read further.
     """
-    entries = _entries(fspath(path), format, columns or Columns(), stdin)
+    entries = _entries(fspath(path), format, columns if columns is not None else Columns(), stdin, memory)
     # The first entry is read now, so that a bad list is known before anything is touched.
     return itertools.chain([next(entries)], entries)
 
 
-def _entries(path: str, format: ListFormat, columns: Columns, stdin: BinaryIO | None) -> Iterator[Entry]:
+def _entries(
+    path: str, format: ListFormat, columns: Columns, stdin: BinaryIO | None, memory: Memory | None
+) -> Iterator[Entry]:
     suffix = "" if path == "-" else Path(path.removesuffix(".gz")).suffix.lower()
     wanted = Wanted(url=format.url_column, id=format.id_column)
     _check_format(path, suffix, format)
-    with open_list(path, stdin) as lines:
+    with open_list(path, stdin) as open_blocks:
+        segments = Segments(open_blocks, memory)
         try:
             if suffix in TABLES:
                 dialect = _dialect(suffix, format)
                 yield from read_separated(
-                    lines, path, dialect=dialect, wanted=wanted, base_url=format.base_url, columns=columns
+                    segments, path, dialect=dialect, wanted=wanted, base_url=format.base_url, columns=columns
                 )
             elif suffix == ".jsonl":
                 yield from read_json_lines(
-                    lines, path, wanted=wanted, base_url=format.base_url, columns=columns
+                    segments, path, wanted=wanted, base_url=format.base_url, columns=columns
                 )
             else:
-                yield from read_text(lines, format.base_url)
+                yield from read_text(segments, format.base_url, columns)
         except TooManyColumnsError:
             message = f"has more than {MOST_COLUMNS:,} columns; put what differs from row to row into one column."
             refuse(path, message)

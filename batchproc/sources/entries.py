@@ -1,15 +1,18 @@
 """What a list holds, line by line: sources, items that can never be downloaded, and rows that are no items."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
+from batchproc.checkpoint import Checkpoint, Known
+from batchproc.columns import Columns
 from batchproc.errors import Code
 from batchproc.model import Source
 from batchproc.redact import printable
-from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, Line, LongLine
+from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine
+from batchproc.sources.segments import Place, Segments
 from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner
 
 SHOWN_CHARS = 200
@@ -44,7 +47,7 @@ class Ignored:
     lines: int
 
 
-Entry: TypeAlias = Source | Unusable | BadRow | Ignored
+Entry: TypeAlias = Source | Unusable | BadRow | Ignored | Known | Checkpoint
 
 
 class ItemMaker:
@@ -96,26 +99,41 @@ def make_encoder() -> Callable[[Any], str]:
     return lambda value: "".join(encode(value, 0))
 
 
-def read_text(lines: Iterator[Line], base_url: str) -> Iterator[Entry]:
+def read_text(segments: Segments, base_url: str, columns: Columns) -> Iterator[Entry]:
     """The entries of a plain list: a URL per line, `#` begins a comment line, a comma is just a comma."""
     maker = ItemMaker(base_url)
     make = maker.make
-    ignored = 0
-    for number, content in enumerate(lines, start=1):
-        if isinstance(content, LongLine):
-            yield maker.make_of_long_line(number, content)
-            continue
-        stripped = content.strip()
-        if not stripped or stripped[0] == 35:  # "#"
-            ignored += 1
-            continue
-        try:
-            text = stripped.decode()
-        except UnicodeDecodeError:
-            yield bad_encoding(number, content)
-            continue
-        yield make(number, text)
+    ignored, number = 0, 0
+    yield from segments.begin(columns)
+    for lines in segments:
+        for number, content in lines:
+            if isinstance(content, LongLine):
+                yield maker.make_of_long_line(number, content)
+                continue
+            stripped = content.strip()
+            if not stripped or stripped[0] == 35:  # "#"
+                ignored += 1
+                continue
+            try:
+                text = stripped.decode()
+            except UnicodeDecodeError:
+                yield bad_encoding(number, content)
+                continue
+            yield make(number, text)
+        yield from checkpoints(segments.end(number), columns)
     yield Ignored(lines=ignored)
+
+
+def checkpoints(place: Place | None, columns: Columns, header: Sequence[str] = ()) -> Iterator[Checkpoint]:
+    """The checkpoint at this place, if it is one; `columns` are what they are there."""
+    if place is not None:
+        yield Checkpoint(
+            size_bytes=place.size_bytes,
+            digest=place.digest,
+            line=place.line,
+            header=tuple(header),
+            columns=columns.dump(),
+        )
 
 
 def bad_encoding(number: int, content: bytes) -> BadRow:

@@ -12,8 +12,9 @@ from typing import Any
 
 from batchproc.columns import Columns
 from batchproc.redact import printable
-from batchproc.sources.entries import Entry, Ignored, ItemMaker, bad_encoding, bad_row, make_encoder
-from batchproc.sources.lines import LONGEST_LINE_BYTES, Line, LongLine, head_of, refuse
+from batchproc.sources.entries import Entry, Ignored, ItemMaker, bad_encoding, bad_row, checkpoints, make_encoder
+from batchproc.sources.lines import LONGEST_LINE_BYTES, LongLine, head_of, refuse
+from batchproc.sources.segments import Segments
 from batchproc.sources.wanted import Wanted, nearest
 
 DEEPEST = 100  # levels of nesting: what reads the ledger and the manifests must not run out of its stack
@@ -26,23 +27,28 @@ HALF_CHARACTER = "half a character (a lone surrogate) became U+FFFD"
 
 
 def read_json_lines(
-    lines: Iterator[Line], name: str, *, wanted: Wanted, base_url: str, columns: Columns
+    segments: Segments, name: str, *, wanted: Wanted, base_url: str, columns: Columns
 ) -> Iterator[Entry]:
     """The entries of a JSON Lines list. Raises `UsageError` where the file is one JSON value over all its lines."""
     reader = _RowReader(wanted, ItemMaker(base_url), columns)
-    ignored, is_first = 0, True
-    for number, content in enumerate(lines, start=1):
-        if not (text := head_of(content).strip()):
-            ignored += 1
-            continue
-        if is_first:
-            _refuse_other_json(text, name)
-            is_first = False
-        if isinstance(content, LongLine):
-            message = f"{content.size_bytes} bytes on one line, the limit is {LONGEST_LINE_BYTES}"
-            yield bad_row(number, content.head, message)
-        else:
-            yield reader.read(number, text)
+    ignored, is_first, number = 0, segments.known is None, 0
+    yield from segments.begin(columns)
+    for lines in segments:
+        for number, content in lines:
+            if not (text := head_of(content).strip()):
+                ignored += 1
+                continue
+            if is_first:
+                _refuse_other_json(text, name)
+                is_first = False
+            if isinstance(content, LongLine):
+                message = f"{content.size_bytes} bytes on one line, the limit is {LONGEST_LINE_BYTES}"
+                yield bad_row(number, content.head, message)
+            else:
+                yield reader.read(number, text)
+        place = segments.end(number)
+        if not is_first:
+            yield from checkpoints(place, columns)
     yield Ignored(lines=ignored)
 
 

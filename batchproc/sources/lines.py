@@ -6,9 +6,10 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeAlias, cast
@@ -56,8 +57,10 @@ def is_stream(path: str) -> bool:
 
 
 @contextmanager
-def open_list(path: str, stdin: BinaryIO | None) -> Iterator[Iterator[Line]]:
-    """The lines of the list at `path`, or of `stdin` when that is "-".
+def open_list(path: str, stdin: BinaryIO | None) -> Iterator[Callable[[int | None], Iterator[bytes]]]:
+    """What gives the blocks of the list at `path`, or of `stdin` when that is "-", from a byte of its text on.
+
+    None stands for its beginning, once: anything else goes back, which only a file can.
 
     Raises `UsageError` when it cannot be read; also in its middle, for then nobody knows what else it holds.
     """
@@ -68,7 +71,7 @@ def open_list(path: str, stdin: BinaryIO | None) -> Iterator[Iterator[Line]]:
             refuse(path, _why_unreadable(error))
         if path.lower().endswith(".gz"):
             file = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=file)))
-        yield split_lines(_blocks(file, "stdin" if path == "-" else path))
+        yield partial(_blocks, file, "stdin" if path == "-" else path)
 
 
 def split_lines(blocks: Iterator[bytes]) -> Iterator[Line]:
@@ -119,16 +122,23 @@ def _skip_line(start: bytes, blocks: Iterator[bytes]) -> tuple[LongLine, bytes]:
     return LongLine(head=head, size_bytes=size_bytes, key=key, quotes=quotes), rest
 
 
-def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The file's blocks, without a byte order mark. Raises `UsageError` for other encodings, and as `_read` does."""
+def _blocks(file: BinaryIO, name: str, start: int | None) -> Iterator[bytes]:
+    """The file's blocks from this byte of its text on, without a byte order mark; see `open_list`.
+
+    Raises `UsageError` for other encodings, and as `_read` does.
+    """
     try:
+        if start is not None:
+            file.seek(0)
         first = _first_block(file, name)
     except OSError as error:
         refuse(name, _why_unreadable(error))
     _refuse_other_encodings(first, name)
-    first = first.removeprefix(b"\xef\xbb\xbf")
-    if first:
-        yield first
+    text = first.removeprefix(b"\xef\xbb\xbf")
+    if start is not None:
+        file.seek(len(first) - len(text) + start)
+    elif text:
+        yield text
     while block := _read(file, name):
         yield block
 

@@ -12,8 +12,18 @@ from typing import NoReturn
 
 from batchproc.columns import Columns
 from batchproc.errors import Code
-from batchproc.sources.entries import BadRow, Entry, Ignored, ItemMaker, bad_row, describe_bad_encoding, make_encoder
+from batchproc.sources.entries import (
+    BadRow,
+    Entry,
+    Ignored,
+    ItemMaker,
+    bad_row,
+    checkpoints,
+    describe_bad_encoding,
+    make_encoder,
+)
 from batchproc.sources.lines import LONGEST_LINE_BYTES, Line, LongLine, head_of, refuse
+from batchproc.sources.segments import Place, Segments
 from batchproc.sources.wanted import Wanted, nearest
 
 LOOK_AHEAD_BYTES = 8 << 20  # how far the end of a record that is too long is looked for; held in memory meanwhile
@@ -46,8 +56,9 @@ class _TooLong(Exception):
 class _Feed:
     """Feeds csv.reader with lines and remembers those of the record under way, so that they can be read again."""
 
-    def __init__(self, lines: Iterator[Line], dialect: Dialect) -> None:
-        self._lines = enumerate(lines, start=1)
+    def __init__(self, segments: Segments, dialect: Dialect) -> None:
+        self.passed: Place | None = None  # the end of a segment, right before the record under way
+        self._lines = self._number_lines(segments)
         self._quoted = dialect.quoted
         self._again: deque[tuple[int, Line]] = deque()
         self._taken: list[tuple[int, Line]] = []
@@ -57,6 +68,15 @@ class _Feed:
 
     def __iter__(self) -> "_Feed":
         return self
+
+    def _number_lines(self, segments: Segments) -> Iterator[tuple[int, Line]]:
+        number = 0
+        for lines in segments:
+            for number, content in lines:
+                yield number, content
+            place = segments.end(number)
+            if not self._taken:
+                self.passed = place
 
     def __next__(self) -> str:
         number, content = self._again.popleft() if self._again else next(self._lines)
@@ -72,6 +92,11 @@ class _Feed:
         """The next line begins a record."""
         self._taken.clear()
         self._taken_bytes = 0
+
+    def take_passed(self) -> Place | None:
+        """The end of the segment that was passed since this was asked last; None inside a record."""
+        passed, self.passed = self.passed, None
+        return passed
 
     @property
     def line(self) -> int:
@@ -149,12 +174,14 @@ def _too_long(size: int, where: str) -> str:
 
 
 def read_separated(
-    lines: Iterator[Line], name: str, *, dialect: Dialect, wanted: Wanted, base_url: str, columns: Columns
+    segments: Segments, name: str, *, dialect: Dialect, wanted: Wanted, base_url: str, columns: Columns
 ) -> Iterator[Entry]:
     """The entries of a table with a header. Raises `UsageError` when a wanted column is not in it."""
-    feed = _Feed(lines, dialect)
+    feed = _Feed(segments, dialect)
     reader = dialect.reader(feed)
-    header = _read_header(feed, reader, name)
+    yield from segments.begin(columns)
+    header = list(segments.known.header) if segments.known else _read_header(feed, reader, name)
+    feed.passed = None  # nobody could go on before the header
     if not header:
         yield Ignored(lines=0)
         return
@@ -166,6 +193,8 @@ def read_separated(
     maker, encode = ItemMaker(base_url), make_encoder()
     ignored = 0
     for record in _records(feed, reader, len(header)):
+        if feed.passed:
+            yield from checkpoints(feed.take_passed(), columns, header)
         if isinstance(record, BadRow):
             yield record
         elif not record:
@@ -178,6 +207,7 @@ def read_separated(
             extra_json = encode({column: record[position] for position, column in extras}) if extras else ""
             item_id = record[id_at] if id_at is not None else ""
             yield maker.make(feed.line, url, item_id=item_id, extra_json=extra_json)
+    yield from checkpoints(feed.take_passed(), columns, header)
     yield Ignored(lines=ignored)
 
 

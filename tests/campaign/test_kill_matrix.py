@@ -27,7 +27,7 @@ BEFORE_WORKERS = ("parent", "group")
 AFTER_WORKERS = ("parent", "fork server", "group")
 
 # Every process counts its own passes.
-IMPORT = ("ledger.import:1", "ledger.import_end:1")
+IMPORT = ("ledger.import_begun:1", "ledger.import:1", "ledger.import_end:1")
 IN_WORKER = (
     "transform.temporary_open:1",
     "transform.temporary_open:4",
@@ -169,9 +169,7 @@ def test_the_matrix_of_one_batch(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("mode", "point", "victim"), cases((FIRST_BATCH, EVERYBODY), (LAST_BATCH, AFTER_WORKERS))
-)
+@pytest.mark.parametrize(("mode", "point", "victim"), cases((FIRST_BATCH, EVERYBODY), (LAST_BATCH, AFTER_WORKERS)))
 def test_the_matrix_of_two_batches(
     tmp_path: Path, late_origin: EmbeddedOrigin, undisturbed_late: Result, mode: str, point: str, victim: str
 ) -> None:
@@ -229,3 +227,50 @@ def test_the_matrix_of_changed_urls(
     tmp_path: Path, origin: EmbeddedOrigin, undisturbed_ids: tuple[Result, Result], mode: str, point: str, victim: str
 ) -> None:
     change_and_kill(tmp_path, origin, undisturbed_ids, point, victim, mode)
+
+
+def write_grown(folder: Path, origin: EmbeddedOrigin, version: int, mode: str = "process") -> Path:
+    """Half of a job's list; in version 1, with the other half behind it."""
+    paths = paths_of(origin)[:IMAGES]
+    config = write_job(folder, origin.base_url, paths[: IMAGES // 2], transform=f'mode = "{mode}"')
+    with (folder / "list.txt").open("a") as file:
+        file.writelines(f"{path}\n" for path in paths[IMAGES // 2 :] if version)
+    return config
+
+
+@pytest.fixture(scope="module")
+def undisturbed_grown(tmp_path_factory: pytest.TempPathFactory, origin: EmbeddedOrigin) -> tuple[Result, Result]:
+    """What a job makes before and after its list has grown."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    results = []
+    for version in (0, 1):
+        run_to_its_end(write_grown(folder, origin, version))
+        results.append(result_of(folder / "out"))
+    return results[0], results[1]
+
+
+def grow_and_kill(
+    folder: Path, origin: EmbeddedOrigin, undisturbed: tuple[Result, Result], point: str, victim: str, mode: str
+) -> None:
+    run_to_its_end(write_grown(folder, origin, 0, mode))
+    config = write_grown(folder, origin, 1, mode)
+
+    kill_and_restart(config, undisturbed[1], point, victim, earlier=undisturbed[0])
+
+
+@pytest.mark.parametrize("point", ["ledger.import_begun:1", "ledger.before_manifests_noted:1"])
+def test_a_job_that_is_killed_as_its_list_has_grown_continues_to_the_same_result(
+    tmp_path: Path, origin: EmbeddedOrigin, undisturbed_grown: tuple[Result, Result], point: str
+) -> None:
+    grow_and_kill(tmp_path, origin, undisturbed_grown, point, "group", "process")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mode", "point", "victim"),
+    cases((IMPORT, BEFORE_WORKERS), (FIRST_BATCH[:2], EVERYBODY), (AT_THE_END[:-1], AFTER_WORKERS)),
+)
+def test_the_matrix_of_a_grown_list(
+    tmp_path: Path, origin: EmbeddedOrigin, undisturbed_grown: tuple[Result, Result], mode: str, point: str, victim: str
+) -> None:
+    grow_and_kill(tmp_path, origin, undisturbed_grown, point, victim, mode)
