@@ -17,13 +17,19 @@ _SECRET_NAME = re.compile(
 )
 # Slashes of both kinds: browsers and some libraries take `http:\\user:password@host` too.
 _USERINFO = re.compile(r"^(\s*(?:[a-zA-Z][a-zA-Z0-9+.-]*:)?[/\\]*)[^/\\?#]*@")
-_PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#?]*)=([^&;#]*)")
+# A password with a raw `/`, `?` or `#` in it breaks its URL off, so that its beginning stands where a port would.
+_NO_PORT = re.compile(r"^(\s*[a-zA-Z][a-zA-Z0-9+.-]*:[/\\]{2,}[^/\\:\[\]]*):(?!\d{0,5}(?:[/\\]|$))[^/\\]*")
+_QUERY = re.compile(r"[?#]")
+_PART = re.compile(r"[^?&;#]+")
+_PATH_PART = re.compile(r"(^|[/\\;,~&])([^/\\;,~&]+)")
+_ENCODED = re.compile(r"%(?:25)*3[Ff].*|(?<=http)s?(?:%(?:25)*3[Aa]|:)(?:%(?:25)*2[Ff]).*", re.DOTALL)  # a query, a URL
 # What may be shown of a query: names that say how an image is to look, with values too short to be a key.
 _HARMLESS_NAME = re.compile(
     r"w|h|width|height|size|dpr|scale|fit|crop|mode|format|fm|auto|q|quality|page|p|n|v|ver|version|lang|locale|index|frame"
 )
 _HARMLESS_VALUE = re.compile(r"[A-Za-z0-9.,_-]{0,16}")
-_URL_IN_TEXT = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:[/\\]{2}[^\s\"'<>]+")
+_LONGEST_NAME = 40  # of a parameter; what is longer is hidden too
+_URL_IN_TEXT = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,20}:[/\\]{2}[^\s\"'<>]+")
 
 # C0, DEL, C1; marks that change direction or line; invisible marks; lone surrogates; tag characters. The joiners
 # U+200C and U+200D stay: Persian and emoji need them.
@@ -44,11 +50,15 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact_url(url: str) -> str:
-    """The URL with user info, and all values of its query and fragment but those known as harmless, replaced by `***`.
+    """The URL with `***` for user info, for all of its query, fragment and matrix parameters that is not known as
+    harmless, and for a URL or a query that stands encoded in its path.
 
     Works on the text alone, so that a malformed URL is redacted too; never raises.
     """
-    return _PARAMETER.sub(_hide_parameter, _USERINFO.sub(rf"\1{HIDDEN}@", url, count=1))
+    mark = _QUERY.search(url)
+    path, rest = (url, "") if mark is None else (url[: mark.start()], url[mark.start() :])
+    path = _NO_PORT.sub(rf"\1:{HIDDEN}", _USERINFO.sub(rf"\1{HIDDEN}@", path, count=1), count=1)
+    return _PATH_PART.sub(_hide_in_path, path) + _PART.sub(lambda part: _hide_parameter(part[0]), rest)
 
 
 def redact_text(text: str) -> str:
@@ -61,10 +71,29 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(_escape, text)
 
 
-def _hide_parameter(match: re.Match[str]) -> str:
-    name, value = match[1], match[2]
-    harmless = _HARMLESS_NAME.fullmatch(name.lower()) and _HARMLESS_VALUE.fullmatch(value)
-    return match[0] if harmless or not value else f"{name}={HIDDEN}"
+def _hide_parameter(part: str) -> str:
+    """`name=value` of a query; what has no value, as `?0f3a` and base64's `?0f3a==`, may be all secret."""
+    name, _, value = part.partition("=")
+    is_harmless = _HARMLESS_NAME.fullmatch(name.lower()) is not None
+    if value.strip("="):
+        shown = name if len(name) <= _LONGEST_NAME else HIDDEN
+        return part if is_harmless and _HARMLESS_VALUE.fullmatch(value) else f"{shown}={HIDDEN}"
+    is_name = is_harmless or (value == "" and part.endswith("=") and name.isalpha() and is_secret_name(name))
+    return part if is_name else HIDDEN
+
+
+def _hide_in_path(match: re.Match[str]) -> str:
+    """A part of a path: a matrix parameter, a value named as secret, the user info of a URL inside, what is encoded."""
+    mark, part = match[1], match[2]
+    if mark == ";":
+        return mark + _hide_parameter(part)
+    user, at, rest = part.rpartition("@")
+    if at and ":" in user and user != HIDDEN:
+        part = f"{HIDDEN}@{rest}"
+    name, equals, value = part.partition("=")
+    if equals and value and is_secret_name(name):
+        part = f"{name}={HIDDEN}"
+    return mark + _ENCODED.sub(HIDDEN, part, count=1)
 
 
 def _escape(match: re.Match[str]) -> str:

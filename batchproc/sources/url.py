@@ -159,7 +159,9 @@ def _split_port(host_port: str) -> tuple[str, int | None]:
     if not port:
         return host, None
     if not (port.isascii() and port.isdecimal() and 0 < int(port[:9]) < 65536):
-        raise _no_url(f'the port "{printable(port[:20])}" is not a number from 1 to 65535')
+        # Anything but digits may be the beginning of a password that has a raw slash, "?" or "#" in it.
+        shown = f'"{port[:20]}"' if port.isascii() and port.isdecimal() else "after its host"
+        raise _no_url(f"the port {shown} is not a number from 1 to 65535")
     return host, int(port)
 
 
