@@ -188,7 +188,7 @@ def _name_above(axes: Axes, at: int, name: str, note: str) -> None:
     room = MOST_LETTERS - len(note) - 2
     axes.annotate(_short(name, room), (0, at - 0.24), xytext=(0, 0), ha="left", color=stand_in("ink"),
                   **place)  # fmt: skip
-    axes.annotate(_short(note), (1, at - 0.24), xytext=(0, 0), ha="right", color=stand_in("quiet"), **place)
+    axes.annotate(note, (1, at - 0.24), xytext=(0, 0), ha="right", color=stand_in("quiet"), **place)
 
 
 def _short(name: str, most: int = MOST_LETTERS) -> str:

@@ -154,10 +154,10 @@ def _set_axes(axes: Axes, axis: Axis, height: Axis, traces: Sequence[Trace], mod
     lowest = min((x for x, _ in points if x > 0), default=1.0)
     ticks = list(axis.ticks) or round_ticks(lowest, max([lowest, *(x for x, _ in points)]))
     axes.set_xticks([place(tick) for tick in ticks])
-    axes.set_xticklabels([_tick(axis.write(tick)) for tick in ticks])
+    axes.set_xticklabels([_bare(axis.write(tick)) for tick in ticks])
     steps = round_ticks(math.exp(min(up)), math.exp(max(up)))
     axes.set_yticks([math.log(step) for step in steps])
-    axes.set_yticklabels([_tick(height.write(step)) for step in steps])
+    axes.set_yticklabels([_bare(height.write(step)) for step in steps])
     axes.set_xlabel(chart_text(axis.name), color=stand_in("quiet"), fontsize=FONT_PX, labelpad=2)
     above = 22 if meetings else 8
     axes.annotate(chart_text(height.name), (0, 1), xycoords="axes fraction", xytext=(-50, above),
@@ -166,9 +166,9 @@ def _set_axes(axes: Axes, axis: Axis, height: Axis, traces: Sequence[Trace], mod
     axes.set_axisbelow(True)
 
 
-def _tick(text: str) -> str:
+def _bare(text: str) -> str:
     """A tick is exact: `30 ms`, not `30.0 ms`."""
-    return chart_text(re.sub(r"\.0(?!\d)", "", text))
+    return re.sub(r"\.0(?!\d)", "", text)
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:

@@ -38,7 +38,7 @@ def view_bench_trust(facts: Facts, lab: LabSection) -> TrustView:
         f"{counts['unknown']} could not be made.",
         checks=checks,
         methods=list(_methods(facts)),
-        notes=[*(str(note) for note in facts.get("notes") or ()), *lab.notes],
+        notes=[str(note) for note in facts.get("notes") or ()],
     )
 
 

