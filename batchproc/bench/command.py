@@ -9,17 +9,16 @@ from typing import Any, TypeAlias
 
 from batchproc.bench.cases import Case, named, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
-from batchproc.bench.contamination import disturbances
 from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.job_file import toml_value, write_job_file
 from batchproc.bench.material import find_material
-from batchproc.bench.opening import open_record, timestamp
 from batchproc.bench.outputs import OutputCheck
 from batchproc.bench.predictions import calibrate, favourite_of, predict_cases, sample
 from batchproc.bench.record import FILE_NAME, Record, Round
 from batchproc.bench.result import CaseResult
 from batchproc.bench.rounds import make_rounds
 from batchproc.bench.runner import Ran, Runner
+from batchproc.bench.schedule import disturbances
 from batchproc.bench.task import (
     QUICK_ITEMS,
     BenchOptions,
@@ -29,7 +28,9 @@ from batchproc.bench.task import (
     bounds_of,
     find_cases,
     find_length,
+    open_record,
     plan_of,
+    timestamp,
 )
 from batchproc.config import Config
 from batchproc.errors import DiskError, UsageError

@@ -5,10 +5,10 @@ from statistics import fmean, median
 from typing import Any
 
 from batchproc.bench.cases import Case
-from batchproc.bench.contamination import Attempt, count_rounds, counted
 from batchproc.bench.predictions import with_measured
 from batchproc.bench.record import Round
 from batchproc.bench.result import CaseResult
+from batchproc.bench.schedule import Attempt, count_rounds, counted
 from batchproc.bench.statistics import fewest_rounds, median_interval
 from batchproc.bench.verdicts import Comparison, Verdict, compare, noise_floor
 

@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batchproc.bench.contamination import Attempt, disturbances, worst_of
 from batchproc.bench.result import CaseResult
-from batchproc.bench.schedule import WARM_UP
+from batchproc.bench.schedule import WARM_UP, Attempt, disturbances, worst_of
 from batchproc.errors import DiskError
 from batchproc.sink import write_atomically
 

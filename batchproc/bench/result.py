@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from batchproc.bench.contamination import Conditions
+from batchproc.bench.schedule import Conditions
 
 MAKESPAN = "line_seconds"
 WHY_MAKESPAN = (

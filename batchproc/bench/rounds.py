@@ -4,10 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from batchproc.bench.cases import Case
-from batchproc.bench.contamination import must_rerun
 from batchproc.bench.record import Record, Round
 from batchproc.bench.result import CaseResult
-from batchproc.bench.schedule import LOOKS, WARM_UP, Schedule, next_look
+from batchproc.bench.schedule import LOOKS, WARM_UP, Schedule, must_rerun, next_look
 
 RunCase = Callable[[Case], CaseResult]
 CountUndecided = Callable[[int], int]  # of the first so many rounds

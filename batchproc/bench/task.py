@@ -1,21 +1,27 @@
-"""All that is fixed before the first round of a bench: its cases, its length, who must make the same files."""
+"""All that is fixed before the first round of a bench: cases, length, who must make the same files; its bench.json."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from batchproc.bench.cases import Case, make_alone_cases, make_cases
 from batchproc.bench.material import Material
 from batchproc.bench.predictions import Bounds
+from batchproc.bench.record import Record, find_unfinished, fingerprint, new_folder
+from batchproc.bench.result import MAKESPAN, WHY_MAKESPAN
 from batchproc.bench.rounds import Length
 from batchproc.bench.schedule import LOOK_LEVEL, LOOKS, Schedule
 from batchproc.bench.statistics import LEVEL
-from batchproc.config import BenchTable, Config
+from batchproc.config import BenchTable, Config, resolved
 from batchproc.errors import UsageError
 from batchproc.measure.cores import usable_cores
+from batchproc.measure.machine import describe_machine
 from batchproc.pipeline.assembly import transform_settings
 from batchproc.transform.plan_fingerprint import fingerprint as plan_fingerprint
 from batchproc.transform.steps.step import Step
+from batchproc.version import VERSION
 
 QUICK_ROUNDS = 5
 QUICK_ITEMS = 60
@@ -93,3 +99,54 @@ def bounds_of(case: Config, shared: Config, material: Material) -> Bounds:
         transform_workers=case.transform.worker_count(usable_cores()),
         per_host=case.download.per_host if varies else material.per_host,
     )
+
+
+def open_record(task: Task, root: Path, tell: Tell) -> Record:
+    """The interrupted bench of the same fingerprint, or a new one."""
+    host = describe_machine()
+    wanted = fingerprint(
+        {
+            "version": VERSION,
+            "host": host,
+            "config": task.config.model_dump(mode="json"),
+            "cases": [case.name for case in task.cases],
+            "plans": task.plans,
+            "length": asdict(task.length),
+            "material": task.material.identity(),
+        }
+    )
+    found = None if task.options.fresh else find_unfinished(root, wanted)
+    if found is not None:
+        tell(f"continuing {found.folder.name}: {len(found.measured)} rounds are made")
+        return found
+    record = Record(folder=new_folder(root, datetime.now(UTC)), header=_header(task, wanted))
+    record.save()
+    return record
+
+
+def header_of(config: Config) -> dict[str, Any]:
+    """What every bench.json begins with."""
+    return {
+        "version": VERSION,
+        "job": config.job.name,
+        "started": timestamp(),
+        "host": describe_machine(),
+        "config": resolved(config),
+    }
+
+
+def _header(task: Task, fingerprint_text: str) -> dict[str, Any]:
+    """What of bench.json is known before anything runs."""
+    return header_of(task.config) | {
+        "fingerprint": fingerprint_text,
+        "makespan": {"figure": MAKESPAN, "because": WHY_MAKESPAN},
+        "settings": asdict(task.length) | {"seed": SEED, "level": task.level, "quick": task.options.quick},
+        "baseline": task.schedule.baseline,
+        "baseline_again": task.schedule.again,
+        "material": task.material.to_json(),
+    }
+
+
+def timestamp() -> str:
+    """Now, as bench.json writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -13,9 +13,9 @@ from enum import StrEnum
 from itertools import combinations
 from typing import Any
 
-from batchproc.bench.outlook import MOST_ROUNDS, rounds_to_decide
 from batchproc.bench.statistics import (
     LEVEL,
+    MOST_ROUNDS,
     Interval,
     SignTest,
     fewest_rounds,
@@ -23,6 +23,7 @@ from batchproc.bench.statistics import (
     log_ratios,
     median_interval,
     point,
+    rounds_to_decide,
     sign_test,
 )
 from batchproc.model import Mode

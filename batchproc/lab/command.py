@@ -10,10 +10,9 @@ from typing import Any
 
 from batchproc.bench.command import BenchResult, make_folder, run_bench
 from batchproc.bench.interrupt import BenchStopped, Interrupt
-from batchproc.bench.opening import header_of, timestamp
 from batchproc.bench.record import FILE_NAME, Record, new_folder
 from batchproc.bench.summary import summarise_bench
-from batchproc.bench.task import BenchOptions, Load, Tell
+from batchproc.bench.task import BenchOptions, Load, Tell, header_of, timestamp
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.explain.words import count, seconds, share

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from batchproc.bench.cases import Case, make_cases
-from batchproc.bench.contamination import Conditions
 from batchproc.bench.record import Record, Round
 from batchproc.bench.result import CaseResult
-from batchproc.bench.schedule import Schedule
+from batchproc.bench.schedule import Conditions, Schedule
 
 QUIET = Conditions(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)
 NOISY = Conditions(others_cpu_share=0.4, steal_share=0.0, throttled_seconds=0.0)

@@ -9,9 +9,9 @@ from typing import Any
 
 from batchproc.bench.cases import Case, make_alone_cases, make_cases, plan_comparisons
 from batchproc.bench.conclude import conclude
-from batchproc.bench.contamination import Conditions
 from batchproc.bench.record import Round
 from batchproc.bench.result import CaseResult
+from batchproc.bench.schedule import Conditions
 from batchproc.report.html import make_report
 from tests.bench.fakes import NOISY, QUIET, a_result
 from tests.report.folder import Parsed, parse
