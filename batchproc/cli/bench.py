@@ -45,7 +45,6 @@ def bench(
     Example: batchproc bench configs/bench.toml --quick
     """
     from batchproc.bench.command import run_bench
-    from batchproc.bench.summary import summarise_bench
     from batchproc.bench.task import BenchOptions, Load
 
     options = BenchOptions(
@@ -60,14 +59,16 @@ def bench(
     )
     load: Load = lambda more: load_job(config, [*(setting or ()), *more])  # noqa: E731
     if claims or experiments:
-        from batchproc.lab.command import run_with_lab, summarise_with_lab
+        from batchproc.lab.command import run_with_lab
 
-        result, summarise = run_with_lab(load, options, say, everything=experiments), summarise_with_lab
+        result = run_with_lab(load, options, say, everything=experiments)
     else:
-        result, summarise = run_bench(load, options, say), summarise_bench
+        result = run_bench(load, options, say)
     if as_json:
         print_json(result.facts)
     else:
-        print(summarise(result.facts, result.folder))
+        from batchproc.report.bench_terminal import summarise_bench
+
+        print(summarise_bench(result.facts, result.folder))
     if result.facts["config"]["report"]["html"]:
         make_page(result.folder, tell=not as_json)

@@ -17,13 +17,13 @@ from batchproc.report.bench_files import (
     baseline_of,
     from_to,
     groups_of,
+    median_error,
     middle_of,
     points_of,
     relate,
     speed_error,
     times,
 )
-from batchproc.report.bench_verdict import median_error
 from batchproc.report.canvas import Label
 
 MODES = ("serial", "thread", "process")

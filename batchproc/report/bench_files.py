@@ -131,6 +131,18 @@ def speed_error(prediction: Facts) -> float | None:
     return None if error is None or error <= -1 else 1 / (1 + error) - 1
 
 
+def prediction_errors(facts: Facts) -> list[float]:
+    """The errors of all predicted speeds but the baselines' own, which are right by definition."""
+    rows = [row for row in facts.get("predictions") or () if row.get("ratio") != 1.0]
+    return [abs(error) for row in rows if (error := speed_error(row)) is not None]
+
+
+def median_error(facts: Facts) -> float | None:
+    """The middle one of them."""
+    errors = prediction_errors(facts)
+    return median(errors) if errors else None
+
+
 def times(speed: float) -> str:
     """As `× 3.12`, kept on one line."""
     return f"×\u00a0{speed:.2f}" if speed < 9.995 else f"×\u00a0{speed:.1f}"

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.explain.words import count, share
-from batchproc.report.bench_files import WORDS, Facts, baseline_of, from_to, relate, times
-from batchproc.report.bench_verdict import is_proven, median_error
+from batchproc.report.bench_files import WORDS, Facts, baseline_of, from_to, median_error, relate, times
+from batchproc.report.bench_verdict import is_proven
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
 from batchproc.report.trust_view import CheckRow, Provenance, TrustView, view_provenance
 

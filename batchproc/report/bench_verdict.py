@@ -198,18 +198,6 @@ def _noise(facts: Facts) -> str:
     return ""
 
 
-def prediction_errors(facts: Facts) -> list[float]:
-    """The errors of all predicted speeds but the baselines' own, which are right by definition."""
-    rows = [row for row in facts.get("predictions") or () if row.get("ratio") != 1.0]
-    return [abs(error) for row in rows if (error := speed_error(row)) is not None]
-
-
-def median_error(facts: Facts) -> float | None:
-    """The middle one of them."""
-    errors = prediction_errors(facts)
-    return median(errors) if errors else None
-
-
 def _leader(facts: Facts) -> str:
     winner = facts["winner"]
     return str(winner["case"] if is_proven(facts) else winner["fastest_median"])

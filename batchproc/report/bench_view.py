@@ -22,7 +22,7 @@ from batchproc.report.bench_costs_view import (
     view_starts,
     view_startup,
 )
-from batchproc.report.bench_files import Facts, baseline_of, relate, times, whole_runs
+from batchproc.report.bench_files import Facts, baseline_of, median_error, relate, times, whole_runs
 from batchproc.report.bench_rates_view import CeilingRow, view_case_ceilings, view_rates
 from batchproc.report.bench_trust_view import (
     ComparisonRow,
@@ -31,7 +31,7 @@ from batchproc.report.bench_trust_view import (
     view_comparisons,
     view_disturbances,
 )
-from batchproc.report.bench_verdict import is_proven, median_error, sentences
+from batchproc.report.bench_verdict import is_proven, sentences
 from batchproc.report.lab_section import LabSection, view_lab
 from batchproc.report.trust_view import Provenance, TrustView
 from batchproc.report.view import as_sentence

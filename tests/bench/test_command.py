@@ -13,13 +13,13 @@ import pytest
 from batchproc.bench.cases import make_cases
 from batchproc.bench.command import run_bench
 from batchproc.bench.runner import BenchError
-from batchproc.bench.summary import summarise_bench
 from batchproc.bench.task import BenchOptions
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
 from batchproc.measure.cores import usable_cores
 from batchproc.origin import demo_paths
+from batchproc.report.bench_terminal import summarise_bench
 from tests.jobs import MakeJob
 
 IMAGES = 6

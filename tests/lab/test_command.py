@@ -15,11 +15,12 @@ from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError
 from batchproc.lab import command
 from batchproc.lab.catalogue import EXPERIMENTS
-from batchproc.lab.command import run_with_lab, summarise_with_lab
+from batchproc.lab.command import run_with_lab
 from batchproc.lab.results import Result
 from batchproc.lab.run import run_experiment
 from batchproc.lock import RunLock
 from batchproc.origin import demo_paths
+from batchproc.report.bench_terminal import summarise_bench
 from tests.jobs import MakeJob
 
 
@@ -61,7 +62,7 @@ def test_alone_there_are_no_rounds(job: Path, tmp_path: Path, asked: list[bool],
     assert ["own_memory"] == [one["name"] for one in written["experiments"]]
     assert "holds" == written["claims"][5]["verdict"]
     assert "cores" in written["host"]
-    text = summarise_with_lab(facts, folder)
+    text = summarise_bench(facts, folder)
     assert "1 controlled experiment, no rounds" in text
     assert "   6  holds " in text
     assert "1 holds, 12 not measured" in text
@@ -75,7 +76,7 @@ def test_with_rounds_the_claims_come_after_them(job: Path, asked: list[bool]) ->
     assert [False] == asked
     assert [0, 1] == [one["number"] for one in facts["rounds"]]
     assert 13 == len(facts["claims"])
-    text = summarise_with_lab(facts, folder)
+    text = summarise_bench(facts, folder)
     assert "thread+thread" in text
     assert "1 holds, 12 not measured" in text
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from batchproc.bench.summary import summarise_bench
+from batchproc.report.bench_terminal import summarise_bench
 from tests.report.bench_folder import a_bench
 
 

@@ -1,0 +1,157 @@
+"""The closing text of a bench, from bench.json alone: its rounds, if it has any, and its claims.
+
+It tells speeds, as the page does: `x 2` is twice as fast. bench.json has ratios of times, which are the inverse.
+"""
+
+import math
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from batchproc.explain.words import count, seconds, share, significant
+from batchproc.lab.results import Judged, Result, Verdict, read_claims, read_results
+from batchproc.report.bench_files import FILE_NAME, Facts, Relation, from_to, prediction_errors, relate
+
+RIGHT = ("images/s", "speed", "predicted")
+CLAIM_WORDS = {
+    Verdict.HOLDS: "holds",
+    Verdict.HERE_NOT_THERE: "here, not there",
+    Verdict.REFUTED: "refuted",
+    Verdict.NOT_MEASURED: "not measured",
+}
+WIDTH = 116
+INDENT = " " * 22
+BUSY_SHARE = 0.1
+
+
+def summarise_bench(facts: Facts, folder: Path) -> str:
+    """The text for people: noise, table of cases, winner and why, claims, where things are."""
+    results = read_results(facts.get("experiments"))[0]
+    parts = [_rounds(facts) if facts["cases"] else _heading(facts, results), _claims(facts, results)]
+    return "\n".join([*(line for part in parts for line in part), f"  facts       {folder / FILE_NAME}"])
+
+
+def _heading(facts: Facts, results: Sequence[Result]) -> Iterator[str]:
+    yield f"{facts['job']}: {count(len(results), 'controlled experiment')}, no rounds"
+    yield ""
+
+
+def _rounds(facts: Facts) -> Iterator[str]:
+    counts, cases = facts["contamination"], facts["cases"]
+    yield f"{facts['job']}: {count(len(cases), 'case')} and the baseline again, {count(counts['rounds'], 'round')}"
+    yield f"  pictures    {facts['material']['text']}"
+    yield f"  noise       {_noise(facts['noise_floor'])}"
+    yield f"  rounds      {counts['text']}"
+    yield f"  cold start  {_cold_start(facts)}"
+    yield ""
+    yield from _table(facts, "", facts["baseline"], facts["favourite"])
+    yield ""
+    for stage in dict.fromkeys(case["alone"] for case in cases if case["alone"]):
+        yield from _table(facts, stage, f"{stage} alone: serial", f"{stage} alone: process")
+        yield ""
+    yield f"  winner      {facts['winner']['text']}"
+    if facts["calibration"]:
+        yield f"  why         {facts['calibration']['text']}"
+        yield f"              {facts['winner']['because']}"
+        yield f"  predicted   {_errors(facts)}"
+    yield from (f"  note        {note}" for note in facts["notes"])
+    yield "  outputs     byte-identical in every run of the same plan"
+
+
+def _claims(facts: Facts, results: Sequence[Result]) -> Iterator[str]:
+    claims = read_claims(facts.get("claims"))[0]
+    if not claims:
+        return
+    yield from ([""] if facts["cases"] else [])
+    for claim in claims:
+        yield f"  {claim.id:>2}  {CLAIM_WORDS[claim.verdict]:<16}  {claim.statement}"
+        yield from textwrap.wrap(claim.meaning, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+    yield from _claim_counts(claims, results)
+
+
+def _claim_counts(claims: Sequence[Judged], results: Sequence[Result]) -> Iterator[str]:
+    counts = Counter(claim.verdict for claim in claims)
+    yield ""
+    yield f"  claims      {', '.join(f'{counts[key]} {word}' for key, word in CLAIM_WORDS.items() if counts[key])}"
+    yield f"  took        {seconds(sum(one.seconds for one in results))}"
+    busy = [used for one in results if (used := one.others_cpu_share or 0.0) > BUSY_SHARE]
+    if busy:
+        yield (
+            f"  noise       in {count(len(busy), 'experiment')} other programs used up to {share(max(busy))} of the "
+            "machine: a quieter one gives narrower figures"
+        )
+    yield from (f"  note        {one.name}: {one.failure}" for one in results if one.failure)
+
+
+def _noise(floor: Facts) -> str:
+    """How far two runs of the same case lie apart, and what difference is a tie."""
+    span = f" ({from_to((1 / floor['interval'][1], 1 / floor['interval'][0]))})" if floor["interval"] else ""
+    few = "" if floor["interval"] else " (too few rounds for an interval)"
+    doubt = "; the two differ by more than chance explains" if floor.get("suspicious") else ""
+    return (
+        f"of the baseline's two runs of a round, one has x {1 / floor['ratio']:.2f}{span} the speed of the other{few}; "
+        f"within {share(math.expm1(floor['margin']))} is a tie{doubt}"
+    )
+
+
+def _cold_start(facts: Facts) -> str:
+    """The first run's time outside the line, against the same of the baseline's later runs."""
+    case = next(case for case in facts["cases"] if case["name"] == facts["baseline"])
+    warm = case["command_seconds"] - median(case["seconds"])
+    return (
+        f"the very first run took {seconds(facts['cold_start']['outside_line_seconds'])} besides its line "
+        f"(interpreter, list, ledger), later ones {seconds(warm)}; the table's times are of the line alone"
+    )
+
+
+def _table(facts: Facts, alone: str, baseline: str, favourite: str) -> Iterator[str]:
+    """A row per case, the fastest median first: rate, speed against the baseline, verdicts."""
+    cases = [case for case in facts["cases"] if (case["alone"] or "") == alone]
+    references = [baseline, favourite]
+    if favourite in ("", baseline) or favourite not in {case["name"] for case in cases}:
+        references = [baseline]
+    predicted = {row["case"]: row["ratio"] for row in facts["predictions"]}
+    rows = [["case", "images/s", "speed", "predicted", *(f"against {each}" for each in references)]]
+    for case in sorted(cases, key=lambda each: -each["median_rate_per_second"]):
+        name = case["name"]
+        seen = [relate(facts, name, reference) for reference in references]
+        span = f" ({from_to(seen[0].interval)})" if seen[0] and seen[0].interval else ""
+        rows.append([
+            name,
+            significant(case["median_rate_per_second"]),
+            f"x {seen[0].speed:.2f}{span}" if seen[0] else "x 1",
+            f"x {1 / predicted[name]:.2f}" if predicted.get(name) else "unknown",
+            *(_verdict(each) if each and name != baseline else "" for each in seen),
+        ])  # fmt: skip
+    yield from _aligned(rows)
+
+
+def _verdict(seen: Relation) -> str:
+    """The verdict as seen from the case, with the reason in short; bench.json has it in full."""
+    if seen.word in ("faster", "slower"):
+        comparison = seen.comparison
+        return f"{seen.word} in {seen.favourable} of {comparison['rounds']} rounds, p = {comparison['p_adjusted']:.2g}"
+    if seen.word == "tie":
+        return "tie: inside the margin"
+    needed = seen.comparison["rounds_to_decide"]
+    return f"undecided: {f'about {needed} rounds would decide' if needed else 'more than 100 rounds'}"
+
+
+def _errors(facts: Facts) -> str:
+    errors = prediction_errors(facts)
+    if not errors:
+        return "unknown"
+    off = f"{share(median(errors))} (median), {share(max(errors))} (most)"
+    return f"before the first round; the speeds were off by {off}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (
+            text.rjust(width) if head in RIGHT else text.ljust(width)
+            for head, text, width in zip(rows[0], row, widths, strict=True)
+        )
+        yield f"  {'  '.join(cells)}".rstrip()
