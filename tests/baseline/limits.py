@@ -1,0 +1,14 @@
+"""What an item and a start may cost, counted and not timed: one table. `python -m tests.baseline` prints it anew.
+
+Each limit stands an eighth above what was seen, so that a regression breaks it and noise does not: two counts differ by
+two in a hundred at most. Who makes the program cheaper lowers the limit in the same commit; who raises one says why.
+"""
+
+LIMITS = {  # what: (seen, limit)
+    "modules of --help": (60, 68),
+    "modules of a run with nothing to do": (261, 294),
+    "modules of a worker": (115, 129),
+    "parent calls per item": (1_273, 1_432),
+    "bytes over the pipe per item, without the image": (1_466, 1_649),
+    "system calls per item": (52, 59),
+}
