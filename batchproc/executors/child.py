@@ -3,6 +3,7 @@
 import contextlib
 import faulthandler
 import fcntl
+import itertools
 import os
 import resource
 import signal
@@ -13,11 +14,11 @@ import traceback
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from batchproc.executors.attempt import attempt, bug
 from batchproc.executors.heap import keep_freed_memory
-from batchproc.executors.wire import Packed, Pipe, pack, receive, send, unpack
+from batchproc.executors.wire import Packed, Pipe, Post, pack, unpack
 from batchproc.measure.spans import Stopwatch
 from batchproc.measure.threads import name_thread
 from batchproc.model import Failure, Item
@@ -59,8 +60,7 @@ class Left:
     """The worker has given up what it kept from its last job, and begins the one that asked for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """The worker's own account so far, sent with every reply."""
 
     waiting_seconds: float = 0.0  # for a job to arrive
@@ -69,60 +69,64 @@ class Tally:
     max_rss_bytes: int = 0
 
 
-def main(pipe: Pipe, life: Pipe, limits: WorkerLimits) -> None:
+def main(post: Post, life: Pipe, limits: WorkerLimits) -> None:
     """Runs a worker until its pipe ends. Called by the start method in the new process."""
     began = time.perf_counter()
     _harden(life, limits)
     try:
-        send(pipe, pack(Ready(pid=os.getpid(), perf_counter=began)))
-        stage, name = unpack(receive(pipe))
+        post.send(pack(Ready(pid=os.getpid(), perf_counter=began)))
+        stage, name = unpack(post.receive())
         name_thread(name)
-        _work(pipe, stage, name, limits)
+        _work(post, stage, name, limits)
     except (EOFError, OSError):
         return  # the parent closed the pipe: this is how a worker is told to end
     except Exception:  # noqa: BLE001 - the seam: no exception crosses the process boundary, its text does
         with contextlib.suppress(OSError):
-            send(pipe, pack(Broken(trace=traceback.format_exc())))
+            post.send(pack(Broken(trace=traceback.format_exc())))
 
 
-def _work(pipe: Pipe, stage: Stage[Any, Any], name: str, limits: WorkerLimits) -> None:
+def _work(post: Post, stage: Stage[Any, Any], name: str, limits: WorkerLimits) -> None:
     with ExitStack() as stack, Stopwatch(stage.name, name) as stopwatch:
         work = stack.enter_context(closing(stage.open()))
-        send(pipe, pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
+        post.send(pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
         waiting = ipc = 0.0
         clock = time.perf_counter
-        while True:
+        for turn in itertools.count():
             asked = clock()
-            packed = receive(pipe)
+            packed = post.receive()
             received = clock()
             waiting += received - asked
-            item, enqueued, leaves = unpack(packed)
+            value, source, enqueued, leaves = unpack(packed)
             ipc_unpack = clock() - received
             if leaves:
                 stack.close()
                 work = stack.enter_context(closing(stage.open()))
-                send(pipe, pack(Left()))
+                post.send(pack(Left()))
             _allow_cpu(limits)
+            item = Item(source=source, value=value)
             reply, packing = _reply(work, item, stopwatch, enqueued, Tally(waiting, ipc, time.process_time(), _rss()))
             sending = clock()
-            send(pipe, reply)
+            post.send(reply, turn)
             ipc += ipc_unpack + packing + clock() - sending
 
 
 def _reply(
     work: Work[Any, Any], item: Item[Any], stopwatch: Stopwatch, enqueued: float, tally: Tally
 ) -> tuple[Packed, float]:
-    """The packed outcome of one job, and the seconds that packing took."""
+    """The packed outcome of one job, and the seconds that packing took.
+
+    Of an item only what is new: its value and its span. The parent has the rest.
+    """
     outcome = attempt(work, item, stopwatch, enqueued)
     started = time.perf_counter()
     try:
-        packed = pack(outcome, tally)
+        packed = pack(outcome.value, outcome.spans, tally) if isinstance(outcome, Item) else pack(outcome, None, tally)
     except Exception as error:  # noqa: BLE001 - whatever pickle raises on a stage's result concerns this item only
         mistake = bug(error)
         failure = Failure(
             source=item.source, stage=stopwatch.stage, code=mistake.code, message=mistake.message, spans=outcome.spans
         )
-        packed = pack(failure, tally)
+        packed = pack(failure, None, tally)
     return packed, time.perf_counter() - started
 
 

@@ -1,12 +1,16 @@
-"""Process: a pool of OS processes, each with a private pipe and one owner thread here; no lock is shared with any.
+"""Process: a pool of OS processes, each with a private pipe and one slot here; no lock is shared with any.
 
-True parallelism, and a task that hangs or crashes costs one worker and one item. Paid for with memory per worker and
-with a copy of every value across a pipe.
+    upstream --feeder thread--> inbox --caller's thread--> workers --caller's thread--> downstream
+
+The caller's thread owns every worker: it gives out jobs, takes replies, watches deadlines and replaces the dead, all
+in one poll. No message makes it wait (see `wire`), so no worker can keep it from the others. True parallelism, and a
+task that hangs or crashes costs one worker and one item; paid for with memory per worker and a copy of every value.
 """
 
 import os
-import threading
+import select
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing.context import BaseContext
@@ -14,24 +18,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from batchproc.executors.affinity import AffinityChannel
-from batchproc.executors.child import WorkerLimits
-from batchproc.executors.health import Health
-from batchproc.executors.lane import DEPTH, RSS_SHARE_TO_RECYCLE, Lane
-from batchproc.executors.line import JOIN_SECONDS, LEAST_CAPACITY, Line
+from batchproc.errors import ExecutorError
+from batchproc.executors.affinity import Affinities, Job
+from batchproc.executors.child import Left, WorkerLimits
+from batchproc.executors.inbox import Inbox
 from batchproc.executors.presence import Presence
+from batchproc.executors.slot import DEPTH, RSS_SHARE_TO_RECYCLE, WorkerSlot
+from batchproc.executors.supply import LEAST_CAPACITY, Closed, EndMark, Fault, Supply
 from batchproc.executors.worker import WorkerProcess, start_context
 from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, WorkerTimes
 
 WATCH_SECONDS = 0.1
 ASLEEP_SECONDS = 1.0  # a look that comes so much later than planned was not just delayed
+CRASHES_THAT_STOP = 40  # more than that, and more than successes: no worker can live here
 
 
 class ProcessExecutor:
     """Runs a stage in `workers` OS processes; one `run` per `with` block.
 
-    Entering it starts the fork server, `run` the workers, each from its own lane's thread: nobody waits for them but
+    Entering it starts the fork server, `run` and the iterator that it returns the workers: nobody waits for them but
     the items that they are for.
 
     `timeout_seconds` per task: then that worker alone is killed (`worker.timeout`).
@@ -59,19 +65,26 @@ class ProcessExecutor:
         self._presence = Presence()
         self._preload = preload
         self._log_stem = log_stem
-        self._affinity = affinity
         self._limits = WorkerLimits(memory_bytes=memory_bytes, timeout_seconds=timeout_seconds)
         self._recycle_after = recycle_after
-        self._lanes: list[Lane] = []
-        self._line: Line | None = None
-        self._stopped = False  # written before `_line` is read, and read after that is written: no stop is missed
-        self._closing = threading.Event()
-        self._watch = threading.Thread(target=self._watch_deadlines, name="watch", daemon=True)
+        self._affinities = Affinities(affinity) if affinity else None
+        self._slots: list[WorkerSlot] = []
+        self._by_descriptor: dict[int, WorkerSlot] = {}
+        self._poll = select.poll()
+        self._inbox: Inbox  # while it is open
+        self._supply: Supply | None = None
+        self._stopped = False  # written before `_supply` is read, and read after that is written: no stop is missed
+        self._jobs: deque[Job] = deque()  # that no worker has yet
+        self._drained = False  # nothing more will come from upstream
+        self._finished = False  # every item has come out
+        self._crashes = 0
+        self._away_seconds = 0.0  # of the caller's thread, between the outcomes that it took
+        self._watched = 0.0  # monotonic seconds of the last look at the deadlines
 
     @property
     def times(self) -> list[WorkerTimes]:
         """Each worker's account; complete when the iterator of `run` has ended."""
-        return [lane.times for lane in self._lanes]
+        return [slot.times for slot in self._slots]
 
     @property
     def wall_seconds(self) -> float:
@@ -80,53 +93,188 @@ class ProcessExecutor:
 
     def __enter__(self) -> Self:
         self._presence.open()
-        context, health = start_context(self._preload), Health()
-        self._lanes = [self._lane(context, health, number) for number in range(self.workers)]
+        self._inbox = Inbox()
+        context = start_context(self._preload)
+        self._slots = [self._slot(context, number) for number in range(self.workers)]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.set()
         try:
-            if self._line is not None:
-                self._line.close()
-                if not self._line.finished:
+            if self._supply is not None:
+                self._supply.close()
+                if not self._finished:
                     self.stop()
-                self._line.join()
-                self._watch.join(JOIN_SECONDS)
+                self._supply.join()
         finally:
             self._end_workers()
+            self._inbox.close()
             self._presence.close()
 
     def run(self, stage: Stage[Any, Any], items: Iterable[Outcome]) -> Iterator[Outcome]:
-        """Starts the workers now, without waiting for them, and returns the iterator of outcomes."""
-        if self._line is not None:
+        """Starts the first worker now, without waiting for it, and returns the iterator of outcomes."""
+        if self._supply is not None:
             raise RuntimeError("a process executor runs once")
-        jobs = AffinityChannel(self._affinity) if self._affinity else None
-        self._line = Line(stage.name, self.workers, self.capacity, jobs)
-        for number, lane in enumerate(self._lanes):
-            lane.times.worker = f"{stage.name}-{number}"
-        self._watch.start()
-        self._line.start(items, f"{stage.name}-lane", [partial(lane.serve, stage) for lane in self._lanes])
+        for slot in self._slots:
+            slot.assign(stage)
+        supply = self._supply = Supply(items, self.capacity, self._inbox.put)
+        supply.start(f"{stage.name}-feeder", partial(self._feed, supply))
         if self._stopped:
-            self._line.close()
-        return self._line.outcomes()
+            supply.close()
+        self._poll.register(self._inbox, select.POLLIN)
+        self._watched = time.monotonic()
+        self._launch_next(supply)
+        return self._outcomes(supply)
 
     def stop(self) -> None:
-        """Kills the workers and closes the channels; a `run` that is still to come yields nothing. From any thread."""
+        """Kills the workers and ends every wait; a `run` that is still to come yields nothing. From any thread."""
         self._stopped = True
-        if self._line is not None:
-            self._line.close()
-        for lane in self._lanes:
-            lane.seat.stop()
+        if self._supply is not None:
+            self._supply.close()
+        for slot in self._slots:
+            slot.kill()
 
-    def _lane(self, context: BaseContext, health: Health, number: int) -> Lane:
-        return Lane(
-            partial(WorkerProcess, context, f"worker-{number}", self._limits_of(number)),
-            health,
+    def _feed(self, supply: Supply) -> None:
+        while True:
+            supply.wait_for_room()
+            arrival = supply.take()
+            self._inbox.put(arrival)
+            if isinstance(arrival, EndMark):
+                return
+
+    def _outcomes(self, supply: Supply) -> Iterator[Outcome]:
+        """Yields what comes out until every item has, or the supply is closed.
+
+        Raises what upstream raised, or what broke the workers.
+        """
+        try:
+            while not (supply.closed or self._finished):
+                for outcome in self._turn(supply):
+                    left = time.perf_counter()
+                    yield outcome
+                    self._away_seconds += time.perf_counter() - left
+                    supply.make_room()
+        except Closed:
+            return
+        finally:
+            supply.close()
+            for slot in self._slots:
+                slot.end()
+
+    def _turn(self, supply: Supply) -> list[Outcome]:
+        """Does all that can be done now; then, if nothing came out of it, waits for what comes next."""
+        outcomes = self._take_arrivals()
+        more = self._launch_next(supply)
+        outcomes += self._give_out()
+        busy = self._jobs or any(slot.unanswered or slot.carried for slot in self._slots)
+        self._finished = self._drained and not busy
+        if self._finished or supply.closed:
+            return outcomes
+        outcomes += self._hear_workers(0.0 if outcomes or more else WATCH_SECONDS)
+        return outcomes + self._give_out()
+
+    def _take_arrivals(self) -> list[Outcome]:
+        """Sorts what the feeder brought: jobs, what passes by, and its end."""
+        passing: list[Outcome] = []
+        while (arrival := self._inbox.take()) is not None:
+            if isinstance(arrival, Item):
+                job = Job(arrival, time.perf_counter())
+                if self._affinities is not None:
+                    self._affinities.name(job)
+                self._jobs.append(job)
+            elif isinstance(arrival, EndMark):
+                self._drained = True
+            elif isinstance(arrival, Fault):
+                raise arrival.error
+            else:
+                passing.append(arrival)
+        return passing
+
+    def _launch_next(self, supply: Supply) -> bool:
+        """Starts one worker that is due, so that those who are there are not left alone for long; whether more are."""
+        now = time.monotonic()
+        due = [slot for slot in self._slots if slot.launch_at <= now]
+        if due and not supply.closed:
+            slot = due[0]
+            slot.launch()
+            assert slot.worker is not None
+            descriptor = slot.worker.post.pipe.fileno()
+            self._by_descriptor[descriptor] = slot
+            self._poll.register(descriptor, select.POLLIN)
+        return len(due) > 1
+
+    def _give_out(self) -> list[Outcome]:
+        """Gives jobs to workers with room, to the idle first; returns the failures of those that cannot be sent."""
+        failures: list[Outcome] = []
+        for slot in self._slots:
+            while slot.carried and slot.room and (failure := slot.give_carried()):
+                failures.append(failure)
+        while self._jobs and (chosen := self._choose()) is not None:
+            job, slot = chosen
+            if failure := slot.give(job):
+                failures.append(failure)
+                if self._affinities is not None:
+                    self._affinities.left(slot.number)
+        return failures
+
+    def _choose(self) -> tuple[Job, WorkerSlot] | None:
+        free = [slot for slot in self._slots if slot.room and not slot.carried]
+        if not free:
+            return None
+        if self._affinities is None:
+            return self._jobs.popleft(), min(free, key=lambda slot: len(slot.unanswered))
+        free.sort(key=lambda slot: slot.idle_since)
+        chosen = self._affinities.choose(self._jobs, [slot.number for slot in free])
+        return None if chosen is None else (chosen[0], self._slots[chosen[1]])
+
+    def _hear_workers(self, most_seconds: float) -> list[Outcome]:
+        """Takes what the workers have sent, waiting for it so long at most; then kills who is overdue."""
+        waits = bool(most_seconds) and self._inbox.fall_asleep()
+        ready = self._poll.poll(most_seconds * 1000 if waits else 0)
+        if waits:
+            self._inbox.wake_up()
+        heard = (self._hear(descriptor) for descriptor, _ in ready if descriptor in self._by_descriptor)
+        outcomes = [outcome for outcome in heard if outcome is not None]
+        now = time.monotonic()
+        if now - self._watched >= WATCH_SECONDS:
+            self._watch_deadlines(now)
+        return outcomes
+
+    def _hear(self, descriptor: int) -> Outcome | None:
+        slot = self._by_descriptor[descriptor]
+        heard = slot.hear(self._away_seconds)
+        if slot.worker is None:
+            self._poll.unregister(descriptor)
+            del self._by_descriptor[descriptor]
+        if self._affinities is not None and (slot.worker is None or isinstance(heard, Left)):
+            self._affinities.left(slot.number)
+        return None if isinstance(heard, Left) else heard
+
+    def _watch_deadlines(self, now: float) -> None:
+        """Kills what is overdue. When this process itself did not run (Ctrl-Z, a paused container), neither did its
+        workers: the time goes to nobody's account. Nor does that of a caller who did not come for their replies."""
+        asleep = now - self._watched - WATCH_SECONDS
+        self._watched = now
+        for slot in self._slots:
+            if asleep > ASLEEP_SECONDS:
+                slot.deadline += asleep
+            slot.kill_overdue(now)
+
+    def _count_crash(self, how: str) -> None:
+        """Raises `ExecutorError` when there is little else."""
+        self._crashes += 1
+        done = sum(slot.times.tasks for slot in self._slots)
+        if self._crashes > CRASHES_THAT_STOP and self._crashes > done:
+            raise ExecutorError(f"{self._crashes} worker processes died against {done} items done; the last one: {how}")
+
+    def _slot(self, context: BaseContext, number: int) -> WorkerSlot:
+        depth = DEPTH if self._affinities is None else 1
+        return WorkerSlot(
+            partial(WorkerProcess, context, f"worker-{number}", self._limits_of(number), depth),
             number=number,
-            depth=1 if self._affinity else DEPTH,
+            on_crash=self._count_crash,
+            depth=depth,
             timeout_seconds=self._limits.timeout_seconds,
             recycle_after=self._recycle_after,
             recycle_above_bytes=RSS_SHARE_TO_RECYCLE * self._limits.memory_bytes,
@@ -134,10 +282,10 @@ class ProcessExecutor:
 
     def _end_workers(self) -> None:
         """All are told before the first is waited for. A worker that had nothing to say leaves no log."""
-        for lane in self._lanes:
-            lane.seat.release()
-        for lane in self._lanes:
-            lane.seat.close()
+        for slot in self._slots:
+            slot.release()
+        for slot in self._slots:
+            slot.close()
         for number in range(self.workers):
             log = Path(self._limits_of(number).log_path or os.devnull)
             if log.is_file() and not log.stat().st_size:
@@ -150,16 +298,3 @@ class ProcessExecutor:
             timeout_seconds=self._limits.timeout_seconds,
             log_path=log_path,
         )
-
-    def _watch_deadlines(self) -> None:
-        """Kills what is overdue. When this process itself did not run (Ctrl-Z, a paused container), neither did its
-        workers: the time goes to nobody's account."""
-        looked = time.monotonic()
-        while not self._closing.wait(WATCH_SECONDS):
-            now = time.monotonic()
-            asleep = now - looked - WATCH_SECONDS
-            looked = now
-            for lane in self._lanes:
-                if asleep > ASLEEP_SECONDS:
-                    lane.seat.postpone(asleep)
-                lane.seat.kill_overdue(now)

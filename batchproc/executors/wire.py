@@ -1,57 +1,106 @@
-"""Framing on a worker's pipe: a pickled head, and an image's bytes raw behind it.
+"""What a worker and its parent tell each other: short messages on a pipe, long ones in memory that both have open.
 
-To pickle 155 KB would copy them twice more; `send_bytes` hands them to the kernel as they are. The first byte of the
-head says whether such a payload follows.
+A pipe holds some 64 to 200 KB: beyond that whoever sends waits until the other side reads, and a hung worker never
+does. A short message never waits, so one thread of the parent can serve every worker and watch their deadlines, too.
+The content of an original travels raw behind the pickled rest: to pickle 155 KB would copy them twice more.
 """
 
+import os
 import pickle
+import struct
+import sys
+import tempfile
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
-from batchproc.model import Item, Original
+from batchproc.model import Original
 
 Pipe: TypeAlias = "Connection[Any, Any]"
 
-ALONE, WITH_PAYLOAD = b"\x00", b"\x01"
+SHORT_BYTES = 8192  # two of them fit into every pipe
+KEPT_BYTES = 2**20  # of memory for long messages, from one to the next
+_HERE = b"\x00"
+_LENGTHS = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A message as bytes, ready to be sent or just received."""
+    """A message as bytes, ready to be sent."""
 
     head: bytes
-    payload: bytes | None = None
+    payload: bytes = b""
 
     @property
     def size_bytes(self) -> int:
-        return len(self.head) + len(self.payload or b"")
+        return len(self.head) + len(self.payload)
 
 
-def pack(item: Any, *rest: Any) -> Packed:
-    """Packs `(item, *rest)`; the content of an original travels as payload. Raises whatever pickle raises."""
-    if isinstance(item, Item) and isinstance(item.value, Original):
-        light = replace(item, value=replace(item.value, content=b""))
-        return Packed(WITH_PAYLOAD + pickle.dumps((light, *rest), pickle.HIGHEST_PROTOCOL), item.value.content)
-    return Packed(ALONE + pickle.dumps((item, *rest), pickle.HIGHEST_PROTOCOL))
+def pack(*parts: Any) -> Packed:
+    """Packs the parts; the content of an original that is the first travels as payload. Raises what pickle raises."""
+    value = parts[0]
+    if isinstance(value, Original) and value.content:
+        light = replace(value, content=b"")
+        return Packed(pickle.dumps((light, *parts[1:]), pickle.HIGHEST_PROTOCOL), value.content)
+    return Packed(pickle.dumps(parts, pickle.HIGHEST_PROTOCOL))
 
 
 def unpack(packed: Packed) -> tuple[Any, ...]:
     """What `pack` was given."""
-    item, *rest = pickle.loads(memoryview(packed.head)[1:])
-    if packed.payload is not None:
-        item = replace(item, value=replace(item.value, content=packed.payload))
-    return (item, *rest)
+    parts: tuple[Any, ...] = pickle.loads(packed.head)
+    return (replace(parts[0], content=packed.payload), *parts[1:]) if packed.payload else parts
 
 
-def send(pipe: Pipe, packed: Packed) -> None:
-    """Sends a message; blocks while the pipe is full. Raises OSError when the other end is gone."""
-    pipe.send_bytes(packed.head)
-    if packed.payload is not None:
-        pipe.send_bytes(packed.payload)
+def open_memory() -> Pipe:
+    """Memory for long messages, dressed as a pipe: so it can be given to a new process."""
+    if sys.platform == "linux":
+        return Connection(os.memfd_create("batchproc", os.MFD_CLOEXEC))
+    with tempfile.TemporaryFile() as file:
+        return Connection(os.dup(file.fileno()))
 
 
-def receive(pipe: Pipe) -> Packed:
-    """Waits for the next message. Raises EOFError or OSError when the other end is gone."""
-    head = pipe.recv_bytes()
-    return Packed(head, pipe.recv_bytes() if head[:1] == WITH_PAYLOAD else None)
+class Post:
+    """One side's end. For one thread.
+
+    `shelves` hold long messages, a job's and its reply's one after the other: by the time that a job goes to a shelf,
+    the last one's reply has been read from it.
+    """
+
+    def __init__(self, pipe: Pipe, shelves: tuple[Pipe, ...]) -> None:
+        self.pipe = pipe
+        self.shelves = shelves
+        self._large: set[int] = set()  # shelves that hold more than is to be kept
+
+    def send(self, packed: Packed, turn: int = 0) -> None:
+        """Sends a message, without waiting; `turn` is its job's number. Raises OSError when the other end is gone."""
+        if packed.size_bytes < SHORT_BYTES and not packed.payload:
+            self.pipe.send_bytes(_HERE + packed.head)
+            return
+        place = turn % len(self.shelves)
+        self._write(place, packed)
+        self.pipe.send_bytes(bytes([place + 1]) + _LENGTHS.pack(len(packed.head), len(packed.payload)))
+
+    def receive(self) -> Packed:
+        """Waits for the next message. Raises EOFError or OSError when the other end is gone."""
+        message = self.pipe.recv_bytes()
+        if message[:1] == _HERE:
+            return Packed(message[1:])
+        shelf = self.shelves[message[0] - 1].fileno()
+        head, payload = _LENGTHS.unpack_from(message, 1)
+        return Packed(os.pread(shelf, head, 0), os.pread(shelf, payload, head))
+
+    def close(self) -> None:
+        """Gives the descriptors back."""
+        for each in (self.pipe, *self.shelves):
+            each.close()
+
+    def _write(self, place: int, packed: Packed) -> None:
+        shelf = self.shelves[place].fileno()
+        if packed.size_bytes > KEPT_BYTES:
+            self._large.add(place)
+        elif place in self._large:
+            os.ftruncate(shelf, KEPT_BYTES)
+            self._large.discard(place)
+        written = os.pwritev(shelf, (packed.head, packed.payload), 0)
+        while written < packed.size_bytes:  # never seen; a system may say less than it was asked for
+            written += os.pwrite(shelf, memoryview(packed.head + packed.payload)[written:], written)

@@ -18,6 +18,7 @@ from typing import Any
 
 from batchproc.errors import Code
 from batchproc.executors import child
+from batchproc.executors.wire import Post, open_memory
 from batchproc.signals import EXIT_CODES, withheld_from_children
 
 REAP_SECONDS, LAST_REAP_SECONDS = 2.0, 1.0
@@ -148,17 +149,21 @@ def _signal_helpers(number: int) -> None:
 
 
 class WorkerProcess:
-    """An OS process with its private duplex pipe. Used by one owner thread; `kill` may come from any thread."""
+    """An OS process with its private duplex pipe. Used by one owner thread; `kill` may come from any thread.
 
-    def __init__(self, context: BaseContext, name: str, limits: child.WorkerLimits) -> None:
-        self.pipe, theirs = context.Pipe(duplex=True)
+    `depth` is how many jobs it may have at once.
+    """
+
+    def __init__(self, context: BaseContext, name: str, limits: child.WorkerLimits, depth: int = 1) -> None:
+        ours, theirs = context.Pipe(duplex=True)
+        self.post = Post(ours, tuple(open_memory() for _ in range(depth)))
         life_theirs, self._life = context.Pipe(duplex=False)
         self._pidfd = -1
         self._log_path = limits.log_path
         with _helpers_lock:
             _start_helpers()
             self._process: Any = context.Process(  # type: ignore[attr-defined]
-                target=child.main, args=(theirs, life_theirs, limits), name=name, daemon=True
+                target=child.main, args=(Post(theirs, self.post.shelves), life_theirs, limits), name=name, daemon=True
             )
             _living.add(self)
             with _answering(), _sheltered(), _without_main():
@@ -180,7 +185,7 @@ class WorkerProcess:
 
     def release(self) -> None:
         """Tells the worker to end by closing its pipe: it leaves after the job in hand."""
-        self.pipe.close()
+        self.post.pipe.close()
 
     def reap(self) -> int | None:
         """Waits, with a bound, for the end and returns the exit code as multiprocessing gives it, None if unknown.
@@ -199,7 +204,7 @@ class WorkerProcess:
     def close(self) -> None:
         """Gives back the descriptors; the worker, should it still live, ends with them."""
         _living.discard(self)
-        self.pipe.close()
+        self.post.close()
         self._life.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)

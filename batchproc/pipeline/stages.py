@@ -24,7 +24,7 @@ from batchproc.transform.steps.step import Step
 
 STUCK_MARGIN_SECONDS = 15.0
 RESULT_ROOM = 2  # outcomes per worker that may wait for the next stage
-DESCRIPTORS_PER_PROCESS = 6
+DESCRIPTORS_PER_PROCESS = 8
 DESCRIPTORS_PER_THREAD = 2  # a connection, and the clock of its run-queue delay
 CONNECTIONS_PER_THREAD = 8  # idle ones included
 LEAST_CONNECTIONS = 64

@@ -1,125 +1,89 @@
 """Jobs of one affinity go where their kind is kept already; nowhere is more kept than was needed at once."""
 
 import threading
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
-
-from batchproc.executors.affinity import MOST_OVERTAKEN, AffinityChannel
-from batchproc.executors.channel import Closed
-from batchproc.executors.line import END, EndMark, Job
+from batchproc.executors.affinity import MOST_OVERTAKEN, Affinities, Job
 from batchproc.executors.process import ProcessExecutor
 from batchproc.model import Item
 from batchproc.protocols import Lap
 from tests.executors.stages import Deed, items, source
 
 
-def channel_of(names: Iterable[str]) -> AffinityChannel:
-    """A channel that holds jobs of these affinities."""
-    channel = AffinityChannel(lambda item: str(item.value))
-    for name in names:
-        channel.put(Job(Item(source=source(0), value=name), 0.0))
-    return channel
+class Crowd:
+    """Idle workers and jobs of these affinities, each named by its letter."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.affinities = Affinities(lambda item: str(item.value))
+        self.jobs: deque[Job] = deque()
+        self.add(names)
+
+    def add(self, names: Iterable[str]) -> None:
+        for name in names:
+            job = Job(Item(source=source(0), value=name), 0.0)
+            self.affinities.name(job)
+            self.jobs.append(job)
+
+    def give(self, *idle: int) -> tuple[Any, bool, int] | None:
+        """What is given out (whether it makes its worker give something up), and to which of the idle."""
+        chosen = self.affinities.choose(self.jobs, idle)
+        return None if chosen is None else (chosen[0].item.value, chosen[0].leaves, chosen[1])
 
 
-def got(channel: AffinityChannel, getter: int) -> tuple[Any, bool]:
-    job = channel.get_for(getter)
-    assert isinstance(job, Job)
-    return job.item.value, job.leaves
+def test_a_worker_is_given_what_it_keeps_before_what_is_older() -> None:
+    crowd = Crowd("abba")
 
+    given = [crowd.give(0) for _ in range(4)]
 
-def test_a_getter_is_given_what_it_keeps_before_what_is_older() -> None:
-    channel = channel_of("abba")
-
-    assert [("a", False), ("a", False), ("b", True), ("b", False)] == [got(channel, 0) for _ in range(4)]
+    assert [("a", False, 0), ("a", False, 0), ("b", True, 0), ("b", False, 0)] == given
 
 
 def test_the_oldest_is_overtaken_so_many_times_and_no_more() -> None:
-    channel = channel_of("ab" + "a" * 2 * MOST_OVERTAKEN)
-    names = [got(channel, 0)[0] for _ in range(MOST_OVERTAKEN + 2)]
+    crowd = Crowd("ab" + "a" * 2 * MOST_OVERTAKEN)
 
-    assert ["a"] * (MOST_OVERTAKEN + 1) + ["b"] == names
+    given = [crowd.give(0) for _ in range(MOST_OVERTAKEN + 2)]
+
+    assert ["a"] * (MOST_OVERTAKEN + 1) + ["b"] == [one[0] for one in given if one]
 
 
-def test_with_nothing_of_its_own_a_getter_takes_the_oldest() -> None:
-    channel = channel_of("abc")
-    assert ("a", False) == got(channel, 0)
-    assert ("b", False) == got(channel, 1)
+def test_with_nothing_of_its_own_a_worker_takes_the_oldest() -> None:
+    crowd = Crowd("abc")
+    assert ("a", False, 0) == crowd.give(0)
+    assert ("b", False, 1) == crowd.give(1)
 
-    assert ("c", True) == got(channel, 0)
+    assert ("c", True, 0) == crowd.give(0)
+
+
+def test_a_job_goes_to_whoever_keeps_its_affinity_though_others_are_idle_for_longer() -> None:
+    crowd = Crowd("ab")
+    crowd.give(0)
+    crowd.give(1)
+    crowd.add("b")
+
+    assert ("b", False, 1) == crowd.give(0, 1)
 
 
 def test_what_is_being_given_up_is_begun_nowhere_else() -> None:
-    channel = channel_of("ab")
-    got(channel, 0)
-    got(channel, 0)
-    events: list[str] = []
+    crowd = Crowd("ab")
+    crowd.give(0)
+    crowd.give(0)
+    crowd.add("a")
 
-    def give_up() -> None:
-        events.append("given up")
-        channel.left(0)
-
-    channel.put(Job(Item(source=source(0), value="a"), 0.0))
-    timer = threading.Timer(0.02, give_up)
-    timer.start()
-    events.append(got(channel, 1)[0])
-    timer.join()
-
-    assert ["given up", "a"] == events
+    assert crowd.give(1) is None
+    crowd.affinities.left(0)
+    assert ("a", False, 1) == crowd.give(1)
 
 
 def test_other_jobs_go_on_meanwhile() -> None:
-    channel = channel_of("ab")
-    got(channel, 0)
-    got(channel, 0)
-    for name in "ac":
-        channel.put(Job(Item(source=source(0), value=name), 0.0))
+    crowd = Crowd("ab")
+    crowd.give(0)
+    crowd.give(0)
+    crowd.add("ac")
 
-    assert ("c", False) == got(channel, 1)
-
-
-def test_a_getter_that_asks_again_blocks_nothing_for_ever() -> None:
-    channel = channel_of("ab")
-    got(channel, 0)
-    got(channel, 0)  # its job is lost on the way: nobody says that it has left `a`
-    channel.put(Job(Item(source=source(0), value="c"), 0.0))
-    got(channel, 0)
-    channel.put(Job(Item(source=source(0), value="a"), 0.0))
-
-    assert ("a", False) == got(channel, 1)
-
-
-def test_a_getter_that_is_done_is_given_the_next_job_before_it_comes_for_it() -> None:
-    channel = channel_of("a")
-    got(channel, 0)
-    channel.ready(1)
-    channel.ready(0)
-    channel.put(Job(Item(source=source(0), value="a"), 0.0))
-
-    assert ("a", False) == got(channel, 0)
-
-
-def test_end_marks_come_after_every_job() -> None:
-    channel = channel_of("a")
-    channel.put(END)
-    channel.put(END)
-    got(channel, 0)
-
-    assert [END, END] == [channel.get_for(0), channel.get_for(1)]
-
-
-def test_closing_wakes_who_waits() -> None:
-    channel = channel_of("")
-    timer = threading.Timer(0.02, channel.close)
-    timer.start()
-
-    with pytest.raises(Closed):
-        channel.get_for(0)
-    timer.join()
-    with pytest.raises(Closed):
-        channel.put(EndMark())
+    assert ("c", False, 1) == crowd.give(1)
 
 
 @dataclass(frozen=True)

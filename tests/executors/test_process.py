@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import ExecutorError, Retry
-from batchproc.executors.health import Health
-from batchproc.executors.lane import Lane
 from batchproc.executors.process import ProcessExecutor
-from batchproc.executors.seat import START_SECONDS
+from batchproc.executors.slot import START_SECONDS, WorkerSlot
+from batchproc.executors.wire import Packed
 from batchproc.model import Disposition, Failure, Item, Outcome
 from tests.executors.stages import CannotOpen, Deed, DiesOnOpen, items
 
@@ -85,43 +84,66 @@ def test_an_overdue_download_is_tried_again_and_an_overdue_transform_is_not(stag
     assert (stage, retry) == (failure.stage, failure.retry)
 
 
+class Deaf:
+    """A worker that takes whatever it is sent, and is killed without a word."""
+
+    def __init__(self) -> None:
+        self.post = self
+        self.killed = False
+
+    def send(self, packed: Packed, turn: int = 0) -> None:
+        pass
+
+    def kill(self) -> None:
+        self.killed = True
+
+
 def test_a_start_that_fails_with_its_fork_server_is_tried_again() -> None:
     tries: list[int] = []
 
-    class Worker:
-        def kill(self) -> None:
-            pass
-
-    def spawn() -> Worker:
+    def spawn() -> Deaf:
         tries.append(1)
         if len(tries) < 3:
             raise EOFError
-        return Worker()
+        return Deaf()
 
-    lane = Lane(spawn, Health())  # type: ignore[arg-type]
-    lane.launch()
+    slot_of(spawn).launch()
     assert 3 == len(tries)
 
     with pytest.raises(ExecutorError, match="the fork server ended"):
-        Lane(lambda: (_ for _ in ()).throw(EOFError), Health()).launch()
+        slot_of(lambda: (_ for _ in ()).throw(EOFError)).launch()
+
+
+def slot_of(spawn: object) -> WorkerSlot:
+    slot = WorkerSlot(spawn)  # type: ignore[arg-type]
+    slot.assign(Deed())
+    return slot
+
+
+def test_a_worker_is_killed_past_its_deadline_and_not_before() -> None:
+    worker = Deaf()
+    slot = slot_of(lambda: worker)
+    slot.launch()
+    due = time.monotonic() + START_SECONDS
+
+    slot.kill_overdue(due - 1.0)
+    assert not worker.killed
+    slot.kill_overdue(due + 1.0)
+    assert worker.killed
 
 
 def test_time_in_which_nothing_could_run_is_not_charged() -> None:
-    killed: list[str] = []
+    with ProcessExecutor(workers=1, timeout_seconds=0.5) as executor:
+        outcomes = executor.run(Deed(), items(["pid", "pid", "pid"]))
+        first = next(outcomes)
+        assert isinstance(first, Item)
+        (slot,) = executor._slots
+        before = slot.deadline
 
-    class Worker:
-        def kill(self) -> None:
-            killed.append("killed")
+        executor._watch_deadlines(time.monotonic() + 100.0)
 
-    lane = Lane(Worker, Health())  # type: ignore[arg-type, return-value]
-    lane.launch()
-    due = time.monotonic() + START_SECONDS
-
-    lane.seat.postpone(100.0)
-    lane.seat.kill_overdue(due + 99.0)
-    assert [] == killed
-    lane.seat.kill_overdue(due + 101.0)
-    assert ["killed"] == killed
+        assert slot.deadline > before + 98.0
+        assert 2 == sum(isinstance(outcome, Item) for outcome in outcomes)
 
 
 def test_a_hang_beside_a_payload_larger_than_the_pipe_is_killed_too() -> None:
@@ -214,7 +236,7 @@ with ProcessExecutor(workers=3) as executor:
     outcomes = executor.run(Deed(), items(["pid", "pid", "pid", "hang_in_c", "hang_in_c", "hang_in_c"]))
     for _ in range(3):
         next(outcomes)
-    print(*(lane.seat.worker.pid for lane in executor._lanes), flush=True)
+    print(*(slot.worker.pid for slot in executor._slots), flush=True)
     next(outcomes)
 """
 

@@ -8,7 +8,7 @@ import pytest
 from batchproc.errors import ExecutorError
 from batchproc.executors.child import WorkerLimits
 from batchproc.executors.process import ProcessExecutor
-from batchproc.executors.seat import Seat
+from batchproc.executors.slot import WorkerSlot
 from batchproc.executors.worker import WorkerProcess, start_context
 from batchproc.model import Outcome
 from tests.executors.stages import Deed, items
@@ -54,14 +54,16 @@ class Refusing:
 
 
 def test_a_fork_server_that_is_being_replaced_is_waited_for() -> None:
-    seat = Seat(Refusing(4))
+    slot = WorkerSlot(Refusing(4))
+    slot.assign(Deed())
 
-    seat.launch()
+    slot.launch()
 
-    assert seat.worker.pid
-    seat.close()
+    assert slot.worker is not None
+    assert slot.worker.pid
+    slot.close()
 
 
 def test_a_fork_server_that_never_comes_is_an_error_that_says_why() -> None:
     with pytest.raises(ExecutorError, match="cannot start a worker process: Connection refused"):
-        Seat(Refusing(1000)).launch()
+        WorkerSlot(Refusing(1000)).launch()
