@@ -18,24 +18,27 @@ from batchproc.signals import Counted, doing
 from batchproc.sink import CardColumn, ImageFolder, Layout, write_data_card, write_manifest
 
 
-def write_manifests(ledger: Ledger, layout: Layout) -> None:
+def write_manifests(ledger: Ledger, layout: Layout) -> str:
     """Writes both manifests, where an item or one of the files has changed since they were written.
 
-    Raises `DiskError`.
+    Returns what the user is to be told of it, or nothing. Raises `DiskError`.
     """
     look = _look(layout)
     if look and ledger.manifests_are_current(look):
-        return
+        return ""
     metadata = _write(layout.metadata_path, ledger.metadata(ImageFolder(layout.output).file_name))
     failures = _write(layout.failures_path, ledger.failures())
     types = ledger.columns().types
     own = {name: column for column, name in name_columns(types).items()}
     columns = [CardColumn(name=name, type=known) for name, known in FACT_TYPES.items()]
     columns += [CardColumn(name=name, type=types[column], own=column) for name, column in own.items()]
-    write_data_card(layout.data_card_path, layout.metadata_path, columns)
+    card = layout.data_card_path
+    is_described = write_data_card(card, layout.metadata_path, columns)
     failpoint("ledger.before_manifests_noted")
     ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout))
     failpoint("ledger.after_manifests_noted")
+    advice = "name metadata.jsonl and images/** as data_files in its YAML head, or loaders may take other files"
+    return "" if is_described else f"{card} is your own and stays: {advice}"
 
 
 def _write(path: Path, manifest: Manifest) -> list[Block]:

@@ -160,7 +160,8 @@ class Run:
         try:
             ledger.finish_recording()
             ledger.remember_pauses(self.passage.pauses)
-            write_manifests(ledger, self.layout)
+            if remark := write_manifests(ledger, self.layout):
+                self.note(remark)
         except DiskError as error:
             self.error = self.error or error
 

@@ -21,6 +21,7 @@ from batchproc.sink.renewal import renewing
 # The loader reads 10 MiB of metadata.jsonl, and takes the types that it sees there for those of the whole column: one
 # that is null so far would stay null. From a little less on, it is told the types.
 INFERRED_BYTES = 8 << 20
+_MOST_HEAD_BYTES = 1 << 16  # of a file of the user's own
 OURS = re.compile(r"---\n# batchproc ([0-9a-f]{32}): [^\n]*\n")
 DTYPES: Mapping[str, str] = {
     Scalar.NULL: "null",
@@ -43,10 +44,13 @@ class CardColumn:
 
 
 def write_data_card(path: Path, metadata_path: Path, columns: Sequence[CardColumn]) -> bool:
-    """Writes the file, unless one of the user's own is there; returns whether this one is ours. Raises `DiskError`."""
+    """Writes the file, unless one of the user's own is there; returns whether loaders find the data set by it.
+
+    Raises `DiskError`.
+    """
     try:
         if not _is_ours(path):
-            return False
+            return _names_data_set(path)
         is_large = metadata_path.stat().st_size > INFERRED_BYTES
         card = _sign(_describe(path.parent.name, columns, is_large=is_large))
         with renewing(path) as renewal:
@@ -63,6 +67,15 @@ def _is_ours(path: Path) -> bool:
     text = path.read_bytes().decode("utf-8", "replace")
     head = OURS.match(text)
     return head is not None and head[1] == _hash(text[head.end() :])
+
+
+def _names_data_set(path: Path) -> bool:
+    """Whether the YAML head of a file of the user's own names the manifest among its data files."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        text = file.read(_MOST_HEAD_BYTES)
+    return text.startswith(b"---") and b"metadata.jsonl" in text[3:].partition(b"\n---")[0]
 
 
 def _sign(rest: str) -> str:
