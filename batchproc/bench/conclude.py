@@ -51,7 +51,7 @@ def conclude(
         "contamination": _contamination(attempts, rerun),
         "comparisons": [one.to_json() for one in comparisons],
         "predictions": with_measured(predictions, medians, _ratios(comparisons, cases)),
-        "winner": find_winner(comparisons, medians, whole, favourite, predictions),
+        "winner": find_winner(comparisons, medians, whole, favourite),
         "notes": list(_notes(len(rounds), len(plan), level)),
         "claims": [],
     }
@@ -81,7 +81,6 @@ def find_winner(
     medians: Mapping[str, float],
     cases: Sequence[Case],
     favourite: str,
-    predictions: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Which case to take. The favourite was named before the first round, so its comparisons prove what they say.
 
@@ -103,8 +102,7 @@ def find_winner(
         beaten = [each for each, one in rivals.items() if one.verdict is Verdict.WIN]
         ties = [each for each in [leader, *ties] if each != name]
         open_ = [each for each in medians if each not in (name, *ties, *beaten)]
-    bounds = {row["case"]: row["because"] for row in predictions}
-    found = {
+    return {
         "case": name,
         "favourite": favourite,
         "predicted": bool(favourite) and name == favourite,
@@ -113,24 +111,6 @@ def find_winner(
         "ties": ties,
         "not_told_apart": open_,
     }
-    slowest = cases[0].name
-    because = "; ".join(f"{each}: {bounds[each]}" for each in dict.fromkeys((name, slowest)) if each in bounds)
-    return found | {"text": _winner_text(found), "because": because}
-
-
-def _winner_text(found: Mapping[str, Any]) -> str:
-    """What is proven of the winner, what is not, and whether it was foreseen."""
-    if not found["beats"] and not found["ties"]:
-        return f"nothing is proven; {found['fastest_median']} has the fastest median"
-    foreseen = ", as predicted" if found["predicted"] else f" (predicted: {found['favourite'] or 'unknown'})"
-    parts = [f"{found['case']}{foreseen}"]
-    if found["beats"]:
-        parts.append(f"proven faster than {', '.join(found['beats'])}")
-    if found["ties"]:
-        parts.append(f"as fast as {', '.join(found['ties'])}, but lighter or as light")
-    if found["not_told_apart"]:
-        parts.append(f"not told apart from {', '.join(found['not_told_apart'])}")
-    return "; ".join(parts)
 
 
 def _contamination(attempts: Sequence[Attempt], rerun: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ to 6.7 % of simulated benches a false win (5 of 9 cases alike, 20 rounds), and u
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from itertools import combinations
 from typing import Any
@@ -17,7 +17,6 @@ from batchproc.bench.statistics import (
     LEVEL,
     MOST_ROUNDS,
     Interval,
-    SignTest,
     fewest_rounds,
     holm,
     log_ratios,
@@ -26,6 +25,7 @@ from batchproc.bench.statistics import (
     rounds_to_decide,
     sign_test,
 )
+from batchproc.explain.words import count
 from batchproc.model import Mode
 
 LEAST_MARGIN = math.log(1.05)  # a difference below 5 % changes nobody's choice
@@ -52,7 +52,6 @@ class NoiseFloor:
     p: float
     margin: float
     suspicious: bool
-    text: str
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -64,7 +63,7 @@ class Comparison:
     """One comparison. `ratio` is time of `pair` / time of `against`, below 1 when `pair` is faster; so is `interval`.
 
     `winner` is the faster one of a win, the lighter one of a tie, empty otherwise. `rounds_to_decide` is for undecided
-    comparisons: None means more than `outlook.MOST_ROUNDS`.
+    comparisons: None means more than `MOST_ROUNDS`.
     """
 
     pair: str
@@ -76,41 +75,16 @@ class Comparison:
     p_adjusted: float
     verdict: Verdict
     winner: str
-    reason: str
     rounds: int
     faster_rounds: int
     slower_rounds: int
     margin: float  # a log-ratio
     rounds_to_decide: int | None = None
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """An element of `comparisons` in bench.json."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Evidence:
-    """All that a verdict looks at. Point, interval and margin are on the log scale."""
-
-    pair: str
-    against: str
-    rounds: int
-    point: float
-    interval: Interval | None
-    signs: SignTest
-    p_adjusted: float
-    comparisons: int
-    margin: float
-    level: float
-    rounds_to_decide: int | None
-
-    @property
-    def verdict(self) -> Verdict:
-        if self.p_adjusted <= self.level and abs(self.point) > self.margin:
-            return Verdict.WIN
-        if self.interval is not None and self.interval.inside(self.margin):
-            return Verdict.TIE
-        return Verdict.UNDECIDED
 
 
 def weight_of(*modes: Mode) -> tuple[int, int]:
@@ -138,9 +112,6 @@ def noise_floor(first: Sequence[float], second: Sequence[float], *, level: float
     p = sign_test(differences).p
     margin = max(LEAST_MARGIN, interval.half_width if interval else 0.0)
     suspicious = p <= level and abs(middle) > LEAST_MARGIN
-    text = f"the baseline against itself: {_span(middle, interval)}; the margin is {_percent(margin)}"
-    if suspicious:
-        text += "; two identical cases differ by more than chance explains, so distrust every verdict here"
     return NoiseFloor(
         ratio=math.exp(middle),
         interval=_ratios(interval),
@@ -148,7 +119,6 @@ def noise_floor(first: Sequence[float], second: Sequence[float], *, level: float
         p=p,
         margin=margin,
         suspicious=suspicious,
-        text=text,
     )
 
 
@@ -167,108 +137,89 @@ def compare(
     case; `level` is 0.05, or `schedule.LOOK_LEVEL` at a look. Raises ValueError when the rounds do not match.
     """
     differences = [log_ratios(times[pair], times[other]) for pair, other in plan]
-    signs = [sign_test(values) for values in differences]
-    adjusted = holm([test.p for test in signs])
+    adjusted = holm([sign_test(values).p for values in differences])
     needed = rounds_to_decide(differences, margin=margin, level=level)
-    evidence = [
-        _Evidence(
+    found = []
+    for values, p_adjusted, rounds, (pair, other) in zip(differences, adjusted, needed, plan, strict=True):
+        middle, interval = point(values), median_interval(values, 1 - level)
+        verdict, signs = _verdict(middle, interval, p_adjusted, margin, level), sign_test(values)
+        one = Comparison(
             pair=pair,
             against=other,
-            rounds=len(differences[index]),
-            point=point(differences[index]),
-            interval=median_interval(differences[index], 1 - level),
-            signs=signs[index],
-            p_adjusted=adjusted[index],
-            comparisons=len(plan),
+            ratio=math.exp(middle),
+            interval=_ratios(interval),
+            coverage=interval.coverage if interval else None,
+            p=signs.p,
+            p_adjusted=p_adjusted,
+            verdict=verdict,
+            winner=_winner(pair, other, middle, verdict, weights),
+            rounds=len(values),
+            faster_rounds=signs.below,
+            slower_rounds=signs.above,
             margin=margin,
-            level=level,
-            rounds_to_decide=needed[index],
+            rounds_to_decide=rounds if verdict is Verdict.UNDECIDED else None,
         )
-        for index, (pair, other) in enumerate(plan)
-    ]
-    return tuple(_conclude(one, weights) for one in evidence)
+        found.append(replace(one, reason=_reason(one, len(plan), level)))
+    return tuple(found)
 
 
-def _conclude(evidence: _Evidence, weights: Mapping[str, tuple[int, int]]) -> Comparison:
-    verdict = evidence.verdict
-    winner = _winner(evidence, verdict, weights)
-    return Comparison(
-        pair=evidence.pair,
-        against=evidence.against,
-        ratio=math.exp(evidence.point),
-        interval=_ratios(evidence.interval),
-        coverage=evidence.interval.coverage if evidence.interval else None,
-        p=evidence.signs.p,
-        p_adjusted=evidence.p_adjusted,
-        verdict=verdict,
-        winner=winner,
-        reason=_reason(evidence, verdict, winner),
-        rounds=evidence.rounds,
-        faster_rounds=evidence.signs.below,
-        slower_rounds=evidence.signs.above,
-        margin=evidence.margin,
-        rounds_to_decide=evidence.rounds_to_decide if verdict is Verdict.UNDECIDED else None,
-    )
+def _verdict(middle: float, interval: Interval | None, p_adjusted: float, margin: float, level: float) -> Verdict:
+    """Middle, interval and margin are on the log scale."""
+    if p_adjusted <= level and abs(middle) > margin:
+        return Verdict.WIN
+    return Verdict.TIE if interval is not None and interval.inside(margin) else Verdict.UNDECIDED
 
 
-def _winner(evidence: _Evidence, verdict: Verdict, weights: Mapping[str, tuple[int, int]]) -> str:
-    pair, other = evidence.pair, evidence.against
+def _winner(
+    pair: str, other: str, middle: float, verdict: Verdict, weights: Mapping[str, tuple[int, int]]
+) -> str:
     if verdict is Verdict.WIN:
-        return pair if evidence.point < 0 else other
+        return pair if middle < 0 else other
     if verdict is Verdict.UNDECIDED or weights[pair] == weights[other]:
         return ""
     return min(pair, other, key=lambda case: weights[case])
 
 
-def _reason(evidence: _Evidence, verdict: Verdict, winner: str) -> str:
-    seen = f"{evidence.pair} against {evidence.against}: {_span(evidence.point, evidence.interval)}"
-    if verdict is Verdict.WIN:
-        return f"{seen}; {_signs(evidence)}, and beyond the margin of {_percent(evidence.margin)}"
-    if verdict is Verdict.TIE:
-        choice = f"{winner} is the lighter one and is preferred" if winner else "neither is lighter"
-        return f"{seen}; the whole interval lies inside the margin of {_percent(evidence.margin)}: {choice}"
-    return f"{seen}; {_doubt(evidence)}; {_outlook(evidence)}"
+def _reason(one: Comparison, comparisons: int, level: float) -> str:
+    seen = f"{one.pair} against {one.against}: {_span(one)}"
+    if one.verdict is Verdict.WIN:
+        return f"{seen}; {_signs(one, comparisons)}, and beyond the margin of {_percent(one.margin)}"
+    if one.verdict is Verdict.TIE:
+        choice = f"{one.winner} is the lighter one and is preferred" if one.winner else "neither is lighter"
+        return f"{seen}; the whole interval lies inside the margin of {_percent(one.margin)}: {choice}"
+    outlook = f"more than {MOST_ROUNDS} rounds like these would be needed"
+    if one.rounds_to_decide is not None:
+        outlook = f"about {one.rounds_to_decide} rounds like these would decide"
+    return f"{seen}; {_doubt(one, comparisons, level)}; {outlook}"
 
 
-def _doubt(evidence: _Evidence) -> str:
+def _doubt(one: Comparison, comparisons: int, level: float) -> str:
     """What an undecided comparison lacks."""
-    rounds, fewest = evidence.rounds, fewest_rounds(evidence.comparisons, evidence.level)
-    margin = _percent(evidence.margin)
-    if rounds < fewest:
-        return f"{rounds} rounds can prove no win in {_family(evidence)}, {fewest} are the fewest that can"
-    if abs(evidence.point) > evidence.margin:
-        return f"{_signs(evidence)}, above {evidence.level:.3g}"
-    return f"the middle lies inside the margin of {margin}, but the interval reaches beyond it"
+    fewest = fewest_rounds(comparisons, level)
+    if one.rounds < fewest:
+        family = count(comparisons, "comparison")
+        return f"{one.rounds} rounds can prove no win in {family}, {fewest} are the fewest that can"
+    if abs(math.log(one.ratio)) > one.margin:
+        return f"{_signs(one, comparisons)}, above {level:.3g}"
+    return f"the middle lies inside the margin of {_percent(one.margin)}, but the interval reaches beyond it"
 
 
-def _outlook(evidence: _Evidence) -> str:
-    if evidence.rounds_to_decide is None:
-        return f"more than {MOST_ROUNDS} rounds like these would be needed"
-    return f"about {evidence.rounds_to_decide} rounds like these would decide"
-
-
-def _signs(evidence: _Evidence) -> str:
+def _signs(one: Comparison, comparisons: int) -> str:
     """In how many rounds which one was faster, and the p that follows, with Holm's count."""
-    signs = evidence.signs
-    word, count = ("faster", signs.below) if evidence.point < 0 else ("slower", signs.above)
-    zeros = f" ({signs.zeros} equal and left out)" if signs.zeros else ""
-    return (
-        f"{word} in {count} of {signs.below + signs.above} rounds{zeros}, "
-        f"p = {evidence.p_adjusted:.3g} after Holm over {_family(evidence)}"
-    )
+    word, number = ("faster", one.faster_rounds) if one.ratio < 1 else ("slower", one.slower_rounds)
+    unequal = one.faster_rounds + one.slower_rounds
+    zeros = f" ({one.rounds - unequal} equal and left out)" if unequal < one.rounds else ""
+    family = count(comparisons, "comparison")
+    return f"{word} in {number} of {unequal} rounds{zeros}, p = {one.p_adjusted:.3g} after Holm over {family}"
 
 
-def _family(evidence: _Evidence) -> str:
-    return f"{evidence.comparisons} comparison{'' if evidence.comparisons == 1 else 's'}"
-
-
-def _span(middle: float, interval: Interval | None) -> str:
-    """The ratio of times with its interval, as `0.480 of the time (0.461 to 0.502 with 97.9 % confidence)`."""
-    ratio = f"{math.exp(middle):.3f} of the time"
-    if interval is None:
+def _span(one: Comparison) -> str:
+    """The ratio of times with its interval, as `0.480 of the time (0.461 to 0.502 with 97.9% confidence)`."""
+    ratio = f"{one.ratio:.3f} of the time"
+    if one.interval is None or one.coverage is None:
         return f"{ratio} (too few rounds for an interval)"
-    low, high = math.exp(interval.low), math.exp(interval.high)
-    return f"{ratio} ({low:.3f} to {high:.3f} with {100 * interval.coverage:.1f} % confidence)"
+    low, high = one.interval
+    return f"{ratio} ({low:.3f} to {high:.3f} with {100 * one.coverage:.1f} % confidence)"
 
 
 def _percent(margin: float) -> str:

@@ -20,50 +20,6 @@ beats: list[int] = []  # how often `hang` was seen alive in this process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blur:
-    """GaussianBlur of one picture held by the worker: Pillow releases the GIL."""
-
-    name: ClassVar[str] = "blur"
-    preload: ClassVar[tuple[str, ...]] = PRELOAD
-    side_px: int = 384
-
-    def open(self) -> "PixelWork":
-        """Paints the worker's picture."""
-        return PixelWork(self.side_px, ImageFilter.GaussianBlur(8))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Median:
-    """MedianFilter of one picture held by the worker: Pillow keeps the GIL."""
-
-    name: ClassVar[str] = "median"
-    preload: ClassVar[tuple[str, ...]] = PRELOAD
-    side_px: int = 320
-
-    def open(self) -> "PixelWork":
-        """Paints the worker's picture."""
-        return PixelWork(self.side_px, ImageFilter.MedianFilter(3))
-
-
-class PixelWork:
-    """Applies one filter to one picture, again and again. The mode is RGB."""
-
-    def __init__(self, side_px: int, applied: ImageFilter.Filter) -> None:
-        self._image = noise(side_px)
-        self._filter = applied
-
-    def __call__(self, item: Item[Any], lap: Lap) -> None:
-        """One filtering."""
-        self._image.filter(self._filter)
-
-    def abort(self) -> None:
-        """Nothing to interrupt."""
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Small:
     """A stage that is its own work and holds nothing."""
 
@@ -82,6 +38,40 @@ class Small:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filtering(Small):
+    """One filter of a picture that the worker holds, again and again. The mode is RGB."""
+
+    image: Image.Image
+    applied: ImageFilter.Filter
+
+    def __call__(self, item: Item[Any], lap: Lap) -> None:
+        """One filtering."""
+        self.image.filter(self.applied)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blur(Small):
+    """GaussianBlur of one picture held by the worker: Pillow releases the GIL."""
+
+    name: ClassVar[str] = "blur"
+
+    def open(self) -> Filtering:
+        """Paints the worker's picture."""
+        return Filtering(image=noise(384), applied=ImageFilter.GaussianBlur(8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Median(Small):
+    """MedianFilter of one picture held by the worker: Pillow keeps the GIL."""
+
+    name: ClassVar[str] = "median"
+
+    def open(self) -> Filtering:
+        """Paints the worker's picture."""
+        return Filtering(image=noise(320), applied=ImageFilter.MedianFilter(3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from statistics import median
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import Judged, Result, Verdict, read_claims, read_results
 from batchproc.report.bench_files import FILE_NAME, Facts, Relation, from_to, prediction_errors, relate
+from batchproc.report.bench_verdict import sentences
 
 RIGHT = ("images/s", "speed", "predicted")
 CLAIM_WORDS = {
@@ -51,11 +52,13 @@ def _rounds(facts: Facts) -> Iterator[str]:
     for stage in dict.fromkeys(case["alone"] for case in cases if case["alone"]):
         yield from _table(facts, stage, f"{stage} alone: serial", f"{stage} alone: process")
         yield ""
-    yield f"  winner      {facts['winner']['text']}"
+    winner, why, advice = sentences(facts, (), 0)
+    yield from _wrapped("  winner      ", winner)
+    yield from _wrapped("  why         ", why)
     if facts["calibration"]:
-        yield f"  why         {facts['calibration']['text']}"
-        yield f"              {facts['winner']['because']}"
+        yield f"  model       {facts['calibration']['text']}"
         yield f"  predicted   {_errors(facts)}"
+    yield from _wrapped("  next        ", advice)
     yield from (f"  note        {note}" for note in facts["notes"])
     yield "  outputs     byte-identical in every run of the same plan"
 
@@ -67,7 +70,7 @@ def _claims(facts: Facts, results: Sequence[Result]) -> Iterator[str]:
     yield from ([""] if facts["cases"] else [])
     for claim in claims:
         yield f"  {claim.id:>2}  {CLAIM_WORDS[claim.verdict]:<16}  {claim.statement}"
-        yield from textwrap.wrap(claim.meaning, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT)
+        yield from _wrapped(INDENT, claim.meaning)
     yield from _claim_counts(claims, results)
 
 
@@ -83,6 +86,10 @@ def _claim_counts(claims: Sequence[Judged], results: Sequence[Result]) -> Iterat
             "machine: a quieter one gives narrower figures"
         )
     yield from (f"  note        {one.name}: {one.failure}" for one in results if one.failure)
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
 
 
 def _noise(floor: Facts) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.explain.words import count, crew, seconds, share, significant
+from batchproc.lab.results import Judged
 from batchproc.report.bench_files import Facts, Relation, baseline_of, from_to, relate, speed_error, times
-from batchproc.report.lab_section import LabSection
 
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
 TRUSTED = 0.25  # error of a predicted speed, above which its reason is not told as a fact
@@ -25,10 +25,10 @@ def is_proven(facts: Facts) -> bool:
     return bool(winner.get("beats") or winner.get("ties"))
 
 
-def sentences(facts: Facts, lab: LabSection) -> list[str]:
+def sentences(facts: Facts, claims: Sequence[Judged], experiments: int) -> list[str]:
     """Winner, why, what to do."""
     if not baseline_of(facts):
-        return _of_claims(lab)
+        return _of_claims(claims, experiments)
     if not facts.get("winner"):
         unknown = "Unknown: no round is complete yet, so nothing was compared."
         return [unknown, "Unknown.", "Run the same command again: it continues where it stopped."]
@@ -38,13 +38,13 @@ def sentences(facts: Facts, lab: LabSection) -> list[str]:
     return [_which(facts), _why(facts), _what_to_do(facts)]
 
 
-def _of_claims(lab: LabSection) -> list[str]:
+def _of_claims(claims: Sequence[Judged], experiments: int) -> list[str]:
     """A bench of experiments alone compares no modes of this job."""
-    counted = Counter(claim.verdict.value for claim in lab.claims)
+    counted = Counter(claim.verdict.value for claim in claims)
     told = ", ".join(f"{counted[word]} {CLAIM_WORDS[word]}" for word in CLAIM_WORDS if counted[word])
     return [
-        f"Of {count(len(lab.claims), 'claim')} of the textbook {told or 'none'}, on this machine.",
-        f"{count(len(lab.results), 'controlled experiment')} isolated one cause each; "
+        f"Of {count(len(claims), 'claim')} of the textbook {told or 'none'}, on this machine.",
+        f"{count(experiments, 'controlled experiment')} isolated one cause each; "
         "no round of this job was run.",
         "Run the same command without --claims and --experiments to compare the modes on this job itself.",
     ]

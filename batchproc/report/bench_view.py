@@ -81,7 +81,7 @@ def view_bench(facts: Facts) -> BenchPage:
         started=str(facts.get("started", "unknown")).replace("T", " ").removesuffix("Z"),
         tone=tone,
         ended_how=ended_how,
-        verdict=[as_sentence(sentence) for sentence in sentences(facts, lab)],
+        verdict=[as_sentence(sentence) for sentence in sentences(facts, lab.claims, len(lab.results))],
         figures=_figures(facts) if baseline_of(facts) else [],
         counts=_counts(facts) if baseline_of(facts) else "",
         maps=maps,

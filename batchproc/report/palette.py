@@ -77,15 +77,3 @@ def css_variables(theme: str) -> str:
     """The declarations of one theme."""
     at = THEMES.index(theme)
     return "".join(f"--{role.replace('_', '-')}:{pair[at]};" for role, pair in ROLES.items())
-
-
-def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours `#rrggbb`, 1 to 21 (WCAG 2.2, relative luminance)."""
-    low, high = sorted((_luminance(one), _luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    levels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

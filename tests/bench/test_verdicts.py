@@ -159,7 +159,6 @@ def test_the_margin_of_a_noisy_machine_is_half_the_width_of_the_interval() -> No
     floor = noise_floor(apart, [1.0] * 10)
 
     assert math.log(1.25) == pytest.approx(floor.margin)
-    assert "the margin is 25.0 %" in floor.text
     assert floor.p == 1.0
 
 
@@ -174,7 +173,6 @@ def test_two_identical_cases_that_differ_are_suspicious() -> None:
     floor = noise_floor([1.0] * 10, [1.2] * 10)
 
     assert floor.suspicious
-    assert "distrust every verdict" in floor.text
     assert json.loads(json.dumps(floor.to_json()))["suspicious"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from batchproc.explain.words import seconds
 from batchproc.report.account_view import view_stages
 from batchproc.report.html import make_report
-from batchproc.report.palette import BUCKETS, ROLES, contrast
+from batchproc.report.palette import BUCKETS, ROLES
 from tests.report.folder import Job, Parsed
 
 ORDER = ["account", "ceilings", "timeline", "series", "failures", "hosts", "slowest", "gallery", "trust", "provenance"]
@@ -157,3 +157,15 @@ def test_every_colour_can_be_read(theme: int) -> None:
         assert contrast(ROLES[role][theme], on_fill) >= 4.5, role
         assert contrast(ROLES[role][theme], page) >= 3, role
     assert contrast(ROLES["unstaffed"][theme], ink) >= 4.5
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours `#rrggbb`, 1 to 21 (WCAG 2.2, relative luminance)."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    levels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -79,27 +79,23 @@ def _plain(updates: int) -> int:
     """`x += 1`: three instructions, between which any other thread may run; whether it does depends on the build."""
     account = Account()
 
-    def add() -> None:
-        for _ in range(updates):
-            account.total += 1
+    def add_one() -> None:
+        account.total += 1
 
-    _in_threads(add)
-    return account.total
+    return _in_threads(account, add_one, updates)
 
 
 def _read_yield_write(updates: int, lock: AbstractContextManager[object] = NO_LOCK) -> int:
     """Reads, lets the others run, writes: what any I/O between reading and writing does, made certain."""
     account = Account()
 
-    def add() -> None:
-        for _ in range(updates):
-            with lock:
-                seen = account.total
-                time.sleep(0)
-                account.total = seen + 1
+    def add_one() -> None:
+        with lock:
+            seen = account.total
+            time.sleep(0)
+            account.total = seen + 1
 
-    _in_threads(add)
-    return account.total
+    return _in_threads(account, add_one, updates)
 
 
 def _with_lock(updates: int) -> int:
@@ -110,28 +106,31 @@ def _with_lock(updates: int) -> int:
 def _with_queue(updates: int) -> int:
     """The same without any lock: the threads put, and one alone reads, lets others run, and writes."""
     account = Account()
-    updates_queue: queue.Queue[int] = queue.Queue()
-
-    def add() -> None:
-        for _ in range(updates):
-            updates_queue.put(1)
+    waiting: queue.Queue[int] = queue.Queue()
 
     def collect() -> None:
         for _ in range(THREADS * updates):
             seen = account.total
             time.sleep(0)
-            account.total = seen + updates_queue.get()
+            account.total = seen + waiting.get()
 
     collector = threading.Thread(target=collect, name="collector")
     collector.start()
-    _in_threads(add)
+    _in_threads(account, lambda: waiting.put(1), updates)
     collector.join()
     return account.total
 
 
-def _in_threads(body: Callable[[], None]) -> None:
-    threads = [threading.Thread(target=body, name=f"adder-{number}") for number in range(THREADS)]
+def _in_threads(account: Account, add_one: Callable[[], None], updates: int) -> int:
+    """The total when every thread has made its updates."""
+
+    def add_all() -> None:
+        for _ in range(updates):
+            add_one()
+
+    threads = [threading.Thread(target=add_all, name=f"adder-{number}") for number in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return account.total

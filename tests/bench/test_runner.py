@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.bench.outputs import OutputCheck
-from batchproc.bench.runner import BenchError
+from batchproc.bench.runner import BenchError, OutputCheck
 from batchproc.errors import ExitCode
 
 FIRST = {"k1": "aa", "k2": "bb", "k3": "http.404"}
