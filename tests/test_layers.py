@@ -22,7 +22,7 @@ FLOORS = [
     {"config", "protocols"},
     {"checkpoint", "columns", "model", "failpoints", "last_line", "leaving", "manifest", "metrics", "shortage"},
     {"descriptors", "errors", "redact", "signals", "streams", "version"},
-    {"hostname", "kinds"},
+    {"hostname", "kinds", "packaging"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Values that two neighbours share by design: the ledger is given its file operations by type only.

@@ -64,6 +64,7 @@ class RunEvidence:
     due_again: DueAgain
     missing_files: int  # of items that were done at the start
     recipe: str  # of the images that this run made
+    resampler_problem: str  # why Pillow resized them; empty where it did not
     pruned: int  # files deleted whose sources left the list
     remarks: tuple[str, ...]  # on the list's rows, where it was read
     counts: Counts
@@ -115,6 +116,7 @@ def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
         **evidence.passage.waits,
         "list_remarks": list(evidence.remarks),
         "recipe": evidence.recipe,
+        "resampler_problem": evidence.resampler_problem,
         "due_again": {"items": evidence.due_again.items, "because": list(evidence.due_again.keys)},
         "original_bytes": observer.original_bytes,
         "rendition_bytes": observer.rendition_bytes,

@@ -115,8 +115,6 @@ def describe_intake(intake: Intake) -> Iterator[str]:
             f"{intake.outdated:,} images were made by another version of batchproc or of its resampler, and may differ "
             "a little from new ones; --accept-config-change makes them again"
         )
-    if intake.resampler_problem:
-        yield f"{intake.resampler_problem}: Pillow resizes in its place, for two to three times the CPU"
 
 
 def _describe_repaired(repaired: Repaired) -> str:

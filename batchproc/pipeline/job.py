@@ -108,6 +108,7 @@ class Run:
                 due_again=intake.due_again,
                 missing_files=intake.missing_files,
                 recipe=intake.recipe,
+                resampler_problem=intake.resampler_problem,
                 pruned=intake.pruned,
                 remarks=intake.imported.remarks,
                 counts=ledger.counts(),

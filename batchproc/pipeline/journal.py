@@ -47,6 +47,8 @@ def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
         log.record("files.missing", "warning", files=intake.missing_files)
     if intake.outdated:
         log.record("images.outdated", images=intake.outdated)
+    if intake.resampler_problem:
+        log.record("resampler.missing", "warning", reason=intake.resampler_problem)
     if intake.due_again.items:
         log.record("items.due_again", items=intake.due_again.items, because=list(intake.due_again.keys))
     if intake.pruned:

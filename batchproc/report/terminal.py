@@ -36,6 +36,8 @@ def _lines(facts: Mapping[str, Any], folder: Path, verbose: bool) -> Iterator[st
             yield from _stage_lines(name, facts["stages"][name])
             if name == "download" and facts.get("concurrency"):
                 yield _adapted(facts["concurrency"])
+        if problem := facts.get("resampler_problem"):
+            yield f"  resampler   Pillow resized in its place, for two to three times the CPU: {problem}"
         yield f"  bottleneck  {facts['bottleneck']['because']}"
         if all(facts["stages"][name]["tasks"] for name in STAGES):
             yield from _reasons(facts)

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from batchproc.report.terminal import styled, summarise
+from batchproc.transform import resampler
 from tests.jobs import MakeJob
+from tests.pipeline.test_job import rows
 from tests.pipeline.test_modes import run
 
 
@@ -77,3 +79,16 @@ def test_the_quarantined_are_named_with_their_way_back(make_job: MakeJob) -> Non
     facts = result.facts | {"counts": result.facts["counts"] | {"done": 0, "quarantined": 1}}
 
     assert "--retry-failed tries 1 item again, the quarantined too" in summarise(facts, result.folder)
+
+
+def test_a_missing_resampler_is_told_once_and_named_in_every_row(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resampler, "_problem", "cykooz-resizer cannot be imported (ImportError)")
+
+    result = run(make_job(images=2), "transform.mode=serial")
+
+    assert 1 == summarise(result.facts, result.folder).count("cykooz-resizer cannot be imported (ImportError)")
+    assert result.facts["recipe"].startswith("3 pillow ")
+    written = rows(Path(result.facts["config"]["job"]["output"]) / "metadata.jsonl")
+    assert [(result.facts["recipe"], "")] * 2 == [(row["image_recipe"], row["image_notes"]) for row in written]
