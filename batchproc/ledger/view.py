@@ -17,7 +17,7 @@ from batchproc.ledger.files import CHECKED, FileNames
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.manifest_blocks import CURRENT, FAILURES, METADATA, known_blocks, spans
-from batchproc.ledger.manifest_rows import name_columns
+from batchproc.ledger.manifest_rows import FACT_TYPES, name_columns
 from batchproc.ledger.opening import open_for_reading
 from batchproc.ledger.plans import PlanChange, compare_plan
 from batchproc.ledger.reconsidering import DueAgain, find_due_again
@@ -150,7 +150,7 @@ class LedgerView:
         columns = self.columns()
         names = name_columns(columns.types)
         rows = partial(self._metadata_rows, file_name, columns, names)
-        return Manifest(form=f"{VERSION} {columns.form}", parts=self._parts(METADATA, rows))
+        return Manifest(form=f"{VERSION} {' '.join(FACT_TYPES)} {columns.form}", parts=self._parts(METADATA, rows))
 
     def failures(self) -> Manifest:
         """What `failures.jsonl` is to hold, in the order of the input."""
