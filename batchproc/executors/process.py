@@ -78,6 +78,7 @@ class ProcessExecutor:
         self._drained = False  # nothing more will come from upstream
         self._finished = False  # every item has come out
         self._crashes = 0
+        self._left = 0  # items that have come out since the feeder was told
         self._away_seconds = 0.0  # of the caller's thread, between the outcomes that it took
         self._watched = 0.0  # monotonic seconds of the last look at the deadlines
 
@@ -154,13 +155,21 @@ class ProcessExecutor:
                     left = time.perf_counter()
                     yield outcome
                     self._away_seconds += time.perf_counter() - left
-                    supply.make_room()
+                    self._make_room(supply)
         except Closed:
             return
         finally:
             supply.close()
             for slot in self._slots:
                 slot.end()
+
+    def _make_room(self, supply: Supply) -> None:
+        """Lets the feeder go on, but not for every single item: to wake it costs more than what it does."""
+        self._left += 1
+        if self._left >= max(1, self.capacity // 4):
+            for _ in range(self._left):
+                supply.make_room()
+            self._left = 0
 
     def _turn(self, supply: Supply) -> list[Outcome]:
         """Does all that can be done now; then, if nothing came out of it, waits for what comes next."""
@@ -234,15 +243,20 @@ class ProcessExecutor:
         ready = self._poll.poll(most_seconds * 1000 if waits else 0)
         if waits:
             self._inbox.wake_up()
-        heard = (self._hear(descriptor) for descriptor, _ in ready if descriptor in self._by_descriptor)
-        outcomes = [outcome for outcome in heard if outcome is not None]
+        outcomes: list[Outcome] = []
+        for descriptor, _ in ready:
+            slot = self._by_descriptor.get(descriptor)
+            while slot is not None:
+                if (outcome := self._hear(slot, descriptor)) is not None:
+                    outcomes.append(outcome)
+                if slot.worker is None or not slot.worker.post.has_more:
+                    break
         now = time.monotonic()
         if now - self._watched >= WATCH_SECONDS:
             self._watch_deadlines(now)
         return outcomes
 
-    def _hear(self, descriptor: int) -> Outcome | None:
-        slot = self._by_descriptor[descriptor]
+    def _hear(self, slot: WorkerSlot, descriptor: int) -> Outcome | None:
         heard = slot.hear(self._away_seconds)
         if slot.worker is None:
             self._poll.unregister(descriptor)

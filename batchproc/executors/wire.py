@@ -20,7 +20,9 @@ Pipe: TypeAlias = "Connection[Any, Any]"
 
 SHORT_BYTES = 8192  # two of them fit into every pipe
 KEPT_BYTES = 2**20  # of memory for long messages, from one to the next
-_HERE = b"\x00"
+_READ_BYTES = 65536
+_FRAME = struct.Struct("<IB")  # the length of what follows, and where the message is
+_HERE = 255  # it is what follows; else that is its lengths on the shelf of this number
 _LENGTHS = struct.Struct("<QQ")
 
 
@@ -60,7 +62,7 @@ def open_memory() -> Pipe:
 
 
 class Post:
-    """One side's end. For one thread.
+    """One side's end of both. For one thread.
 
     `shelves` hold long messages, a job's and its reply's one after the other: by the time that a job goes to a shelf,
     the last one's reply has been read from it.
@@ -70,24 +72,40 @@ class Post:
         self.pipe = pipe
         self.shelves = shelves
         self._large: set[int] = set()  # shelves that hold more than is to be kept
+        self._received = b""  # that is not taken yet
 
     def send(self, packed: Packed, turn: int = 0) -> None:
         """Sends a message, without waiting; `turn` is its job's number. Raises OSError when the other end is gone."""
-        if packed.size_bytes < SHORT_BYTES and not packed.payload:
-            self.pipe.send_bytes(_HERE + packed.head)
-            return
-        place = turn % len(self.shelves)
-        self._write(place, packed)
-        self.pipe.send_bytes(bytes([place + 1]) + _LENGTHS.pack(len(packed.head), len(packed.payload)))
+        short, place = packed.head, _HERE
+        if packed.payload or len(short) > SHORT_BYTES:
+            place = turn % len(self.shelves)
+            self._write(place, packed)
+            short = _LENGTHS.pack(len(packed.head), len(packed.payload))
+        os.write(self.pipe.fileno(), _FRAME.pack(len(short), place) + short)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another message is here already: the pipe does not tell."""
+        return bool(self._received)
 
     def receive(self) -> Packed:
         """Waits for the next message. Raises EOFError or OSError when the other end is gone."""
-        message = self.pipe.recv_bytes()
-        if message[:1] == _HERE:
-            return Packed(message[1:])
-        shelf = self.shelves[message[0] - 1].fileno()
-        head, payload = _LENGTHS.unpack_from(message, 1)
+        octets = self._received or self._read()
+        while len(octets) < _FRAME.size or len(octets) < (end := _FRAME.size + _FRAME.unpack_from(octets)[0]):
+            octets += self._read()
+        place = octets[_FRAME.size - 1]
+        short, self._received = octets[_FRAME.size : end], octets[end:]
+        if place == _HERE:
+            return Packed(short)
+        head, payload = _LENGTHS.unpack(short)
+        shelf = self.shelves[place].fileno()
         return Packed(os.pread(shelf, head, 0), os.pread(shelf, payload, head))
+
+    def _read(self) -> bytes:
+        octets = os.read(self.pipe.fileno(), _READ_BYTES)
+        if not octets:
+            raise EOFError
+        return octets
 
     def close(self) -> None:
         """Gives the descriptors back."""
