@@ -1,5 +1,7 @@
 """The page that a run ends with: whatever happens to it, the run's exit code stands."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,11 @@ def test_a_page_that_takes_too_long_is_given_up(
     make_page(tmp_path, tell=True)
 
     assert "warning: no report: it was not made within 0 s; " in capsys.readouterr().err
+
+
+def test_garbage_is_collected_again_once_the_libraries_of_the_page_are_here(tmp_path: Path) -> None:
+    code = "import gc, sys; from batchproc.report.__main__ import main; main(); print(gc.isenabled())"
+
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+
+    assert "True\n" == done.stdout
