@@ -27,6 +27,7 @@ GLUE_SECONDS: Mapping[str, float] = {
     "decode": 70e-6,
     "encode": 65e-6,
     "write": 75e-6,
+    "steps.resize": 35e-6,
     "steps.autocontrast": 74e-6,
     "steps.brightness": 110e-6,
     "steps.contrast": 165e-6,

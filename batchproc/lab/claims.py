@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from batchproc.explain.phi import HELD_STEPS
 from batchproc.explain.words import quantity, seconds, size
 from batchproc.lab.evidence import PAYS, Evidence, Job, NotMeasured, beyond, words
 from batchproc.lab.experiments.cpu import BLUR, LOOP, MEDIAN
 from batchproc.lab.results import Judged, Number, Verdict
 
 STEPS = (BLUR, MEDIAN, LOOP)
-HOLDING_STEPS = frozenset(("median", "brightness", "contrast", "colour"))  # Pillow keeps the GIL in these
 WAITS_MS = (20.0, 100.0)
 PICTURE_BYTES, LARGE_BYTES = 155_000.0, 8_000_000.0
 MOST_WAITED = 0.15  # of the workers' time without a free core; more, and a missing gain proves nothing
@@ -92,7 +92,7 @@ def threads_do_not_pay_for_cpu(evidence: Evidence, job: Job) -> Finding:
     if open_ and len(set(found.values())) < 2:
         raise NotMeasured("; ".join(open_))
     listed = ", ".join(f"{step} {words(gains[step])}" for step in found)
-    holding = [step for step in job.steps if step in HOLDING_STEPS or ":" in step]
+    holding = [step for step in job.steps if step in HELD_STEPS or ":" in step]
     steps = f"here {', '.join(holding)} may hold it" if holding else "no step of this job is known to hold it"
     meaning = f"the speed of threads against serial: {listed}; it depends on whether a step releases the GIL"
     return _all_some_none(list(found.values())), f"{meaning}, and {steps}"
