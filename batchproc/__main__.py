@@ -44,10 +44,8 @@ def run() -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt as stop:
         return getattr(stop, "exit_code", 130)
-    except BaseException:  # noqa: BLE001 - a bug of ours: told as Python tells it, and left as everything else
-        import sys
-
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001 - a bug of ours: told, and left as everything else
+        leaving.report_bug(error)
         return 1
     return 0
 

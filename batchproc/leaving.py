@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+from batchproc.redact import printable, redact_text
 from batchproc.signals import ignore_all
 
 SAVE_SECONDS, TELL_SECONDS = 5.0, 1.0  # at most, before leaving by force: a disk and a terminal may hang
@@ -24,6 +25,15 @@ def leave_by_force(exit_code: int, why: str, save: Callable[[], None] = lambda: 
         spend_at_most(TELL_SECONDS, lambda: _write_to_stderr(f"{why}; the same command continues.\n"))
     finally:
         os._exit(exit_code)
+
+
+def report_bug(error: BaseException) -> None:
+    """Tells stderr of a fault of the program itself: the traceback without its secrets, and what it means."""
+    import traceback
+
+    told = redact_text("".join(traceback.format_exception(error))).splitlines()
+    told.append("error: this is a fault of batchproc itself; what is done is kept; exit 1")
+    spend_at_most(TELL_SECONDS, lambda: _write_to_stderr("".join(f"{printable(line)}\n" for line in told)))
 
 
 def spend_at_most(seconds: float, act: Callable[[], None]) -> None:

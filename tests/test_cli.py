@@ -166,6 +166,24 @@ def test_ctrl_c_while_the_command_line_is_imported_is_no_traceback(monkeypatch: 
     assert 130 == start()
 
 
+def test_a_fault_of_the_program_itself_is_told_without_secrets_and_ends_with_1(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise TypeError("no way to http://user:PASSWORD@host/?0f3a\x1b[31m")
+
+    monkeypatch.setattr("batchproc.cli.main", fail)
+    monkeypatch.setattr("batchproc.streams.prepare", lambda: None)
+    monkeypatch.setattr("batchproc.leaving.prepare", lambda: None)
+    monkeypatch.setattr("batchproc.signals.listen", lambda: None)
+
+    assert 1 == start()
+    *before, fault, last = capfd.readouterr().err.splitlines()
+    assert before[0].startswith("Traceback")
+    assert r"TypeError: no way to http://***@host/?***" == fault
+    assert "error: this is a fault of batchproc itself; what is done is kept; exit 1" == last
+
+
 def test_quiet_says_one_line_when_the_server_was_away(call, make_job: MakeJob, short_pauses: None) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
