@@ -145,9 +145,11 @@ class LedgerView:
         """How many items are left for the next run, by code, the most frequent first."""
         return self._count_codes("'deferred'")
 
-    def metadata(self, file_name: Callable[[str, str], str]) -> Manifest:
-        """What `metadata.jsonl` is to hold, in the order of the input. `file_name` makes a path of key and suffix."""
-        columns = self.columns()
+    def metadata(self, file_name: Callable[[str, str], str], columns: Columns) -> Manifest:
+        """What `metadata.jsonl` is to hold, in the order of the input, with the `columns` of the list.
+
+        `file_name` makes a path of key and suffix.
+        """
         names = name_columns(columns.types)
         rows = partial(self._metadata_rows, file_name, columns, names)
         return Manifest(form=f"{VERSION} {' '.join(FACT_TYPES)} {columns.form}", parts=self._parts(METADATA, rows))

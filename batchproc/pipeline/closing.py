@@ -26,9 +26,10 @@ def write_manifests(ledger: Ledger, layout: Layout) -> str:
     look = _look(layout)
     if look and ledger.manifests_are_current(look):
         return ""
-    metadata = _write(layout.metadata_path, ledger.metadata(ImageFolder(layout.output).file_name))
+    learned = ledger.columns()
+    metadata = _write(layout.metadata_path, ledger.metadata(ImageFolder(layout.output).file_name, learned))
     failures = _write(layout.failures_path, ledger.failures())
-    types = ledger.columns().types
+    types = learned.types
     own = {name: column for column, name in name_columns(types).items()}
     columns = [CardColumn(name=name, type=known) for name, known in FACT_TYPES.items()]
     columns += [CardColumn(name=name, type=types[column], own=column) for name, column in own.items()]

@@ -71,7 +71,7 @@ class Job:
         ledger.end_run(ended=NOW, exit_code=0)
 
     def write_manifests(self, ledger: Ledger) -> dict[str, list[Block]]:
-        metadata = write_manifest(self.layout.metadata_path, ledger.metadata(self.images.file_name))
+        metadata = write_manifest(self.layout.metadata_path, ledger.metadata(self.images.file_name, ledger.columns()))
         failures = write_manifest(self.layout.failures_path, ledger.failures())
         return {"metadata": metadata.blocks, "failures": failures.blocks}
 
