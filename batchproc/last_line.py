@@ -7,9 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Any
 
 from batchproc.errors import BatchprocError, UsageError
+from batchproc.record.run import RunRecord
 from batchproc.redact import printable, redact_text
 
 LONGEST = 200  # characters, `error: ` or `warning: ` before it included
@@ -36,15 +36,12 @@ def last_line(
     return f"{name}: {_clipped(reason, max(0, ROOM - len(name) - 2 - len(tail)))}{tail}"
 
 
-def run_line(facts: Mapping[str, Any], folder: PurePath) -> str:
-    """The line on a run that came to its facts, from its run.json; empty when it ended well."""
-    if not facts["reason"]:
+def run_line(record: RunRecord, folder: PurePath) -> str:
+    """The line on a run that came to its end; empty when it ended well."""
+    if not record.reason:
         return ""
-    codes = Counter(facts["failures"]) + Counter(facts["deferrals"])
-    return last_line(
-        facts["job"], facts["reason"], exit_code=facts["exit_code"], codes=dict(codes.most_common()),
-        folder=str(folder),
-    )  # fmt: skip
+    codes = (Counter(record.failures) + Counter(record.deferrals)).most_common()
+    return last_line(record.job, record.reason, exit_code=record.exit_code, codes=dict(codes), folder=str(folder))
 
 
 def error_line(job: str, error: BatchprocError) -> str:

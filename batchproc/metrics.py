@@ -1,4 +1,4 @@
-"""A run's facts as Prometheus text, for node_exporter's textfile collector. Pure: facts in, text out.
+"""A run's record as Prometheus text, for node_exporter's textfile collector. Pure: a record in, text out.
 
 Format: https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4. Without timestamps, which the
 textfile collector refuses. All are gauges: they describe the last run, or the list as the ledger stands.
@@ -7,7 +7,9 @@ textfile collector refuses. All are gauges: they describe the last run, or the l
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from batchproc.record.run import RunRecord
 
 MODE = 0o644  # node_exporter is another user
 STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending", "absent")
@@ -30,22 +32,22 @@ def render(job: str, metrics: Iterable[Metric]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def run_metrics(facts: Mapping[str, Any]) -> Iterator[Metric]:
-    """The metrics of a run that came to its end, from the content of its run.json."""
-    counts = facts["counts"]
-    yield from end_metrics(facts["exit_code"], _unix(facts["ended"]))
-    yield _one("last_run_start_timestamp_seconds", "When the last run began, Unix time.", _unix(facts["started"]))
-    yield _one("last_run_duration_seconds", "How long the last run took.", facts["wall_seconds"])
-    yield _one("last_run_processed_items", "Items whose outcome became final in the last run.", counts["processed"])
-    yield _one("last_run_retried_items", "Retries of the last run.", counts["retried"])
-    yield _one("last_run_images_per_second", "Images done per second of the last run.", facts["images_per_second"])
-    yield _one("last_run_original_bytes", "Bytes of images downloaded by the last run.", facts["original_bytes"])
-    yield _one("last_run_rendition_bytes", "Bytes of images written by the last run.", facts["rendition_bytes"])
-    yield _one("list_items", "Items of the job's list.", counts["items"])
-    states = [({"state": state}, float(counts[state])) for state in STATES]
+def run_metrics(record: RunRecord) -> Iterator[Metric]:
+    """The metrics of a run that came to its end."""
+    counts = record.counts
+    yield from end_metrics(record.exit_code, _unix(record.ended))
+    yield _one("last_run_start_timestamp_seconds", "When the last run began, Unix time.", _unix(record.started))
+    yield _one("last_run_duration_seconds", "How long the last run took.", record.wall_seconds)
+    yield _one("last_run_processed_items", "Items whose outcome became final in the last run.", counts.processed)
+    yield _one("last_run_retried_items", "Retries of the last run.", counts.retried)
+    yield _one("last_run_images_per_second", "Images done per second of the last run.", record.images_per_second or 0.0)
+    yield _one("last_run_original_bytes", "Bytes of images downloaded by the last run.", record.original_bytes or 0)
+    yield _one("last_run_rendition_bytes", "Bytes of images written by the last run.", record.rendition_bytes or 0)
+    yield _one("list_items", "Items of the job's list.", counts.items)
+    states = [({"state": state}, float(getattr(counts, state))) for state in STATES]
     yield Metric(name="items", help="Items by state, as the ledger stands; absent ones left the list.", values=states)
-    yield _by_code("failed_items", "Failed items by code, as the ledger stands.", facts["failures"])
-    yield _by_code("deferred_items", "Items left for the next run, by code.", facts["deferrals"])
+    yield _by_code("failed_items", "Failed items by code, as the ledger stands.", record.failures)
+    yield _by_code("deferred_items", "Items left for the next run, by code.", record.deferrals)
 
 
 def end_metrics(exit_code: int, ended: float) -> Iterator[Metric]:

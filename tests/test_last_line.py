@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from batchproc.errors import LockHeldError, Problem, UsageError
 from batchproc.last_line import LONGEST, error_line, last_line, run_line, shown_codes
+from batchproc.record.run import RunRecord
 
 FOLDER = "/srv/pictures/out/runs/20261122T081530Z"
 
 
-def facts(**others: Any) -> dict[str, Any]:
-    return {"job": "small", "reason": "", "exit_code": 0, "failures": {}, "deferrals": {}} | others
+def record(**others: Any) -> RunRecord:
+    return RunRecord(**{"job": "small", "exit_code": 0} | others)
 
 
 def test_the_line_says_job_reason_codes_exit_code_and_folder() -> None:
-    told = facts(
+    told = record(
         reason="30 of 100 items failed, over max_failed_ratio = 0.1",
         exit_code=3,
         failures={"http.404": 20, "dns": 10},
@@ -32,7 +33,7 @@ def test_the_line_says_job_reason_codes_exit_code_and_folder() -> None:
 
 
 def test_a_run_that_ended_well_has_no_line() -> None:
-    assert "" == run_line(facts(failures={"http.404": 1}), Path(FOLDER))
+    assert "" == run_line(record(failures={"http.404": 1}), Path(FOLDER))
 
 
 def test_codes_give_way_before_the_folder_does() -> None:

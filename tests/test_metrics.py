@@ -1,16 +1,18 @@
 """The metrics file as Prometheus reads it: a strict reader of the text format, version 0.0.4, stands in for it."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from batchproc.metrics import Metric, end_metrics, render, run_metrics
+from batchproc.record.run_json import record_of
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)\{((?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\[\\n"])*",?)*)\} (\S+)')
 LABEL = re.compile(r'([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"')
 
-FACTS = {
+RECORD = record_of({
     "started": "2026-11-22T08:15:30.000Z",
     "ended": "2026-11-22T08:15:34.100Z",
     "wall_seconds": 4.1,
@@ -24,7 +26,7 @@ FACTS = {
         "items": 240, "done": 226, "rejected": 6, "failed": 8, "quarantined": 0, "deferred": 0, "pending": 0,
         "processed": 238, "retried": 3, "absent": 2,
     },
-}  # fmt: skip
+})  # fmt: skip
 
 
 def read(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -58,7 +60,7 @@ def _unescape(found: re.Match[str]) -> str:
 
 
 def test_every_fact_of_a_run_is_a_gauge_with_the_job() -> None:
-    samples = read(render("demo", run_metrics(FACTS)))
+    samples = read(render("demo", run_metrics(RECORD)))
 
     job = ("job", "demo")
     assert 3 == samples["batchproc_last_run_exit_code", (job,)]
@@ -72,7 +74,7 @@ def test_every_fact_of_a_run_is_a_gauge_with_the_job() -> None:
 
 
 def test_the_states_add_up_to_the_list() -> None:
-    samples = read(render("demo", run_metrics(FACTS)))
+    samples = read(render("demo", run_metrics(RECORD)))
 
     states = {dict(labels)["state"]: value for (name, labels), value in samples.items() if name == "batchproc_items"}
     assert samples["batchproc_list_items", (("job", "demo"),)] == sum(states.values()) - states["absent"]
@@ -95,7 +97,7 @@ def test_a_help_of_two_lines_stays_on_one() -> None:
 
 
 def test_a_run_without_failures_names_no_code() -> None:
-    text = render("demo", run_metrics(FACTS | {"failures": {}}))
+    text = render("demo", run_metrics(replace(RECORD, failures={})))
 
     assert "batchproc_failed_items" not in text
     read(text)

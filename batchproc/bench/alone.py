@@ -25,8 +25,12 @@ from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Item, Original, Outcome, Source
 from batchproc.pipeline import assembly, stages
-from batchproc.pipeline.evidence import describe_samples, stage_totals
+from batchproc.pipeline.evidence import stage_totals
+from batchproc.pipeline.leg_facts import describe_stage
 from batchproc.pipeline.observer import STAGES, StageSums
+from batchproc.record.run import MemoryRecord, NotSampled, RunCounts, RunRecord
+from batchproc.record.run_json import to_json
+from batchproc.record.stage import StageRecord
 from batchproc.sink import Layout
 from batchproc.transform.steps.table import build_steps
 
@@ -44,13 +48,13 @@ class Wish:
     settings: tuple[str, ...]
 
     def command(self) -> list[str]:
-        """The command line of the process that does it; it prints facts as run.json has them, with the outputs."""
+        """The command line of the process that does it; it prints a record as run.json has it, with the outputs."""
         code = "from batchproc.bench.alone import main; main()"
         return [sys.executable, "-P", "-c", code, json.dumps(asdict(self))]
 
 
 def main() -> None:
-    """Does what the command line says and prints the facts."""
+    """Does what the command line says and prints the record."""
     wish = Wish(**json.loads(sys.argv[1]))
     raise_limit()
     config = load(wish.job_file, overrides=[*wish.settings, f"job.output={toml_value(wish.output)}"], environ={})
@@ -85,43 +89,26 @@ def _timed(stage: str, executor: Executor, begin: Any) -> dict[str, Any]:
     line_seconds = time.perf_counter() - started
     samples = sampler.result()
     done = [outcome for outcome, _ in outcomes if isinstance(outcome, Item)]
-    return {
-        "line_seconds": line_seconds,
-        "wall_seconds": line_seconds,
-        "startup_seconds": min((one.spans[-1].started for one in done), default=started) - started,
-        "counts": {"done": len(done), "processed": len(outcomes)},
-        "memory": {"peak_pss_bytes": samples.peak_pss_bytes if samples else None, "per_worker_pss_bytes": None},
-        "samples": describe_samples(samples, sampler.failure),
-        "stages": {stage: _describe(stage, executor, outcomes, samples)},
-        "outputs": {one.source.key_hex: _output(one) for one, _ in outcomes},
-    }
+    record = RunRecord(
+        line_seconds=line_seconds,
+        wall_seconds=line_seconds,
+        startup_seconds=min((one.spans[-1].started for one in done), default=started) - started,
+        counts=RunCounts(done=len(done), processed=len(outcomes)),
+        memory=MemoryRecord(peak_pss_bytes=samples.peak_pss_bytes if samples else None),
+        samples=samples or NotSampled(unknown=sampler.failure),
+        stages={stage: _describe(stage, executor, outcomes, samples)},
+    )
+    return {**to_json(record), "outputs": {one.source.key_hex: _output(one) for one, _ in outcomes}}
 
 
 def _describe(
     stage: str, executor: Executor, outcomes: Sequence[tuple[Outcome, float]], samples: Samples | None
-) -> dict[str, Any]:
-    """The stage's figures, by the names of run.json."""
+) -> StageRecord:
     sums = StageSums()
     for outcome, left in outcomes:
         sums.add(outcome.spans[-1], left)
     totals = stage_totals(executor, sums, stage, samples, Waits())
-    times, tasks = executor.times, totals.tasks or 1
-    summary = sums.service.summary()
-    return {
-        "mode": str(executor.mode),
-        "workers": executor.workers,
-        "account": dict(account_of(totals).buckets),
-        "cpu_seconds": totals.cpu_seconds,
-        "cpu_per_item_seconds": totals.cpu_seconds / tasks,
-        "utilisation": totals.task_wall_seconds / totals.whole_seconds,
-        "service_seconds": {"mean": summary.mean, "p50": summary.p50, "p95": summary.p95, "max": summary.max},
-        "blocked_share": None,
-        "ipc_bytes_per_item": sum(entry.ipc_bytes for entry in times) / tasks,
-        "ipc_parent_cpu_seconds": sum(entry.ipc_parent_cpu_seconds for entry in times),
-        "worker_starts": sum(entry.starts for entry in times),
-        "process_cpu_seconds": sum(entry.cpu_seconds for entry in times) if executor.mode == "process" else None,
-        "startup_per_worker_seconds": totals.startup_seconds / len(times),
-    }
+    return describe_stage(executor, sums, totals, account_of(totals))
 
 
 def _originals(config: Config, download: Download) -> list[Item[Original]]:

@@ -143,9 +143,9 @@ class _Bench:
         cold, serial = self._run_undisturbed(runner, task.cases[0], setting)
         has_processes = any(Mode.PROCESS in (case.download, case.transform) for case in task.cases)
         both = replace(task.cases[0], download=Mode.PROCESS, transform=Mode.PROCESS, varied=())
-        process = self._run_undisturbed(runner, both, setting)[1].facts if has_processes else None
+        process = self._run_undisturbed(runner, both, setting)[1].record if has_processes else None
         cores = usable_cores()
-        calibration = calibrate(serial.facts, process, items=len(task.material.paths), cores=cores)
+        calibration = calibrate(serial.record, process, items=len(task.material.paths), cores=cores)
         header["cold_start"] = _cold_start(cold.result)
         header["calibration"] = calibration.to_json() if calibration else None
         header["predictions"] = predict_cases(calibration, task.cases, task.bounds)

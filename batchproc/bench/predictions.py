@@ -5,14 +5,16 @@ an image (c, W, phi, glue), process + process what pipes and starts of processes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from batchproc.bench.cases import Case, named
 from batchproc.explain.measured import Measured, measure
-from batchproc.explain.predict import JobModel, Limit, Prediction, StageModel, Variant, predict
+from batchproc.explain.predict import JobModel, Limit, Prediction, predict
 from batchproc.explain.words import seconds, share
 from batchproc.model import Mode
+from batchproc.record.explanation import StageModel, Variant
+from batchproc.record.run import RunRecord
 
 CALIBRATION_ITEMS = 48
 KNOWN_KEYS = frozenset(("download.workers", "transform.workers", "download.per_host"))
@@ -42,8 +44,8 @@ class Calibration:
     def to_json(self) -> dict[str, Any]:
         """The `calibration` object of bench.json."""
         return {
-            "download": self.likely.download.to_json(),
-            "transform": self.likely.transform.to_json(),
+            "download": asdict(self.likely.download),
+            "transform": asdict(self.likely.transform),
             "phi_transform_low": self.ends[0].transform.phi,
             "phi_transform_high": self.ends[1].transform.phi,
             "glue_seconds": self.likely.glue_seconds,
@@ -61,9 +63,9 @@ def sample(paths: Sequence[str], most: int = CALIBRATION_ITEMS) -> list[str]:
 
 
 def calibrate(
-    serial: Mapping[str, Any], process: Mapping[str, Any] | None, *, items: int, cores: int
+    serial: RunRecord, process: RunRecord | None, *, items: int, cores: int
 ) -> Calibration | None:
-    """The model from the facts of the small runs; None when they are too small to say anything.
+    """The model from the records of the small runs; None when they are too small to say anything.
 
     The machine is taken to be free, as rounds in which it is not are run again.
     """

@@ -2,10 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from batchproc.bench.schedule import Conditions
+from batchproc.measure.samples import ProcessUsage, Samples
+from batchproc.record.run import RunRecord
+from batchproc.record.stage import StageRecord
 
 MAKESPAN = "line_seconds"
 WHY_MAKESPAN = (
@@ -59,50 +62,50 @@ class CaseResult:
 
 
 def result_of(
-    facts: Mapping[str, Any],
+    record: RunRecord,
     outputs: Mapping[str, str],
     *,
     command_seconds: float,
     origin_cpu_seconds: float | None,
 ) -> CaseResult:
-    """From a run.json whose samples know the origin (see `with_origin`), and what the run left in its folder."""
-    machine = facts["samples"].get("machine") or {}
-    counts, memory = facts["counts"], facts["memory"]
+    """From a record whose samples know the origin (see `with_origin`), and what the run left in its folder."""
+    machine = record.sampled.machine
     return CaseResult(
-        seconds=facts[MAKESPAN],
+        seconds=record.line_seconds,
         command_seconds=command_seconds,
-        startup_seconds=facts["startup_seconds"],
-        done=counts["done"],
-        failed=counts["processed"] - counts["done"],
+        startup_seconds=record.startup_seconds,
+        done=record.counts.done,
+        failed=record.counts.processed - record.counts.done,
         conditions=Conditions(
-            others_cpu_share=machine.get("others_cpu_share"),
-            steal_share=machine.get("steal_share"),
-            throttled_seconds=machine.get("throttled_seconds"),
+            others_cpu_share=machine.others_cpu_share,
+            steal_share=machine.steal_share,
+            throttled_seconds=machine.throttled_seconds,
         ),
         origin_cpu_seconds=origin_cpu_seconds,
-        peak_pss_bytes=memory["peak_pss_bytes"],
-        per_worker_pss_bytes=memory["per_worker_pss_bytes"],
-        stages={
-            name: {figure: stage[figure] for figure in STAGE_FIGURES} for name, stage in facts["stages"].items()
-        },
+        peak_pss_bytes=record.memory.peak_pss_bytes,
+        per_worker_pss_bytes=record.memory.per_worker_pss_bytes,
+        stages={name: _figures(stage) for name, stage in record.stages.items()},
         outputs_sha256=digest(outputs),
         outputs=outputs,
     )
 
 
-def with_origin(facts: Mapping[str, Any], origin_cpu_seconds: float | None) -> dict[str, Any]:
-    """The facts with the bench's origin in its own row: the run did not know it and counted it among the others."""
-    samples = dict(facts["samples"])
-    machine = samples.get("machine")
-    if not machine or origin_cpu_seconds is None:
-        return dict(facts)
-    usage = {"role": "origin", "processes": 1, "cpu_seconds": origin_cpu_seconds}
-    samples["processes"] = [*samples["processes"], usage]
-    if machine["others_cpu_share"] is not None:
-        whole = machine["cores"] * (samples["ended"] - samples["started"])
-        share = max(0.0, machine["others_cpu_share"] - origin_cpu_seconds / whole)
-        samples["machine"] = {**machine, "others_cpu_share": share}
-    return {**facts, "samples": samples}
+def _figures(stage: StageRecord) -> dict[str, Any]:
+    figures = asdict(stage)
+    return {name: figures[name] for name in STAGE_FIGURES}
+
+
+def with_origin(record: RunRecord, origin_cpu_seconds: float | None) -> RunRecord:
+    """The record with the bench's origin in its own row: the run did not know it and counted it among the others."""
+    samples = record.samples
+    if not isinstance(samples, Samples) or origin_cpu_seconds is None:
+        return record
+    machine, others = samples.machine, samples.machine.others_cpu_share
+    if others is not None:
+        whole = machine.cores * samples.wall_seconds
+        machine = replace(machine, others_cpu_share=max(0.0, others - origin_cpu_seconds / whole))
+    usage = ProcessUsage(role="origin", cpu_seconds=origin_cpu_seconds)
+    return replace(record, samples=replace(samples, processes=(*samples.processes, usage), machine=machine))
 
 
 def digest(outputs: Mapping[str, str]) -> str:

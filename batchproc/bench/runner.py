@@ -21,6 +21,8 @@ from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.job_file import child_environment
 from batchproc.bench.result import CaseResult, result_of, with_origin
 from batchproc.errors import BatchprocError
+from batchproc.record.run import RunRecord
+from batchproc.record.run_json import record_of
 from batchproc.signals import withheld_from_children
 from batchproc.sink import Layout, write_atomically
 
@@ -35,9 +37,9 @@ class BenchError(BatchprocError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A run's facts, with the origin's row in them, its result, and the folder of its files."""
+    """A run's record, with the origin's row in it, its result, and the folder of its files."""
 
-    facts: Mapping[str, Any]
+    record: RunRecord
     result: CaseResult
     output: Path
 
@@ -65,16 +67,17 @@ class Runner:
         text = self._execute(self._command(case, output, [*case.overrides, *settings]), output)
         command_seconds = time.perf_counter() - started
         origin_cpu_seconds = self._origin_cpu_seconds() - before
-        facts = with_origin(json.loads(text), origin_cpu_seconds)
+        told = json.loads(text)
+        record = with_origin(record_of(told), origin_cpu_seconds)
         result = result_of(
-            facts,
-            facts["outputs"] if case.alone else read_outputs(output),
+            record,
+            told["outputs"] if case.alone else read_outputs(output),
             command_seconds=command_seconds,
             origin_cpu_seconds=origin_cpu_seconds,
         )
         if not result.done:
             raise BenchError(f"{case.name}: not one image was made; see {output / 'failures.jsonl'}")
-        return Ran(facts=facts, result=result, output=output)
+        return Ran(record=record, result=result, output=output)
 
     def clear(self, ran: Ran) -> None:
         """Removes what a run made, unless it is to be kept."""

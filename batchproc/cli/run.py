@@ -101,7 +101,7 @@ def run(
     with errors_in_one_line(job.job.name, wanted=quiet):
         result = _work(job, steps, options, quiet=quiet)
     _tell(result, quiet=quiet, verbose=verbose, as_json=as_json)
-    if job.report.html and result.facts["counts"]["processed"]:
+    if job.report.html and result.record.counts.processed:
         make_page(result.folder, tell=not quiet and not as_json)
     lost = streams.forgive()
     if lost is not None:
@@ -127,7 +127,7 @@ def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, qu
     if job.report.trace:
         from batchproc.report.trace import write_trace
 
-        write_trace(result.folder)
+        write_trace(result.record, result.folder)
     return result
 
 
@@ -138,8 +138,8 @@ def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> 
     if as_json:
         print_json(result.facts)
     elif not quiet:
-        _print_summary(summarise(result.facts, result.folder, verbose=verbose))
-    line = run_line(result.facts, result.folder)
+        _print_summary(summarise(result.record, result.folder, verbose=verbose))
+    line = run_line(result.record, result.folder)
     if not quiet:
         if result.error is not None:
             complain(result.error)

@@ -6,13 +6,14 @@ work, its start included, and is tried only where what it may win pays for havin
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from batchproc.explain.measured import FIT_LIMIT, Measured
-from batchproc.explain.predict import Limit, ModeName, Variant, predict, start_seconds
+from batchproc.explain.predict import Limit, predict, start_seconds
 from batchproc.explain.words import crew, seconds, share, significant
+from batchproc.record.explanation import Candidate, ModelInputs, Variant
+from batchproc.record.stage import ModeName
 
 LEAST_ITEMS = 100  # of work: with fewer, measuring costs more than the right choice could win
 NEAR = 0.15  # rates that close to each other are not told apart by a model
@@ -50,16 +51,16 @@ class Challenger:
     rest_seconds: float  # with the change
     bound: Limit
 
-    def to_json(self) -> dict[str, Any]:
-        """As run.json has it."""
-        return {
-            **describe_crew(self.crew),
-            "predicted_rate_per_second": self.rate_per_second,
-            "change_seconds": self.change_seconds,
-            "rest_seconds": self.rest_seconds,
-            "bound": self.bound.name,
-            "bound_stage": self.bound.stage,
-        }
+    def describe(self) -> Candidate:
+        """As the record has it."""
+        return Candidate(
+            **asdict(self.crew),
+            predicted_rate_per_second=self.rate_per_second,
+            change_seconds=self.change_seconds,
+            rest_seconds=self.rest_seconds,
+            bound=self.bound.name,
+            bound_stage=self.bound.stage,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,16 +241,6 @@ def name(crew_: Variant) -> str:
     return " + ".join("serial" if mode == "serial" else crew(mode, number) for mode, number in sides)
 
 
-def describe_crew(one: Variant) -> dict[str, Any]:
-    """As run.json has it."""
-    return {
-        "download": one.download,
-        "download_workers": one.download_workers,
-        "transform": one.transform,
-        "transform_workers": one.transform_workers,
-    }
-
-
 def sentence(choice: Choice, crew_: Variant) -> str:
     """What was done about the modes, and why."""
     begin = {
@@ -265,21 +256,21 @@ def sentence(choice: Choice, crew_: Variant) -> str:
     return f"{begin.get(choice.verdict, '')}{choice.because}{lost}"
 
 
-def describe_inputs(run: Measured) -> dict[str, Any]:
-    """What the prediction was made from, as run.json has it: per item, in seconds."""
+def describe_inputs(run: Measured) -> ModelInputs:
+    """What the prediction was made from."""
     job = run.job
-    return {
-        "items": job.items,
-        "download": job.download.to_json(),
-        "transform": job.transform.to_json(),
-        "glue_seconds": job.glue_seconds,
-        "origin_cpu_seconds": job.origin_cpu_seconds,
-        "connections": job.connections,
-        "cores": job.cores,
-        "others_cpu_share": run.others,
-        "model_error": run.miss,
-        "assumed": list(run.assumed),
-    }
+    return ModelInputs(
+        items=job.items,
+        download=job.download,
+        transform=job.transform,
+        glue_seconds=job.glue_seconds,
+        origin_cpu_seconds=job.origin_cpu_seconds,
+        connections=job.connections,
+        cores=job.cores,
+        others_cpu_share=run.others,
+        model_error=run.miss,
+        assumed=run.assumed,
+    )
 
 
 def _weight(one: Variant) -> int:

@@ -2,24 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from batchproc.explain.enough import is_little, little_text, mostly_waited
 from batchproc.explain.measured import held_by_hosts
 from batchproc.explain.unknown import NOTHING_DONE
 from batchproc.explain.words import seconds, share, workers
+from batchproc.record.run import Bottleneck, RunRecord
+from batchproc.record.stage import StageRecord
 
 BUSY = 0.9  # a stage whose workers are busier than that sets the pace (EVIDENCE: utilisation >= 90 %)
 SOME = 0.1
 RESERVE = 0.75  # below that share of their time a stage's workers could have done clearly more
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bottleneck:
-    """The stage that held the run back, or None, and why."""
-
-    stage: str | None
-    because: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,57 +27,57 @@ class Load:
     held_up: float
 
 
-def find_bottleneck(facts: Mapping[str, Any]) -> Bottleneck:
+def find_bottleneck(record: RunRecord) -> Bottleneck:
     """Judges by independent measures: how busy each stage's workers were, and who waited for whom."""
-    stages = facts.get("stages", {})
-    if not facts["counts"]["processed"] or len(stages) < 2:
+    stages = record.stages
+    if not record.counts.processed or len(stages) < 2:
         return Bottleneck(stage=None, because=NOTHING_DONE)
     download, transform = stages["download"], stages["transform"]
-    if waiting := mostly_waited(facts):
+    if waiting := mostly_waited(record):
         return Bottleneck(stage=None, because=waiting)
-    loads = {name: load_of(facts, name) for name in ("download", "transform")}
-    if download["mode"] == transform["mode"] == "serial":
+    loads = {name: load_of(record, name) for name in ("download", "transform")}
+    if download.mode == transform.mode == "serial":
         return _one_after_the_other(download, transform)
-    if loads["transform"].busy >= BUSY and not is_little(facts, transform["workers"]):
+    if loads["transform"].busy >= BUSY and not is_little(record, transform.workers):
         return Bottleneck(stage="transform", because=_transform_text(transform, download, loads))
-    if loads["download"].busy >= BUSY and not is_little(facts, download["workers"]):
+    if loads["download"].busy >= BUSY and not is_little(record, download.workers):
         return Bottleneck(stage="download", because=_download_text(transform, download, loads))
-    if is_little(facts, download["workers"]):
-        return Bottleneck(stage=None, because=little_text(facts))
-    if not transform["tasks"]:
+    if is_little(record, download.workers):
+        return Bottleneck(stage=None, because=little_text(record))
+    if not transform.tasks:
         return Bottleneck(stage=None, because="no download brought an image, so transform had nothing to do")
-    return _less_than_full(download, transform, loads, _held_by(facts))
+    return _less_than_full(download, transform, loads, _held_by(record))
 
 
-def _held_by(facts: Mapping[str, Any]) -> str:
+def _held_by(record: RunRecord) -> str:
     """What let no more downloads run at once, where such a limit held the run back."""
-    allowed = held_by_hosts(facts)
+    allowed = held_by_hosts(record)
     if allowed is None:
         return ""
     limits = "the hosts' limits (per_host)"
-    if facts.get("concurrency"):
-        limits = f'{limits} and that of workers = "auto", at most {facts["concurrency"]["highest"]} by then,'
+    if record.concurrency:
+        limits = f'{limits} and that of workers = "auto", at most {record.concurrency.highest} by then,'
     return f"{limits} let {allowed:.1f} downloads run at once on average, while items waited"
 
 
-def load_of(facts: Mapping[str, Any], name: str) -> Load:
+def load_of(record: RunRecord, name: str) -> Load:
     """A stage's load over the time in which it could work: without its start, its end, and what was not yet due."""
-    stage = facts["stages"][name]
-    account = stage["account"]
+    stage = record.stages[name]
+    account = stage.account
     absent = sum(account.get(bucket, 0.0) for bucket in ("startup", "unstaffed", "retry_wait", "pause_wait"))
-    present = stage["workers"] * stage["wall_seconds"] - absent
+    present = stage.whole_seconds - absent
     if present <= 0:
         return Load(busy=0.0, starved=0.0, held_up=0.0)
     return Load(
-        busy=min(1.0, (stage["busy_seconds"] + account.get("ipc", 0.0)) / present),
+        busy=min(1.0, (stage.busy_seconds + account.get("ipc", 0.0)) / present),
         starved=min(1.0, account["starved"] / present),
         held_up=min(1.0, account["output_blocked"] / present),
     )
 
 
-def _one_after_the_other(download: Mapping[str, Any], transform: Mapping[str, Any]) -> Bottleneck:
+def _one_after_the_other(download: StageRecord, transform: StageRecord) -> Bottleneck:
     """Both stages share one thread: nobody waits for anybody, so the longer one is to blame."""
-    times = {"download": download["busy_seconds"], "transform": transform["busy_seconds"]}
+    times = {"download": download.busy_seconds, "transform": transform.busy_seconds}
     longer, other = sorted(times, key=lambda name: -times[name])
     return Bottleneck(
         stage=longer,
@@ -93,14 +86,14 @@ def _one_after_the_other(download: Mapping[str, Any], transform: Mapping[str, An
     )
 
 
-def _transform_text(transform: Mapping[str, Any], download: Mapping[str, Any], loads: Mapping[str, Load]) -> str:
+def _transform_text(transform: StageRecord, download: StageRecord, loads: Mapping[str, Load]) -> str:
     text = f"transform: its {workers(transform)} had an image in hand {share(loads['transform'].busy)} of the time"
     if loads["download"].held_up > SOME:
         return f"{text}, and finished downloads waited for room {share(loads['download'].held_up)} of the time"
     return f"{text}; the {workers(download)} of download were busy {share(loads['download'].busy)}"
 
 
-def _download_text(transform: Mapping[str, Any], download: Mapping[str, Any], loads: Mapping[str, Load]) -> str:
+def _download_text(transform: StageRecord, download: StageRecord, loads: Mapping[str, Load]) -> str:
     return (
         f"download: its {workers(download)} had an item in hand {share(loads['download'].busy)} of the time, while "
         f"the {workers(transform)} of transform waited for input {share(loads['transform'].starved)} of the time"
@@ -108,7 +101,7 @@ def _download_text(transform: Mapping[str, Any], download: Mapping[str, Any], lo
 
 
 def _less_than_full(
-    download: Mapping[str, Any], transform: Mapping[str, Any], loads: Mapping[str, Load], held_by: str
+    download: StageRecord, transform: StageRecord, loads: Mapping[str, Load], held_by: str
 ) -> Bottleneck:
     """No stage is full: who waits for input tells where the pace was set, if anybody does.
 

@@ -1,22 +1,15 @@
 """Why each stage's mode was right or wrong: what was measured, and what the other modes are predicted to do."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from batchproc.explain.measured import Measured, full_workers
-from batchproc.explain.predict import (
-    MODES,
-    Limit,
-    ModeName,
-    Prediction,
-    Variant,
-    cpu_seconds,
-    predict,
-    start_seconds,
-)
+from batchproc.explain.predict import MODES, Limit, Prediction, cpu_seconds, predict, start_seconds
 from batchproc.explain.rules import unexplained, waits_overlap
 from batchproc.explain.words import cores, crew, seconds, share, significant
+from batchproc.record.explanation import Alternative, Choice, Figure, Variant
+from batchproc.record.run import RunRecord
+from batchproc.record.stage import ModeName
 
 TIE = 0.05  # a predicted difference below that is none
 ALIKE, ALIKE_ERROR = 0.15, 0.20  # a predicted difference, and an error, that still allow to call two modes alike
@@ -24,50 +17,28 @@ MUCH_START = 0.05  # of the run: a start that is worth a word
 UNIT_RATE = "images/s"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
-    """Another way to run one stage, and the whole run's rate in it against this run's. None: not predicted."""
-
-    mode: ModeName
-    workers: int
-    ratio: float | None
-    low: float | None
-    high: float | None
-    because: str
-    error: float = 1.0  # of the ratio, relative, beside what the GIL shares leave open
-
-    def to_json(self) -> dict[str, Any]:
-        """As run.json has it."""
-        return {
-            "mode": self.mode,
-            "workers": self.workers,
-            "predicted_ratio": self.ratio,
-            "low": self.low,
-            "high": self.high,
-            "because": self.because,
-        }
-
-
 def better(one: Alternative) -> bool:
     """Whether it is predicted to be faster by more than the model's error."""
-    return one.ratio is not None and one.low is not None and one.ratio > 1.0 + TIE and one.low > 1.0
+    ratio, low = one.predicted_ratio, one.low
+    return ratio is not None and low is not None and ratio > 1.0 + TIE and low > 1.0
 
 
 def worse(one: Alternative) -> bool:
     """Whether it is predicted to be slower by more than the model's error."""
-    return one.ratio is not None and one.high is not None and one.ratio < 1.0 - TIE and one.high < 1.0
+    ratio, high = one.predicted_ratio, one.high
+    return ratio is not None and high is not None and ratio < 1.0 - TIE and high < 1.0
 
 
 def alike(one: Alternative) -> bool:
     """Whether it is predicted to come to the same, by a model that is good enough to say so."""
-    return one.ratio is not None and abs(one.ratio - 1.0) <= ALIKE and one.error <= ALIKE_ERROR
+    return one.predicted_ratio is not None and abs(one.predicted_ratio - 1.0) <= ALIKE and one.error <= ALIKE_ERROR
 
 
-def find_alternatives(facts: Mapping[str, Any], run: Measured, stage: str) -> list[Alternative]:
+def find_alternatives(record: RunRecord, run: Measured, stage: str) -> list[Alternative]:
     """The other modes with the same number of workers, then this mode with twice and with half as many."""
     mode, workers = getattr(run.variant, stage), getattr(run.variant, f"{stage}_workers")
     others: list[tuple[ModeName, int]] = [
-        (other, full_workers(facts, stage, other)) for other in MODES if other != mode
+        (other, full_workers(record, stage, other)) for other in MODES if other != mode
     ]
     if mode != "serial":
         others += [(mode, number) for number in (2 * workers, workers // 2) if number]
@@ -89,13 +60,13 @@ def compare(run: Measured, variant: Variant, stage: str) -> Alternative:
     mode, workers = getattr(variant, stage), getattr(variant, f"{stage}_workers")
     if not run.fits:
         because = f"unknown: the model misses this run by {share(abs(run.miss))}, so it is not asked about others"
-        return Alternative(mode=mode, workers=workers, ratio=None, low=None, high=None, because=because)
+        return Alternative(mode=mode, workers=workers, because=because)
     ratios = [_ratio(run, edge, variant) for edge in ("low", "point", "high")]
     error = run.error_of(variant)
     return Alternative(
         mode=mode,
         workers=workers,
-        ratio=ratios[1],
+        predicted_ratio=ratios[1],
         low=min(ratios) * max(0.0, 1.0 - error),
         high=max(ratios) * (1.0 + error),
         because=_bound_text(run, predict(run.job, variant), variant),
@@ -138,19 +109,19 @@ def _crew(variant: Variant, stage: str) -> str:
     return crew(mode, 1 if mode == "serial" else getattr(variant, f"{stage}_workers"))
 
 
-def find_choice(facts: Mapping[str, Any], run: Measured, stage: str) -> dict[str, Any]:
-    """One stage's entry of `choices`."""
-    alternatives = find_alternatives(facts, run, stage)
-    judgement = _judge(facts, run, stage, alternatives)
-    return {
-        "stage": stage,
-        "mode": getattr(run.variant, stage),
-        "workers": getattr(run.variant, f"{stage}_workers"),
-        "brief": f"{judgement.head}{judgement.ranking}",
-        "verdict": f"{judgement.head}{judgement.reason}{judgement.ranking}",
-        "evidence": list(_evidence(facts, run, stage)),
-        "alternatives": [alternative.to_json() for alternative in alternatives],
-    }
+def find_choice(record: RunRecord, run: Measured, stage: str) -> Choice:
+    """Whether one stage's mode was right."""
+    alternatives = find_alternatives(record, run, stage)
+    judgement = _judge(record, run, stage, alternatives)
+    return Choice(
+        stage=stage,
+        mode=getattr(run.variant, stage),
+        workers=getattr(run.variant, f"{stage}_workers"),
+        brief=f"{judgement.head}{judgement.ranking}",
+        verdict=f"{judgement.head}{judgement.reason}{judgement.ranking}",
+        evidence=tuple(_evidence(record, run, stage)),
+        alternatives=tuple(alternatives),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,29 +133,29 @@ class Judgement:
     ranking: str = ""
 
 
-def _judge(facts: Mapping[str, Any], run: Measured, stage: str, alternatives: list[Alternative]) -> Judgement:
+def _judge(record: RunRecord, run: Measured, stage: str, alternatives: list[Alternative]) -> Judgement:
     mode = getattr(run.variant, stage)
     others = [one for one in alternatives if one.mode != mode]
-    hidden = unexplained(facts, stage)
+    hidden = unexplained(record, stage)
     unknown = f"unknown whether {mode} was right for {stage}: "
     if hidden is not None:
         return Judgement(head=f"{unknown}{share(hidden)} of its worker-seconds are unexplained")
     if not run.fits:
         return Judgement(head=f"{unknown}{others[0].because.removeprefix('unknown: ')}")
-    best = max(others, key=lambda one: one.ratio or 0.0)
+    best = max(others, key=lambda one: one.predicted_ratio or 0.0)
     if better(best):
         return Judgement(
             head=f"{mode} was not the best for {stage}: {best.mode} is predicted to make the whole run "
-            f"{significant(best.ratio or 0.0)} times as fast",
+            f"{significant(best.predicted_ratio or 0.0)} times as fast",
             reason=f", because {best.because}",
         )
-    return _won_or_tied(run, stage, others, _reason(facts, run, stage))
+    return _won_or_tied(run, stage, others, _reason(record, run, stage))
 
 
 def _won_or_tied(run: Measured, stage: str, others: list[Alternative], reason: str) -> Judgement:
     """No other mode is better. A tie is a claim too: it is made only where the error is small enough for one."""
     mode = getattr(run.variant, stage)
-    ratios = ", ".join(f"{one.mode} {significant(one.ratio or 0.0)} times" for one in others)
+    ratios = ", ".join(f"{one.mode} {significant(one.predicted_ratio or 0.0)} times" for one in others)
     ranking = f" (predicted: {ratios} this run's rate)"
     ties = [one for one in others if not worse(one)]
     if not ties:
@@ -223,10 +194,10 @@ def _common_pace(run: Measured, stage: str, ties: list[Alternative]) -> str:
     return f"{where} set{'' if where.endswith(')') else 's'} the pace in any case, and "
 
 
-def _reason(facts: Mapping[str, Any], run: Measured, stage: str) -> str:
+def _reason(record: RunRecord, run: Measured, stage: str) -> str:
     """What decides between the modes, from this stage's own numbers."""
     model = getattr(run.job, stage)
-    overlap = waits_overlap(facts, run) if stage == "download" else ""
+    overlap = waits_overlap(record, run) if stage == "download" else ""
     times = f"an image takes {seconds(model.cpu_seconds)} of CPU and {seconds(model.blocked_seconds)} of waiting"
     if overlap:
         return f"{times}; {overlap}"
@@ -237,19 +208,19 @@ def _reason(facts: Mapping[str, Any], run: Measured, stage: str) -> str:
     return f"{times}; about {share(phi.point)} of the CPU holds the GIL ({phi.method})"
 
 
-def _evidence(facts: Mapping[str, Any], run: Measured, stage: str) -> Iterator[dict[str, Any]]:
-    measured, model, phi = facts["stages"][stage], getattr(run.job, stage), run.shares[stage]
+def _evidence(record: RunRecord, run: Measured, stage: str) -> Iterator[Figure]:
+    measured, model, phi = record.stages[stage], getattr(run.job, stage), run.shares[stage]
     yield _figure("CPU per image of the job", model.cpu_seconds, "s")
     yield _figure("waiting for network and disk per image of the job", model.blocked_seconds, "s")
-    wait = measured["account"].get("gil_wait")
-    method = f"({measured['gil_method']})" if wait is not None else "is unknown here and counts as waiting"
+    wait = measured.account.get("gil_wait")
+    method = f"({measured.gil_method})" if wait is not None else "is unknown here and counts as waiting"
     yield _figure(f"waiting for the GIL, all workers together {method}", wait, "s")
-    yield _figure("ready, but no core was free, all workers together", measured["account"].get("run_queue"), "s")
+    yield _figure("ready, but no core was free, all workers together", measured.account.get("run_queue"), "s")
     held = f"({phi.method}{'; but ' + phi.doubt if phi.doubt else ''})" if phi else "is unknown"
     yield _figure(f"share of its CPU that holds the GIL {held}", phi.point if phi else None, "")
     yield _figure("rate of this run by the model", predict(run.job, run.variant).rate_per_second, UNIT_RATE)
     yield _figure("rate of this run, measured, without waits for retries", run.rate_per_second, UNIT_RATE)
 
 
-def _figure(text: str, value: float | None, unit: str) -> dict[str, Any]:
-    return {"text": text, "value": value, "unit": unit}
+def _figure(text: str, value: float | None, unit: str) -> Figure:
+    return Figure(text=text, value=value, unit=unit)

@@ -1,52 +1,53 @@
 """What to change next: hints that follow from the evidence, best first."""
 
 import itertools
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from batchproc.explain.choices import Alternative, better, compare, find_alternatives
+from batchproc.explain.choices import better, compare, find_alternatives
 from batchproc.explain.measured import Measured, full_workers
-from batchproc.explain.predict import MODES, Variant
-from batchproc.explain.rules import Hint, from_evidence
+from batchproc.explain.predict import MODES
+from batchproc.explain.rules import from_evidence
 from batchproc.explain.words import crew, significant
+from batchproc.record.explanation import Alternative, Hint, Variant
+from batchproc.record.run import RunRecord
 
 MOST = 8
 STAGES = ("download", "transform")
 
 
-def find_hints(facts: Mapping[str, Any], run: Measured) -> list[Hint]:
+def find_hints(record: RunRecord, run: Measured) -> list[Hint]:
     """At most eight, the largest predicted gain first, then those whose gain is not known."""
-    hints = [*_from_predictions(facts, run), *from_evidence(facts, run)]
+    hints = [*_from_predictions(record, run), *from_evidence(record, run)]
     return sorted(hints, key=lambda hint: -(hint.gain or 0.0))[:MOST]
 
 
-def _from_predictions(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
+def _from_predictions(record: RunRecord, run: Measured) -> Iterator[Hint]:
     """The best change of each stage alone, and of both together where that is clearly better still."""
     best_alone = 1.0
     for stage in STAGES:
-        found = [one for one in find_alternatives(facts, run, stage) if better(one)]
+        found = [one for one in find_alternatives(record, run, stage) if better(one)]
         if found:
-            best = max(found, key=lambda one: one.ratio or 0.0)
-            best_alone = max(best_alone, best.ratio or 0.0)
-            yield Hint(text=_change(run, stage, best), evidence=best.because, gain=best.ratio)
-    variant, both = _best_pair(facts, run)
-    if better(both) and (both.ratio or 0.0) > 1.1 * best_alone:
+            best = max(found, key=lambda one: one.predicted_ratio or 0.0)
+            best_alone = max(best_alone, best.predicted_ratio or 0.0)
+            yield Hint(text=_change(run, stage, best), evidence=best.because, gain=best.predicted_ratio)
+    variant, both = _best_pair(record, run)
+    if better(both) and (both.predicted_ratio or 0.0) > 1.1 * best_alone:
         text = f'download.mode = "{variant.download}" and transform.mode = "{variant.transform}" together'
-        yield Hint(text=text, evidence=both.because, gain=both.ratio)
+        yield Hint(text=text, evidence=both.because, gain=both.predicted_ratio)
 
 
-def _best_pair(facts: Mapping[str, Any], run: Measured) -> tuple[Variant, Alternative]:
+def _best_pair(record: RunRecord, run: Measured) -> tuple[Variant, Alternative]:
     variants = [
         Variant(
             download=download,
-            download_workers=full_workers(facts, "download", download),
+            download_workers=full_workers(record, "download", download),
             transform=transform,
-            transform_workers=full_workers(facts, "transform", transform),
+            transform_workers=full_workers(record, "transform", transform),
         )
         for download, transform in itertools.product(MODES, MODES)
     ]
     compared = [(variant, compare(run, variant, "transform")) for variant in variants]
-    return max(compared, key=lambda pair: pair[1].ratio or 0.0)
+    return max(compared, key=lambda pair: pair[1].predicted_ratio or 0.0)
 
 
 def _change(run: Measured, stage: str, one: Alternative) -> str:
@@ -61,4 +62,4 @@ def best_text(hints: list[Hint]) -> str:
     if not hints:
         return "nothing in this run's figures says that a change would help"
     gain = f", predicted to make this run {significant(hints[0].gain)} times as fast" if hints[0].gain else ""
-    return f"next: {hints[0].text}{gain}; {hints[0].evidence}"
+    return f"{hints[0].text}{gain}; {hints[0].evidence}"

@@ -1,11 +1,13 @@
-"""From run.json to the parameters of the model: what this run measured, and what had to be assumed, by name."""
+"""From the record of a run to the parameters of the model: what was measured, and what had to be assumed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from batchproc.explain.phi import GilShare, download_share, transform_share
-from batchproc.explain.predict import JobModel, ModeName, StageModel, StartCosts, Variant, cpu_bound_share, predict
+from batchproc.explain.predict import JobModel, StartCosts, cpu_bound_share, predict
+from batchproc.record.explanation import StageModel, Variant
+from batchproc.record.run import RunRecord
+from batchproc.record.stage import ModeName, StageRecord
 
 # What a run without worker processes cannot measure: seconds of CPU per item on either side of the pipe, and of a
 # start. Rounded from runs of the demo and of the executors' own benchmark: CPython 3.11, Linux 6.18, x86-64, pictures
@@ -70,120 +72,103 @@ class Measured:
         return replace(job, download=stages["download"], transform=stages["transform"])
 
 
-def measure(facts: Mapping[str, Any]) -> Measured | None:
-    """The model's parameters from run.json; None when the run did nothing, or not both stages."""
-    stages = facts.get("stages", {})
+def measure(record: RunRecord) -> Measured | None:
+    """The model's parameters from a run's record; None when the run did nothing, or not both stages."""
+    stages = record.stages
     if len(stages) < 2:
         return None
-    items, working = int(leg_of(facts)["items"]), working_seconds(facts)
-    if not items or working <= 0 or not all(stage["tasks"] for stage in stages.values()):
+    items, working = record.measured_leg.items, working_seconds(record)
+    if not items or working <= 0 or not all(stage.tasks for stage in stages.values()):
         return None
     shares = {
         "download": download_share(stages["download"]),
-        "transform": transform_share(stages["transform"], encoder_releases=_encoder_releases(facts)),
+        "transform": transform_share(stages["transform"], encoder_releases=_encoder_releases(record)),
     }
     assumed: list[str] = []
     job = JobModel(
         download=_stage(stages["download"], items, shares["download"]),
         transform=_stage(stages["transform"], items, shares["transform"]),
         items=items,
-        cores=usable_cores(facts),
-        glue_seconds=_glue_seconds(facts, items, assumed),
-        origin_cpu_seconds=(process_cpu(facts, "origin") or 0.0) / items,
-        connections=_connections(facts),
-        start=_start(facts, assumed),
+        cores=usable_cores(record),
+        glue_seconds=_glue_seconds(record, items, assumed),
+        origin_cpu_seconds=(process_cpu(record, "origin") or 0.0) / items,
+        connections=_connections(record),
+        start=_start(record, assumed),
     )
     return Measured(
         job=job,
-        variant=variant_of(facts),
+        variant=variant_of(record),
         rate_per_second=items / working,
         working_seconds=working,
         shares=shares,
         assumed=tuple(assumed),
-        others=_others(facts),
+        others=_others(record),
     )
 
 
-def variant_of(facts: Mapping[str, Any]) -> Variant:
+def variant_of(record: RunRecord) -> Variant:
     """The modes and workers of this run."""
-    download, transform = facts["stages"]["download"], facts["stages"]["transform"]
+    download, transform = record.stages["download"], record.stages["transform"]
     return Variant(
-        download=download["mode"],
-        download_workers=download["workers"],
-        transform=transform["mode"],
-        transform_workers=transform["workers"],
+        download=download.mode,
+        download_workers=download.workers,
+        transform=transform.mode,
+        transform_workers=transform.workers,
     )
 
 
-def leg_of(facts: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of the run that the stages' figures are of: all of it, where modes were not searched for."""
-    leg: Mapping[str, Any] = facts.get("leg") or {
-        "number": 1,
-        "items": facts["counts"]["processed"],
-        "seconds": facts["line_seconds"],
-        "startup_seconds": facts.get("line_startup_seconds"),
-        "retry_wait_seconds": facts.get("retry_wait_seconds"),
-        "pause_wait_seconds": facts.get("pause_wait_seconds"),
-    }
-    return leg
-
-
-def working_seconds(facts: Mapping[str, Any]) -> float:
+def working_seconds(record: RunRecord) -> float:
     """The leg's wall time less the waits in which nothing at all was under way: those are no mode's doing."""
-    return float(leg_of(facts)["seconds"]) - waited_seconds(facts)
+    return record.measured_leg.seconds - waited_seconds(record)
 
 
-def waited_seconds(facts: Mapping[str, Any]) -> float:
+def waited_seconds(record: RunRecord) -> float:
     """For how long there was nothing to do in the leg but wait for a retry or a paused host."""
-    leg = leg_of(facts)
-    return float(leg["retry_wait_seconds"] or 0.0) + float(leg.get("pause_wait_seconds") or 0.0)
+    leg = record.measured_leg
+    return (leg.retry_wait_seconds or 0.0) + (leg.pause_wait_seconds or 0.0)
 
 
-def usable_cores(facts: Mapping[str, Any]) -> float:
+def usable_cores(record: RunRecord) -> float:
     """The cores of this run less what other programs used of them.
 
     Neighbours of a run that left cores idle may have taken those alone: then at least a fair share counts as free.
     """
-    cores = float(facts["host"]["cores"])
-    machine = facts.get("samples", {}).get("machine") or {}
-    free, busy = 1.0 - _others(facts), float(machine.get("busy_share") or 0.0)
-    return cores * (max(LEAST_FREE, free) if busy >= PRESSED else max(FAIR_SHARE, free))
+    free, busy = 1.0 - _others(record), record.sampled.machine.busy_share or 0.0
+    return record.host.cores * (max(LEAST_FREE, free) if busy >= PRESSED else max(FAIR_SHARE, free))
 
 
-def _others(facts: Mapping[str, Any]) -> float:
-    machine = facts.get("samples", {}).get("machine") or {}
-    return float(machine.get("others_cpu_share") or 0.0)
+def _others(record: RunRecord) -> float:
+    return record.sampled.machine.others_cpu_share or 0.0
 
 
-def process_cpu(facts: Mapping[str, Any], role: str) -> float | None:
+def process_cpu(record: RunRecord, role: str) -> float | None:
     """CPU seconds of all OS processes of one role; None where it was not sampled."""
-    usages = facts.get("samples", {}).get("processes") or ()
-    found = [usage["cpu_seconds"] for usage in usages if usage["role"] == role]
-    return float(sum(found)) if found else None
+    found = [usage.cpu_seconds for usage in record.sampled.processes if usage.role == role]
+    return sum(found) if found else None
 
 
-def full_workers(facts: Mapping[str, Any], stage: str, mode: ModeName) -> int:
+def full_workers(record: RunRecord, stage: str, mode: ModeName) -> int:
     """How many workers the config gives a stage in a mode; a serial stage has one."""
     if mode == "serial":
         return 1
-    if facts["stages"][stage]["mode"] != "serial":
-        return int(facts["stages"][stage]["workers"])
-    configured = facts["config"][stage]["workers"]
-    return int(facts["host"]["cores"]) if configured == "auto" else int(configured)
+    if record.stages[stage].mode != "serial":
+        return record.stages[stage].workers
+    configured = record.setting(stage, "workers", "auto")
+    return record.host.cores if configured == "auto" else int(configured)
 
 
-def _stage(stage: Mapping[str, Any], items: int, share: GilShare | None) -> StageModel:
-    account = stage["account"]
-    blocked = sum(float(account.get(bucket, 0.0)) for bucket in ("network", "disk_or_lock", "blocked"))
-    if stage["mode"] == "process":
-        parent = stage["ipc_parent_cpu_seconds"] / items
-        starts = stage["worker_starts"] * TYPICAL_PROCESS_CPU_SECONDS
-        beside = max(0.0, (stage["process_cpu_seconds"] or 0.0) - stage["cpu_seconds"] - starts) / items
+def _stage(stage: StageRecord, items: int, share: GilShare | None) -> StageModel:
+    account = stage.account
+    blocked = sum(account.get(bucket, 0.0) for bucket in ("network", "disk_or_lock", "blocked"))
+    if stage.mode == "process":
+        parent = stage.ipc_parent_cpu_seconds / items
+        starts = stage.worker_starts * TYPICAL_PROCESS_CPU_SECONDS
+        beside = max(0.0, (stage.process_cpu_seconds or 0.0) - stage.cpu_seconds - starts) / items
         worker = min(beside, account.get("ipc", 0.0) / items)
     else:
         parent, worker = TYPICAL_IPC_PARENT_SECONDS, TYPICAL_IPC_WORKER_SECONDS
     return StageModel(
-        cpu_seconds=stage["cpu_seconds"] / items,
+        cpu_seconds=stage.cpu_seconds / items,
         phi=share.point if share else 0.5,
         blocked_seconds=blocked / items,
         ipc_worker_seconds=worker,
@@ -191,12 +176,12 @@ def _stage(stage: Mapping[str, Any], items: int, share: GilShare | None) -> Stag
     )
 
 
-def _glue_seconds(facts: Mapping[str, Any], items: int, assumed: list[str]) -> float:
+def _glue_seconds(record: RunRecord, items: int, assumed: list[str]) -> float:
     """The parent's CPU beside the stages: frontier, ledger, progress, the sampler's clocks."""
-    main = process_cpu(facts, "main")
-    stages = facts["stages"].values()
+    main = process_cpu(record, "main")
+    stages = record.stages.values()
     inside: float = sum(
-        stage["ipc_parent_cpu_seconds"] + (stage["cpu_seconds"] if stage["mode"] != "process" else 0.0)
+        stage.ipc_parent_cpu_seconds + (stage.cpu_seconds if stage.mode != "process" else 0.0)
         for stage in stages
     )
     if main is None or main <= inside:
@@ -205,9 +190,9 @@ def _glue_seconds(facts: Mapping[str, Any], items: int, assumed: list[str]) -> f
     return (main - inside) / items
 
 
-def _start(facts: Mapping[str, Any], assumed: list[str]) -> StartCosts:
-    own = [stage for stage in facts["stages"].values() if stage["mode"] == "process" and stage["per_worker"]]
-    lead = float(leg_of(facts)["startup_seconds"] or 0.0)
+def _start(record: RunRecord, assumed: list[str]) -> StartCosts:
+    own = [stage for stage in record.stages.values() if stage.mode == "process" and stage.per_worker]
+    lead = record.measured_leg.startup_seconds or 0.0
     if not own:
         assumed.append("the cost of processes (their start, and the pipe)")
         return StartCosts(
@@ -215,9 +200,9 @@ def _start(facts: Mapping[str, Any], assumed: list[str]) -> StartCosts:
             first_process_seconds=TYPICAL_FIRST_PROCESS_SECONDS,
             per_process_cpu_seconds=TYPICAL_PROCESS_CPU_SECONDS,
         )
-    number = sum(int(stage["workers"]) for stage in own)
-    slowest = max(float(entry["startup_seconds"]) for stage in own for entry in stage["per_worker"])
-    beside = number * TYPICAL_PROCESS_CPU_SECONDS / max(1.0, min(usable_cores(facts), number))
+    number = sum(stage.workers for stage in own)
+    slowest = max(entry.startup_seconds for stage in own for entry in stage.per_worker)
+    beside = number * TYPICAL_PROCESS_CPU_SECONDS / max(1.0, min(usable_cores(record), number))
     return StartCosts(
         always_seconds=max(0.0, lead - slowest),  # the first worker's start holds up whatever comes after it
         first_process_seconds=max(0.0, slowest - beside),
@@ -225,45 +210,42 @@ def _start(facts: Mapping[str, Any], assumed: list[str]) -> StartCosts:
     )
 
 
-def _connections(facts: Mapping[str, Any]) -> float | None:
+def _connections(record: RunRecord) -> float | None:
     """Downloads at once that the hosts allow: what they allowed where that held the run back, else the config's.
 
     The busiest host decides: when it has the share s of the items, at most per_host / s downloads run at once.
     """
-    held = held_by_hosts(facts)
+    held = held_by_hosts(record)
     if held is not None:
         return held
-    top = facts.get("hosts", {}).get("top")
+    top = record.hosts.top
     if not top:
         return None
-    starts = sum(int(entry["starts"]) for entry in top)
-    return float(facts["hosts"]["per_host"]) * starts / int(top[0]["starts"])
+    return record.hosts.per_host * sum(entry.starts for entry in top) / top[0].starts
 
 
-def held_by_hosts(facts: Mapping[str, Any]) -> float | None:
+def held_by_hosts(record: RunRecord) -> float | None:
     """Mean number of downloads under way where only the hosts' limits can have kept it low; else None.
 
     Then items waited to be started, while both the download workers and the transform workers waited for input.
     """
-    download, transform = facts["stages"]["download"], facts["stages"]["transform"]
-    means = facts.get("samples", {}).get("gauge_means") or {}
-    if download["mode"] == "serial" or means.get("waiting", 0.0) < 1.0:
+    download, transform = record.stages["download"], record.stages["transform"]
+    if download.mode == "serial" or record.sampled.gauge_means.get("waiting", 0.0) < 1.0:
         return None
     for stage in (download, transform):
-        if stage["mode"] != "serial" and _starved(stage) < MOSTLY_STARVED:
+        if stage.mode != "serial" and _starved(stage) < MOSTLY_STARVED:
             return None
-    if transform["mode"] == "serial" and transform["busy_seconds"] > MOSTLY_STARVED * working_seconds(facts):
+    if transform.mode == "serial" and transform.busy_seconds > MOSTLY_STARVED * working_seconds(record):
         return None
-    return float(download["busy_seconds"]) / working_seconds(facts)
+    return download.busy_seconds / working_seconds(record)
 
 
-def _starved(stage: Mapping[str, Any]) -> float:
+def _starved(stage: StageRecord) -> float:
     """Share of a stage's worker-seconds spent waiting for input."""
-    whole = stage["workers"] * stage["wall_seconds"]
-    return float(stage["account"]["starved"]) / whole if whole else 0.0
+    return stage.account["starved"] / stage.whole_seconds if stage.whole_seconds else 0.0
 
 
-def _encoder_releases(facts: Mapping[str, Any]) -> bool:
+def _encoder_releases(record: RunRecord) -> bool:
     """JPEG releases the GIL only where it is encoded into a file with a descriptor: Linux's memory files."""
-    encoder = facts.get("config", {}).get("output", {}).get("format", "jpeg")
-    return encoder in ("png", "webp", "avif") or str(facts["host"].get("system", "")).startswith("Linux")
+    encoder = record.setting("output", "format", "jpeg")
+    return encoder in ("png", "webp", "avif") or record.host.system.startswith("Linux")

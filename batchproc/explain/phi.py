@@ -8,9 +8,9 @@ interval with a point in it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from batchproc.explain.words import share as in_percent
+from batchproc.record.stage import StageRecord
 
 METHOD = "from Pillow's source and this run's CPU per step"
 HELD_STEPS = frozenset({"median"})  # Pillow's rank filters keep the GIL
@@ -57,16 +57,16 @@ class GilShare:
         return self.high - self.low <= 0.5
 
 
-def transform_share(stage: Mapping[str, Any], *, encoder_releases: bool) -> GilShare | None:
-    """phi of the transform stage of run.json; None when it did nothing."""
-    cpu, tasks = float(stage["cpu_seconds"] or 0.0), int(stage["tasks"])
+def transform_share(stage: StageRecord, *, encoder_releases: bool) -> GilShare | None:
+    """phi of the transform stage; None when it did nothing."""
+    cpu, tasks = stage.cpu_seconds, stage.tasks
     if not cpu or not tasks:
         return None
     low = point = high = 0.0
-    for part, seconds in stage["parts_cpu"].items():
-        least, middle, most = _held_seconds(part, float(seconds), tasks, encoder_releases)
+    for part, seconds in stage.parts_cpu.items():
+        least, middle, most = _held_seconds(part, seconds, tasks, encoder_releases)
         low, point, high = low + least, point + middle, high + most
-    rest = max(0.0, cpu - sum(stage["parts_cpu"].values()))  # of items that failed on the way, and the header's checks
+    rest = max(0.0, cpu - sum(stage.parts_cpu.values()))  # of items that failed on the way, and the header's checks
     estimate = GilShare(
         low=min(1.0, low / cpu),
         point=min(1.0, (point + rest / 2) / cpu),
@@ -76,9 +76,9 @@ def transform_share(stage: Mapping[str, Any], *, encoder_releases: bool) -> GilS
     return _checked(estimate, stage)
 
 
-def download_share(stage: Mapping[str, Any]) -> GilShare | None:
+def download_share(stage: StageRecord) -> GilShare | None:
     """phi of the download stage: Python holds the GIL, system calls release it; not told apart in a normal run."""
-    if not stage["tasks"] or not stage["cpu_seconds"]:
+    if not stage.tasks or not stage.cpu_seconds:
         return None
     return GilShare(
         low=DOWNLOAD_LOW,
@@ -88,26 +88,26 @@ def download_share(stage: Mapping[str, Any]) -> GilShare | None:
     )
 
 
-def gil_wait_share(stage: Mapping[str, Any]) -> float | None:
+def gil_wait_share(stage: StageRecord) -> float | None:
     """Waiting for the GIL against the time in which transform threads had an image in hand; None: it cannot be told.
 
     Only threads beside threads can tell: one alone, or a process, has nobody to wait for.
     """
-    waited, busy = stage["account"].get("gil_wait"), stage["busy_seconds"]
-    if stage["mode"] != "thread" or stage["workers"] < 2 or waited is None or not busy:
+    waited, busy = stage.account.get("gil_wait"), stage.busy_seconds
+    if stage.mode != "thread" or stage.workers < 2 or waited is None or not busy:
         return None
-    return min(1.0, float(waited) / float(busy))
+    return min(1.0, waited / busy)
 
 
-def _checked(estimate: GilShare, stage: Mapping[str, Any]) -> GilShare:
+def _checked(estimate: GilShare, stage: StageRecord) -> GilShare:
     """The estimate against the measured waiting for the GIL: where they contradict each other, less is claimed.
 
     n threads that always want the GIL for a share phi of their work wait for at least 1 - 1/(n phi) of their time.
     """
-    waited, threads = gil_wait_share(stage), stage["workers"]
+    waited, threads = gil_wait_share(stage), stage.workers
     if waited is None:
         return estimate
-    error = 2.0 * (stage.get("gil_error_seconds") or 0.0) / stage["busy_seconds"]
+    error = 2.0 * (stage.gil_error_seconds or 0.0) / stage.busy_seconds
     demand = threads * estimate.low
     expected = 1.0 - 1.0 / demand if demand > 1.0 else 0.0
     text = f"the threads waited {in_percent(waited)} of their time for the GIL, which "

@@ -12,30 +12,12 @@ Serial + serial has one thread for everything, so its times add up. A run also p
 started before the first item. All functions are pure; times in seconds, rates in items per second.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass
 
-ModeName: TypeAlias = Literal["serial", "thread", "process"]
+from batchproc.record.explanation import StageModel, Variant
+from batchproc.record.stage import ModeName
+
 MODES: tuple[ModeName, ...] = ("serial", "thread", "process")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageModel:
-    """One stage, per item of the job. All in seconds but `phi`.
-
-    `cpu_seconds` is c, `phi` the share of it that holds the GIL. `blocked_seconds` is W: waiting for network or disk,
-    not for a core and not for the GIL. The `ipc` figures are CPU on either side of the pipe, paid in process mode only.
-    """
-
-    cpu_seconds: float
-    phi: float
-    blocked_seconds: float = 0.0
-    ipc_worker_seconds: float = 0.0
-    ipc_parent_seconds: float = 0.0
-
-    def to_json(self) -> dict[str, float]:
-        """A JSON object."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,16 +45,6 @@ class JobModel:
     origin_cpu_seconds: float = 0.0
     connections: float | None = None
     start: StartCosts = StartCosts()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """One way to run the job: a mode and a number of workers for each stage."""
-
-    download: ModeName
-    download_workers: int
-    transform: ModeName
-    transform_workers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,8 @@ The table is EVIDENCE section 5 of the design. A single run cannot vary its work
 second run are answered by the model where it fits this run, and are left open by name where it does not.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 from batchproc.explain.bottleneck import SOME, load_of
 from batchproc.explain.measured import Measured, held_by_hosts, process_cpu
@@ -14,59 +13,48 @@ from batchproc.explain.phi import gil_wait_share
 from batchproc.explain.predict import gil_seconds, predict
 from batchproc.explain.words import crew, seconds, share
 from batchproc.kinds import Code, Effect, kind_of
+from batchproc.record.explanation import Hint
+from batchproc.record.run import HostsRecord, RunRecord
 
 FULL = 0.9
 NETWORK_BOUND = 0.8
 FEW_WAITS = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hint:
-    """One piece of advice. `gain`: the whole run's rate afterwards against now, None where it is not known."""
-
-    text: str
-    evidence: str
-    gain: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As run.json has it."""
-        return {"text": self.text, "evidence": self.evidence, "gain": self.gain}
-
-
-def unexplained(facts: Mapping[str, Any], stage: str) -> float | None:
+def unexplained(record: RunRecord, stage: str) -> float | None:
     """The share of a stage's worker-seconds that nothing explains, when it is too large to conclude anything."""
-    for check in facts.get("checks", ()):
-        if check["name"] == f"remainder.{stage}" and check["passed"] is False:
-            return float(abs(check["value"]))
+    for check in record.checks:
+        if check.name == f"remainder.{stage}" and check.passed is False:
+            return abs(check.value or 0.0)
     return None
 
 
-def waits_overlap(facts: Mapping[str, Any], run: Measured) -> str:
+def waits_overlap(record: RunRecord, run: Measured) -> str:
     """How much of a download is waiting, and how many waited at once; says less when the model misses the run."""
-    stage = facts["stages"]["download"]
-    network = stage["account"].get("network", stage["account"].get("blocked", 0.0))
-    if not stage["busy_seconds"] or network < NETWORK_BOUND * stage["busy_seconds"]:
+    stage = record.stages["download"]
+    network = stage.account.get("network", stage.account.get("blocked", 0.0))
+    if not stage.busy_seconds or network < NETWORK_BOUND * stage.busy_seconds:
         return ""
-    text = f"{share(network / stage['busy_seconds'])} of a download is waiting for the network"
-    together = stage["busy_seconds"] / run.working_seconds
+    text = f"{share(network / stage.busy_seconds)} of a download is waiting for the network"
+    together = stage.busy_seconds / run.working_seconds
     return f"{text}, and on average {together:.1f} downloads waited at the same time" if run.fits else text
 
 
-def from_evidence(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
+def from_evidence(record: RunRecord, run: Measured) -> Iterator[Hint]:
     """The rules that end in advice."""
     yield from _gil_is_full(run)
-    yield from _held_steps(facts)
-    yield from _too_many_workers(facts, run)
-    yield from _pipe(facts, run)
-    yield from _hosts(facts, run)
-    yield from whatever_the_modes(facts)
+    yield from _held_steps(record)
+    yield from _too_many_workers(record, run)
+    yield from _pipe(record, run)
+    yield from _hosts(record, run)
+    yield from whatever_the_modes(record)
 
 
-def whatever_the_modes(facts: Mapping[str, Any]) -> Iterator[Hint]:
+def whatever_the_modes(record: RunRecord) -> Iterator[Hint]:
     """The rules that need neither a model nor many items."""
-    yield from _servers(facts)
-    yield from _retries(facts)
-    yield from _machine(facts)
+    yield from _servers(record)
+    yield from _retries(record)
+    yield from _machine(record)
 
 
 def _gil_is_full(run: Measured) -> Iterator[Hint]:
@@ -80,41 +68,41 @@ def _gil_is_full(run: Measured) -> Iterator[Hint]:
         )
 
 
-def _held_steps(facts: Mapping[str, Any]) -> Iterator[Hint]:
+def _held_steps(record: RunRecord) -> Iterator[Hint]:
     """A step that holds the GIL matters only to threads beside it; that they did wait is the counter-check."""
-    stage = facts["stages"]["transform"]
-    held = stage["parts_cpu"].get("steps.median", 0.0)
+    stage = record.stages["transform"]
+    held = stage.parts_cpu.get("steps.median", 0.0)
     waited = gil_wait_share(stage)
-    if waited is None or not stage["cpu_seconds"] or held < SOME * stage["cpu_seconds"]:
+    if waited is None or not stage.cpu_seconds or held < SOME * stage.cpu_seconds:
         return
-    evidence = f"{share(held / stage['cpu_seconds'])} of the transform CPU is the median filter, which holds the GIL"
+    evidence = f"{share(held / stage.cpu_seconds)} of the transform CPU is the median filter, which holds the GIL"
     if waited > FEW_WAITS:
         evidence += f"; the threads waited {share(waited)} of their time for the GIL"
         yield Hint(text='transform.mode = "process", or no median filter', evidence=evidence)
 
 
-def _too_many_workers(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
+def _too_many_workers(record: RunRecord, run: Measured) -> Iterator[Hint]:
     """Ready but no core free; the counter-check is that neighbours did not take the cores."""
-    stage = facts["stages"]["transform"]
-    queue, busy = stage["account"].get("run_queue"), stage["busy_seconds"]
-    if queue is None or not busy or queue < 0.25 * busy or _failed(facts, "others") or stage["mode"] == "serial":
+    stage = record.stages["transform"]
+    queue, busy = stage.account.get("run_queue"), stage.busy_seconds
+    if queue is None or not busy or queue < 0.25 * busy or _failed(record, "others") or stage.mode == "serial":
         return
     free = round(run.job.cores)
-    if stage["workers"] > free >= 1:
+    if stage.workers > free >= 1:
         yield Hint(
             text=f"transform.workers = {free}: the same rate from fewer workers",
-            evidence=f"{crew(stage['mode'], stage['workers'])} were ready but without a core "
+            evidence=f"{crew(stage.mode, stage.workers)} were ready but without a core "
             f"{share(queue / busy)} of the time they had an image in hand",
         )
 
 
-def _pipe(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
+def _pipe(record: RunRecord, run: Measured) -> Iterator[Hint]:
     """Parent near one core while processes starve. The echo control is a run of its own, so this stays a suspicion."""
-    main = process_cpu(facts, "main")
+    main = process_cpu(record, "main")
     if main is None or run.variant.transform != "process":
         return
     load = main / run.working_seconds
-    starved = load_of(facts, "transform").starved
+    starved = load_of(record, "transform").starved
     if load >= FULL and starved > SOME:
         yield Hint(
             text="transform in threads, or fewer and larger images per pipe: the main process may be the ceiling",
@@ -123,42 +111,42 @@ def _pipe(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
         )
 
 
-def _hosts(facts: Mapping[str, Any], run: Measured) -> Iterator[Hint]:
+def _hosts(record: RunRecord, run: Measured) -> Iterator[Hint]:
     """Idle workers beside waiting items; the counter-check is that this limit is the one that binds in the model."""
-    held = held_by_hosts(facts)
-    if facts.get("concurrency"):  # how many may run at once is found out on the way: not the hosts' limit alone
+    held = held_by_hosts(record)
+    if record.concurrency:  # how many may run at once is found out on the way: not the hosts' limit alone
         return
     if held is None or predict(run.job, run.variant).bound.name != "per_host" or not run.fits:
         return
-    download, hosts = facts["stages"]["download"], facts.get("hosts", {})
-    if hosts.get("lowest_limit", 0) < hosts.get("per_host", 0):
+    download, hosts = record.stages["download"], record.hosts
+    if hosts.lowest_limit < hosts.per_host:
         yield Hint(
             text="a lower download.per_host, or patience: a host struggled and was given fewer connections",
-            evidence=f"per_host = {hosts['per_host']} was cut to {hosts['lowest_limit']} after 503, 429 or time-outs; "
+            evidence=f"per_host = {hosts.per_host} was cut to {hosts.lowest_limit} after 503, 429 or time-outs; "
             f"on average {held:.1f} downloads were under way",
         )
         return
     twice = predict(replace(run.job, connections=2.0 * held), run.variant).rate_per_second
-    waiting = facts["samples"]["gauge_means"]["waiting"]
+    waiting = record.sampled.gauge_means["waiting"]
     yield Hint(
         text="download.per_host twice as high, where the servers are yours or allow it",
-        evidence=f"per_host = {facts['config']['download']['per_host']} binds: on average {held:.1f} downloads were "
-        f"under way, while {crew(download['mode'], download['workers'])} were there and {waiting:.0f} items waited"
+        evidence=f"per_host = {record.setting('download', 'per_host')} binds: on average {held:.1f} downloads were "
+        f"under way, while {crew(download.mode, download.workers)} were there and {waiting:.0f} items waited"
         f"{_busiest(hosts)}",
         gain=twice / predict(run.job, run.variant).rate_per_second,
     )
 
 
-def _busiest(hosts: Mapping[str, Any]) -> str:
+def _busiest(hosts: HostsRecord) -> str:
     """How much of the list is on one host, where that is known."""
-    top = hosts.get("top")
+    top = hosts.top
     if not top:
         return ""
-    return f"; {share(top[0]['starts'] / sum(entry['starts'] for entry in top))} of the downloads went to one host"
+    return f"; {share(top[0].starts / sum(entry.starts for entry in top))} of the downloads went to one host"
 
 
-def _servers(facts: Mapping[str, Any]) -> Iterator[Hint]:
-    codes = facts.get("failures_this_run", {})
+def _servers(record: RunRecord) -> Iterator[Hint]:
+    codes = record.failures_this_run or {}
     answers = {code: number for code, number in codes.items() if code != Code.CONNECT}
     refused = {code: number for code, number in answers.items() if kind_of(code).effect is Effect.REFUSED}
     if refused:
@@ -166,8 +154,8 @@ def _servers(facts: Mapping[str, Any]) -> Iterator[Hint]:
         yield Hint(text="a lower download.per_host: the server asks for less", evidence=f"it answered {told}")
 
 
-def _retries(facts: Mapping[str, Any]) -> Iterator[Hint]:
-    idle, line = float(facts.get("retry_wait_seconds") or 0.0), float(facts["line_seconds"])
+def _retries(record: RunRecord) -> Iterator[Hint]:
+    idle, line = record.retry_wait_seconds or 0.0, record.line_seconds
     if idle > SOME * line:
         yield Hint(
             text="download.retries = 0 leaves what failed to the next run, if this run's end must not wait",
@@ -175,11 +163,11 @@ def _retries(facts: Mapping[str, Any]) -> Iterator[Hint]:
         )
 
 
-def _machine(facts: Mapping[str, Any]) -> Iterator[Hint]:
-    for check in facts.get("checks", ()):
-        if check["name"] in ("others", "steal", "throttling") and check["passed"] is False:
-            yield Hint(text="measure again on a quiet machine before deciding", evidence=check["text"])
+def _machine(record: RunRecord) -> Iterator[Hint]:
+    for check in record.checks:
+        if check.name in ("others", "steal", "throttling") and check.passed is False:
+            yield Hint(text="measure again on a quiet machine before deciding", evidence=check.text)
 
 
-def _failed(facts: Mapping[str, Any], name: str) -> bool:
-    return any(check["name"] == name and check["passed"] is False for check in facts.get("checks", ()))
+def _failed(record: RunRecord, name: str) -> bool:
+    return any(check.name == name and check.passed is False for check in record.checks)

@@ -1,26 +1,28 @@
 """The explanation of a run that cannot be explained: every part of it is there and says why."""
 
-from typing import Any
+from dataclasses import replace
+
+from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunRecord
 
 LITTLE = "unknown: too little was processed to explain"
 NOTHING_DONE = "nothing was processed, so nothing held the run back"
 
 
-def unknown(bottleneck: dict[str, Any], why: str = LITTLE) -> dict[str, Any]:
-    """The keys of an explanation, with `bottleneck` and `why` as all that is known."""
-    nothing = {"phi": None, "phi_low": None, "phi_high": None, "method": "unknown", "cores": None, "text": why}
-    return {
-        "verdict": [bottleneck["because"], why, why],
-        "bottleneck": bottleneck,
-        "choices": [],
-        "ceilings": {},
-        "measured_rate_per_second": {},
-        "hints": [],
-        "crossover": nothing,
-        "break_even": {"items": None, "text": why},
-    }
+def unknown(record: RunRecord, bottleneck: Bottleneck, why: str = LITTLE) -> RunRecord:
+    """The record with `bottleneck` and `why` as all that is known."""
+    return replace(
+        record,
+        verdict=(bottleneck.because, why, why),
+        bottleneck=bottleneck,
+        choices=(),
+        ceilings={},
+        measured_rate_per_second={},
+        hints=(),
+        crossover=Crossover(text=why),
+        break_even=BreakEven(text=why),
+    )
 
 
-def nothing_done() -> dict[str, Any]:
+def nothing_done(record: RunRecord) -> RunRecord:
     """The explanation of a run that found nothing to do."""
-    return unknown({"stage": None, "because": NOTHING_DONE})
+    return unknown(record, Bottleneck(because=NOTHING_DONE))

@@ -1,7 +1,11 @@
 """Numbers as people read them: seconds, bytes, shares, counts."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchproc.record.explanation import Alternative
+    from batchproc.record.stage import StageRecord
 
 SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
 SIZE_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
@@ -56,8 +60,10 @@ def quantity(value: float, unit: str) -> str:
     return f"{number} {unit.removesuffix('s') if number == '1' and not each else unit}".strip()
 
 
-def significant(value: float) -> str:
-    """Three digits at most before rounding, no exponent."""
+def significant(value: float | None) -> str:
+    """Three digits at most before rounding, no exponent; `unknown` for None."""
+    if value is None:
+        return "unknown"
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
@@ -66,9 +72,9 @@ def significant(value: float) -> str:
 SCALED: Mapping[str, Callable[[float], str]] = {"s": seconds, "bytes": size, "share": share}
 
 
-def workers(stage: Mapping[str, Any]) -> str:
-    """The workers of a stage of run.json, as `32 threads`, `1 process`."""
-    return crew(stage["mode"], stage["workers"])
+def workers(stage: "StageRecord | Alternative") -> str:
+    """The workers of a stage, as `32 threads`, `1 process`."""
+    return crew(stage.mode, stage.workers)
 
 
 def crew(mode: str, number: int) -> str:

@@ -13,9 +13,9 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from batchproc.frontier.levels import HostLevels, Levels
+from batchproc.record.hosts import ConcurrencyRecord
 
 LEAST_SAMPLES = 16  # of a window, or as many as the limit; twice as many once it no longer doubles
 LOOK_SHARE = 4
@@ -83,8 +83,8 @@ class Concurrency:
         if len(self._times) + self._struggles >= self._samples:
             self._close_window(in_flight)
 
-    def describe(self) -> dict[str, Any]:
-        """The limit's history, for run.json: `changes` are the first and the last, as [seconds, limit, reason]."""
+    def describe(self) -> ConcurrencyRecord:
+        """The limit's history."""
         return self._history.describe()
 
     def _open_window(self) -> None:
@@ -167,12 +167,12 @@ class _History:
         changes = self._first if len(self._first) < CHANGES_AT_EACH_END else self._last
         changes.append((round(self._clock() - self._began, 3), limit, reason))
 
-    def describe(self) -> dict[str, Any]:
-        """As JSON."""
-        return {
-            "start": self._start,
-            "limit": self._limit,
-            "highest": self._highest,
-            "lowest": self._lowest,
-            "changes": [list(change) for change in (*self._first, *self._last)],
-        }
+    def describe(self) -> ConcurrencyRecord:
+        """The changes at both ends, and the extremes of all."""
+        return ConcurrencyRecord(
+            start=self._start,
+            limit=self._limit,
+            highest=self._highest,
+            lowest=self._lowest,
+            changes=(*self._first, *self._last),
+        )

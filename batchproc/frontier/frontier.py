@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.decisions import End, Flight, Refill, Wait
@@ -23,6 +23,7 @@ from batchproc.frontier.retries import Retries, full_jitter
 from batchproc.frontier.waits import Waits, find_not_due
 from batchproc.kinds import Code, Effect, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Outcome, Source, Span, Validators
+from batchproc.record.run import HostsRecord
 
 WINDOW = 1000  # sources read ahead of their start and kept in memory
 REFILL = 100
@@ -124,9 +125,9 @@ class Frontier:
         """Bytes of originals in memory, those that are still to come estimated."""
         return self._memory.held_bytes
 
-    def describe_hosts(self) -> dict[str, Any]:
-        """Hosts by the number of starts, and this machine's own trouble, for run.json."""
-        return {**self._hosts.describe(), "local_trouble": self._machine.describe()}
+    def describe_hosts(self) -> HostsRecord:
+        """Hosts by the number of starts, and this machine's own trouble."""
+        return replace(self._hosts.describe(), local_trouble=self._machine.describe())
 
     def describe_trouble(self) -> str:
         """A sentence about this machine's own trouble; empty when it had none."""

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from batchproc.frontier.aside import Aside
 from batchproc.frontier.pace import NEVER, Pace
 from batchproc.hostname import ascii_host, closest
 from batchproc.kinds import Code, Effect, Retry, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, Span
+from batchproc.record.hosts import TroubledHost
 
 _MOST_MISSES = {Effect.UNREACHED: 20, Effect.BARRED: 3}  # in a row: then the host counts as away
 SILENT_IN_A_ROW = 3  # time-outs: then they are the host's
@@ -194,15 +194,16 @@ class Host:
         """Gives the host up for this run."""
         self.away = Away(code=code, message=message)
 
-    def describe(self) -> dict[str, Any]:
-        """What came of its refusals, for run.json."""
+    def describe(self, name: str) -> TroubledHost:
+        """What came of its refusals."""
         assert self.pace is not None  # it has refused
-        return {
-            "refused": self.refused,
-            "accepted": self.accepted,
-            "per_second": round(self.pace.rate_per_second, 2),
-            "away": self.away.message if self.away is not None else "",
-        }
+        return TroubledHost(
+            host=name,
+            refused=self.refused,
+            accepted=self.accepted,
+            per_second=round(self.pace.rate_per_second, 2),
+            away=self.away.message if self.away is not None else "",
+        )
 
     def _accept(self, started: float, now: float, *, is_clean: bool) -> None:
         self.unreached = self.silent = self.refused_in_a_row = 0

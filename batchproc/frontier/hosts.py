@@ -9,12 +9,13 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from batchproc.frontier.aside import Aside
 from batchproc.frontier.host import Away, Entry, Host, Limits
 from batchproc.frontier.pace import FIRST_PAUSE_SECONDS, NEVER, Pace
 from batchproc.model import Outcome
+from batchproc.record.hosts import HostStarts, TroubledHost
+from batchproc.record.run import HostsRecord
 
 HOSTS_REMEMBERED = 10_000
 HOSTS_TOLD = 20
@@ -49,7 +50,7 @@ class Hosts:
         self._sequence = itertools.count()
         self._wanting: deque[str] = deque()  # hosts of which too few entries are left in memory
         self._started: Counter[str] = Counter()  # of the first `HOSTS_REMEMBERED` hosts
-        self._troubled: dict[str, dict[str, Any]] = {}  # of the first `HOSTS_TOLD` that refused
+        self._troubled: dict[str, TroubledHost] = {}  # of the first `HOSTS_TOLD` that refused
 
     @property
     def is_full(self) -> bool:
@@ -195,16 +196,16 @@ class Hosts:
             found += host.waiting if host is not None and start > now else 0
         return found
 
-    def describe(self) -> dict[str, Any]:
-        """Hosts by the number of starts, for run.json. `lowest_limit` is below `per_host` when one struggled."""
+    def describe(self) -> HostsRecord:
+        """Hosts by the number of starts."""
         top = self._started.most_common(HOSTS_TOLD)
-        return {
-            "count": len(self._started),
-            "top": [{"host": host, "starts": starts} for host, starts in top],
-            "per_host": self._limits.usual.per_host,
-            "lowest_limit": self.lowest_limit,
-            "troubled": [{"host": host} | facts for host, facts in self._troubled.items()],
-        }
+        return HostsRecord(
+            count=len(self._started),
+            top=tuple(HostStarts(host=host, starts=starts) for host, starts in top),
+            per_host=self._limits.usual.per_host,
+            lowest_limit=self.lowest_limit,
+            troubled=tuple(self._troubled.values()),
+        )
 
     def _host(self, name: str) -> Host:
         host = self._by_name.get(name)
@@ -234,4 +235,4 @@ class Hosts:
 
     def _note(self, name: str, host: Host) -> None:
         if name in self._troubled or len(self._troubled) < HOSTS_TOLD:
-            self._troubled[name] = host.describe()
+            self._troubled[name] = host.describe(name)

@@ -7,13 +7,12 @@ for want of a route, or of a name server, is this machine's trouble only while n
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from batchproc.frontier.host import Entry
 from batchproc.kinds import Code, Retry, kind_of
 from batchproc.model import Disposition, Failure, Outcome
+from batchproc.record.hosts import LocalTrouble
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
@@ -89,9 +88,9 @@ class Machine:
             spans=entry.spans,
         )
 
-    def describe(self) -> Mapping[str, Any]:
-        """For run.json: how often nothing could start, for how long, and why."""
-        return {"pauses": self._pauses, "paused_seconds": self._paused_seconds, "codes": dict(self._codes)}
+    def describe(self) -> LocalTrouble:
+        """How often nothing could start, for how long, and why."""
+        return LocalTrouble(pauses=self._pauses, paused_seconds=self._paused_seconds, codes=dict(self._codes))
 
     def _suffer(self, code: str, started: float, now: float, downloading: int) -> None:
         self._codes[code] += 1

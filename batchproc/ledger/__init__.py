@@ -4,24 +4,22 @@ from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
 from batchproc.ledger.manifest_rows import FACT_TYPES, name_columns
 from batchproc.ledger.plans import PlanChange
-from batchproc.ledger.reconsidering import DueAgain
 from batchproc.ledger.recovery import Recovered
 from batchproc.ledger.repairing import Repaired
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.restoring import ListRule, Restored
-from batchproc.ledger.runs import RunRecord
+from batchproc.ledger.runs import LedgerRun
 from batchproc.ledger.schema import SCHEMA_VERSION, State
 from batchproc.ledger.store import Ledger
-from batchproc.ledger.view import Counts, LedgerView
+from batchproc.ledger.view import LedgerView
 
 __all__ = [
     "FACT_TYPES",
     "SCHEMA_VERSION",
-    "Counts",
-    "DueAgain",
     "Images",
     "Imported",
     "Ledger",
+    "LedgerRun",
     "LedgerView",
     "ListRule",
     "ListedItem",
@@ -29,7 +27,6 @@ __all__ = [
     "Recovered",
     "Repaired",
     "Restored",
-    "RunRecord",
     "State",
     "holds_items",
     "input_fingerprint",

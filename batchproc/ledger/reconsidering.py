@@ -10,16 +10,9 @@ from dataclasses import dataclass
 
 from batchproc.kinds import kind_of
 from batchproc.ledger.schema import touch, transaction
+from batchproc.record.counts import DueAgain
 
 DECIDED = "state IN ('failed', 'rejected', 'quarantined') AND stage != 'input' AND last_run IS NOT NULL"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueAgain:
-    """Items that no run would try again but for a change of the config, and the keys that have changed."""
-
-    items: int = 0
-    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +46,7 @@ def make_due_again(connection: sqlite3.Connection, now: Mapping[str, str], *, ma
 def _sum(groups: list[_Group]) -> DueAgain:
     return DueAgain(
         items=sum(group.resting for group in groups),
-        keys=tuple(sorted({key for group in groups if group.resting for key in group.keys})),
+        because=tuple(sorted({key for group in groups if group.resting for key in group.keys})),
     )
 
 

@@ -13,7 +13,7 @@ from batchproc.kinds import Code
 from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.images import Images
 from batchproc.ledger.leftovers import sweep_leftovers
-from batchproc.ledger.runs import RunRecord, boot_id, last_runs
+from batchproc.ledger.runs import LedgerRun, boot_id, last_runs
 from batchproc.ledger.schema import touch, transaction
 
 WINDOW = 2_000
@@ -96,7 +96,7 @@ def _check_last_run(connection: sqlite3.Connection, images: Images) -> int:
     return len(lost)
 
 
-def _booted_since(run: RunRecord) -> bool:
+def _booted_since(run: LedgerRun) -> bool:
     """Whether the machine was started again since; where it does not tell, an unclean end counts as one."""
     return run.boot_id != boot_id() or (not run.boot_id and not run.is_clean)
 

@@ -15,7 +15,7 @@ BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
+class LedgerRun:
     """One run as the ledger knows it. Times are UTC, ISO 8601; `ended` is empty for a run that was killed."""
 
     number: int
@@ -83,7 +83,7 @@ def restore_run(
         )
 
 
-def last_runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:
+def last_runs(connection: sqlite3.Connection, limit: int) -> list[LedgerRun]:
     """The last runs, newest first."""
     rows = connection.execute(
         "SELECT id, name, started, ended, host, pid, boot_id, exit_code, counters_json "
@@ -91,7 +91,7 @@ def last_runs(connection: sqlite3.Connection, limit: int) -> list[RunRecord]:
         (limit,),
     )
     return [
-        RunRecord(
+        LedgerRun(
             number=number, name=name, started=started, ended=ended or "", host=host, pid=pid, boot_id=boot,
             exit_code=exit_code, counters=dict(json.loads(counters)),
         )

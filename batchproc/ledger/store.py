@@ -33,7 +33,7 @@ from batchproc.ledger.plans import (
     take_over_plans,
 )
 from batchproc.ledger.pruning import prune_absent
-from batchproc.ledger.reconsidering import DueAgain, make_due_again
+from batchproc.ledger.reconsidering import make_due_again
 from batchproc.ledger.recovery import Recovered, recover
 from batchproc.ledger.repairing import Repaired, repair
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
@@ -44,6 +44,7 @@ from batchproc.ledger.view import LedgerView
 from batchproc.ledger.writer import Writer
 from batchproc.manifest import Block
 from batchproc.model import Outcome
+from batchproc.record.counts import DueAgain
 
 ENDED_WELL = frozenset({ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT})
 

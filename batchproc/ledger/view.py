@@ -5,7 +5,6 @@ import math
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +19,12 @@ from batchproc.ledger.manifest_blocks import CURRENT, FAILURES, METADATA, known_
 from batchproc.ledger.manifest_rows import FACT_TYPES, name_columns
 from batchproc.ledger.opening import open_for_reading
 from batchproc.ledger.plans import PlanChange, compare_plan
-from batchproc.ledger.reconsidering import DueAgain, find_due_again
-from batchproc.ledger.runs import RunRecord, last_runs
+from batchproc.ledger.reconsidering import find_due_again
+from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, State, read_version
 from batchproc.manifest import Manifest, Part
 from batchproc.model import Source, Validators
+from batchproc.record.counts import Counts, DueAgain
 from batchproc.version import VERSION
 
 SOURCE = (  # what a `Source` is made of; validators are those of the URL that the image was made from
@@ -41,22 +41,6 @@ FACTS = (
 
 LAST = 2**63 - 1  # of all ids
 NO_MORE: tuple[float, str] = (math.inf, "")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """The states of the whole list. `done` to `pending` add up to `items`; `absent` ones are not in the list."""
-
-    items: int
-    done: int
-    rejected: int
-    failed: int
-    quarantined: int
-    deferred: int
-    pending: int
-    absent: int
-    duplicates: int
-    bad_rows: int
 
 
 class LedgerView:
@@ -264,7 +248,7 @@ class LedgerView:
         meta = dict(self._fetch(query, (CURRENT,)))
         return meta["revision"] == meta["manifests_revision"] and meta.get(CURRENT) == looks
 
-    def last_runs(self, limit: int = 10) -> list[RunRecord]:
+    def last_runs(self, limit: int = 10) -> list[LedgerRun]:
         """The last runs, newest first."""
         with self._reading, blame_disk(self._path), blame_values(self._path):
             return last_runs(self._reader, limit)

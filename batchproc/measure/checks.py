@@ -19,10 +19,10 @@ class Check:
     """One self-check. `value` is compared with `limit`, both as shares unless the text says otherwise."""
 
     name: str
-    value: float | None
-    limit: float
-    passed: bool | None
-    text: str
+    value: float | None = None
+    limit: float | None = None
+    passed: bool | None = None
+    text: str = ""
 
 
 def _check(name: str, value: float | None, limit: float, text: str, unknown: str) -> Check:

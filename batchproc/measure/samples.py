@@ -1,7 +1,7 @@
-"""What the sampler saw of a run: plain values, read by the report. None means that the system does not tell."""
+"""What the sampler saw of a run: plain values, part of its record. None means that the system does not tell."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from batchproc.measure.tally import WaitShares
@@ -15,11 +15,11 @@ class ProcessUsage:
     """
 
     role: str
-    processes: int
-    cpu_seconds: float
-    peak_pss_bytes: int | None
-    peak_uss_bytes: int | None
-    peak_rss_bytes: int | None
+    processes: int = 1
+    cpu_seconds: float = 0.0
+    peak_pss_bytes: int | None = None
+    peak_uss_bytes: int | None = None
+    peak_rss_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,11 @@ class MachineUsage:
     `others_cpu_share` is what neither the run, nor the origin, nor the sampler used.
     """
 
-    cores: int
-    busy_share: float | None
-    others_cpu_share: float | None
-    steal_share: float | None
-    throttled_seconds: float | None
+    cores: int = 0
+    busy_share: float | None = None
+    others_cpu_share: float | None = None
+    steal_share: float | None = None
+    throttled_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,26 +47,26 @@ class Samples:
     reason. `peak_*` are of the whole tree at one instant, without origin and sampler.
     """
 
-    started: float
-    ended: float
-    series: Mapping[str, tuple[float | None, ...]]
-    processes: tuple[ProcessUsage, ...]
-    waits: tuple[WaitShares, ...]
-    gauge_means: Mapping[str, float]
-    gauge_peaks: Mapping[str, float]
-    machine: MachineUsage
-    peak_pss_bytes: int | None
-    peak_uss_bytes: int | None
-    peak_rss_bytes: int | None
-    gil_method: str
-    gil_reason: str
-    sampler_cpu_seconds: float
-    looks: int
+    started: float | None = None
+    ended: float | None = None
+    series: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    processes: tuple[ProcessUsage, ...] = ()
+    waits: tuple[WaitShares, ...] = ()
+    gauge_means: Mapping[str, float] = field(default_factory=dict)
+    gauge_peaks: Mapping[str, float] = field(default_factory=dict)
+    machine: MachineUsage = MachineUsage()
+    peak_pss_bytes: int | None = None
+    peak_uss_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+    gil_method: str = ""
+    gil_reason: str = ""
+    sampler_cpu_seconds: float | None = None
+    looks: int | None = None
 
     @property
     def wall_seconds(self) -> float:
         """How long the sampler watched."""
-        return self.ended - self.started
+        return (self.ended or 0.0) - (self.started or 0.0)
 
     def waits_of(self, group: str) -> WaitShares | None:
         """The shares of one group of threads, as `download`; None when none of them was seen."""

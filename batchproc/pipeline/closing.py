@@ -9,7 +9,7 @@ from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
 from batchproc.ledger import FACT_TYPES, Ledger, name_columns
 from batchproc.manifest import BLOCK_ITEMS, Block, Manifest
-from batchproc.pipeline.facts import write_facts
+from batchproc.pipeline.facts import write_record
 from batchproc.pipeline.journal import log_end, run_counters
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.terms import RunResult
@@ -69,7 +69,7 @@ def write_down(
     """
     try:
         with doing("writing run.json"):
-            write_facts(result.folder, result.facts, observer)
+            write_record(result.folder, result.record, observer)
             layout.point_latest(result.folder)
         with doing("removing old runs"):
             layout.prune_runs(keep_runs)
@@ -77,6 +77,6 @@ def write_down(
         told = DiskError(f"{error.filename or result.folder}: cannot be written: {error.strerror}")
         raise result.error or told from error
     with doing("ending the run"):
-        log_end(log, result.facts, result.error)
-        counters = run_counters(result.facts)
+        log_end(log, result.record, result.error)
+        counters = run_counters(result.record)
         ledger.end_run(ended=datetime.now(UTC), exit_code=result.exit_code, counters=counters)

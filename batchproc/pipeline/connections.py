@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+
+from batchproc.record.stage import ConnectionTotals, HostConnections
 
 WHAT = ("opened", "reused", "dropped")  # dropped: closed before the end, by whichever side
 HOSTS_REMEMBERED = 10_000  # the first ones; all others are in the totals only
@@ -24,13 +25,15 @@ class Connections:
             if host in self._hosts or len(self._hosts) < HOSTS_REMEMBERED:
                 self._hosts.setdefault(host, Counter())[what] += number
 
-    def describe(self) -> dict[str, Any] | None:
-        """For run.json: the hosts that were asked most. None when nothing was counted."""
+    def describe(self) -> ConnectionTotals | None:
+        """The totals, and the hosts that were asked most. None when nothing was counted."""
         if not self._totals:
             return None
         requests = {host: counts["opened"] + counts["reused"] for host, counts in self._hosts.items()}
         top = sorted(requests, key=lambda host: (-requests[host], host))[:HOSTS_TOLD]
-        return {
-            **{what: self._totals[what] for what in WHAT},
-            "hosts": [{"host": host, **{what: self._hosts[host][what] for what in WHAT}} for host in top],
-        }
+        hosts = tuple(HostConnections(host=host, **_numbers(self._hosts[host])) for host in top)
+        return ConnectionTotals(**_numbers(self._totals), hosts=hosts)
+
+
+def _numbers(counts: Counter[str]) -> dict[str, int]:
+    return {what: counts[what] for what in WHAT}

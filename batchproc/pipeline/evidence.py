@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from batchproc.executors import Executor
 from batchproc.frontier import Waits
@@ -139,8 +139,3 @@ def _mean_in_flight(samples: Samples | None, name: str) -> float | None:
         name, ("download_out_total", "transform_out_total")
     )
     return means[entered] - means[left] if entered in means and left in means else None
-
-
-def describe_samples(samples: Samples | None, failure: str) -> dict[str, Any]:
-    """The `samples` object of run.json, or why there is none."""
-    return samples.to_json() if samples is not None else {"unknown": failure or "nothing was sampled"}

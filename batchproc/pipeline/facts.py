@@ -1,34 +1,27 @@
-"""The facts of a run: what was counted and measured becomes run.json and spans.jsonl. Arithmetic, no judgement."""
+"""The record of a run: what was counted and measured becomes run.json and spans.jsonl. Arithmetic, no judgement."""
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchproc.config import Config, resolved
 from batchproc.explain.unknown import nothing_done
-from batchproc.ledger import Counts, DueAgain
 from batchproc.measure.machine import describe_machine
 from batchproc.pipeline.judging import Ending
 from batchproc.pipeline.observer import Observer
+from batchproc.record.counts import Counts, DueAgain
+from batchproc.record.run import HostsRecord, MachineRecord, NotSampled, RunCounts, RunRecord
+from batchproc.record.run_json import FILE_NAME, write_text
 from batchproc.sink import write_atomically
 from batchproc.version import VERSION
 
 if TYPE_CHECKING:
     from batchproc.pipeline.leg_facts import LegEvidence
-
-SCHEMA = 1
-NO_LEG = {
-    "memory": {"peak_pss_bytes": None, "per_worker_pss_bytes": None},
-    "samples": {"unknown": "there was nothing to do"},
-    "leg": None,
-    "line_startup_seconds": None,
-    "stages": {},
-    "checks": [],
-}
+    from batchproc.record.explanation import AutoRecord
+    from batchproc.record.hosts import ConcurrencyRecord
 
 
 @dataclass(slots=True, kw_only=True)
@@ -36,12 +29,13 @@ class Passage:
     """What became of the items' way through the stages; as it is made, of a run that had nothing to do."""
 
     leg: "LegEvidence | None" = None  # the last one
-    glimpse: Mapping[str, Any] | None = None  # what was said of a leg while modes were weighed
-    auto: Mapping[str, Any] | None = None  # what became of the search for modes
-    concurrency: Mapping[str, Any] | None = None
-    hosts: Mapping[str, Any] = field(default_factory=dict)
+    glimpse: RunRecord | None = None  # what was said of a leg while modes were weighed
+    auto: "AutoRecord | None" = None  # what became of the search for modes
+    concurrency: "ConcurrencyRecord | None" = None
+    hosts: HostsRecord = field(default_factory=HostsRecord)
     pauses: Mapping[str, float] = field(default_factory=dict)  # for the next run: until when, in UTC seconds, by host
-    waits: Mapping[str, float] = field(default_factory=lambda: {"retry_wait_seconds": 0.0, "pause_wait_seconds": 0.0})
+    retry_wait_seconds: float = 0.0
+    pause_wait_seconds: float = 0.0
     retried: int = 0
 
 
@@ -70,60 +64,59 @@ class RunEvidence:
     counts: Counts
     failures: Mapping[str, int]
     deferrals: Mapping[str, int]
-    work: int
     already_terminal: int
     observer: Observer
     passage: Passage
     stopped_by: str | None
 
 
-def describe_run(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
-    """The content of run.json: what was measured, and the explanation that follows from it."""
-    facts = _measured(evidence, ending)
-    facts |= _explained(facts) if facts["stages"] else nothing_done()
-    return facts | {"command_seconds": _describe_command(evidence)}
+def describe_run(evidence: RunEvidence, ending: Ending) -> RunRecord:
+    """What was measured, and the explanation that follows from it."""
+    record = _measured(evidence, ending)
+    record = _explained(record) if record.stages else nothing_done(record)
+    return replace(record, command_seconds=_describe_command(evidence))
 
 
-def _explained(facts: Mapping[str, Any]) -> dict[str, Any]:
+def _explained(record: RunRecord) -> RunRecord:
     from batchproc.explain.explanation import explain  # where there is something to explain
 
-    return explain(facts)
+    return explain(record)
 
 
-def _measured(evidence: RunEvidence, ending: Ending) -> dict[str, Any]:
+def _measured(evidence: RunEvidence, ending: Ending) -> RunRecord:
     observer, line_seconds = evidence.observer, evidence.line_ended - evidence.line_started
     first_start = observer.first_start
-    return {
-        "schema": SCHEMA,
-        "version": VERSION,
-        "job": evidence.config.job.name,
-        "run_id": evidence.run_id,
-        "started": _iso(evidence.started),
-        "ended": _iso(datetime.now(UTC)),
-        "wall_seconds": evidence.wall_seconds,
-        "line_seconds": line_seconds,
-        "observer_started": observer.started,
-        "exit_code": int(ending.exit_code),
-        "reason": ending.reason,
-        "stopped_by": evidence.stopped_by,
-        "counts": _counts(evidence),
-        "failures": dict(evidence.failures),
-        "deferrals": dict(evidence.deferrals),
-        "failures_this_run": dict(observer.failures),
-        "deferred_this_run": observer.outcomes["deferred"],
-        "images_per_second": observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
-        "startup_seconds": None if first_start is None else first_start - evidence.clock_started,
-        **evidence.passage.waits,
-        "list_remarks": list(evidence.remarks),
-        "recipe": evidence.recipe,
-        "resampler_problem": evidence.resampler_problem,
-        "due_again": {"items": evidence.due_again.items, "because": list(evidence.due_again.keys)},
-        "original_bytes": observer.original_bytes,
-        "rendition_bytes": observer.rendition_bytes,
-        "auto": evidence.passage.auto,
-        "concurrency": evidence.passage.concurrency,
-        **_describe_stages(evidence),
-    }
+    return replace(
+        _describe_stages(evidence),
+        version=VERSION,
+        job=evidence.config.job.name,
+        run_id=evidence.run_id,
+        started=_iso(evidence.started),
+        ended=_iso(datetime.now(UTC)),
+        wall_seconds=evidence.wall_seconds,
+        line_seconds=line_seconds,
+        observer_started=observer.started,
+        exit_code=int(ending.exit_code),
+        reason=ending.reason,
+        stopped_by=evidence.stopped_by,
+        counts=_counts(evidence),
+        failures=dict(evidence.failures),
+        deferrals=dict(evidence.deferrals),
+        failures_this_run=dict(observer.failures),
+        deferred_this_run=observer.outcomes["deferred"],
+        images_per_second=observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
+        startup_seconds=None if first_start is None else first_start - evidence.clock_started,
+        retry_wait_seconds=evidence.passage.retry_wait_seconds,
+        pause_wait_seconds=evidence.passage.pause_wait_seconds,
+        list_remarks=tuple(evidence.remarks),
+        recipe=evidence.recipe,
+        resampler_problem=evidence.resampler_problem,
+        due_again=evidence.due_again,
+        original_bytes=observer.original_bytes,
+        rendition_bytes=observer.rendition_bytes,
+        auto=evidence.passage.auto,
+        concurrency=evidence.passage.concurrency,
+    )
 
 
 def _describe_command(evidence: RunEvidence) -> dict[str, float] | None:
@@ -146,50 +139,42 @@ def _describe_command(evidence: RunEvidence) -> dict[str, float] | None:
     }
 
 
-def _describe_stages(evidence: RunEvidence) -> Mapping[str, Any]:
+def _describe_stages(evidence: RunEvidence) -> RunRecord:
     """Of the last leg; where that was stopped before its first item, what was seen of the one before."""
     passage = evidence.passage
     if passage.glimpse is not None and not evidence.observer.leg_items:
         return passage.glimpse
     known = describe_circumstances(evidence.config, passage.hosts)
     if passage.leg is None:
-        return known | NO_LEG
+        return replace(known, samples=NotSampled(unknown="there was nothing to do"))
     from batchproc.pipeline.leg_facts import describe_leg
 
-    return known | describe_leg(passage.leg, evidence.observer)
+    return describe_leg(known, passage.leg, evidence.observer)
 
 
-def describe_circumstances(config: Config, hosts: Mapping[str, Any]) -> dict[str, Any]:
+def describe_circumstances(config: Config, hosts: HostsRecord) -> RunRecord:
     """Of whichever stages: the machine, the config, and the hosts that were asked."""
-    return {"hosts": dict(hosts), "host": describe_machine(), "config": resolved(config)}
+    return RunRecord(hosts=hosts, host=MachineRecord(**describe_machine()), config=resolved(config))
 
 
-def write_facts(folder: Path, facts: Mapping[str, Any], observer: Observer) -> None:
+def write_record(folder: Path, record: RunRecord, observer: Observer) -> None:
     """Writes spans.jsonl, then run.json: who finds the latter finds all. Raises OSError."""
     write_atomically(folder / "spans.jsonl", observer.sample.items())
-    write_atomically(folder / "run.json", [json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n"])
+    write_atomically(folder / FILE_NAME, [write_text(record)])
 
 
 def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _counts(evidence: RunEvidence) -> dict[str, int]:
-    counts, observer = evidence.counts, evidence.observer
-    return {
-        "items": counts.items,
-        "done": counts.done,
-        "rejected": counts.rejected,
-        "failed": counts.failed,
-        "quarantined": counts.quarantined,
-        "deferred": counts.deferred,
-        "pending": counts.pending,
-        "already_done": evidence.already_terminal,
-        "processed": observer.processed,
-        "retried": evidence.passage.retried,
-        "duplicates": counts.duplicates,
-        "absent": counts.absent,
-        "bad_rows": counts.bad_rows,
-        "missing_files": evidence.missing_files,
-        "pruned": evidence.pruned,
-    }
+def _counts(evidence: RunEvidence) -> RunCounts:
+    observer = evidence.observer
+    return RunCounts(
+        **asdict(evidence.counts),
+        already_done=evidence.already_terminal,
+        processed=observer.processed,
+        retried=evidence.passage.retried,
+        missing_files=evidence.missing_files,
+        pruned=evidence.pruned,
+        unchanged=observer.outcomes["unchanged"],
+    )

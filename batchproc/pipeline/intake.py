@@ -8,9 +8,10 @@ from batchproc.columns import Columns
 from batchproc.config import Config, deciding_values
 from batchproc.errors import DiskError, UsageError
 from batchproc.explain.words import count
-from batchproc.ledger import DueAgain, Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
+from batchproc.ledger import Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
 from batchproc.pipeline import assembly
 from batchproc.pipeline.terms import RunOptions
+from batchproc.record.counts import DueAgain
 from batchproc.signals import Counted, doing
 from batchproc.sink import Layout
 from batchproc.sources.url import is_same_url

@@ -114,7 +114,6 @@ class Run:
                 counts=ledger.counts(),
                 failures=ledger.failures_by_code(),
                 deferrals=ledger.deferrals_by_code(),
-                work=work,
                 already_terminal=terminal,
                 observer=self.observer,
                 passage=self.passage,
@@ -175,9 +174,8 @@ class Run:
             error=self.error, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
             missing_files=evidence.missing_files,
         )  # fmt: skip
-        facts = describe_run(evidence, ending)
-        facts["counts"] |= {"unchanged": self.observer.outcomes["unchanged"]}
-        result = RunResult(exit_code=ending.exit_code, facts=facts, folder=folder, error=self.error)
+        record = describe_run(evidence, ending)
+        result = RunResult(exit_code=ending.exit_code, record=record, folder=folder, error=self.error)
         write_down(
             result, ledger=ledger, layout=self.layout, log=self.log, observer=self.observer,
             keep_runs=self.config.job.keep_runs,

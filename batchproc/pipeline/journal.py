@@ -4,13 +4,14 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError
 from batchproc.ledger import SCHEMA_VERSION
 from batchproc.pipeline.intake import Intake
 from batchproc.pipeline.observer import STAGES
+from batchproc.record.run import RunRecord
 from batchproc.runlog import RunLog
 from batchproc.version import VERSION
 
@@ -50,7 +51,7 @@ def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
     if intake.resampler_problem:
         log.record("resampler.missing", "warning", reason=intake.resampler_problem)
     if intake.due_again.items:
-        log.record("items.due_again", items=intake.due_again.items, because=list(intake.due_again.keys))
+        log.record("items.due_again", items=intake.due_again.items, because=list(intake.due_again.because))
     if intake.pruned:
         log.record("absent.pruned", files=intake.pruned)
 
@@ -61,32 +62,39 @@ def log_line(log: RunLog, executors: "Sequence[Executor]") -> None:
     log.record("line.started", **{name: f"{executor.mode} {executor.workers}" for name, executor in stages})
 
 
-def run_counters(facts: Mapping[str, Any]) -> dict[str, Any]:
+def run_counters(record: RunRecord) -> Mapping[str, object]:
     """What the ledger keeps of a run for ever, when its folder is gone: enough for a trend."""
-    kept = ("wall_seconds", "images_per_second", "original_bytes", "rendition_bytes", "stopped_by", "deferred_this_run")
-    failed = sum(facts["failures_this_run"].values()) - facts["deferred_this_run"]
-    return {**facts["counts"], "failed_this_run": failed} | {name: facts[name] for name in kept}
+    return {
+        **asdict(record.counts),
+        "failed_this_run": sum((record.failures_this_run or {}).values()) - record.deferred_this_run,
+        "wall_seconds": record.wall_seconds,
+        "images_per_second": record.images_per_second,
+        "original_bytes": record.original_bytes,
+        "rendition_bytes": record.rendition_bytes,
+        "stopped_by": record.stopped_by,
+        "deferred_this_run": record.deferred_this_run,
+    }
 
 
-def log_end(log: RunLog, facts: Mapping[str, Any], error: BatchprocError | None) -> None:
-    """The run has ended and its facts are written."""
-    for name, stage in facts["stages"].items():
-        replaced = stage["worker_starts"] - stage["workers"]
+def log_end(log: RunLog, record: RunRecord, error: BatchprocError | None) -> None:
+    """The run has ended and its record is written."""
+    for name, stage in record.stages.items():
+        replaced = stage.worker_starts - stage.workers
         if replaced > 0:
-            log.record("workers.replaced", "warning", stage=name, starts=stage["worker_starts"], replaced=replaced)
+            log.record("workers.replaced", "warning", stage=name, starts=stage.worker_starts, replaced=replaced)
     unwritten = log.unwritten_failures()
     if unwritten:
         log.record("item.failed.more", "warning", failures=unwritten)
     log.record(
         "run.ended",
-        ENDINGS.get(facts["exit_code"], "error"),
-        exit_code=facts["exit_code"],
-        reason=facts["reason"],
-        stopped_by=facts["stopped_by"],
+        ENDINGS.get(record.exit_code, "error"),
+        exit_code=record.exit_code,
+        reason=record.reason,
+        stopped_by=record.stopped_by,
         error=str(error) if error else None,
-        wall_seconds=round(facts["wall_seconds"], 3),
-        images_per_second=round(facts["images_per_second"], 3),
-        counts=facts["counts"],
-        failures=facts["failures_this_run"],
+        wall_seconds=round(record.wall_seconds, 3),
+        images_per_second=round(record.images_per_second or 0.0, 3),
+        counts=asdict(record.counts),
+        failures=record.failures_this_run,
         records_lost=log.lost,
     )

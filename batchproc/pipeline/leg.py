@@ -15,7 +15,6 @@ from typing import Self
 from batchproc.config import Config
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, keep_freed_memory
-from batchproc.explain.predict import Variant
 from batchproc.frontier import Frontier
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
@@ -25,6 +24,7 @@ from batchproc.pipeline.evidence import counted
 from batchproc.pipeline.leg_facts import LegEvidence
 from batchproc.pipeline.refresh import settle_unchanged
 from batchproc.pipeline.stages import for_crew, make_executors
+from batchproc.record.explanation import Variant
 from batchproc.transform.stage import Transform
 
 NOT_SAMPLED = "[report] sampling is off"

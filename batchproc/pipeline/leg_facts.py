@@ -1,8 +1,7 @@
-"""What run.json says of the stages of a leg: accounts, percentiles, memory, checks. Arithmetic, no judgement."""
+"""What the record says of the stages of a leg: accounts, percentiles, memory, checks. Arithmetic, no judgement."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from batchproc.executors import Executor
 from batchproc.frontier import Waits
@@ -10,9 +9,12 @@ from batchproc.measure.account import Account, StageTotals
 from batchproc.measure.checks import Check
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.samples import Samples
-from batchproc.pipeline.evidence import describe_samples, hidden_check, self_checks, stage_accounts
+from batchproc.model import Mode
+from batchproc.pipeline.evidence import hidden_check, self_checks, stage_accounts
 from batchproc.pipeline.observer import STAGES, Observer, StageSums
 from batchproc.protocols import WorkerTimes
+from batchproc.record.run import MemoryRecord, NotSampled, RunRecord
+from batchproc.record.stage import LegRecord, Percentiles, StageRecord, WorkerRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,78 +33,81 @@ class LegEvidence:
     sampler_failure: str
 
 
-def describe_leg(leg: LegEvidence, observer: Observer) -> dict[str, Any]:
-    """What run.json says of the stages: of the last leg, or of one under way, so that modes can be chosen from it."""
+def describe_leg(known: RunRecord, leg: LegEvidence, observer: Observer) -> RunRecord:
+    """`known` with the stages: of the last leg, or of one under way, so that modes can be chosen from it."""
     accounts = stage_accounts(leg.executors, observer, leg.samples, leg.waits)
     first_start = observer.leg_first_start
     startup_seconds = None if first_start is None else first_start - leg.started
-    return {
-        "leg": {
-            "number": leg.number,
-            "items": observer.leg_items,
-            "seconds": leg.ended - leg.started,
-            "startup_seconds": startup_seconds,
-            **leg.waits.describe(),
-        },
-        "line_startup_seconds": startup_seconds,
-        "stages": {
-            name: _describe_stage(executor, observer.stages.get(name, StageSums()), *accounts[name])
+    return replace(
+        known,
+        leg=LegRecord(
+            number=leg.number,
+            items=observer.leg_items,
+            seconds=leg.ended - leg.started,
+            startup_seconds=startup_seconds,
+            retry_wait_seconds=leg.waits.retry_seconds,
+            pause_wait_seconds=leg.waits.pause_seconds,
+        ),
+        line_startup_seconds=startup_seconds,
+        stages={
+            name: describe_stage(executor, observer.stages.get(name, StageSums()), *accounts[name])
             for name, executor in zip(STAGES, leg.executors, strict=False)
         },
-        "memory": _memory(leg.samples),
-        "checks": [asdict(check) for check in _checks(leg, observer, accounts)],
-        "samples": describe_samples(leg.samples, leg.sampler_failure),
-    }
+        memory=_memory(leg.samples),
+        checks=tuple(_checks(leg, observer, accounts)),
+        samples=leg.samples or NotSampled(unknown=leg.sampler_failure or "nothing was sampled"),
+    )
 
 
-def _describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, account: Account) -> dict[str, Any]:
+def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, account: Account) -> StageRecord:
+    """What was measured of one stage."""
     tasks, times = totals.tasks, executor.times
     busy, whole = totals.task_wall_seconds, totals.whole_seconds
-    return {
-        "mode": str(executor.mode),
-        "workers": executor.workers,
-        "capacity": executor.capacity,
-        "wall_seconds": totals.wall_seconds,
-        "tasks": tasks,
-        "service_seconds": _percentiles(sums.service),
-        "waiting_seconds": _percentiles(sums.waiting),
-        "busy_seconds": busy,
-        "cpu_seconds": totals.cpu_seconds,
-        "cpu_per_item_seconds": totals.cpu_seconds / tasks if tasks else None,
-        "blocked_share": None if totals.runqueue_seconds is None or not busy else totals.blocked_seconds / busy,
-        "utilisation": busy / whole if whole else None,
-        "account": dict(account.buckets),
-        "account_notes": list(account.notes),
-        "gil_method": account.gil_method,
-        "gil_error_seconds": totals.gil.error_seconds if totals.gil else None,
-        "inside_seconds": sums.inside_seconds,
-        "ipc_bytes_per_item": sum(entry.ipc_bytes for entry in times) / tasks if tasks else 0,
-        "ipc_parent_cpu_seconds": sum(entry.ipc_parent_cpu_seconds for entry in times),
-        "worker_starts": sum(entry.starts for entry in times),
-        "process_cpu_seconds": sum(entry.cpu_seconds for entry in times) if executor.mode == "process" else None,
-        "startup_per_worker_seconds": totals.startup_seconds / len(times) if times else None,
-        "parts": {name: wall for name, (wall, _) in sums.parts.items()},
-        "connections": sums.connections.describe(),
-        "parts_cpu": {name: cpu for name, (_, cpu) in sums.parts.items()},
-        "per_worker": [_describe_worker(entry) for entry in times],
-    }
+    return StageRecord(
+        mode=Mode(executor.mode).value,
+        workers=executor.workers,
+        capacity=executor.capacity,
+        wall_seconds=totals.wall_seconds,
+        tasks=tasks,
+        service_seconds=_percentiles(sums.service),
+        waiting_seconds=_percentiles(sums.waiting),
+        busy_seconds=busy,
+        cpu_seconds=totals.cpu_seconds,
+        cpu_per_item_seconds=totals.cpu_seconds / tasks if tasks else None,
+        blocked_share=None if totals.runqueue_seconds is None or not busy else totals.blocked_seconds / busy,
+        utilisation=busy / whole if whole else None,
+        account=dict(account.buckets),
+        account_notes=account.notes,
+        gil_method=account.gil_method,
+        gil_error_seconds=totals.gil.error_seconds if totals.gil else None,
+        inside_seconds=sums.inside_seconds,
+        ipc_bytes_per_item=sum(entry.ipc_bytes for entry in times) / tasks if tasks else 0,
+        ipc_parent_cpu_seconds=sum(entry.ipc_parent_cpu_seconds for entry in times),
+        worker_starts=sum(entry.starts for entry in times),
+        process_cpu_seconds=sum(entry.cpu_seconds for entry in times) if executor.mode == "process" else None,
+        startup_per_worker_seconds=totals.startup_seconds / len(times) if times else None,
+        parts={name: wall for name, (wall, _) in sums.parts.items()},
+        connections=sums.connections.describe(),
+        parts_cpu={name: cpu for name, (_, cpu) in sums.parts.items()},
+        per_worker=tuple(map(_describe_worker, times)),
+    )
 
 
-def _describe_worker(times: WorkerTimes) -> dict[str, Any]:
-    return {
-        "worker": times.worker,
-        "tasks": times.tasks,
-        "startup_seconds": times.startup_seconds,
-        "start_to_first_line_seconds": times.began - times.opened if times.began else None,
-        "first_line_to_ready_seconds": times.ready - times.began if times.ready else None,
-        "ready_to_first_task_seconds": times.first_task - times.ready if times.first_task else None,
-        "starved_seconds": times.starved_seconds,
-        "output_blocked_seconds": times.output_blocked_seconds,
-        "lost_seconds": times.lost_seconds,
-        "ipc_seconds": times.ipc_seconds,
-        "starts": times.starts,
-        "max_rss_bytes": times.max_rss_bytes,
-    }
+def _describe_worker(times: WorkerTimes) -> WorkerRecord:
+    return WorkerRecord(
+        worker=times.worker,
+        tasks=times.tasks,
+        startup_seconds=times.startup_seconds,
+        start_to_first_line_seconds=times.began - times.opened if times.began else None,
+        first_line_to_ready_seconds=times.ready - times.began if times.ready else None,
+        ready_to_first_task_seconds=times.first_task - times.ready if times.first_task else None,
+        starved_seconds=times.starved_seconds,
+        output_blocked_seconds=times.output_blocked_seconds,
+        lost_seconds=times.lost_seconds,
+        ipc_seconds=times.ipc_seconds,
+        starts=times.starts,
+        max_rss_bytes=times.max_rss_bytes,
+    )
 
 
 def _checks(
@@ -116,19 +121,19 @@ def _checks(
     return found + [check for check in hidden if check is not None]
 
 
-def _memory(samples: Samples | None) -> dict[str, Any]:
+def _memory(samples: Samples | None) -> MemoryRecord:
     """PSS of the tree, and of the largest worker process of each stage that has processes of its own."""
     if samples is None:
-        return {"peak_pss_bytes": None, "per_worker_pss_bytes": None}
+        return MemoryRecord()
     workers = [usage for usage in samples.processes if usage.role.startswith("transform-")]
     peaks = [usage.peak_pss_bytes for usage in workers if usage.peak_pss_bytes is not None]
-    return {
-        "peak_pss_bytes": samples.peak_pss_bytes,
-        "peak_uss_bytes": samples.peak_uss_bytes,
-        "per_worker_pss_bytes": max(peaks) if peaks else None,
-    }
+    return MemoryRecord(
+        peak_pss_bytes=samples.peak_pss_bytes,
+        peak_uss_bytes=samples.peak_uss_bytes,
+        per_worker_pss_bytes=max(peaks) if peaks else None,
+    )
 
 
-def _percentiles(histogram: Histogram) -> dict[str, float | None]:
+def _percentiles(histogram: Histogram) -> Percentiles:
     summary = histogram.summary()
-    return {"mean": summary.mean, "p50": summary.p50, "p95": summary.p95, "p99": summary.p99, "max": summary.max}
+    return Percentiles(mean=summary.mean, p50=summary.p50, p95=summary.p95, p99=summary.p99, max=summary.max)

@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, ExitCode, LockHeldError
 from batchproc.last_line import error_line, run_line
 from batchproc.metrics import MODE, Metric, end_metrics, render, run_metrics
 from batchproc.ping import Ping
+from batchproc.record.run import RunRecord
 from batchproc.signals import Stopped
 from batchproc.sink import sweep_temporary, write_atomically
 
@@ -22,7 +23,7 @@ class Ended(Protocol):
     def exit_code(self) -> ExitCode: ...
 
     @property
-    def facts(self) -> dict[str, Any]: ...
+    def record(self) -> RunRecord: ...
 
     @property
     def folder(self) -> Path: ...
@@ -51,8 +52,8 @@ class Monitor:
         if isinstance(error, LockHeldError):
             return
         if self.result is not None:
-            exit_code, metrics = self.result.exit_code, run_metrics(self.result.facts)
-            why = run_line(self.result.facts, self.result.folder)
+            exit_code, metrics = self.result.exit_code, run_metrics(self.result.record)
+            why = run_line(self.result.record, self.result.folder)
         else:
             exit_code = _exit_code(error)
             metrics = end_metrics(exit_code, time.time())

@@ -10,14 +10,15 @@ Every item that is worked on here is one of the job's own, and its result is kep
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import asdict
 
 from batchproc.config import Config
 from batchproc.explain import auto
 from batchproc.explain.auto import Challenger, Choice, Verdict
 from batchproc.explain.measured import Measured
-from batchproc.explain.predict import MODES, Variant
+from batchproc.explain.predict import MODES
 from batchproc.pipeline.stages import make_crew
+from batchproc.record.explanation import AutoRecord, Tried, Variant
 
 LEAST_HEARD = 8
 ENOUGH_HEARD = 200  # then less will do
@@ -48,7 +49,7 @@ class Pilot:
         self._own_rates: tuple[float, ...] = ()
         self._rival: Challenger | None = None  # of the race, once there is one
         self._rival_rate = 0.0
-        self._legs: list[dict[str, Any]] = []
+        self._legs: list[Tried] = []
         self._is_ending = False  # what is in flight comes to its end, which says nothing of any modes
         self._leg_items = self._warm_items = self._done = 0
         self._leg_started = self._first_at = self._warm_at = clock()
@@ -88,26 +89,24 @@ class Pilot:
         """The leg has ended, after so many items."""
         self._done += items
         rate = items / seconds if seconds else None
-        self._legs.append(
-            {**auto.describe_crew(crew), "items": items, "seconds": seconds, "rate_per_second": rate}
-        )
+        self._legs.append(Tried(**asdict(crew), items=items, seconds=seconds, rate_per_second=rate))
 
-    def describe(self) -> dict[str, Any] | None:
-        """The `auto` object of run.json; None when the config names both modes."""
+    def describe(self) -> AutoRecord | None:
+        """How the modes were found; None when the config names both modes."""
         if not self._asked:
             return None
         rival = self._choice.rival
-        return {
-            "stages": self._asked,
-            "verdict": self._choice.verdict.value,
-            "text": auto.sentence(self._choice, self.crew),
-            "chosen": auto.describe_crew(self.crew),
-            "runner_up": rival and auto.describe_crew(rival.crew),
-            "margin": self._choice.margin,
-            "inputs": self._run and auto.describe_inputs(self._run),
-            "candidates": [one.to_json() for one in self._ranked],
-            "legs": self._legs,
-        }
+        return AutoRecord(
+            stages=tuple(self._asked),
+            verdict=self._choice.verdict.value,
+            text=auto.sentence(self._choice, self.crew),
+            chosen=self.crew,
+            runner_up=rival.crew if rival else None,
+            margin=self._choice.margin,
+            inputs=auto.describe_inputs(self._run) if self._run else None,
+            candidates=tuple(one.describe() for one in self._ranked),
+            legs=tuple(self._legs),
+        )
 
     def _has_seen_enough(self, now: float) -> bool:
         if self._leg_items < LEAST_HEARD or self._leg_items <= self._warm_items:

@@ -8,7 +8,6 @@ is not known. In all other cases the user has to say it (`--same-plan`), or noth
 goes into the ledger as it was: when the config has changed since, the next run asks for `--accept-config-change`.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,10 +18,13 @@ from batchproc.columns import Columns
 from batchproc.config import STDIN, Config
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.explain.words import count
-from batchproc.ledger import Counts, Ledger, ListRule, Restored, is_whole, put_in_place, replacement
+from batchproc.ledger import Ledger, ListRule, Restored, is_whole, put_in_place, replacement
 from batchproc.lock import RunLock
 from batchproc.pipeline import assembly
 from batchproc.pipeline.journal import run_counters
+from batchproc.record.counts import Counts
+from batchproc.record.run import RunRecord
+from batchproc.record.run_json import FILE_NAME, read_run
 from batchproc.sink import ImageFolder, Layout, read_manifest
 from batchproc.sources.url import is_same_url
 from batchproc.transform.plan_fingerprint import fingerprint, plan_settings, recipe_of
@@ -118,8 +120,8 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
         )
         restored = ledger.restore(read_manifest(layout.metadata_path), read_manifest(layout.failures_path), rule)
         runs = list(_runs(layout))
-        for folder, facts in runs:
-            _restore_run(ledger, folder.name, facts)
+        for folder, record in runs:
+            _restore_run(ledger, folder.name, record)
         return Rebuilt(
             ledger_path=layout.ledger_path,
             restored=restored,
@@ -130,55 +132,53 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
         )
 
 
-def _restore_run(ledger: Ledger, name: str, facts: Mapping[str, Any]) -> None:
+def _restore_run(ledger: Ledger, name: str, record: RunRecord) -> None:
     ledger.restore_run(
         name,
-        started=datetime.fromisoformat(facts["started"]),
-        ended=datetime.fromisoformat(facts["ended"]),
-        exit_code=facts["exit_code"],
-        counters=run_counters(facts),
+        started=datetime.fromisoformat(record.started),
+        ended=datetime.fromisoformat(record.ended),
+        exit_code=record.exit_code,
+        counters=run_counters(record),
     )
 
 
-def _runs(layout: Layout) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _runs(layout: Layout) -> Iterator[tuple[Path, RunRecord]]:
     """The runs that ended and can be read, oldest first; the last is that of `latest`, whatever clock named it."""
     latest = layout.latest_path.resolve()
     for folder in sorted(layout.run_folders(), key=lambda one: one.resolve() == latest):
-        facts = _read_facts(folder)
-        if facts is not None:
-            yield folder, facts
+        record = _read(folder)
+        if record is not None:
+            yield folder, record
 
 
-def _read_facts(folder: Path) -> dict[str, Any] | None:
-    """The run.json of this folder's run; None where it is missing or not as we write it."""
+def _read(folder: Path) -> RunRecord | None:
+    """The record of this folder's run; None where it is missing or not as we write it."""
     try:
-        facts = json.loads((folder / "run.json").read_bytes())
-        run_counters(facts)
-        moments = [datetime.fromisoformat(facts[name]) for name in ("started", "ended")]
-        known = all(moments) and isinstance(facts["exit_code"], int) and isinstance(facts["config"], dict)
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        record = read_run(folder)
+        moments = [datetime.fromisoformat(text) for text in (record.started, record.ended)]
+    except (UsageError, ValueError):
         return None
-    return facts if known else None
+    return record if all(moments) and record.exit_code >= 0 else None
 
 
 def _find_former(layout: Layout, present: TransformSettings) -> TransformSettings | None:
     """The plan that made what the manifests name, or None where nothing proves it. See the module's rule."""
     manifests = [path for path in (layout.metadata_path, layout.failures_path) if path.exists()]
-    for folder, facts in reversed(list(_runs(layout))):
-        if facts["exit_code"] == ExitCode.DISK:
+    for folder, record in reversed(list(_runs(layout))):
+        if record.exit_code == ExitCode.DISK:
             continue
-        written = (folder / "run.json").stat().st_mtime_ns
+        written = (folder / FILE_NAME).stat().st_mtime_ns
         is_last = all(path.stat().st_mtime_ns <= written for path in manifests)
-        return _plan_of(facts, present) if is_last else None
+        return _plan_of(record, present) if is_last else None
     return None
 
 
-def _plan_of(facts: Mapping[str, Any], present: TransformSettings) -> TransformSettings | None:
-    """The transform stage of a run, as far as it decides pixels, from the config in its run.json."""
+def _plan_of(record: RunRecord, present: TransformSettings) -> TransformSettings | None:
+    """The transform stage of a run, as far as it decides pixels, from the config in its record."""
     try:
-        table, output = facts["config"]["transform"], facts["config"]["output"]
+        table, output = record.config["transform"], record.config["output"]
         tables: Sequence[Mapping[str, Any]] = table["steps"]
-        if facts["version"] != VERSION or any(":" in str(step["op"]) for step in tables):
+        if record.version != VERSION or any(":" in str(step["op"]) for step in tables):
             return None
         return replace(
             present,

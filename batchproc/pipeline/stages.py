@@ -13,12 +13,13 @@ from batchproc.config import MOST_THREADS, Config, HostTable, OriginTable
 from batchproc.download.settings import Site
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
-from batchproc.explain.predict import ModeName, Variant
 from batchproc.frontier import Concurrency, Frontier, HostLimit, host_asked
 from batchproc.measure.cores import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
 from batchproc.pipeline.assembly import OTHER_DESCRIPTORS, transform_settings, worker_modules
+from batchproc.record.explanation import Variant
+from batchproc.record.stage import ModeName
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.pipeline.observer import Observer
+from batchproc.record.run import RunRecord
+from batchproc.record.run_json import to_json
 
 
 class Display(Protocol):
@@ -37,9 +39,14 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run came to: its exit code, the facts of run.json, and the folder they are in."""
+    """What a run came to: its exit code, its record, and the folder that run.json is in."""
 
     exit_code: ExitCode
-    facts: dict[str, Any]
+    record: RunRecord
     folder: Path
     error: BatchprocError | None = None  # what ended the run before its time
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The content of run.json."""
+        return to_json(self.record)

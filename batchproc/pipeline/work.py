@@ -14,7 +14,6 @@ from pathlib import Path
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
 from batchproc.explain.measured import Measured, measure
-from batchproc.explain.predict import Variant
 from batchproc.frontier import Concurrency, Frontier
 from batchproc.kinds import kind_of
 from batchproc.ledger import Ledger
@@ -31,6 +30,7 @@ from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.pilot import Pilot
 from batchproc.pipeline.stall import watch
 from batchproc.pipeline.terms import Display, RunOptions
+from batchproc.record.explanation import Variant
 from batchproc.redact import printable, redact_url
 from batchproc.runlog import RunLog
 from batchproc.signals import doing
@@ -152,12 +152,14 @@ class Work:
         """The leg under way in the terms of the model. Kept, for the case that no later leg comes to anything."""
         pilot.fragile = pilot.fragile or any(times.starts > 1 for one in leg.executors for times in one.times)
         circumstances = describe_circumstances(self._config, frontier.describe_hosts())
-        self.passage.glimpse = glimpse = circumstances | describe_leg(leg.glance(), self._observer)
+        self.passage.glimpse = glimpse = describe_leg(circumstances, leg.glance(), self._observer)
         return measure(glimpse)
 
     def _remember(self, frontier: Frontier, pilot: Pilot, concurrency: Concurrency | None) -> None:
         passage = self.passage
-        passage.retried, passage.waits = frontier.retried, frontier.waits.describe()
+        passage.retried = frontier.retried
+        passage.retry_wait_seconds = frontier.waits.retry_seconds
+        passage.pause_wait_seconds = frontier.waits.pause_seconds
         passage.hosts = frontier.describe_hosts()
         self._warn(frontier.describe_trouble())
         passage.pauses = {host: time.time() + seconds for host, seconds in frontier.pauses().items()}

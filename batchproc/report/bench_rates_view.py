@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import TypeAlias
 
-from batchproc.explain.predict import JobModel, StageModel, Variant, limits
+from batchproc.explain.predict import JobModel, limits
 from batchproc.explain.words import count, significant
+from batchproc.record.explanation import StageModel, Variant
 from batchproc.report.account_view import CEILING_NAMES, Chart
 from batchproc.report.bench_curves import Axis, Model, Trace, curve_chart
 from batchproc.report.bench_files import Facts, whole_runs

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.explain.words import count, share
+from batchproc.record.run import MachineRecord
 from batchproc.report.bench_files import WORDS, Facts, baseline_of, from_to, median_error, relate, times
 from batchproc.report.bench_verdict import is_proven
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
@@ -69,7 +70,8 @@ def view_bench_provenance(facts: Facts) -> Provenance:
         ("seed of the order", str(settings.get("seed", "unknown"))),
         ("fingerprint begins", str(facts.get("fingerprint", "unknown"))[:FINGERPRINT_LETTERS]),
     ]
-    return replace(view_provenance(facts), run=rows)
+    known = {name: value for name, value in (facts.get("host") or {}).items() if name in MachineRecord.__slots__}
+    return view_provenance(rows, MachineRecord(**known), facts.get("config") or {})
 
 
 def _checks(facts: Facts, lab: LabSection) -> Iterator[CheckRow]:

@@ -1,9 +1,7 @@
 """Where the time of the whole command went, for the summary and the page alike."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from batchproc.explain.words import seconds
+from batchproc.record.run import RunRecord
 
 WORDS = {
     "start": "starting",
@@ -17,11 +15,12 @@ WORDS = {
 LEAST_SHARE = 0.01  # what is less is not named
 
 
-def command_time(facts: Mapping[str, Any]) -> tuple[str, str] | None:
+def command_time(record: RunRecord) -> tuple[str, str] | None:
     """The whole command until its run.json was made, and its parts in their order; None where it is not known."""
-    parts = facts.get("command_seconds")
+    parts = record.command_seconds
     if not parts:
         return None
     whole = sum(parts.values())
-    named = [f"{seconds(parts[name])} {words}" for name, words in WORDS.items() if parts[name] >= LEAST_SHARE * whole]
+    large = {name: value for name, value in parts.items() if value >= LEAST_SHARE * whole}
+    named = [f"{seconds(large[name])} {words}" for name, words in WORDS.items() if name in large]
     return seconds(whole), ", ".join(named)

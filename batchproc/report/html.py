@@ -6,20 +6,31 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from batchproc.explain.auto import name
 from batchproc.explain.explanation import explain
-from batchproc.explain.words import count, seconds, share
+from batchproc.explain.words import count, quantity, seconds, share, significant, size, workers
+from batchproc.record.explanation import Candidate, Figure
+from batchproc.record.run_json import read_run
 from batchproc.redact import printable, redact_text
+from batchproc.report.account_view import ceiling_name, gil_words
 from batchproc.report.bench_files import read_bench
 from batchproc.report.bench_view import BenchPage, view_bench
+from batchproc.report.command_time import command_time
 from batchproc.report.lab_section import number_figure, number_name
-from batchproc.report.palette import css_variables
-from batchproc.report.run_files import RunFolder, read_facts
+from batchproc.report.palette import css_reference, css_variables
+from batchproc.report.run_files import RunFolder
 from batchproc.report.subject import find_subject
 from batchproc.report.view import Page, as_sentence, view_page
 from batchproc.sink import Layout, write_atomically
 
 PAGE_BYTES = 1_500_000
 NAME = "report.html"
+BOUNDS = {
+    "cores": "the cores",
+    "gil": "the one GIL of the main process",
+    "pipe": "copying images through pipes",
+    "per_host": "the limit of connections to one host",
+}
 
 
 def make_report(path: Path) -> Path:
@@ -33,10 +44,10 @@ def make_report(path: Path) -> Path:
 
 
 def _of_run(run: RunFolder) -> Path:
-    facts = read_facts(run.path)
-    if "verdict" not in facts:
-        facts = {**facts, **explain(facts)}
-    made = _write(run.path, render(view_page(facts, run)))
+    record = read_run(run.path)
+    if not record.verdict:
+        record = explain(record)
+    made = _write(run.path, render(view_page(record, run)))
     if run.output is not None:
         Layout(output=run.output).point_report(made)
     return made
@@ -63,12 +74,11 @@ def render(page: Page | BenchPage) -> str:
         finalize=_showable,
         auto_reload=False,
     )
-    environment.filters.update(seconds=seconds, share=share, signed=_signed, sentence=as_sentence)
-    environment.filters.update(number_name=number_name, number=number_figure)
+    environment.filters.update(FILTERS)
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
     template = environment.get_template("bench.html.jinja" if isinstance(page, BenchPage) else "page.html.jinja")
-    return template.render(page=page, themes=themes, style=Markup(style), count=count)
+    return template.render(page=page, themes=themes, style=Markup(style), count=count, command_time=command_time)
 
 
 def _showable(value: Any) -> Any:
@@ -81,3 +91,40 @@ def _showable(value: Any) -> Any:
 def _signed(value: float) -> str:
     """Seconds that may be negative, as a remainder may."""
     return f"−{seconds(-value)}" if value < 0 else seconds(value)
+
+
+def _quantity(figure: Figure) -> str:
+    """A figure with its unit as people read it; empty where the text says it all."""
+    return "" if figure.value is None else quantity(figure.value, figure.unit)
+
+
+def _gain(ratio: float) -> str:
+    return f"× {ratio:.2f}" if ratio >= 1 else f"+{100 * ratio:.0f} %"
+
+
+def _pace(candidate: Candidate) -> str:
+    """What would set the pace of a pair of modes."""
+    workers_of = f"the workers of {candidate.bound_stage}" if candidate.bound_stage else "one thread for everything"
+    return BOUNDS.get(candidate.bound, workers_of)
+
+
+FILTERS = {
+    "ceiling_name": ceiling_name,
+    "colour": css_reference,
+    "gain": _gain,
+    "gil": gil_words,
+    "modes": name,
+    "number": number_figure,
+    "number_name": number_name,
+    "pace": _pace,
+    "printable": printable,
+    "quantity": _quantity,
+    "seconds": seconds,
+    "sentence": as_sentence,
+    "share": share,
+    "signed": _signed,
+    "significant": significant,
+    "size": size,
+    "thousands": "{:,}".format,
+    "workers": workers,
+}

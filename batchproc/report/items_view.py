@@ -5,10 +5,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 from urllib.parse import urlsplit
 
 from batchproc.kinds import kind_of
+from batchproc.record.run import RunRecord
 from batchproc.redact import printable, redact_text, redact_url
 from batchproc.report.run_files import Row, Rows
 
@@ -103,7 +103,7 @@ class ItemsView:
 
 
 def view_items(
-    facts: Mapping[str, Any],
+    record: RunRecord,
     attempts: Sequence[Row],
     metadata: Rows | None,
     failures: Rows | None,
@@ -128,7 +128,7 @@ def view_items(
             _count(row, hosts, times).codes[code] += 1
         if row.get("key") in wanted:
             known[str(row["key"])] = row
-    groups = _groups(facts, examples)
+    groups = _groups(record, examples)
     shares = [rows.share for rows in (metadata, failures) if rows is not None]
     return ItemsView(
         failures=groups[:CODES_SHOWN],
@@ -176,9 +176,9 @@ def _count(row: Row, hosts: dict[str, _Host], times: Mapping[str, float]) -> _Ho
     return host
 
 
-def _groups(facts: Mapping[str, Any], examples: Mapping[str, Sequence[Row]]) -> list[FailureGroup]:
+def _groups(record: RunRecord, examples: Mapping[str, Sequence[Row]]) -> list[FailureGroup]:
     """By number of items in the whole list; what only this run saw, or was only rejected, comes after."""
-    now, this_run = facts.get("failures") or {}, facts.get("failures_this_run")
+    now, this_run = record.failures, record.failures_this_run
     rejected = [code for code, rows in examples.items() if any(row.get("outcome") == "rejected" for row in rows)]
     codes = dict.fromkeys([*now, *(this_run or {}), *rejected])
     groups = []

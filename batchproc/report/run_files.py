@@ -54,18 +54,6 @@ def find_run(path: Path) -> RunFolder:
     raise UsageError(f"{path}: {what}; give a run's folder, or a job's output folder")
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """run.json. Raises `UsageError` when it is none."""
-    path = folder / "run.json"
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot be read: {type(error).__name__}") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("counts"), dict) or "stages" not in facts:
-        raise UsageError(f"{path}: is not the run.json of a batchproc run")
-    return facts
-
-
 def read_attempts(folder: Path) -> list[Row]:
     """The sample of attempts in spans.jsonl, in its order; empty when there is none."""
     path = folder / "spans.jsonl"

@@ -13,6 +13,7 @@ from batchproc.config import Config, deciding_values
 from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerView
 from batchproc.lock import find_holder, read_last_holder
+from batchproc.record.counts import Counts
 from batchproc.report.advice import failure_step, named_keys
 from batchproc.report.list_words import list_lines
 from batchproc.sink import ImageFolder, Layout
@@ -57,7 +58,7 @@ def status_facts(config: Config) -> dict[str, Any]:
 def _find_due_again(ledger: LedgerView, config: Config) -> dict[str, Any]:
     """What the next run tries again because the config has changed. Steps are not looked at: that would load them."""
     found = ledger.find_due_again(deciding_values(config), max_runs=config.job.max_runs_per_item)
-    return {"items": found.items, "because": list(found.keys)}
+    return {"items": found.items, "because": list(found.because)}
 
 
 def _find_lost_start(lock_path: Path, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -104,7 +105,7 @@ def advise(facts: Mapping[str, Any]) -> str:
         return f"{count(facts['due'], 'item')} due: {command}"
     if missing := facts.get("missing_files"):
         return f"{count(missing, 'file')} missing: {command} --repair makes them again"
-    if step := failure_step(facts["failures"], counts, Path(facts["output"]) / "failures.jsonl", command):
+    if step := failure_step(facts["failures"], Counts(**counts), Path(facts["output"]) / "failures.jsonl", command):
         return f"nothing is due; {step}"
     return "nothing is due; --refresh asks the servers whether anything has changed"
 
@@ -123,7 +124,7 @@ def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["missing_files"]:
         yield f"files missing: {facts['missing_files']:,} of done items; --repair makes them again"
     pruned = facts["runs"][0]["counters"].get("pruned", 0) if facts["runs"] else 0
-    for text in list_lines(counts, facts["list_remarks"], keeps_rows=facts["keeps_rows"], pruned=pruned):
+    for text in list_lines(Counts(**counts), facts["list_remarks"], keeps_rows=facts["keeps_rows"], pruned=pruned):
         yield f"list: {text}"
     if facts["failures"]:
         yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in facts["failures"].items())

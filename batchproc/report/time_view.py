@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from markupsafe import Markup
 
 from batchproc.explain.words import seconds, share, significant, size
+from batchproc.record.run import RunRecord
 from batchproc.report.account_view import Chart
 from batchproc.report.canvas import Label
 from batchproc.report.charts import Curve, Lane, LanePanel, curves, timeline
@@ -33,47 +33,47 @@ class TimelineView:
     svgs: Mapping[str, Markup]
 
 
-def view_timeline(facts: Mapping[str, Any], attempts: Sequence[Row]) -> TimelineView | None:
+def view_timeline(record: RunRecord, attempts: Sequence[Row]) -> TimelineView | None:
     """None when there is no span."""
-    zero = _zero(facts, attempts)
+    zero = _zero(record, attempts)
     spans = [(span, row.get("outcome") in ("failed", "quarantined")) for row in attempts for span in row["spans"]]
     if not spans:
         return None
     end = max(float(span["ended"]) for span, _ in spans) - zero
     panels, notes = [], []
     for stage, most in _lane_room(spans).items():
-        panel, left_out = _panel(stage, facts, [entry for entry in spans if entry[0].get("stage") == stage], most,
+        panel, left_out = _panel(stage, record, [entry for entry in spans if entry[0].get("stage") == stage], most,
                                  zero, end)  # fmt: skip
         panels.append(panel)
         if left_out:
             notes.append(f"{len(panel.lanes)} of {len(panel.lanes) + left_out} {stage} workers are shown.")
-    kept = _kept_share(facts, spans)
+    kept = _kept_share(record, spans)
     if kept is not None and kept < WHOLE_SAMPLE:
         notes.append(f"Drawn from a sample of {share(kept)} of the attempts, so a gap need not be idle time.")
-    sentence = _timeline_sentence(facts, panels, end, is_whole=kept is not None and kept >= WHOLE_SAMPLE)
+    sentence = _timeline_sentence(record, panels, end, is_whole=kept is not None and kept >= WHOLE_SAMPLE)
     label = Label(name="timeline", title="Who worked when", sentence=sentence)
     return TimelineView(sentence=sentence, note=" ".join(notes), svgs=timeline(label, panels, end))
 
 
-def view_series(facts: Mapping[str, Any]) -> list[Chart]:
+def view_series(record: RunRecord) -> list[Chart]:
     """Throughput, items inside, CPU, memory: each where the sampler saw it."""
-    series = (facts.get("samples") or {}).get("series") or {}
+    series = record.sampled.series
     if len(series.get("t_seconds") or ()) < 3:
         return []
-    charts = (_throughput(series), _inside(facts, series), _cpu(facts, series), _memory(facts, series))
+    charts = (_throughput(series), _inside(record, series), _cpu(record, series), _memory(record, series))
     return [chart for chart in charts if chart is not None]
 
 
-def _zero(facts: Mapping[str, Any], attempts: Sequence[Row]) -> float:
+def _zero(record: RunRecord, attempts: Sequence[Row]) -> float:
     """In the time of spans.jsonl, which counts from the observer's start."""
-    watched, observed = (facts.get("samples") or {}).get("started"), facts.get("observer_started")
+    watched, observed = record.sampled.started, record.observer_started
     earliest = min((float(span["started"]) for row in attempts for span in row["spans"]), default=0.0)
     if watched is None or observed is None:
         return earliest
-    return min(float(watched) - float(observed), earliest)
+    return min(watched - observed, earliest)
 
 
-def _lane_room(spans: Sequence[tuple[Mapping[str, Any], bool]]) -> dict[str, int]:
+def _lane_room(spans: Sequence[tuple[Row, bool]]) -> dict[str, int]:
     """How many lanes each stage gets: all its workers, or an even part of `MOST_LANES` and what others leave over."""
     names: dict[str, set[str]] = {}
     for span, _ in spans:
@@ -87,7 +87,7 @@ def _lane_room(spans: Sequence[tuple[Mapping[str, Any], bool]]) -> dict[str, int
 
 
 def _panel(
-    stage: str, facts: Mapping[str, Any], spans: Sequence[tuple[Mapping[str, Any], bool]], most: int, zero: float,
+    stage: str, record: RunRecord, spans: Sequence[tuple[Row, bool]], most: int, zero: float,
     end: float,
 ) -> tuple[LanePanel, int]:  # fmt: skip
     by_worker: dict[str, list[tuple[float, float, bool]]] = {}
@@ -97,8 +97,8 @@ def _panel(
     names = sorted(by_worker, key=_worker_order)
     shown = [names[at * len(names) // most] for at in range(most)] if len(names) > most else names
     lanes = [_lane(name.rpartition("-")[2], by_worker[name], end) for name in shown]
-    described = (facts.get("stages") or {}).get(stage) or {}
-    title = f"{stage}, {described.get('mode', 'unknown')} mode; each lane is one worker"
+    mode = record.stages[stage].mode if stage in record.stages else "unknown"
+    title = f"{stage}, {mode} mode; each lane is one worker"
     role = "network" if stage == "download" else "cpu"
     return LanePanel(title=title, role=role, lanes=lanes), len(names) - len(lanes)
 
@@ -123,17 +123,17 @@ def _lane(name: str, spans: list[tuple[float, float, bool]], end: float) -> Lane
     return Lane(name=name, busy=busy, failed=failed[::every])
 
 
-def _kept_share(facts: Mapping[str, Any], spans: Sequence[tuple[Mapping[str, Any], bool]]) -> float | None:
+def _kept_share(record: RunRecord, spans: Sequence[tuple[Row, bool]]) -> float | None:
     """How much of all attempts the sample holds, by the spans of the first stage."""
-    tasks = ((facts.get("stages") or {}).get("download") or {}).get("tasks")
+    tasks = record.stages["download"].tasks if "download" in record.stages else 0
     return sum(span.get("stage") == "download" for span, _ in spans) / tasks if tasks else None
 
 
-def _timeline_sentence(facts: Mapping[str, Any], panels: Sequence[LanePanel], end: float, *, is_whole: bool) -> str:
+def _timeline_sentence(record: RunRecord, panels: Sequence[LanePanel], end: float, *, is_whole: bool) -> str:
     told = ", ".join(
-        f"the {stage} workers were at work {share(facts['stages'][stage].get('utilisation'))} of their time"
+        f"the {stage} workers were at work {share(record.stages[stage].utilisation)} of their time"
         for panel in panels
-        if (stage := panel.title.split(",")[0]) in facts["stages"]
+        if (stage := panel.title.split(",")[0]) in record.stages
     )
     sentence = f"{told[:1].upper()}{told[1:]}, start-up included." if told else f"{seconds(end)} of work."
     gap = _longest_gap(panels[-1], end) if is_whole and panels else None
@@ -197,7 +197,7 @@ def _throughput(series: Series) -> Chart | None:
     return Chart(sentence=sentence, svg=curves(label, times, [line]))
 
 
-def _inside(facts: Mapping[str, Any], series: Series) -> Chart | None:
+def _inside(record: RunRecord, series: Series) -> Chart | None:
     rows = _thinned(series, "download_in_total", "download_out_total", "transform_out_total")
     if len(rows) < 3:
         return None
@@ -207,7 +207,7 @@ def _inside(facts: Mapping[str, Any], series: Series) -> Chart | None:
         Curve(name="in download", role="network", values=download),
         Curve(name="in transform", role="cpu", values=transform, dashes="--"),
     ]
-    means, peaks = facts["samples"].get("gauge_means") or {}, facts["samples"].get("gauge_peaks") or {}
+    means, peaks = record.sampled.gauge_means, record.sampled.gauge_peaks
     waiting = _thinned(series, "waiting")
     if waiting and max(row[1] for row in waiting) <= 8 * max([1.0, *download, *transform]):
         lines.append(Curve(name="waiting to start", role="starved", values=[row[1] for row in waiting], dashes=":",
@@ -223,13 +223,13 @@ def _inside(facts: Mapping[str, Any], series: Series) -> Chart | None:
     return Chart(sentence=sentence, svg=curves(label, times, lines))
 
 
-def _cpu(facts: Mapping[str, Any], series: Series) -> Chart | None:
+def _cpu(record: RunRecord, series: Series) -> Chart | None:
     rows = _thinned(series, "cpu_seconds_total")
     if len(rows) < 3:
         return None
     times = [row[0] for row in rows]
     lines = [Curve(name="this run", role="cpu", values=_rates(rows, 1), steps=True)]
-    cores = float(facts.get("host", {}).get("cores") or 0)
+    cores = float(record.host.cores)
     used = (rows[-1][1] - rows[0][1]) / (times[-1] - times[0])
     sentence = f"This run used {significant(used)} of {cores:g} cores on average"
     beside = _thinned(series, "cpu_seconds_total", "origin_cpu_seconds_total", "machine_busy_seconds_total")
@@ -249,7 +249,7 @@ def _cpu(facts: Mapping[str, Any], series: Series) -> Chart | None:
     return Chart(sentence=f"{sentence}.", svg=curves(label, times, lines, limit=limit))
 
 
-def _memory(facts: Mapping[str, Any], series: Series) -> Chart | None:
+def _memory(record: RunRecord, series: Series) -> Chart | None:
     rows, held = _thinned(series, "pss_bytes"), _thinned(series, "held_bytes")
     lines = []
     if len(rows) >= 2:
@@ -260,8 +260,7 @@ def _memory(facts: Mapping[str, Any], series: Series) -> Chart | None:
                            dashes="--", times=[row[0] for row in held]))  # fmt: skip
     if not lines:
         return None
-    memory = facts.get("memory") or {}
-    sentence = f"All processes of the run together held at most {size(memory.get('peak_pss_bytes'))} of memory"
+    sentence = f"All processes of the run together held at most {size(record.memory.peak_pss_bytes)} of memory"
     if len(held) >= 2:
         sentence += f"; up to {size(max(row[1] for row in held))} were images on their way"
     label = Label(name="memory", title="Memory", sentence=f"{sentence}.")

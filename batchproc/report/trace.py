@@ -1,14 +1,15 @@
 """trace.json: the run as a Chrome trace, for Perfetto's viewer or chrome://tracing.
 
 One track per worker with a slice per item, and inside it a slice per part; counters for what was in flight and held in
-memory. Format: "Trace Event Format" (the Chromium project), times in microseconds. Made from run.json and spans.jsonl.
+memory. Format: "Trace Event Format" (the Chromium project), times in microseconds. From the record and spans.jsonl.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from batchproc.record.run import RunRecord
 from batchproc.sink import write_atomically
 
 PID = 1
@@ -21,25 +22,24 @@ COUNTERS = {
 }
 
 
-def write_trace(folder: Path) -> Path:
-    """Writes `trace.json` into a run's folder and returns its path. Raises OSError, and ValueError for broken facts."""
-    facts = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+def write_trace(record: RunRecord, folder: Path) -> Path:
+    """Writes `trace.json` into a run's folder and returns its path. Raises OSError, and ValueError for broken spans."""
     path = folder / "trace.json"
     with (folder / "spans.jsonl").open(encoding="utf-8") as lines:
-        write_atomically(path, _document(facts, (json.loads(line) for line in lines)))
+        write_atomically(path, _document(record, (json.loads(line) for line in lines)))
     return path
 
 
-def _document(facts: Mapping[str, Any], rows: Iterator[Mapping[str, Any]]) -> Iterator[bytes]:
+def _document(record: RunRecord, rows: Iterator[Mapping[str, Any]]) -> Iterator[bytes]:
     """The JSON text in pieces: a trace may be longer than what one wants to hold."""
     yield b'{"displayTimeUnit": "ms", "traceEvents": [\n'
-    name = {"name": "process_name", "ph": "M", "pid": PID, "args": {"name": f"batchproc {facts['job']}"}}
+    name = {"name": "process_name", "ph": "M", "pid": PID, "args": {"name": f"batchproc {record.job}"}}
     yield _encode(name)
     tracks: dict[str, int] = {}
     for row in rows:
         for event in _item_events(row, tracks):
             yield b",\n" + _encode(event)
-    for event in (*_track_names(tracks), *_counter_events(facts)):
+    for event in (*_track_names(tracks), *_counter_events(record)):
         yield b",\n" + _encode(event)
     yield b"\n]}\n"
 
@@ -85,25 +85,27 @@ def _natural(worker: str) -> tuple[str, int]:
     return stem, int(number) if number.isdigit() else 0
 
 
-def _counter_events(facts: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _counter_events(record: RunRecord) -> Iterator[dict[str, Any]]:
     """Counters in the time of the spans: the sampler started some time after the observer."""
-    series = facts["samples"].get("series")
-    if not series:
+    series, started, observed = record.sampled.series, record.sampled.started, record.observer_started
+    if not series or started is None or observed is None:
         return
-    shift = facts["samples"]["started"] - facts["observer_started"]
+    shift = started - observed
     for row, seconds in enumerate(series["t_seconds"]):
+        if seconds is None:
+            continue
         for column, name in COUNTERS.items():
-            value = series.get(column, [None] * (row + 1))[row]
+            value = series[column][row] if column in series else None
             if value is not None:
                 yield _counter(name, seconds + shift, value)
         for name, value in _in_flight(series, row):
             yield _counter(name, seconds + shift, value)
 
 
-def _in_flight(series: Mapping[str, Any], row: int) -> Iterator[tuple[str, float]]:
+def _in_flight(series: Mapping[str, Sequence[float | None]], row: int) -> Iterator[tuple[str, float]]:
     columns = ("download_in_total", "download_out_total", "transform_out_total")
-    if all(column in series and series[column][row] is not None for column in columns):
-        admitted, downloaded, done = (series[column][row] for column in columns)
+    admitted, downloaded, done = (series[column][row] if column in series else None for column in columns)
+    if admitted is not None and downloaded is not None and done is not None:
         yield "in download", admitted - downloaded
         yield "in transform", downloaded - done
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchproc.explain.words import seconds, share, size
+from batchproc.measure.checks import Check
+from batchproc.record.run import MachineRecord, NotSampled, RunRecord
 
 _NAMES = {
     "remainder": "the account adds up",
@@ -16,7 +18,6 @@ _NAMES = {
     "hidden": "no CPU outside the measured threads",
     "overhead": "measuring costs next to nothing",
 }
-_GIL = {"True": "yes", "False": "no: free-threaded"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,92 +50,74 @@ class Provenance:
     config: str
 
 
-def view_trust(facts: Mapping[str, Any], notes: Sequence[str]) -> TrustView:
+def view_trust(record: RunRecord, notes: Sequence[str]) -> TrustView:
     """`notes`: what the page itself could not show."""
-    checks = [_check(check) for check in facts.get("checks") or ()]
-    if not any(check.get("name", "").startswith("overhead") for check in facts.get("checks") or ()):
+    checks = [_check(check) for check in record.checks]
+    if not any(check.name.startswith("overhead") for check in record.checks):
         checks.append(CheckRow(name=_NAMES["overhead"], text="not known: no pair of runs with and without measuring "
                                "was made", limit="1 %", verdict="unknown"))  # fmt: skip
     counts = {word: sum(check.verdict == word for check in checks) for word in ("passed", "failed", "unknown")}
-    stages = facts["stages"].items()
-    account = [f"{name}: {note}" for name, stage in stages for note in stage.get("account_notes") or ()]
+    account = [f"{name}: {note}" for name, stage in record.stages.items() for note in stage.account_notes]
     return TrustView(
         summary=f"{counts['passed']} of {len(checks)} self-checks passed, {counts['failed']} failed, "
         f"{counts['unknown']} could not be made.",
         checks=checks,
-        methods=_methods(facts),
-        notes=list(dict.fromkeys([*account, *_sampler_notes(facts), *notes])),
+        methods=_methods(record),
+        notes=list(dict.fromkeys([*account, *_sampler_notes(record), *notes])),
     )
 
 
-def view_provenance(facts: Mapping[str, Any]) -> Provenance:
+def view_provenance(
+    run: Sequence[tuple[str, str]], machine: MachineRecord, config: Mapping[str, object]
+) -> Provenance:
     """What ran, on what, with which settings."""
-    host = facts.get("host") or {}
-    gil = _GIL.get(str(host.get("gil")), "unknown")
     return Provenance(
-        run=[
-            ("program", f"batchproc {facts.get('version', 'unknown')}"),
-            ("run", str(facts.get("run_id", "unknown"))),
-            ("started", str(facts.get("started", "unknown"))),
-            ("ended", str(facts.get("ended", "unknown"))),
-            ("exit code", str(facts.get("exit_code", "unknown"))),
-        ],
+        run=run,
         machine=[
-            ("name", str(host.get("name", "unknown"))),
-            ("system", f"{host.get('system', 'unknown')}, {host.get('machine', 'unknown')}"),
-            ("usable cores", f"{host.get('cores', 'unknown')} of {host.get('cores_online', 'unknown')}"),
-            ("Python", f"{host.get('implementation', '')} {host.get('python', 'unknown')}".strip()),
-            ("GIL", gil),
-            ("processes started by", str(host.get("start_method") or "unknown")),
+            ("name", machine.name),
+            ("system", f"{machine.system}, {machine.machine}"),
+            ("usable cores", f"{machine.cores or 'unknown'} of {machine.cores_online or 'unknown'}"),
+            ("Python", f"{machine.implementation} {machine.python}".strip()),
+            ("GIL", {True: "yes", False: "no: free-threaded", None: "unknown"}[machine.gil]),
+            ("processes started by", machine.start_method),
         ],
-        libraries=[(name, str(version)) for name, version in (host.get("libraries") or {}).items()],
-        config=_as_text(facts.get("config") or {}),
+        libraries=list(machine.libraries.items()),
+        config=_as_text(config),
     )
 
 
-def _check(check: Mapping[str, Any]) -> CheckRow:
-    name, _, stage = str(check.get("name", "")).partition(".")
+def _check(check: Check) -> CheckRow:
+    name, _, stage = check.name.partition(".")
     words = _NAMES.get(name, name.replace("_", " "))
-    verdict = {"True": "passed", "False": "failed"}.get(str(check.get("passed")), "unknown")
-    limit = check.get("limit")
-    is_time = name == "throttling"
-    return CheckRow(
-        name=f"{words}: {stage}" if stage else words,
-        text=str(check.get("text", "")),
-        limit="unknown" if limit is None else seconds(limit) if is_time else share(limit),
-        verdict=verdict,
-    )
+    limit = seconds(check.limit) if name == "throttling" else share(check.limit)
+    verdict = {True: "passed", False: "failed", None: "unknown"}[check.passed]
+    return CheckRow(name=f"{words}: {stage}" if stage else words, text=check.text, limit=limit, verdict=verdict)
 
 
-def _methods(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    samples = facts.get("samples") or {}
-    rows = [
-        (f"GIL waiting in {name}", {"sampled": "sampled by a helper process", "residual": "residual of the account"}
-         .get(stage.get("gil_method"), "unknown"))
-        for name, stage in facts["stages"].items()
+def _methods(record: RunRecord) -> list[tuple[str, str]]:
+    samples, wall = record.sampled, record.line_seconds
+    words = {"sampled": "sampled by a helper process", "residual": "residual of the account"}
+    rows = [(f"GIL waiting in {name}", words.get(stage.gil_method, "unknown")) for name, stage in record.stages.items()]
+    cost = samples.sampler_cpu_seconds
+    of_core = f", {share(cost / wall)} of one core" if cost is not None and wall else ""
+    return [
+        *rows,
+        ("CPU of the sampler", f"{seconds(cost)}{of_core}"),
+        ("looks of the sampler", "unknown" if samples.looks is None else f"{samples.looks:,}"),
+        ("memory", f"PSS of the process tree, at most {size(record.memory.peak_pss_bytes)}; "
+         f"USS {size(record.memory.peak_uss_bytes)}"),
     ]  # fmt: skip
-    cost = samples.get("sampler_cpu_seconds")
-    wall = facts.get("line_seconds")
-    rows.append(("CPU of the sampler", "unknown" if cost is None else
-                 f"{seconds(cost)}{f', {share(cost / wall)} of one core' if wall else ''}"))  # fmt: skip
-    rows.append(("looks of the sampler", f"{samples['looks']:,}" if "looks" in samples else "unknown"))
-    memory = facts.get("memory") or {}
-    rows.append(("memory", f"PSS of the process tree, at most {size(memory.get('peak_pss_bytes'))}; "
-                 f"USS {size(memory.get('peak_uss_bytes'))}"))  # fmt: skip
-    return rows
 
 
-def _sampler_notes(facts: Mapping[str, Any]) -> list[str]:
-    samples = facts.get("samples") or {}
-    notes = []
-    if "unknown" in samples:
-        notes.append(f"The sampler saw nothing: {samples['unknown']}.")
-    if samples.get("gil_method") == "unknown":
-        notes.append(f"Waiting for the GIL could not be sampled: {samples.get('gil_reason') or 'no reason given'}.")
-    return notes
+def _sampler_notes(record: RunRecord) -> list[str]:
+    if isinstance(record.samples, NotSampled):
+        return [f"The sampler saw nothing: {record.samples.unknown}."] if record.samples.unknown else []
+    if record.samples.gil_method == "unknown":
+        return [f"Waiting for the GIL could not be sampled: {record.samples.gil_reason or 'no reason given'}."]
+    return []
 
 
-def _as_text(config: Mapping[str, Any]) -> str:
+def _as_text(config: Mapping[str, object]) -> str:
     return "\n\n".join(_table(name, table) for name, table in config.items() if isinstance(table, dict))
 
 

@@ -12,7 +12,9 @@ from batchproc.bench.predictions import (
     sample,
     with_measured,
 )
-from batchproc.explain.predict import JobModel, StageModel, StartCosts
+from batchproc.explain.predict import JobModel, StartCosts
+from batchproc.record.explanation import StageModel
+from batchproc.record.run import RunRecord
 
 CASES = make_cases(("serial", "thread", "process"), {})
 
@@ -101,7 +103,7 @@ def test_without_a_calibration_everything_is_unknown() -> None:
 
 
 def test_a_run_that_did_nothing_gives_no_calibration() -> None:
-    assert calibrate({"counts": {"processed": 0}, "stages": {}, "line_seconds": 0.1}, None, items=9, cores=2) is None
+    assert calibrate(RunRecord(line_seconds=0.1), None, items=9, cores=2) is None
 
 
 def test_the_error_is_that_of_the_ratio() -> None:

@@ -1,18 +1,19 @@
 """Which figures of a run are kept, and to whom the origin's CPU is charged."""
 
 import json
-from typing import Any
 
 import pytest
 
 from batchproc.bench.result import CaseResult, digest, with_origin
+from batchproc.measure.samples import MachineUsage, ProcessUsage, Samples
+from batchproc.record.run import NotSampled, RunRecord
 from tests.bench.fakes import a_result
 
 
-def facts(others: float | None = 0.5) -> dict[str, Any]:
-    machine = {"cores": 2, "others_cpu_share": others, "steal_share": 0.0, "throttled_seconds": 0.0}
-    processes = [{"role": "main", "cpu_seconds": 1.0}]
-    return {"samples": {"started": 10.0, "ended": 12.0, "machine": machine, "processes": processes}}
+def record(others: float | None = 0.5) -> RunRecord:
+    machine = MachineUsage(cores=2, others_cpu_share=others, steal_share=0.0, throttled_seconds=0.0)
+    processes = (ProcessUsage(role="main", cpu_seconds=1.0),)
+    return RunRecord(samples=Samples(started=10.0, ended=12.0, machine=machine, processes=processes))
 
 
 def test_a_result_comes_back_from_json_as_it_was() -> None:
@@ -26,20 +27,22 @@ def test_the_rate_is_of_images_that_were_made() -> None:
 
 
 def test_the_origins_cpu_is_not_charged_to_others() -> None:
-    found = with_origin(facts(), 1.0)["samples"]
+    found = with_origin(record(), 1.0).sampled
 
-    assert pytest.approx(0.25) == found["machine"]["others_cpu_share"]  # 1 of 4 core-seconds
-    assert 1.0 == {row["role"]: row["cpu_seconds"] for row in found["processes"]}["origin"]
+    assert pytest.approx(0.25) == found.machine.others_cpu_share  # 1 of 4 core-seconds
+    assert ProcessUsage(role="origin", cpu_seconds=1.0) == found.process("origin")
 
 
 def test_others_never_fall_below_nothing() -> None:
-    assert 0.0 == with_origin(facts(0.1), 3.0)["samples"]["machine"]["others_cpu_share"]
+    assert 0.0 == with_origin(record(0.1), 3.0).sampled.machine.others_cpu_share
 
 
 def test_what_is_unknown_stays_unknown() -> None:
-    assert with_origin(facts(None), 1.0)["samples"]["machine"]["others_cpu_share"] is None
-    assert {"samples": {"unknown": "off"}} == with_origin({"samples": {"unknown": "off"}}, 1.0)
-    assert facts() == with_origin(facts(), None)
+    unsampled = RunRecord(samples=NotSampled(unknown="off"))
+
+    assert with_origin(record(None), 1.0).sampled.machine.others_cpu_share is None
+    assert unsampled == with_origin(unsampled, 1.0)
+    assert record() == with_origin(record(), None)
 
 
 def test_the_digest_follows_content_and_not_order() -> None:

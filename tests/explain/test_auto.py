@@ -16,7 +16,8 @@ from batchproc.explain.auto import (
     sentence,
 )
 from batchproc.explain.measured import Measured
-from batchproc.explain.predict import MODES, JobModel, StageModel, StartCosts, Variant, predict
+from batchproc.explain.predict import MODES, JobModel, StartCosts, predict
+from batchproc.record.explanation import StageModel, Variant
 
 PIPE = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.00025}
 START = StartCosts(always_seconds=0.05, first_process_seconds=0.25, per_process_cpu_seconds=0.012)

@@ -1,20 +1,28 @@
 """Which stage held the run back."""
 
+from typing import Any
+
 import pytest
 
 from batchproc.explain.bottleneck import find_bottleneck
+from batchproc.record.run import Bottleneck
+from batchproc.record.run_json import record_of
 from tests.explain.runs import all_serial, cpu_bound, run, stage
 
 
+def bottleneck_of(facts: dict[str, Any]) -> Bottleneck:
+    return find_bottleneck(record_of(facts))
+
+
 def test_busy_transform_workers_hold_the_run_back() -> None:
-    found = find_bottleneck(cpu_bound("thread", run_queue=2.0))
+    found = bottleneck_of(cpu_bound("thread", run_queue=2.0))
 
     assert "transform" == found.stage
     assert "2 threads had an image in hand" in found.because
 
 
 def test_busy_download_workers_hold_the_run_back() -> None:
-    found = find_bottleneck(
+    found = bottleneck_of(
         run(
             stage("serial", 1, items=100, wall=7.2, cpu=0.001, blocked=0.07),
             stage("process", 2, items=100, wall=7.2, cpu=0.02),
@@ -26,7 +34,7 @@ def test_busy_download_workers_hold_the_run_back() -> None:
 
 
 def test_one_thread_for_everything_blames_the_longer_stage() -> None:
-    found = find_bottleneck(all_serial())
+    found = bottleneck_of(all_serial())
 
     assert "download" == found.stage
     assert "14.5 s of it in download and 4 s in transform" in found.because
@@ -35,11 +43,11 @@ def test_one_thread_for_everything_blames_the_longer_stage() -> None:
 def test_nothing_processed_holds_nothing_back() -> None:
     empty = stage("thread", 2, items=0, wall=1.0, cpu=0.0)
 
-    assert None is find_bottleneck(run(empty, empty)).stage
+    assert None is bottleneck_of(run(empty, empty)).stage
 
 
 def test_two_half_idle_stages_are_told_as_unknown() -> None:
-    found = find_bottleneck(
+    found = bottleneck_of(
         run(
             stage("thread", 4, items=100, wall=10.0, cpu=0.001, blocked=0.2),
             stage("process", 2, items=100, wall=10.0, cpu=0.14, output_blocked=5.0),
@@ -51,7 +59,7 @@ def test_two_half_idle_stages_are_told_as_unknown() -> None:
 
 
 def test_starved_transform_and_idle_downloads_point_at_what_may_start() -> None:
-    found = find_bottleneck(
+    found = bottleneck_of(
         run(
             stage("thread", 32, items=100, wall=10.0, cpu=0.001, blocked=0.2),
             stage("process", 2, items=100, wall=10.0, cpu=0.02),
@@ -63,7 +71,7 @@ def test_starved_transform_and_idle_downloads_point_at_what_may_start() -> None:
 
 
 def test_a_run_in_which_no_download_brought_an_image_blames_no_limit() -> None:
-    found = find_bottleneck(
+    found = bottleneck_of(
         run(
             stage("thread", 32, items=120, wall=10.0, cpu=0.001),
             stage("process", 2, items=0, wall=10.0, cpu=0.0),
@@ -81,4 +89,4 @@ def test_waits_for_retries_and_paused_hosts_do_not_count_as_idle_workers(bucket:
         one["account"][bucket] = one["workers"] * (longer - one["wall_seconds"])
         one["wall_seconds"] = longer
 
-    assert "transform" == find_bottleneck(facts).stage
+    assert "transform" == bottleneck_of(facts).stage

@@ -7,6 +7,8 @@ import pytest
 from batchproc.explain.bottleneck import find_bottleneck
 from batchproc.explain.enough import LEAST_ITEMS, doubt_about_modes
 from batchproc.explain.explanation import explain
+from batchproc.record.run import Bottleneck, RunRecord
+from batchproc.record.run_json import record_of
 
 from .runs import cpu_bound, run, stage
 
@@ -27,18 +29,26 @@ def handful(items: int = 4, *, waited: float = 1.9, pause: bool = False) -> dict
     return facts | {f"{name}_wait_seconds": waited}
 
 
+def explained(facts: dict[str, Any]) -> RunRecord:
+    return explain(record_of(facts))
+
+
+def bottleneck_of(facts: dict[str, Any]) -> Bottleneck:
+    return find_bottleneck(record_of(facts))
+
+
 def told(facts: dict[str, Any]) -> str:
-    explained = explain(facts)
-    return " ".join([*explained["verdict"], *(hint["text"] for hint in explained["hints"])])
+    record = explained(facts)
+    return " ".join([*record.verdict, *(hint.text for hint in record.hints)])
 
 
 def test_a_handful_of_items_has_no_verdict_on_modes() -> None:
-    explained = explain(handful())
+    record = explained(handful())
 
-    assert "no verdict on modes: 4 items are too few to compare them (50 at least)" == explained["verdict"][1]
-    assert [[], []] == [choice["alternatives"] for choice in explained["choices"]]
-    assert explained["crossover"]["phi"] is None
-    assert explained["break_even"]["items"] is None
+    assert "no verdict on modes: 4 items are too few to compare them (50 at least)" == record.verdict[1]
+    assert [(), ()] == [choice.alternatives for choice in record.choices]
+    assert record.crossover.phi is None
+    assert record.break_even.items is None
 
 
 @pytest.mark.parametrize("words", ['mode = "serial"', "times as fast", "per_host", "workers ="])
@@ -50,9 +60,9 @@ def test_the_headline_of_a_handful_says_how_little_there_was_to_do_and_what_it_w
     assert (
         "nearly nothing to do: 4 of 35 items were due, and for 1.9 s of 2.9 s there was nothing to do but wait for a "
         "retry"
-    ) == find_bottleneck(handful()).because
-    assert "nearly nothing to do: 1 of 35 items was due" == find_bottleneck(handful(1, waited=0.0)).because
-    assert find_bottleneck(handful(pause=True)).because.endswith("but wait for a paused or paced host")
+    ) == bottleneck_of(handful()).because
+    assert "nearly nothing to do: 1 of 35 items was due" == bottleneck_of(handful(1, waited=0.0)).because
+    assert bottleneck_of(handful(pause=True)).because.endswith("but wait for a paused or paced host")
 
 
 def test_of_few_items_that_kept_their_workers_busy_the_stage_is_named_all_the_same() -> None:
@@ -61,8 +71,8 @@ def test_of_few_items_that_kept_their_workers_busy_the_stage_is_named_all_the_sa
         stage("process", 2, items=40, wall=40.0, cpu=1.9),
     )
 
-    assert "transform" == find_bottleneck(facts).stage
-    assert doubt_about_modes(facts)
+    assert "transform" == bottleneck_of(facts).stage
+    assert doubt_about_modes(record_of(facts))
 
 
 @pytest.mark.parametrize("pause", [False, True], ids=["retry", "pause"])
@@ -72,23 +82,23 @@ def test_a_run_that_mostly_waited_has_no_verdict_on_modes(pause: bool) -> None:
 
     assert (
         f"no verdict on modes: for 1.5 s of 2.9 s there was nothing to do but wait for {what}"
-    ) == explain(facts)["verdict"][1]
-    assert not [hint for hint in explain(facts)["hints"] if "mode" in hint["text"]]
+    ) == explained(facts).verdict[1]
+    assert not [hint for hint in explained(facts).hints if "mode" in hint.text]
 
 
 def test_the_hint_of_a_run_that_waited_for_retries_is_about_retries() -> None:
-    assert ["download.retries = 0"] == [hint["text"][:20] for hint in explain(handful())["hints"]]
-    assert [] == explain(handful(pause=True))["hints"]
+    assert ["download.retries = 0"] == [hint.text[:20] for hint in explained(handful()).hints]
+    assert () == explained(handful(pause=True)).hints
 
 
 def test_enough_items_on_a_quiet_stretch_have_their_verdict() -> None:
-    assert "" == doubt_about_modes(handful(LEAST_ITEMS, waited=1.4))
-    assert "" == doubt_about_modes(cpu_bound())
-    assert 4 == len(explain(cpu_bound())["choices"][0]["alternatives"])
+    assert "" == doubt_about_modes(record_of(handful(LEAST_ITEMS, waited=1.4)))
+    assert "" == doubt_about_modes(record_of(cpu_bound()))
+    assert 4 == len(explained(cpu_bound()).choices[0].alternatives)
 
 
 def test_the_headline_of_a_run_that_mostly_waited_says_for_what() -> None:
-    found = find_bottleneck(handful(200, waited=1.5, pause=True))
+    found = bottleneck_of(handful(200, waited=1.5, pause=True))
 
     assert found.stage is None
     assert "for 1.5 s of 2.9 s there was nothing to do but wait for a paused or paced host" == found.because

@@ -9,32 +9,32 @@ from typing import Any
 import pytest
 
 from batchproc.explain.explanation import explain
+from batchproc.record.explanation import Choice
+from batchproc.record.run import RunRecord
+from batchproc.record.run_json import record_of, to_json, write_text
 from tests.explain.runs import CPU_BOUND, all_serial, cpu_bound, held, run, stage
 
 NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*(ms|us|s|%|min)?(?![\w.])")
 UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "%": 0.01, "min": 60.0}
 
 
-def choice(told: dict[str, Any], name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(one for one in told["choices"] if one["stage"] == name)
-    return found
+def explained(facts: dict[str, Any]) -> RunRecord:
+    return explain(record_of(facts))
 
 
-def ratio(told: dict[str, Any], name: str, mode: str) -> float | None:
-    found: float | None = next(
-        one["predicted_ratio"] for one in choice(told, name)["alternatives"] if one["mode"] == mode
-    )
-    return found
+def choice(told: RunRecord, name: str) -> Choice:
+    return next(one for one in told.choices if one.stage == name)
 
 
-def sentences(value: Any) -> Iterator[str]:
+def ratio(told: RunRecord, name: str, mode: str) -> float | None:
+    return next(one.predicted_ratio for one in choice(told, name).alternatives if one.mode == mode)
+
+
+def sentences(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from sentences(one)
-    elif isinstance(value, list):
-        for one in value:
+    elif isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
             yield from sentences(one)
 
 
@@ -42,42 +42,42 @@ RUNS = {"process": cpu_bound(), "thread": cpu_bound("thread"), "serial": all_ser
 
 
 @pytest.mark.parametrize("facts", RUNS.values(), ids=RUNS.keys())
-def test_the_structure_is_whole_and_json(facts: dict[str, Any]) -> None:
-    told = explain(facts)
+def test_the_structure_is_whole_and_comes_back_from_json(facts: dict[str, Any]) -> None:
+    told = explained(facts)
 
-    assert told == json.loads(json.dumps(told))
-    assert ["download", "transform"] == [one["stage"] for one in told["choices"]]
+    assert told == record_of(json.loads(write_text(told)))
+    assert ["download", "transform"] == [one.stage for one in told.choices]
     assert {"workers", "cores", "gil", "pipe", "network", "per_host"} == {
-        one["name"] for one in told["ceilings"]["download"]
+        one.name for one in told.ceilings["download"]
     }
-    assert 3 == len(told["verdict"])
-    assert len(told["hints"]) <= 8
+    assert 3 == len(told.verdict)
+    assert len(told.hints) <= 8
 
 
 @pytest.mark.parametrize("facts", RUNS.values(), ids=RUNS.keys())
 def test_explaining_changes_nothing_and_is_repeatable(facts: dict[str, Any]) -> None:
-    before = json.dumps(facts)
+    record = record_of(facts)
 
-    assert explain(facts) == explain(facts | explain(facts))
-    assert before == json.dumps(facts)
+    assert explain(record) == explain(explain(record))
+    assert record_of(facts) == record
 
 
 @pytest.mark.parametrize("facts", RUNS.values(), ids=RUNS.keys())
 def test_exactly_one_ceiling_binds(facts: dict[str, Any]) -> None:
     binding = {
-        (one["name"], one["rate_per_second"])
-        for stage_ceilings in explain(facts)["ceilings"].values()
+        (one.name, one.rate_per_second)
+        for stage_ceilings in explained(facts).ceilings.values()
         for one in stage_ceilings
-        if one["binds"]
+        if one.binds
     }
 
     assert 1 == len(binding)
 
 
 def test_waiting_downloads_make_threads_win() -> None:
-    told = explain(cpu_bound())
+    told = explained(cpu_bound())
 
-    verdict = choice(told, "download")["verdict"]
+    verdict = choice(told, "download").verdict
     assert "waiting for the network" in verdict
     assert "downloads waited at the same time" in verdict
     assert (ratio(told, "download", "serial") or 1.0) < 0.5
@@ -85,38 +85,38 @@ def test_waiting_downloads_make_threads_win() -> None:
 
 def test_a_model_that_misses_its_run_says_less_about_waiting_and_nothing_about_modes() -> None:
     facts = cpu_bound()
-    told = explain(facts | {"line_seconds": 2 * facts["line_seconds"]})
+    told = explained(facts | {"line_seconds": 2 * facts["line_seconds"]})
 
-    assert "unknown whether thread was right for download" in choice(told, "download")["verdict"]
-    assert {None} == {one["predicted_ratio"] for one in choice(told, "download")["alternatives"]}
-    assert "downloads waited at the same time" not in " ".join(sentences(told))
-    assert None is told["break_even"]["items"]
+    assert "unknown whether thread was right for download" in choice(told, "download").verdict
+    assert {None} == {one.predicted_ratio for one in choice(told, "download").alternatives}
+    assert "downloads waited at the same time" not in " ".join(sentences(to_json(told)))
+    assert None is told.break_even.items
 
 
 def test_unexplained_seconds_forbid_a_verdict_on_that_stage() -> None:
     facts = cpu_bound()
     facts["checks"].append({"name": "remainder.transform", "value": 0.08, "passed": False, "text": "8 %"})
-    told = explain(facts)
+    told = explained(facts)
 
-    assert "8 % of its worker-seconds are unexplained" in choice(told, "transform")["verdict"]
-    assert "unknown" not in choice(told, "download")["verdict"]
+    assert "8 % of its worker-seconds are unexplained" in choice(told, "transform").verdict
+    assert "unknown" not in choice(told, "download").verdict
 
 
 def test_released_steps_make_threads_as_good_as_processes() -> None:
-    told = explain(cpu_bound())
+    told = explained(cpu_bound())
 
     assert (ratio(told, "transform", "thread") or 0.0) > 0.95
-    assert (told["crossover"]["cores"] or 0.0) > 8.0
-    assert "never" in told["break_even"]["text"]
+    assert (told.crossover.cores or 0.0) > 8.0
+    assert "never" in told.break_even.text
 
 
 def test_a_held_gil_with_waiting_threads_asks_for_processes() -> None:
-    told = explain(held())
+    told = explained(held())
 
     assert (ratio(told, "transform", "process") or 0.0) > 1.5
-    assert (told["crossover"]["cores"] or 9.0) < 1.5
-    assert (told["break_even"]["items"] or 0.0) > 1
-    hints = " ".join(hint["text"] + hint["evidence"] for hint in told["hints"])
+    assert (told.crossover.cores or 9.0) < 1.5
+    assert (told.break_even.items or 0.0) > 1
+    hints = " ".join(hint.text + hint.evidence for hint in told.hints)
     assert 'transform.mode = "process"' in hints
     assert "the threads waited" in hints
 
@@ -124,29 +124,29 @@ def test_a_held_gil_with_waiting_threads_asks_for_processes() -> None:
 def test_held_steps_whose_threads_did_not_wait_are_doubted() -> None:
     facts = held()
     facts["stages"]["transform"]["account"]["gil_wait"] = 0.0
-    told = explain(facts)
+    told = explained(facts)
 
     assert "less than the 41 % that this estimate asks for" in " ".join(
-        one["text"] for one in choice(told, "transform")["evidence"]
+        one.text for one in choice(told, "transform").evidence
     )
-    assert told["crossover"]["text"].startswith("unknown")
-    assert "no median filter" not in " ".join(hint["text"] for hint in told["hints"])
+    assert told.crossover.text.startswith("unknown")
+    assert "no median filter" not in " ".join(hint.text for hint in told.hints)
 
 
 def test_released_steps_whose_threads_waited_are_doubted() -> None:
-    told = explain(cpu_bound("thread", gil_wait=12.0))
+    told = explained(cpu_bound("thread", gil_wait=12.0))
 
-    evidence = [one["text"] for one in choice(told, "transform")["evidence"]]
+    evidence = [one.text for one in choice(told, "transform").evidence]
     assert any("more than this estimate explains" in text for text in evidence)
-    assert None is told["crossover"]["cores"]
+    assert None is told.crossover.cores
 
 
 def test_a_step_of_the_users_own_leaves_the_crossover_unknown() -> None:
-    told = explain(cpu_bound(parts_cpu={"decode": 0.002, "steps.mine:work": 0.018}))
+    told = explained(cpu_bound(parts_cpu={"decode": 0.002, "steps.mine:work": 0.018}))
 
-    assert (None, None) == (told["crossover"]["phi"], told["crossover"]["cores"])
-    assert told["crossover"]["text"].startswith("unknown")
-    assert None is told["break_even"]["items"]
+    assert (None, None) == (told.crossover.phi, told.crossover.cores)
+    assert told.crossover.text.startswith("unknown")
+    assert None is told.break_even.items
 
 
 def test_more_workers_than_cores_is_said_on_a_quiet_machine_only() -> None:
@@ -155,7 +155,7 @@ def test_more_workers_than_cores_is_said_on_a_quiet_machine_only() -> None:
     noisy = json.loads(json.dumps(crowded))
     noisy["checks"] = [{"name": "others", "passed": False, "value": 0.3, "text": "other programs used 30%"}]
 
-    quiet_hints, noisy_hints = ([hint["text"] for hint in explain(one)["hints"]] for one in (crowded, noisy))
+    quiet_hints, noisy_hints = ([hint.text for hint in explained(one).hints] for one in (crowded, noisy))
     assert any("transform.workers = 2" in text for text in quiet_hints)
     assert not any("transform.workers = 2" in text for text in noisy_hints)
     assert any("quiet machine" in text for text in noisy_hints)
@@ -166,8 +166,8 @@ def test_neighbours_widen_what_is_predicted() -> None:
     noisy["samples"]["machine"] |= {"others_cpu_share": 0.2, "busy_share": 0.99}
     widths = []
     for facts in (quiet, noisy):
-        one = choice(explain(facts), "download")["alternatives"][0]
-        widths.append(one["high"] / one["low"])
+        one = choice(explained(facts), "download").alternatives[0]
+        widths.append(one.high / one.low)
 
     assert widths[1] > widths[0]
 
@@ -175,17 +175,17 @@ def test_neighbours_widen_what_is_predicted() -> None:
 def test_a_noisy_machine_leaves_a_tie_open_and_still_tells_the_clear_loser() -> None:
     facts = cpu_bound()
     facts["samples"]["machine"] |= {"others_cpu_share": 0.22, "busy_share": 0.99}
-    verdict = choice(explain(facts), "download")["verdict"]
+    verdict = choice(explained(facts), "download").verdict
 
     assert "thread beat serial for download" in verdict
     assert "unknown whether process would do better" in verdict
 
 
 def test_refusing_servers_are_named() -> None:
-    told = explain(cpu_bound() | {"failures_this_run": {"rate": 3, "http.404": 9}})
+    told = explained(cpu_bound() | {"failures_this_run": {"rate": 3, "http.404": 9}})
 
-    assert any("3 rate" in hint["evidence"] for hint in told["hints"])
-    assert not any("404" in hint["evidence"] for hint in told["hints"])
+    assert any("3 rate" in hint.evidence for hint in told.hints)
+    assert not any("404" in hint.evidence for hint in told.hints)
 
 
 def test_a_busy_parent_with_starving_processes_is_a_suspicion_only() -> None:
@@ -196,7 +196,7 @@ def test_a_busy_parent_with_starving_processes_is_a_suspicion_only() -> None:
     )
     facts["samples"]["processes"] = [{"role": "main", "cpu_seconds": 3.9}]
 
-    evidence = [hint["evidence"] for hint in explain(facts)["hints"] if "main process used" in hint["evidence"]]
+    evidence = [hint.evidence for hint in explained(facts).hints if "main process used" in hint.evidence]
     assert 1 == len(evidence)
     assert "was not tested" in evidence[0]
 
@@ -204,19 +204,19 @@ def test_a_busy_parent_with_starving_processes_is_a_suspicion_only() -> None:
 def test_hosts_that_are_not_known_leave_per_host_unknown() -> None:
     facts = cpu_bound()
     facts["config"]["origin"] = None
-    ceilings = {one["name"]: one for one in explain(facts)["ceilings"]["download"]}
+    ceilings = {one.name: one for one in explained(facts).ceilings["download"]}
 
-    assert None is ceilings["per_host"]["rate_per_second"]
-    assert ceilings["per_host"]["because"].startswith("unknown")
-    assert None is ceilings["network"]["rate_per_second"]
+    assert None is ceilings["per_host"].rate_per_second
+    assert ceilings["per_host"].because.startswith("unknown")
+    assert None is ceilings["network"].rate_per_second
 
 
 def test_nothing_processed_is_explained_as_unknown() -> None:
     empty = stage("thread", 2, items=0, wall=1.0, cpu=0.0, parts_cpu=CPU_BOUND)
-    told = explain(run(empty, empty))
+    told = explained(run(empty, empty))
 
-    assert [] == told["choices"]
-    assert told["crossover"]["text"].startswith("unknown")
+    assert () == told.choices
+    assert told.crossover.text.startswith("unknown")
 
 
 def numbers_in(value: Any) -> Iterator[float]:
@@ -251,11 +251,11 @@ def figures(facts: dict[str, Any], told: dict[str, Any]) -> list[float]:
 
 @pytest.mark.parametrize("facts", RUNS.values(), ids=RUNS.keys())
 def test_every_number_in_a_verdict_is_a_figure_of_the_facts_or_of_the_explanation(facts: dict[str, Any]) -> None:
-    told = explain(facts)
-    known = figures(facts, {key: told[key] for key in ("ceilings", "crossover", "break_even", "hints")})
-    known += list(numbers_in([[one["evidence"], one["alternatives"]] for one in told["choices"]]))
+    told = explained(facts)
+    known = figures(facts, {key: to_json(told)[key] for key in ("ceilings", "crossover", "break_even", "hints")})
+    known += list(numbers_in([[one["evidence"], one["alternatives"]] for one in to_json(told)["choices"]]))
 
-    for sentence in [*told["verdict"], *(one["verdict"] for one in told["choices"])]:
+    for sentence in [*told.verdict, *(one.verdict for one in told.choices)]:
         for match in NUMBER.finditer(sentence):
             value = float(match[1].replace(",", "")) * UNITS[match[2] or ""]
             near = min(known, key=lambda figure: abs(figure - value))
@@ -274,13 +274,13 @@ def limited_by_hosts() -> dict[str, Any]:
 
 
 def test_idle_workers_beside_waiting_items_point_at_the_hosts() -> None:
-    told = explain(limited_by_hosts())
+    told = explained(limited_by_hosts())
 
-    assert "the hosts' limits (per_host) let 3.9 downloads run at once" in told["bottleneck"]["because"]
-    hint = next(hint for hint in told["hints"] if "per_host" in hint["text"])
-    assert "per_host = 4 binds: on average 3.9 downloads" in hint["evidence"]
-    assert (hint["gain"] or 0.0) > 1.5
-    assert ["per_host"] == [one["name"] for one in told["ceilings"]["download"] if one["binds"]]
+    assert "the hosts' limits (per_host) let 3.9 downloads run at once" in told.bottleneck.because
+    hint = next(hint for hint in told.hints if "per_host" in hint.text)
+    assert "per_host = 4 binds: on average 3.9 downloads" in hint.evidence
+    assert (hint.gain or 0.0) > 1.5
+    assert ["per_host"] == [one.name for one in told.ceilings["download"] if one.binds]
     assert (ratio(told, "transform", "serial") or 0.0) > 0.95
 
 
@@ -288,7 +288,7 @@ def test_idle_workers_without_waiting_items_say_nothing_about_hosts() -> None:
     facts = limited_by_hosts()
     facts["samples"]["gauge_means"] = {"waiting": 0.0}
 
-    assert not any("per_host" in hint["text"] for hint in explain(facts)["hints"])
+    assert not any("per_host" in hint.text for hint in explained(facts).hints)
 
 
 def test_a_run_whose_downloads_all_failed_is_told_as_too_little() -> None:
@@ -296,13 +296,13 @@ def test_a_run_whose_downloads_all_failed_is_told_as_too_little() -> None:
         stage("thread", 4, items=20, wall=1.0, cpu=0.001, blocked=0.1),
         stage("process", 2, items=0, wall=1.0, cpu=0.0),
     )
-    told = explain(facts)
+    told = explained(facts)
 
-    assert [] == told["choices"]
-    assert "too little" in told["verdict"][1]
+    assert () == told.choices
+    assert "too little" in told.verdict[1]
 
 
 def test_a_run_that_never_opened_its_stages_is_told_as_unknown() -> None:
-    told = explain({"counts": {"processed": 0}, "stages": {}, "line_seconds": 0.0})
+    told = explained({"counts": {"processed": 0}, "stages": {}, "line_seconds": 0.0})
 
-    assert None is told["bottleneck"]["stage"]
+    assert None is told.bottleneck.stage

@@ -3,12 +3,13 @@
 import pytest
 
 from batchproc.explain.measured import measure, usable_cores, working_seconds
+from batchproc.record.run_json import record_of
 from tests.explain.runs import all_serial, cpu_bound, held, run, stage
 
 
 @pytest.mark.parametrize("facts", [cpu_bound(), cpu_bound("thread"), all_serial(), held()], ids=list("abcd"))
 def test_the_model_fits_the_run_it_was_made_from(facts: dict[str, object]) -> None:
-    measured = measure(facts)
+    measured = measure(record_of(facts))
 
     assert measured is not None
     assert measured.fits
@@ -16,7 +17,7 @@ def test_the_model_fits_the_run_it_was_made_from(facts: dict[str, object]) -> No
 
 
 def test_what_a_run_cannot_measure_is_named() -> None:
-    without, processes = measure(all_serial()), measure(cpu_bound())
+    without, processes = measure(record_of(all_serial())), measure(record_of(cpu_bound()))
 
     assert without is not None
     assert processes is not None
@@ -25,7 +26,7 @@ def test_what_a_run_cannot_measure_is_named() -> None:
 
 
 def test_without_a_sampler_the_parents_own_cpu_is_assumed() -> None:
-    measured = measure(cpu_bound() | {"samples": {"unknown": "no /proc"}})
+    measured = measure(record_of(cpu_bound() | {"samples": {"unknown": "no /proc"}}))
 
     assert measured is not None
     assert "the parent's own CPU per image" in measured.assumed
@@ -35,8 +36,8 @@ def test_without_a_sampler_the_parents_own_cpu_is_assumed() -> None:
 def test_waiting_for_a_retry_alone_is_no_work() -> None:
     facts = cpu_bound()
 
-    assert facts["line_seconds"] - 2.0 == working_seconds(facts | {"retry_wait_seconds": 2.0})
-    assert facts["line_seconds"] == working_seconds(facts | {"retry_wait_seconds": None})
+    assert facts["line_seconds"] - 2.0 == working_seconds(record_of(facts | {"retry_wait_seconds": 2.0}))
+    assert facts["line_seconds"] == working_seconds(record_of(facts | {"retry_wait_seconds": None}))
 
 
 def test_neighbours_take_their_cores_only_from_a_run_that_wanted_them() -> None:
@@ -44,12 +45,12 @@ def test_neighbours_take_their_cores_only_from_a_run_that_wanted_them() -> None:
     machine = facts["samples"]["machine"]
 
     machine |= {"others_cpu_share": 0.7, "busy_share": 0.99}
-    assert 0.6 == pytest.approx(usable_cores(facts))
+    assert 0.6 == pytest.approx(usable_cores(record_of(facts)))
     machine |= {"busy_share": 0.8}
-    assert 1.0 == pytest.approx(usable_cores(facts))
+    assert 1.0 == pytest.approx(usable_cores(record_of(facts)))
 
 
 def test_nothing_processed_gives_no_model() -> None:
     empty = stage("thread", 2, items=0, wall=1.0, cpu=0.0)
 
-    assert measure(run(empty, empty)) is None
+    assert measure(record_of(run(empty, empty))) is None

@@ -1,16 +1,16 @@
 """The GIL share from the CPU per step: released, held, unknown."""
 
-from typing import Any
-
 import pytest
 
 from batchproc.explain.phi import download_share, transform_share
+from batchproc.record.stage import StageRecord
 
 
-def stage(parts_cpu: dict[str, float], tasks: int = 100, cpu: float | None = None) -> dict[str, Any]:
-    bare = {"mode": "process", "workers": 2, "account": {}, "busy_seconds": 1.0}
+def stage(parts_cpu: dict[str, float], tasks: int = 100, cpu: float | None = None) -> StageRecord:
     total = sum(parts_cpu.values()) if cpu is None else cpu
-    return bare | {"cpu_seconds": total, "tasks": tasks, "parts_cpu": parts_cpu}
+    return StageRecord(
+        mode="process", workers=2, busy_seconds=1.0, cpu_seconds=total, tasks=tasks, parts_cpu=parts_cpu
+    )
 
 
 @pytest.mark.parametrize("step", ["resize", "blur", "unsharp", "sharpen", "rotate", "autocontrast"])

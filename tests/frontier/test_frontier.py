@@ -202,7 +202,7 @@ def test_what_is_not_the_hosts_doing_says_nothing_of_it(code: str) -> None:
     for _ in range(40):
         bench.fail(bench.started()[0] if bench.frontier.in_flight == 0 else bench.decide(), Retry.NEVER, code=code)
 
-    assert 4 == bench.frontier.describe_hosts()["lowest_limit"]
+    assert 4 == bench.frontier.describe_hosts().lowest_limit
 
 
 def test_no_more_downloads_run_at_once_than_the_concurrency_allows() -> None:
@@ -304,11 +304,11 @@ def test_refusals_in_a_row_halve_what_a_host_gets_at_once_and_it_earns_it_back()
     bench.fail(first, Retry.BACKOFF, code="http.503")
     assert [] == bench.started()  # its place is free, but its rate was lowered
     bench.fail(others.pop(), Retry.BACKOFF, code="http.503")  # sent before that: it says nothing new
-    assert 8 == bench.frontier.describe_hosts()["lowest_limit"]
+    assert 8 == bench.frontier.describe_hosts().lowest_limit
     bench.now += 1.0
     (next_one,) = bench.started()
     bench.fail(next_one, Retry.BACKOFF, code="http.503")
-    assert 4 == bench.frontier.describe_hosts()["lowest_limit"]
+    assert 4 == bench.frontier.describe_hosts().lowest_limit
 
     for item in others:
         bench.succeed(item)
@@ -353,8 +353,8 @@ def test_a_time_out_now_and_then_is_the_items_and_costs_its_host_nothing() -> No
                 answered += 1
 
     assert silent
-    assert 8 == bench.frontier.describe_hosts()["lowest_limit"]
-    assert [] == bench.frontier.describe_hosts()["troubled"]
+    assert 8 == bench.frontier.describe_hosts().lowest_limit
+    assert () == bench.frontier.describe_hosts().troubled
 
 
 def test_the_few_that_hang_do_not_make_their_host_silent_when_only_they_are_left() -> None:
@@ -396,7 +396,7 @@ def test_items_of_other_hosts_go_on_whatever_the_order_of_the_list() -> None:
 
     assert 2 == len(started)  # of a.org, which does not answer
     assert 5000 == bench.frontier.waiting + 2
-    assert "'b.org', 'starts': 300" in str(bench.frontier.describe_hosts())
+    assert "host='b.org', starts=300" in str(bench.frontier.describe_hosts())
 
 
 def test_what_was_put_aside_comes_in_its_order_and_nothing_is_lost() -> None:

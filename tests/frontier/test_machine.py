@@ -7,6 +7,7 @@ import pytest
 from batchproc.frontier import End, Wait
 from batchproc.kinds import Code, Retry
 from batchproc.model import Disposition, Failure, Item, Source
+from batchproc.record.hosts import LocalTrouble
 from tests.frontier.test_frontier import Bench, source
 
 FILES, NETWORK = Code.LOCAL_FILES, Code.LOCAL_NETWORK
@@ -20,8 +21,10 @@ def local(bench: Bench, item: Item[Any], code: Code = FILES) -> Failure | None:
     return bench.fail(item, Retry.NEXT_RUN, code=code)
 
 
-def trouble(bench: Bench) -> dict[str, Any]:
-    return dict(bench.frontier.describe_hosts()["local_trouble"])
+def trouble(bench: Bench) -> LocalTrouble:
+    found = bench.frontier.describe_hosts().local_trouble
+    assert found is not None
+    return found
 
 
 def test_nothing_starts_for_a_while_at_any_host() -> None:
@@ -34,7 +37,7 @@ def test_nothing_starts_for_a_while_at_any_host() -> None:
     assert isinstance(bench.decide(), Wait)
     bench.now += 1.0
     assert 1 == len(bench.started())
-    assert {"pauses": 1, "paused_seconds": 1.0, "codes": {"local.files": 1}} == trouble(bench)
+    assert LocalTrouble(pauses=1, paused_seconds=1.0, codes={"local.files": 1}) == trouble(bench)
 
 
 def test_it_is_no_attempt_of_the_item_and_nothing_against_its_host() -> None:
@@ -53,9 +56,9 @@ def test_pauses_double_while_it_lasts_and_begin_anew_after_a_success() -> None:
     lengths = []
     for succeeds in (False, False, False, True, False):
         (item,) = bench.started()
-        before = trouble(bench)["paused_seconds"]
+        before = trouble(bench).paused_seconds
         bench.succeed(item) if succeeds else local(bench, item)
-        lengths.append(trouble(bench)["paused_seconds"] - before)
+        lengths.append(trouble(bench).paused_seconds - before)
         bench.now += 40.0
 
     assert [1.0, 2.0, 4.0, 0.0, 1.0] == lengths
@@ -66,7 +69,7 @@ def test_all_that_fail_together_make_one_pause() -> None:
     for item in bench.started():
         local(bench, item)
 
-    assert (1, 8) == (trouble(bench)["pauses"], trouble(bench)["codes"][FILES])
+    assert (1, 8) == (trouble(bench).pauses, trouble(bench).codes[FILES])
 
 
 def test_half_as_many_go_on_afterwards_and_then_more_again() -> None:
@@ -106,7 +109,7 @@ def test_a_host_without_a_route_is_its_own_fault_while_others_are_reached() -> N
     final = local(bench, unreachable, NETWORK)
 
     assert final is None or Code.CONNECT == final.code
-    assert 0 == trouble(bench)["pauses"]
+    assert 0 == trouble(bench).pauses
 
 
 def test_one_name_that_is_not_resolved_is_its_own_fault_and_many_are_not() -> None:
@@ -114,7 +117,7 @@ def test_one_name_that_is_not_resolved_is_its_own_fault_and_many_are_not() -> No
     for item in bench.started():
         bench.fail(item, Retry.BACKOFF, code=Code.DNS)
 
-    assert {"local.network": 1} == trouble(bench)["codes"]
+    assert {"local.network": 1} == trouble(bench).codes
 
 
 def test_what_lasts_too_long_leaves_everything_for_the_next_run() -> None:

@@ -8,8 +8,9 @@ from contextlib import closing
 import pytest
 
 from batchproc.errors import Retry
-from batchproc.ledger import DueAgain, Ledger, LedgerView
+from batchproc.ledger import Ledger, LedgerView
 from batchproc.model import Disposition, Rejection
+from batchproc.record.counts import DueAgain
 from tests.ledger.job import NOW, PLAN, Job, failure, listing, urls
 from tests.ledger.old_ledger import write_old_ledger
 
@@ -51,7 +52,7 @@ def test_nothing_changed_makes_nothing_due(job: Job) -> None:
 def test_what_a_changed_key_decided_is_due_again(job: Job, key: str, item: int) -> None:
     run(job, BEFORE)
 
-    assert (DueAgain(items=1, keys=(key,)), [item]) == run(job, BEFORE | {key: "other"})
+    assert (DueAgain(items=1, because=(key,)), [item]) == run(job, BEFORE | {key: "other"})
     assert (DueAgain(), []) == run(job, BEFORE | {key: "other"})
 
 
@@ -59,7 +60,7 @@ def test_what_was_tried_with_the_changed_config_already_is_not_due_a_second_time
     run(job, BEFORE)
     run(job, BEFORE | {LARGE: "b2"})
 
-    assert (DueAgain(items=1, keys=(ADDRESSES,)), [0]) == run(job, BEFORE | {LARGE: "b2", ADDRESSES: "a2"})
+    assert (DueAgain(items=1, because=(ADDRESSES,)), [0]) == run(job, BEFORE | {LARGE: "b2", ADDRESSES: "a2"})
 
 
 def test_a_run_that_is_killed_before_its_first_item_loses_nothing(job: Job) -> None:
@@ -75,7 +76,7 @@ def test_a_transient_failure_that_was_given_up_is_due_again_too(job: Job) -> Non
         run(job, BEFORE, retry=Retry.BACKOFF)
     assert [] == run(job, BEFORE)[1]
 
-    assert (DueAgain(items=1, keys=(LARGE,)), [1]) == run(job, BEFORE | {LARGE: "b2"})
+    assert (DueAgain(items=1, because=(LARGE,)), [1]) == run(job, BEFORE | {LARGE: "b2"})
 
 
 def test_the_quarantined_are_due_again_where_the_config_decided(job: Job) -> None:
@@ -104,7 +105,7 @@ def test_the_view_tells_what_the_next_run_will_do_and_changes_nothing(job: Job) 
     run(job, BEFORE)
 
     with LedgerView.open_view(job.layout.ledger_path) as view:
-        assert DueAgain(items=1, keys=(LARGE,)) == view.find_due_again(BEFORE | {LARGE: "b2"}, max_runs=MOST)
+        assert DueAgain(items=1, because=(LARGE,)) == view.find_due_again(BEFORE | {LARGE: "b2"}, max_runs=MOST)
         assert 0 == view.count_work(max_runs=MOST)
 
 

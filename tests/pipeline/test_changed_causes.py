@@ -31,8 +31,8 @@ def test_refused_addresses_are_tried_again_once_they_are_allowed(make_job: MakeJ
 
     assert [(0, 3, 3), (0, 3, 0), (3, 0, 3), (3, 0, 0)] == [*map(counts, (refused, again, allowed, at_rest))]
     assert {"items": 3, "because": ["download.allow_addresses"]} == allowed.facts["due_again"]
-    assert "  due again   3 items: [download] allow_addresses changed" in summarise(allowed.facts, allowed.folder)
-    assert "due again" not in summarise(at_rest.facts, at_rest.folder)
+    assert "  due again   3 items: [download] allow_addresses changed" in summarise(allowed.record, allowed.folder)
+    assert "due again" not in summarise(at_rest.record, at_rest.folder)
     assert ExitCode.DONE is allowed.exit_code
 
 
@@ -43,7 +43,7 @@ def test_the_summary_and_status_name_the_key_before_and_the_run_after_the_change
     refused, _ = load_job(config, [REFUSED])
     allowed, _ = load_job(config, [])
 
-    text = summarise(result.facts, result.folder)
+    text = summarise(result.record, result.folder)
     assert "3 policy.address: name it in allow_addresses if it is yours" in text
     assert "--retry-failed" not in text
     assert "name it in allow_addresses if it is yours" in status_facts(refused)["next"]

@@ -1,6 +1,7 @@
 """Connections are counted in all and by host, in bounded memory."""
 
 from batchproc.pipeline.connections import HOSTS_REMEMBERED, HOSTS_TOLD, Connections
+from batchproc.record.stage import ConnectionTotals, HostConnections
 
 
 def test_the_hosts_asked_most_are_told_and_all_are_counted() -> None:
@@ -8,13 +9,13 @@ def test_the_hosts_asked_most_are_told_and_all_are_counted() -> None:
     sums.add({"opened a.example": 1, "dropped b.example": 1})
     sums.add({"reused a.example": 2, "opened b.example": 1})
 
-    assert {
-        "opened": 2, "reused": 2, "dropped": 1,
-        "hosts": [
-            {"host": "a.example", "opened": 1, "reused": 2, "dropped": 0},
-            {"host": "b.example", "opened": 1, "reused": 0, "dropped": 1},
-        ],
-    } == sums.describe()  # fmt: skip
+    assert ConnectionTotals(
+        opened=2, reused=2, dropped=1,
+        hosts=(
+            HostConnections(host="a.example", opened=1, reused=2, dropped=0),
+            HostConnections(host="b.example", opened=1, reused=0, dropped=1),
+        ),
+    ) == sums.describe()  # fmt: skip
 
 
 def test_without_a_connection_nothing_is_told() -> None:
@@ -28,5 +29,5 @@ def test_hosts_without_end_take_no_memory_without_end() -> None:
     told = sums.describe()
 
     assert told is not None
-    assert (HOSTS_REMEMBERED + 9, HOSTS_TOLD) == (told["opened"], len(told["hosts"]))
+    assert (HOSTS_REMEMBERED + 9, HOSTS_TOLD) == (told.opened, len(told.hosts))
     assert HOSTS_REMEMBERED == len(sums._hosts)

@@ -39,7 +39,7 @@ def test_duplicates_bad_rows_and_remarks_are_told(make_job: MakeJob, tmp_path: P
 
     counts = result.facts["counts"]
     assert (2, 1, 1, 0) == tuple(counts[name] for name in ("done", "duplicates", "bad_rows", "pruned"))
-    summary, status = summarise(result.facts, result.folder), told(config)
+    summary, status = summarise(result.record, result.folder), told(config)
     for text in (
         '1 further row of items listed before: duplicates = "rows" keeps their columns too',
         "1 bad row: see failures.jsonl",
@@ -69,7 +69,7 @@ def test_pruned_files_are_told(make_job: MakeJob, tmp_path: Path) -> None:
     result = run(config, "job.prune=true")
 
     assert 2 == result.facts["counts"]["pruned"]
-    assert "  list        2 files pruned: their sources left the list\n" in summarise(result.facts, result.folder)
+    assert "  list        2 files pruned: their sources left the list\n" in summarise(result.record, result.folder)
     assert "list: 2 files pruned: their sources left the list\n" in told(config)
 
 
@@ -78,7 +78,7 @@ def test_a_plain_list_is_not_talked_about(make_job: MakeJob, tmp_path: Path) -> 
 
     result = run(config)
 
-    assert "  list  " not in summarise(result.facts, result.folder)
+    assert "  list  " not in summarise(result.record, result.folder)
     assert "list:" not in told(config)
 
 
@@ -90,7 +90,7 @@ def test_each_row_of_an_image_has_its_columns_when_asked(make_job: MakeJob, tmp_
     result = run(config, "job.duplicates=rows")
 
     assert ["0", "2", "1"] == [row["text"] for row in rows(tmp_path / "out/metadata.jsonl")]
-    assert "each has its row in metadata.jsonl" in summarise(result.facts, result.folder)
+    assert "each has its row in metadata.jsonl" in summarise(result.record, result.folder)
     assert 0 == run(config, "job.duplicates=rows").facts["counts"]["processed"]
     run(config)
     assert ["0", "1"] == [row["text"] for row in rows(tmp_path / "out/metadata.jsonl")]

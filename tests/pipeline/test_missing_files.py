@@ -49,8 +49,8 @@ def test_every_command_says_how_many_files_are_missing(config: Path, tmp_path: P
     result = run(config)
     assert ExitCode.DONE == result.exit_code
     assert (1, 4) == (result.facts["counts"]["missing_files"], result.facts["counts"]["done"])
-    assert "  missing     1 file of done items; --repair makes them again" in summarise(result.facts, result.folder)
-    assert "1 file of done items missing; --repair makes them again; exit 0" in run_line(result.facts, result.folder)
+    assert "  missing     1 file of done items; --repair makes them again" in summarise(result.record, result.folder)
+    assert "1 file of done items missing; --repair makes them again; exit 0" in run_line(result.record, result.folder)
     assert 1 == events(tmp_path / "out")["files.missing"]["files"]
 
 
@@ -59,8 +59,8 @@ def test_a_whole_job_says_nothing_of_files(config: Path, tmp_path: Path) -> None
 
     result = run(config)
     assert 0 == result.facts["counts"]["missing_files"] == status_facts(job)["missing_files"] == missing_files(job)
-    assert "" == run_line(result.facts, result.folder)
-    assert "missing" not in describe_status(status_facts(job)) + summarise(result.facts, result.folder)
+    assert "" == run_line(result.record, result.folder)
+    assert "missing" not in describe_status(status_facts(job)) + summarise(result.record, result.folder)
 
 
 @pytest.mark.parametrize("harm", HARM)

@@ -6,8 +6,9 @@ import pytest
 
 from batchproc.config import load
 from batchproc.explain.measured import Measured
-from batchproc.explain.predict import JobModel, StageModel, Variant, predict
+from batchproc.explain.predict import JobModel, predict
 from batchproc.pipeline.pilot import Pilot
+from batchproc.record.explanation import StageModel, Variant
 
 JOB = '[job]\nname = "test"\ninput = "urls.txt"\noutput = "out"\n[transform]\nworkers = 2\n'
 THREADS = Variant(download="thread", download_workers=32, transform="thread", transform_workers=2)
@@ -98,8 +99,8 @@ def test_under_a_hundred_items_nothing_is_measured_and_the_account_says_so(tmp_p
 
     assert ([USUAL], 0) == (crews, flight.glances)
     assert told is not None
-    assert "not_worth_it" == told["verdict"]
-    assert "99 items are too few to measure" in told["text"]
+    assert "not_worth_it" == told.verdict
+    assert "99 items are too few to measure" in told.text
 
 
 def test_the_rival_that_proves_faster_is_kept_without_another_change(tmp_path: Path) -> None:
@@ -111,9 +112,9 @@ def test_the_rival_that_proves_faster_is_kept_without_another_change(tmp_path: P
     assert 2 == len(crews)
     assert crews[1] in (THREADS, SERIAL)
     assert told is not None
-    assert "changed" == told["verdict"]
-    assert told["margin"] == pytest.approx(2000 / RATES[crews[1]] - 1, abs=0.02)
-    assert 20_000 == sum(leg["items"] for leg in told["legs"])
+    assert "changed" == told.verdict
+    assert told.margin == pytest.approx(2000 / RATES[crews[1]] - 1, abs=0.02)
+    assert 20_000 == sum(leg.items for leg in told.legs)
 
 
 def test_the_rival_that_disappoints_is_left_again_and_not_tried_twice(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_the_rival_that_disappoints_is_left_again_and_not_tried_twice(tmp_path: 
     assert (USUAL, USUAL) == (crews[0], crews[2])
     assert 3 == len(crews)
     assert told is not None
-    assert "kept_after_race" == told["verdict"]
+    assert "kept_after_race" == told.verdict
     assert 1 == flight.glances
 
 
@@ -135,8 +136,8 @@ def test_a_small_lead_is_looked_at_twice(tmp_path: Path) -> None:
 
     assert [USUAL, crews[1], USUAL, crews[1]] == crews
     assert told is not None
-    assert "changed" == told["verdict"]
-    assert "before and after" in told["text"]
+    assert "changed" == told.verdict
+    assert "before and after" in told.text
 
 
 def test_only_the_stage_that_was_left_open_is_chosen(tmp_path: Path) -> None:
@@ -145,9 +146,9 @@ def test_only_the_stage_that_was_left_open_is_chosen(tmp_path: Path) -> None:
     told = flight.pilot.describe()
 
     assert told is not None
-    assert ["transform"] == told["stages"]
-    assert {"thread"} == {one["download"] for one in told["candidates"]}
-    assert 3 == len(told["candidates"])
+    assert ("transform",) == told.stages
+    assert {"thread"} == {one.download for one in told.candidates}
+    assert 3 == len(told.candidates)
 
 
 def test_slow_items_are_looked_at_after_two_seconds_and_at_least_eight(tmp_path: Path) -> None:
@@ -176,5 +177,5 @@ def test_a_run_that_ends_before_there_is_enough_says_so(tmp_path: Path) -> None:
     told = flight.pilot.describe()
 
     assert told is not None
-    assert "too_short" == told["verdict"]
-    assert "ended before there was enough to choose from" in told["text"]
+    assert "too_short" == told.verdict
+    assert "ended before there was enough to choose from" in told.text

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+from batchproc.record.counts import Counts
 from batchproc.report.advice import failure_step, named_keys
 
-COUNTS = {"failed": 0, "quarantined": 0, "bad_rows": 0}
 PATH = Path("out/failures.jsonl")
 
 
 def step(failures: dict[str, int], **counts: int) -> str:
-    return failure_step(failures, COUNTS | {"failed": sum(failures.values())} | counts, PATH, "batchproc run job.toml")
+    known = Counts(**{"failed": sum(failures.values())} | counts)
+    return failure_step(failures, known, PATH, "batchproc run job.toml")
 
 
 def test_a_failure_of_the_config_names_the_key_and_no_flag() -> None:

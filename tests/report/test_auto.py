@@ -1,12 +1,18 @@
 """The page and the summary of a run that chose its modes: what was predicted, tried and taken."""
 
+from dataclasses import replace
+
 import pytest
 
-from batchproc.report.auto_view import leg_note, view_auto
+from batchproc.explain.auto import name
+from batchproc.record.run import RunCounts, RunRecord
+from batchproc.record.stage import LegRecord
 from batchproc.report.html import make_report
 from batchproc.report.terminal import summarise
+from batchproc.report.view import leg_note
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
+from tests.report.folder import parse
 
 AUTO = ("download.mode=auto", "transform.mode=auto")
 
@@ -22,19 +28,20 @@ def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_eager")
 def test_the_page_shows_every_pair_that_was_weighed_and_the_one_that_was_taken(make_job: MakeJob) -> None:
     result = run(make_job(images=33), *AUTO)
-    view = view_auto(result.facts)
+    section = parse(make_report(result.folder).read_text()).by_id("auto").text
 
-    assert view is not None
-    assert 9 == len(view.candidates)
-    assert 1 == sum(chosen for *_, chosen in view.candidates)
-    assert len(result.facts["auto"]["legs"]) == len(view.legs)
-    assert "How the modes were chosen" in make_report(result.folder).read_text()
+    auto = result.record.auto
+    assert auto is not None
+    assert 9 == len(auto.candidates)
+    assert 1 == section.count(" chosen ")
+    for pair in (*auto.candidates, *auto.legs):
+        assert name(pair) in section
 
 
 def test_the_summary_says_why_nothing_was_measured(make_job: MakeJob) -> None:
     result = run(make_job(images=4), *AUTO)
 
-    text = summarise(result.facts, result.folder)
+    text = summarise(result.record, result.folder)
 
     assert "  auto        4 items are too few to measure what would be better, so 4 threads + 2 processes" in text
     assert "How the modes were chosen" in make_report(result.folder).read_text()
@@ -43,14 +50,14 @@ def test_the_summary_says_why_nothing_was_measured(make_job: MakeJob) -> None:
 def test_a_run_with_named_modes_has_no_such_section(make_job: MakeJob) -> None:
     result = run(make_job(images=4))
 
-    assert view_auto(result.facts) is None
+    assert result.record.auto is None
     assert "How the modes were chosen" not in make_report(result.folder).read_text()
-    assert "  auto " not in summarise(result.facts, result.folder)
+    assert "  auto " not in summarise(result.record, result.folder)
 
 
 def test_figures_of_the_last_leg_are_called_so() -> None:
-    facts = {"leg": {"number": 3, "items": 900}, "counts": {"processed": 1000}}
+    record = RunRecord(leg=LegRecord(number=3, items=900), counts=RunCounts(processed=1000))
 
-    assert "last 900 of 1,000 items" in leg_note(facts)
-    assert "first 900 of 1,000 items" in leg_note(facts | {"leg": {"number": 1, "items": 900}})
-    assert "" == leg_note({"leg": {"number": 1, "items": 1000}, "counts": {"processed": 1000}})
+    assert "last 900 of 1,000 items" in leg_note(record)
+    assert "first 900 of 1,000 items" in leg_note(replace(record, leg=LegRecord(number=1, items=900)))
+    assert "" == leg_note(replace(record, leg=LegRecord(number=1, items=1000)))

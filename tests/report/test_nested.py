@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import UsageError
+from batchproc.record.run_json import read_run
 from batchproc.report.bench_files import read_bench
-from batchproc.report.run_files import read_attempts, read_facts
+from batchproc.report.run_files import read_attempts
 
 DEEP = "[" * 100_000
 
@@ -16,7 +17,7 @@ def test_deeply_nested_facts_are_refused_and_such_lines_are_passed_over(tmp_path
         (tmp_path / name).write_text(DEEP)
 
     with pytest.raises(UsageError, match=r"run\.json: cannot be read: RecursionError"):
-        read_facts(tmp_path)
+        read_run(tmp_path)
     with pytest.raises(UsageError, match=r"bench\.json: cannot be read: RecursionError"):
         read_bench(tmp_path)
     assert [] == read_attempts(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.explain.words import seconds
+from batchproc.record.run_json import read_run
 from batchproc.report.account_view import view_stages
 from batchproc.report.html import make_report
 from batchproc.report.palette import BUCKETS, ROLES
@@ -95,12 +96,12 @@ def test_no_colour_of_the_charts_is_fixed(page: Parsed) -> None:
 
 
 def test_the_rows_of_an_account_sum_to_the_whole(job: Job) -> None:
-    for stage in view_stages(job.facts):
-        told = sum(row.seconds for row in stage.rows)
-        tiny = 0.0005 * stage.whole_seconds * (stage.tiny.count(";") + 1) if stage.tiny else 0.0
+    for view in view_stages(read_run(job.run)):
+        told, whole = sum(row.seconds for row in view.rows), view.stage.whole_seconds
+        tiny = 0.0005 * whole * (view.tiny.count(";") + 1) if view.tiny else 0.0
 
-        assert abs(stage.whole_seconds - told) <= tiny + 1e-9
-        assert [*range(1, len(stage.rows) + 1)] == [row.number for row in stage.rows]
+        assert abs(whole - told) <= tiny + 1e-9
+        assert [*range(1, len(view.rows) + 1)] == [row.number for row in view.rows]
 
 
 def test_the_figures_of_run_json_are_on_the_page(job: Job) -> None:
@@ -113,7 +114,7 @@ def test_the_figures_of_run_json_are_on_the_page(job: Job) -> None:
     for code, number in facts["failures"].items():
         assert re.search(rf"{re.escape(code)} +{number} items? in the list", " ".join(text.split()))
     for sentence in facts["verdict"]:
-        assert sentence.removeprefix("next: ")[1:] in text
+        assert sentence[1:] in text
 
 
 def test_it_is_told_how_many_connections_were_opened_and_used_again(job: Job) -> None:

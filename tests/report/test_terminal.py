@@ -1,5 +1,6 @@
 """The closing summary: the account in words, and its looks on a terminal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.pipeline.test_modes import run
 def test_the_summary_says_where_each_stages_time_went(make_job: MakeJob) -> None:
     result = run(make_job(images=6))
 
-    text = summarise(result.facts, result.folder)
+    text = summarise(result.record, result.folder)
 
     assert 2 == text.count("    time went ")
     assert "idle: nothing to work on" in text
@@ -22,7 +23,7 @@ def test_the_summary_says_where_each_stages_time_went(make_job: MakeJob) -> None
 
 def test_styles_change_no_word_of_the_summary(make_job: MakeJob) -> None:
     result = run(make_job(images=2))
-    text = summarise(result.facts, result.folder)
+    text = summarise(result.record, result.folder)
 
     lines = styled(text)
 
@@ -45,17 +46,17 @@ def test_a_run_that_finished_nothing_says_whether_there_was_something_to_do(
     config = make_job(images=5)
     run(config)
     result = run(config)
-    counts = result.facts["counts"] | {"done": 5 - pending, "pending": pending}
+    counts = replace(result.record.counts, done=5 - pending, pending=pending)
 
-    facts = result.facts | {"stopped_by": stopped_by, "counts": counts}
+    record = replace(result.record, stopped_by=stopped_by, counts=counts)
 
-    assert summarise(facts, result.folder).splitlines()[0].endswith(f"; {words}")
+    assert summarise(record, result.folder).splitlines()[0].endswith(f"; {words}")
 
 
 def test_a_run_without_a_new_image_does_not_speak_of_the_unknown(make_job: MakeJob) -> None:
     result = run(make_job(lines=["/no/such.jpg", "/nor/this.jpg"]))
 
-    text = summarise(result.facts, result.folder, verbose=True)
+    text = summarise(result.record, result.folder, verbose=True)
 
     assert "speed       no new image in " in text
     assert "transform   process, 2 processes; no image came so far" in text
@@ -68,7 +69,7 @@ def test_a_run_without_a_new_image_does_not_speak_of_the_unknown(make_job: MakeJ
 def test_bad_lines_alone_are_not_to_be_tried_again(make_job: MakeJob, tmp_path: Path) -> None:
     result = run(make_job(lines=["http://", "ftp://example.org/a.jpg"]))
 
-    text = summarise(result.facts, result.folder)
+    text = summarise(result.record, result.folder)
 
     assert "--retry-failed" not in text
     assert f"see {tmp_path / 'out/failures.jsonl'}, and mend 2 lines of the list" in text
@@ -76,9 +77,9 @@ def test_bad_lines_alone_are_not_to_be_tried_again(make_job: MakeJob, tmp_path: 
 
 def test_the_quarantined_are_named_with_their_way_back(make_job: MakeJob) -> None:
     result = run(make_job(images=1))
-    facts = result.facts | {"counts": result.facts["counts"] | {"done": 0, "quarantined": 1}}
+    record = replace(result.record, counts=replace(result.record.counts, done=0, quarantined=1))
 
-    assert "--retry-failed tries 1 item again, the quarantined too" in summarise(facts, result.folder)
+    assert "--retry-failed tries 1 item again, the quarantined too" in summarise(record, result.folder)
 
 
 def test_a_missing_resampler_is_told_once_and_named_in_every_row(
@@ -88,7 +89,7 @@ def test_a_missing_resampler_is_told_once_and_named_in_every_row(
 
     result = run(make_job(images=2), "transform.mode=serial")
 
-    assert 1 == summarise(result.facts, result.folder).count("cykooz-resizer cannot be imported (ImportError)")
+    assert 1 == summarise(result.record, result.folder).count("cykooz-resizer cannot be imported (ImportError)")
     assert result.facts["recipe"].startswith("3 pillow ")
     written = rows(Path(result.facts["config"]["job"]["output"]) / "metadata.jsonl")
     assert [(result.facts["recipe"], "")] * 2 == [(row["image_recipe"], row["image_notes"]) for row in written]

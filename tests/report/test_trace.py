@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from batchproc.record.run import RunRecord
 from batchproc.report.trace import write_trace
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
@@ -15,7 +16,7 @@ from tests.pipeline.test_modes import run
 @pytest.fixture
 def events(make_job: MakeJob) -> list[dict[str, Any]]:
     result = run(make_job(images=8), "report.trace=true")
-    document = json.loads(write_trace(result.folder).read_text())
+    document = json.loads(write_trace(result.record, result.folder).read_text())
     assert {"displayTimeUnit", "traceEvents"} == set(document)
     return document["traceEvents"]
 
@@ -57,6 +58,6 @@ def test_counters_run_in_the_time_of_the_slices(events: list[dict[str, Any]]) ->
     assert all(0 <= event["ts"] <= last + 2e6 for event in counters)
 
 
-def test_a_run_folder_without_facts_is_no_trace(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"run\.json"):
-        write_trace(tmp_path)
+def test_a_run_folder_without_spans_is_no_trace(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"spans\.jsonl"):
+        write_trace(RunRecord(), tmp_path)

@@ -1,0 +1,138 @@
+"""What the record says of why: modes and their rivals, ceilings, hints, each with its numbers and its sentence."""
+
+from dataclasses import dataclass
+
+from batchproc.record.stage import ModeName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way to run the job: a mode and a number of workers for each stage."""
+
+    download: ModeName
+    download_workers: int
+    transform: ModeName
+    transform_workers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageModel:
+    """One stage, per item of the job. All in seconds but `phi`.
+
+    `cpu_seconds` is c, `phi` the share of it that holds the GIL. `blocked_seconds` is W: waiting for network or disk,
+    not for a core and not for the GIL. The `ipc` figures are CPU on either side of the pipe, paid in process mode only.
+    """
+
+    cpu_seconds: float
+    phi: float
+    blocked_seconds: float = 0.0
+    ipc_worker_seconds: float = 0.0
+    ipc_parent_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A measured figure behind a choice; `value` None is unknown."""
+
+    text: str = ""
+    value: float | None = None
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """Another way to run one stage, and the whole run's rate in it against this run's. None: not predicted.
+
+    `error`: of the ratio, relative, beside what the GIL shares leave open.
+    """
+
+    mode: ModeName
+    workers: int
+    predicted_ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    because: str = ""
+    error: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Whether a stage's mode was right: in a few words, in a sentence, by these figures, against these others."""
+
+    stage: str
+    mode: str = ""
+    workers: int = 0
+    brief: str = ""
+    verdict: str = ""
+    evidence: tuple[Figure, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceiling:
+    """How fast a stage could go at most by one limit, in items of the job per second; None is unknown."""
+
+    name: str
+    rate_per_second: float | None = None
+    binds: bool = False
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hint:
+    """One piece of advice. `gain`: the whole run's rate afterwards against now, None where it is not known."""
+
+    text: str
+    evidence: str = ""
+    gain: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate(Variant):
+    """A pair of modes that was weighed, and what it was predicted to do with the rest of the work."""
+
+    predicted_rate_per_second: float
+    change_seconds: float
+    rest_seconds: float
+    bound: str = ""
+    bound_stage: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried(Variant):
+    """A pair of modes that was run, in the order of the legs."""
+
+    items: int
+    seconds: float
+    rate_per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInputs:
+    """What a prediction was made from: per item, in seconds."""
+
+    items: int
+    download: StageModel
+    transform: StageModel
+    glue_seconds: float = 0.0
+    origin_cpu_seconds: float = 0.0
+    connections: float | None = None
+    cores: float = 0.0
+    others_cpu_share: float = 0.0
+    model_error: float = 0.0
+    assumed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoRecord:
+    """How a run with `mode = "auto"` came to its modes. `margin`: the runner-up's rate by the chosen one's, less 1."""
+
+    stages: tuple[str, ...]
+    verdict: str
+    text: str
+    chosen: Variant
+    runner_up: Variant | None = None
+    margin: float | None = None
+    inputs: ModelInputs | None = None
+    candidates: tuple[Candidate, ...] = ()
+    legs: tuple[Tried, ...] = ()

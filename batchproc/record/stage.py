@@ -1,0 +1,109 @@
+"""What the record says of one stage: its mode, its times, its workers, where their seconds went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+ModeName: TypeAlias = Literal["serial", "thread", "process"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentiles:
+    """Of a time in seconds. None: nothing was timed."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRecord:
+    """One worker's own clocks, in seconds. None: it did not come that far, or the mode has no such moment."""
+
+    worker: str = ""
+    tasks: int = 0
+    startup_seconds: float = 0.0
+    start_to_first_line_seconds: float | None = None
+    first_line_to_ready_seconds: float | None = None
+    ready_to_first_task_seconds: float | None = None
+    starved_seconds: float = 0.0
+    output_blocked_seconds: float = 0.0
+    lost_seconds: float = 0.0
+    ipc_seconds: float = 0.0
+    starts: int = 0
+    max_rss_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostConnections:
+    """The connections to one host; `dropped`: closed before the end, by whichever side."""
+
+    host: str = ""
+    opened: int = 0
+    reused: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionTotals:
+    """The connections of a stage in all, and of the hosts that were asked most."""
+
+    opened: int = 0
+    reused: int = 0
+    dropped: int = 0
+    hosts: tuple[HostConnections, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegRecord:
+    """The part of the run that the stages' figures are of: all of it, where modes were not searched for."""
+
+    number: int = 1
+    items: int = 0
+    seconds: float = 0.0
+    startup_seconds: float | None = None
+    retry_wait_seconds: float | None = 0.0
+    pause_wait_seconds: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecord:
+    """One stage. Seconds are of all its workers together but `wall_seconds`; None is unknown.
+
+    `account`: worker-seconds by bucket, which sum to workers x wall. `busy_seconds`: with an item in hand.
+    `inside_seconds`: sum over the items, queues included. `parts`: wall seconds inside tasks by name.
+    """
+
+    mode: ModeName = "serial"
+    workers: int = 1
+    capacity: int | None = None
+    wall_seconds: float = 0.0
+    tasks: int = 0
+    service_seconds: Percentiles = Percentiles()
+    waiting_seconds: Percentiles = Percentiles()
+    busy_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    cpu_per_item_seconds: float | None = None
+    blocked_share: float | None = None
+    utilisation: float | None = None
+    account: Mapping[str, float] = field(default_factory=dict)
+    account_notes: tuple[str, ...] = ()
+    gil_method: str = "unknown"
+    gil_error_seconds: float | None = None
+    inside_seconds: float = 0.0
+    ipc_bytes_per_item: float = 0.0
+    ipc_parent_cpu_seconds: float = 0.0
+    worker_starts: int = 0
+    process_cpu_seconds: float | None = None
+    startup_per_worker_seconds: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    connections: ConnectionTotals | None = None
+    parts_cpu: Mapping[str, float] = field(default_factory=dict)
+    per_worker: tuple[WorkerRecord, ...] = ()
+
+    @property
+    def whole_seconds(self) -> float:
+        """Workers x wall time: what the account splits."""
+        return self.workers * self.wall_seconds
