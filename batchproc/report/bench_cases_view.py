@@ -7,30 +7,28 @@ from typing import Any
 
 from markupsafe import Markup
 
+from batchproc.bench.verdicts import LEAST_MARGIN
 from batchproc.explain.words import count, share, significant
 from batchproc.report.bench_charts import SpeedRow, speed_rows
 from batchproc.report.bench_files import (
     WORDS,
-    Facts,
     Group,
     Relation,
-    baseline_of,
     from_to,
     groups_of,
     median_error,
     middle_of,
     points_of,
     relate,
-    speed_error,
     times,
 )
+from batchproc.report.bench_json import Bench, Case, Prediction
 from batchproc.report.canvas import Label
 
 MODES = ("serial", "thread", "process")
 MOST_MAPS = 12
 FULL_HEAT = math.log(4.0)  # a speed of 4 or 1/4 has the strongest tint
 TINTS = (6, 40)  # per cent of the tone mixed into the page's ground
-LEAST_MARGIN = 1.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,66 +70,66 @@ class ForecastView:
     rows: Sequence[tuple[str, str, str, str, str]]  # case, predicted, measured, error, because
 
 
-def view_maps(facts: Facts) -> tuple[list[HeatMap], str]:
+def view_maps(bench: Bench) -> tuple[list[HeatMap], str]:
     """Against the baseline, and against the case that was named the favourite beforehand; and what is not shown."""
-    whole = [case for case in facts.get("cases") or () if not case.get("alone")]
+    whole = [case for case in bench.cases if not case.alone]
     settings = _settings(whole)
-    references = list(dict.fromkeys([baseline_of(facts), str(facts.get("favourite") or baseline_of(facts))]))
-    maps = [_map(facts, whole, varied, reference) for varied in settings for reference in references]
+    references = list(dict.fromkeys([bench.baseline, bench.favourite or bench.baseline]))
+    maps = [_map(bench, whole, varied, reference) for varied in settings for reference in references]
     left_out = len(maps) - MOST_MAPS
     note = f"{count(left_out, 'more map')} left out; the table of comparisons has every case." if left_out > 0 else ""
     return (maps[:MOST_MAPS] if whole else []), note
 
 
-def view_points(facts: Facts) -> list[TwoWidths]:
+def view_points(bench: Bench) -> list[TwoWidths]:
     """A strip of points per group of cases."""
-    return [_strip(facts, group, at) for at, group in enumerate(groups_of(facts))]
+    return [_strip(bench, group, at) for at, group in enumerate(groups_of(bench))]
 
 
-def view_forecast(facts: Facts) -> ForecastView | None:
+def view_forecast(bench: Bench) -> ForecastView | None:
     """None when nothing was predicted."""
-    predictions = {row["case"]: row for row in facts.get("predictions") or () if row.get("ratio")}
+    predictions = {row.case: row for row in bench.predictions if row.ratio}
     if not predictions:
         return None
     charts = [
-        chart for at, group in enumerate(groups_of(facts)) if (chart := _forecast(facts, group, predictions, at))
+        chart for at, group in enumerate(groups_of(bench)) if (chart := _forecast(bench, group, predictions, at))
     ]
-    rows = [_forecast_row(row) for row in facts["predictions"]]
-    return ForecastView(sentence=_forecast_sentence(facts), charts=charts, rows=rows)
+    rows = [_forecast_row(row) for row in bench.predictions]
+    return ForecastView(sentence=_forecast_sentence(bench), charts=charts, rows=rows)
 
 
-def _settings(whole: Sequence[Facts]) -> list[Mapping[str, Any]]:
+def _settings(whole: Sequence[Case]) -> list[Mapping[str, Any]]:
     """Every combination of varied values; a case that leaves a value out, as a serial stage does, is in all of them."""
-    most = max((len(case.get("varied") or {}) for case in whole), default=0)
+    most = max((len(case.varied) for case in whole), default=0)
     found: list[Mapping[str, Any]] = []
     for case in whole:
-        varied = case.get("varied") or {}
+        varied = case.varied
         if len(varied) == most and varied not in found:
             found.append(varied)
     return sorted(found, key=lambda varied: [str(value).rjust(12) for value in varied.values()])
 
 
-def _map(facts: Facts, whole: Sequence[Facts], varied: Mapping[str, Any], reference: str) -> HeatMap:
-    here = [case for case in whole if (case.get("varied") or {}).items() <= varied.items()]
-    by_pair = {(case["download"], case["transform"]): case for case in here}
-    downloads, columns = ([mode for mode in MODES if any(case[stage] == mode for case in here)]
+def _map(bench: Bench, whole: Sequence[Case], varied: Mapping[str, Any], reference: str) -> HeatMap:
+    here = [case for case in whole if (case.varied).items() <= varied.items()]
+    by_pair = {(str(case.download), str(case.transform)): case for case in here}
+    downloads, columns = ([mode for mode in MODES if any(case.mode(stage) == mode for case in here)]
                           for stage in ("download", "transform"))  # fmt: skip
     setting = ", ".join(f"{key} = {value}" for key, value in varied.items())
     return HeatMap(
         caption=f"Speed against {reference}{f'; {setting}' if setting else ''}",
         columns=columns,
-        rows=[(mode, [_cell(facts, by_pair.get((mode, other)), reference) for other in columns])
+        rows=[(mode, [_cell(bench, by_pair.get((mode, other)), reference) for other in columns])
               for mode in downloads],
     )  # fmt: skip
 
 
-def _cell(facts: Facts, case: Facts | None, reference: str) -> Cell | None:
+def _cell(bench: Bench, case: Case | None, reference: str) -> Cell | None:
     if case is None:
         return None
-    name = str(case["name"])
+    name = case.name
     if name == reference:
         return Cell(name=name, speed="×\u00a01", interval="by definition", sign="reference", tone="quiet", tint=0)
-    seen = relate(facts, name, reference)
+    seen = relate(bench, name, reference)
     if seen is None:
         return Cell(name=name, speed="unknown", interval="", sign="not compared", tone="unknown", tint=0)
     strength = min(1.0, abs(math.log(seen.speed)) / FULL_HEAT)
@@ -148,30 +146,29 @@ def _cell(facts: Facts, case: Facts | None, reference: str) -> Cell | None:
     )
 
 
-def _strip(facts: Facts, group: Group, at: int) -> TwoWidths:
-    rows = [_strip_row(facts, group, str(case["name"])) for case in group.cases]
+def _strip(bench: Bench, group: Group, at: int) -> TwoWidths:
+    rows = [_strip_row(bench, group, case.name) for case in group.cases]
     if group.again:
-        points = points_of(facts, group.again, group.baseline)
-        floor = facts.get("noise_floor") or {}
-        interval = floor.get("interval")
+        points = points_of(bench, group.again, group.baseline)
+        floor = bench.noise_floor
         rows.append(
             SpeedRow(
                 name=group.again,
                 note="noise floor",
                 points=points,
                 middle=middle_of(points),
-                interval=tuple(interval) if interval else None,  # time of the baseline by that of its second run
+                interval=floor.interval if floor else None,  # time of the baseline by that of its second run
             )
         )
     rows = [row for row in rows if row.points]
     sentence = _strip_sentence(group, rows)
     label = Label(name=f"points-{at}", title=f"{group.title}: every round", sentence=sentence)
-    return TwoWidths(title=group.title, sentence=sentence, svgs=speed_rows(label, rows, margin=margin_of(facts)))
+    return TwoWidths(title=group.title, sentence=sentence, svgs=speed_rows(label, rows, margin=margin_of(bench)))
 
 
-def _strip_row(facts: Facts, group: Group, name: str) -> SpeedRow:
-    points = points_of(facts, name, group.baseline)
-    seen = relate(facts, name, group.baseline)
+def _strip_row(bench: Bench, group: Group, name: str) -> SpeedRow:
+    points = points_of(bench, name, group.baseline)
+    seen = relate(bench, name, group.baseline)
     middle = middle_of(points)
     word = WORDS[seen.word][0][2:] if seen else "reference" if name == group.baseline else ""
     note = f"{times(middle)} {word}" if middle and name != group.baseline else word
@@ -203,16 +200,16 @@ def _spread(row: SpeedRow) -> float:
     return max(speeds) / min(speeds)
 
 
-def margin_of(facts: Facts) -> float:
+def margin_of(bench: Bench) -> float:
     """The ratio within which a difference is a tie."""
-    return math.exp(float((facts.get("noise_floor") or {}).get("margin") or math.log(LEAST_MARGIN)))
+    return math.exp(bench.noise_floor.margin if bench.noise_floor else LEAST_MARGIN)
 
 
-def _forecast(facts: Facts, group: Group, predictions: Mapping[str, Facts], at: int) -> TwoWidths | None:
+def _forecast(bench: Bench, group: Group, predictions: Mapping[str, Prediction], at: int) -> TwoWidths | None:
     rows = []
     for case in group.cases:
-        name = str(case["name"])
-        row, seen = predictions.get(name), relate(facts, name, group.baseline)
+        name = case.name
+        row, seen = predictions.get(name), relate(bench, name, group.baseline)
         if row is not None and name != group.baseline:
             rows.append(_forecast_mark(name, row, seen))
     if not rows:
@@ -221,19 +218,19 @@ def _forecast(facts: Facts, group: Group, predictions: Mapping[str, Facts], at: 
     sentence = (f"{group.title}: {len(rows) - outside} of {count(len(rows), 'prediction')} within 10 % of what was "
                 "measured.")  # fmt: skip
     label = Label(name=f"forecast-{at}", title=f"{group.title}: predicted and measured", sentence=sentence)
-    svgs = speed_rows(label, rows, margin=margin_of(facts))
+    svgs = speed_rows(label, rows, margin=margin_of(bench))
     return TwoWidths(title=f"{group.title}, against {group.baseline}", sentence=sentence, svgs=svgs)
 
 
-def _forecast_mark(name: str, row: Facts, seen: Relation | None) -> SpeedRow:
-    error = speed_error(row)
-    spread = (1 / row["high"], 1 / row["low"]) if row.get("low") and row.get("high") else None
+def _forecast_mark(name: str, row: Prediction, seen: Relation | None) -> SpeedRow:
+    error = row.speed_error
+    spread = (1 / row.high, 1 / row.low) if row.low and row.high else None
     return SpeedRow(
         name=name,
         note="error unknown" if error is None else f"speed {signed(error)}",
         middle=seen.speed if seen else None,
         interval=seen.interval if seen else None,
-        predicted=1 / row["ratio"],
+        predicted=1 / row.ratio if row.ratio else None,
         predicted_range=spread,
     )
 
@@ -242,30 +239,30 @@ def _covers(row: SpeedRow) -> bool:
     return bool(row.middle and row.predicted and abs(math.log(row.middle / row.predicted)) <= math.log(1.1))
 
 
-def _forecast_sentence(facts: Facts) -> str:
-    error, winner = median_error(facts), facts.get("winner") or {}
+def _forecast_sentence(bench: Bench) -> str:
+    error = median_error(bench)
     if error is None:
         return "What was predicted cannot be compared with anything yet."
     return (f"Written down before the first round; half of the predicted speeds are within {share(error)} of the "
-            f"measured. {_favourites(facts, winner)}")  # fmt: skip
+            f"measured. {_favourites(bench)}")  # fmt: skip
 
 
-def _favourites(facts: Facts, winner: Facts) -> str:
-    favourite, fastest = str(facts.get("favourite") or ""), str(winner.get("fastest_median") or "")
+def _favourites(bench: Bench) -> str:
+    favourite, fastest = bench.favourite, bench.winner.fastest_median if bench.winner else ""
     if not favourite:
         return "No winner was predicted."
     same = "which also had the fastest median" if favourite == fastest else f"but {fastest} had the fastest median"
     return f"The predicted winner was {favourite}, {same}."
 
 
-def _forecast_row(row: Facts) -> tuple[str, str, str, str, str]:
-    rate, measured = row.get("rate_per_second"), row.get("measured_rate_per_second")
+def _forecast_row(row: Prediction) -> tuple[str, str, str, str, str]:
+    rate, measured = row.rate_per_second, row.measured_rate_per_second
     return (
-        str(row["case"]),
+        row.case,
         "unknown" if not rate else f"{significant(rate)}/s",
         "unknown" if not measured else f"{significant(measured)}/s",
-        "unknown" if (error := speed_error(row)) is None else signed(error),
-        str(row.get("because", "")),
+        "unknown" if (error := row.speed_error) is None else signed(error),
+        row.because,
     )
 
 

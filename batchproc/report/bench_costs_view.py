@@ -9,7 +9,8 @@ from batchproc.explain.words import seconds, share, size
 from batchproc.redact import redact_text
 from batchproc.report.account_view import Chart
 from batchproc.report.bench_charts import BarRow, case_bars
-from batchproc.report.bench_files import Facts, baseline_of, groups_of, whole_runs
+from batchproc.report.bench_files import groups_of, whole_runs
+from batchproc.report.bench_json import Bench
 from batchproc.report.canvas import Label
 from batchproc.report.palette import BUCKETS, css_reference
 
@@ -38,91 +39,78 @@ class AccountsView:
     rows: Sequence[tuple[str, Sequence[str]]]
 
 
-def view_accounts(facts: Facts) -> tuple[list[AccountsView], list[LegendEntry]]:
+def view_accounts(bench: Bench) -> tuple[list[AccountsView], list[LegendEntry]]:
     """Both stages with one numbering of the buckets."""
-    accounts = {stage: _accounts(facts, stage) for stage in STAGES}
+    accounts = {stage: _accounts(bench, stage) for stage in STAGES}
     kept = {stage: found for stage, found in accounts.items() if found}
     legend = _legend(kept.values())
     numbers = {entry.words: entry.number for entry in legend}
-    return [_view_accounts(facts, stage, found, numbers) for stage, found in kept.items()], legend
+    return [_view_accounts(bench, stage, found, numbers) for stage, found in kept.items()], legend
 
 
-def view_memory(facts: Facts) -> Chart | None:
+def view_memory(bench: Bench) -> Chart | None:
     """Peak PSS of each whole run; None when the system does not tell."""
-    cases = whole_runs(facts)
-    known = [(case, case["memory"]["peak_pss_bytes"]) for case in cases if _pss(case)]
+    cases = whole_runs(bench)
+    known = [(case, pss) for case in cases if (pss := case.memory.peak_pss_bytes)]
     if not known:
         return None
     rows = [
-        BarRow(name=str(case["name"]), note=size(_pss(case)), parts=[(0, (_pss(case) or 0.0) / MB, "cpu")])
-        for case in sorted(cases, key=lambda case: _pss(case) or float("inf"))
+        BarRow(name=case.name, note=size(case.memory.peak_pss_bytes),
+               parts=[(0, (case.memory.peak_pss_bytes or 0.0) / MB, "cpu")])
+        for case in sorted(cases, key=lambda case: case.memory.peak_pss_bytes or float("inf"))
     ]
     least, most = (pick(known, key=lambda entry: entry[1]) for pick in (min, max))
-    sentence = (f"From {size(least[1])} ({least[0]['name']}) to {size(most[1])} ({most[0]['name']}), all processes of "
+    sentence = (f"From {size(least[1])} ({least[0].name}) to {size(most[1])} ({most[0].name}), all processes of "
                 f"a run together: {most[1] / least[1]:.1f} times as much.")  # fmt: skip
-    per_worker = [case["memory"].get("per_worker_pss_bytes") for case in cases]
-    known_workers = [value for value in per_worker if value]
+    known_workers = [pss for case in cases if (pss := case.memory.per_worker_pss_bytes)]
     if known_workers:
         sentence += f" A worker process holds {size(fmean(known_workers))} on average."
     label = Label(name="memory", title="Memory of each case", sentence=sentence)
     return Chart(sentence=sentence, svg=case_bars(label, rows, "MB"))
 
 
-def view_startup(facts: Facts) -> Chart | None:
+def view_startup(bench: Bench) -> Chart | None:
     """Time to the first item of each whole run; None when unknown."""
-    cases = [case for case in whole_runs(facts) if case.get("startup_seconds") is not None]
+    cases = [(start, case) for case in whole_runs(bench) if (start := case.startup_seconds) is not None]
     if not cases:
         return None
-    cases.sort(key=lambda case: float(case["startup_seconds"]))
+    cases.sort(key=lambda entry: entry[0])
     rows = [
-        BarRow(name=str(case["name"]),
-               note=f"{seconds(case['startup_seconds'])}, {share(_startup_share(case))}",
-               parts=[(0, 1000 * case["startup_seconds"], "startup")])
-        for case in cases
+        BarRow(name=case.name, note=f"{seconds(start)}, {share(start / fmean(case.seconds))}",
+               parts=[(0, 1000 * start, "startup")])
+        for start, case in cases
     ]  # fmt: skip
-    first, last = cases[0], cases[-1]
-    sentence = (f"The first item starts after {seconds(first['startup_seconds'])} in {first['name']} and after "
-                f"{seconds(last['startup_seconds'])} in {last['name']}; that is inside the compared times, and the per "
+    (first, earliest), (last, latest) = cases[0], cases[-1]
+    sentence = (f"The first item starts after {seconds(first)} in {earliest.name} and after "
+                f"{seconds(last)} in {latest.name}; that is inside the compared times, and the per "
                 "cent are of them.")  # fmt: skip
     label = Label(name="startup", title="Time to the first item", sentence=sentence)
     return Chart(sentence=sentence, svg=case_bars(label, rows, "ms"))
 
 
-def view_starts(facts: Facts) -> list[tuple[str, str]]:
+def view_starts(bench: Bench) -> list[tuple[str, str]]:
     """What starting one worker costs, by stage and mode, and the cold start."""
     found: dict[tuple[str, str], list[float]] = {}
-    for case in facts.get("cases") or ():
-        for stage, entry in case["stages"].items():
-            value = entry.get("startup_per_worker_seconds")
-            if value is not None:
-                found.setdefault((stage, entry["mode"]), []).append(value)
+    for case in bench.cases:
+        for stage, entry in case.stages.items():
+            if entry.startup_per_worker_seconds is not None:
+                found.setdefault((stage, entry.mode), []).append(entry.startup_per_worker_seconds)
     rows = [(f"{stage}, per {_worker(mode)}", seconds(fmean(of))) for (stage, mode), of in sorted(found.items())]
-    cold = facts.get("cold_start") or {}
     rows.append(("the very first run, besides its line (interpreter, list, ledger)",
-                 seconds(cold.get("outside_line_seconds"))))  # fmt: skip
+                 seconds(bench.cold_start.outside_line_seconds)))  # fmt: skip
     return rows
-
-
-def _pss(case: Facts) -> float | None:
-    return (case.get("memory") or {}).get("peak_pss_bytes")
-
-
-def _startup_share(case: Facts) -> float:
-    return float(case["startup_seconds"]) / fmean(case["seconds"])
 
 
 def _worker(mode: str) -> str:
     return {"thread": "thread", "process": "process"}.get(mode, "serial worker")
 
 
-def _accounts(facts: Facts, stage: str) -> dict[str, dict[str, float]]:
+def _accounts(bench: Bench, stage: str) -> dict[str, dict[str, float]]:
     """Case -> words of a bucket -> worker-seconds of a mean run."""
     found = {}
-    for case in (case for group in groups_of(facts) for case in group.cases):
-        account = (case["stages"].get(stage) or {}).get("account")
-        if account:
-            words = {_words(key): float(value) for key, value in account.items()}
-            found[str(case["name"])] = words
+    for case in (case for group in groups_of(bench) for case in group.cases):
+        if stage in case.stages and case.stages[stage].account:
+            found[case.name] = {_words(key): value for key, value in case.stages[stage].account.items()}
     return found
 
 
@@ -148,7 +136,7 @@ def _legend(accounts: Any) -> list[LegendEntry]:
 
 
 def _view_accounts(
-    facts: Facts, stage: str, accounts: Mapping[str, Mapping[str, float]], numbers: Mapping[str, int]
+    bench: Bench, stage: str, accounts: Mapping[str, Mapping[str, float]], numbers: Mapping[str, int]
 ) -> AccountsView:
     roles = {words: role for role, words in BUCKETS.values()}
     order = list(numbers)
@@ -158,7 +146,7 @@ def _view_accounts(
                  for words in [*order, *(words for words in account if words not in numbers)]]  # fmt: skip
         whole = sum(value for _, value, _ in parts)
         rows.append(BarRow(name=name, note=seconds(whole), parts=[part for part in parts if part[1] > 0]))
-    sentence = _accounts_sentence(facts, stage, accounts)
+    sentence = _accounts_sentence(bench, stage, accounts)
     label = Label(name=f"accounts-{stage}", title=f"Worker-seconds of {stage}, by case", sentence=sentence)
     heads = [*order, *dict.fromkeys(words for of in accounts.values() for words in of if words not in numbers)]
     table = [(name, [_told(account.get(words)) for words in heads]) for name, account in accounts.items()]
@@ -170,9 +158,9 @@ def _told(value: float | None) -> str:
     return "–" if value is None else f"−{seconds(-value)}" if value < 0 else seconds(value)
 
 
-def _accounts_sentence(facts: Facts, stage: str, accounts: Mapping[str, Mapping[str, float]]) -> str:
+def _accounts_sentence(bench: Bench, stage: str, accounts: Mapping[str, Mapping[str, float]]) -> str:
     """What took most in the baseline and in the fastest case, and how CPU per picture compares."""
-    baseline, best = baseline_of(facts), next(iter(accounts))
+    baseline, best = bench.baseline, next(iter(accounts))
     parts = []
     for name in dict.fromkeys((baseline, best)):
         account = accounts.get(name) or {}
@@ -180,8 +168,8 @@ def _accounts_sentence(facts: Facts, stage: str, accounts: Mapping[str, Mapping[
         if whole > 0:
             words = max(account, key=lambda key: account[key])
             parts.append(f"in {name} {share(account[words] / whole)} is {words}")
-    cpu = {str(case["name"]): case["stages"][stage]["cpu_per_item_seconds"] for case in facts["cases"]
-           if stage in case["stages"] and case["stages"][stage].get("cpu_per_item_seconds")}  # fmt: skip
+    cpu = {case.name: used for case in bench.cases
+           if stage in case.stages and (used := case.stages[stage].cpu_per_item_seconds)}  # fmt: skip
     text = f"{stage}: {'; '.join(parts)}" if parts else f"{stage}: unknown"
     if not cpu:
         return f"{text}."

@@ -1,24 +1,18 @@
-"""bench.json as the page needs it: which rounds count, which cases belong together, how fast one is against another."""
+"""A bench as its texts need it: which rounds count, which cases belong together, how fast one is against another."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from typing import Any
 
-from batchproc.errors import UsageError
+from batchproc.bench.verdicts import Comparison, Verdict
+from batchproc.report.bench_json import Bench, Case
 
-FILE_NAME = "bench.json"
 WORDS = {  # verdict as seen from a case: what the reader sees, tone, sign
     "faster": ("▲ faster", "good"),
     "slower": ("▼ slower", "bad"),
     "tie": ("= tie", "quiet"),
     "undecided": ("? undecided", "unknown"),
 }
-
-Facts = Mapping[str, Any]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relation:
@@ -27,12 +21,12 @@ class Relation:
     speed: float
     interval: tuple[float, float] | None
     word: str
-    comparison: Facts
+    comparison: Comparison
 
     @property
     def favourable(self) -> int:
         """In how many rounds the one that is faster by the middle was faster."""
-        return max(int(self.comparison.get("faster_rounds") or 0), int(self.comparison.get("slower_rounds") or 0))
+        return max(self.comparison.faster_rounds, self.comparison.slower_rounds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,81 +35,65 @@ class Group:
 
     title: str
     baseline: str
-    cases: Sequence[Facts]
+    cases: Sequence[Case]
     again: str = ""
 
 
-def read_bench(folder: Path) -> dict[str, Any]:
-    """bench.json. Raises `UsageError` when it is none."""
-    path = folder / FILE_NAME
-    try:
-        facts = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path}: cannot be read: {type(error).__name__}") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("rounds"), list) or "schema" not in facts:
-        raise UsageError(f"{path}: is not the bench.json of a batchproc bench")
-    return facts
-
-
-def baseline_of(facts: Facts) -> str:
-    """The name of the case that all are compared with; empty in a bench of experiments alone."""
-    return str(facts.get("baseline") or "")
-
-
-def groups_of(facts: Facts) -> list[Group]:
+def groups_of(bench: Bench) -> list[Group]:
     """The whole runs, then each stage that also ran alone; the fastest median first."""
-    cases = sorted(facts.get("cases") or (), key=lambda case: -float(case["median_rate_per_second"]))
-    whole = [case for case in cases if not case.get("alone")]
+    cases = sorted(bench.cases, key=lambda case: -case.median_rate_per_second)
+    whole = [case for case in cases if not case.alone]
     groups = []
     if whole:
-        groups.append(Group(title="Whole runs", baseline=baseline_of(facts), cases=whole,
-                            again=str(facts.get("baseline_again") or "")))  # fmt: skip
+        groups.append(Group(title="Whole runs", baseline=bench.baseline, cases=whole,
+                            again=bench.baseline_again))  # fmt: skip
     for stage in ("download", "transform"):
-        alone = [case for case in cases if case.get("alone") == stage]
-        serial = next((str(case["name"]) for case in alone if case["download"] == "serial"), "")
+        alone = [case for case in cases if case.alone == stage]
+        serial = next((case.name for case in alone if case.download == "serial"), "")
         if alone:
             groups.append(Group(title=f"{stage.capitalize()} alone", baseline=serial, cases=alone))
     return groups
 
 
-def whole_runs(facts: Facts) -> list[Facts]:
+def whole_runs(bench: Bench) -> list[Case]:
     """The cases that ran both stages, the fastest median first."""
-    groups = groups_of(facts)
-    return list(groups[0].cases) if groups and not groups[0].cases[0].get("alone") else []
+    groups = groups_of(bench)
+    return list(groups[0].cases) if groups and not groups[0].cases[0].alone else []
 
 
-def relate(facts: Facts, name: str, reference: str) -> Relation | None:
+def relate(bench: Bench, name: str, reference: str) -> Relation | None:
     """From the planned comparison of the two, whichever way round; None when there is none."""
-    for one in facts.get("comparisons") or ():
-        if {one["pair"], one["against"]} != {name, reference} or name == reference:
-            continue
-        interval = one.get("interval")
-        is_pair = one["pair"] == name
-        word = str(one["verdict"])
-        if word == "win":
-            word = "faster" if one["winner"] == name else "slower"
-        return Relation(
-            speed=1 / one["ratio"] if is_pair else one["ratio"],
-            interval=None if not interval else (1 / interval[1], 1 / interval[0]) if is_pair else tuple(interval),
-            word=word if word in WORDS else "undecided",
-            comparison=one,
-        )
-    return None
+    both = {name, reference}
+    planned = (one for one in bench.comparisons if {one.pair, one.against} == both and name != reference)
+    return next((seen_from(one, name) for one in planned), None)
 
 
-def points_of(facts: Facts, name: str, baseline: str) -> list[tuple[float, str]]:
+def seen_from(one: Comparison, name: str) -> Relation:
+    """A comparison as seen from one of its two cases."""
+    is_pair, interval, word = one.pair == name, one.interval, one.verdict.value
+    if one.verdict is Verdict.WIN:
+        word = "faster" if one.winner == name else "slower"
+    return Relation(
+        speed=1 / one.ratio if is_pair else one.ratio,
+        interval=(1 / interval[1], 1 / interval[0]) if interval and is_pair else interval,
+        word=word,
+        comparison=one,
+    )
+
+
+def points_of(bench: Bench, name: str, baseline: str) -> list[tuple[float, str]]:
     """The speed of a case against the baseline's first run in every complete round, and what became of the round.
 
     Of each round the last attempt counts; an earlier one was set aside by the rule for disturbed rounds.
     """
-    made = [one for one in facts["rounds"] if one.get("complete") and one.get("number")]
-    last = {one["number"]: at for at, one in enumerate(made)}
+    made = [one for one in bench.rounds if one.complete and one.number]
+    last = {one.number: at for at, one in enumerate(made)}
     points = []
     for at, one in enumerate(made):
-        own, other = one["runs"].get(name), one["runs"].get(baseline)
-        if own and other and own["seconds"] and other["seconds"]:
-            kind = "set_aside" if last[one["number"]] != at else "disturbed" if one.get("disturbances") else "counted"
-            points.append((other["seconds"] / own["seconds"], kind))
+        own, other = one.runs.get(name), one.runs.get(baseline)
+        if own and other and own.seconds and other.seconds:
+            kind = "set_aside" if last[one.number] != at else "disturbed" if one.disturbances else "counted"
+            points.append((other.seconds / own.seconds, kind))
     return points
 
 
@@ -125,21 +103,15 @@ def middle_of(points: Sequence[tuple[float, str]]) -> float | None:
     return median(counting) if counting else None
 
 
-def speed_error(prediction: Facts) -> float | None:
-    """The error of a predicted speed, 0.1 for 10 % too fast; bench.json has the error of the predicted time."""
-    error = prediction.get("error")
-    return None if error is None or error <= -1 else 1 / (1 + error) - 1
-
-
-def prediction_errors(facts: Facts) -> list[float]:
+def prediction_errors(bench: Bench) -> list[float]:
     """The errors of all predicted speeds but the baselines' own, which are right by definition."""
-    rows = [row for row in facts.get("predictions") or () if row.get("ratio") != 1.0]
-    return [abs(error) for row in rows if (error := speed_error(row)) is not None]
+    rows = [row for row in bench.predictions if row.ratio != 1.0]
+    return [abs(error) for row in rows if (error := row.speed_error) is not None]
 
 
-def median_error(facts: Facts) -> float | None:
+def median_error(bench: Bench) -> float | None:
     """The middle one of them."""
-    errors = prediction_errors(facts)
+    errors = prediction_errors(bench)
     return median(errors) if errors else None
 
 
@@ -151,3 +123,8 @@ def times(speed: float) -> str:
 def from_to(interval: tuple[float, float] | None) -> str:
     """As `2.98 to 3.25`; empty when there are too few rounds for an interval."""
     return f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
+
+
+def told(number: int | None) -> str:
+    """A number, or that it is not known."""
+    return "unknown" if number is None else f"{number:,}"

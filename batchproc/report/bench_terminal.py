@@ -6,13 +6,16 @@ It tells speeds, as the page does: `x 2` is twice as fast. bench.json has ratios
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from batchproc.bench.record import FILE_NAME
+from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import Judged, Result, Verdict, read_claims, read_results
-from batchproc.report.bench_files import FILE_NAME, Facts, Relation, from_to, prediction_errors, relate
+from batchproc.report.bench_files import Relation, from_to, prediction_errors, relate
+from batchproc.report.bench_json import Bench, parse_bench
 from batchproc.report.bench_verdict import sentences
 
 RIGHT = ("images/s", "speed", "predicted")
@@ -27,47 +30,48 @@ INDENT = " " * 22
 BUSY_SHARE = 0.1
 
 
-def summarise_bench(facts: Facts, folder: Path) -> str:
+def summarise_bench(facts: Mapping[str, object], folder: Path) -> str:
     """The text for people: noise, table of cases, winner and why, claims, where things are."""
-    results = read_results(facts.get("experiments"))[0]
-    parts = [_rounds(facts) if facts["cases"] else _heading(facts, results), _claims(facts, results)]
+    bench = parse_bench(facts)
+    results = read_results(bench.experiments)[0]
+    parts = [_rounds(bench) if bench.cases else _heading(bench, results), _claims(bench, results)]
     return "\n".join([*(line for part in parts for line in part), f"  facts       {folder / FILE_NAME}"])
 
 
-def _heading(facts: Facts, results: Sequence[Result]) -> Iterator[str]:
-    yield f"{facts['job']}: {count(len(results), 'controlled experiment')}, no rounds"
+def _heading(bench: Bench, results: Sequence[Result]) -> Iterator[str]:
+    yield f"{bench.job}: {count(len(results), 'controlled experiment')}, no rounds"
     yield ""
 
 
-def _rounds(facts: Facts) -> Iterator[str]:
-    counts, cases = facts["contamination"], facts["cases"]
-    yield f"{facts['job']}: {count(len(cases), 'case')} and the baseline again, {count(counts['rounds'], 'round')}"
-    yield f"  pictures    {facts['material']['text']}"
-    yield f"  noise       {_noise(facts['noise_floor'])}"
-    yield f"  rounds      {counts['text']}"
-    yield f"  cold start  {_cold_start(facts)}"
+def _rounds(bench: Bench) -> Iterator[str]:
+    counts, cases = bench.contamination, bench.cases
+    yield f"{bench.job}: {count(len(cases), 'case')} and the baseline again, {count(counts.rounds or 0, 'round')}"
+    yield f"  pictures    {bench.material.text}"
+    yield from ([f"  noise       {_noise(bench.noise_floor)}"] if bench.noise_floor else [])
+    yield f"  rounds      {counts.text}"
+    yield f"  cold start  {_cold_start(bench)}"
     yield ""
-    yield from _table(facts, "", facts["baseline"], facts["favourite"])
+    yield from _table(bench, "", bench.baseline, bench.favourite)
     yield ""
-    for stage in dict.fromkeys(case["alone"] for case in cases if case["alone"]):
-        yield from _table(facts, stage, f"{stage} alone: serial", f"{stage} alone: process")
+    for stage in dict.fromkeys(case.alone for case in cases if case.alone):
+        yield from _table(bench, stage, f"{stage} alone: serial", f"{stage} alone: process")
         yield ""
-    winner, why, advice = sentences(facts, (), 0)
+    winner, why, advice = sentences(bench, (), 0)
     yield from _wrapped("  winner      ", winner)
     yield from _wrapped("  why         ", why)
-    if facts["calibration"]:
-        yield f"  model       {facts['calibration']['text']}"
-        yield f"  predicted   {_errors(facts)}"
+    if bench.calibration:
+        yield f"  model       {bench.calibration.text}"
+        yield f"  predicted   {_errors(bench)}"
     yield from _wrapped("  next        ", advice)
-    yield from (f"  note        {note}" for note in facts["notes"])
+    yield from (f"  note        {note}" for note in bench.notes)
     yield "  outputs     byte-identical in every run of the same plan"
 
 
-def _claims(facts: Facts, results: Sequence[Result]) -> Iterator[str]:
-    claims = read_claims(facts.get("claims"))[0]
+def _claims(bench: Bench, results: Sequence[Result]) -> Iterator[str]:
+    claims = read_claims(bench.claims)[0]
     if not claims:
         return
-    yield from ([""] if facts["cases"] else [])
+    yield from ([""] if bench.cases else [])
     for claim in claims:
         yield f"  {claim.id:>2}  {CLAIM_WORDS[claim.verdict]:<16}  {claim.statement}"
         yield from _wrapped(INDENT, claim.meaning)
@@ -92,44 +96,44 @@ def _wrapped(head: str, text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
 
 
-def _noise(floor: Facts) -> str:
+def _noise(floor: NoiseFloor) -> str:
     """How far two runs of the same case lie apart, and what difference is a tie."""
-    span = f" ({from_to((1 / floor['interval'][1], 1 / floor['interval'][0]))})" if floor["interval"] else ""
-    few = "" if floor["interval"] else " (too few rounds for an interval)"
-    doubt = "; the two differ by more than chance explains" if floor.get("suspicious") else ""
+    span = f" ({from_to((1 / floor.interval[1], 1 / floor.interval[0]))})" if floor.interval else ""
+    few = "" if floor.interval else " (too few rounds for an interval)"
+    doubt = "; the two differ by more than chance explains" if floor.suspicious else ""
     return (
-        f"of the baseline's two runs of a round, one has x {1 / floor['ratio']:.2f}{span} the speed of the other{few}; "
-        f"within {share(math.expm1(floor['margin']))} is a tie{doubt}"
+        f"of the baseline's two runs of a round, one has x {1 / floor.ratio:.2f}{span} the speed of the other{few}; "
+        f"within {share(math.expm1(floor.margin))} is a tie{doubt}"
     )
 
 
-def _cold_start(facts: Facts) -> str:
+def _cold_start(bench: Bench) -> str:
     """The first run's time outside the line, against the same of the baseline's later runs."""
-    case = next(case for case in facts["cases"] if case["name"] == facts["baseline"])
-    warm = case["command_seconds"] - median(case["seconds"])
+    case = bench.case(bench.baseline)
+    warm = case.command_seconds - median(case.seconds) if case else None
     return (
-        f"the very first run took {seconds(facts['cold_start']['outside_line_seconds'])} besides its line "
+        f"the very first run took {seconds(bench.cold_start.outside_line_seconds)} besides its line "
         f"(interpreter, list, ledger), later ones {seconds(warm)}; the table's times are of the line alone"
     )
 
 
-def _table(facts: Facts, alone: str, baseline: str, favourite: str) -> Iterator[str]:
+def _table(bench: Bench, alone: str, baseline: str, favourite: str) -> Iterator[str]:
     """A row per case, the fastest median first: rate, speed against the baseline, verdicts."""
-    cases = [case for case in facts["cases"] if (case["alone"] or "") == alone]
+    cases = [case for case in bench.cases if (case.alone or "") == alone]
     references = [baseline, favourite]
-    if favourite in ("", baseline) or favourite not in {case["name"] for case in cases}:
+    if favourite in ("", baseline) or favourite not in {case.name for case in cases}:
         references = [baseline]
-    predicted = {row["case"]: row["ratio"] for row in facts["predictions"]}
+    predicted = {row.case: row.ratio for row in bench.predictions if row.ratio}
     rows = [["case", "images/s", "speed", "predicted", *(f"against {each}" for each in references)]]
-    for case in sorted(cases, key=lambda each: -each["median_rate_per_second"]):
-        name = case["name"]
-        seen = [relate(facts, name, reference) for reference in references]
+    for case in sorted(cases, key=lambda each: -each.median_rate_per_second):
+        name = case.name
+        seen = [relate(bench, name, reference) for reference in references]
         span = f" ({from_to(seen[0].interval)})" if seen[0] and seen[0].interval else ""
         rows.append([
             name,
-            significant(case["median_rate_per_second"]),
+            significant(case.median_rate_per_second),
             f"x {seen[0].speed:.2f}{span}" if seen[0] else "x 1",
-            f"x {1 / predicted[name]:.2f}" if predicted.get(name) else "unknown",
+            f"x {1 / predicted[name]:.2f}" if name in predicted else "unknown",
             *(_verdict(each) if each and name != baseline else "" for each in seen),
         ])  # fmt: skip
     yield from _aligned(rows)
@@ -139,15 +143,15 @@ def _verdict(seen: Relation) -> str:
     """The verdict as seen from the case, with the reason in short; bench.json has it in full."""
     if seen.word in ("faster", "slower"):
         comparison = seen.comparison
-        return f"{seen.word} in {seen.favourable} of {comparison['rounds']} rounds, p = {comparison['p_adjusted']:.2g}"
+        return f"{seen.word} in {seen.favourable} of {comparison.rounds} rounds, p = {comparison.p_adjusted:.2g}"
     if seen.word == "tie":
         return "tie: inside the margin"
-    needed = seen.comparison["rounds_to_decide"]
+    needed = seen.comparison.rounds_to_decide
     return f"undecided: {f'about {needed} rounds would decide' if needed else 'more than 100 rounds'}"
 
 
-def _errors(facts: Facts) -> str:
-    errors = prediction_errors(facts)
+def _errors(bench: Bench) -> str:
+    errors = prediction_errors(bench)
     if not errors:
         return "unknown"
     off = f"{share(median(errors))} (median), {share(max(errors))} (most)"

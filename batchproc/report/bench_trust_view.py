@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from batchproc.bench.statistics import fewest_rounds
+from batchproc.bench.verdicts import Comparison, NoiseFloor
 from batchproc.explain.words import count, share
-from batchproc.record.run import MachineRecord
-from batchproc.report.bench_files import WORDS, Facts, baseline_of, from_to, median_error, relate, times
+from batchproc.report.bench_files import WORDS, from_to, median_error, seen_from, times, told
+from batchproc.report.bench_json import Bench
 from batchproc.report.bench_verdict import is_proven
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
 from batchproc.report.trust_view import CheckRow, Provenance, TrustView, view_provenance
@@ -30,78 +31,77 @@ class ComparisonRow:
     remark: str
 
 
-def view_bench_trust(facts: Facts, lab: LabSection) -> TrustView:
+def view_bench_trust(bench: Bench, lab: LabSection) -> TrustView:
     """The honesty panel."""
-    checks = list(_checks(facts, lab))
+    checks = list(_checks(bench, lab))
     counts = {word: sum(check.verdict == word for check in checks) for word in ("passed", "failed", "unknown")}
     return TrustView(
         summary=f"{counts['passed']} of {count(len(checks), 'check')} passed, {counts['failed']} failed, "
         f"{counts['unknown']} could not be made.",
         checks=checks,
-        methods=list(_methods(facts)),
-        notes=[str(note) for note in facts.get("notes") or ()],
+        methods=list(_methods(bench)),
+        notes=list(bench.notes),
     )
 
 
-def view_comparisons(facts: Facts) -> list[ComparisonRow]:
+def view_comparisons(bench: Bench) -> list[ComparisonRow]:
     """Every comparison that was planned, in the plan's order."""
-    return [_comparison(one) for one in facts.get("comparisons") or ()]
+    return [_comparison(one) for one in bench.comparisons]
 
 
-def view_disturbances(facts: Facts) -> list[tuple[str, str]]:
+def view_disturbances(bench: Bench) -> list[tuple[str, str]]:
     """The rounds that something else disturbed, and what; the warm-up is no round."""
     return [
-        (f"round {one['number']}, attempt {one.get('attempt', 1)}", ", ".join(map(str, one["disturbances"])))
-        for one in facts["rounds"] if one.get("number") and one.get("disturbances")
+        (f"round {one.number}, attempt {one.attempt}", ", ".join(one.disturbances))
+        for one in bench.rounds if one.number and one.disturbances
     ]  # fmt: skip
 
 
-def view_bench_provenance(facts: Facts) -> Provenance:
+def view_bench_provenance(bench: Bench) -> Provenance:
     """What was benched, on what, with which settings."""
-    settings, material = facts.get("settings") or {}, facts.get("material") or {}
+    settings, material = bench.settings, bench.material
     rows = [
-        ("program", f"batchproc {facts.get('version', 'unknown')}"),
-        ("job", str(facts.get("job", "unknown"))),
-        ("started", str(facts.get("started", "unknown"))),
-        ("ended", str(facts.get("ended") or "not yet")),
-        ("pictures", str(material.get("text", "unknown"))),
-        ("left out of the list", f"{material['left_out']:,}" if "left_out" in material else "unknown"),
-        ("rounds asked for", str(settings.get("rounds", "unknown"))),
-        ("seed of the order", str(settings.get("seed", "unknown"))),
-        ("fingerprint begins", str(facts.get("fingerprint", "unknown"))[:FINGERPRINT_LETTERS]),
+        ("program", f"batchproc {bench.version}"),
+        ("job", bench.job),
+        ("started", bench.started),
+        ("ended", bench.ended or "not yet"),
+        ("pictures", material.text),
+        ("left out of the list", "unknown" if material.left_out is None else f"{material.left_out:,}"),
+        ("rounds asked for", told(settings.rounds)),
+        ("seed of the order", told(settings.seed)),
+        ("fingerprint begins", bench.fingerprint[:FINGERPRINT_LETTERS]),
     ]
-    known = {name: value for name, value in (facts.get("host") or {}).items() if name in MachineRecord.__slots__}
-    return view_provenance(rows, MachineRecord(**known), facts.get("config") or {})
+    return view_provenance(rows, bench.host, bench.config)
 
 
-def _checks(facts: Facts, lab: LabSection) -> Iterator[CheckRow]:
-    if baseline_of(facts):
-        yield _check_noise(facts)
-        yield _check_rounds(facts)
-        yield _check_quiet(facts)
-        yield _check_outputs(facts)
-        yield _check_forecast(facts)
+def _checks(bench: Bench, lab: LabSection) -> Iterator[CheckRow]:
+    if bench.baseline:
+        yield _check_noise(bench)
+        yield _check_rounds(bench)
+        yield _check_quiet(bench)
+        yield _check_outputs(bench)
+        yield _check_forecast(bench)
     if lab.results:
         yield _check_lab(lab)
 
 
-def _check_noise(facts: Facts) -> CheckRow:
-    floor = facts.get("noise_floor") or {}
+def _check_noise(bench: Bench) -> CheckRow:
+    floor = bench.noise_floor
     name = "two runs of the same case are alike"
-    if not floor:
+    if floor is None:
         return CheckRow(name=name, text="unknown: no round is complete", limit="unknown", verdict="unknown")
-    interval = floor.get("interval")
+    interval = floor.interval
     span = from_to((1 / interval[1], 1 / interval[0])) if interval else "too few rounds for an interval"
-    text = f"of the baseline's two runs of a round, one has {times(1 / floor['ratio'])} the speed of the other ({span})"
+    text = f"of the baseline's two runs of a round, one has {times(1 / floor.ratio)} the speed of the other ({span})"
     if interval and not interval[0] <= 1.0 <= interval[1]:
         text += "; more than chance, so the margin of a tie covers it"
-    verdict = "failed" if floor.get("suspicious") else "passed" if interval else "unknown"
+    verdict = "failed" if floor.suspicious else "passed" if interval else "unknown"
     return CheckRow(name=name, text=text, limit="5 %, or chance", verdict=verdict)
 
 
-def _check_rounds(facts: Facts) -> CheckRow:
-    made, compared = int((facts.get("contamination") or {}).get("rounds") or 0), len(facts.get("comparisons") or ())
-    fewest = fewest_rounds(compared, float((facts.get("settings") or {}).get("level") or 0.05))
+def _check_rounds(bench: Bench) -> CheckRow:
+    made, compared = bench.contamination.rounds or 0, len(bench.comparisons)
+    fewest = fewest_rounds(compared, bench.settings.level)
     return CheckRow(
         name="enough rounds to prove a win",
         text=f"{count(made, 'round')}; a clean sweep over {count(compared, 'comparison')} needs {fewest}",
@@ -110,35 +110,34 @@ def _check_rounds(facts: Facts) -> CheckRow:
     )
 
 
-def _check_quiet(facts: Facts) -> CheckRow:
-    found = facts.get("contamination") or {}
-    kept = found.get("counted_disturbed")
+def _check_quiet(bench: Bench) -> CheckRow:
+    kept = bench.contamination.counted_disturbed
     return CheckRow(
         name="nothing else used the machine",
-        text=str(found.get("text") or "unknown"),
+        text=bench.contamination.text,
         limit="0 disturbed",
         verdict="unknown" if kept is None else "passed" if kept == 0 else "failed",
     )
 
 
-def _check_outputs(facts: Facts) -> CheckRow:
-    outputs = facts.get("outputs")
+def _check_outputs(bench: Bench) -> CheckRow:
+    outputs = bench.outputs
     return CheckRow(
         name="outputs are byte-identical in all modes",
         text="every run of the same plan made the same files" if outputs else "not known before the bench has ended",
         limit="all",
-        verdict="unknown" if not outputs else "passed" if outputs.get("identical") else "failed",
+        verdict="unknown" if not outputs else "passed" if outputs.identical else "failed",
     )
 
 
-def _check_forecast(facts: Facts) -> CheckRow:
-    winner, favourite = facts.get("winner") or {}, facts.get("favourite")
-    decided = "passed" if winner.get("predicted") else "failed"
+def _check_forecast(bench: Bench) -> CheckRow:
+    winner, favourite = bench.winner, bench.favourite
+    decided = "passed" if winner and winner.predicted else "failed"
     return CheckRow(
         name="the predicted winner is the measured one",
-        text=f"predicted {favourite or 'nobody'}, fastest median {winner.get('fastest_median', 'unknown')}",
+        text=f"predicted {favourite or 'nobody'}, fastest median {winner.fastest_median if winner else 'unknown'}",
         limit="a proof",
-        verdict=decided if is_proven(facts) and favourite else "unknown",
+        verdict=decided if is_proven(bench) and favourite else "unknown",
     )
 
 
@@ -157,63 +156,58 @@ def _check_lab(lab: LabSection) -> CheckRow:
     )
 
 
-def _worst_run(facts: Facts) -> str:
+def _worst_run(bench: Bench) -> str:
     """The most that other programs and the hypervisor took during any run, of rounds set aside as well."""
-    runs = [run for one in facts["rounds"] if one.get("number") for run in one["runs"].values()]
-    found = {name: [value for run in runs if (value := (run.get("conditions") or {}).get(key)) is not None]
-             for name, key in (("other programs", "others_cpu_share"), ("the hypervisor", "steal_share"))}  # fmt: skip
-    told = [f"{name} {share(max(values))}" for name, values in found.items() if values]
-    return f"{', '.join(told)} of the CPU in the worst run" if told else "unknown"
+    seen = [run.conditions for one in bench.rounds if one.number for run in one.runs.values() if run.conditions]
+    shares = {"other programs": [one.others_cpu_share for one in seen],
+              "the hypervisor": [one.steal_share for one in seen]}  # fmt: skip
+    found = {name: [value for value in values if value is not None] for name, values in shares.items()}
+    most = [f"{name} {share(max(values))}" for name, values in found.items() if values]
+    return f"{', '.join(most)} of the CPU in the worst run" if most else "unknown"
 
 
-def _methods(facts: Facts) -> Iterator[tuple[str, str]]:
-    if not baseline_of(facts):
+def _methods(bench: Bench) -> Iterator[tuple[str, str]]:
+    if not bench.baseline:
         return
-    settings, found = facts.get("settings") or {}, facts.get("contamination") or {}
-    floor, makespan = facts.get("noise_floor") or {}, facts.get("makespan") or {}
-    yield "rounds that count", str(found.get("rounds", "unknown"))
-    yield "extra rounds, after disturbed ones", str(found.get("extra", "unknown"))
-    yield "disturbed rounds", (f"{found.get('disturbed', 'unknown')} of all that were made; "
-                               f"{found.get('counted_disturbed', 'unknown')} count all the same")  # fmt: skip
-    yield "what disturbed most", _worst_run(facts)
+    found, floor = bench.contamination, bench.noise_floor
+    yield "rounds that count", told(found.rounds)
+    yield "extra rounds, after disturbed ones", told(found.extra)
+    yield "disturbed rounds", (f"{told(found.disturbed)} of all that were made; "
+                               f"{told(found.counted_disturbed)} count all the same")  # fmt: skip
+    yield "what disturbed most", _worst_run(bench)
     yield "order of cases", "random in every round; the baseline runs twice in each; a warm-up round is thrown away"
-    yield "what is timed", str(makespan.get("because") or "unknown")
+    yield "what is timed", bench.makespan.because
     yield "an interval", _coverage(floor)
-    margin = floor.get("margin")
-    told = "unknown" if margin is None else f"{share(math.expm1(margin))}: the noise floor, at least 5 %"
-    yield "margin of a tie", told
-    level = settings.get("level")
-    yield "level of a proof", "unknown" if level is None else f"{share(level)} for all comparisons together, after Holm"
-    error = median_error(facts)
-    yield "error of the predictions, median", share(error)
-    miss = (facts.get("calibration") or {}).get("miss_of_its_own_run")
+    margin = f"{share(math.expm1(floor.margin))}: the noise floor, at least 5 %" if floor else "unknown"
+    yield "margin of a tie", margin
+    yield "level of a proof", f"{share(bench.settings.level)} for all comparisons together, after Holm"
+    yield "error of the predictions, median", share(median_error(bench))
+    miss = bench.calibration.miss_of_its_own_run if bench.calibration else None
     yield "how far the model misses its own calibration run", share(miss)
 
 
-def _coverage(floor: Facts) -> str:
-    covered = floor.get("coverage")
+def _coverage(floor: NoiseFloor | None) -> str:
+    covered = floor.coverage if floor else None
     exact = "exact, from order statistics of the rounds"
     return f"{exact}; too few rounds for any here" if covered is None else f"{exact}; covers {100 * covered:.1f} %"
 
 
-def _comparison(one: Facts) -> ComparisonRow:
-    seen = relate({"comparisons": [one]}, str(one["pair"]), str(one["against"]))
-    word = seen.word if seen else "undecided"
-    needed = one.get("rounds_to_decide")
+def _comparison(one: Comparison) -> ComparisonRow:
+    seen, needed = seen_from(one, one.pair), one.rounds_to_decide
     outlook = f"about {needed} rounds would decide" if needed else "more than 100 rounds would be needed"
-    lighter = f"{one['winner']} is lighter" if one.get("winner") else "neither is lighter"
+    lighter = f"{one.winner} is lighter" if one.winner else "neither is lighter"
     return ComparisonRow(
-        what=f"{one['pair']} against {one['against']}",
-        speed=times(seen.speed) if seen else "unknown",
-        interval=from_to(seen.interval if seen else None) or "none",
-        rounds=f"{one.get('faster_rounds', '?')} of {one.get('rounds', '?')}",
-        p=_probability(one.get("p")),
-        p_adjusted=_probability(one.get("p_adjusted")),
-        sign=WORDS[word][0],
-        tone=WORDS[word][1],
-        remark={"undecided": outlook, "tie": lighter}.get(word, ""),
+        what=f"{one.pair} against {one.against}",
+        speed=times(seen.speed),
+        interval=from_to(seen.interval) or "none",
+        rounds=f"{one.faster_rounds} of {one.rounds}",
+        p=_probability(one.p),
+        p_adjusted=_probability(one.p_adjusted),
+        sign=WORDS[seen.word][0],
+        tone=WORDS[seen.word][1],
+        remark={"undecided": outlook, "tie": lighter}.get(seen.word, ""),
     )
 
 
-def _probability(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
+def _probability(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"

@@ -22,7 +22,8 @@ from batchproc.report.bench_costs_view import (
     view_starts,
     view_startup,
 )
-from batchproc.report.bench_files import Facts, baseline_of, median_error, relate, times, whole_runs
+from batchproc.report.bench_files import median_error, relate, times, told, whole_runs
+from batchproc.report.bench_json import Bench
 from batchproc.report.bench_rates_view import CeilingRow, view_case_ceilings, view_rates
 from batchproc.report.bench_trust_view import (
     ComparisonRow,
@@ -69,69 +70,67 @@ class BenchPage:
     provenance: Provenance
 
 
-def view_bench(facts: Facts) -> BenchPage:
+def view_bench(bench: Bench) -> BenchPage:
     """Arranges a bench; an interrupted one has what its complete rounds give."""
-    tone, ended_how = _ended(facts)
-    lab = view_lab(facts)
-    maps, maps_note = view_maps(facts)
-    accounts, legend = view_accounts(facts)
-    rates, rates_note = view_rates(facts)
+    tone, ended_how = _ended(bench)
+    lab = view_lab(bench)
+    maps, maps_note = view_maps(bench)
+    accounts, legend = view_accounts(bench)
+    rates, rates_note = view_rates(bench)
     return BenchPage(
-        job=str(facts.get("job", "unknown")),
-        started=str(facts.get("started", "unknown")).replace("T", " ").removesuffix("Z"),
+        job=bench.job,
+        started=bench.started.replace("T", " ").removesuffix("Z"),
         tone=tone,
         ended_how=ended_how,
-        verdict=[as_sentence(sentence) for sentence in sentences(facts, lab.claims, len(lab.results))],
-        figures=_figures(facts) if baseline_of(facts) else [],
-        counts=_counts(facts) if baseline_of(facts) else "",
+        verdict=[as_sentence(sentence) for sentence in sentences(bench, lab.claims, len(lab.results))],
+        figures=_figures(bench) if bench.baseline else [],
+        counts=_counts(bench) if bench.baseline else "",
         maps=maps,
         maps_note=maps_note,
-        points=view_points(facts),
+        points=view_points(bench),
         accounts=accounts,
         legend=legend,
-        forecast=view_forecast(facts),
-        calibration=str((facts.get("calibration") or {}).get("text") or ""),
-        ceilings=view_case_ceilings(facts),
+        forecast=view_forecast(bench),
+        calibration=bench.calibration.text if bench.calibration else "",
+        ceilings=view_case_ceilings(bench),
         rates=rates,
         rates_note=rates_note,
-        memory=view_memory(facts),
-        startup=view_startup(facts),
-        starts=view_starts(facts),
-        has_rounds=bool(baseline_of(facts)),
+        memory=view_memory(bench),
+        startup=view_startup(bench),
+        starts=view_starts(bench),
+        has_rounds=bool(bench.baseline),
         lab=lab,
-        trust=view_bench_trust(facts, lab),
-        comparisons=view_comparisons(facts),
-        disturbed=view_disturbances(facts),
-        provenance=view_bench_provenance(facts),
+        trust=view_bench_trust(bench, lab),
+        comparisons=view_comparisons(bench),
+        disturbed=view_disturbances(bench),
+        provenance=view_bench_provenance(bench),
     )
 
 
-def _ended(facts: Facts) -> tuple[str, str]:
-    if not facts.get("complete"):
+def _ended(bench: Bench) -> tuple[str, str]:
+    if not bench.complete:
         return "unknown", "interrupted: the same command continues it"
-    if not baseline_of(facts):
+    if not bench.baseline:
         return "good", "experiments alone"
-    return ("good", "decided") if is_proven(facts) else ("unknown", "undecided")
+    return ("good", "decided") if is_proven(bench) else ("unknown", "undecided")
 
 
-def _figures(facts: Facts) -> list[tuple[str, str, str]]:
-    cases, baseline = whole_runs(facts), baseline_of(facts)
+def _figures(bench: Bench) -> list[tuple[str, str, str]]:
+    cases, baseline = whole_runs(bench), bench.baseline
     best = cases[0] if cases else None
-    seen = relate(facts, str(best["name"]), baseline) if best else None
-    floor, found = facts.get("noise_floor") or {}, facts.get("contamination") or {}
-    settings = facts.get("settings") or {}
+    seen = relate(bench, best.name, baseline) if best else None
+    found = bench.contamination
     return [
-        ("fastest median", f"{significant(best['median_rate_per_second'])}/s" if best else "unknown",
-         str(best["name"]) if best else "images per second"),
+        ("fastest median", f"{significant(best.median_rate_per_second)}/s" if best else "unknown",
+         best.name if best else "images per second"),
         ("against the baseline", times(seen.speed) if seen else "unknown", f"the speed of {baseline}"),
-        ("rounds that count", str(found.get("rounds", "unknown")), f"{settings.get('rounds', 'unknown')} asked for, "
-         f"{found.get('counted_disturbed', 'unknown')} disturbed"),
-        ("a tie lies within", f"± {share(margin_of(facts) - 1)}", "the noise floor, at least 5 %")
-        if floor else ("a tie lies within", "unknown", "no round is complete"),
-        ("prediction error", share(median_error(facts)), "median of the predicted speeds"),
+        ("rounds that count", told(found.rounds), f"{told(bench.settings.rounds)} asked for, "
+         f"{told(found.counted_disturbed)} disturbed"),
+        ("a tie lies within", f"± {share(margin_of(bench) - 1)}", "the noise floor, at least 5 %")
+        if bench.noise_floor else ("a tie lies within", "unknown", "no round is complete"),
+        ("prediction error", share(median_error(bench)), "median of the predicted speeds"),
     ]  # fmt: skip
 
 
-def _counts(facts: Facts) -> str:
-    cases, material = facts.get("cases") or (), facts.get("material") or {}
-    return f"{count(len(cases), 'case')} on {material.get('text', 'unknown pictures')}."
+def _counts(bench: Bench) -> str:
+    return f"{count(len(bench.cases), 'case')} on {bench.material.text}."

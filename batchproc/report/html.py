@@ -13,7 +13,7 @@ from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run_json import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.account_view import ceiling_name, gil_words
-from batchproc.report.bench_files import read_bench
+from batchproc.report.bench_json import read_bench
 from batchproc.report.bench_view import BenchPage, view_bench
 from batchproc.report.command_time import command_time
 from batchproc.report.lab_section import number_figure, number_name

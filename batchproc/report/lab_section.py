@@ -11,7 +11,8 @@ from batchproc.lab.results import Judged, Number, Result, read_claims, read_resu
 from batchproc.lab.table import Cell, Kind, Series, Table
 from batchproc.report.bench_charts import BarRow, SpeedRow, case_bars, speed_rows
 from batchproc.report.bench_curves import Axis, Meeting, Model, Trace, curve_chart
-from batchproc.report.bench_files import Facts, times
+from batchproc.report.bench_files import times
+from batchproc.report.bench_json import Bench
 from batchproc.report.canvas import Label
 from batchproc.report.lab_words import figure, place, sentence_of
 from batchproc.report.svg import chart_text
@@ -45,10 +46,10 @@ class LabSection:
     notes: Sequence[str]
 
 
-def view_lab(facts: Facts) -> LabSection:
+def view_lab(bench: Bench) -> LabSection:
     """From the keys `experiments` and `claims` of bench.json; empty when none were made."""
-    results, bad_results = read_results(facts.get("experiments"))
-    claims, bad_claims = read_claims(facts.get("claims"))
+    results, bad_results = read_results(bench.experiments)
+    claims, bad_claims = read_claims(bench.claims)
     notes = [f"{count(number, noun)} of this file {OLD}"
              for number, noun in ((bad_results, "experiment"), (bad_claims, "claim")) if number]  # fmt: skip
     charts = [_view(one, at) for at, one in enumerate(results)]

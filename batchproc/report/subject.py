@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from batchproc.bench.record import FILE_NAME
 from batchproc.errors import UsageError
-from batchproc.report import bench_files
 from batchproc.report.run_files import RunFolder, find_run
 from batchproc.sink import Layout
 
@@ -15,11 +15,11 @@ def find_subject(path: Path) -> RunFolder | Path:
     `bench` folder in it have one. A job that has runs and benches means its last run; one without runs its last bench.
     """
     for folder in (path, path / "latest"):
-        if (folder / bench_files.FILE_NAME).is_file():
+        if (folder / FILE_NAME).is_file():
             return folder.resolve()
     latest_bench = path / "bench" / "latest"
     has_run = any((folder / "run.json").is_file() for folder in (path, Layout(output=path).latest_path))
-    if not has_run and (latest_bench / bench_files.FILE_NAME).is_file():
+    if not has_run and (latest_bench / FILE_NAME).is_file():
         return latest_bench.resolve()
     try:
         return find_run(path)

@@ -8,14 +8,19 @@ import pytest
 from batchproc.lab.models import add_predictions
 from batchproc.lab.results import Number
 from batchproc.lab.table import Table, counted
+from batchproc.report.bench_json import Bench, parse_bench
 from batchproc.report.lab_section import LabChart, number_figure, number_name, view_lab
 from tests.lab import tables
 from tests.lab.tables import all_of_them, as_json
 
 
+def bench(**keys: object) -> Bench:
+    return parse_bench({"schema": 1, "rounds": [], **keys})
+
+
 def charts(made: Mapping[str, Table], others: float | None = 0.01) -> dict[str, LabChart]:
     """By experiment."""
-    found = view_lab({"experiments": as_json(made, others)}).charts
+    found = view_lab(bench(experiments=as_json(made, others))).charts
     return dict(zip(made, found, strict=True))
 
 
@@ -35,7 +40,7 @@ def test_every_experiment_has_its_chart_with_title_description_and_figures(name:
 
 
 def test_without_any_experiment_there_is_nothing() -> None:
-    found = view_lab({})
+    found = view_lab(bench())
 
     assert ([], [], []) == (found.charts, found.claims, found.notes)
 
@@ -44,7 +49,7 @@ def test_what_failed_is_not_measured_and_says_why() -> None:
     made = as_json({"steps": tables.steps()})
     made.append(made[0] | {"table": None, "failure": "it was ended after 240 s"})
 
-    drawn, failed = view_lab({"experiments": made}).charts
+    drawn, failed = view_lab(bench(experiments=made)).charts
 
     assert drawn.svg is not None
     assert (None, True) == (failed.svg, failed.sentence.endswith("it was ended after 240 s."))
@@ -54,7 +59,7 @@ def test_experiments_of_an_older_form_are_refused_in_words() -> None:
     old = {"name": "memory", "question": "?", "numbers": [{"name": "thread_pss_bytes", "value": 2e6}], "failure": None,
            "seconds": 1.0, "others_cpu_share": 0.0}  # fmt: skip
 
-    found = view_lab({"experiments": [old], "claims": [{"verdict": "?"}, 7]})
+    found = view_lab(bench(experiments=[old], claims=[{"verdict": "?"}, 7]))
 
     assert ([], []) == (found.charts, found.claims)
     assert ["1 experiment", "2 claims"] == [note.partition(" of ")[0] for note in found.notes]

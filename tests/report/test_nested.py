@@ -6,7 +6,7 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.record.run_json import read_run
-from batchproc.report.bench_files import read_bench
+from batchproc.report.bench_json import read_bench
 from batchproc.report.run_files import read_attempts
 
 DEEP = "[" * 100_000

@@ -1,0 +1,40 @@
+"""bench.json is checked when it is read, and what an older or an interrupted bench lacks has a default."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from batchproc.errors import UsageError
+from batchproc.report.bench_json import parse_bench, read_bench
+from tests.report.bench_folder import a_bench
+
+
+@pytest.mark.parametrize(
+    ("facts", "where"),
+    [([], "the whole"), ({"schema": 1}, "rounds"), ({"schema": 1, "rounds": [{"number": "one"}]}, "rounds.0.number")],
+    ids=["a list", "no rounds", "no number"],
+)
+def test_what_is_no_bench_is_refused_with_its_place(tmp_path: Path, facts: object, where: str) -> None:
+    (tmp_path / "bench.json").write_text(json.dumps(facts))
+
+    with pytest.raises(UsageError, match=rf"bench\.json: is not the bench\.json of a batchproc bench: {where}: "):
+        read_bench(tmp_path)
+
+
+def test_a_bench_comes_back_with_the_types_that_made_it() -> None:
+    facts = a_bench(["thread"], disturbed=[3])
+
+    bench = parse_bench(facts)
+
+    assert facts["comparisons"] == json.loads(json.dumps([one.to_json() for one in bench.comparisons]))
+    assert bench.noise_floor is not None
+    assert facts["noise_floor"] == json.loads(json.dumps(bench.noise_floor.to_json()))
+    assert [one["number"] for one in facts["rounds"]] == [one.number for one in bench.rounds]
+
+
+def test_keys_that_are_missing_or_more_do_not_matter() -> None:
+    bench = parse_bench({"schema": 1, "rounds": [], "of_a_later_version": 7})
+
+    assert (False, "", None, ()) == (bench.complete, bench.baseline, bench.winner, bench.cases)
+    assert bench.contamination.rounds is None
