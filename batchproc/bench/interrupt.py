@@ -9,14 +9,16 @@ from typing import Self
 from batchproc.errors import BatchprocError, ExitCode
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KEPT = "the bench was stopped; what it measured is kept, and the same command continues"
 
 
 class BenchStopped(BatchprocError):
-    """A signal ended the bench; what was measured is kept."""
+    """A signal ended the bench; what was measured is kept unless `text` says otherwise."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, text: str = KEPT) -> None:
+        self.number = number
         self.exit_code = ExitCode.TERMINATED if number == signal.SIGTERM else ExitCode.INTERRUPTED
-        super().__init__("the bench was stopped; what it measured is kept, and the same command continues")
+        super().__init__(text)
 
 
 class Interrupt:

@@ -11,26 +11,19 @@ from batchproc.bench.interrupt import BenchStopped, Interrupt
 from batchproc.bench.record import Record, new_folder
 from batchproc.bench.task import BenchOptions, Load, Tell, header_of, timestamp
 from batchproc.config import Config
-from batchproc.errors import BatchprocError, DiskError
+from batchproc.errors import DiskError
 from batchproc.lab.run import judge_claims, run_experiments
 from batchproc.lock import RunLock
 from batchproc.sink.atomic import point_atomically
 
+LOST = "the experiments were stopped; they are short, and the same command makes them again"
 NO_ROUNDS: dict[str, Sequence[Any]] = {"cases": [], "comparisons": [], "predictions": [], "notes": []}
-
-
-class ClaimsStopped(BatchprocError):
-    """A signal ended the experiments before the last one."""
-
-    def __init__(self, stopped: BenchStopped) -> None:
-        self.exit_code = stopped.exit_code
-        super().__init__("the experiments were stopped; they are short, and the same command makes them again")
 
 
 def run_with_lab(load: Load, options: BenchOptions, tell: Tell, *, everything: bool) -> BenchResult:
     """A bench with the experiments (all, or those of the claims) after its rounds; alone where no rounds are wished.
 
-    Call it in the main thread. Raises what `run_bench` raises, and `ClaimsStopped` after SIGINT or SIGTERM.
+    Call it in the main thread. Raises what `run_bench` raises, and `BenchStopped` after SIGINT or SIGTERM.
     """
 
     def measure(config: Config, interrupt: Interrupt) -> dict[str, Any]:
@@ -48,7 +41,7 @@ def run_with_lab(load: Load, options: BenchOptions, tell: Tell, *, everything: b
         try:
             return _keep(root, header, measure(config, interrupt))
         except BenchStopped as stopped:
-            raise ClaimsStopped(stopped) from None
+            raise BenchStopped(stopped.number, LOST) from None
 
 
 def _keep(root: Path, header: dict[str, Any], found: Mapping[str, Any]) -> BenchResult:

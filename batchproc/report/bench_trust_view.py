@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.bench.verdicts import Comparison, NoiseFloor
@@ -16,21 +15,6 @@ from batchproc.report.trust_view import CheckRow, Provenance, TrustView, view_pr
 FINGERPRINT_LETTERS = 12  # the whole of it does not fit on a phone
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonRow:
-    """One planned comparison as it came out."""
-
-    what: str
-    speed: str
-    interval: str
-    rounds: str
-    p: str
-    p_adjusted: str
-    sign: str
-    tone: str
-    remark: str
-
-
 def view_bench_trust(bench: Bench, lab: LabSection) -> TrustView:
     """The honesty panel."""
     checks = list(_checks(bench, lab))
@@ -42,11 +26,6 @@ def view_bench_trust(bench: Bench, lab: LabSection) -> TrustView:
         methods=list(_methods(bench)),
         notes=list(bench.notes),
     )
-
-
-def view_comparisons(bench: Bench) -> list[ComparisonRow]:
-    """Every comparison that was planned, in the plan's order."""
-    return [_comparison(one) for one in bench.comparisons]
 
 
 def view_disturbances(bench: Bench) -> list[tuple[str, str]]:
@@ -192,21 +171,15 @@ def _coverage(floor: NoiseFloor | None) -> str:
     return f"{exact}; too few rounds for any here" if covered is None else f"{exact}; covers {100 * covered:.1f} %"
 
 
-def _comparison(one: Comparison) -> ComparisonRow:
+def comparison_words(one: Comparison) -> dict[str, str]:
+    """One planned comparison as it came out, in words by column."""
     seen, needed = seen_from(one, one.pair), one.rounds_to_decide
     outlook = f"about {needed} rounds would decide" if needed else "more than 100 rounds would be needed"
     lighter = f"{one.winner} is lighter" if one.winner else "neither is lighter"
-    return ComparisonRow(
-        what=f"{one.pair} against {one.against}",
-        speed=times(seen.speed),
-        interval=from_to(seen.interval) or "none",
-        rounds=f"{one.faster_rounds} of {one.rounds}",
-        p=_probability(one.p),
-        p_adjusted=_probability(one.p_adjusted),
-        sign=WORDS[seen.word][0],
-        tone=WORDS[seen.word][1],
-        remark={"undecided": outlook, "tie": lighter}.get(seen.word, ""),
-    )
+    sign, tone = WORDS[seen.word]
+    remark = {"undecided": outlook, "tie": lighter}.get(seen.word, "")
+    return {"speed": times(seen.speed), "interval": from_to(seen.interval) or "none", "p": _probability(one.p),
+            "p_adjusted": _probability(one.p_adjusted), "sign": sign, "tone": tone, "remark": remark}  # fmt: skip
 
 
 def _probability(value: float) -> str:

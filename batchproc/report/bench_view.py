@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from batchproc.explain.words import count, share, significant
+from batchproc.explain.words import share, significant
 from batchproc.report.account_view import Chart
 from batchproc.report.bench_cases_view import (
     ForecastView,
@@ -26,10 +26,8 @@ from batchproc.report.bench_files import median_error, relate, times, told, whol
 from batchproc.report.bench_json import Bench
 from batchproc.report.bench_rates_view import CeilingRow, view_case_ceilings, view_rates
 from batchproc.report.bench_trust_view import (
-    ComparisonRow,
     view_bench_provenance,
     view_bench_trust,
-    view_comparisons,
     view_disturbances,
 )
 from batchproc.report.bench_verdict import is_proven, sentences
@@ -42,30 +40,26 @@ from batchproc.report.view import as_sentence
 class BenchPage:
     """All that the template needs."""
 
-    job: str
+    bench: Bench
     started: str
     tone: str
     ended_how: str
     verdict: Sequence[str]
     figures: Sequence[tuple[str, str, str]]  # name, value, remark
-    counts: str
     maps: Sequence[HeatMap]
     maps_note: str
     points: Sequence[TwoWidths]
     accounts: Sequence[AccountsView]
     legend: Sequence[LegendEntry]
     forecast: ForecastView | None
-    calibration: str
     ceilings: Sequence[CeilingRow]
     rates: Sequence[Chart]
     rates_note: str
     memory: Chart | None
     startup: Chart | None
     starts: Sequence[tuple[str, str]]
-    has_rounds: bool
     lab: LabSection
     trust: TrustView
-    comparisons: Sequence[ComparisonRow]
     disturbed: Sequence[tuple[str, str]]
     provenance: Provenance
 
@@ -78,30 +72,26 @@ def view_bench(bench: Bench) -> BenchPage:
     accounts, legend = view_accounts(bench)
     rates, rates_note = view_rates(bench)
     return BenchPage(
-        job=bench.job,
+        bench=bench,
         started=bench.started.replace("T", " ").removesuffix("Z"),
         tone=tone,
         ended_how=ended_how,
         verdict=[as_sentence(sentence) for sentence in sentences(bench, lab.claims, len(lab.results))],
         figures=_figures(bench) if bench.baseline else [],
-        counts=_counts(bench) if bench.baseline else "",
         maps=maps,
         maps_note=maps_note,
         points=view_points(bench),
         accounts=accounts,
         legend=legend,
         forecast=view_forecast(bench),
-        calibration=bench.calibration.text if bench.calibration else "",
         ceilings=view_case_ceilings(bench),
         rates=rates,
         rates_note=rates_note,
         memory=view_memory(bench),
         startup=view_startup(bench),
         starts=view_starts(bench),
-        has_rounds=bool(bench.baseline),
         lab=lab,
         trust=view_bench_trust(bench, lab),
-        comparisons=view_comparisons(bench),
         disturbed=view_disturbances(bench),
         provenance=view_bench_provenance(bench),
     )
@@ -130,7 +120,3 @@ def _figures(bench: Bench) -> list[tuple[str, str, str]]:
         if bench.noise_floor else ("a tie lies within", "unknown", "no round is complete"),
         ("prediction error", share(median_error(bench)), "median of the predicted speeds"),
     ]  # fmt: skip
-
-
-def _counts(bench: Bench) -> str:
-    return f"{count(len(bench.cases), 'case')} on {bench.material.text}."

@@ -14,6 +14,7 @@ from batchproc.record.run_json import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.account_view import ceiling_name, gil_words
 from batchproc.report.bench_json import read_bench
+from batchproc.report.bench_trust_view import comparison_words
 from batchproc.report.bench_view import BenchPage, view_bench
 from batchproc.report.command_time import command_time
 from batchproc.report.lab_section import number_figure, number_name
@@ -111,6 +112,7 @@ def _pace(candidate: Candidate) -> str:
 FILTERS = {
     "ceiling_name": ceiling_name,
     "colour": css_reference,
+    "comparison": comparison_words,
     "gain": _gain,
     "gil": gil_words,
     "modes": name,
