@@ -1,9 +1,11 @@
 """From rounds to conclusions: the cases' figures, the noise floor, the verdicts and the winner. Pure functions."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from statistics import fmean, median
 from typing import Any
 
+from batchproc.bench.bench_json import BenchCase, BenchMemory, BenchStage, Contamination, Winner
 from batchproc.bench.cases import Case
 from batchproc.bench.predictions import with_measured
 from batchproc.bench.record import Round
@@ -46,12 +48,12 @@ def conclude(
     medians = {name: median(run.rate_per_second for run in of) for name, of in runs.items()}
     whole = [case for case in cases if not case.alone]
     return {
-        "cases": [_describe_case(case, runs[case.name]) for case in cases],
+        "cases": [asdict(_describe_case(case, runs[case.name])) for case in cases],
         "noise_floor": floor.to_json(),
-        "contamination": _contamination(attempts, rerun),
+        "contamination": asdict(_contamination(attempts, rerun)),
         "comparisons": [one.to_json() for one in comparisons],
         "predictions": with_measured(predictions, medians, _ratios(comparisons, cases)),
-        "winner": find_winner(comparisons, medians, whole, favourite),
+        "winner": asdict(find_winner(comparisons, medians, whole, favourite)),
         "notes": list(_notes(len(rounds), len(plan), level)),
         "claims": [],
     }
@@ -81,7 +83,7 @@ def find_winner(
     medians: Mapping[str, float],
     cases: Sequence[Case],
     favourite: str,
-) -> dict[str, Any]:
+) -> Winner:
     """Which case to take. The favourite was named before the first round, so its comparisons prove what they say.
 
     If some case is proven faster than the favourite, the fastest of those is the winner. Else the favourite is, or the
@@ -102,28 +104,28 @@ def find_winner(
         beaten = [each for each, one in rivals.items() if one.verdict is Verdict.WIN]
         ties = [each for each in [leader, *ties] if each != name]
         open_ = [each for each in medians if each not in (name, *ties, *beaten)]
-    return {
-        "case": name,
-        "favourite": favourite,
-        "predicted": bool(favourite) and name == favourite,
-        "fastest_median": fastest,
-        "beats": beaten,
-        "ties": ties,
-        "not_told_apart": open_,
-    }
+    return Winner(
+        case=name,
+        fastest_median=fastest,
+        favourite=favourite,
+        predicted=bool(favourite) and name == favourite,
+        beats=tuple(beaten),
+        ties=tuple(ties),
+        not_told_apart=tuple(open_),
+    )
 
 
-def _contamination(attempts: Sequence[Attempt], rerun: bool) -> dict[str, Any]:
+def _contamination(attempts: Sequence[Attempt], rerun: bool) -> Contamination:
     counts = count_rounds(attempts)
     taken = f"{counts.rounds} rounds count; {counts.disturbed} of them were disturbed and are taken as they are"
-    return {
-        "rounds": counts.rounds,
-        "extra": counts.extra,
-        "disturbed": counts.disturbed,
-        "counted_disturbed": counts.counted_disturbed,
-        "noisy": counts.noisy,
-        "text": counts.text if rerun else taken,
-    }
+    return Contamination(
+        rounds=counts.rounds,
+        extra=counts.extra,
+        disturbed=counts.disturbed,
+        counted_disturbed=counts.counted_disturbed,
+        noisy=counts.noisy,
+        text=counts.text if rerun else taken,
+    )
 
 
 def _ratios(comparisons: Sequence[Comparison], cases: Sequence[Case]) -> dict[str, float]:
@@ -148,44 +150,42 @@ def _times(rounds: Sequence[Round], name: str) -> list[float]:
     return [one.runs[name].seconds for one in rounds]
 
 
-def _describe_case(case: Case, runs: Sequence[CaseResult]) -> dict[str, Any]:
-    """One of `cases` in bench.json: every point, and the account of a mean run (its buckets still add up)."""
-    rates = [run.rate_per_second for run in runs]
+def _describe_case(case: Case, runs: Sequence[CaseResult]) -> BenchCase:
+    """Every point, and the account of a mean run (its buckets still add up)."""
+    rates = tuple(run.rate_per_second for run in runs)
     interval = median_interval(rates)
-    return {
-        "name": case.name,
-        "download": case.download.value,
-        "transform": case.transform.value,
-        "varied": dict(case.varied),
-        "alone": case.alone or None,
-        "seconds": [run.seconds for run in runs],
-        "rates_per_second": rates,
-        "median_rate_per_second": median(rates),
-        "rate_interval": [interval.low, interval.high] if interval else None,
-        "startup_seconds": _median(run.startup_seconds for run in runs),
-        "command_seconds": median(run.command_seconds for run in runs),
-        "origin_cpu_seconds": _median(run.origin_cpu_seconds for run in runs),
-        "memory": {
-            "peak_pss_bytes": _median(run.peak_pss_bytes for run in runs),
-            "per_worker_pss_bytes": _median(run.per_worker_pss_bytes for run in runs),
-        },
-        "stages": {name: _mean_stage([run.stages[name] for run in runs]) for name in runs[0].stages},
-    }
+    return BenchCase(
+        name=case.name,
+        download=case.download.value,
+        transform=case.transform.value,
+        varied=dict(case.varied),
+        alone=case.alone or None,
+        seconds=tuple(run.seconds for run in runs),
+        rates_per_second=rates,
+        median_rate_per_second=median(rates),
+        rate_interval=(interval.low, interval.high) if interval else None,
+        startup_seconds=_median(run.startup_seconds for run in runs),
+        command_seconds=median(run.command_seconds for run in runs),
+        origin_cpu_seconds=_median(run.origin_cpu_seconds for run in runs),
+        memory=BenchMemory(
+            peak_pss_bytes=_median(run.peak_pss_bytes for run in runs),
+            per_worker_pss_bytes=_median(run.per_worker_pss_bytes for run in runs),
+        ),
+        stages={name: _mean_stage([run.stages[name] for run in runs]) for name in runs[0].stages},
+    )
 
 
-def _mean_stage(stages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A stage's account, CPU and utilisation, averaged over its runs; a bucket that a run lacks counts as 0 there."""
+def _mean_stage(stages: Sequence[Mapping[str, Any]]) -> BenchStage:
+    """Averaged over the runs; a bucket that a run lacks counts as 0 there."""
     buckets = dict.fromkeys(bucket for stage in stages for bucket in stage["account"])
-    return {
-        "mode": stages[0]["mode"],
-        "workers": stages[0]["workers"],
-        "account": {bucket: fmean(stage["account"].get(bucket, 0.0) for stage in stages) for bucket in buckets},
-        "cpu_per_item_seconds": _mean(stage["cpu_per_item_seconds"] for stage in stages),
-        "utilisation": _mean(stage["utilisation"] for stage in stages),
-        "service_p50_seconds": _mean(stage["service_seconds"]["p50"] for stage in stages),
-        "ipc_bytes_per_item": _mean(stage["ipc_bytes_per_item"] for stage in stages),
-        "startup_per_worker_seconds": _mean(stage["startup_per_worker_seconds"] for stage in stages),
-    }
+    means = ("cpu_per_item_seconds", "utilisation", "ipc_bytes_per_item", "startup_per_worker_seconds")
+    return BenchStage(
+        mode=stages[0]["mode"],
+        workers=stages[0]["workers"],
+        account={bucket: fmean(stage["account"].get(bucket, 0.0) for stage in stages) for bucket in buckets},
+        service_p50_seconds=_mean(stage["service_seconds"]["p50"] for stage in stages),
+        **{name: _mean(stage[name] for stage in stages) for name in means},
+    )
 
 
 def _notes(rounds: int, comparisons: int, level: float) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from batchproc.bench.bench_json import Bench, BenchCase, BenchPrediction
 from batchproc.bench.verdicts import LEAST_MARGIN
 from batchproc.explain.words import count, share, significant
 from batchproc.report.bench_charts import SpeedRow, speed_rows
@@ -22,7 +23,6 @@ from batchproc.report.bench_files import (
     relate,
     times,
 )
-from batchproc.report.bench_json import Bench, Case, Prediction
 from batchproc.report.canvas import Label
 
 MODES = ("serial", "thread", "process")
@@ -98,7 +98,7 @@ def view_forecast(bench: Bench) -> ForecastView | None:
     return ForecastView(sentence=_forecast_sentence(bench), charts=charts, rows=rows)
 
 
-def _settings(whole: Sequence[Case]) -> list[Mapping[str, Any]]:
+def _settings(whole: Sequence[BenchCase]) -> list[Mapping[str, Any]]:
     """Every combination of varied values; a case that leaves a value out, as a serial stage does, is in all of them."""
     most = max((len(case.varied) for case in whole), default=0)
     found: list[Mapping[str, Any]] = []
@@ -109,7 +109,7 @@ def _settings(whole: Sequence[Case]) -> list[Mapping[str, Any]]:
     return sorted(found, key=lambda varied: [str(value).rjust(12) for value in varied.values()])
 
 
-def _map(bench: Bench, whole: Sequence[Case], varied: Mapping[str, Any], reference: str) -> HeatMap:
+def _map(bench: Bench, whole: Sequence[BenchCase], varied: Mapping[str, Any], reference: str) -> HeatMap:
     here = [case for case in whole if (case.varied).items() <= varied.items()]
     by_pair = {(str(case.download), str(case.transform)): case for case in here}
     downloads, columns = ([mode for mode in MODES if any(case.mode(stage) == mode for case in here)]
@@ -123,7 +123,7 @@ def _map(bench: Bench, whole: Sequence[Case], varied: Mapping[str, Any], referen
     )  # fmt: skip
 
 
-def _cell(bench: Bench, case: Case | None, reference: str) -> Cell | None:
+def _cell(bench: Bench, case: BenchCase | None, reference: str) -> Cell | None:
     if case is None:
         return None
     name = case.name
@@ -205,7 +205,7 @@ def margin_of(bench: Bench) -> float:
     return math.exp(bench.noise_floor.margin if bench.noise_floor else LEAST_MARGIN)
 
 
-def _forecast(bench: Bench, group: Group, predictions: Mapping[str, Prediction], at: int) -> TwoWidths | None:
+def _forecast(bench: Bench, group: Group, predictions: Mapping[str, BenchPrediction], at: int) -> TwoWidths | None:
     rows = []
     for case in group.cases:
         name = case.name
@@ -222,7 +222,7 @@ def _forecast(bench: Bench, group: Group, predictions: Mapping[str, Prediction],
     return TwoWidths(title=f"{group.title}, against {group.baseline}", sentence=sentence, svgs=svgs)
 
 
-def _forecast_mark(name: str, row: Prediction, seen: Relation | None) -> SpeedRow:
+def _forecast_mark(name: str, row: BenchPrediction, seen: Relation | None) -> SpeedRow:
     error = row.speed_error
     spread = (1 / row.high, 1 / row.low) if row.low and row.high else None
     return SpeedRow(
@@ -255,7 +255,7 @@ def _favourites(bench: Bench) -> str:
     return f"The predicted winner was {favourite}, {same}."
 
 
-def _forecast_row(row: Prediction) -> tuple[str, str, str, str, str]:
+def _forecast_row(row: BenchPrediction) -> tuple[str, str, str, str, str]:
     rate, measured = row.rate_per_second, row.measured_rate_per_second
     return (
         row.case,

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from batchproc.bench.bench_json import Bench
 from batchproc.explain.words import seconds, share, size
 from batchproc.redact import redact_text
 from batchproc.report.account_view import Chart
 from batchproc.report.bench_charts import BarRow, case_bars
 from batchproc.report.bench_files import groups_of, whole_runs
-from batchproc.report.bench_json import Bench
 from batchproc.report.canvas import Label
 from batchproc.report.palette import BUCKETS, css_reference
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.bench.verdicts import Comparison, Verdict
-from batchproc.report.bench_json import Bench, Case
 
 WORDS = {  # verdict as seen from a case: what the reader sees, tone, sign
     "faster": ("▲ faster", "good"),
@@ -35,7 +35,7 @@ class Group:
 
     title: str
     baseline: str
-    cases: Sequence[Case]
+    cases: Sequence[BenchCase]
     again: str = ""
 
 
@@ -55,7 +55,7 @@ def groups_of(bench: Bench) -> list[Group]:
     return groups
 
 
-def whole_runs(bench: Bench) -> list[Case]:
+def whole_runs(bench: Bench) -> list[BenchCase]:
     """The cases that ran both stages, the fastest median first."""
     groups = groups_of(bench)
     return list(groups[0].cases) if groups and not groups[0].cases[0].alone else []

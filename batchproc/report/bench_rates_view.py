@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import TypeAlias
 
+from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.explain.predict import JobModel, limits
 from batchproc.explain.words import count, significant
 from batchproc.record.explanation import Variant
 from batchproc.report.account_view import CEILING_NAMES, Chart
 from batchproc.report.bench_curves import Axis, Model, Trace, curve_chart
 from batchproc.report.bench_files import whole_runs
-from batchproc.report.bench_json import Bench, Case
 from batchproc.report.canvas import Label
 
 MOST_SWEEPS = 8
@@ -45,12 +45,12 @@ def view_case_ceilings(bench: Bench) -> list[CeilingRow]:
     return rows
 
 
-def _sweeps(bench: Bench) -> Iterator[tuple[str, list[Case]]]:
+def _sweeps(bench: Bench) -> Iterator[tuple[str, list[BenchCase]]]:
     """Per key and per rest of the configuration: the cases that differ in that key alone, where there are several."""
     cases = whole_runs(bench)
     keys = dict.fromkeys(key for case in cases for key in case.varied)
     for key in keys:
-        found: dict[tuple[object, ...], list[Case]] = {}
+        found: dict[tuple[object, ...], list[BenchCase]] = {}
         for case in cases:
             if case.numbers.get(key, -1) >= 0:
                 others = (f"{one} = {case.varied[one]}" for one in sorted(case.varied) if one != key)
@@ -60,7 +60,7 @@ def _sweeps(bench: Bench) -> Iterator[tuple[str, list[Case]]]:
                 yield key, sorted(several, key=lambda case: float(case.numbers[key]))
 
 
-def _sweep(bench: Bench, key: str, cases: Sequence[Case], at: int) -> Chart:
+def _sweep(bench: Bench, key: str, cases: Sequence[BenchCase], at: int) -> Chart:
     points = [(float(case.numbers[key]), rate) for case in cases for rate in case.rates_per_second]
     first, best = cases[0], max(cases, key=lambda case: case.median_rate_per_second)
     rest = {one: value for one, value in first.varied.items() if one != key}
@@ -102,7 +102,7 @@ def _chart(label: Label, setting: str, traces: Sequence[Trace], models: Sequence
     return Chart(sentence=label.sentence, svg=svg)
 
 
-def _rivals(cases: Sequence[Case], stage: str) -> list[Case]:
+def _rivals(cases: Sequence[BenchCase], stage: str) -> list[BenchCase]:
     """Of cases, the fastest first, those that differ from the first in this stage alone: one per mode."""
     if not cases or any(case.varied for case in cases):
         return []
@@ -110,24 +110,24 @@ def _rivals(cases: Sequence[Case], stage: str) -> list[Case]:
     return [case for case in cases if case.mode(other) == cases[0].mode(other)]
 
 
-def _points(cases: Sequence[Case], stage: str, mode: str) -> list[tuple[float, float]]:
+def _points(cases: Sequence[BenchCase], stage: str, mode: str) -> list[tuple[float, float]]:
     """Every round of a mode, and of serial, which is its one worker."""
     return [(_workers(case, stage), rate) for case in cases if case.mode(stage) in ("serial", mode)
             for rate in case.rates_per_second if rate > 0]  # fmt: skip
 
 
-def _workers(case: Case, stage: str) -> float:
+def _workers(case: BenchCase, stage: str) -> float:
     return float(case.stages[stage].workers)
 
 
-def _lowest_ceiling(bench: Bench, case: Case) -> str:
+def _lowest_ceiling(bench: Bench, case: BenchCase) -> str:
     """Its name and rate; there must be a calibration."""
     found = _ceilings(bench, case)
     name = min(found, key=lambda each: found[each])
     return f"{name}, {_rate(found[name])}"
 
 
-def _ceiling_curves(bench: Bench, key: str, case: Case, places: Sequence[float]) -> list[Model]:
+def _ceiling_curves(bench: Bench, key: str, case: BenchCase, places: Sequence[float]) -> list[Model]:
     """The ceilings of a case that are the lowest somewhere, or nearly so, as curves over a setting."""
     if key not in ("download.workers", "transform.workers", "download.per_host"):
         return []
@@ -142,7 +142,7 @@ def _ceiling_curves(bench: Bench, key: str, case: Case, places: Sequence[float])
     return [Model(name=name, points=near[name], dashes=at) for at, name in enumerate(order)]
 
 
-def _ceilings(bench: Bench, case: Case, changed: Mapping[str, float] | None = None) -> dict[str, float]:
+def _ceilings(bench: Bench, case: BenchCase, changed: Mapping[str, float] | None = None) -> dict[str, float]:
     """Name -> images per second at most, from the calibration; empty when there is none. `changed` wins."""
     model = bench.calibration
     if model is None:

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from batchproc.bench.bench_json import Bench, parse_bench
 from batchproc.bench.record import FILE_NAME
 from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import Judged, Result, Verdict, read_claims, read_results
 from batchproc.report.bench_files import Relation, from_to, prediction_errors, relate
-from batchproc.report.bench_json import Bench, parse_bench
 from batchproc.report.bench_verdict import sentences
 
 RIGHT = ("images/s", "speed", "predicted")

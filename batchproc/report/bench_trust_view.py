@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator
 
+from batchproc.bench.bench_json import Bench
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.bench.verdicts import Comparison, NoiseFloor
 from batchproc.explain.words import count, share
 from batchproc.report.bench_files import WORDS, from_to, median_error, seen_from, times, told
-from batchproc.report.bench_json import Bench
 from batchproc.report.bench_verdict import is_proven
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
 from batchproc.report.trust_view import CheckRow, Provenance, TrustView, view_provenance

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
+from batchproc.bench.bench_json import Bench, BenchCase, BenchStage, Winner
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.explain.words import count, crew, seconds, share, significant
 from batchproc.lab.results import Judged
 from batchproc.report.bench_files import Relation, from_to, relate, times
-from batchproc.report.bench_json import Bench, Case, Stage, Winner
 
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
 TRUSTED = 0.25  # error of a predicted speed, above which its reason is not told as a fact
@@ -172,7 +172,7 @@ def _what_to_do(bench: Bench, winner: Winner) -> str:
     return f"{first}{f'; to be sure, repeat it {noise}' if noise else ''}."
 
 
-def _of_starting(bench: Bench, winner: Case) -> str:
+def _of_starting(bench: Bench, winner: BenchCase) -> str:
     """That the other of threads and processes lost by its start alone, which weighs less in a longer run."""
     other = OTHERS.get(winner.transform, "")
     rival = next((one for one in bench.cases if not one.alone and not one.varied
@@ -204,7 +204,7 @@ def _leader(bench: Bench) -> str:
     return bench.winner.case if is_proven(bench) else bench.winner.fastest_median
 
 
-def _download(case: Case | None) -> Stage | None:
+def _download(case: BenchCase | None) -> BenchStage | None:
     return case.stages.get("download") if case else None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from batchproc.bench.bench_json import Bench
 from batchproc.explain.words import share, significant
 from batchproc.report.account_view import Chart
 from batchproc.report.bench_cases_view import (
@@ -23,7 +24,6 @@ from batchproc.report.bench_costs_view import (
     view_startup,
 )
 from batchproc.report.bench_files import median_error, relate, times, told, whole_runs
-from batchproc.report.bench_json import Bench
 from batchproc.report.bench_rates_view import CeilingRow, view_case_ceilings, view_rates
 from batchproc.report.bench_trust_view import (
     view_bench_provenance,

@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from batchproc.bench.bench_json import read_bench
 from batchproc.explain.auto import name
 from batchproc.explain.explanation import explain
 from batchproc.explain.words import count, quantity, seconds, share, significant, size, workers
@@ -13,7 +14,6 @@ from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run_json import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.account_view import ceiling_name, gil_words
-from batchproc.report.bench_json import read_bench
 from batchproc.report.bench_trust_view import comparison_words
 from batchproc.report.bench_view import BenchPage, view_bench
 from batchproc.report.command_time import command_time

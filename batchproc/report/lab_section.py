@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from batchproc.bench.bench_json import Bench
 from batchproc.explain.words import SCALED, count, quantity, seconds, share, significant
 from batchproc.lab.models import value_at
 from batchproc.lab.results import Judged, Number, Result, read_claims, read_results
@@ -12,7 +13,6 @@ from batchproc.lab.table import Cell, Kind, Series, Table
 from batchproc.report.bench_charts import BarRow, SpeedRow, case_bars, speed_rows
 from batchproc.report.bench_curves import Axis, Meeting, Model, Trace, curve_chart
 from batchproc.report.bench_files import times
-from batchproc.report.bench_json import Bench
 from batchproc.report.canvas import Label
 from batchproc.report.lab_words import figure, place, sentence_of
 from batchproc.report.svg import chart_text

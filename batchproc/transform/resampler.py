@@ -10,6 +10,7 @@ Pillow stands in where the package cannot be imported, and for single images whe
 """
 
 from collections.abc import Callable
+from importlib import metadata
 
 from PIL import Image
 from PIL.Image import Resampling
@@ -36,8 +37,6 @@ _PROBED_BYTES = 8_000_000
 
 def engine() -> str:
     """Name and version of what resizes in this process."""
-    from importlib import metadata  # half as slow to import as Pillow, and no worker needs it
-
     name = "pillow" if _problem else "cykooz-resizer"
     return f"{name} {metadata.version(name)}"
 

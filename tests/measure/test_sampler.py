@@ -155,8 +155,7 @@ def test_a_sampler_that_breaks_leaves_a_reason_and_no_samples() -> None:
     assert "FileNotFoundError" in sampler.failure
 
 
-def test_a_glance_shows_what_was_seen_so_far_and_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchproc.measure.sampler.GLANCE_SECONDS", 30.0)  # of a machine with much else to do
+def test_a_glance_shows_what_was_seen_so_far_and_the_watch_goes_on() -> None:
     with Gauges(["in_flight", "done_total"]) as gauges:
         with Sampler(gauges) as sampler:
             gauges.put("done_total", 3)

@@ -20,7 +20,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class BenchSettings:
     """What was asked for."""
 
     rounds: int | None = None
@@ -30,7 +30,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Material:
+class BenchMaterial:
     """The pictures."""
 
     text: str = "unknown pictures"
@@ -40,7 +40,7 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class BenchCalibration:
     """The model's parameters, from small runs before the first round."""
 
     download: StageModel
@@ -55,7 +55,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class BenchPrediction:
     """Of one case, with the measured value beside it. Ratios are of times; `error` is of the predicted time."""
 
     case: str
@@ -75,7 +75,7 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class BenchRun:
     """One run of a round."""
 
     seconds: float
@@ -83,29 +83,32 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
+class BenchRound:
     """One attempt at a round; 0 is the warm-up."""
 
     number: int
     attempt: int = 1
     complete: bool = False
     disturbances: tuple[str, ...] = ()
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    runs: Mapping[str, BenchRun] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class BenchStage:
     """A stage of a case, averaged over its runs."""
 
     mode: str
     workers: int
     account: Mapping[str, float] = field(default_factory=dict)
     cpu_per_item_seconds: float | None = None
+    utilisation: float | None = None
+    service_p50_seconds: float | None = None
+    ipc_bytes_per_item: float | None = None
     startup_per_worker_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class BenchMemory:
     """Medians over the runs of a case; None where the system does not tell."""
 
     peak_pss_bytes: float | None = None
@@ -113,7 +116,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class BenchCase:
     """One case over the rounds that count. `alone` names the stage that ran by itself."""
 
     name: str
@@ -122,12 +125,14 @@ class Case:
     seconds: tuple[float, ...]
     rates_per_second: tuple[float, ...]
     median_rate_per_second: float
-    stages: Mapping[str, Stage]
+    stages: Mapping[str, BenchStage]
     varied: Mapping[str, object] = field(default_factory=dict)
     alone: str | None = None
     startup_seconds: float | None = None
     command_seconds: float = 0.0
-    memory: Memory = field(default_factory=Memory)
+    rate_interval: tuple[float, float] | None = None
+    origin_cpu_seconds: float | None = None
+    memory: BenchMemory = field(default_factory=BenchMemory)
 
     def mode(self, stage: str) -> str:
         """The mode of a stage, also of one that did not run."""
@@ -146,6 +151,7 @@ class Winner:
 
     case: str
     fastest_median: str
+    favourite: str = ""
     predicted: bool = False
     beats: tuple[str, ...] = ()
     ties: tuple[str, ...] = ()
@@ -160,6 +166,7 @@ class Contamination:
     extra: int | None = None
     disturbed: int | None = None
     counted_disturbed: int | None = None
+    noisy: bool = False
     text: str = UNKNOWN
 
 
@@ -189,24 +196,24 @@ class Bench:
     """One bench; without a `baseline` it has experiments alone. The laboratory checks its own two keys."""
 
     schema: int
-    rounds: tuple[Round, ...]
+    rounds: tuple[BenchRound, ...]
     version: str = UNKNOWN
     job: str = UNKNOWN
     started: str = UNKNOWN
     ended: str | None = None
     complete: bool = False
     fingerprint: str = UNKNOWN
-    settings: Settings = field(default_factory=Settings)
+    settings: BenchSettings = field(default_factory=BenchSettings)
     baseline: str = ""
     baseline_again: str = ""
     favourite: str = ""
     makespan: Makespan = field(default_factory=Makespan)
-    material: Material = field(default_factory=Material)
-    calibration: Calibration | None = None
+    material: BenchMaterial = field(default_factory=BenchMaterial)
+    calibration: BenchCalibration | None = None
     cold_start: ColdStart = field(default_factory=ColdStart)
-    cases: tuple[Case, ...] = ()
+    cases: tuple[BenchCase, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
-    predictions: tuple[Prediction, ...] = ()
+    predictions: tuple[BenchPrediction, ...] = ()
     noise_floor: NoiseFloor | None = None
     contamination: Contamination = field(default_factory=Contamination)
     winner: Winner | None = None
@@ -217,7 +224,7 @@ class Bench:
     host: MachineRecord = field(default_factory=MachineRecord)
     config: Mapping[str, object] = field(default_factory=dict)
 
-    def case(self, name: str) -> Case | None:
+    def case(self, name: str) -> BenchCase | None:
         """The case of that name."""
         return next((case for case in self.cases if case.name == name), None)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from batchproc.bench.bench_json import parse_bench, read_bench
 from batchproc.errors import UsageError
-from batchproc.report.bench_json import parse_bench, read_bench
 from tests.report.bench_folder import a_bench
 
 
