@@ -11,10 +11,10 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
     Example: batchproc status configs/demo.toml
     """
     job, _ = load_job(config, setting or ())
-    from batchproc.report.status import describe_status, status_facts
+    from batchproc.report.status import describe_status, read_status
 
-    facts = status_facts(job)
+    found = read_status(job)
     if as_json:
-        print_json(facts)
+        print_json(found.to_json())
     else:
-        print(describe_status(facts))
+        print(describe_status(found))

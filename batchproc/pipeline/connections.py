@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from batchproc.record.stage import ConnectionTotals, HostConnections
+if TYPE_CHECKING:
+    from batchproc.record.stage import ConnectionTotals
 
 WHAT = ("opened", "reused", "dropped")  # dropped: closed before the end, by whichever side
 HOSTS_REMEMBERED = 10_000  # the first ones; all others are in the totals only
@@ -25,12 +27,14 @@ class Connections:
             if host in self._hosts or len(self._hosts) < HOSTS_REMEMBERED:
                 self._hosts.setdefault(host, Counter())[what] += number
 
-    def describe(self) -> ConnectionTotals | None:
+    def describe(self) -> "ConnectionTotals | None":
         """The totals, and the hosts that were asked most. None when nothing was counted."""
         if not self._totals:
             return None
         requests = {host: counts["opened"] + counts["reused"] for host, counts in self._hosts.items()}
         top = sorted(requests, key=lambda host: (-requests[host], host))[:HOSTS_TOLD]
+        from batchproc.record.stage import ConnectionTotals, HostConnections
+
         hosts = tuple(HostConnections(host=host, **_numbers(self._hosts[host])) for host in top)
         return ConnectionTotals(**_numbers(self._totals), hosts=hosts)
 

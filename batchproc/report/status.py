@@ -4,20 +4,21 @@ Changes nothing: the ledger is opened for reading only, and the run lock is trie
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from batchproc.config import Config, deciding_values
+from batchproc.errors import ExitCode
 from batchproc.explain.words import count, seconds, significant
-from batchproc.ledger import LedgerView
-from batchproc.lock import find_holder, read_last_holder
-from batchproc.record.counts import Counts
+from batchproc.ledger import LedgerRun, LedgerView
+from batchproc.lock import Holder, find_holder, read_last_holder
+from batchproc.record.counts import Counts, DueAgain
 from batchproc.report.advice import failure_step, named_keys
 from batchproc.report.list_words import list_lines
 from batchproc.sink import ImageFolder, Layout
 
+NOTHING_DUE = DueAgain()
 RUNS_SHOWN = 10
 SECOND = len("2026-11-22T08:15:30")  # of a time in ISO 8601: the lock file has whole seconds
 RUNS_COMPARED = 3  # a trend needs at least so many runs that had work
@@ -30,132 +31,164 @@ MEANINGS = {
 TREND = {"rate": "images_per_second", "failures": "failed_this_run", "duration": "wall_seconds"}  # counters of a run
 
 
-def status_facts(config: Config) -> dict[str, Any]:
-    """The state of the job as JSON-safe values. Raises `UsageError` when it never ran, `DiskError` when unreadable."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrendFigure:
+    """One figure of the last run that had work, beside the median of those before it."""
+
+    last: float
+    median_before: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """A job as its ledger and its lock tell of it. `runs`: the last ones, newest first; `next`: what to do."""
+
+    job: str
+    config: str
+    output: str
+    running: Holder | None = None
+    lost_start: Holder | None = None
+    counts: Counts
+    failures: Mapping[str, int] = field(default_factory=dict)
+    due: int = 0
+    due_again: DueAgain = NOTHING_DUE
+    list_remarks: Sequence[str] = ()
+    keeps_rows: bool = False
+    missing_files: int = 0
+    runs: Sequence[LedgerRun] = ()
+    trend: Mapping[str, TrendFigure] | None = None
+    next: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """As `--json` prints it."""
+        runs = [asdict(run) | {"is_clean": run.is_clean} for run in self.runs]
+        return {**asdict(self), "runs": runs}
+
+
+def read_status(config: Config) -> JobStatus:
+    """The state of the job. Raises `UsageError` when it never ran, `DiskError` when unreadable."""
     layout = Layout(output=config.paths.output)
     holder = find_holder(layout.lock_path)
     with LedgerView.open_view(layout.ledger_path) as ledger:
-        runs = [asdict(record) | {"is_clean": record.is_clean} for record in ledger.last_runs(RUNS_SHOWN)]
-        facts: dict[str, Any] = {
-            "job": config.job.name,
-            "config": str(config.paths.config),
-            "output": str(layout.output),
-            "running": asdict(holder) if holder else None,
-            "lost_start": None if holder else _find_lost_start(layout.lock_path, runs),
-            "counts": asdict(ledger.counts()),
-            "failures": ledger.failures_by_code(),
-            "due": ledger.count_work(max_runs=config.job.max_runs_per_item),
-            "due_again": _find_due_again(ledger, config),
-            "list_remarks": ledger.remarks(),
-            "keeps_rows": config.job.duplicates == "rows",
-            "missing_files": ledger.count_missing(ImageFolder(layout.output)),
-            "runs": runs,
-            "trend": find_trend(runs),
-        }
-    return facts | {"next": advise(facts)}
+        runs, most = ledger.last_runs(RUNS_SHOWN), config.job.max_runs_per_item
+        status = JobStatus(
+            job=config.job.name,
+            config=str(config.paths.config),
+            output=str(layout.output),
+            running=holder,
+            lost_start=None if holder else _find_lost_start(layout.lock_path, runs),
+            counts=ledger.counts(),
+            failures=ledger.failures_by_code(),
+            due=ledger.count_work(max_runs=most),
+            # Steps are not looked at: that would load them.
+            due_again=ledger.find_due_again(deciding_values(config), max_runs=most),
+            list_remarks=ledger.remarks(),
+            keeps_rows=config.job.duplicates == "rows",
+            missing_files=ledger.count_missing(ImageFolder(layout.output)),
+            runs=runs,
+            trend=find_trend(runs),
+        )
+    return replace(status, next=advise(status))
 
 
-def _find_due_again(ledger: LedgerView, config: Config) -> dict[str, Any]:
-    """What the next run tries again because the config has changed. Steps are not looked at: that would load them."""
-    found = ledger.find_due_again(deciding_values(config), max_runs=config.job.max_runs_per_item)
-    return {"items": found.items, "because": list(found.because)}
-
-
-def _find_lost_start(lock_path: Path, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _find_lost_start(lock_path: Path, runs: Sequence[LedgerRun]) -> Holder | None:
     """The last start, if it ended before it had a row in the ledger: killed while it read the list, or refused by the
     disk. The lock file alone knows of it. One that was refused before it had the lock (exit codes 2 and 75) left no
     trace."""
     last = read_last_holder(lock_path)
     if last is None:
         return None
-    if runs and last.pid == runs[0]["pid"] and last.started[:SECOND] <= runs[0]["started"][:SECOND]:
+    if runs and last.pid == runs[0].pid and last.started[:SECOND] <= runs[0].started[:SECOND]:
         return None
-    return asdict(last)
+    return last
 
 
-def find_trend(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
+def _counter(run: LedgerRun, name: str) -> float:
+    value = run.counters.get(name)
+    return value if isinstance(value, int | float) else 0
+
+
+def find_trend(runs: Sequence[LedgerRun]) -> dict[str, TrendFigure] | None:
     """The last run that had work, beside the median of those before it; None without enough of them."""
-    worked = [run["counters"] for run in runs if run["is_clean"] and run["counters"].get("images_per_second")]
+    worked = [run for run in runs if run.is_clean and _counter(run, "images_per_second")]
     if len(worked) < RUNS_COMPARED:
         return None
     return {
-        name: {"last": worked[0].get(key, 0), "median_before": median(run.get(key, 0) for run in worked[1:])}
+        name: TrendFigure(last=_counter(worked[0], key), median_before=median(_counter(run, key) for run in worked[1:]))
         for name, key in TREND.items()
     }
 
 
-def advise(facts: Mapping[str, Any]) -> str:
+def advise(status: JobStatus) -> str:
     """What to do next, as one sentence."""
-    counts, command = facts["counts"], f"batchproc run {facts['config']}"
-    last = facts["runs"][0] if facts["runs"] else None
-    lost = facts.get("lost_start")
-    if facts["running"]:
-        return f"wait: a run is under way; kill -USR1 {facts['running']['pid']} makes it tell how far it is"
-    if lost:
-        return f"the start of {lost['started']} ended before its run began; {command} goes on, or says why it cannot"
-    if last is not None and last["exit_code"] == 5:
+    command = f"batchproc run {status.config}"
+    last = status.runs[0] if status.runs else None
+    if status.running:
+        return f"wait: a run is under way; kill -USR1 {status.running.pid} makes it tell how far it is"
+    if lost := status.lost_start:
+        return f"the start of {lost.started} ended before its run began; {command} goes on, or says why it cannot"
+    if last is not None and last.exit_code == ExitCode.DISK:
         return f"the last run could not write: make room or look at the disk, then {command}"
-    if last is not None and not last["is_clean"]:
+    if last is not None and not last.is_clean:
         return f"the last run was killed; {command} continues and loses nothing"
-    if again := facts["due_again"]["items"]:
-        changed = named_keys(facts["due_again"]["because"])
-        more = f", and {facts['due']:,} more" if facts["due"] else ""
+    if again := status.due_again.items:
+        changed = named_keys(status.due_again.because)
+        more = f", and {status.due:,} more" if status.due else ""
         return f"{count(again, 'item')} due again, since {changed} changed{more}: {command}"
-    if facts["due"]:
-        return f"{count(facts['due'], 'item')} due: {command}"
-    if missing := facts.get("missing_files"):
+    if status.due:
+        return f"{count(status.due, 'item')} due: {command}"
+    if missing := status.missing_files:
         return f"{count(missing, 'file')} missing: {command} --repair makes them again"
-    if step := failure_step(facts["failures"], Counts(**counts), Path(facts["output"]) / "failures.jsonl", command):
+    if step := failure_step(status.failures, status.counts, Path(status.output) / "failures.jsonl", command):
         return f"nothing is due; {step}"
     return "nothing is due; --refresh asks the servers whether anything has changed"
 
 
-def describe_status(facts: Mapping[str, Any]) -> str:
+def describe_status(status: JobStatus) -> str:
     """The state for people."""
-    return "\n".join(_lines(facts))
+    return "\n".join(_lines(status))
 
 
-def _lines(facts: Mapping[str, Any]) -> Iterator[str]:
-    counts, running = facts["counts"], facts["running"]
-    yield f"{facts['job']}: {count(counts['items'], 'item')} in {facts['output']}"
+def _lines(status: JobStatus) -> Iterator[str]:
+    yield f"{status.job}: {count(status.counts.items, 'item')} in {status.output}"
     for state in (*STATES, "absent"):
-        if counts[state] or state == "done":
-            yield f"  {state:<12}{counts[state]:>10,}{MEANINGS.get(state, '')}"
-    if facts["missing_files"]:
-        yield f"files missing: {facts['missing_files']:,} of done items; --repair makes them again"
-    pruned = facts["runs"][0]["counters"].get("pruned", 0) if facts["runs"] else 0
-    for text in list_lines(Counts(**counts), facts["list_remarks"], keeps_rows=facts["keeps_rows"], pruned=pruned):
+        if (number := getattr(status.counts, state)) or state == "done":
+            yield f"  {state:<12}{number:>10,}{MEANINGS.get(state, '')}"
+    if status.missing_files:
+        yield f"files missing: {status.missing_files:,} of done items; --repair makes them again"
+    pruned = int(_counter(status.runs[0], "pruned")) if status.runs else 0
+    for text in list_lines(status.counts, status.list_remarks, keeps_rows=status.keeps_rows, pruned=pruned):
         yield f"list: {text}"
-    if facts["failures"]:
-        yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in facts["failures"].items())
-    if running:
-        yield f"running now: pid {running['pid']}, since {running['started']}"
-    if facts["lost_start"]:
-        yield f"last start: {facts['lost_start']['started']}, ended before its run began"
+    if status.failures:
+        yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in status.failures.items())
+    if status.running:
+        yield f"running now: pid {status.running.pid}, since {status.running.started}"
+    if status.lost_start:
+        yield f"last start: {status.lost_start.started}, ended before its run began"
     yield "last runs, newest first:"
     yield f"  {'run':<20}{'exit':>4}{'processed':>12}{'failed':>9}{'deferred':>10}{'images/s':>10}{'duration':>12}"
-    yield from (_run(run, running) for run in facts["runs"])
-    if facts["trend"]:
-        yield "trend: " + "; ".join(_trend_words(facts["trend"]))
-    yield f"next: {facts['next']}"
+    yield from (_run(run, status.running) for run in status.runs)
+    if status.trend:
+        yield "trend: " + "; ".join(_trend_words(status.trend))
+    yield f"next: {status.next}"
 
 
-def _run(run: Mapping[str, Any], running: Mapping[str, Any] | None) -> str:
-    if not run["is_clean"]:
-        under_way = running is not None and running["pid"] == run["pid"]
-        return f"  {run['name']:<20}{'under way' if under_way else 'did not end: it was killed'}"
-    counters = run["counters"]
-    rate, duration = counters.get("images_per_second"), counters.get("wall_seconds")
+def _run(run: LedgerRun, running: Holder | None) -> str:
+    if not run.is_clean:
+        under_way = running is not None and running.pid == run.pid
+        return f"  {run.name:<20}{'under way' if under_way else 'did not end: it was killed'}"
+    rate = _counter(run, "images_per_second")
+    duration = seconds(_counter(run, "wall_seconds")) if "wall_seconds" in run.counters else "-"
     return (
-        f"  {run['name']:<20}{run['exit_code']:>4}{counters.get('processed', 0):>12,}"
-        f"{counters.get('failed_this_run', 0):>9,}{counters.get('deferred_this_run', 0):>10,}"
-        f"{significant(rate) if rate else '-':>10}{seconds(duration) if duration is not None else '-':>12}"
+        f"  {run.name:<20}{run.exit_code:>4}{_counter(run, 'processed'):>12,}"
+        f"{_counter(run, 'failed_this_run'):>9,}{_counter(run, 'deferred_this_run'):>10,}"
+        f"{significant(rate) if rate else '-':>10}{duration:>12}"
     )
 
 
-def _trend_words(trend: Mapping[str, Mapping[str, float]]) -> Iterator[str]:
+def _trend_words(trend: Mapping[str, TrendFigure]) -> Iterator[str]:
     rate, failures, duration = trend["rate"], trend["failures"], trend["duration"]
-    change = 100 * (rate["last"] / rate["median_before"] - 1)
-    yield f"{significant(rate['last'])} images/s, before {significant(rate['median_before'])} ({change:+.0f} %)"
-    yield f"{failures['last']:,.0f} failed, before {failures['median_before']:,.0f}"
-    yield f"{seconds(duration['last'])}, before {seconds(duration['median_before'])}"
+    change = 100 * (rate.last / rate.median_before - 1)
+    yield f"{significant(rate.last)} images/s, before {significant(rate.median_before)} ({change:+.0f} %)"
+    yield f"{failures.last:,.0f} failed, before {failures.median_before:,.0f}"
+    yield f"{seconds(duration.last)}, before {seconds(duration.median_before)}"

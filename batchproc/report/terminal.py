@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 from batchproc.errors import ExitCode
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.last_line import shown_codes
-from batchproc.record.hosts import ConcurrencyRecord
 from batchproc.record.run import RunRecord
-from batchproc.record.stage import StageRecord
 from batchproc.report.advice import failure_step, named_keys
 from batchproc.report.command_time import command_time
 from batchproc.report.list_words import list_lines
@@ -17,6 +15,9 @@ from batchproc.report.palette import BUCKETS
 
 if TYPE_CHECKING:
     from rich.text import Text
+
+    from batchproc.record.hosts import ConcurrencyRecord
+    from batchproc.record.stage import StageRecord
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
 STAGES = ("download", "transform")
@@ -100,7 +101,7 @@ def _rates(record: RunRecord) -> Iterator[str]:
     )
 
 
-def _stage_lines(name: str, stage: StageRecord) -> Iterator[str]:
+def _stage_lines(name: str, stage: "StageRecord") -> Iterator[str]:
     if not stage.tasks:
         yield f"  {name:<11} {stage.mode}, {workers(stage)}; no image came so far"
         return
@@ -112,12 +113,12 @@ def _stage_lines(name: str, stage: StageRecord) -> Iterator[str]:
     yield f"    time went {_account(stage)}"
 
 
-def _adapted(limit: ConcurrencyRecord) -> str:
+def _adapted(limit: "ConcurrencyRecord") -> str:
     """What `workers = "auto"` came to."""
     return f"    at once     {limit.start} at first, {limit.highest} at most, {limit.limit} at the end"
 
 
-def _account(stage: StageRecord) -> str:
+def _account(stage: "StageRecord") -> str:
     """Where the stage's worker-seconds went: the largest buckets, in the words of the report."""
     whole = sum(stage.account.values())
     largest = sorted(stage.account.items(), key=lambda bucket: -bucket[1])[:BUCKETS_SHOWN]

@@ -7,7 +7,7 @@ import pytest
 
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, UsageError
-from batchproc.report.status import status_facts
+from batchproc.report.status import read_status
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
 
@@ -46,8 +46,8 @@ def test_the_summary_and_status_name_the_key_before_and_the_run_after_the_change
     text = summarise(result.record, result.folder)
     assert "3 policy.address: name it in allow_addresses if it is yours" in text
     assert "--retry-failed" not in text
-    assert "name it in allow_addresses if it is yours" in status_facts(refused)["next"]
-    assert status_facts(allowed)["next"].startswith("3 items due again, since [download] allow_addresses changed: ")
+    assert "name it in allow_addresses if it is yours" in read_status(refused).next
+    assert read_status(allowed).next.startswith("3 items due again, since [download] allow_addresses changed: ")
 
 
 def test_images_over_a_limit_are_tried_again_once_it_is_raised(make_job: MakeJob, tmp_path: Path) -> None:

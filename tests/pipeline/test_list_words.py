@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from batchproc.cli import load_job
-from batchproc.report.status import describe_status, status_facts
+from batchproc.report.status import describe_status, read_status
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
 
@@ -26,7 +26,7 @@ def paths(tmp_path: Path) -> list[str]:
 
 
 def told(config: Path) -> str:
-    return describe_status(status_facts(load_job(config, ())[0]))
+    return describe_status(read_status(load_job(config, ())[0]))
 
 
 def test_duplicates_bad_rows_and_remarks_are_told(make_job: MakeJob, tmp_path: Path) -> None:

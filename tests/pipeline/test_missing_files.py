@@ -11,7 +11,7 @@ from batchproc.errors import ExitCode
 from batchproc.last_line import run_line
 from batchproc.pipeline import RunOptions
 from batchproc.report.plan import describe_plan, missing_files, plan_facts
-from batchproc.report.status import describe_status, status_facts
+from batchproc.report.status import describe_status, read_status
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
 
@@ -38,10 +38,10 @@ def test_every_command_says_how_many_files_are_missing(config: Path, tmp_path: P
     images(tmp_path / "out")[0].unlink()
     job, _ = load_job(config, ())
 
-    status = status_facts(job)
-    assert 1 == status["missing_files"]
+    status = read_status(job)
+    assert 1 == status.missing_files
     assert "files missing: 1 of done items; --repair makes them again" in describe_status(status)
-    assert f"1 file missing: batchproc run {config} --repair makes them again" == status["next"]
+    assert f"1 file missing: batchproc run {config} --repair makes them again" == status.next
 
     plan = plan_facts(job) | {"missing_files": missing_files(job)}
     assert "missing     1 file of done items; run --repair makes them again" in describe_plan(plan)
@@ -58,9 +58,9 @@ def test_a_whole_job_says_nothing_of_files(config: Path, tmp_path: Path) -> None
     job, _ = load_job(config, ())
 
     result = run(config)
-    assert 0 == result.facts["counts"]["missing_files"] == status_facts(job)["missing_files"] == missing_files(job)
+    assert 0 == result.facts["counts"]["missing_files"] == read_status(job).missing_files == missing_files(job)
     assert "" == run_line(result.record, result.folder)
-    assert "missing" not in describe_status(status_facts(job)) + summarise(result.record, result.folder)
+    assert "missing" not in describe_status(read_status(job)) + summarise(result.record, result.folder)
 
 
 @pytest.mark.parametrize("harm", HARM)

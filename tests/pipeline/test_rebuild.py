@@ -18,7 +18,7 @@ from batchproc.lock import RunLock
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline.rebuild import Rebuilt, describe_rebuilt, rebuild_ledger, summarise_rebuilt
 from batchproc.pipeline.terms import RunOptions
-from batchproc.report.status import status_facts
+from batchproc.report.status import read_status
 from batchproc.sink import Layout
 from tests.jobs import CONFIG, MakeJob
 from tests.pipeline.test_hard_input import command, with_step
@@ -340,4 +340,4 @@ def test_after_a_rebuild_no_start_counts_as_lost(make_job: MakeJob) -> None:
     (job.paths.output / "batchproc.db").unlink()
     rebuild(config)
 
-    assert status_facts(job)["lost_start"] is None
+    assert read_status(job).lost_start is None

@@ -5,31 +5,34 @@ import os
 import select
 import signal
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from batchproc.cli import load_job
-from batchproc.ledger import LedgerView
+from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.pipeline import RunOptions
-from batchproc.report.status import advise, describe_status, find_trend, status_facts
+from batchproc.record.counts import Counts, DueAgain
+from batchproc.report.status import JobStatus, TrendFigure, advise, describe_status, find_trend, read_status
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
 from tests.pipeline.test_signals import start, with_slow_step
 
-STATES = ("items", "done", "rejected", "failed", "quarantined", "deferred", "pending", "absent", "bad_rows")
-COUNTS = dict.fromkeys(STATES, 0)
+
+def status(config: Path) -> JobStatus:
+    found = read_status(load_job(config, ())[0])
+    assert json.loads(json.dumps(found.to_json()))["next"] == found.next
+    return found
 
 
-def status(config: Path) -> dict[str, Any]:
-    facts = status_facts(load_job(config, ())[0])
-    assert facts == json.loads(json.dumps(facts))
-    return facts
-
-
-def clean(**facts: Any) -> dict[str, Any]:
-    return {"is_clean": True, "exit_code": 0, "counters": facts}
+def ended(exit_code: int = 0, **counters: object) -> LedgerRun:
+    moment = "2026-11-22T08:15:30Z"
+    return LedgerRun(
+        number=1, name="a", started=moment, ended=moment, host="h", pid=1, boot_id="", exit_code=exit_code,
+        counters=counters,
+    )  # fmt: skip
 
 
 def test_a_good_job_has_nothing_due(make_job: MakeJob) -> None:
@@ -38,12 +41,12 @@ def test_a_good_job_has_nothing_due(make_job: MakeJob) -> None:
 
     facts = status(config)
 
-    assert (3, 0) == (facts["counts"]["done"], facts["due"])
-    assert facts["running"] is None
-    assert "nothing is due" in facts["next"]
-    (last,) = facts["runs"]
-    assert (0, 3, 0) == (last["exit_code"], last["counters"]["processed"], last["counters"]["failed_this_run"])
-    assert result.facts["images_per_second"] == last["counters"]["images_per_second"]
+    assert (3, 0) == (facts.counts.done, facts.due)
+    assert facts.running is None
+    assert "nothing is due" in facts.next
+    (last,) = facts.runs
+    assert (0, 3, 0) == (last.exit_code, last.counters["processed"], last.counters["failed_this_run"])
+    assert result.facts["images_per_second"] == last.counters["images_per_second"]
     assert result.facts["run_id"] in describe_status(facts)
 
 
@@ -51,7 +54,7 @@ def test_a_limited_run_is_continued(make_job: MakeJob) -> None:
     config = make_job(images=5)
     run(config, options=RunOptions(limit=2))
 
-    assert status(config)["next"] == f"3 items due: batchproc run {config}"
+    assert status(config).next == f"3 items due: batchproc run {config}"
 
 
 def test_failures_are_named_with_the_way_to_try_again(make_job: MakeJob) -> None:
@@ -84,29 +87,30 @@ def test_a_run_under_way_and_then_killed_is_told_apart(make_job: MakeJob, tmp_pa
             process.stderr.close()
     after = status(config)
 
-    assert process.pid == during["running"]["pid"]
-    assert f"kill -USR1 {process.pid}" in during["next"]
+    assert during.running is not None
+    assert process.pid == during.running.pid
+    assert f"kill -USR1 {process.pid}" in during.next
     assert "under way" in describe_status(during)
-    assert after["running"] is None
+    assert after.running is None
     assert "it was killed" in describe_status(after)
-    assert "the last run was killed" in after["next"]
+    assert "the last run was killed" in after.next
 
 
 def test_the_trend_is_the_last_run_against_the_median_of_those_before() -> None:
     rates = [44.0, 50.0, 70.0, 55.0]
-    runs = [clean(images_per_second=rate, failed_this_run=2, wall_seconds=4.0) for rate in rates]
+    runs = [ended(images_per_second=rate, failed_this_run=2, wall_seconds=4.0) for rate in rates]
 
     trend = find_trend(runs)
 
     assert trend is not None
-    assert {"last": 44.0, "median_before": 55.0} == trend["rate"]
-    assert {"last": 2, "median_before": 2} == trend["failures"]
+    assert TrendFigure(last=44.0, median_before=55.0) == trend["rate"]
+    assert TrendFigure(last=2, median_before=2) == trend["failures"]
 
 
 def test_runs_without_work_or_without_an_end_are_no_trend() -> None:
-    worked = clean(images_per_second=10.0, failed_this_run=0, wall_seconds=1.0)
-    idle = clean(images_per_second=0.0, failed_this_run=0, wall_seconds=0.1)
-    killed = {"is_clean": False, "exit_code": None, "counters": {}}
+    worked = ended(images_per_second=10.0, failed_this_run=0, wall_seconds=1.0)
+    idle = ended(images_per_second=0.0, failed_this_run=0, wall_seconds=0.1)
+    killed = replace(ended(), ended="", exit_code=None)
 
     assert find_trend([worked, idle, killed, worked]) is None
 
@@ -146,24 +150,21 @@ def test_the_rows_of_older_versions_are_shown_as_well(make_job: MakeJob, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("facts", "words"),
+    ("changes", "words"),
     [
-        ({"runs": [clean() | {"exit_code": 5}], "due": 3}, "make room"),
-        ({"counts": COUNTS | {"failed": 3, "bad_rows": 1}}, "--retry-failed tries 2 items again"),
-        ({"counts": COUNTS | {"quarantined": 1}}, "--retry-failed tries 1 item again, the quarantined too"),
-        ({"counts": COUNTS | {"failed": 2, "bad_rows": 2}}, "mend 2 lines of the list"),
+        ({"runs": [ended(exit_code=5)], "due": 3}, "make room"),
+        ({"counts": Counts(failed=3, bad_rows=1)}, "--retry-failed tries 2 items again"),
+        ({"counts": Counts(quarantined=1)}, "--retry-failed tries 1 item again, the quarantined too"),
+        ({"counts": Counts(failed=2, bad_rows=2)}, "mend 2 lines of the list"),
         ({"due": 1}, "1 item due"),
-        ({"counts": COUNTS | {"failed": 3}, "failures": {"policy.address": 3}}, "name it in allow_addresses"),
-        ({"due_again": {"items": 3, "because": ["download.allow_addresses"]}},
+        ({"counts": Counts(failed=3), "failures": {"policy.address": 3}}, "name it in allow_addresses"),
+        ({"due_again": DueAgain(items=3, because=("download.allow_addresses",))},
          "3 items due again, since [download] allow_addresses changed: batchproc run job.toml"),
         ({}, "--refresh"),
     ],
     ids=["disk", "failed", "quarantined", "bad lines", "due", "config", "changed", "nothing"],
 )
-def test_the_advice_fits(facts: dict[str, Any], words: str) -> None:
-    nothing: dict[str, Any] = {
-        "config": "job.toml", "output": "out", "counts": COUNTS, "due": 0, "running": None, "runs": [clean()],
-        "failures": {}, "due_again": {"items": 0, "because": []},
-    }  # fmt: skip
+def test_the_advice_fits(changes: dict[str, Any], words: str) -> None:
+    nothing = JobStatus(job="a", config="job.toml", output="out", counts=Counts(), runs=[ended()])
 
-    assert words in advise(nothing | facts)
+    assert words in advise(replace(nothing, **changes))
