@@ -8,30 +8,34 @@ from batchproc.version import VERSION as __version__
 
 TYPE_CHECKING = False  # what `python -m` has put on the path must not be imported here
 if TYPE_CHECKING:
+    from batchproc.api import Job, Outcome, RunResult, check, load, read_run, run, stream
     from batchproc.errors import BatchprocError, Reject
     from batchproc.mapping import Failed
     from batchproc.mapping import map_items as map
     from batchproc.transform.steps.own import step
 
-__all__ = ["BatchprocError", "Failed", "Reject", "__version__", "map", "step"]
+__all__ = [
+    "BatchprocError", "Failed", "Job", "Outcome", "Reject", "RunResult", "__version__",
+    "check", "load", "map", "read_run", "run", "step", "stream",
+]  # fmt: skip
 
 _HOMES = {
-    "BatchprocError": "batchproc.errors",
-    "Failed": "batchproc.mapping",
-    "Reject": "batchproc.errors",
-    "map": "batchproc.mapping",
-    "step": "batchproc.transform.steps.own",
+    "batchproc.api": ("Job", "Outcome", "RunResult", "check", "load", "read_run", "run", "stream"),
+    "batchproc.errors": ("BatchprocError", "Reject"),
+    "batchproc.mapping": ("Failed", "map"),
+    "batchproc.transform.steps.own": ("step",),
 }
 _NAMES_THERE = {"map": "map_items"}
 
 
 def __getattr__(name: str) -> object:
     """Imports a public name when it is asked for."""
-    if name not in _HOMES:
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found: object = getattr(import_module(_HOMES[name]), _NAMES_THERE.get(name, name))
+    found: object = getattr(import_module(home), _NAMES_THERE.get(name, name))
     return found
 
 

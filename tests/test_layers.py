@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "batchproc"
 FLOORS = [
     {"__main__"},
     {"cli"},
+    {"api"},
     {"progress", "report", "starter"},
     {"lab"},
     {"bench"},

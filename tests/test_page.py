@@ -32,7 +32,7 @@ def test_a_page_that_cannot_be_made_is_a_warning(tmp_path: Path, capsys: pytest.
 def test_a_page_that_takes_too_long_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("batchproc.cli.page.LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr("batchproc.report.drawing.LONGEST_SECONDS", 0.0)
 
     make_page(tmp_path, tell=True)
 

@@ -41,7 +41,7 @@ from batchproc.ledger.runs import close_run, insert_run, last_runs, restore_run
 from batchproc.ledger.schema import touch, transaction
 from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.view import LedgerView
-from batchproc.ledger.writer import Writer
+from batchproc.ledger.writer import Committed, Writer
 from batchproc.manifest import Block
 from batchproc.model import Outcome
 from batchproc.record.counts import DueAgain
@@ -238,8 +238,17 @@ class Ledger(LedgerView):
         with blame_disk(self._path), blame_values(self._path):
             return make_due_again(self._own(), deciding, max_runs=max_runs)
 
-    def begin_run(self, name: str, started: datetime, deciding: Mapping[str, str] | None = None) -> None:
+    def begin_run(
+        self,
+        name: str,
+        started: datetime,
+        deciding: Mapping[str, str] | None = None,
+        *,
+        committed: Committed | None = None,
+    ) -> None:
         """Opens the run's row and starts the writer; `deciding` is what decides its failures.
+
+        `committed` hears, in the writer's thread, of outcomes whose files have their final names.
 
         Raises LookupError before `adopt_plan`.
         """
@@ -248,7 +257,7 @@ class Ledger(LedgerView):
             plan = adopted_plan(self._own())
             self._run = insert_run(self._connection, name, started, deciding or {})
         started_writer = Writer(
-            self._connection, self._path, self._images, self._ballast, run=self._run, plan=plan
+            self._connection, self._path, self._images, self._ballast, run=self._run, plan=plan, committed=committed
         )
         started_writer.start()
         self._writer = started_writer  # behind: a thread that could not be started is not to be joined

@@ -8,8 +8,10 @@ import contextlib
 import sqlite3
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.failpoints import failpoint
@@ -21,6 +23,8 @@ from batchproc.ledger.outcomes import Naming, make_batch, write_batch
 from batchproc.ledger.recovery import mark_blocked, mark_done
 from batchproc.ledger.schema import touch, transaction
 from batchproc.model import Outcome
+
+Committed: TypeAlias = Callable[[Sequence[Outcome]], None]
 
 BATCH = 500  # outcomes per commit
 DELAY_SECONDS = 0.5  # the longest an outcome waits for its commit
@@ -145,9 +149,18 @@ class Writer(threading.Thread):
     """Owns the write connection from `start` to its end. Everything but `inbox` is used in its own thread only."""
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, images: Images, ballast: Ballast, *, run: int, plan: int
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        images: Images,
+        ballast: Ballast,
+        *,
+        run: int,
+        plan: int,
+        committed: Committed | None = None,
     ) -> None:
         super().__init__(name="ledger-writer", daemon=True)
+        self._committed = committed
         self.inbox = Inbox()
         self._connection = connection
         self._path = path
@@ -180,6 +193,8 @@ class Writer(threading.Thread):
         if outcomes:
             self._commit()
         self._name_files()
+        if self._committed is not None:
+            self._committed(outcomes)
 
     def _commit(self) -> None:
         """One commit: the end of the last batch and the beginning of this one."""

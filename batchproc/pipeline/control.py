@@ -73,6 +73,10 @@ class Control:
         self._thread.start()
         self._open.callback(self._end)
 
+    def interrupt(self) -> None:
+        """Acts as on a first SIGINT. From any thread."""
+        self._heard.put(signal.SIGINT)
+
     def _end(self) -> None:
         self._heard.put(END)
         self._thread.join(self._grace_seconds + LAST_SECONDS)

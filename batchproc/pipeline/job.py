@@ -88,11 +88,16 @@ class Run:
             folder = self.layout.new_run_folder(started)
             self.log.open(folder / "log.jsonl")
             self.control.take_over()
+            audience = self.options.audience
+            if audience is not None:
+                audience.begun(self.control.interrupt)
             if work and port:
                 origin_seconds = self._start_origin(port, stack)
                 clock_started += origin_seconds
             self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
-            ledger.begin_run(folder.name, started, intake.deciding)
+            ledger.begin_run(
+                folder.name, started, intake.deciding, committed=audience.committed if audience else None
+            )
             line_started = time.perf_counter()
             self._run_line_to_its_end(ledger, work, folder)
             evidence = RunEvidence(

@@ -1,13 +1,16 @@
 """What goes into one run besides its config, and what comes out of it."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from batchproc.errors import BatchprocError, ExitCode
+from batchproc.model import Outcome
 from batchproc.pipeline.observer import Observer
-from batchproc.record.run import RunRecord
+from batchproc.record.run import RunCounts, RunRecord
 from batchproc.record.run_json import to_json
+from batchproc.record.stage import StageRecord
 
 
 class Display(Protocol):
@@ -20,6 +23,22 @@ class Display(Protocol):
     def end(self) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+
+class Audience(Protocol):
+    """Who hears of every outcome once it is on disk, and may keep the run waiting."""
+
+    def begun(self, end_early: Callable[[], None]) -> None:
+        """The run can be ended early from now on; from any thread. In the run's thread."""
+        ...
+
+    def committed(self, outcomes: Sequence[Outcome]) -> None:
+        """These are on disk. In the thread of the ledger's writer: it must not wait."""
+        ...
+
+    def keeps_up(self, seconds: float) -> bool:
+        """Waits so long, at most, until it can hear of more; whether it can. In the run's thread."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +54,33 @@ class RunOptions:
     strict: bool = False
     wait_seconds: float = 0.0  # at most, for another run's lock
     command_started: float | None = None  # perf_counter; None where the run is not all that its process is for
+    audience: Audience | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run came to: its exit code, its record, and the folder that run.json is in."""
+    """What a run came to: its exit code, its record (all of run.json), and the folder that it is in."""
 
     exit_code: ExitCode
     record: RunRecord
     folder: Path
     error: BatchprocError | None = None  # what ended the run before its time
+
+    @property
+    def counts(self) -> RunCounts:
+        """The list's items by their state, and what this run did."""
+        return self.record.counts
+
+    @property
+    def stages(self) -> Mapping[str, StageRecord]:
+        """`download` and `transform`; empty where there was nothing to do."""
+        return self.record.stages
+
+    @property
+    def report(self) -> Path | None:
+        """The HTML page, if one was made."""
+        page = self.folder / "report.html"
+        return page if page.exists() else None
 
     @property
     def facts(self) -> dict[str, Any]:

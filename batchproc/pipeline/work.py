@@ -37,6 +37,8 @@ from batchproc.signals import doing
 from batchproc.sink import Layout
 from batchproc.transform.stage import Transform
 
+AUDIENCE_SECONDS = 0.5  # between two looks at whether it has taken what it has
+
 
 class Work:
     """What a run has to do. Made and run in the main thread alone; `passage` is what became of it, to its last breath.
@@ -79,6 +81,7 @@ class Work:
         self._report_error = give_up
         self._leg: Leg | None = None  # under way, or the last one
         self._stopping = False
+        self._kept_waiting = 0  # how often the audience was not ready: the run has not stalled
 
     def run(self, control: Control) -> None:
         """Runs what is due, leg by leg, to its end. Raises `DiskError`, `ExecutorError` and `ItemFailedError`."""
@@ -95,7 +98,7 @@ class Work:
             stack.callback(self._remember_leg)
             gauges = stack.enter_context(Gauges(GAUGES, self._layout.temporary_folder))
             stack.callback(self._remember, frontier, pilot, concurrency)
-            moves, stacks = partial(map, gauges.get, MOVES), self._folder / "stacks.txt"
+            moves, stacks = partial(self._moves, gauges), self._folder / "stacks.txt"
             stack.enter_context(watch(self._config, moves, self._give_up, self._save, stacks))
             stack.enter_context(
                 doing(lambda: f"{self._observer.describe(self._items)}, {frontier.in_flight:,} under way")
@@ -106,6 +109,10 @@ class Work:
             ended_early = True
             while ended_early and self._may_go_on(control):
                 ended_early = self._run_leg(make_leg(pilot.crew), pilot, frontier, gauges)
+
+    def _moves(self, gauges: Gauges) -> list[int]:
+        """What grows as long as the run is alive. For the watch's thread."""
+        return [*(int(gauges.get(name)) for name in MOVES), self._kept_waiting]
 
     def _may_go_on(self, control: Control) -> bool:
         stopped = self._stopping or control.stopped_by is not None
@@ -203,11 +210,17 @@ class Work:
         if isinstance(final, Failure):
             self._log.failed(final)
         self._display.advance(self._observer)
+        self._wait_for_audience()
         if self._options.strict and isinstance(final, Failure) and final.disposition is not Disposition.DEFERRED:
             raise ItemFailedError(
                 f"line {final.source.line} of the list, {printable(redact_url(final.source.url))}: "
                 f"{final.code}: {final.message}; --strict stops at the first failure"
             )
+
+    def _wait_for_audience(self) -> None:
+        audience = self._options.audience
+        while audience is not None and not audience.keeps_up(AUDIENCE_SECONDS):
+            self._kept_waiting += 1
 
     def _sources(self) -> Iterator[Source]:
         work = self._ledger.work(max_runs=self._config.job.max_runs_per_item, refresh=self._options.refresh)

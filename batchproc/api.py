@@ -1,0 +1,289 @@
+"""batchproc as a library: what `import batchproc` offers besides the command line. All else is internal.
+
+A job is run by one caller at a time in a process. Functions work from scripts, notebooks, threads and inside a running
+event loop, which they block. Ctrl-C ends a run as on the command line, keeps what is done, and is then raised.
+"""
+
+import json
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from batchproc.config import Config
+from batchproc.config import load as load_config
+from batchproc.errors import BatchprocError, ExitCode, Problem, UsageError
+from batchproc.model import Failure, Item, Rejection, Unchanged
+from batchproc.model import Outcome as InnerOutcome
+from batchproc.pipeline import RunOptions, RunResult, run_job
+from batchproc.progress import Bar, Quiet
+from batchproc.record.run_json import read_run
+from batchproc.sink import ImageFolder
+from batchproc.transform.steps.step import Step
+
+__all__ = ["Job", "Outcome", "RunResult", "check", "load", "read_run", "run", "stream"]
+
+HELD_OUTCOMES = 1_000  # that a caller of `stream` has not taken yet; then the run waits
+FLAGS = {
+    "download_mode": "download.mode",
+    "transform_mode": "transform.mode",
+    "download_workers": "download.workers",
+    "transform_workers": "transform.workers",
+    "max_duration": "job.max_duration",
+    "output": "job.output",
+}
+
+_one_run = threading.Lock()  # signals, fork server and Pillow's switches belong to the whole process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A checked config with its steps, ready to be run. Made by `load`."""
+
+    config: Config
+    steps: tuple[Step, ...]
+
+    @property
+    def output(self) -> Path:
+        """The folder of images, manifests and runs; absolute."""
+        return self.config.paths.output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one item, once that is on disk.
+
+    `state`: done, unchanged, rejected, failed, quarantined or deferred. `path`, sizes and format are of a done image,
+    the code and message of one that is not there. `columns`: the list's other columns.
+    """
+
+    key: str
+    url: str
+    line: int
+    state: str
+    path: Path | None = None
+    width_px: int = 0
+    height_px: int = 0
+    size_bytes: int = 0
+    format: str = ""
+    code: str = ""
+    message: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load(config: str | os.PathLike[str], *, settings: Sequence[str] = (), **flags: object) -> Job:
+    """A job from its TOML file. Raises `UsageError` with every problem at once.
+
+    `settings` are overrides as `--set` takes them ("download.retries=2"), `flags` those of `run` that have a key in
+    the config: download_mode, transform_mode, download_workers, transform_workers, max_duration, output.
+    """
+    from batchproc.measure.cores import usable_cores
+    from batchproc.transform.steps.table import build_steps
+
+    unknown = sorted(set(flags) - set(FLAGS))
+    if unknown:
+        raise TypeError(f"{', '.join(unknown)}: no such setting; known: {', '.join(FLAGS)}")
+    given = {name: value for name, value in flags.items() if value not in (None, "", 0)}
+    if "output" in given:
+        given["output"] = Path(str(given["output"])).absolute()
+    overrides = [*(f"{FLAGS[name]}={value}" for name, value in given.items()), *settings]
+    found = load_config(
+        Path(config), overrides=overrides, environ=os.environ, check_steps=_check_built_in, cores=usable_cores()
+    )
+    return Job(config=found, steps=build_steps(found.transform.steps, search_path=found.paths.root))
+
+
+def check(job: Job | str | os.PathLike[str]) -> Job:
+    """The job, if a run of it would begin: raises `UsageError` or `DiskError` as `run` would. Touches nothing."""
+    from batchproc.pipeline.preview import refuse
+
+    found = job if isinstance(job, Job) else load(job)
+    refuse(found.config, found.steps)
+    return found
+
+
+def run(
+    job: Job | str | os.PathLike[str],
+    *,
+    settings: Sequence[str] = (),
+    limit: int = 0,
+    retry_failed: bool = False,
+    refresh: bool = False,
+    fresh: bool = False,
+    accept_config_change: bool = False,
+    repair: bool = False,
+    strict: bool = False,
+    wait_seconds: float = 0.0,
+    progress: bool = False,
+    **flags: object,
+) -> RunResult:
+    """Runs a job and continues what an earlier run left, as `batchproc run` does; the words are those of its flags.
+
+    Returns how it ended, also when the disk was full or too many items failed: see `exit_code` and `error`. Makes the
+    HTML page where the config wants it. `progress` shows a bar on stderr. Raises `UsageError` before anything is
+    touched, `LockHeldError` when another run is under way, and KeyboardInterrupt after a Ctrl-C.
+    """
+    options = RunOptions(
+        limit=limit,
+        retry_failed=retry_failed,
+        refresh=refresh,
+        fresh=fresh,
+        accept_config_change=accept_config_change,
+        repair=repair,
+        strict=strict,
+        wait_seconds=wait_seconds,
+    )
+    found = _loaded(job, settings, flags)
+    with _alone():
+        result = run_job(found.config, found.steps, options, Bar() if progress else Quiet())
+        _draw_page(found, result)
+    if result.exit_code is ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    if result.exit_code is ExitCode.TERMINATED and threading.current_thread() is threading.main_thread():
+        signal.raise_signal(signal.SIGTERM)  # whoever has a handler for it may act now
+    return result
+
+
+def stream(
+    job: Job | str | os.PathLike[str], *, settings: Sequence[str] = (), limit: int = 0, **flags: object
+) -> Iterator[Outcome]:
+    """Runs a job and yields what becomes of its items as soon as that is on disk: a `done` image has its final name.
+
+    The run waits for a slow caller. Whoever stops iterating ends the run, which keeps what is done. Raises what `run`
+    raises, and at the end what ended the run before its time.
+    """
+    found = _loaded(job, settings, flags)
+    return _Streamed(found, limit).outcomes()
+
+
+def _loaded(job: Job | str | os.PathLike[str], settings: Sequence[str], flags: Mapping[str, object]) -> Job:
+    if not isinstance(job, Job):
+        return load(job, settings=settings, **flags)
+    if settings or flags:
+        raise TypeError("settings of a job that is loaded already: give them to load")
+    return job
+
+
+def _check_built_in(tables: Sequence[Mapping[str, object]]) -> Sequence[Problem]:
+    """Of steps that need no import from the job's folder."""
+    from batchproc.transform.steps.table import build_steps
+
+    try:
+        build_steps([table for table in tables if ":" not in str(table.get("op"))])
+    except UsageError as error:
+        return error.problems
+    return ()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    if not _one_run.acquire(blocking=False):
+        raise BatchprocError(
+            "a run is under way in this process: one at a time, signals and workers belong to all of it"
+        )
+    try:
+        yield
+    finally:
+        _one_run.release()
+
+
+def _draw_page(job: Job, result: RunResult) -> None:
+    if not job.config.report.html or not result.counts.processed:
+        return
+    import warnings
+
+    from batchproc.report.drawing import draw_page
+
+    _, problem = draw_page(result.folder)
+    if problem:
+        told = f"no report: {problem}; batchproc report {result.folder} tries again"
+        warnings.warn(told, RuntimeWarning, stacklevel=3)
+
+
+class _Streamed:
+    """A run in a thread of its own, and the outcomes that its caller has not taken yet."""
+
+    def __init__(self, job: Job, limit: int) -> None:
+        self._job = job
+        self._options = RunOptions(limit=limit, audience=self)
+        self._images = ImageFolder(job.output)
+        self._ready: queue.SimpleQueue[InnerOutcome | None] = queue.SimpleQueue()
+        self._room = threading.Event()
+        self._room.set()
+        self._end_early: Callable[[], None] = lambda: None
+        self._result: RunResult | None = None
+        self._error: BaseException | None = None
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yields until the run has ended."""
+        with _alone():
+            thread = threading.Thread(target=self._run, name="run", daemon=True)
+            thread.start()
+            try:
+                while (outcome := self._ready.get()) is not None:
+                    if self._ready.qsize() < HELD_OUTCOMES:
+                        self._room.set()
+                    yield self._told(outcome)
+            finally:
+                self._room.set()
+                self._end_early()
+                thread.join()
+        if self._error is not None:
+            raise self._error
+        if self._result is not None and self._result.error is not None:
+            raise self._result.error
+
+    def begun(self, end_early: Callable[[], None]) -> None:
+        """The run is under way and can be ended. In its thread."""
+        self._end_early = end_early
+
+    def committed(self, outcomes: Sequence[InnerOutcome]) -> None:
+        """These are on disk. In the thread of the ledger's writer."""
+        for outcome in outcomes:
+            self._ready.put(outcome)
+        if self._ready.qsize() >= HELD_OUTCOMES:
+            self._room.clear()
+
+    def keeps_up(self, seconds: float) -> bool:
+        """Waits so long for the caller to take what is there. In the run's thread."""
+        return self._room.wait(seconds)
+
+    def _run(self) -> None:
+        try:
+            self._result = run_job(self._job.config, self._job.steps, self._options, Quiet())
+        except BaseException as error:  # noqa: BLE001 - the seam between threads: the caller's thread raises it again
+            self._error = error
+        finally:
+            self._ready.put(None)
+
+    def _told(self, outcome: InnerOutcome) -> Outcome:
+        source = outcome.source
+        tell = partial(
+            Outcome,
+            key=source.key_hex,
+            url=source.url,
+            line=source.line,
+            columns=json.loads(source.extra_json) if source.extra_json else {},
+        )
+        if isinstance(outcome, Unchanged):
+            return tell(state="unchanged")
+        if isinstance(outcome, Rejection):
+            return tell(state="rejected", code=outcome.code, message=outcome.message)
+        if isinstance(outcome, Failure):
+            return tell(state=str(outcome.disposition), code=str(outcome.code), message=outcome.message)
+        assert isinstance(outcome, Item)
+        made = outcome.value
+        return tell(
+            state="done",
+            path=self._images.final_path(source.key_hex, made.suffix),
+            width_px=made.width_px,
+            height_px=made.height_px,
+            size_bytes=made.size_bytes,
+            format=made.format,
+        )

@@ -1,0 +1,45 @@
+"""The HTML page that a run or a bench ends with, drawn in a process of its own.
+
+Libraries for numbers end their process, or never come back, when they get no memory.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from batchproc.signals import EXIT_CODES, withheld_from_children
+
+LONGEST_SECONDS = 180.0  # it takes one or two; a disk may hang
+
+
+def draw_page(folder: Path) -> tuple[str, str]:
+    """Draws the page of a run or a bench: the path of the page, and why there is none. One of them is empty.
+
+    Raises nothing but what interrupts: a page that fails must not make work look undone.
+    """
+    try:
+        done = _draw(folder)
+    except subprocess.TimeoutExpired:
+        return "", f"it was not made within {LONGEST_SECONDS:g} s"
+    except OSError as error:
+        return "", f"no process for it: {error.strerror}"
+    if done.returncode:
+        return "", (done.stderr.strip().splitlines() or [""])[-1] or f"exit code {done.returncode}"
+    return done.stdout.strip(), ""
+
+
+def _draw(folder: Path) -> "subprocess.CompletedProcess[str]":
+    # -P: a file named like a standard module in the user's working directory must not be imported.
+    command = [sys.executable, "-P", "-m", "batchproc.report", str(folder)]
+    with withheld_from_children(*EXIT_CODES):
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            encoding="utf-8", errors="backslashreplace",
+        )  # fmt: skip
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=LONGEST_SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)

@@ -1,0 +1,168 @@
+"""batchproc as a library: jobs run, stream and are checked from a program of one's own."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import batchproc
+from batchproc.api import HELD_OUTCOMES, _Streamed
+from tests.jobs import MakeJob
+
+THREADS = ["transform.mode=thread", "download.mode=thread"]
+
+
+def test_a_run_gives_a_typed_result(make_job: MakeJob, tmp_path: Path) -> None:
+    result = batchproc.run(make_job(images=3), transform_mode="thread", limit=2)
+
+    assert (0, 2, 1, "thread") == (
+        result.exit_code, result.counts.done, result.counts.pending, result.stages["transform"].mode
+    )  # fmt: skip
+    assert result.record == batchproc.read_run(result.folder)
+    assert result.report is None
+    assert result.folder.is_relative_to(tmp_path / "out/runs")
+
+
+def test_a_second_run_in_the_same_process_goes_on(make_job: MakeJob) -> None:
+    job = batchproc.load(make_job(images=3), settings=THREADS)
+
+    first, second = batchproc.run(job, limit=1), batchproc.run(job)
+
+    assert [(1, 1), (3, 2)] == [(one.counts.done, one.counts.processed) for one in (first, second)]
+
+
+def test_what_is_streamed_is_on_disk(make_job: MakeJob, tmp_path: Path) -> None:
+    outcomes = list(batchproc.stream(make_job(images=8), settings=THREADS))
+
+    assert {"done"} == {one.state for one in outcomes}
+    assert sorted(tmp_path.glob("out/images/*/*.jpg")) == sorted(one.path for one in outcomes if one.path)
+    assert 8 == len(outcomes)
+
+
+def test_a_failed_item_is_streamed_with_its_code(make_job: MakeJob) -> None:
+    (outcome,) = batchproc.stream(make_job(lines=["/no/such.jpg"]), settings=THREADS)
+
+    assert ("failed", "http.404", None) == (outcome.state, outcome.code, outcome.path)
+
+
+def test_who_stops_iterating_ends_the_run(make_job: MakeJob) -> None:
+    config = make_job(images=30)
+    outcomes = batchproc.stream(config, settings=[*THREADS, "download.workers=1"])
+
+    assert "done" == next(outcomes).state
+    outcomes.close()
+
+    assert 30 == batchproc.run(config, settings=THREADS).counts.done
+
+
+def test_a_slow_caller_keeps_the_run_waiting(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchproc.api.HELD_OUTCOMES", 1)
+    monkeypatch.setattr("batchproc.pipeline.work.AUDIENCE_SECONDS", 0.01)
+    waits: list[float] = []
+    keeps_up = _Streamed.keeps_up
+
+    def counted(self: _Streamed, seconds: float) -> bool:
+        waits.append(seconds)
+        return keeps_up(self, seconds)
+
+    monkeypatch.setattr(_Streamed, "keeps_up", counted)
+
+    assert 20 == len(list(batchproc.stream(make_job(images=20), settings=THREADS)))
+    assert len(waits) >= 20
+    assert HELD_OUTCOMES == 1_000
+
+
+def test_two_runs_at_once_are_refused(make_job: MakeJob) -> None:
+    config = make_job(images=8)
+    outcomes = batchproc.stream(config, settings=THREADS)
+    next(outcomes)
+
+    with pytest.raises(batchproc.BatchprocError, match="one at a time"):
+        batchproc.run(config)
+    outcomes.close()
+
+
+def test_every_problem_of_a_config_is_raised_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "job.toml"
+    config.write_text('[job]\ninptu = "list.txt"\n[transform]\nquality = "best"\n')
+
+    with pytest.raises(batchproc.BatchprocError, match=r"(?s)inptu.*quality|quality.*inptu"):
+        batchproc.load(config)
+
+
+def test_a_check_touches_nothing_and_raises_what_a_run_would(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+
+    assert tmp_path / "out" == batchproc.check(config).output
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "list.txt").unlink()
+    with pytest.raises(batchproc.BatchprocError, match=r"list\.txt"):
+        batchproc.check(config)
+
+
+def test_a_setting_that_does_not_exist_is_named(make_job: MakeJob) -> None:
+    with pytest.raises(TypeError, match="transform_modes: no such setting; known: "):
+        batchproc.load(make_job(images=1), transform_modes="thread")
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    yield
+    assert before == {number: signal.getsignal(number) for number in before}
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_run_leaves_the_signals_as_they_were(make_job: MakeJob) -> None:
+    batchproc.run(make_job(images=1), settings=THREADS)
+
+
+def test_a_run_works_from_a_thread_and_under_an_event_loop(make_job: MakeJob) -> None:
+    config, found = make_job(images=2), []
+
+    async def under_a_loop() -> None:
+        found.append(batchproc.run(config, settings=THREADS, limit=1).counts.done)
+
+    asyncio.run(under_a_loop())
+    thread = threading.Thread(target=lambda: found.append(batchproc.run(config, settings=THREADS).counts.done))
+    thread.start()
+    thread.join()
+
+    assert [1, 2] == found
+
+
+def test_a_script_runs_a_job_in_processes_without_a_guard(make_job: MakeJob, tmp_path: Path) -> None:
+    make_job(images=2)
+    (tmp_path / "script.py").write_text("import batchproc\nprint(batchproc.run('job.toml').counts.done)\n")
+
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert ("2\n", "") == (done.stdout, done.stderr)
+
+
+def test_an_interrupt_is_raised_when_the_run_has_ended(make_job: MakeJob, tmp_path: Path) -> None:
+    make_job(images=20)
+    (tmp_path / "script.py").write_text(
+        "import os, signal, batchproc\n"
+        "from batchproc.pipeline import work\n"
+        "hear = work.Work._hear\n"
+        "def heard(self, *rest):\n    os.kill(os.getpid(), signal.SIGINT)\n    work.Work._hear = hear\n"
+        "    hear(self, *rest)\n"
+        "work.Work._hear = heard\n"
+        "try:\n    batchproc.run('job.toml', transform_mode='thread', download_workers=1)\n"
+        "except KeyboardInterrupt:\n    print('raised')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+
+    assert "raised\n" == done.stdout
+    assert batchproc.run(tmp_path / "job.toml", transform_mode="thread").counts.already_done < 20
