@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from batchproc.bench.record import FILE_NAME
-from batchproc.bench.schedule import Conditions
+from batchproc.bench.schedule import Conditions, RoundCounts
 from batchproc.bench.statistics import LEVEL
 from batchproc.bench.verdicts import Comparison, NoiseFloor
 from batchproc.errors import UsageError
@@ -159,18 +159,6 @@ class Winner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contamination:
-    """How many rounds count, and how many something disturbed; None before the first is complete."""
-
-    rounds: int | None = None
-    extra: int | None = None
-    disturbed: int | None = None
-    counted_disturbed: int | None = None
-    noisy: bool = False
-    text: str = UNKNOWN
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Makespan:
     """What is timed, and why that."""
 
@@ -215,7 +203,7 @@ class Bench:
     comparisons: tuple[Comparison, ...] = ()
     predictions: tuple[BenchPrediction, ...] = ()
     noise_floor: NoiseFloor | None = None
-    contamination: Contamination = field(default_factory=Contamination)
+    contamination: RoundCounts = field(default_factory=RoundCounts)
     winner: Winner | None = None
     outputs: Outputs | None = None
     notes: tuple[str, ...] = ()

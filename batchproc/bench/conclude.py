@@ -1,16 +1,16 @@
 """From rounds to conclusions: the cases' figures, the noise floor, the verdicts and the winner. Pure functions."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from statistics import fmean, median
 from typing import Any
 
-from batchproc.bench.bench_json import BenchCase, BenchMemory, BenchStage, Contamination, Winner
+from batchproc.bench.bench_json import BenchCase, BenchMemory, BenchStage, Winner
 from batchproc.bench.cases import Case
 from batchproc.bench.predictions import with_measured
 from batchproc.bench.record import Round
 from batchproc.bench.result import CaseResult
-from batchproc.bench.schedule import Attempt, count_rounds, counted
+from batchproc.bench.schedule import Attempt, RoundCounts, count_rounds, counted
 from batchproc.bench.statistics import fewest_rounds, median_interval
 from batchproc.bench.verdicts import Comparison, Verdict, compare, noise_floor
 
@@ -49,9 +49,9 @@ def conclude(
     whole = [case for case in cases if not case.alone]
     return {
         "cases": [asdict(_describe_case(case, runs[case.name])) for case in cases],
-        "noise_floor": floor.to_json(),
+        "noise_floor": asdict(floor),
         "contamination": asdict(_contamination(attempts, rerun)),
-        "comparisons": [one.to_json() for one in comparisons],
+        "comparisons": [asdict(one) for one in comparisons],
         "predictions": with_measured(predictions, medians, _ratios(comparisons, cases)),
         "winner": asdict(find_winner(comparisons, medians, whole, favourite)),
         "notes": list(_notes(len(rounds), len(plan), level)),
@@ -115,17 +115,10 @@ def find_winner(
     )
 
 
-def _contamination(attempts: Sequence[Attempt], rerun: bool) -> Contamination:
+def _contamination(attempts: Sequence[Attempt], rerun: bool) -> RoundCounts:
     counts = count_rounds(attempts)
     taken = f"{counts.rounds} rounds count; {counts.disturbed} of them were disturbed and are taken as they are"
-    return Contamination(
-        rounds=counts.rounds,
-        extra=counts.extra,
-        disturbed=counts.disturbed,
-        counted_disturbed=counts.counted_disturbed,
-        noisy=counts.noisy,
-        text=counts.text if rerun else taken,
-    )
+    return counts if rerun else replace(counts, text=taken)
 
 
 def _ratios(comparisons: Sequence[Comparison], cases: Sequence[Case]) -> dict[str, float]:

@@ -78,18 +78,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundCounts:
-    """What the report prints on disturbed rounds. `noisy`: a round counts although it was disturbed."""
+    """How many rounds count, and how many something disturbed; None before the first is complete.
 
-    rounds: int
-    extra: int
-    disturbed: int
-    counted_disturbed: int
-    text: str
+    `noisy`: a round counts although it was disturbed, for the extra rounds did not suffice.
+    """
 
-    @property
-    def noisy(self) -> bool:
-        """Whether the extra rounds did not suffice."""
-        return self.counted_disturbed > 0
+    rounds: int | None = None
+    extra: int | None = None
+    disturbed: int | None = None
+    counted_disturbed: int | None = None
+    noisy: bool = False
+    text: str = "unknown"
 
 
 def worst_of(runs: Iterable[Conditions]) -> Conditions:
@@ -133,7 +132,9 @@ def count_rounds(attempts: Sequence[Attempt]) -> RoundCounts:
     text = f"{rounds} rounds count; {disturbed} of the {len(attempts)} made were disturbed, {extra} run again"
     if kept:
         text += f"; {kept} disturbed count, as {MOST_EXTRA_ROUNDS} extra rounds are the most: this machine is noisy"
-    return RoundCounts(rounds=rounds, extra=extra, disturbed=disturbed, counted_disturbed=kept, text=text)
+    return RoundCounts(
+        rounds=rounds, extra=extra, disturbed=disturbed, counted_disturbed=kept, noisy=kept > 0, text=text
+    )
 
 
 def _extra(attempts: Sequence[Attempt]) -> int:

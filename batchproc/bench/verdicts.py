@@ -8,10 +8,9 @@ to 6.7 % of simulated benches a false win (5 of 9 cases alike, 20 rounds), and u
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import combinations
-from typing import Any
 
 from batchproc.bench.statistics import (
     LEVEL,
@@ -53,10 +52,6 @@ class NoiseFloor:
     margin: float
     suspicious: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -81,10 +76,6 @@ class Comparison:
     margin: float  # a log-ratio
     rounds_to_decide: int | None = None
     reason: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """An element of `comparisons` in bench.json."""
-        return asdict(self)
 
 
 def weight_of(*modes: Mode) -> tuple[int, int]:

@@ -4,6 +4,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pytest
 
@@ -135,7 +136,7 @@ def test_the_plan_against_one_leaves_it_out_and_all_pairs_are_thirty_six() -> No
 
 
 def test_a_comparison_is_json_as_the_contract_has_it() -> None:
-    facts = json.loads(json.dumps(compare_two([0.5] * 10, [1.0] * 10).to_json()))
+    facts = json.loads(json.dumps(asdict(compare_two([0.5] * 10, [1.0] * 10))))
 
     assert {"pair", "against", "ratio", "interval", "p_adjusted", "verdict", "reason"} <= set(facts)
     assert "win" == facts["verdict"]
@@ -173,7 +174,7 @@ def test_two_identical_cases_that_differ_are_suspicious() -> None:
     floor = noise_floor([1.0] * 10, [1.2] * 10)
 
     assert floor.suspicious
-    assert json.loads(json.dumps(floor.to_json()))["suspicious"]
+    assert json.loads(json.dumps(asdict(floor)))["suspicious"]
 
 
 def test_too_few_rounds_have_the_least_margin_and_no_interval() -> None:
