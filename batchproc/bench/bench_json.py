@@ -60,12 +60,16 @@ class BenchPrediction:
 
     case: str
     rate_per_second: float | None = None
+    seconds: float | None = None
     ratio: float | None = None
     low: float | None = None
     high: float | None = None
     start_seconds: float | None = None
+    bound: str | None = None
+    bound_stage: str | None = None
     because: str = ""
     measured_rate_per_second: float | None = None
+    measured_ratio: float | None = None
     error: float | None = None
 
     @property

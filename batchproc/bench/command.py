@@ -3,10 +3,11 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from batchproc.bench.bench_json import BenchPrediction
 from batchproc.bench.cases import Case, named, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
 from batchproc.bench.interrupt import Interrupt
@@ -148,8 +149,9 @@ class _Bench:
         calibration = calibrate(serial.record, process, items=len(task.material.paths), cores=cores)
         header["cold_start"] = _cold_start(cold.result)
         header["calibration"] = calibration.to_json() if calibration else None
-        header["predictions"] = predict_cases(calibration, task.cases, task.bounds)
-        header["favourite"] = favourite_of(header["predictions"], task.cases)
+        predictions = predict_cases(calibration, task.cases, task.bounds)
+        header["predictions"] = [asdict(row) for row in predictions]
+        header["favourite"] = favourite_of(predictions, task.cases)
         header["plan"] = plan_comparisons(task.cases, header["favourite"])
         self._record.save()
         self._tell(f"predicted winner: {header['favourite'] or 'unknown'}")
@@ -187,7 +189,7 @@ class _Bench:
             task.cases,
             task.schedule.again,
             header["plan"],
-            header["predictions"],
+            [BenchPrediction(**row) for row in header["predictions"]],
             favourite=header["favourite"],
             level=task.level,
             rerun=task.length.rerun,

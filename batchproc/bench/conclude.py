@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from statistics import fmean, median
 from typing import Any
 
-from batchproc.bench.bench_json import BenchCase, BenchMemory, BenchStage, Winner
+from batchproc.bench.bench_json import BenchCase, BenchMemory, BenchPrediction, BenchStage, Winner
 from batchproc.bench.cases import Case
 from batchproc.bench.predictions import with_measured
 from batchproc.bench.record import Round
@@ -28,7 +28,7 @@ def conclude(
     cases: Sequence[Case],
     again: str,
     plan: Plan,
-    predictions: Sequence[Mapping[str, Any]],
+    predictions: Sequence[BenchPrediction],
     *,
     favourite: str,
     level: float,
@@ -42,7 +42,7 @@ def conclude(
     runs = {case.name: [one.runs[case.name] for one in rounds] for case in cases}
     attempts = [Attempt(number=one.number, disturbances=one.disturbances) for one in measured]
     if not rounds:
-        return {"cases": [], "comparisons": [], "predictions": list(predictions), "claims": []}
+        return {"cases": [], "comparisons": [], "predictions": [asdict(row) for row in predictions], "claims": []}
     comparisons = compare_cases(rounds, cases, again, plan, level=level)
     floor = _noise_floor(rounds, cases[0].name, again, level)
     medians = {name: median(run.rate_per_second for run in of) for name, of in runs.items()}
@@ -52,7 +52,7 @@ def conclude(
         "noise_floor": asdict(floor),
         "contamination": asdict(_contamination(attempts, rerun)),
         "comparisons": [asdict(one) for one in comparisons],
-        "predictions": with_measured(predictions, medians, _ratios(comparisons, cases)),
+        "predictions": [asdict(row) for row in with_measured(predictions, medians, _ratios(comparisons, cases))],
         "winner": asdict(find_winner(comparisons, medians, whole, favourite)),
         "notes": list(_notes(len(rounds), len(plan), level)),
         "claims": [],

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from batchproc.bench.bench_json import BenchPrediction
 from batchproc.bench.cases import Case, named
 from batchproc.explain.measured import Measured, measure
 from batchproc.explain.predict import JobModel, Limit, Prediction, predict
@@ -93,8 +94,8 @@ def calibrate(
 
 def predict_cases(
     calibration: Calibration | None, cases: Sequence[Case], bounds: Mapping[str, Bounds]
-) -> list[dict[str, Any]]:
-    """The `predictions` of bench.json: rate, ratio of times to the baseline, what binds. Unknown is null, with why."""
+) -> list[BenchPrediction]:
+    """Rate, ratio of times to the baseline, what binds. Unknown is None, with why."""
     if calibration is None:
         why = "the calibration was too small to predict from"
         return [_unknown(case, why) for case in cases]
@@ -104,11 +105,10 @@ def predict_cases(
     ]
 
 
-def favourite_of(predictions: Sequence[Mapping[str, Any]], cases: Sequence[Case]) -> str:
+def favourite_of(predictions: Sequence[BenchPrediction], cases: Sequence[Case]) -> str:
     """The predicted winner: the lightest of those that are predicted as fast as the fastest; empty when unknown."""
     whole = {case.name for case in cases if not case.alone}
-    rates = {row["case"]: row["rate_per_second"] for row in predictions if row["case"] in whole}
-    rates = {name: rate for name, rate in rates.items() if rate}
+    rates = {row.case: row.rate_per_second for row in predictions if row.case in whole and row.rate_per_second}
     if not rates:
         return ""
     best = max(rates.values())
@@ -117,21 +117,20 @@ def favourite_of(predictions: Sequence[Mapping[str, Any]], cases: Sequence[Case]
 
 
 def with_measured(
-    predictions: Sequence[Mapping[str, Any]], medians: Mapping[str, float], ratios: Mapping[str, float]
-) -> list[dict[str, Any]]:
+    predictions: Sequence[BenchPrediction], medians: Mapping[str, float], ratios: Mapping[str, float]
+) -> list[BenchPrediction]:
     """The predictions with the median rate and the ratio that were measured, and the error of the predicted ratio."""
     rows = []
     for row in predictions:
-        measured, predicted = ratios.get(row["case"]), row["ratio"]
-        error = predicted / measured - 1.0 if predicted and measured else None
-        rate = medians.get(row["case"])
-        rows.append({**row, "measured_rate_per_second": rate, "measured_ratio": measured, "error": error})
+        measured, rate = ratios.get(row.case), medians.get(row.case)
+        error = row.ratio / measured - 1.0 if row.ratio and measured else None
+        rows.append(replace(row, measured_rate_per_second=rate, measured_ratio=measured, error=error))
     return rows
 
 
 def _predict_case(
     calibration: Calibration, case: Case, baseline: Case, bounds: Mapping[str, Bounds]
-) -> dict[str, Any]:
+) -> BenchPrediction:
     strange = [key for key, _ in case.varied if key not in KNOWN_KEYS]
     if strange:
         return _unknown(case, f"the model does not know {', '.join(strange)}")
@@ -140,18 +139,18 @@ def _predict_case(
         _predicted(job, case, bounds).seconds / _predicted(job, baseline, bounds).seconds
         for job in (calibration.likely, *calibration.ends)
     ]
-    return {
-        "case": case.name,
-        "rate_per_second": likely.rate_per_second,
-        "seconds": likely.seconds,
-        "ratio": ratios[0],
-        "low": min(ratios),
-        "high": max(ratios),
-        "start_seconds": likely.start_seconds,
-        "bound": likely.bound.name,
-        "bound_stage": likely.bound.stage,
-        "because": _because(likely.bound, calibration.likely, case, bounds[case.name]),
-    }
+    return BenchPrediction(
+        case=case.name,
+        rate_per_second=likely.rate_per_second,
+        seconds=likely.seconds,
+        ratio=ratios[0],
+        low=min(ratios),
+        high=max(ratios),
+        start_seconds=likely.start_seconds,
+        bound=likely.bound.name,
+        bound_stage=likely.bound.stage,
+        because=_because(likely.bound, calibration.likely, case, bounds[case.name]),
+    )
 
 
 def _predicted(job: JobModel, case: Case, bounds: Mapping[str, Bounds]) -> Prediction:
@@ -175,9 +174,8 @@ def _only(job: JobModel, variant: Variant, stage: str) -> tuple[JobModel, Varian
     return replace(job, download=NOTHING, origin_cpu_seconds=0.0), replace(variant, download="serial")
 
 
-def _unknown(case: Case, why: str) -> dict[str, Any]:
-    names = ("rate_per_second", "seconds", "ratio", "low", "high", "start_seconds", "bound", "bound_stage")
-    return {"case": case.name, **dict.fromkeys(names), "because": f"unknown: {why}"}
+def _unknown(case: Case, why: str) -> BenchPrediction:
+    return BenchPrediction(case=case.name, because=f"unknown: {why}")
 
 
 def _because(bound: Limit, job: JobModel, case: Case, known: Bounds) -> str:

@@ -2,10 +2,12 @@
 
 import json
 import random
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
+from batchproc.bench.bench_json import BenchPrediction
 from batchproc.bench.cases import make_cases, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
 from batchproc.bench.record import Round
@@ -15,7 +17,7 @@ from tests.bench.simulated import simulated_times
 
 CASES = make_cases(("serial", "thread", "process"), {})
 AGAIN = "serial+serial (again)"
-PREDICTIONS = [{"case": case.name, "ratio": 0.5, "rate_per_second": 50.0, "because": "reasons"} for case in CASES]
+PREDICTIONS = [BenchPrediction(case=case.name, ratio=0.5, rate_per_second=50.0, because="reasons") for case in CASES]
 
 
 def rounds_of(ratios: dict[str, float], *, rounds: int = 10, sigma: float = 0.01) -> list[Round]:
@@ -85,7 +87,8 @@ def test_without_a_prediction_the_fastest_is_proven_against_the_baseline_only() 
 def test_before_the_first_round_there_are_predictions_and_no_conclusions() -> None:
     nothing = found([], "thread+thread")
 
-    assert ([], [], PREDICTIONS) == (nothing["cases"], nothing["comparisons"], nothing["predictions"])
+    assert ([], []) == (nothing["cases"], nothing["comparisons"])
+    assert [asdict(row) for row in PREDICTIONS] == nothing["predictions"]
 
 
 def test_every_point_of_the_rounds_that_count_is_kept_and_no_other() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from batchproc.bench.bench_json import BenchPrediction
 from batchproc.bench.cases import Case, make_alone_cases, make_cases
 from batchproc.bench.predictions import (
     Bounds,
@@ -43,10 +44,10 @@ def bounds(cases: tuple[Case, ...] = CASES) -> dict[str, Bounds]:
 def test_every_case_has_a_ratio_inside_its_range_and_the_baseline_has_one() -> None:
     rows = predict_cases(calibration(), CASES, bounds())
 
-    assert [case.name for case in CASES] == [row["case"] for row in rows]
-    assert (1.0, 1.0, 1.0) == (rows[0]["low"], rows[0]["ratio"], rows[0]["high"])
-    assert all(row["low"] <= row["ratio"] <= row["high"] for row in rows)
-    assert all(row["because"] for row in rows)
+    assert [case.name for case in CASES] == [row.case for row in rows]
+    assert (1.0, 1.0, 1.0) == (rows[0].low, rows[0].ratio, rows[0].high)
+    assert all(row.low <= row.ratio <= row.high for row in rows)
+    assert all(row.because for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -63,12 +64,12 @@ def test_the_gil_decides_who_is_predicted_to_win(phi: float, winner: str) -> Non
 def test_a_stage_alone_is_predicted_against_itself_and_is_no_favourite() -> None:
     cases = CASES + make_alone_cases(CASES)
 
-    rows = {row["case"]: row["ratio"] for row in predict_cases(calibration(), cases, bounds(cases))}
+    rows = {row.case: row.ratio for row in predict_cases(calibration(), cases, bounds(cases))}
 
     assert 1.0 == rows["download alone: serial"] == rows["transform alone: serial"]
     assert 1 / 8 == pytest.approx(rows["download alone: thread"], rel=0.05)  # eight workers that wait
     assert 1 / 2 == pytest.approx(rows["transform alone: thread"], rel=0.05)  # two cores
-    listed = [{"case": case.name, "rate_per_second": 99.0 if case.alone else 1.0} for case in cases]
+    listed = [BenchPrediction(case=case.name, rate_per_second=99.0 if case.alone else 1.0) for case in cases]
     assert "serial+serial" == favourite_of(listed, cases)
 
 
@@ -80,7 +81,7 @@ def test_a_small_job_does_not_pay_for_processes() -> None:
 
 def test_of_cases_as_fast_as_each_other_the_lightest_is_the_favourite() -> None:
     rates = {"serial+serial": 10.0, "thread+process": 100.0, "thread+thread": 99.0, "serial+thread": 97.0}
-    rows = [{"case": name, "rate_per_second": rate} for name, rate in rates.items()]
+    rows = [BenchPrediction(case=name, rate_per_second=rate) for name, rate in rates.items()]
 
     assert "thread+thread" == favourite_of(rows, CASES)
 
@@ -90,15 +91,15 @@ def test_what_the_model_does_not_know_is_said_to_be_unknown() -> None:
 
     rows = predict_cases(calibration(), cases, bounds(cases))
 
-    assert [None] * 4 == [row["ratio"] for row in rows]
-    assert all("transform.quality" in row["because"] for row in rows)
+    assert [None] * 4 == [row.ratio for row in rows]
+    assert all("transform.quality" in row.because for row in rows)
     assert "" == favourite_of(rows, cases)
 
 
 def test_without_a_calibration_everything_is_unknown() -> None:
     rows = predict_cases(None, CASES, bounds())
 
-    assert {None} == {row["rate_per_second"] for row in rows}
+    assert {None} == {row.rate_per_second for row in rows}
     assert "" == favourite_of(rows, CASES)
 
 
@@ -107,13 +108,13 @@ def test_a_run_that_did_nothing_gives_no_calibration() -> None:
 
 
 def test_the_error_is_that_of_the_ratio() -> None:
-    rows = [{"case": "a", "ratio": 0.6}, {"case": "b", "ratio": None}, {"case": "c", "ratio": 0.5}]
+    rows = [BenchPrediction(case=name, ratio=ratio) for name, ratio in (("a", 0.6), ("b", None), ("c", 0.5))]
 
     found = with_measured(rows, {"a": 80.0, "b": 70.0}, {"a": 0.5, "b": 0.4})
 
-    assert [pytest.approx(0.2), None, None] == [row["error"] for row in found]
-    assert [80.0, 70.0, None] == [row["measured_rate_per_second"] for row in found]
-    assert [0.5, 0.4, None] == [row["measured_ratio"] for row in found]
+    assert [pytest.approx(0.2), None, None] == [row.error for row in found]
+    assert [80.0, 70.0, None] == [row.measured_rate_per_second for row in found]
+    assert [0.5, 0.4, None] == [row.measured_ratio for row in found]
 
 
 def test_the_sample_is_spread_over_the_whole_list() -> None:

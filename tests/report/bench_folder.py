@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from batchproc.bench.bench_json import BenchPrediction
 from batchproc.bench.cases import Case, make_alone_cases, make_cases, plan_comparisons
 from batchproc.bench.conclude import conclude
 from batchproc.bench.record import Round
@@ -107,8 +108,8 @@ def _seconds(case: Case) -> float:
     return SECONDS[case.download] + SECONDS[case.transform]
 
 
-def _prediction(case: Case, baseline: Case) -> dict[str, Any]:
+def _prediction(case: Case, baseline: Case) -> BenchPrediction:
     seconds, ratio = _seconds(case), _seconds(case) / _seconds(baseline)
-    return {"case": case.name, "rate_per_second": 100 / seconds, "seconds": seconds, "ratio": ratio, "low": 0.9 * ratio,
-            "high": 1.1 * ratio, "start_seconds": 0.0, "bound": "cores", "bound_stage": None,
-            "because": "all 2 cores are busy"}  # fmt: skip
+    return BenchPrediction(case=case.name, rate_per_second=100 / seconds, seconds=seconds, ratio=ratio,
+                           low=0.9 * ratio, high=1.1 * ratio, start_seconds=0.0, bound="cores",
+                           because="all 2 cores are busy")  # fmt: skip
