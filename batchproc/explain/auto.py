@@ -1,7 +1,7 @@
 """`mode = "auto"`: in which modes a run should go on, from what its first seconds measured. Arithmetic and sentences.
 
 The run begins in the modes that are right most often, so going on in them costs nothing; a change costs the end of what
-is in flight and the start of new workers. A `Challenger` is therefore ranked by the time it needs for the rest of the
+is in flight and the start of new workers. A `Candidate` is therefore ranked by the time it needs for the rest of the
 work, its start included, and is tried only where what it may win pays for having to come back.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
 from batchproc.explain.measured import FIT_LIMIT, Measured
-from batchproc.explain.predict import Limit, predict, start_seconds
+from batchproc.explain.predict import predict, start_seconds
 from batchproc.explain.words import crew, seconds, share, significant
 from batchproc.record.explanation import Candidate, ModelInputs, Variant
 from batchproc.record.stage import ModeName
@@ -42,38 +42,16 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Challenger:
-    """A pair of modes and what it is predicted to need for the rest of the work. The run's own pair is one of them."""
-
-    crew: Variant
-    rate_per_second: float
-    change_seconds: float  # to get there from what runs now
-    rest_seconds: float  # with the change
-    bound: Limit
-
-    def describe(self) -> Candidate:
-        """As the record has it."""
-        return Candidate(
-            **asdict(self.crew),
-            predicted_rate_per_second=self.rate_per_second,
-            change_seconds=self.change_seconds,
-            rest_seconds=self.rest_seconds,
-            bound=self.bound.name,
-            bound_stage=self.bound.stage,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """What to do now. `rival`: the pair to try for `RACE`, else the runner-up; `margin`: its rate by ours, less 1."""
 
     verdict: Verdict
     because: str
-    rival: Challenger | None = None
+    rival: Candidate | None = None
     margin: float | None = None
 
 
-def rank(run: Measured, crews: Iterable[Variant], *, rate_per_second: float, rest: int) -> list[Challenger]:
+def rank(run: Measured, crews: Iterable[Variant], *, rate_per_second: float, rest: int) -> list[Candidate]:
     """Every pair by the time it needs for the `rest` items, the quickest first; ties go to the lighter pair.
 
     `rate_per_second` is what the present pair was seen to do; the model only says how the others compare to it.
@@ -86,12 +64,13 @@ def rank(run: Measured, crews: Iterable[Variant], *, rate_per_second: float, res
         rate = rate_per_second * prediction.steady_rate_per_second / here
         change = 0.0 if one == run.variant else change_seconds(run, one)
         found.append(
-            Challenger(
-                crew=one,
-                rate_per_second=rate,
+            Candidate(
+                **asdict(one),
+                predicted_rate_per_second=rate,
                 change_seconds=change,
                 rest_seconds=change + rest / rate,
-                bound=prediction.bound,
+                bound=prediction.bound.name,
+                bound_stage=prediction.bound.stage,
             )
         )
     return sorted(found, key=lambda one: (one.rest_seconds, _weight(one.crew)))
@@ -107,7 +86,7 @@ def change_seconds(run: Measured, crew: Variant) -> float:
     return way + max(0.0, start - (job.start.first_process_seconds if warm else 0.0))
 
 
-def choose(run: Measured, ranked: Sequence[Challenger], *, open_web: bool, fragile: bool = False) -> Choice:
+def choose(run: Measured, ranked: Sequence[Candidate], *, open_web: bool, fragile: bool = False) -> Choice:
     """Whether to go on as it is or to try another pair.
 
     `open_web`: strangers made the images. `fragile`: a worker crashed on one of them, hung or ran out of memory: then
@@ -120,8 +99,8 @@ def choose(run: Measured, ranked: Sequence[Challenger], *, open_web: bool, fragi
         because = "a worker crashed, hung or ran out of memory on an item of this list: only a process survives that"
         return Choice(verdict=Verdict.KEPT, because=because, rival=rivals[0])
     rival = allowed[0]
-    margin = rival.rate_per_second / own.rate_per_second - 1.0
-    miss = abs(predict(run.job, run.variant).steady_rate_per_second / own.rate_per_second - 1.0)
+    margin = rival.predicted_rate_per_second / own.predicted_rate_per_second - 1.0
+    miss = abs(predict(run.job, run.variant).steady_rate_per_second / own.predicted_rate_per_second - 1.0)
     doubt = miss if miss > FIT_LIMIT else TIE
     verdict, because = _verdict(own, rival, doubt), _because(own, rival, margin, open_web)
     if run.others > BUSY:
@@ -140,7 +119,7 @@ class Race:
     """
 
     own: Variant
-    rival: Challenger
+    rival: Candidate
     own_rates: tuple[float, ...]
     rival_rate: float
     rest: int  # items left
@@ -179,7 +158,7 @@ def _change(race: Race) -> Choice:
     if race.fragile and _gives_up_isolation(race.own, race.rival.crew):
         return _keep(race)
     margin = race.own_rate / race.rival_rate - 1.0
-    left = replace(race.rival, crew=race.own, rate_per_second=race.own_rate)
+    left = replace(race.rival, **asdict(race.own), predicted_rate_per_second=race.own_rate)
     return Choice(verdict=Verdict.CHANGED, because=_measured(race), rival=left, margin=margin)
 
 
@@ -199,7 +178,7 @@ def _measured(race: Race) -> str:
     )
 
 
-def _verdict(own: Challenger, rival: Challenger, doubt: float) -> Verdict:
+def _verdict(own: Candidate, rival: Candidate, doubt: float) -> Verdict:
     """A race pays where the rival is clearly predicted to win, or where all of its changes cost next to nothing.
 
     `doubt`: a predicted gain below that share of the time is none.
@@ -207,22 +186,22 @@ def _verdict(own: Challenger, rival: Challenger, doubt: float) -> Verdict:
     if _same_limit(own, rival):
         return Verdict.KEPT
     gain = own.rest_seconds - rival.rest_seconds
-    is_near = abs(rival.rate_per_second / own.rate_per_second - 1.0) <= NEAR
+    is_near = abs(rival.predicted_rate_per_second / own.predicted_rate_per_second - 1.0) <= NEAR
     price = CHANGES_OF_A_RACE * rival.change_seconds + WINDOW_SECONDS * max(0.0, -gain / own.rest_seconds)
     is_clear = gain > max(rival.change_seconds, max(doubt, NEAR) * own.rest_seconds)
     return Verdict.RACE if is_clear or (is_near and price < FREE_SHARE * own.rest_seconds) else Verdict.KEPT
 
 
-def _same_limit(own: Challenger, rival: Challenger) -> bool:
+def _same_limit(own: Candidate, rival: Candidate) -> bool:
     """The same thing binds both, at the same rate: then their modes make no difference."""
-    same = (own.bound.name, own.bound.stage) == (rival.bound.name, rival.bound.stage)
-    return same and abs(rival.rate_per_second / own.rate_per_second - 1.0) < TIE / 5
+    same = (own.bound, own.bound_stage) == (rival.bound, rival.bound_stage)
+    return same and abs(rival.predicted_rate_per_second / own.predicted_rate_per_second - 1.0) < TIE / 5
 
 
-def _because(own: Challenger, rival: Challenger, margin: float, open_web: bool) -> str:
+def _because(own: Candidate, rival: Candidate, margin: float, open_web: bool) -> str:
     text = (
-        f"{name(own.crew)} does {significant(own.rate_per_second)} images/s here, and {name(rival.crew)} is predicted "
-        f"to do {significant(rival.rate_per_second)}"
+        f"{name(own)} does {significant(own.predicted_rate_per_second)} images/s here, and {name(rival)} is predicted "
+        f"to do {significant(rival.predicted_rate_per_second)}"
     )
     if abs(margin) > TIE:
         return f"{text}; a change would take {seconds(rival.change_seconds)}"

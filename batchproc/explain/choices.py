@@ -59,8 +59,7 @@ def compare(run: Measured, variant: Variant, stage: str) -> Alternative:
     """
     mode, workers = getattr(variant, stage), getattr(variant, f"{stage}_workers")
     if not run.fits:
-        because = f"unknown: the model misses this run by {share(abs(run.miss))}, so it is not asked about others"
-        return Alternative(mode=mode, workers=workers, because=because)
+        return Alternative(mode=mode, workers=workers, because=f"unknown: {_miss_text(run)}")
     ratios = [_ratio(run, edge, variant) for edge in ("low", "point", "high")]
     error = run.error_of(variant)
     return Alternative(
@@ -72,6 +71,10 @@ def compare(run: Measured, variant: Variant, stage: str) -> Alternative:
         because=_bound_text(run, predict(run.job, variant), variant),
         error=error,
     )
+
+
+def _miss_text(run: Measured) -> str:
+    return f"the model misses this run by {share(abs(run.miss))}, so it is not asked about others"
 
 
 def _ratio(run: Measured, edge: str, variant: Variant) -> float:
@@ -141,7 +144,7 @@ def _judge(record: RunRecord, run: Measured, stage: str, alternatives: list[Alte
     if hidden is not None:
         return Judgement(head=f"{unknown}{share(hidden)} of its worker-seconds are unexplained")
     if not run.fits:
-        return Judgement(head=f"{unknown}{others[0].because.removeprefix('unknown: ')}")
+        return Judgement(head=f"{unknown}{_miss_text(run)}")
     best = max(others, key=lambda one: one.predicted_ratio or 0.0)
     if better(best):
         return Judgement(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from batchproc.config import Config, resolved
 from batchproc.explain.unknown import nothing_done
 from batchproc.measure.machine import describe_machine
+from batchproc.pipeline.intake import Intake
 from batchproc.pipeline.judging import Ending
 from batchproc.pipeline.observer import Observer
-from batchproc.record.counts import Counts, DueAgain
+from batchproc.record.counts import Counts
 from batchproc.record.run import HostsRecord, MachineRecord, NotSampled, RunCounts, RunRecord
 from batchproc.record.run_json import FILE_NAME, write_text
 from batchproc.sink import write_atomically
@@ -55,12 +56,7 @@ class RunEvidence:
     clock_started: float
     line_started: float
     line_ended: float
-    due_again: DueAgain
-    missing_files: int  # of items that were done at the start
-    recipe: str  # of the images that this run made
-    resampler_problem: str  # why Pillow resized them; empty where it did not
-    pruned: int  # files deleted whose sources left the list
-    remarks: tuple[str, ...]  # on the list's rows, where it was read
+    intake: Intake
     counts: Counts
     failures: Mapping[str, int]
     deferrals: Mapping[str, int]
@@ -108,10 +104,10 @@ def _measured(evidence: RunEvidence, ending: Ending) -> RunRecord:
         startup_seconds=None if first_start is None else first_start - evidence.clock_started,
         retry_wait_seconds=evidence.passage.retry_wait_seconds,
         pause_wait_seconds=evidence.passage.pause_wait_seconds,
-        list_remarks=tuple(evidence.remarks),
-        recipe=evidence.recipe,
-        resampler_problem=evidence.resampler_problem,
-        due_again=evidence.due_again,
+        list_remarks=tuple(evidence.intake.imported.remarks),
+        recipe=evidence.intake.recipe,
+        resampler_problem=evidence.intake.resampler_problem,
+        due_again=evidence.intake.due_again,
         original_bytes=observer.original_bytes,
         rendition_bytes=observer.rendition_bytes,
         auto=evidence.passage.auto,
@@ -174,7 +170,7 @@ def _counts(evidence: RunEvidence) -> RunCounts:
         already_done=evidence.already_terminal,
         processed=observer.processed,
         retried=evidence.passage.retried,
-        missing_files=evidence.missing_files,
-        pruned=evidence.pruned,
+        missing_files=evidence.intake.missing_files,
+        pruned=evidence.intake.pruned,
         unchanged=observer.outcomes["unchanged"],
     )

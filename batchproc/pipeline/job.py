@@ -110,12 +110,7 @@ class Run:
                 clock_started=clock_started,
                 line_started=line_started,
                 line_ended=self.line_ended,
-                due_again=intake.due_again,
-                missing_files=intake.missing_files,
-                recipe=intake.recipe,
-                resampler_problem=intake.resampler_problem,
-                pruned=intake.pruned,
-                remarks=intake.imported.remarks,
+                intake=intake,
                 counts=ledger.counts(),
                 failures=ledger.failures_by_code(),
                 deferrals=ledger.deferrals_by_code(),
@@ -177,7 +172,7 @@ class Run:
         ending = judge(
             self.config.job, evidence.counts, self.observer,
             error=self.error, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
-            missing_files=evidence.missing_files,
+            missing_files=evidence.intake.missing_files,
         )  # fmt: skip
         record = describe_run(evidence, ending)
         result = RunResult(exit_code=ending.exit_code, record=record, folder=folder, error=self.error)

@@ -14,11 +14,11 @@ from dataclasses import asdict
 
 from batchproc.config import Config
 from batchproc.explain import auto
-from batchproc.explain.auto import Challenger, Choice, Verdict
+from batchproc.explain.auto import Choice, Verdict
 from batchproc.explain.measured import Measured
 from batchproc.explain.predict import MODES
 from batchproc.pipeline.stages import make_crew
-from batchproc.record.explanation import AutoRecord, Tried, Variant
+from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
 
 LEAST_HEARD = 8
 ENOUGH_HEARD = 200  # then less will do
@@ -44,10 +44,10 @@ class Pilot:
         self._open_web = config.origin is None
         self._settled = not self._asked or work < auto.LEAST_ITEMS
         self._choice = Choice(verdict=_before(work), because=_why_before(self.crew, work))
-        self._ranked: Sequence[Challenger] = ()
+        self._ranked: Sequence[Candidate] = ()
         self._run: Measured | None = None
         self._own_rates: tuple[float, ...] = ()
-        self._rival: Challenger | None = None  # of the race, once there is one
+        self._rival: Candidate | None = None  # of the race, once there is one
         self._rival_rate = 0.0
         self._legs: list[Tried] = []
         self._is_ending = False  # what is in flight comes to its end, which says nothing of any modes
@@ -104,7 +104,7 @@ class Pilot:
             runner_up=rival.crew if rival else None,
             margin=self._choice.margin,
             inputs=auto.describe_inputs(self._run) if self._run else None,
-            candidates=tuple(one.describe() for one in self._ranked),
+            candidates=tuple(self._ranked),
             legs=tuple(self._legs),
         )
 
@@ -127,7 +127,7 @@ class Pilot:
             self._rival = self._choice.rival
             self.crew = self._rival.crew
 
-    def _raced(self, run: Measured, rival: Challenger, rate: float, rest: int) -> None:
+    def _raced(self, run: Measured, rival: Candidate, rate: float, rest: int) -> None:
         """A window of the race is over: the rival's, or the second of the pair that the run began in."""
         own = run.variant
         if self.crew == rival.crew:

@@ -89,13 +89,24 @@ class Hint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate(Variant):
-    """A pair of modes that was weighed, and what it was predicted to do with the rest of the work."""
+    """A pair of modes that was weighed, and what it is predicted to need for the rest of the work.
+
+    `change_seconds`: to get there from what runs; `rest_seconds`: with the change. `bound`: what sets its pace.
+    """
 
     predicted_rate_per_second: float
     change_seconds: float
     rest_seconds: float
     bound: str = ""
     bound_stage: str | None = None
+
+    @property
+    def crew(self) -> Variant:
+        """The pair alone."""
+        return Variant(
+            download=self.download, download_workers=self.download_workers,
+            transform=self.transform, transform_workers=self.transform_workers,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from batchproc.report.account_view import ceiling_name, gil_words
 from batchproc.report.bench_trust_view import comparison_words
 from batchproc.report.bench_view import BenchPage, view_bench
 from batchproc.report.command_time import command_time
+from batchproc.report.items_view import link_to, told
 from batchproc.report.lab_section import number_figure, number_name
 from batchproc.report.palette import css_reference, css_variables
 from batchproc.report.run_files import RunFolder
@@ -115,6 +116,7 @@ FILTERS = {
     "comparison": comparison_words,
     "gain": _gain,
     "gil": gil_words,
+    "link": link_to,
     "modes": name,
     "number": number_figure,
     "number_name": number_name,
@@ -128,5 +130,6 @@ FILTERS = {
     "significant": significant,
     "size": size,
     "thousands": "{:,}".format,
+    "told": told,
     "workers": workers,
 }

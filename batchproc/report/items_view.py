@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from batchproc.kinds import kind_of
+from batchproc.kinds import Kind, kind_of
 from batchproc.record.run import RunRecord
 from batchproc.redact import printable, redact_text, redact_url
 from batchproc.report.run_files import Row, Rows
@@ -31,41 +31,48 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """One item that left early."""
-
-    link: Link
-    line: str
-    message: str
-    hint: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FailureGroup:
     """All items of one code. `now`: in the whole list; `this_run`: None when this run does not tell."""
 
     code: str
     now: int | None
     this_run: int | None
-    meaning: str
-    action: str
-    examples: Sequence[Example]
+    examples: Sequence[Row]
+
+    @property
+    def kind(self) -> Kind:
+        """What the code means, and what to do about it."""
+        return kind_of(self.code)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class HostRow:
-    """One host. `p50_seconds`: median download time in the sample of spans; None: not in it."""
+    """One host. `codes`: of its failed items; `seconds`: of its downloads in the sample of spans."""
 
     name: str
-    done: int
-    failed: int
-    top_code: str
-    p50_seconds: float | None
-    spans: int
+    done: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """Failed items."""
+        return self.codes.total()
 
     @property
     def failed_share(self) -> float:
+        """Of its items, 0 to 1."""
         return self.failed / (self.done + self.failed)
+
+    @property
+    def top_code(self) -> str:
+        """The most frequent one; empty where nothing failed."""
+        return next((code for code, _ in self.codes.most_common(1)), "")
+
+    @property
+    def p50_seconds(self) -> float | None:
+        """The median download; None when none is in the sample."""
+        return statistics.median(self.seconds) if self.seconds else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +84,6 @@ class SlowItem:
     download_seconds: float | None
     transform_seconds: float | None
     total_seconds: float
-
-
-@dataclass(slots=True)
-class _Host:
-    done: int = 0
-    codes: Counter[str] = field(default_factory=Counter)
-    seconds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def view_items(
     """Reads each manifest once, keeping the rows of `keys`. Both are None where the job's folder is not at hand."""
     slowest = _slowest(attempts)
     times = _download_times(attempts)
-    hosts: dict[str, _Host] = defaultdict(_Host)
+    hosts: dict[str, HostRow] = {}
     known: dict[str, Row] = {}
     examples: dict[str, list[Row]] = defaultdict(list)
     wanted = {*keys, *(str(row.get("key")) for row in slowest)}
@@ -133,7 +133,7 @@ def view_items(
     return ItemsView(
         failures=groups[:CODES_SHOWN],
         codes_left_out=max(0, len(groups) - CODES_SHOWN),
-        hosts=_largest(hosts),
+        hosts=_largest(hosts.values()),
         hosts_total=len(hosts),
         slowest=[_slow_item(row, known) for row in slowest],
         read_share=min(shares) if shares else None,
@@ -168,8 +168,9 @@ def _clipped(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _count(row: Row, hosts: dict[str, _Host], times: Mapping[str, float]) -> _Host:
-    host = hosts[host_of(row.get("url"))]
+def _count(row: Row, hosts: dict[str, HostRow], times: Mapping[str, float]) -> HostRow:
+    name = host_of(row.get("url"))
+    host = hosts.setdefault(name, HostRow(name=name))
     seconds = times.get(str(row.get("key")))
     if seconds is not None:
         host.seconds.append(seconds)
@@ -181,46 +182,25 @@ def _groups(record: RunRecord, examples: Mapping[str, Sequence[Row]]) -> list[Fa
     now, this_run = record.failures, record.failures_this_run
     rejected = [code for code, rows in examples.items() if any(row.get("outcome") == "rejected" for row in rows)]
     codes = dict.fromkeys([*now, *(this_run or {}), *rejected])
-    groups = []
-    for code in codes:
-        kind = kind_of(code)
-        groups.append(
-            FailureGroup(
-                code=code,
-                now=now.get(code) if code in now or code not in rejected else None,
-                this_run=None if this_run is None else this_run.get(code, 0),
-                meaning=kind.meaning,
-                action=kind.advice,
-                examples=[_example(row) for row in examples.get(code, ())],
-            )
+    groups = [
+        FailureGroup(
+            code=code,
+            now=now.get(code) if code in now or code not in rejected else None,
+            this_run=None if this_run is None else this_run.get(code, 0),
+            examples=examples.get(code, ()),
         )
+        for code in codes
+    ]
     return sorted(groups, key=lambda group: (-(group.now or 0), group.code))
 
 
-def _example(row: Row) -> Example:
-    return Example(
-        link=link_to(row.get("url")),
-        line=str(row.get("line", "")),
-        message=redact_text(_clipped(str(row.get("message") or ""), TEXT_SHOWN)),
-        hint=redact_text(_clipped(str(row.get("hint") or ""), TEXT_SHOWN)),
-    )
+def told(text: object) -> str:
+    """What a row says of itself, without secrets and of a bearable length."""
+    return redact_text(_clipped(str(text or ""), TEXT_SHOWN))
 
 
-def _largest(hosts: Mapping[str, _Host]) -> list[HostRow]:
-    names = sorted(hosts, key=lambda name: (-hosts[name].done - hosts[name].codes.total(), name))
-    return [_host_row(name, hosts[name]) for name in names[:HOSTS_SHOWN]]
-
-
-def _host_row(name: str, host: _Host) -> HostRow:
-    top = host.codes.most_common(1)
-    return HostRow(
-        name=name,
-        done=host.done,
-        failed=host.codes.total(),
-        top_code=top[0][0] if top else "",
-        p50_seconds=statistics.median(host.seconds) if host.seconds else None,
-        spans=len(host.seconds),
-    )
+def _largest(hosts: Iterable[HostRow]) -> list[HostRow]:
+    return sorted(hosts, key=lambda host: (-host.done - host.failed, host.name))[:HOSTS_SHOWN]
 
 
 def _service(attempt: Row, stage: str) -> float | None:

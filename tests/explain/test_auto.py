@@ -1,11 +1,10 @@
 """The choice of modes: what is worth trying, what is kept, and why."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from batchproc.explain.auto import (
-    Challenger,
     Choice,
     Race,
     Verdict,
@@ -17,7 +16,7 @@ from batchproc.explain.auto import (
 )
 from batchproc.explain.measured import Measured
 from batchproc.explain.predict import MODES, JobModel, StartCosts, predict
-from batchproc.record.explanation import StageModel, Variant
+from batchproc.record.explanation import Candidate, StageModel, Variant
 
 PIPE = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.00025}
 START = StartCosts(always_seconds=0.05, first_process_seconds=0.25, per_process_cpu_seconds=0.012)
@@ -57,7 +56,7 @@ def measured(cpu: float, phi: float, *, waits: float = 0.02, glue: float = 0.000
     )
 
 
-def ranked(run: Measured, rest: int, rate: float | None = None) -> list[Challenger]:
+def ranked(run: Measured, rest: int, rate: float | None = None) -> list[Candidate]:
     here = predict(run.job, USUAL).steady_rate_per_second
     return rank(run, PAIRS, rate_per_second=rate or here, rest=rest)
 
@@ -65,7 +64,7 @@ def ranked(run: Measured, rest: int, rate: float | None = None) -> list[Challeng
 def test_the_present_pair_is_ranked_at_the_rate_that_was_seen() -> None:
     own = next(one for one in ranked(measured(0.01, 0.1), 1000, rate=123.0) if one.crew == USUAL)
 
-    assert (123.0, 0.0) == (own.rate_per_second, own.change_seconds)
+    assert (123.0, 0.0) == (own.predicted_rate_per_second, own.change_seconds)
     assert own.rest_seconds == pytest.approx(1000 / 123.0)
 
 
@@ -142,9 +141,8 @@ def test_nothing_measured_on_a_busy_machine_is_believed() -> None:
 
 
 def race(rival_rate: float, *own_rates: float, rest: int = 50_000, open_web: bool = False) -> Race:
-    bound = predict(measured(0.01, 0.1).job, USUAL).bound
-    rival = Challenger(
-        crew=pair("thread", "thread"), rate_per_second=100.0, change_seconds=0.3, rest_seconds=1.0, bound=bound
+    rival = Candidate(
+        **asdict(pair("thread", "thread")), predicted_rate_per_second=100.0, change_seconds=0.3, rest_seconds=1.0
     )
     return Race(
         own=USUAL, rival=rival, own_rates=own_rates, rival_rate=rival_rate, rest=rest, change_seconds=0.3,
