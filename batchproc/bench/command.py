@@ -10,14 +10,12 @@ from typing import Any, TypeAlias
 from batchproc.bench.bench_json import BenchPrediction
 from batchproc.bench.cases import Case, named, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
-from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.job_file import toml_value, write_job_file
 from batchproc.bench.material import find_material
 from batchproc.bench.predictions import calibrate, favourite_of, predict_cases, sample
-from batchproc.bench.record import FILE_NAME, Record, Round
+from batchproc.bench.record import FILE_NAME, Record, Round, make_rounds
 from batchproc.bench.result import CaseResult
-from batchproc.bench.rounds import make_rounds
-from batchproc.bench.runner import OutputCheck, Ran, Runner
+from batchproc.bench.runner import Interrupt, OutputCheck, Ran, Runner
 from batchproc.bench.schedule import disturbances
 from batchproc.bench.task import (
     QUICK_ITEMS,

@@ -1,20 +1,26 @@
-"""bench.json: everything measured so far, replaced whole after each case, so a bench can be stopped at any time."""
+"""bench.json: everything measured so far, replaced whole after each case, and the rounds that it still lacks.
+
+Which comes next is decided by what was made, so that a bench that was stopped just goes on.
+"""
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from batchproc.bench.cases import Case
 from batchproc.bench.result import CaseResult
-from batchproc.bench.schedule import WARM_UP, Attempt, disturbances, worst_of
+from batchproc.bench.schedule import LOOKS, WARM_UP, Attempt, Schedule, disturbances, must_rerun, next_look, worst_of
 from batchproc.errors import DiskError
 from batchproc.sink import write_atomically
 
 FILE_NAME = "bench.json"
 SCHEMA = 1
+RunCase = Callable[[Case], CaseResult]
+CountUndecided = Callable[[int], int]  # of the first so many rounds
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,3 +129,59 @@ def new_folder(root: Path, now: datetime) -> Path:
 def _header(facts: Mapping[str, Any]) -> dict[str, Any]:
     names: Sequence[str] = facts["header_keys"]
     return {name: facts[name] for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """How long a bench is: a number of rounds, or as many as the looks ask for; and whether disturbed ones count.
+
+    `rerun` False takes every round as it is, for a bench that is indicative only.
+    """
+
+    rounds: int
+    until_decided: bool = False
+    rerun: bool = True
+
+
+def next_round(record: Record, length: Length, count_undecided: CountUndecided) -> tuple[int, int] | None:
+    """Number and attempt of the next round to make; None when all is done."""
+    complete = [one for one in record.rounds if one.complete]
+    if not complete:
+        return WARM_UP, 1
+    last = complete[-1]
+    if length.rerun and must_rerun(record.attempts):
+        return last.number, last.attempt + 1
+    target = _looked_target(last.number, count_undecided) if length.until_decided else length.rounds
+    return (last.number + 1, 1) if last.number < target else None
+
+
+def make_rounds(
+    record: Record,
+    schedule: Schedule,
+    cases: Mapping[str, Case],
+    length: Length,
+    run_case: RunCase,
+    count_undecided: CountUndecided,
+    *,
+    saved: Callable[[Round], None],
+) -> None:
+    """Makes what is missing. `run_case` runs one case; `saved` is called after each, when it is in the record."""
+    entries = {**cases, schedule.again: cases[schedule.baseline]}
+    while (task := next_round(record, length, count_undecided)) is not None:
+        number, attempt = task
+        one = Round(number=number, attempt=attempt, order=schedule.order(number, attempt))
+        record.rounds.append(one)
+        for entry in one.order:
+            one.runs[entry] = run_case(entries[entry])
+            saved(one)
+
+
+def _looked_target(made: int, count_undecided: CountUndecided) -> int:
+    """How many rounds the looks up to now ask for: each sees only the rounds before it, as when it was taken."""
+    target = LOOKS[0]
+    while made >= target:
+        further = next_look(target, undecided=count_undecided(target))
+        if further is None:
+            return target
+        target = further
+    return target

@@ -5,34 +5,86 @@ All modes have to make the same files, byte for byte: a comparison of times mean
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 import psutil
 
 from batchproc.bench.alone import Wish
 from batchproc.bench.cases import Case
-from batchproc.bench.interrupt import Interrupt
 from batchproc.bench.job_file import child_environment
 from batchproc.bench.result import CaseResult, result_of, with_origin
-from batchproc.errors import BatchprocError
+from batchproc.errors import BatchprocError, ExitCode
 from batchproc.record.run import RunRecord
 from batchproc.record.run_json import record_of
 from batchproc.signals import withheld_from_children
 from batchproc.sink import Layout, write_atomically
 
 TAIL_CHARACTERS = 2000
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+KEPT = "the bench was stopped; what it measured is kept, and the same command continues"
 OUTPUTS_NAME = "outputs.json"
 NAMED = 5
 
 
 class BenchError(BatchprocError):
     """The bench cannot go on: a run broke, or its outputs differ."""
+
+
+class BenchStopped(BatchprocError):
+    """A signal ended the bench; what was measured is kept unless `text` says otherwise."""
+
+    def __init__(self, number: int, text: str = KEPT) -> None:
+        self.number = number
+        self.exit_code = ExitCode.TERMINATED if number == signal.SIGTERM else ExitCode.INTERRUPTED
+        super().__init__(text)
+
+
+class Interrupt:
+    """Raises `BenchStopped` in the main thread on the first signal, for the length of a `with` block; ignores the rest.
+
+    Used by the main thread alone, in which Python runs its signal handlers.
+    """
+
+    def __init__(self) -> None:
+        self._held = False
+        self._number: int | None = None
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(number, self._hear) for number in SIGNALS]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in zip(SIGNALS, self._before, strict=True):
+            signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A signal that comes inside the block is raised at its end."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._number is not None:
+            raise BenchStopped(self._number)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        if self._number is not None:
+            return
+        self._number = number
+        if not self._held:
+            raise BenchStopped(number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

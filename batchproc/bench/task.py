@@ -9,9 +9,8 @@ from typing import Any, TypeAlias
 from batchproc.bench.cases import Case, make_alone_cases, make_cases
 from batchproc.bench.material import Material
 from batchproc.bench.predictions import Bounds
-from batchproc.bench.record import Record, find_unfinished, fingerprint, new_folder
+from batchproc.bench.record import Length, Record, find_unfinished, fingerprint, new_folder
 from batchproc.bench.result import MAKESPAN, WHY_MAKESPAN
-from batchproc.bench.rounds import Length
 from batchproc.bench.schedule import LOOK_LEVEL, LOOKS, Schedule
 from batchproc.bench.statistics import LEVEL
 from batchproc.config import BenchTable, Config, resolved

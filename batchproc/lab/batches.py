@@ -177,14 +177,14 @@ def _one_round(
     opened: Mapping[str, OpenExecutor], order: Sequence[str], items: Sequence[Item[Any]]
 ) -> tuple[dict[str, Batch], bool]:
     """A batch of each plan, and whether others kept the machine busy meanwhile."""
-    started, own, busy = time.perf_counter(), time.process_time(), _busy_seconds()
+    started, own, busy = time.perf_counter(), time.process_time(), busy_seconds()
     made = {name: opened[name].batch(items) for name in order}
     workers = sum(made[name].cpu_seconds for name in order if opened[name].executor.mode == Mode.PROCESS)
-    others = _busy_seconds() - busy - (time.process_time() - own) - workers
+    others = busy_seconds() - busy - (time.process_time() - own) - workers
     return made, others > OTHERS_LIMIT * (psutil.cpu_count() or 1) * (time.perf_counter() - started)
 
 
-def _busy_seconds() -> float:
+def busy_seconds() -> float:
     """CPU seconds of the whole machine so far."""
     times = psutil.cpu_times()
     return float(sum(times)) - float(times.idle) - float(getattr(times, "iowait", 0.0))

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from batchproc.bench.command import BenchResult, make_folder, run_bench
-from batchproc.bench.interrupt import BenchStopped, Interrupt
 from batchproc.bench.record import Record, new_folder
+from batchproc.bench.runner import BenchStopped, Interrupt
 from batchproc.bench.task import BenchOptions, Load, Tell, header_of, timestamp
 from batchproc.config import Config
 from batchproc.errors import DiskError

@@ -11,9 +11,9 @@ from dataclasses import replace
 import psutil
 from pydantic import ValidationError
 
-from batchproc.bench.interrupt import Interrupt
-from batchproc.bench.runner import launch
+from batchproc.bench.runner import Interrupt, launch
 from batchproc.config import Config
+from batchproc.lab.batches import busy_seconds
 from batchproc.lab.catalogue import EXPERIMENTS, Experiment
 from batchproc.lab.claims import CLAIMS, judge
 from batchproc.lab.evidence import Evidence, Job
@@ -52,7 +52,7 @@ def judge_claims(results: Sequence[Result], config: Config) -> list[Judged]:
 
 def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> Result:
     """Its table, or why there is none. Its whole process group ends with it."""
-    started, machine, children = time.perf_counter(), _machine_seconds(), _children_seconds()
+    started, machine, children = time.perf_counter(), busy_seconds(), _children_seconds()
     child: subprocess.Popen[str] | None = None
     try:
         with interrupt.held():
@@ -61,7 +61,7 @@ def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> R
     finally:
         if child is not None:
             _end(child)
-    took, busy = time.perf_counter() - started, _machine_seconds() - machine
+    took, busy = time.perf_counter() - started, busy_seconds() - machine
     own_seconds = max(seen_seconds, _children_seconds() - children)
     failure, table = _failure(child.returncode, errors, experiment.limit_seconds), None
     if failure is None:
@@ -128,8 +128,3 @@ def _family_seconds(pid: int) -> dict[int, float]:
             continue
         found[process.pid] = float(times.user + times.system)
     return found
-
-
-def _machine_seconds() -> float:
-    times = psutil.cpu_times()
-    return float(sum(times)) - float(times.idle) - float(getattr(times, "iowait", 0.0))

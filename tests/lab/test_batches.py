@@ -37,7 +37,7 @@ def test_a_failed_item_ends_the_experiment() -> None:
 
 
 def test_a_comparison_gives_each_plan_every_round_and_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches_module, "_busy_seconds", lambda: 0.0)
+    monkeypatch.setattr(batches_module, "busy_seconds", lambda: 0.0)
     changes.clear()
     plans = {"serial": (Mode.SERIAL, 1), "threads": (Mode.THREAD, 2)}
 
@@ -50,7 +50,7 @@ def test_a_comparison_gives_each_plan_every_round_and_a_warm_up(monkeypatch: pyt
 
 def test_disturbed_rounds_are_made_again_as_often_as_there_are_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = iter(range(0, 1_000_000, 1000))
-    monkeypatch.setattr(batches_module, "_busy_seconds", lambda: float(next(busy)))
+    monkeypatch.setattr(batches_module, "busy_seconds", lambda: float(next(busy)))
     changes.clear()
 
     found = interleave(Remember(), {"serial": (Mode.SERIAL, 1)}, plain_items([None]), rounds=3)

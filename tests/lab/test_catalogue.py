@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchproc.bench.interrupt import Interrupt
+from batchproc.bench.runner import Interrupt
 from batchproc.lab.catalogue import EXPERIMENTS, Experiment
 from batchproc.lab.run import run_experiment
 from batchproc.lab.table import Place

@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from batchproc.bench.interrupt import Interrupt
-from batchproc.bench.runner import launch
+from batchproc.bench.runner import Interrupt, launch
 from batchproc.cli import load_job
 from batchproc.lab import run
 from batchproc.lab.catalogue import EXPERIMENTS
