@@ -31,6 +31,15 @@ def visible(image: Image.Image) -> Image.Image:
     return _mask(image.getchannel("A"))
 
 
+def on_colours(image: Image.Image, operation: Operation) -> Image.Image:
+    """The operation on the colours alone: alpha is set aside and put back."""
+    if not has_alpha(image):
+        return operation(image)
+    done = operation(image.convert(image.mode[:-1]))
+    done.putalpha(image.getchannel("A"))
+    return done
+
+
 def on_weighted(image: Image.Image, operation: Mixing, *, fill: Ink = ()) -> Image.Image:
     """A linear operation on an LA or RGBA image, done on each band as floats, colours weighted by alpha.
 

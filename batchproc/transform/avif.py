@@ -17,9 +17,8 @@ from typing import TypeAlias
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 
-from batchproc.transform.cicp import UNSPECIFIED, Space, named_space
-from batchproc.transform.display import Aperture, Display, display_of
-from batchproc.transform.orientation import UPRIGHT
+from batchproc.transform.colour_space import UNSPECIFIED, Space, named_space
+from batchproc.transform.display import UPRIGHT, Aperture, Display, display_of
 from batchproc.transform.view import Size
 
 _Box: TypeAlias = tuple[bytes, memoryview]  # kind and content

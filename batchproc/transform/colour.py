@@ -14,14 +14,14 @@ shared between workers.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import TypeAlias
 
 from PIL import Image, ImageChops, ImageCms
 
-from batchproc.transform.cicp import Space
-from batchproc.transform.modes import has_alpha
+from batchproc.transform.alpha import on_colours
+from batchproc.transform.colour_space import Space
 
 Declared: TypeAlias = bytes | Space  # an ICC profile, or a space named by other means
 
@@ -118,14 +118,10 @@ def _applied(image: Image.Image, made: Plan) -> Image.Image:
     """The plan on the colours; alpha as it was; grey stays grey."""
     if made.transform is None and not made.levels:
         return image
-    if not has_alpha(image):
-        return _converted(image, made)
-    done = _converted(image.convert(image.mode[:-1]), made)
-    done.putalpha(image.getchannel("A"))
-    return done
+    return on_colours(image, partial(_converted, made))
 
 
-def _converted(image: Image.Image, made: Plan) -> Image.Image:
+def _converted(made: Plan, image: Image.Image) -> Image.Image:
     if made.transform is None:
         return image.point(made.levels)
     done = made.transform.apply(image)

@@ -15,23 +15,20 @@ from PIL import AvifImagePlugin, Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from batchproc.errors import Code, StageError
+from batchproc.sniff import Nature, identify, is_cut
 from batchproc.transform import modes
 from batchproc.transform.avif import AvifReader, display_of_avif
 from batchproc.transform.bmp import BmpReader
 from batchproc.transform.colour import Colours
-from batchproc.transform.display import Display, display_of
+from batchproc.transform.display import Display, display_of, set_upright, upright_box, upright_size
 from batchproc.transform.gif import GifReader
-from batchproc.transform.header import is_cut, webp_size
 from batchproc.transform.jpeg import JpegReader
-from batchproc.transform.orientation import set_upright, upright_box, upright_size
 from batchproc.transform.png import PngReader
 from batchproc.transform.png_tags import display_of_png
-from batchproc.transform.scale import draft_scale
-from batchproc.transform.sniff import Nature, kind_of
-from batchproc.transform.tiff import TiffReader
-from batchproc.transform.tiff_source import mute_libtiff
+from batchproc.transform.resampler import draft_scale
+from batchproc.transform.tiff import TiffReader, mute_libtiff
 from batchproc.transform.view import Box, Size
-from batchproc.transform.webp import WebpReader
+from batchproc.transform.webp import WebpReader, webp_size
 
 # The classes themselves, not Image.open: no other plugin is ever asked, and a JPEG with broken multi-picture data (MPO)
 # is just a JPEG, its first picture.
@@ -139,7 +136,7 @@ def _decode_failure(error: Exception, content: bytes, kind: str) -> StageError:
 def _accepted_kind(content: bytes, formats: tuple[str, ...]) -> str:
     if not content:
         raise StageError(Code.IMAGE_EMPTY, "no content: 0 bytes")
-    kind = kind_of(content)
+    kind = identify(content)
     if kind.nature is Nature.NO_IMAGE:
         raise StageError(Code.NOT_IMAGE, f"not an image: {kind.name}")
     if kind.nature is Nature.OTHER_IMAGE:

@@ -7,10 +7,9 @@ from typing import Any
 
 from batchproc.transform.resampler import engine
 from batchproc.transform.settings import TransformSettings
-from batchproc.transform.steps.keys import keys_of
+from batchproc.transform.steps.geometry import Resize
 from batchproc.transform.steps.own import OwnStep
-from batchproc.transform.steps.resize import Resize
-from batchproc.transform.steps.step import Step
+from batchproc.transform.steps.step import Step, keys_of
 from batchproc.transform.steps.table import BUILT_IN
 
 # Raised when the program begins to make other pixels from the same plan.

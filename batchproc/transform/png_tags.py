@@ -7,10 +7,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from batchproc.transform.cicp import SRGB_GAMMA, SRGB_PRIMARIES, UNSPECIFIED, Space, named_space, space_of_gamma
 from batchproc.transform.colour import PROFILE_LIMIT_BYTES, Declared
-from batchproc.transform.display import Display
-from batchproc.transform.orientation import UPRIGHT, read_hidden_orientation, read_orientation
+from batchproc.transform.colour_space import SRGB_GAMMA, SRGB_PRIMARIES, UNSPECIFIED, Space, named_space, space_of_gamma
+from batchproc.transform.display import UPRIGHT, Display, read_hidden_orientation, read_orientation
 from batchproc.transform.png import COLOUR, GREY, PALETTE, Parts
 
 _LOOK = (b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")  # the chunks that change what is seen

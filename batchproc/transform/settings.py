@@ -10,11 +10,8 @@ MODULES = (
     "batchproc.transform.stage",
     "PIL.PpmImagePlugin",  # the last of those that the first Image.save imports
     "PIL.ImageFilter",
-    "batchproc.transform.steps.resize",
     "batchproc.transform.steps.geometry",
     "batchproc.transform.steps.filters",
-    "batchproc.transform.steps.tone",
-    "batchproc.transform.steps.checks",
 )
 
 

@@ -22,7 +22,7 @@ from batchproc.transform import encode, write
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import Decoded, Opened, decode, open_picture, prepare_pillow
 from batchproc.transform.gallery import Gallery
-from batchproc.transform.scale import pixels_for
+from batchproc.transform.resampler import pixels_for
 from batchproc.transform.settings import MODULES, TransformSettings
 from batchproc.transform.steps.own import OpenedOwnStep, OwnStep
 from batchproc.transform.steps.step import Pixelwise, SizeCheck, Sizing, Step

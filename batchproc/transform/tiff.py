@@ -1,31 +1,222 @@
-"""TIFF: what its samples mean. Which are decoded stands in `tiff_samples`; how they may be stored, in `tiff_layout`.
+"""TIFF: its pixels. Which samples are decoded stands in `tiff_samples`; how they may be stored, in `tiff_layout`.
 
 White at zero is inverted; palettes are looked up, whose entries are of 16 bits, or of 8 where none is larger (as old
 programs wrote them); of 16 bits the upper ones count; colours that are multiplied by alpha are divided by it. Of chroma
 that is subsampled without JPEG the nearest sample is taken. Samples that no colour needs are passed over.
+
+libtiff decodes plane by plane, from a directory that is written anew with the tags that decide the pixels alone. It
+stands behind the file's own bytes, in a header of the classic kind: BigTIFF needs no reader of its own, a plane is an
+image of its own to libtiff, and what Pillow makes of other tags does not matter.
+
+Strips and tiles of JPEG go through the reader of all JPEGs: libtiff would take data that ends early for whole. A strip
+shares its tables with the others (TIFF Technical Note 2), and what colours it has says the directory: its own
+application segments and comments are left out, and Adobe's is put in their place, by which libjpeg knows whether to
+convert.
 """
 
+import ctypes
+import struct
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
+from typing import TypeAlias
 
-from PIL import Image, ImageChops, ImageFile
+from PIL import Image, ImageChops, ImageFile, _imaging
 
-from batchproc.transform.display import Display
-from batchproc.transform.orientation import UPRIGHT
-from batchproc.transform.tiff_directory import Directory, corrupt, picture_directory
-from batchproc.transform.tiff_layout import layout_of
+from batchproc.errors import StageError
+from batchproc.transform import tiff_layout as stored
+from batchproc.transform import tiff_samples as tags
+from batchproc.transform.display import UPRIGHT, Display
+from batchproc.transform.jpeg import JpegReader
+from batchproc.transform.jpeg_frame import read_frame
+from batchproc.transform.tiff_directory import LETTERS, WIDTH, Directory, Number, corrupt, picture_directory
+from batchproc.transform.tiff_layout import Layout, layout_of
 from batchproc.transform.tiff_samples import (
     CIELAB,
     CMYK,
     FLOAT,
     GREY,
+    JPEG,
+    OLD_JPEG,
     PALETTE,
     RGB,
     WHITE_IS_ZERO,
     YCBCR,
     Samples,
+    unsupported,
 )
-from batchproc.transform.tiff_source import Source
+from batchproc.transform.view import Size
+
+_TABLES = 347
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+_SCAN, _COMMENT, _APPLICATIONS = 0xDA, 0xFE, range(0xE0, 0xF0)
+_PRECISION_BITS = 8
+_PROCESSES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential and progressive, either entropy coding
+
+
+def jpeg_plane(directory: Directory, layout: Layout, plane: int) -> Image.Image:
+    """One plane, or all samples where they are stored together: L, RGB, or CMYK for any four samples.
+
+    Raises `StageError`: image.unsupported, image.corrupt, and what Pillow raises.
+    """
+    offsets, lengths = layout.plane(plane)
+    head = _head(directory, is_ycbcr=layout.samples.colours == YCBCR and not layout.samples.is_planar)
+    segments = [directory.content[at : at + length] for at, length in zip(offsets, lengths, strict=True)]
+    image = Image.new({1: "L", 3: "RGB", 4: "CMYK"}[layout.samples.together], layout.size)
+    for segment, (place, size) in zip(segments, _segment_places(layout), strict=True):
+        image.paste(_decoded_segment(head + _without_marks(segment), image.mode, size), place)
+    return image
+
+
+def _head(directory: Directory, *, is_ycbcr: bool) -> bytes:
+    """What each JPEG begins with: the colours, and the tables of all."""
+    tables = directory.block(_TABLES).removesuffix(_END)
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes((is_ycbcr,))
+    return _START + adobe + (_without_marks(tables) if tables else b"")
+
+
+def _without_marks(segment: bytes) -> bytes:
+    """A JPEG without its beginning, application segments and comments."""
+    kept, at = b"", len(_START)
+    while at + 4 <= len(segment):
+        marker = segment[at + 1]
+        if segment[at] != 0xFF or not segment.startswith(_START):
+            raise corrupt("a strip or tile is no JPEG")
+        if marker == _SCAN:
+            return kept + segment[at:]
+        end = at + 2 + int.from_bytes(segment[at + 2 : at + 4]) if marker != 0xFF else at + 1
+        if marker != _COMMENT and marker not in _APPLICATIONS:
+            kept += segment[at:end]
+        at = end
+    return kept
+
+
+def _segment_places(layout: Layout) -> Iterator[tuple[tuple[int, int], Size]]:
+    """Where the segments of a plane go, and the size of each."""
+    width, height = layout.size
+    across = layout.tile[0] if layout.tile else width
+    for top in range(0, height, layout.rows):
+        rows = layout.rows if layout.tile else min(layout.rows, height - top)
+        for left in range(0, width, across):
+            yield (left, top), (across, rows)
+
+
+def _decoded_segment(content: bytes, mode: str, size: Size) -> Image.Image:
+    frame = read_frame(content)
+    if frame is None:
+        raise corrupt("a strip or tile is no JPEG")
+    if frame.precision != _PRECISION_BITS:
+        raise unsupported(f"JPEG compression of {frame.precision} bits")
+    if frame.marker not in _PROCESSES:
+        raise unsupported("lossless or hierarchical JPEG compression")
+    if frame.size[0] != size[0] or frame.size[1] < size[1]:
+        raise corrupt("a strip or tile has another size than its JPEG")
+    image = JpegReader(BytesIO(content))
+    image.decodermaxblock = max(image.decodermaxblock, len(content))
+    try:
+        image.load()
+    except StageError as error:  # the file is whole: what ends early in it is damaged
+        raise corrupt(f"inside, {error.message}") from None
+    if image.mode != mode:
+        raise corrupt(f"a JPEG of mode {image.mode} inside")
+    return ImageChops.invert(image) if mode == "CMYK" else image  # Pillow takes each for an inverted one of Adobe's
+
+
+_Fields: TypeAlias = dict[int, tuple[int, tuple[Number, ...]]]  # tag -> type and values
+
+_SHORT, _LONG, _FLOAT = 3, 4, 11
+# T4Options and T6Options; JPEGProc to JPEGACTables
+_OPTIONS = (292, 293, 512, 513, 514, 515, 519, 520, 521)
+_WITH_OPTIONS = (3, 4, OLD_JPEG)
+_REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))  # the bits of each byte
+_COLOURS_OF = {1: GREY, 2: GREY, 3: RGB}  # of so many samples, where libtiff need not know; else CMYK
+
+
+def mute_libtiff() -> None:
+    """libtiff prints what it thinks of damaged files on stderr, past Python. What fails is known without that."""
+    with suppress(OSError, AttributeError):  # a Pillow without libtiff, or with one of its own inside
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+        set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_handler(None)
+
+
+class Source:
+    """The pixels of one file, as libtiff decodes them. Holds a copy of the file."""
+
+    def __init__(self, directory: Directory, layout: Layout) -> None:
+        self._directory = directory
+        self._layout = layout
+        self._data = bytearray(directory.content)
+        if layout.fill_order == 2 and layout.compression not in (JPEG, OLD_JPEG):  # libtiff cannot for all tiles
+            for offset, length in {*zip(layout.offsets, layout.lengths, strict=True)}:
+                segment = slice(offset, offset + length)
+                self._data[segment] = self._data[segment].translate(_REVERSED)
+
+    def decoded(self, mode: str, raw_mode: str, *, plane: int = 0) -> Image.Image:
+        """One plane, or all samples where they are stored together. Raises `StageError`, and what Pillow raises."""
+        if self._layout.compression == JPEG:
+            image = jpeg_plane(self._directory, self._layout, plane)
+            return image if image.mode == mode else Image.frombytes(mode, image.size, image.tobytes())
+        order, start = self._directory.order, len(self._data) + len(self._data) % 2
+        self._data += bytes(start - len(self._data)) + _written(self._fields(plane), order, start)
+        self._data[:8] = (b"II*\x00" if order == "<" else b"MM\x00*") + struct.pack(f"{order}L", start)
+        return Image.frombytes(mode, self._layout.size, self._data, "libtiff", raw_mode, False, 0)
+
+    def _fields(self, plane: int) -> _Fields:
+        layout, samples = self._layout, self._layout.samples
+        is_ycbcr = samples.colours == YCBCR and not samples.is_planar
+        return {
+            WIDTH: (_LONG, layout.size[:1]),
+            stored.HEIGHT: (_LONG, layout.size[1:]),
+            tags.BITS: (_SHORT, (samples.bits,) * samples.together),
+            stored.COMPRESSION: (_SHORT, (layout.compression,)),
+            tags.PHOTOMETRIC: (_SHORT, (YCBCR if is_ycbcr else _COLOURS_OF.get(samples.together, CMYK),)),
+            tags.SAMPLES: (_SHORT, (samples.together,)),
+            tags.PLANAR: (_SHORT, (1,)),
+            tags.SAMPLE_FORMAT: (_SHORT, (samples.format,) * samples.together),
+            **_places(layout, plane),
+            **self._options(is_ycbcr=is_ycbcr),
+        }
+
+    def _options(self, *, is_ycbcr: bool) -> _Fields:
+        """What the compression, or the conversion of YCbCr, is to know."""
+        directory, layout = self._directory, self._layout
+        options = {tag: (_LONG, directory.whole_numbers(tag)) for tag in _OPTIONS if tag in directory.fields}
+        fields: _Fields = {**options} if layout.compression in _WITH_OPTIONS else {}
+        if layout.predictor != 1:
+            fields[stored.PREDICTOR] = (_SHORT, (layout.predictor,))
+        if is_ycbcr and layout.compression != OLD_JPEG:
+            fields[tags.SUBSAMPLING] = (_SHORT, layout.samples.subsampling)
+            fields[tags.COEFFICIENTS] = (_FLOAT, directory.numbers(tags.COEFFICIENTS, tags.REC_601))
+            fields[tags.REFERENCE_LEVELS] = (_FLOAT, directory.numbers(tags.REFERENCE_LEVELS, tags.FULL_RANGE))
+        return fields
+
+
+def _places(layout: Layout, plane: int) -> _Fields:
+    offsets, lengths = layout.plane(plane)
+    if layout.tile is None:
+        rows = {stored.ROWS_PER_STRIP: (_LONG, (layout.rows,))}
+        return {**rows, stored.STRIP_OFFSETS: (_LONG, offsets), stored.STRIP_LENGTHS: (_LONG, lengths)}
+    return {
+        stored.TILE_WIDTH: (_LONG, layout.tile[:1]),
+        stored.TILE_HEIGHT: (_LONG, layout.tile[1:]),
+        stored.TILE_OFFSETS: (_LONG, offsets),
+        stored.TILE_LENGTHS: (_LONG, lengths),
+    }
+
+
+def _written(fields: _Fields, order: str, start: int) -> bytes:
+    """A directory that stands at `start`, and behind it the values that do not fit into it."""
+    entries, values = struct.pack(f"{order}H", len(fields)), b""
+    end = start + 2 + 12 * len(fields) + 4
+    for tag, (kind, numbers) in sorted(fields.items()):
+        packed = struct.pack(f"{order}{len(numbers)}{LETTERS[kind]}", *numbers)
+        entries += struct.pack(f"{order}HHL", tag, kind, len(numbers))
+        entries += packed.ljust(4, b"\x00") if len(packed) <= 4 else struct.pack(f"{order}L", end + len(values))
+        values += packed + bytes(len(packed) % 2) if len(packed) > 4 else b""
+    return entries + bytes(4) + values
+
 
 _ORIENTATION, _COLOUR_MAP, _ICC_PROFILE = 274, 320, 34675
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from PIL.WebPImagePlugin import WebPImageFile
 
+from batchproc.transform.view import Size
+
 _HAS_ALPHA, _IS_ANIMATED = 0x10, 0x02  # bits of VP8X (section 2.7)
 _FLAGS_AT, _CANVAS_AT = 20, 24
 _LOSSLESS_HAS_ALPHA = 1 << 28  # behind the signature, width and height (section 3.4)
@@ -32,6 +34,22 @@ class WebpReader(WebPImageFile):
             return super().load()
         except EOFError as error:
             raise OSError("a frame cannot be decoded") from error
+
+
+def webp_size(content: bytes) -> Size | None:
+    """The size in a WebP's header, None where it is not readable. The decoder allocates the canvas as it opens.
+
+    Source: RFC 9649, sections 2.5 to 2.7; RFC 6386, section 9.1.
+    """
+    chunk = content[12:16]
+    if chunk == b"VP8X" and len(content) >= 30:
+        return 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    if chunk == b"VP8L" and len(content) >= 25:
+        bits = int.from_bytes(content[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 " and len(content) >= 30:
+        return int.from_bytes(content[26:28], "little") & 0x3FFF, int.from_bytes(content[28:30], "little") & 0x3FFF
+    return None
 
 
 def _needs_alpha(content: bytes) -> bool:

@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from PIL.Image import Resampling
 
 from batchproc.transform import resampler
-from batchproc.transform.steps.resize import Resize
+from batchproc.transform.steps.geometry import Resize
 
 SIZE, TARGET = (3000, 2000), (256, 171)
 CALLS = 15

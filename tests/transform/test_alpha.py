@@ -6,12 +6,10 @@ import pytest
 from PIL import Image, ImageChops, ImageDraw
 
 from batchproc.transform.modes import flatten
-from batchproc.transform.steps.filters import Blur, BoxBlur, Median, Sharpen, Unsharp
-from batchproc.transform.steps.geometry import Rotate
-from batchproc.transform.steps.resize import Resize
+from batchproc.transform.steps.filters import Autocontrast, Blur, BoxBlur, Contrast, Median, Sharpen, Unsharp
+from batchproc.transform.steps.geometry import Resize, Rotate
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import BUILT_IN
-from batchproc.transform.steps.tone import Autocontrast, Contrast
 from tests.transform.drawing import encoded, photo, pixel, run
 
 COLOUR = (200, 100, 50)

@@ -1,28 +1,134 @@
-"""The steps that look at neighbouring pixels: `sharpen`, `unsharp`, `blur`, `box_blur`, `median`."""
+"""The steps that change pixels where they are.
+
+Pixel by pixel: `grayscale`, `autocontrast`, `brightness`, `contrast`, `colour`. The factors mean what they mean in
+Pillow's ImageEnhance (1 changes nothing), but the work is done by a table or a matrix instead of a blend: that takes
+one pass instead of two, and releases the GIL where ImageEnhance holds it. By the pixels around them: `sharpen`,
+`unsharp`, `blur`, `box_blur`, `median`.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from PIL import Image, ImageFilter
+from PIL import Image, ImageFilter, ImageOps, ImageStat
 
-from batchproc.transform.alpha import on_neighbours, on_premultiplied
-from batchproc.transform.steps.keys import Number, Whole, key, settle
+from batchproc.transform.alpha import on_colours, on_neighbours, on_premultiplied, visible
+from batchproc.transform.modes import has_alpha
+from batchproc.transform.steps.step import BuiltIn, Int, Number, key
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to L
+_FACTOR = Number(at_least=0, at_most=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sharpen:
+class Grayscale(BuiltIn):
+    """Turns colours to grey (ITU-R BT.601 luma).
+
+    The result has one channel, and alpha where it had alpha. Pillow releases the GIL.
+    """
+
+    op = "grayscale"
+    example: ClassVar = {}
+    pixelwise: ClassVar[bool] = True
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image.convert("LA" if has_alpha(image) else "L")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Autocontrast(BuiltIn):
+    """Stretches each channel to the full range.
+
+    `cutoff` percent of the lightest and of the darkest pixels are ignored, and all invisible ones. Alpha is left as it
+    is. Pillow releases the GIL.
+    """
+
+    op = "autocontrast"
+    example: ClassVar = {"cutoff": 0.5}
+
+    cutoff: float = key(Number(at_least=0, at_most=49, unit="percent"), "percent ignored at each end", default=0.0)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        mask = visible(image) if has_alpha(image) else None
+        return on_colours(image, lambda colours: ImageOps.autocontrast(colours, cutoff=self.cutoff, mask=mask))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brightness(BuiltIn):
+    """Multiplies all levels: 0 is black, 1 changes nothing, 2 is twice as bright.
+
+    Alpha is left as it is. Pillow releases the GIL.
+    """
+
+    op = "brightness"
+    example: ClassVar = {"factor": 1.2}
+
+    factor: float = key(_FACTOR, "the multiplier")
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return _mapped(image, pivot=0, factor=self.factor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contrast(BuiltIn):
+    """Moves all levels away from the visible pixels' mean: 0 is even grey, 1 changes nothing, 2 is twice the contrast.
+
+    Alpha is left as it is. Pillow releases the GIL.
+    """
+
+    op = "contrast"
+    example: ClassVar = {"factor": 1.2}
+
+    factor: float = key(_FACTOR, "the multiplier")
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        mask = visible(image) if has_alpha(image) else None
+        seen = ImageStat.Stat(image.convert("L"), mask)
+        mean = int(seen.mean[0] + 0.5) if seen.count[0] else 0
+        return _mapped(image, pivot=mean, factor=self.factor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColourStep(BuiltIn):
+    """Makes colours stronger or weaker: 0 is grey, 1 changes nothing, 2 is twice as colourful.
+
+    Grey pictures and alpha are left as they are. Pillow releases the GIL.
+    """
+
+    op = "colour"
+    example: ClassVar = {"factor": 0.8}
+
+    factor: float = key(_FACTOR, "the multiplier")
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image if image.mode in ("L", "LA") else on_colours(image, self._mixed)
+
+    def _mixed(self, colours: Image.Image) -> Image.Image:
+        grey = tuple((1 - self.factor) * weight for weight in _LUMA)
+        rows = (
+            (grey[0] + self.factor, grey[1], grey[2], 0),
+            (grey[0], grey[1] + self.factor, grey[2], 0),
+            (grey[0], grey[1], grey[2] + self.factor, 0),
+        )
+        return colours.convert("RGB", tuple(weight for row in rows for weight in row))
+
+
+def _mapped(image: Image.Image, *, pivot: int, factor: float) -> Image.Image:
+    """Every level moved away from `pivot` by `factor`, by a table."""
+    table = [min(255, max(0, int(pivot + factor * (level - pivot)))) for level in range(256)]
+    return on_colours(image, lambda colours: colours.point(table * len(colours.getbands())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharpen(BuiltIn):
     """Sharpens with a 3 x 3 kernel; cheap, and even over the whole picture.
 
     Amount 1 is Pillow's `SHARPEN`. Alpha is left as it is. Pillow releases the GIL.
     """
 
-    op: ClassVar[str] = "sharpen"
-    example: ClassVar[dict[str, object]] = {"amount": 0.5}
+    op = "sharpen"
+    example: ClassVar = {"amount": 0.5}
 
     amount: float = key(Number(at_least=0, at_most=10), "strength; 0 changes nothing", default=1.0)
-
-    def __post_init__(self) -> None:
-        settle(self)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         edge = -2.0 * self.amount
@@ -31,21 +137,18 @@ class Sharpen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unsharp:
+class Unsharp(BuiltIn):
     """Sharpens by unsharp mask: what differs from a blurred copy is made stronger.
 
     Alpha is left as it is. Pillow releases the GIL.
     """
 
-    op: ClassVar[str] = "unsharp"
-    example: ClassVar[dict[str, object]] = {"radius": 1.0, "percent": 80, "threshold": 2}
+    op = "unsharp"
+    example: ClassVar = {"radius": 1.0, "percent": 80, "threshold": 2}
 
     radius: float = key(Number(at_least=0, at_most=100, unit="px"), "of the blur, px", default=2.0)
-    percent: int = key(Whole(at_least=0, at_most=1000), "strength", default=150)
-    threshold: int = key(Whole(at_least=0, at_most=255), "least difference, in levels, that is sharpened", default=3)
-
-    def __post_init__(self) -> None:
-        settle(self)
+    percent: int = key(Int(at_least=0, at_most=1000), "strength", default=150)
+    threshold: int = key(Int(at_least=0, at_most=255), "least difference, in levels, that is sharpened", default=3)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         mask = ImageFilter.UnsharpMask(self.radius, self.percent, self.threshold)
@@ -53,57 +156,48 @@ class Unsharp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blur:
+class Blur(BuiltIn):
     """Blurs with a Gaussian, as three box blurs.
 
     Alpha is premultiplied. Pillow releases the GIL.
     """
 
-    op: ClassVar[str] = "blur"
-    example: ClassVar[dict[str, object]] = {"radius": 1.5}
+    op = "blur"
+    example: ClassVar = {"radius": 1.5}
 
     radius: float = key(Number(at_least=0, at_most=1000, unit="px"), "standard deviation, px", default=2.0)
-
-    def __post_init__(self) -> None:
-        settle(self)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return on_premultiplied(image, lambda pixels: pixels.filter(ImageFilter.GaussianBlur(self.radius)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BoxBlur:
+class BoxBlur(BuiltIn):
     """Blurs with a square of equal weights.
 
     Alpha is premultiplied. Pillow releases the GIL.
     """
 
-    op: ClassVar[str] = "box_blur"
-    example: ClassVar[dict[str, object]] = {"radius": 2}
+    op = "box_blur"
+    example: ClassVar = {"radius": 2}
 
     radius: float = key(Number(at_least=0, at_most=1000, unit="px"), "half the side of the square, px", default=2.0)
-
-    def __post_init__(self) -> None:
-        settle(self)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return on_premultiplied(image, lambda pixels: pixels.filter(ImageFilter.BoxBlur(self.radius)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Median:
+class Median(BuiltIn):
     """Replaces each pixel by the median of its neighbourhood, channel by channel: removes specks, keeps edges.
 
     Alpha is left as it is. Pillow holds the GIL: threads do not run it in parallel.
     """
 
-    op: ClassVar[str] = "median"
-    example: ClassVar[dict[str, object]] = {"size": 3}
+    op = "median"
+    example: ClassVar = {"size": 3}
 
-    size: int = key(Whole(at_least=3, at_most=99, odd=True, unit="px"), "side of the neighbourhood, px", default=3)
-
-    def __post_init__(self) -> None:
-        settle(self)
+    size: int = key(Int(at_least=3, at_most=99, odd=True, unit="px"), "side of the neighbourhood, px", default=3)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return on_neighbours(image, lambda colours: colours.filter(ImageFilter.MedianFilter(self.size)))

@@ -1,4 +1,7 @@
-"""The steps `crop` and `rotate`."""
+"""The steps that are about the size: the checks `min_size` and `max_aspect`; `resize`, `crop`, `rotate`.
+
+At the head of the list the checks run on the header, so that a rejected image is never decoded.
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,12 +9,169 @@ from typing import ClassVar
 from PIL import Image, ImageColor
 from PIL.Image import Resampling
 
-from batchproc.errors import Code, StageError
+from batchproc.errors import Code, Reject, StageError
 from batchproc.transform.alpha import Ink, on_weighted
 from batchproc.transform.modes import has_alpha
-from batchproc.transform.steps.keys import Colour, Flag, Number, Whole, Wholes, Words, key, settle
-from batchproc.transform.steps.resize import SIZE
-from batchproc.transform.view import Size, View
+from batchproc.transform.resampler import resample
+from batchproc.transform.steps.step import Bool, BuiltIn, Choice, Colour, Int, Ints, Number, key, quoted, validate
+from batchproc.transform.view import Box, Size, View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinSize(BuiltIn):
+    """Rejects pictures smaller than so many pixels.
+
+    The size is that of the picture as displayed, at this place in the list. The code is `check.min_size`.
+    """
+
+    op = "min_size"
+    example: ClassVar = {"width": 64, "height": 64}
+
+    width: int = key(Int(at_least=1, at_most=1_000_000), "least width, px", default=1)
+    height: int = key(Int(at_least=1, at_most=1_000_000), "least height, px", default=1)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        self.check_size(image.size)
+        return image
+
+    def check_size(self, size: Size) -> None:
+        """Raises `Reject` when a side is too short."""
+        if size[0] < self.width or size[1] < self.height:
+            reason = f"{size[0]} x {size[1]} px is smaller than {self.width} x {self.height} px"
+            raise Reject(reason, code=Code.CHECK_MIN_SIZE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxAspect(BuiltIn):
+    """Rejects pictures whose longer side is more than so many times the shorter one.
+
+    The code is `check.max_aspect`.
+    """
+
+    op = "max_aspect"
+    example: ClassVar = {"ratio": 3.0}
+
+    ratio: float = key(Number(at_least=1, at_most=100_000), "the most, longer side divided by shorter side")
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        self.check_size(image.size)
+        return image
+
+    def check_size(self, size: Size) -> None:
+        """Raises `Reject` when the picture is too long or too tall."""
+        if max(size) > self.ratio * min(size):
+            reason = f"{size[0]} x {size[1]} px has an aspect of {max(size) / min(size):.4g}, more than {self.ratio:g}"
+            raise Reject(reason, code=Code.CHECK_MAX_ASPECT)
+
+
+SIDE_PX = Int(at_least=1, at_most=65_500)
+SIZE = Ints(count=2, each=SIDE_PX, words="two whole numbers of 1 px or more, up to 65500")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resize(BuiltIn):
+    """Changes the size.
+
+    `contain` fits the whole picture into the size, `cover` is the smallest that covers it (both keep the aspect), `fit`
+    covers it and cuts what hangs over, evenly on both sides, `pad` contains it and fills the rest with the background,
+    `exact` ignores the aspect, `scale` multiplies both sides by `factor`. `only_shrink` enlarges nothing: `fit` may
+    then be smaller than asked, `pad` puts a small picture on a canvas of the size. No side ever falls below 1 px. The
+    filter depends on [transform] quality; colours are weighted by alpha. The resampler releases the GIL, but for those
+    weights.
+    """
+
+    op = "resize"
+    example: ClassVar = {"size": [256, 256], "how": "contain", "only_shrink": True}
+
+    size: tuple[int, int] | None = key(SIZE, "width and height, px; required unless how = scale", default=None)
+    how: str = key(
+        Choice(choices=("contain", "cover", "fit", "pad", "exact", "scale")), "how the size is meant", default="contain"
+    )
+    factor: float | None = key(Number(above=0, at_most=100), "with how = scale: the multiplier", default=None)
+    only_shrink: bool | None = key(Bool(), "never enlarge; left out: true for contain, else false", default=None)
+    background: str = key(
+        Colour(), "with how = pad: the fill; empty: transparent where the picture has alpha, else [output] background",
+        default="",
+    )
+
+    def __post_init__(self) -> None:
+        validate(self)
+        wanted, other = ("factor", "size") if self.how == "scale" else ("size", "factor")
+        if getattr(self, wanted) is None:
+            raise ValueError(f'{wanted} is missing: how = "{self.how}" needs it')
+        if getattr(self, other) is not None:
+            raise ValueError(f'{other} = {quoted(getattr(self, other))}: has no meaning with how = "{self.how}"')
+
+    @property
+    def never_enlarges(self) -> bool:
+        """`only_shrink` as given; a picture that is merely to fit into a size is better left small than blown up."""
+        return self.how == "contain" if self.only_shrink is None else self.only_shrink
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """Resizes an image that stands for itself, in `exact` quality."""
+        return self.render(image, View.whole(image))
+
+    def scaled_size(self, size: Size) -> Size:
+        """The size that the whole picture is scaled to, before anything is cut off."""
+        if self.how == "exact":
+            wanted = self.size or size
+            return (min(wanted[0], size[0]), min(wanted[1], size[1])) if self.never_enlarges else wanted
+        times, over = self._ratio(size)
+        if self.never_enlarges and times >= over:
+            return size
+        width, height = (max(1, round(side * times / over)) for side in size)
+        return width, height
+
+    def render(self, image: Image.Image, view: View) -> Image.Image:
+        """Resizes the picture that `view` describes."""
+        scaled = self.scaled_size(view.size)
+        if self.how == "fit":
+            kept = self._kept(scaled)
+            return resample(image, kept, box=_middle(view.box, scaled, kept), view=view)
+        done = resample(image, scaled, box=view.box, view=view)
+        return self._padded(done, view) if self.how == "pad" else done
+
+    def _ratio(self, size: Size) -> tuple[float, float]:
+        """The scale as two numbers: times / over. Undivided, so that half a pixel is exactly half a pixel."""
+        if self.size is None:
+            return self.factor or 1, 1
+        by_width, by_height = (self.size[0], size[0]), (self.size[1], size[1])
+        width_is_tighter = self.size[0] * size[1] <= self.size[1] * size[0]
+        return by_width if width_is_tighter != (self.how in ("cover", "fit")) else by_height
+
+    def _kept(self, scaled: Size) -> Size:
+        """With `fit`, what is left of the scaled picture."""
+        width, height = self.size or scaled
+        return min(width, scaled[0]), min(height, scaled[1])
+
+    def _padded(self, image: Image.Image, view: View) -> Image.Image:
+        size = self.size or image.size
+        if image.size == size:
+            return image
+        if not self.background and has_alpha(image):
+            canvas = Image.new(image.mode, size)
+        else:
+            image, colour = _matched(image, self.background or view.background)
+            canvas = Image.new(image.mode, size, (*colour, 255) if has_alpha(image) else colour)
+        canvas.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
+        return canvas
+
+
+def _matched(image: Image.Image, background: str) -> tuple[Image.Image, Ink]:
+    """The image, and a colour in its bands: grey becomes RGB when the colour is not grey."""
+    red, green, blue = ImageColor.getrgb(background)[:3]
+    if not red == green == blue:
+        image = image.convert({"L": "RGB", "LA": "RGBA"}.get(image.mode, image.mode))
+    return image, (red, green, blue) if image.mode.startswith("RGB") else (red,)
+
+
+def _middle(box: Box, scaled: Size, kept: Size) -> Box:
+    """The middle part of `box` that becomes `kept` when the whole of it would become `scaled`."""
+    left, top, right, bottom = box
+    cut_x = (right - left) * (1 - kept[0] / scaled[0]) / 2
+    cut_y = (bottom - top) * (1 - kept[1] / scaled[1]) / 2
+    return left + cut_x, top + cut_y, right - cut_x, bottom - cut_y
+
 
 # Where the rest goes, in halves: 0 = none of it on the left (or top), 1 = half, 2 = all.
 _GRAVITIES = {
@@ -28,22 +188,22 @@ _GRAVITIES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crop:
+class Crop(BuiltIn):
     """Cuts out a part: of a size at one of nine places, or the pixels of a box.
 
     What reaches beyond the picture is left out, so the result can be smaller than asked. A box that misses the picture
     altogether is the failure `step.error`. Pillow releases the GIL.
     """
 
-    op: ClassVar[str] = "crop"
-    example: ClassVar[dict[str, object]] = {"size": [200, 200], "gravity": "center"}
+    op = "crop"
+    example: ClassVar = {"size": [200, 200], "gravity": "center"}
 
     size: tuple[int, int] | None = key(SIZE, "width and height, px; this or box", default=None)
-    gravity: str = key(Words(choices=tuple(_GRAVITIES)), "with size: which part is kept", default="center")
+    gravity: str = key(Choice(choices=tuple(_GRAVITIES)), "with size: which part is kept", default="center")
     box: tuple[int, int, int, int] | None = key(
-        Wholes(
+        Ints(
             count=4,
-            each=Whole(at_least=0, at_most=1_000_000),
+            each=Int(at_least=0, at_most=1_000_000),
             words="four whole numbers: left, top, right, bottom in px, right beyond left and bottom beyond top",
         ),
         "left, top, right, bottom, px; this or size",
@@ -51,7 +211,7 @@ class Crop:
     )
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate(self)
         if (self.size is None) == (self.box is None):
             raise ValueError("size, box: exactly one of them is needed")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
@@ -75,25 +235,22 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rotate:
+class Rotate(BuiltIn):
     """Turns the picture counter-clockwise.
 
     With `expand` the canvas grows to hold all of it, else the corners are cut. Multiples of 90 degrees move pixels
     without resampling, others are bicubic, colours weighted by alpha. Pillow releases the GIL, but for the weights.
     """
 
-    op: ClassVar[str] = "rotate"
-    example: ClassVar[dict[str, object]] = {"degrees": 90, "expand": True}
+    op = "rotate"
+    example: ClassVar = {"degrees": 90, "expand": True}
 
     degrees: float = key(Number(at_least=-360, at_most=360, unit="degrees"), "angle, counter-clockwise")
-    expand: bool = key(Flag(), "let the canvas grow", default=False)
+    expand: bool = key(Bool(), "let the canvas grow", default=False)
     background: str = key(
         Colour(), "the fill of the corners; empty: transparent where the picture has alpha, else [output] background",
         default="",
     )
-
-    def __post_init__(self) -> None:
-        settle(self)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return self.render(image, View.whole(image))
@@ -106,10 +263,7 @@ class Rotate:
         fill = self.background or ("" if has_alpha(image) else view.background)
         if not fill:
             return self._turned(image, ())
-        red, green, blue = ImageColor.getrgb(fill)[:3]
-        if not red == green == blue:
-            image = image.convert({"L": "RGB", "LA": "RGBA"}.get(image.mode, image.mode))
-        return self._turned(image, (red, green, blue) if image.mode.startswith("RGB") else (red,))
+        return self._turned(*_matched(image, fill))
 
     def _turned(self, image: Image.Image, colour: Ink) -> Image.Image:
         """The corners in `colour`, transparent without one."""

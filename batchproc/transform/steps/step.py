@@ -1,7 +1,15 @@
-"""What a step is: a frozen value that is called with an image and returns one. Three kinds know more than pixels."""
+"""What a step is, and how its keys are checked, explained and described: each key says once what it accepts.
 
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+A step is a frozen value that is called with an image and returns one; three kinds know more than pixels. The built-in
+ones are dataclasses derived from `BuiltIn`, whose fields are made by `key`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from PIL import Image
 
@@ -43,10 +51,234 @@ class Pixelwise(Protocol):
     pixelwise: bool
 
 
-def on_colours(image: Image.Image, operation: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """The operation on the colours alone: alpha is set aside and put back."""
-    if image.mode not in ("LA", "RGBA"):
-        return operation(image)
-    done = operation(image.convert(image.mode[:-1]))
-    done.putalpha(image.getchannel("A"))
-    return done
+class KeyType(Protocol):
+    """What a key accepts."""
+
+    @property
+    def allowed(self) -> str:
+        """What to put after `must be`."""
+        ...
+
+    def clean(self, value: object) -> Any:
+        """The value in its own type, or ValueError."""
+        ...
+
+    def schema(self) -> dict[str, Any]:
+        """The same as JSON Schema."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int:
+    """A whole number within bounds."""
+
+    at_least: int
+    at_most: int
+    odd: bool = False
+    unit: str = ""
+
+    @property
+    def allowed(self) -> str:
+        kind = "an odd" if self.odd else "a whole"
+        return f"{kind} number from {self.at_least} to {self.at_most}{_spaced(self.unit)}"
+
+    def clean(self, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.at_least <= value <= self.at_most:
+            raise ValueError
+        if self.odd and value % 2 == 0:
+            raise ValueError
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.at_least, "maximum": self.at_most}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """A number within bounds; `above` is a bound that is itself not allowed."""
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float
+    unit: str = ""
+
+    @property
+    def allowed(self) -> str:
+        low = f"above {self.above:g} and up to" if self.above is not None else f"from {self.at_least:g} to"
+        return f"a number {low} {self.at_most:g}{_spaced(self.unit)}"
+
+    def clean(self, value: object) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError
+        too_low = value <= self.above if self.above is not None else value < (self.at_least or 0)
+        if too_low or value > self.at_most:
+            raise ValueError
+        return float(value)
+
+    def schema(self) -> dict[str, Any]:
+        low = {"exclusiveMinimum": self.above} if self.above is not None else {"minimum": self.at_least}
+        return {"type": "number", **low, "maximum": self.at_most}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of some words."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        return "one of " + ", ".join(self.choices)
+
+    def clean(self, value: object) -> str:
+        if not isinstance(value, str) or value not in self.choices:
+            raise ValueError
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.choices)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bool:
+    """True or false."""
+
+    @property
+    def allowed(self) -> str:
+        return "true or false"
+
+    def clean(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Colour:
+    """A colour as `#rrggbb`, or empty for what the step says about it."""
+
+    @property
+    def allowed(self) -> str:
+        return 'a colour like "#ffffff"'
+
+    def clean(self, value: object) -> str:
+        if not isinstance(value, str) or not (value == "" or re.fullmatch(r"#[0-9a-fA-F]{6}", value)):
+            raise ValueError
+        return value.lower()
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": "^(#[0-9a-fA-F]{6})?$"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ints:
+    """So many whole numbers, each within the same bounds; `words` says it for a person."""
+
+    count: int
+    each: Int
+    words: str
+
+    @property
+    def allowed(self) -> str:
+        return self.words
+
+    def clean(self, value: object) -> tuple[int, ...]:
+        if not isinstance(value, list | tuple) or len(value) != self.count:
+            raise ValueError
+        return tuple(self.each.clean(part) for part in value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": self.each.schema(), "minItems": self.count, "maxItems": self.count}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key of a step, as its class declares it."""
+
+    name: str
+    kind: KeyType
+    help: str
+    required: bool
+    default: Any  # None when required, or when the key may be left out
+
+
+def key(kind: KeyType, text: str, *, default: Any = MISSING) -> Any:
+    """A dataclass field for a step's key. Without `default` it is required; None means that it may be left out."""
+    return field(default=default, metadata={"kind": kind, "help": text})
+
+
+def keys_of(step: type) -> tuple[Key, ...]:
+    """The keys of a step's class, in order."""
+    return tuple(_declared(one) for one in fields(step))
+
+
+def error_of(kind: KeyType, value: object) -> str | None:
+    """What is wrong with `value`, the value quoted, or None."""
+    try:
+        kind.clean(value)
+    except ValueError:
+        return f"{quoted(value)}: must be {kind.allowed}"
+    return None
+
+
+def quoted(value: object) -> str:
+    """A value as it stands in TOML, near enough, cut when long."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def validate(step: Any) -> None:
+    """Checks a step's keys and gives each its own type (lists become tuples, 2 becomes 2.0 where numbers are meant).
+
+    Raises ValueError with every error, as `size = [0, 10]: must be two whole numbers of 1 px or more`.
+    """
+    errors = list(_errors(step))
+    if errors:
+        raise ValueError("; ".join(errors))
+    for one in keys_of(type(step)):
+        value = getattr(step, one.name)
+        if value is not None:
+            object.__setattr__(step, one.name, one.kind.clean(value))
+
+
+def _errors(step: Any) -> Iterator[str]:
+    for one in keys_of(type(step)):
+        value = getattr(step, one.name)
+        if value is None and not one.required:
+            continue
+        wrong = error_of(one.kind, value)
+        if wrong is not None:
+            yield f"{one.name} = {wrong}"
+
+
+def _declared(one: "Field[Any]") -> Key:
+    required = one.default is MISSING
+    return Key(
+        name=one.name,
+        kind=one.metadata["kind"],
+        help=one.metadata["help"],
+        required=required,
+        default=None if required else one.default,
+    )
+
+
+def _spaced(unit: str) -> str:
+    return f" {unit}" if unit else ""
+
+
+class BuiltIn:
+    """A step of the program: a frozen dataclass that validates its keys as it is made."""
+
+    __slots__ = ()
+    op: ClassVar[str]
+    example: ClassVar[dict[str, object]]  # its keys, as in TOML
+
+    def __post_init__(self) -> None:
+        validate(self)
+
+    def __call__(self, image: Image.Image, /) -> Image.Image:
+        """The step on an image that stands for itself."""
+        raise NotImplementedError

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from batchproc.errors import Problem, UsageError
-from batchproc.transform.steps import checks, filters, geometry, resize, tone
-from batchproc.transform.steps.keys import Key, Words, complaint, keys_of, quoted
+from batchproc.transform.steps import filters, geometry
 from batchproc.transform.steps.own import OwnStep, OwnStepError, hash_source, load, prepared
-from batchproc.transform.steps.step import Step
+from batchproc.transform.steps.step import BuiltIn, Choice, Key, Step, error_of, keys_of, quoted
 
 ENTRY_POINTS = "batchproc.steps"
 
-_CLASSES: tuple[type[Any], ...] = (
-    resize.Resize,
+_CLASSES: tuple[type[BuiltIn], ...] = (
+    geometry.Resize,
     geometry.Crop,
     geometry.Rotate,
     filters.Sharpen,
@@ -29,15 +28,15 @@ _CLASSES: tuple[type[Any], ...] = (
     filters.Blur,
     filters.BoxBlur,
     filters.Median,
-    tone.Grayscale,
-    tone.Autocontrast,
-    tone.Brightness,
-    tone.Contrast,
-    tone.ColourStep,
-    checks.MinSize,
-    checks.MaxAspect,
+    filters.Grayscale,
+    filters.Autocontrast,
+    filters.Brightness,
+    filters.Contrast,
+    filters.ColourStep,
+    geometry.MinSize,
+    geometry.MaxAspect,
 )
-BUILT_IN: dict[str, type[Any]] = {one.op: one for one in _CLASSES}
+BUILT_IN: dict[str, type[BuiltIn]] = {one.op: one for one in _CLASSES}
 
 _Table: TypeAlias = Mapping[str, object]
 
@@ -112,7 +111,7 @@ def _build(table: _Table, where: str, search_path: str) -> Step | list[Problem]:
     return _own(path, keys, f"{where} {op}", search_path)
 
 
-def _built_in(kind: type[Any], keys: _Table, where: str) -> Step | list[Problem]:
+def _built_in(kind: type[BuiltIn], keys: _Table, where: str) -> Step | list[Problem]:
     known = {one.name: one for one in keys_of(kind)}
     problems = [
         Problem(where=f"{where}.{name}", message=f"unknown key{_nearest(name, tuple(known))}")
@@ -136,8 +135,8 @@ def _wrong(one: Key, keys: _Table) -> str | None:
     if one.name not in keys:
         return f"missing: must be {one.kind.allowed}" if one.required else None
     value = keys[one.name]
-    wrong = complaint(one.kind, value)
-    if wrong and isinstance(one.kind, Words) and isinstance(value, str):
+    wrong = error_of(one.kind, value)
+    if wrong and isinstance(one.kind, Choice) and isinstance(value, str):
         wrong += _guess(value, one.kind.choices)
     return wrong
 
@@ -178,7 +177,7 @@ def _guess(name: str, known: Sequence[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
-def _described(kind: type[Any]) -> StepDescription:
+def _described(kind: type[BuiltIn]) -> StepDescription:
     summary, _, details = (kind.__doc__ or "").partition("\n")
     keys = tuple(
         KeyDescription(
@@ -200,7 +199,7 @@ def _toml(keys: _Table) -> list[str]:
     return [f"{name} = {json.dumps(value)}" for name, value in keys.items()]
 
 
-def _schema(kind: type[Any]) -> dict[str, Any]:
+def _schema(kind: type[BuiltIn]) -> dict[str, Any]:
     keys = keys_of(kind)
     properties = {one.name: {**one.kind.schema(), "description": one.help} for one in keys}
     return {

@@ -7,12 +7,9 @@ import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
 from batchproc.errors import Code, Reject, StageError
-from batchproc.transform.steps.checks import MaxAspect, MinSize
-from batchproc.transform.steps.filters import BoxBlur, Sharpen
-from batchproc.transform.steps.geometry import Crop, Rotate
-from batchproc.transform.steps.resize import Resize
+from batchproc.transform.steps.filters import BoxBlur, Brightness, ColourStep, Contrast, Grayscale, Sharpen
+from batchproc.transform.steps.geometry import Crop, MaxAspect, MinSize, Resize, Rotate
 from batchproc.transform.steps.table import BUILT_IN
-from batchproc.transform.steps.tone import Brightness, ColourStep, Contrast, Grayscale
 from batchproc.transform.view import View
 from tests.transform.drawing import difference, photo, pixel
 

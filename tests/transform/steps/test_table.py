@@ -9,8 +9,8 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.transform.steps import table
+from batchproc.transform.steps.geometry import Resize
 from batchproc.transform.steps.own import OwnStep
-from batchproc.transform.steps.resize import Resize
 from batchproc.transform.steps.table import build_steps, describe_steps, steps_json_schema
 
 

@@ -1,6 +1,7 @@
-"""What bytes are, by their first bytes: an accepted image, an image of another kind, or no image at all."""
+"""What bytes are, by their first bytes: an accepted image, another image, no image, one that was cut short."""
 
 import codecs
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,7 +17,7 @@ class Nature(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Content:
     """`name` is the contract's word when accepted (`jpeg`), else words for a message (`an HTML page`)."""
 
     nature: Nature
@@ -72,7 +73,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 _HTML_STARTS = ("<!doctype html", "<html", "<head", "<body", "<script", "<title", "<!--")
 
 
-def kind_of(content: bytes) -> Kind:
+def identify(content: bytes) -> Content:
     """What `content` is. Looks at no more than its first KiB, and decodes nothing."""
     prefix = content[:_PREFIX_BYTES]
     if prefix[4:8] == b"ftyp":
@@ -80,41 +81,41 @@ def kind_of(content: bytes) -> Kind:
     for table, nature in _TABLES:
         for offset, magic, name in table:
             if prefix.startswith(magic, offset):
-                return Kind(nature=nature, name=name)
+                return Content(nature=nature, name=name)
     return _stub(prefix) or _textual(prefix)
 
 
-def _stub(prefix: bytes) -> Kind | None:
+def _stub(prefix: bytes) -> Content | None:
     """A BMP, or a beginning too short to hold its whole magic number."""
     if prefix.startswith(b"BM") and int.from_bytes(prefix[14:18], "little") in _BMP_HEADERS_BYTES:
-        return Kind(nature=Nature.ACCEPTED, name="bmp")
+        return Content(nature=Nature.ACCEPTED, name="bmp")
     if 0 < len(prefix) < 12:
         for _offset, magic, name in (*_ACCEPTED, (0, b"RIFF", "webp")):
             if magic.startswith(prefix) or (name == "webp" and prefix.startswith(b"RIFF")):
-                return Kind(nature=Nature.ACCEPTED, name=name)
+                return Content(nature=Nature.ACCEPTED, name=name)
     return None
 
 
-def _boxed(prefix: bytes) -> Kind:
+def _boxed(prefix: bytes) -> Content:
     """A file of ISO base media boxes: the brands in the first box say what it holds (ISO/IEC 14496-12, 4.3)."""
     brands = [prefix[8:12], *(prefix[at : at + 4] for at in range(16, int.from_bytes(prefix[:4]), 4))]
     if b"avif" in brands or b"avis" in brands:
-        return Kind(nature=Nature.ACCEPTED, name="avif")
+        return Content(nature=Nature.ACCEPTED, name="avif")
     if any(brand in _HEIF_BRANDS for brand in brands):
-        return Kind(nature=Nature.OTHER_IMAGE, name="HEIC")
-    return Kind(nature=Nature.NO_IMAGE, name="a video or audio file (ISO media)")
+        return Content(nature=Nature.OTHER_IMAGE, name="HEIC")
+    return Content(nature=Nature.NO_IMAGE, name="a video or audio file (ISO media)")
 
 
-def _textual(prefix: bytes) -> Kind:
+def _textual(prefix: bytes) -> Content:
     """Text of some sort, or bytes that mean nothing to us."""
     try:
         text = codecs.getincrementaldecoder("utf-8-sig")().decode(prefix)  # a character cut at the end is no error
     except UnicodeDecodeError:
-        return Kind(nature=Nature.NO_IMAGE, name=f"unknown data (it begins with {prefix[:4].hex(' ')})")
+        return Content(nature=Nature.NO_IMAGE, name=f"unknown data (it begins with {prefix[:4].hex(' ')})")
     start = text.lstrip().lower()
     if start.startswith("<svg") or (start.startswith(("<?xml", "<!doctype svg", "<!--")) and "<svg" in start):
-        return Kind(nature=Nature.OTHER_IMAGE, name="SVG")
-    return Kind(nature=Nature.NO_IMAGE, name=_text_name(start))
+        return Content(nature=Nature.OTHER_IMAGE, name="SVG")
+    return Content(nature=Nature.NO_IMAGE, name=_text_name(start))
 
 
 def _text_name(start: str) -> str:
@@ -126,3 +127,37 @@ def _text_name(start: str) -> str:
         return "JSON"
     printable = all(character.isprintable() or character.isspace() for character in start)
     return "plain text" if printable and start else "unknown data"
+
+
+def is_cut(content: bytes, kind: str) -> bool:
+    """Whether a file that would not decode lacks its end. Never raises."""
+    test = _CUT.get(kind)
+    return test is not None and test(content)
+
+
+def _cut_webp(content: bytes) -> bool:
+    return len(content) < 12 or len(content) < 8 + int.from_bytes(content[4:8], "little")
+
+
+def _cut_avif(content: bytes) -> bool:
+    """Walks the top-level boxes (ISO/IEC 14496-12, 4.2): each says where the next begins."""
+    at = 0
+    while at < len(content):
+        length = int.from_bytes(content[at : at + 4])
+        if length == 1:
+            length = int.from_bytes(content[at + 8 : at + 16])
+        if length == 0:  # up to the end of the file
+            return False
+        if length < 8:
+            return True
+        at += length
+    return at > len(content)
+
+
+_CUT: dict[str, Callable[[bytes], bool]] = {
+    "jpeg": lambda content: not content.rstrip(b"\x00\r\n").endswith(b"\xff\xd9"),
+    "png": lambda content: b"IEND\xaeB`\x82" not in content,
+    "gif": lambda content: not content.rstrip(b"\x00").endswith(b";"),
+    "webp": _cut_webp,
+    "avif": _cut_avif,
+}
