@@ -7,15 +7,93 @@ concurrency filter; both after TCP Vegas). It starts as TCP does, by doubling un
 
 What the time is without a queue can only be seen with few in flight: after congestion there is a short look with a
 quarter of the limit (Envoy's minRTT window). A limit that was not used proves nothing, so then it never grows.
+
+Fast and slow hosts are compared by level. A time is taken as host times level, as in a two-way table: the level of a
+window is the median over its replies of time over what is usual there, and a host's usual time is learned from what is
+left when the level is taken off. So a long congestion does not become usual. Hosts met for the first time are compared
+with all first meetings together.
 """
 
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from batchproc.frontier.levels import HostLevels, Levels
 from batchproc.record.hosts import ConcurrencyRecord
+
+HOSTS_REMEMBERED = 2_000
+FIRST_STEP = 0.5  # of a logarithm; the n-th sample moves a median by an n-th of it
+LEAST_STEP = 0.005
+SHORTEST_SECONDS = 1e-6
+
+
+class _Usual:
+    """A running median of logarithms of seconds (stochastic approximation: Robbins and Monro, 1951)."""
+
+    __slots__ = ("level", "step")
+
+    def __init__(self, level: float) -> None:
+        self.level = level
+        self.step = FIRST_STEP
+
+    def follow(self, value: float) -> None:
+        """One value more."""
+        step = self.step
+        self.level += min(step, max(-step, value - self.level))
+        self.step = max(LEAST_STEP, step * FIRST_STEP / (FIRST_STEP + step))
+
+
+class WindowLevels:
+    """A window's levels, sorted: logarithms of time over the usual one."""
+
+    def __init__(self, levels: Sequence[float]) -> None:
+        self._sorted = sorted(levels)
+        self._half_width = math.sqrt(len(self._sorted))
+
+    @property
+    def median(self) -> float:
+        """What is neither high nor low."""
+        return self._sorted[len(self._sorted) // 2]
+
+    @property
+    def at_least(self) -> float:
+        """The lower end of the median's 95 % confidence interval, from order statistics: for any distribution."""
+        return self._sorted[max(0, int(len(self._sorted) / 2 - self._half_width))]
+
+    @property
+    def at_most(self) -> float:
+        """The upper end of that interval."""
+        return self._sorted[min(len(self._sorted) - 1, math.ceil(len(self._sorted) / 2 + self._half_width))]
+
+
+class HostLevels:
+    """Usual times by host, of `HOSTS_REMEMBERED` hosts, those met last."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, _Usual] = {}
+        self._strangers: _Usual | None = None
+
+    def __contains__(self, host: str) -> bool:
+        return host in self._hosts
+
+    def judge(self, times: Sequence[tuple[str, float]]) -> WindowLevels:
+        """The levels of a window of (host, seconds), at least one; learns from them."""
+        values = [math.log(max(seconds, SHORTEST_SECONDS)) for _, seconds in times]
+        strangers = self._strangers = self._strangers or _Usual(sorted(values)[len(values) // 2])
+        usual = [self._hosts.get(host, strangers) for host, _ in times]
+        levels = WindowLevels([value - one.level for value, one in zip(values, usual, strict=True)])
+        median = levels.median
+        for (host, _), value, one in zip(times, values, usual, strict=True):
+            one.follow(value - median)
+            if one is strangers and host not in self._hosts:
+                self._meet(host, value - median)
+        return levels
+
+    def _meet(self, host: str, usual: float) -> None:
+        if len(self._hosts) >= HOSTS_REMEMBERED:
+            del self._hosts[next(iter(self._hosts))]
+        self._hosts[host] = _Usual(usual)
+
 
 LEAST_SAMPLES = 16  # of a window, or as many as the limit; twice as many once it no longer doubles
 LOOK_SHARE = 4
@@ -30,7 +108,7 @@ CHANGES_AT_EACH_END = 25
 class Concurrency:
     """The limit of downloads at once. Not thread-safe: used under the frontier's condition.
 
-    Levels are logarithms of seconds over what is usual for the host. `limit` stays between `least` and `most`.
+    WindowLevels are logarithms of seconds over what is usual for the host. `limit` stays between `least` and `most`.
     """
 
     def __init__(
@@ -110,7 +188,7 @@ class Concurrency:
         self._settling = in_flight if self.limit != before else 0
         self._open_window()
 
-    def _follow(self, levels: Levels) -> None:
+    def _follow(self, levels: WindowLevels) -> None:
         """The gradient's step."""
         if self._baseline is None:
             self._baseline = levels.median
@@ -135,7 +213,7 @@ class Concurrency:
         else:
             self._set(self._exact * math.exp(-min(LARGEST_CUT, surplus)), "slower first byte")
 
-    def _end_look(self, levels: Levels, limit: float, level_before: float) -> None:
+    def _end_look(self, levels: WindowLevels, limit: float, level_before: float) -> None:
         """Sets the baseline as it was seen with few in flight, and the limit accordingly."""
         self._before_look = None
         self._baseline = levels.median

@@ -14,13 +14,11 @@ from dataclasses import replace
 from typing import Self
 
 from batchproc.frontier.concurrency import Concurrency
-from batchproc.frontier.decisions import End, Flight, Refill, Wait
 from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, HostLimit, Limits, effect_of, host_of, not_tried
 from batchproc.frontier.hosts import Hosts, Recall
+from batchproc.frontier.in_flight import End, InFlight, Memory, Refill, Wait
 from batchproc.frontier.machine import MISHAPS_PER_ITEM, Machine
-from batchproc.frontier.memory import Memory
-from batchproc.frontier.retries import Retries, full_jitter
-from batchproc.frontier.waits import Waits, find_not_due
+from batchproc.frontier.retries import Retries, Waits, find_not_due, full_jitter
 from batchproc.kinds import Code, Effect, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Outcome, Source, Span, Validators
 from batchproc.record.run import HostsRecord
@@ -41,8 +39,8 @@ class Frontier:
     `reread` gives sources again by their `index`; with it, a host with many items keeps no others waiting: the list is
     read on, and the positions of what cannot start yet are put aside. `host_limits` are by pattern, see `hostname`.
 
-    Shared and mutable, all under `_changed`: the hosts, the flights, the retries, the memory, the concurrency and the
-    counts. The iterator of sources is read by the pulling thread alone, outside the lock.
+    Shared and mutable, all under `_changed`: the hosts, what is in flight, the retries, the memory, the concurrency and
+    the counts. The iterator of sources is read by the pulling thread alone, outside the lock.
     """
 
     def __init__(
@@ -79,7 +77,7 @@ class Frontier:
         self._concurrency = concurrency  # None: as many as the download executor pulls
         self._downloading = 0
         self._workers = 0  # of the download stage, once it is known
-        self._flights: dict[bytes, Flight] = {}
+        self._in_flight: dict[bytes, InFlight] = {}
         self._exhausted = False
         self._closed = False
         self._paused = False
@@ -106,14 +104,14 @@ class Frontier:
 
     def __repr__(self) -> str:
         return (
-            f"<Frontier waiting={self._hosts.waiting} later={len(self._later)} in_flight={len(self._flights)}"
+            f"<Frontier waiting={self._hosts.waiting} later={len(self._later)} in_flight={len(self._in_flight)}"
             f" held_bytes={self.held_bytes} closed={self._closed}>"
         )
 
     @property
     def in_flight(self) -> int:
         """Items started whose outcome was not heard yet."""
-        return len(self._flights)
+        return len(self._in_flight)
 
     @property
     def waiting(self) -> int:
@@ -159,7 +157,7 @@ class Frontier:
                 return self._start(taken, now)
             if self._reads_on(now):
                 return Refill()
-        if self._exhausted and not (self._hosts.waiting or self._later or self._flights):
+        if self._exhausted and not (self._hosts.waiting or self._later or self._in_flight):
             return End()
         return Wait(self._seconds_to_change(now))
 
@@ -169,7 +167,7 @@ class Frontier:
         Passes the outcome on; None when it was redirected to another host, and goes on when that one has room.
         """
         with self._changed:
-            flight = self._flights[outcome.source.key]
+            flight = self._in_flight[outcome.source.key]
             if flight.downloading and flight.size_bytes:
                 now, others = self._clock(), self._downloading - 1
                 outcome = self._machine.judge(flight.entry.host, outcome, flight.started, now, others)
@@ -191,7 +189,7 @@ class Frontier:
     def heard(self, outcome: Outcome) -> Outcome | None:
         """Hears what became of an item: the final outcome, or None when it comes back, now or in a later run."""
         with self._changed:
-            flight = self._flights.pop(outcome.source.key)
+            flight = self._in_flight.pop(outcome.source.key)
             self._land(flight)
             self._memory.held_bytes -= flight.size_bytes
             self._changed.notify()
@@ -224,7 +222,7 @@ class Frontier:
 
     def _wait(self, seconds: float) -> None:
         """Waits for a change, and notes the time for which something had to wait for its own."""
-        started, alone = self._clock(), not self._flights
+        started, alone = self._clock(), not self._in_flight
         idle = max(0, self._workers - self._downloading)
         waiting = find_not_due(self._hosts, self._later, started, idle)
         self._changed.wait(seconds)
@@ -263,7 +261,7 @@ class Frontier:
 
     def _may_start(self, now: float) -> bool:
         """Whether there is room for one download more, whichever it is."""
-        if (self._flights and not self._memory.has_room) or not self._machine.may_start(now, self._downloading):
+        if (self._in_flight and not self._memory.has_room) or not self._machine.may_start(now, self._downloading):
             return False
         concurrency = self._concurrency
         return concurrency is None or not self._hosts.waiting or concurrency.allows(self._downloading)
@@ -272,8 +270,8 @@ class Frontier:
         self._downloading += 1
         self.admitted += 1
         away, given_up = self._hosts.away(entry.host), self._machine.has_given_up(now)
-        flight = Flight(entry, 0 if away or given_up else self._memory.estimate_bytes, now)
-        self._flights[entry.source.key] = flight
+        flight = InFlight(entry, 0 if away or given_up else self._memory.estimate_bytes, now)
+        self._in_flight[entry.source.key] = flight
         self._memory.held_bytes += flight.size_bytes
         if away is not None:
             return not_tried(entry, away)
@@ -290,16 +288,16 @@ class Frontier:
         )
         return Item(source=entry.source, value=fetch, spans=entry.spans)
 
-    def _land(self, flight: Flight) -> None:
+    def _land(self, flight: InFlight) -> None:
         """Frees the item's place, once."""
         if flight.downloading:
             flight.downloading = False
             self._downloading -= 1
             self._hosts.land(flight.entry.host)
 
-    def _move(self, flight: Flight, moved: Moved, spans: tuple[Span, ...]) -> None:
+    def _move(self, flight: InFlight, moved: Moved, spans: tuple[Span, ...]) -> None:
         """Lets a redirected item wait for its turn at the host that it was led to."""
-        del self._flights[flight.entry.source.key]
+        del self._in_flight[flight.entry.source.key]
         self._memory.held_bytes -= flight.size_bytes
         self.admitted -= 1
         if not self._closed:
@@ -319,7 +317,7 @@ class Frontier:
             struggled=effect_of(outcome) in (Effect.REFUSED, Effect.SILENT),
         )
 
-    def _comes_back(self, failure: Failure, flight: Flight) -> bool:
+    def _comes_back(self, failure: Failure, flight: InFlight) -> bool:
         """Whether a failed item is tried again in this run; keeps it for that, unless nothing starts any more."""
         entry = flight.entry
         if kind_of(failure.code).is_local:

@@ -3,17 +3,48 @@
 Its trouble is its own and no item's attempt: refusals of any kind, and time-outs once they come in a row.
 """
 
+from array import array
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from batchproc.frontier.aside import Aside
 from batchproc.frontier.pace import NEVER, Pace
 from batchproc.hostname import ascii_host, closest
 from batchproc.kinds import Code, Effect, Retry, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, Span
 from batchproc.record.hosts import TroubledHost
+
+COMPACT_AFTER = 4096
+
+
+class Aside:
+    """Items of a host that has enough of them in memory: only their positions in the ledger are kept, eight bytes each.
+
+    First in, first out. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._indexes = array("Q")
+        self._start = 0
+
+    def __len__(self) -> int:
+        return len(self._indexes) - self._start
+
+    def append(self, index: int) -> None:
+        """Keeps one position more."""
+        self._indexes.append(index)
+
+    def take(self, count: int) -> list[int]:
+        """The first `count` positions, which are kept no longer."""
+        end = self._start + count
+        taken = self._indexes[self._start : end].tolist()
+        self._start += len(taken)
+        if self._start > COMPACT_AFTER and self._start * 2 > len(self._indexes):
+            del self._indexes[: self._start]
+            self._start = 0
+        return taken
+
 
 _MOST_MISSES = {Effect.UNREACHED: 20, Effect.BARRED: 3}  # in a row: then the host counts as away
 SILENT_IN_A_ROW = 3  # time-outs: then they are the host's

@@ -10,8 +10,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from batchproc.frontier.aside import Aside
-from batchproc.frontier.host import Away, Entry, Host, Limits
+from batchproc.frontier.host import Aside, Away, Entry, Host, Limits
 from batchproc.frontier.pace import FIRST_PAUSE_SECONDS, NEVER, Pace
 from batchproc.model import Outcome
 from batchproc.record.hosts import HostStarts, TroubledHost
