@@ -9,16 +9,11 @@ import typer
 
 from batchproc import streams
 from batchproc.cli.bench import bench
-from batchproc.cli.check import check
-from batchproc.cli.init import init
+from batchproc.cli.inspecting import check, schema, status, steps
+from batchproc.cli.making import init, rebuild, report
 from batchproc.cli.origin import origin
-from batchproc.cli.rebuild import rebuild
-from batchproc.cli.report import report
 from batchproc.cli.run import run
-from batchproc.cli.schema import schema
 from batchproc.cli.speech import complain
-from batchproc.cli.status import status
-from batchproc.cli.steps import steps
 from batchproc.cli.values import leave_lost_folder
 from batchproc.errors import BatchprocError, ExitCode, UsageError
 from batchproc.shortage import find_shortage
