@@ -1,5 +1,7 @@
-"""What this machine, or a limit set for this process, has not enough of: told in words and not by a traceback."""
+"""What this machine, or a limit set for this process, has not enough of: told in words and not by a traceback;
+and how many files this process may have open."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -58,3 +60,22 @@ def _limit(what: int, command: str, unit: int) -> str:
     """As `: the limit is 1,024 (ulimit -n), raise it`; what there is no limit of, the machine itself is short of."""
     soft, _ = resource.getrlimit(what)
     return "" if soft == resource.RLIM_INFINITY else f": the limit is {soft // unit:,} ({command}), raise it"
+
+
+MOST_WANTED = 65_536
+
+
+def raise_file_limit() -> int:
+    """Raises the soft limit of open files as far as it may be; workers inherit it. Returns the limit in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_WANTED if hard == resource.RLIM_INFINITY else min(hard, MOST_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # some systems promise more than they give
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return file_limit()
+
+
+def file_limit() -> int:
+    """The soft limit in force, `MOST_WANTED` where there is none."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_WANTED if soft == resource.RLIM_INFINITY else soft

@@ -13,7 +13,7 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"api"},
-    {"progress", "report", "starter"},
+    {"progress", "report"},
     {"lab"},
     {"bench"},
     {"mapping", "pipeline"},
@@ -23,7 +23,7 @@ FLOORS = [
     {"measure"},
     {"config", "protocols"},
     {"checkpoint", "columns", "model", "failpoints", "leaving", "manifest", "shortage"},
-    {"descriptors", "errors", "redact", "signals", "streams", "version"},
+    {"errors", "redact", "signals", "streams", "version"},
     {"hostname", "kinds", "packaging", "sniff"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

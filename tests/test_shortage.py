@@ -67,3 +67,20 @@ def test_a_limit_of_the_shell_is_named(make_job: MakeJob, limit: str, code: int,
     assert code == done.returncode, done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+LIMITS = "from batchproc.shortage import file_limit as now, raise_file_limit; print(now(), raise_file_limit(), now())"
+
+
+def limits(soft: int, hard: int) -> list[int]:
+    script = f'ulimit -Sn {soft}; ulimit -Hn {hard}; exec "$@"'
+    command = ["bash", "-c", script, "bash", sys.executable, "-c", LIMITS]
+    return [int(word) for word in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()]
+
+
+def test_the_soft_limit_is_raised_to_the_hard_one() -> None:
+    assert [64, 200, 200] == limits(64, 200)
+
+
+def test_a_limit_that_is_as_high_as_it_may_be_stays() -> None:
+    assert [200, 200, 200] == limits(200, 200)

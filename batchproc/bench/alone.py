@@ -15,7 +15,6 @@ from typing import Any
 
 from batchproc.bench.job_file import toml_value
 from batchproc.config import Config, load
-from batchproc.descriptors import raise_limit
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ThreadExecutor
 from batchproc.frontier import Frontier, Waits
@@ -31,6 +30,7 @@ from batchproc.pipeline.observer import STAGES, StageSums
 from batchproc.record.run import MemoryRecord, NotSampled, RunCounts, RunRecord
 from batchproc.record.run_json import to_json
 from batchproc.record.stage import StageRecord
+from batchproc.shortage import raise_file_limit
 from batchproc.sink import Layout
 from batchproc.transform.steps.table import build_steps
 
@@ -56,7 +56,7 @@ class Wish:
 def main() -> None:
     """Does what the command line says and prints the record."""
     wish = Wish(**json.loads(sys.argv[1]))
-    raise_limit()
+    raise_file_limit()
     config = load(wish.job_file, overrides=[*wish.settings, f"job.output={toml_value(wish.output)}"], environ={})
     sys.stdout.write(json.dumps(run_alone(config, wish.stage)))
 

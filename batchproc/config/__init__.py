@@ -1,8 +1,7 @@
 """The config of a job: read and checked once, in the parent process; workers never import this."""
 
-from batchproc.config.deciding import deciding_values
 from batchproc.config.load import CheckSteps, load
-from batchproc.config.not_yet import NOT_YET
+from batchproc.config.problems import NOT_YET
 from batchproc.config.tables import (
     LIST_SUFFIXES,
     MOST_THREADS,
@@ -19,7 +18,7 @@ from batchproc.config.tables import (
     ReportTable,
     TransformTable,
 )
-from batchproc.config.view import json_schema, resolved, unwise
+from batchproc.config.view import deciding_values, json_schema, resolved, unwise
 
 __all__ = [
     "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable",

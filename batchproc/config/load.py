@@ -10,9 +10,8 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from batchproc.config.not_yet import Loc, find_not_yet
-from batchproc.config.overlay import lay_over, read_environment, read_overrides
-from batchproc.config.problems import Origins, from_pydantic, known_keys, nearest_key, problem_at
+from batchproc.config.overlay import Loc, lay_over, read_environment, read_overrides
+from batchproc.config.problems import Origins, find_not_yet, from_pydantic, known_keys, nearest_key, problem_at
 from batchproc.config.tables import Config
 from batchproc.errors import Problem, UsageError
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchproc.config.not_yet import Loc
 from batchproc.errors import Problem
+
+Loc = tuple[str | int, ...]  # of a value: its table, its key, and what is inside
 
 ENVIRONMENT_PREFIX = "BATCHPROC_"
 

@@ -1,14 +1,19 @@
-"""What a config looks like from outside: as JSON without its secrets, as a JSON Schema, and what is unwise in it."""
+"""What a config looks like from outside: as JSON without its secrets, as a JSON Schema, as fingerprints of what decides
+a failure, and what is unwise in it."""
 
 import ast
+import hashlib
 import inspect
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchproc.config import tables as tables_module
-from batchproc.config.tables import Config
+from batchproc.config.tables import Config, HostTable
+from batchproc.kinds import DECIDING_KEYS
 from batchproc.redact import HIDDEN, is_secret_name, redact_text
+from batchproc.version import VERSION
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -121,3 +126,31 @@ def _redact(value: Any, name: str = "") -> Any:
 
 def _is_secret(name: str) -> bool:
     return name.split(".")[-1] == "ping_url" or is_secret_name(name)
+
+
+STEPS = "transform.steps"
+
+
+def deciding_values(config: Config, steps: object = None) -> Mapping[str, str]:
+    """The fingerprint of every key that decides a failure, so that it is due again when its cause has changed.
+
+    Fingerprints and not values, because headers and proxies hold secrets. `steps`: what tells one list of steps from
+    another; without it theirs is left out: what is not known is no change.
+    """
+    values = {key: _value(config, key) for key in DECIDING_KEYS if key != STEPS}
+    if steps is not None:
+        values[STEPS] = steps
+    return {key: _fingerprint(value) for key, value in values.items()}
+
+
+def _value(config: Config, key: str) -> object:
+    table, name = key.split(".")
+    value: Any = getattr(getattr(config, table), name)
+    if key == "download.user_agent":
+        return value.replace(VERSION, "{version}")  # an update of the program is no change of the config
+    return sorted(value) if isinstance(value, tuple) else value  # of formats and addresses, whose order decides nothing
+
+
+def _fingerprint(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=HostTable.model_dump)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from batchproc import descriptors
 from batchproc.checkpoint import Checkpoint, Known, Memory
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config
 from batchproc.errors import Problem, UsageError
 from batchproc.ledger import Ledger, ListedItem, input_fingerprint
 from batchproc.model import Source
+from batchproc.shortage import file_limit, raise_file_limit
 from batchproc.sink import ImageFolder, Layout
 from batchproc.sources import BadRow, Entry, ListFormat, Unusable, is_stream, read_sources
 from batchproc.transform.settings import MODULES, TransformSettings
@@ -30,9 +30,9 @@ OTHER_DESCRIPTORS = 40  # of a run, for its ledger, its logs and its pipes: 27 w
 
 def check_descriptors() -> None:
     """Raises `UsageError` where this process may not have as many open files as any run needs."""
-    if descriptors.raise_limit() < OTHER_DESCRIPTORS:
+    if raise_file_limit() < OTHER_DESCRIPTORS:
         raise UsageError(
-            f"the limit of open files is {descriptors.limit()} (ulimit -n), and a run needs {OTHER_DESCRIPTORS} at "
+            f"the limit of open files is {file_limit()} (ulimit -n), and a run needs {OTHER_DESCRIPTORS} at "
             "least; raise it."
         )
 

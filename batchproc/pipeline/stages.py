@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
-from batchproc import descriptors
 from batchproc.config import MOST_THREADS, Config, HostTable, OriginTable
 from batchproc.download.settings import Site
 from batchproc.download.stage import Download
@@ -20,6 +19,7 @@ from batchproc.origin import OriginSettings
 from batchproc.pipeline.assembly import OTHER_DESCRIPTORS, transform_settings, worker_modules
 from batchproc.record.explanation import Variant
 from batchproc.record.stage import ModeName
+from batchproc.shortage import file_limit
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step
 
@@ -82,7 +82,7 @@ def for_crew(download: Download, crew: Variant) -> Download:
 def _spare_descriptors(crew: Variant) -> int:
     """How many files and sockets may be open for downloads, once all else has what it needs."""
     processes = crew.transform_workers if crew.transform == "process" else 0
-    return descriptors.limit() - OTHER_DESCRIPTORS - DESCRIPTORS_PER_PROCESS * processes
+    return file_limit() - OTHER_DESCRIPTORS - DESCRIPTORS_PER_PROCESS * processes
 
 
 def make_transform(config: Config, steps: tuple[Step, ...]) -> Transform:
@@ -154,7 +154,7 @@ def why_fewer_workers(config: Config, crew: Variant) -> str:
     if crew.download_workers == wanted:
         return ""
     return (
-        f"the limit of open files, {descriptors.limit()}, allows {crew.download_workers} of {wanted} download "
+        f"the limit of open files, {file_limit()}, allows {crew.download_workers} of {wanted} download "
         "workers; raise it (ulimit -n)"
     )
 

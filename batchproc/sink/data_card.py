@@ -16,7 +16,7 @@ from typing import Any
 
 from batchproc.columns import Scalar, Type
 from batchproc.errors import DiskError
-from batchproc.sink.renewal import renewing
+from batchproc.sink.atomic import renewing
 
 # The loader reads 10 MiB of metadata.jsonl, and takes the types that it sees there for those of the whole column: one
 # that is null so far would stay null. From a little less on, it is told the types.

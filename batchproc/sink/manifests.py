@@ -8,7 +8,7 @@ from typing import Any
 
 from batchproc.errors import DiskError
 from batchproc.manifest import Block, Manifest, Part, Row
-from batchproc.sink.renewal import Renewal, renewing
+from batchproc.sink.atomic import Renewal, renewing
 
 CHUNK_BYTES = 256 * 1024
 

@@ -9,13 +9,12 @@ from typing import BinaryIO, Literal
 
 from batchproc.checkpoint import Memory
 from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
-from batchproc.sources.entries import BadRow, Entry, Ignored, Unusable, read_text
+from batchproc.sources.entries import BadRow, Entry, Ignored, Unusable, Wanted, read_text
 from batchproc.sources.json_lines import read_json_lines
 from batchproc.sources.lines import is_stream, open_list, refuse
 from batchproc.sources.segments import Segments
 from batchproc.sources.separated import Dialect, read_separated
 from batchproc.sources.url import BadUrl, canonical, joiner
-from batchproc.sources.wanted import Wanted
 
 __all__ = [
     "BadRow",

@@ -1,7 +1,8 @@
 """What a list holds, line by line: sources, items that can never be downloaded, and rows that are no items."""
 
+import difflib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TypeAlias
@@ -14,6 +15,22 @@ from batchproc.redact import printable
 from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine
 from batchproc.sources.segments import Place, Segments
 from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Where a table has what: the URL, and the item's own id or nothing."""
+
+    url: str
+    id: str = ""
+
+
+def nearest(column: str, columns: Iterable[str]) -> str:
+    """The column that is most like this one, whatever its case, or nothing."""
+    names = {name.lower(): name for name in columns}
+    near = difflib.get_close_matches(column.lower(), names, 1)
+    return names[near[0]] if near else ""
+
 
 SHOWN_CHARS = 200
 

@@ -12,10 +12,19 @@ from typing import Any
 
 from batchproc.columns import Columns
 from batchproc.redact import printable
-from batchproc.sources.entries import Entry, Ignored, ItemMaker, bad_encoding, bad_row, checkpoints, make_encoder
+from batchproc.sources.entries import (
+    Entry,
+    Ignored,
+    ItemMaker,
+    Wanted,
+    bad_encoding,
+    bad_row,
+    checkpoints,
+    make_encoder,
+    nearest,
+)
 from batchproc.sources.lines import LONGEST_LINE_BYTES, LongLine, head_of, refuse
 from batchproc.sources.segments import Segments
-from batchproc.sources.wanted import Wanted, nearest
 
 DEEPEST = 100  # levels of nesting: what reads the ledger and the manifests must not run out of its stack
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep"

@@ -17,14 +17,15 @@ from batchproc.sources.entries import (
     Entry,
     Ignored,
     ItemMaker,
+    Wanted,
     bad_row,
     checkpoints,
     describe_bad_encoding,
     make_encoder,
+    nearest,
 )
 from batchproc.sources.lines import LONGEST_LINE_BYTES, Line, LongLine, head_of, refuse
 from batchproc.sources.segments import Place, Segments
-from batchproc.sources.wanted import Wanted, nearest
 
 LOOK_AHEAD_BYTES = 8 << 20  # how far the end of a record that is too long is looked for; held in memory meanwhile
 DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}  # as they are written in TOML
