@@ -18,16 +18,13 @@ def doubt_about_modes(record: RunRecord) -> str:
     items = record.measured_leg.items
     if items < LEAST_ITEMS:
         return f"no verdict on modes: {count(items, 'item')} are too few to compare them ({LEAST_ITEMS} at least)"
-    waiting = mostly_waited(record)
-    return f"no verdict on modes: {waiting}" if waiting else ""
+    return f"no verdict on modes: {waiting_text(record)}" if mostly_waited(record) else ""
 
 
-def mostly_waited(record: RunRecord) -> str:
-    """What a run spent most of its time waiting for, that was no work of anybody's; empty for every other run."""
+def mostly_waited(record: RunRecord) -> bool:
+    """Whether a run spent most of its time waiting for what was no work of anybody's."""
     leg = record.measured_leg
-    if waited_seconds(record) <= MOST_WAITED * leg.seconds or leg.items < LEAST_ITEMS:
-        return ""
-    return _waiting(record)
+    return waited_seconds(record) > MOST_WAITED * leg.seconds and leg.items >= LEAST_ITEMS
 
 
 def is_little(record: RunRecord, workers: int) -> bool:
@@ -36,15 +33,8 @@ def is_little(record: RunRecord, workers: int) -> bool:
     return items < LEAST_ITEMS and items < LEAST_EACH * workers
 
 
-def little_text(record: RunRecord) -> str:
-    """What to say instead of a bottleneck."""
-    counts = record.counts
-    due = f"{counts.processed:,} of {count(counts.items, 'item')}" if counts.items else "few items"
-    text = f"nearly nothing to do: {due} {'was' if counts.processed == 1 else 'were'} due"
-    return f"{text}, and {_waiting(record)}" if waited_seconds(record) > 0.1 * record.measured_leg.seconds else text
-
-
-def _waiting(record: RunRecord) -> str:
+def waiting_text(record: RunRecord) -> str:
+    """How long a run waited, and for what."""
     leg = record.measured_leg
     retry, pause = leg.retry_wait_seconds or 0.0, leg.pause_wait_seconds or 0.0
     what = "a paused or paced host" if pause > retry else "a retry"

@@ -12,13 +12,15 @@ from batchproc.explain.hints import best_text, find_hints
 from batchproc.explain.measured import Measured, measure, working_seconds
 from batchproc.explain.rules import whatever_the_modes
 from batchproc.explain.unknown import unknown
+from batchproc.explain.wording import bottleneck_text
 from batchproc.record.explanation import Choice
 from batchproc.record.run import Bottleneck, RunRecord
 
 
 def explain(record: RunRecord) -> RunRecord:
     """The record with its explanation. Pure; unknown is None and a sentence that says why."""
-    bottleneck, run = find_bottleneck(record), measure(record)
+    found, run = find_bottleneck(record), measure(record)
+    bottleneck = replace(found, because=bottleneck_text(record, found))
     if run is None:
         return unknown(record, bottleneck)
     if doubt := doubt_about_modes(record):

@@ -25,4 +25,4 @@ def unknown(record: RunRecord, bottleneck: Bottleneck, why: str = LITTLE) -> Run
 
 def nothing_done(record: RunRecord) -> RunRecord:
     """The explanation of a run that found nothing to do."""
-    return unknown(record, Bottleneck(because=NOTHING_DONE))
+    return unknown(record, Bottleneck(reason="nothing_done", because=NOTHING_DONE))

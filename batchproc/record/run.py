@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
     from batchproc.measure.samples import Samples
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint
     from batchproc.record.hosts import ConcurrencyRecord, HostStarts, LocalTrouble, TroubledHost
-    from batchproc.record.stage import LegRecord, StageRecord
+    from batchproc.record.stage import LegRecord, StageLoad, StageRecord
 
 SCHEMA = 1
 NOTHING_DUE = DueAgain()
@@ -78,9 +78,15 @@ class NotSampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bottleneck:
-    """The stage that held the run back, or None, and why."""
+    """The stage that held the run back, or None; `reason`: a `batchproc.explain.bottleneck.Reason`; and the sentence.
+
+    `loads`: how busy each stage was. `downloads_allowed`: at once, on average, where the hosts' limits held it back.
+    """
 
     stage: str | None = None
+    reason: str = ""
+    loads: "Mapping[str, StageLoad]" = field(default_factory=dict)
+    downloads_allowed: float | None = None
     because: str = ""
 
 

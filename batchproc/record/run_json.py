@@ -75,6 +75,6 @@ def _adapter() -> "TypeAdapter[RunRecord]":
     from batchproc.measure.samples import Samples  # noqa: F401
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint  # noqa: F401
     from batchproc.record.hosts import ConcurrencyRecord, HostStarts, LocalTrouble, TroubledHost  # noqa: F401
-    from batchproc.record.stage import LegRecord, StageRecord  # noqa: F401
+    from batchproc.record.stage import LegRecord, StageLoad, StageRecord  # noqa: F401
 
     return TypeAdapter(RunRecord)

@@ -69,6 +69,18 @@ class LegRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StageLoad:
+    """How busy a stage's workers were while the line worked: shares of their time, 0 to 1.
+
+    `busy`: with an item in hand. `starved`: waiting for input. `held_up`: finished, waiting for room downstream.
+    """
+
+    busy: float = 0.0
+    starved: float = 0.0
+    held_up: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecord:
     """One stage. Seconds are of all its workers together but `wall_seconds`; None is unknown.
 

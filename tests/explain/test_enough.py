@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from batchproc.explain.bottleneck import find_bottleneck
 from batchproc.explain.enough import LEAST_ITEMS, doubt_about_modes
 from batchproc.explain.explanation import explain
 from batchproc.record.run import Bottleneck, RunRecord
@@ -34,7 +33,7 @@ def explained(facts: dict[str, Any]) -> RunRecord:
 
 
 def bottleneck_of(facts: dict[str, Any]) -> Bottleneck:
-    return find_bottleneck(record_of(facts))
+    return explained(facts).bottleneck
 
 
 def told(facts: dict[str, Any]) -> str:
