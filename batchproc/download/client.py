@@ -6,7 +6,8 @@ from batchproc.download import urls
 from batchproc.download.body import read_body
 from batchproc.download.deadline import Deadline
 from batchproc.download.pool import pools
-from batchproc.download.robots import RobotsGate, product_token
+from batchproc.download.robots import RobotsGate
+from batchproc.download.rules import product_token
 from batchproc.download.settings import Settings, Site, Sites
 from batchproc.download.transport import Request, Response, Transport
 from batchproc.download.urls import Location

@@ -1,25 +1,34 @@
-"""robots.txt: what an origin asks robots not to fetch, read once per origin and OS process, and obeyed for every hop.
+"""robots.txt: what an origin asks robots not to fetch, read once per origin and run, and obeyed for every hop.
 
 Source: RFC 9309. A client error (4xx) means that there are no rules; a server error, 429 or a reply that does not
 arrive whole means that nothing may be fetched for now, and is the host's trouble like any other: the frontier pauses
 the host and lets it be asked again. What is no robots.txt at all has no rules in it either. Crawl-delay is
 not obeyed: it is no part of the RFC, and `[download] per_host` decides how politely a host is asked.
 
-The workers of one process share what they have read. Worker processes do not: each reads an origin's file once.
+The threads of a process share what they have read in its memory, worker processes on a `Shelf`.
 """
 
-import re
 import threading
 import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 from batchproc.download import urls
 from batchproc.download.deadline import Deadline
+from batchproc.download.rules import (
+    KEEP_OBSTACLE_SECONDS,
+    KEEP_SECONDS,
+    Reading,
+    Rules,
+    make_rules,
+    product_token,
+    relevant_lines,
+)
 from batchproc.download.settings import Settings
+from batchproc.download.shelf import Shelf
 from batchproc.download.transport import Response
 from batchproc.download.urls import Location, Origin
 from batchproc.download.verdict import REDIRECTS, retry_after
@@ -27,23 +36,13 @@ from batchproc.errors import Code, Retry, StageError
 from batchproc.kinds import kind_of
 from batchproc.protocols import Lap
 
-if TYPE_CHECKING:
-    from protego import Protego
-
 MOST_BYTES = 500 * 1024  # RFC 9309, section 2.5
 MOST_REDIRECTS = 5  # section 2.3.1.2
-KEEP_SECONDS = 86_400.0  # section 2.4
-KEEP_OBSTACLE_SECONDS = 0.5  # for those that wait for the same reading; how soon to ask again the frontier decides
 _MOST_ORIGINS = 10_000
 _MOST_CHARACTERS = 2_000_000  # of rules that are kept; parsed they take up to 25 bytes per character
 _SLICE_SECONDS = 0.2  # how often a waiting worker looks whether it was told to stop
 
 _PATH = "/robots.txt"
-_COMPATIBLE = re.compile(r"compatible;\s*([^\s/;()]+)")
-_FIRST_WORD = re.compile(r"[^\s/;()]*")
-_AGENT_LINE = re.compile(r"user(?:-|\s*)agent(?:\s*:|\s|$)\s*(.*)", re.IGNORECASE)
-_RULE_LINE = re.compile(r"(?:allow|di|crawl|request|visit)", re.IGNORECASE)  # `di`: all that passes for Disallow
-_DISALLOW_LINE = re.compile(r"di[a-z]*+\s*:?\s*\S", re.IGNORECASE)
 
 # The origin itself was not reached: nothing on it can be, and the item's failure is told and retried as that.
 _NOT_REACHED = frozenset(
@@ -52,91 +51,6 @@ _NOT_REACHED = frozenset(
 # Of these the origin knows nothing: the item's failure is told as that, wherever a redirect of robots.txt had led.
 _NOT_ITS_OWN = frozenset(code for code in Code if code in (Code.CANCELLED, Code.BUSY) or kind_of(code).is_local)
 _LEADS_NOWHERE = frozenset((Code.REDIRECT, Code.POLICY_SCHEME, Code.POLICY_PORT))
-
-
-def product_token(user_agent: str) -> str:
-    """The name that robots.txt knows us by, in lower case: `batchproc` of `batchproc/1.0 (+https://...)`.
-
-    Of a user agent that poses as a browser it is the name behind "compatible;".
-    """
-    text = user_agent.strip().lower()
-    named = _COMPATIBLE.search(text)
-    if named is not None:
-        return named[1]
-    first = _FIRST_WORD.match(text)
-    return first[0] if first is not None else ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """What an origin asks of us: nothing, what `matcher` says, or, with an `obstacle`, to stay away for now.
-
-    Immutable; the matcher may be asked from any thread.
-    """
-
-    matcher: "Protego | None" = None
-    token: str = ""
-    weight: int = 0  # characters of the rules that were kept
-    obstacle: str = ""  # why the file cannot be read
-    retry: Retry = Retry.HOST  # when to ask again, with an obstacle
-    retry_after_seconds: float | None = None  # for which the server then asks to be left alone
-
-    def check(self, location: Location) -> None:
-        """Returns when `location` may be fetched. Raises `StageError` `policy.robots`."""
-        if self.matcher is not None and not self.matcher.can_fetch(location.url, self.token):
-            raise StageError(
-                Code.POLICY_ROBOTS,
-                f"robots.txt of {location.origin.host} disallows this URL",
-                hint='if you may fetch it all the same, set [download] robots = "ignore"',
-            )
-        if self.obstacle:
-            raise StageError(
-                Code.POLICY_ROBOTS,
-                f"robots.txt of {location.origin.host} cannot be read for now: {self.obstacle}",
-                hint="it is asked for again, in this run and the next",
-                retry=self.retry,
-                retry_after_seconds=self.retry_after_seconds,
-            )
-
-
-NO_RULES = Rules()
-
-
-def parse_rules(octets: bytes, token: str) -> Rules:
-    """The rules of a robots.txt for the robot `token`. Never fails: garbage has no rules in it.
-
-    Only the groups for this robot and for everybody reach the parser: it multiplies every rule by the agents of its
-    group, so that half a megabyte made for the purpose would fill the memory.
-    """
-    lines = _relevant_lines(octets.decode("utf-8", "replace").removeprefix("\ufeff"), token)
-    if not any(map(_DISALLOW_LINE.match, lines)):
-        return NO_RULES
-    from protego import Protego  # here, so that workers that never meet a rule start without it
-
-    text = "\n".join(lines)
-    matcher = Protego.parse(text)
-    matcher.can_fetch("/", token)  # builds its index now, in one thread
-    return Rules(matcher=matcher, token=token, weight=len(text))
-
-
-def _relevant_lines(text: str, token: str) -> list[str]:
-    kept: list[str] = []
-    ours = naming = False  # this group is for us; its agents are still being named
-    for raw in text.splitlines():
-        line = raw.partition("#")[0].strip()
-        agent = _AGENT_LINE.match(line)
-        if agent is not None:
-            name = product_token(agent[1])
-            named = name == "*" or (token and name.rstrip("*") == token)
-            ours = bool(named) or (ours and naming)
-            naming = True
-            if named:
-                kept.append(f"User-agent: {'*' if name == '*' else token}")
-        elif _RULE_LINE.match(line):
-            naming = False
-            if ours:
-                kept.append(line)
-    return kept
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -222,7 +136,8 @@ class Rulebook:
 
     def _keep(self, key: Key, page: _Page, rules: Rules) -> None:
         with self._lock:
-            page.expires = self._clock() + (KEEP_OBSTACLE_SECONDS if rules.obstacle else KEEP_SECONDS)
+            keep_seconds = KEEP_OBSTACLE_SECONDS if rules.obstacle else KEEP_SECONDS
+            page.expires = self._clock() + keep_seconds - rules.age_seconds
             page.rules = rules
             if self._pages.get(key) is page:
                 self._characters += rules.weight
@@ -262,6 +177,7 @@ class RobotsGate:
         self._send = send
         self._check = check
         self._token = product_token(settings.user_agent)
+        self._shelf = Shelf(settings.robots_folder) if settings.robots_folder else None
         # An image may take this long to begin; so may its robots.txt, to the last byte and over all redirects.
         self._most_seconds = min(
             settings.total_timeout_seconds, settings.connect_timeout_seconds + settings.first_byte_timeout_seconds
@@ -280,15 +196,22 @@ class RobotsGate:
         if rules is None:
             started = time.monotonic()
             try:
-                rules = rulebook.find(key, lambda: self._read(origin, lap), self._check)
+                rules = rulebook.find(key, lambda: self._find(key, origin, lap), self._check)
             finally:
                 lap("first_byte")
             total = replace(total, moment=total.moment + time.monotonic() - started)
-        if rules is not NO_RULES:
-            rules.check(location)
+        rules.check(location)
         return total
 
-    def _read(self, origin: Origin, lap: Lap) -> Rules:
+    def _find(self, key: Key, origin: Origin, lap: Lap) -> Rules:
+        """The rules as this process learns them: from another one, or from the origin."""
+        read = partial(self._read, origin, lap)
+        if self._shelf is None:
+            return make_rules(read(), self._token)
+        reading = self._shelf.find(key, read, self._check, patience_seconds=self._most_seconds)
+        return make_rules(reading, self._token)
+
+    def _read(self, origin: Origin, lap: Lap) -> Reading:
         deadline = Deadline.after(self._most_seconds, Code.TIMEOUT_TOTAL)
         location = Location(origin=origin, target=_PATH)
         try:
@@ -301,20 +224,22 @@ class RobotsGate:
                 finally:
                     reply.raw.close()
         except StageError as error:
-            if error.code in _NOT_ITS_OWN or (location.origin == origin and error.code in _NOT_REACHED):
+            if error.code == Code.CANCELLED:
                 raise
+            if error.code in _NOT_ITS_OWN or (location.origin == origin and error.code in _NOT_REACHED):
+                return Reading(code=error.code, obstacle=error.message, hint=error.hint, retry=error.retry)
             if error.code not in _LEADS_NOWHERE:
                 retry = Retry.HOST if error.retry.is_transient or error.retry is Retry.ONCE else Retry.NEXT_RUN
                 obstacle = "it took too long" if error.code == Code.TIMEOUT_TOTAL else error.message
-                return Rules(obstacle=obstacle, retry=retry)
-        return NO_RULES
+                return Reading(obstacle=obstacle, retry=retry)
+        return Reading()
 
-    def _take(self, reply: Response) -> Rules:
+    def _take(self, reply: Response) -> Reading:
         if reply.status_code >= 500 or reply.status_code == 429:
             obstacle = f"the answer was {reply.status_code}"
-            return Rules(obstacle=obstacle, retry_after_seconds=retry_after(reply.headers))
+            return Reading(obstacle=obstacle, retry_after_seconds=retry_after(reply.headers))
         if reply.status_code >= 300:
-            return NO_RULES
+            return Reading()
         octets = bytearray()
         while len(octets) < MOST_BYTES and (more := reply.raw.read(MOST_BYTES)):
             octets += more
@@ -322,7 +247,7 @@ class RobotsGate:
             octets = bytearray(_decode(octets))
         if len(octets) >= MOST_BYTES:
             del octets[octets.rfind(b"\n", 0, MOST_BYTES) + 1 :]  # half a rule would forbid more than the whole
-        return parse_rules(bytes(octets), self._token)
+        return Reading(lines=relevant_lines(bytes(octets), self._token))
 
 
 def _decode(octets: bytes | bytearray) -> bytes | bytearray:

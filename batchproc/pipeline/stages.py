@@ -32,7 +32,7 @@ LEAST_CONNECTIONS = 64
 FIRST_CONNECTIONS = 16  # of `workers = "auto"`: a second of ramp on a slow network is worth more than politeness costs
 
 
-def make_download(config: Config, origin_address: str = "") -> Download:
+def make_download(config: Config, origin_address: str = "", robots_folder: str = "") -> Download:
     """The download stage; the embedded origin's own address is allowed for its run."""
     table = config.download
     return Download(
@@ -47,6 +47,7 @@ def make_download(config: Config, origin_address: str = "") -> Download:
         proxy=table.proxy,
         honour_robots=table.robots == "honour",
         per_host=table.per_host,
+        robots_folder=robots_folder,
         ca_file=config.paths.at_root(table.ca_file),
         client_cert=config.paths.at_root(table.client_cert),
         client_key=config.paths.at_root(table.client_key),
@@ -71,12 +72,13 @@ def _site(config: Config, host: HostTable) -> Site:
 def for_crew(download: Download, crew: Variant) -> Download:
     """The stage as its mode needs it: threads share connections, as many as this machine allows and the run can use.
 
-    Processes cannot, so each may have one, to its last host.
+    Processes cannot, so each may have one, to its last host. What they share of robots.txt, threads have in memory.
     """
     if crew.download == "process":
         return replace(download, most_connections=1)
     wanted = max(LEAST_CONNECTIONS, CONNECTIONS_PER_THREAD * crew.download_workers)
-    return replace(download, most_connections=max(1, min(wanted, _spare_descriptors(crew) - crew.download_workers)))
+    most = max(1, min(wanted, _spare_descriptors(crew) - crew.download_workers))
+    return replace(download, most_connections=most, robots_folder="")
 
 
 def _spare_descriptors(crew: Variant) -> int:

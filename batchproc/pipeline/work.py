@@ -105,7 +105,7 @@ class Work:
             )
             stack.callback(self._display.end)
             self._display.begin(self._items)
-            make_leg = self._leg_maker(frontier, gauges)
+            make_leg = self._leg_maker(frontier, gauges, stack.enter_context(self._layout.robots_folder()))
             ended_early = True
             while ended_early and self._may_go_on(control):
                 ended_early = self._run_leg(make_leg(pilot.crew), pilot, frontier, gauges)
@@ -118,9 +118,9 @@ class Work:
         stopped = self._stopping or control.stopped_by is not None
         return not stopped and self._observer.processed < self._items
 
-    def _leg_maker(self, frontier: Frontier, gauges: Gauges) -> Callable[[Variant], Leg]:
+    def _leg_maker(self, frontier: Frontier, gauges: Gauges, robots_folder: str) -> Callable[[Variant], Leg]:
         """What makes a leg in the modes that it is given; all else stays the same from leg to leg."""
-        download = stages.make_download(self._config, "127.0.0.1/32" if self._origin_pid else "")
+        download = stages.make_download(self._config, "127.0.0.1/32" if self._origin_pid else "", robots_folder)
         transform = stages.with_gallery(self._transform, self._config, self._folder, self._items)
         numbers = itertools.count(1)
         return lambda crew: Leg(

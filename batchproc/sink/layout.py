@@ -3,9 +3,11 @@
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from batchproc.errors import UsageError
 from batchproc.measure.gauges import GAUGES_PREFIX
@@ -13,6 +15,7 @@ from batchproc.sink.atomic import point_atomically, sweep_temporary
 from batchproc.sink.images import BALLAST_NAME
 from batchproc.sink.preflight import find_problems, foresee_problems
 
+ROBOTS_PREFIX = "batchproc-robots-"  # of a folder, which a killed run leaves
 RUN_NAME = re.compile(r"(?a:\d{8}T\d{6}Z)(?:-(\d+))?")
 
 
@@ -90,6 +93,12 @@ class Layout:
             sweep_temporary(folder, own=True)
         for gauges in self.temporary_folder.glob(f"{GAUGES_PREFIX}*"):
             gauges.unlink(missing_ok=True)
+        for robots in self.temporary_folder.glob(f"{ROBOTS_PREFIX}*"):
+            shutil.rmtree(robots, ignore_errors=True)
+
+    def robots_folder(self) -> AbstractContextManager[str]:
+        """A folder where the download processes of a run tell each other of robots.txt; it goes with the block."""
+        return TemporaryDirectory(prefix=ROBOTS_PREFIX, dir=self.temporary_folder, ignore_cleanup_errors=True)
 
     def new_run_folder(self, now: datetime) -> Path:
         """Makes the folder of a run that starts `now`, named by its UTC second; `-2` and up for more in one second."""

@@ -10,16 +10,15 @@ import pytest
 
 from batchproc.download import robots
 from batchproc.download.deadline import Deadline
-from batchproc.download.robots import (
+from batchproc.download.robots import RobotsGate, Rulebook
+from batchproc.download.rules import (
     KEEP_OBSTACLE_SECONDS,
     KEEP_SECONDS,
-    MOST_BYTES,
-    NO_RULES,
-    RobotsGate,
-    Rulebook,
+    Reading,
     Rules,
-    parse_rules,
+    make_rules,
     product_token,
+    relevant_lines,
 )
 from batchproc.download.settings import Settings
 from batchproc.download.transport import Response
@@ -91,7 +90,7 @@ def test_the_product_token_is_the_name_without_version_and_comment(user_agent: s
 def allows(text: str | bytes, target: str) -> bool:
     octets = text.encode() if isinstance(text, str) else text
     try:
-        parse_rules(octets, "batchproc").check(parse(f"https://a.example{target}"))
+        make_rules(Reading(lines=relevant_lines(octets, "batchproc")), "batchproc").check(parse(f"https://a.example{target}"))
     except StageError:
         return False
     return True
@@ -140,15 +139,17 @@ def test_rules_are_obeyed(text: str | bytes, target: str, allowed: bool) -> None
     ids=["empty", "zeros", "picture", "page", "utf-16"],
 )
 def test_garbage_has_no_rules(octets: bytes) -> None:
-    assert parse_rules(octets, "batchproc") is NO_RULES
+    assert "" == relevant_lines(octets, "batchproc")
 
 
 def test_only_the_rules_for_us_are_kept() -> None:
     others = "".join(f"User-agent: bot{number}\n" for number in range(300))
     rules = "".join(f"Disallow: /{number}\n" for number in range(300))
 
-    assert 35 > parse_rules(f"{others}{rules}User-agent: *\nDisallow: /a".encode(), "batchproc").weight > 0
-    assert parse_rules((others + rules).encode(), "batchproc") is NO_RULES
+    assert "User-agent: *\nDisallow: /a" == relevant_lines(
+        f"{others}{rules}User-agent: *\nDisallow: /a".encode(), "batchproc"
+    )
+    assert "" == relevant_lines((others + rules).encode(), "batchproc")
 
 
 def test_a_disallowed_url_is_never_asked_for(honouring: Open) -> None:
@@ -358,7 +359,7 @@ def test_an_endless_file_is_cut(honouring: Open) -> None:
 
 def test_a_rule_that_is_cut_in_half_is_no_rule(honouring: Open) -> None:
     head, half = b"User-agent: *\nDisallow: /early\n", b"\nDisallow: /"
-    octets = head + b"#" * (MOST_BYTES - len(head) - len(half)) + half + b"late\nDisallow: /later\n"
+    octets = head + b"#" * (robots.MOST_BYTES - len(head) - len(half)) + half + b"late\nDisallow: /later\n"
     with Server(site(octets)) as server:
         work = honouring()
         assert "policy.robots" == failure(work, server.url("/early")).code
@@ -376,7 +377,7 @@ def test_a_coding_that_was_not_asked_for_is_undone_within_the_limit(honouring: O
 
 
 def test_a_compressed_bomb_is_not_unpacked() -> None:
-    assert MOST_BYTES == len(robots._decode(gzip.compress(bytes(9_000_000))))
+    assert robots.MOST_BYTES == len(robots._decode(gzip.compress(bytes(9_000_000))))
 
 
 def test_the_workers_of_a_process_read_it_once(honouring: Open) -> None:
@@ -416,12 +417,12 @@ def test_the_clock_of_an_item_stands_still_meanwhile(monkeypatch: pytest.MonkeyP
     assert Deadline(210.0, Code.TIMEOUT_TOTAL) == moved
 
 
-class Reading:
+class Halted:
     """A reading of rules that lasts until it is told how it ends."""
 
     def __init__(self) -> None:
         self.begun, self.ending = threading.Event(), threading.Event()
-        self.outcome: Rules | StageError = NO_RULES
+        self.outcome: Rules | StageError = Rules()
 
     def __call__(self) -> Rules:
         self.begun.set()
@@ -437,7 +438,7 @@ def unwanted() -> Rules:
 
 def found_by_two(rulebook: Rulebook, outcome: Rules | StageError, second: Rules | None = None) -> list[object]:
     """What two threads find: the first reads, the second asks while it does."""
-    reading = Reading()
+    reading = Halted()
     found: list[object] = []
     reading.outcome = outcome
 
@@ -472,7 +473,7 @@ def test_whoever_waits_shares_the_failure_and_the_next_reads_again(unread: Ruleb
     for error in (first, second):
         assert isinstance(error, StageError)
         assert ("connect", "no", "h", Retry.BACKOFF) == (error.code, error.message, error.hint, error.retry)
-    assert unread.find(KEY, lambda: NO_RULES, lambda: None) is NO_RULES
+    assert Rules() == unread.find(KEY, Rules, lambda: None)
 
 
 def test_when_the_reader_is_stopped_who_waits_reads(unread: Rulebook) -> None:
@@ -484,7 +485,7 @@ def test_when_the_reader_is_stopped_who_waits_reads(unread: Rulebook) -> None:
 
 
 def test_whoever_waits_can_be_stopped(unread: Rulebook) -> None:
-    reading = Reading()
+    reading = Halted()
     thread = threading.Thread(target=unread.find, args=(KEY, reading, lambda: None))
     thread.start()
     assert reading.begun.wait(10)
@@ -510,7 +511,7 @@ def test_rules_are_kept_for_a_day_and_obstacles_for_minutes(rules: Rules, second
     assert rules is rulebook.known(KEY)
     clock.now += 1
     assert rulebook.known(KEY) is None
-    assert rulebook.find(KEY, lambda: NO_RULES, lambda: None) is NO_RULES
+    assert Rules() == rulebook.find(KEY, Rules, lambda: None)
     assert "<Rulebook 1 origins, 0 characters>" == repr(rulebook)
 
 

@@ -322,10 +322,12 @@ def test_the_sweep_takes_what_a_killed_run_left_in_the_folders_of_the_runs(tmp_p
     assert [f".notes.{dead}.tmp"] == [path.name for path in stranger.iterdir()]
 
 
-def test_the_gauges_of_a_killed_run_are_swept(tmp_path: Path) -> None:
+def test_what_a_killed_run_shared_between_its_processes_is_swept(tmp_path: Path) -> None:
     layout = Layout(output=tmp_path)
     layout.prepare()
     (layout.temporary_folder / "batchproc-gauges-x1").touch()
+    (layout.temporary_folder / "batchproc-robots-x1").mkdir()
+    (layout.temporary_folder / "batchproc-robots-x1" / "0a").touch()
     (layout.temporary_folder / "notes.txt").touch()
     layout.sweep()
 
