@@ -9,7 +9,6 @@ import os
 import pickle
 import struct
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
@@ -57,6 +56,8 @@ def open_memory() -> Pipe:
     """Memory for long messages, dressed as a pipe: so it can be given to a new process."""
     if sys.platform == "linux":
         return Connection(os.memfd_create("batchproc", os.MFD_CLOEXEC))
+    import tempfile  # slow to import, and every worker's fork server would
+
     with tempfile.TemporaryFile() as file:
         return Connection(os.dup(file.fileno()))
 
