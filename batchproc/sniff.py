@@ -1,6 +1,7 @@
 """What bytes are, by their first bytes: an accepted image, another image, no image, one that was cut short."""
 
 import codecs
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,6 +37,16 @@ _ACCEPTED = (
     (0, b"MM\x00+", "tiff"),
 )
 _BMP_HEADERS_BYTES = (12, 16, 40, 52, 56, 64, 108, 124)  # the sizes a BMP's second header can have: "BM" alone is text
+_SIGNATURE = re.compile(
+    b"|".join(
+        (
+            *(b".{%d}%b" % (offset, re.escape(magic)) for offset, magic, _name in _ACCEPTED),
+            b"BM.{12}[%b]\0\0\0" % re.escape(bytes(_BMP_HEADERS_BYTES)),
+            b".{4}ftyp",  # and whatever else is of boxes, which are no text
+        )
+    ),
+    re.DOTALL,
+)
 
 _OTHER_IMAGES = (
     (0, b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
@@ -71,6 +82,11 @@ _TABLES = ((_OTHER_IMAGES, Nature.OTHER_IMAGE), (_ACCEPTED, Nature.ACCEPTED), (_
 
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _HTML_STARTS = ("<!doctype html", "<html", "<head", "<body", "<script", "<title", "<!--")
+
+
+def has_image_signature(content: bytes) -> bool:
+    """Whether it begins as the accepted images do. One match, for each body that arrives."""
+    return _SIGNATURE.match(content) is not None
 
 
 def identify(content: bytes) -> Content:

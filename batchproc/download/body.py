@@ -1,13 +1,45 @@
-"""Reading a body: every check on every return, bytes received in place, copied once."""
+"""Reading a body: every check on every return, bytes received in place, copied once.
 
+A login page must not count as an image, so the first bytes are looked at. Source: the MIME Sniffing standard, "Rules
+for distinguishing if a resource is text or binary", with the demand added that text is UTF-8: a broken image shall not
+pass for a page.
+"""
+
+import codecs
+import re
 import time
 import zlib
 
 from batchproc.download.settings import Settings
-from batchproc.download.sniff import SNIFFED_BYTES, is_image, is_text
 from batchproc.download.verdict import too_large
 from batchproc.download.wire import WireReply, truncated
 from batchproc.errors import Code, StageError
+from batchproc.sniff import has_image_signature
+
+SNIFFED_BYTES = 512
+
+_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?[\t\n\x0c\r ]*<[!?/A-Za-z]")
+_BINARY = re.compile(rb"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f]")
+_UTF16_MARKS = (codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a body that begins with `head` (at most its first 512 bytes) is HTML, XML, JSON or other text."""
+    head = head[:SNIFFED_BYTES]
+    if not head or has_image_signature(head):
+        return False
+    if _MARKUP.match(head) or head.startswith(_UTF16_MARKS):
+        return True
+    return _BINARY.search(head) is None and _is_utf8(head)
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # may end inside a character
+    except UnicodeDecodeError:
+        return False
+    return True
+
 
 SPEED_WINDOW_SECONDS = 10.0
 
@@ -97,7 +129,7 @@ def _not_empty(content: bytes) -> bytes:
 
 
 def _decode(octets: bytes, window_sizes: tuple[int, ...], most_bytes: int) -> bytes:
-    if is_image(octets):
+    if has_image_signature(octets):
         return octets  # the label is wrong, the image is here
     if not window_sizes:
         raise StageError(Code.ENCODING, "the server used a content coding that was not asked for")

@@ -11,8 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from batchproc.download.connection import Connection
-from batchproc.download.deadline import Deadline
+from batchproc.download.connection import Connection, Deadline
 from batchproc.download.settings import Settings, Sites
 from batchproc.download.urls import Origin
 from batchproc.errors import Code, StageError

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from batchproc.download import urls
-from batchproc.download.deadline import Deadline
+from batchproc.download.connection import Deadline
 from batchproc.download.rules import (
     KEEP_OBSTACLE_SECONDS,
     KEEP_SECONDS,

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from batchproc.download.connection import Connection
-from batchproc.download.deadline import Deadline, Interrupt
+from batchproc.download.connection import Connection, Deadline, SocketInterrupt
 from batchproc.download.dial import Dialler
 from batchproc.download.guard import AddressGuard
 from batchproc.download.settings import Settings, Site, Sites
@@ -49,7 +48,7 @@ def proxy_of(url: str) -> Proxy | None:
 class Route:
     """Makes connections for one worker."""
 
-    def __init__(self, settings: Settings, interrupt: Interrupt, inbox: Inbox) -> None:
+    def __init__(self, settings: Settings, interrupt: SocketInterrupt, inbox: Inbox) -> None:
         self._dialler = Dialler(AddressGuard(settings.allow_addresses), interrupt)
         self._interrupt = interrupt
         self._inbox = inbox

@@ -13,8 +13,7 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter
 
-from batchproc.download.connection import Connection
-from batchproc.download.deadline import Deadline, Interrupt
+from batchproc.download.connection import Connection, Deadline, SocketInterrupt
 from batchproc.download.pool import Pool
 from batchproc.download.route import Route
 from batchproc.download.settings import Settings
@@ -71,7 +70,7 @@ class Transport(BaseAdapter):
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
         super().__init__()
-        self.interrupt = Interrupt()
+        self.interrupt = SocketInterrupt()
         self._settings = settings
         self._pool = pool
         self._inbox = Inbox()

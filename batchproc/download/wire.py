@@ -4,10 +4,8 @@ import http.client
 from collections.abc import Callable
 from contextlib import suppress
 
-from batchproc.download.chunks import ChunkDecoder
-from batchproc.download.connection import Connection
-from batchproc.download.deadline import Deadline
-from batchproc.download.head import MOST_HEAD_BYTES, Head, parse_head, protocol_error
+from batchproc.download.connection import Connection, Deadline
+from batchproc.download.http1 import MOST_HEAD_BYTES, ChunkDecoder, Head, parse_head, protocol_error
 from batchproc.download.tls import certificate_wanted
 from batchproc.errors import Code, Retry, StageError
 

@@ -17,6 +17,7 @@ from random import Random
 
 from PIL import Image
 
+from batchproc.measure.cores import usable_cores
 from batchproc.origin.catalogue import Kind, kinds
 from batchproc.origin.painting import Size, paint
 
@@ -179,11 +180,6 @@ def make_pictures(images: int, seed: int, *, workers: int = 0) -> list[bytes]:
     if len(made) != images:
         raise RuntimeError(f"made {len(made)} pictures of {images}: a process that makes them died")
     return [content for _, content in sorted(made)]
-
-
-def usable_cores() -> int:
-    """The cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _made_by_processes(jobs: Sequence[Job], workers: int) -> list[tuple[int, bytes]]:

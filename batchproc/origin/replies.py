@@ -1,4 +1,4 @@
-"""What each URL answers, ready made in memory: heads and bodies, with the fault of the URL already in them."""
+"""What a client asked for, and what each URL answers, ready made in memory with the fault of the URL already in it."""
 
 import hashlib
 from dataclasses import dataclass, replace
@@ -9,20 +9,12 @@ from urllib.parse import unquote
 from batchproc.errors import Problem, UsageError
 from batchproc.origin.catalogue import SLOW_SECONDS, TRUNCATED_SHARE, Entry, Fault
 from batchproc.origin.settings import OriginSettings
+from batchproc.sniff import Nature, identify
 
 MADE_AT = 1_760_000_000  # Last-Modified of the generated pictures, always the same: October 2025
 MAX_PHOTOS_BYTES = 2_000_000_000
 
-MAGIC = (
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"GIF8", "image/gif"),
-    (b"BM", "image/bmp"),
-    (b"II*\0", "image/tiff"),
-    (b"MM\0*", "image/tiff"),
-    (b"\0\0\0\x0cjP  ", "image/jp2"),
-)
-BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"mif1": "image/heif"}
+OTHER_TYPES = {"JPEG 2000": "image/jp2", "HEIC": "image/heic"}
 
 LOGIN_PAGE = (
     b"<!DOCTYPE html>\n<html><head><title>Please sign in</title></head>\n"
@@ -54,14 +46,10 @@ def plain(status: str, text: str, *, closes: bool = False, fields: str = "") -> 
 
 def content_type(content: bytes) -> str:
     """The type of a picture by its first bytes."""
-    for magic, name in MAGIC:
-        if content.startswith(magic):
-            return name
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    if content[4:8] == b"ftyp":
-        return BRANDS.get(content[8:12], "application/octet-stream")
-    return "application/octet-stream"
+    found = identify(content)
+    if found.nature is Nature.ACCEPTED:
+        return f"image/{found.name}"
+    return OTHER_TYPES.get(found.name, "application/octet-stream")
 
 
 def picture(content: bytes, *, modified: float = MADE_AT, type_name: str = "") -> Reply:
@@ -148,3 +136,56 @@ def index_page(base_url: str, entries: tuple[Entry, ...]) -> Reply:
     lines += [f"# misbehaves: {entry.path} {entry.fault}" for entry in entries if entry.fault]
     lines += [base_url + entry.path for entry in entries]
     return plain("200 OK", "\n".join(lines) + "\n")
+
+
+BAD_REQUEST = plain("400 Bad Request", "not a request this server understands\n", closes=True)
+BAD_METHOD = plain("405 Method Not Allowed", "only GET and HEAD\n", closes=True, fields="Allow: GET, HEAD\r\n")
+BAD_VERSION = plain("505 HTTP Version Not Supported", "HTTP/1.1, please\n", closes=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What matters of a request."""
+
+    path: str
+    head_only: bool
+    closes: bool
+    known_etags: bytes
+
+
+def parse(head: bytes) -> Request | Reply:
+    """A request from its head, without the empty line; or the reply that refuses it."""
+    line, _, rest = head.partition(b"\r\n")
+    words = line.split(b" ")
+    if len(words) != 3 or not words[1] or not words[2].startswith(b"HTTP/"):
+        return BAD_REQUEST
+    method, target, version = words
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        return BAD_VERSION
+    if method not in (b"GET", b"HEAD"):
+        return BAD_METHOD
+    fields = _fields(rest)
+    if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
+        return BAD_REQUEST  # a body would be taken for the next request
+    wish = fields.get(b"connection", b"").lower()
+    return Request(
+        path=_path(target),
+        head_only=method == b"HEAD",
+        closes=b"close" in wish or (version == b"HTTP/1.0" and b"keep-alive" not in wish),
+        known_etags=fields.get(b"if-none-match", b""),
+    )
+
+
+def _fields(rest: bytes) -> dict[bytes, bytes]:
+    """The header fields, names in lower case; a line that is none is passed over."""
+    pairs = (line.partition(b":") for line in rest.split(b"\r\n"))
+    return {name.lower(): value.strip() for name, _, value in pairs}
+
+
+def _path(target: bytes) -> str:
+    """The unquoted path of a request target, without its query and, as a proxy is asked, its origin."""
+    text = target.decode(errors="replace")
+    if not text.startswith("/"):
+        text = "/" + text.partition("://")[2].partition("/")[2]
+    path = text.partition("?")[0]
+    return unquote(path) if "%" in path else path

@@ -20,8 +20,7 @@ from random import Random
 
 from batchproc.errors import Problem, UsageError
 from batchproc.origin.catalogue import Entry, listing
-from batchproc.origin.replies import Reply, index_page, plain, prepare
-from batchproc.origin.request import Request, parse
+from batchproc.origin.replies import Reply, Request, index_page, parse, plain, prepare
 from batchproc.origin.settings import OriginSettings, OriginTotals, base_url_of, check_settings
 
 MAX_HEAD_BYTES = 16_384

@@ -7,8 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from batchproc.download.connection import Connection
-from batchproc.download.deadline import Deadline, Interrupt
+from batchproc.download.connection import Connection, Deadline, SocketInterrupt
 from batchproc.download.pool import IDLE_SECONDS, Pool, Pools
 from batchproc.download.settings import Settings
 from batchproc.download.stage import Download
@@ -29,7 +28,7 @@ class Bench:
         self.now = 100.0
         self.pool = Pool(per_host=lambda origin: per_host, most=most, clock=lambda: self.now)
         self.lap = Counts()
-        self.interrupt = Interrupt()
+        self.interrupt = SocketInterrupt()
         self._stack = stack
         self._far_ends: dict[Connection, socket.socket] = {}
         stack.callback(self.pool.close)

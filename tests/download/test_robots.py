@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from batchproc.download import robots
-from batchproc.download.deadline import Deadline
+from batchproc.download.connection import Deadline
 from batchproc.download.robots import RobotsGate, Rulebook
 from batchproc.download.rules import (
     KEEP_OBSTACLE_SECONDS,

@@ -206,7 +206,7 @@ def test_it_ends_when_its_parent_is_killed(photos: Path) -> None:
 
 
 def test_it_runs_by_itself_until_ctrl_c(photos: Path) -> None:
-    command = [sys.executable, "-m", "batchproc.origin", "--photos", str(photos)]
+    command = [sys.executable, "-m", "batchproc", "origin", "--photos", str(photos)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -219,7 +219,7 @@ def test_it_runs_by_itself_until_ctrl_c(photos: Path) -> None:
 
 
 def test_wrong_options_are_told_in_one_line() -> None:
-    command = [sys.executable, "-m", "batchproc.origin", "--photos", "/no/such/folder"]
+    command = [sys.executable, "-m", "batchproc", "origin", "--photos", "/no/such/folder"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert 2 == ended.returncode

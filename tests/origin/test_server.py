@@ -10,8 +10,17 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.origin import Entry, Fault, OriginSettings, check_settings
-from batchproc.origin.replies import Reply, faulty, picture, prepare
-from batchproc.origin.request import BAD_METHOD, BAD_REQUEST, BAD_VERSION, Request, parse
+from batchproc.origin.replies import (
+    BAD_METHOD,
+    BAD_REQUEST,
+    BAD_VERSION,
+    Reply,
+    Request,
+    faulty,
+    parse,
+    picture,
+    prepare,
+)
 from batchproc.origin.server import MAX_HEAD_BYTES, Connection, Site, jitter_factors
 
 PICTURE = picture(b"\xff\xd8\xff" + bytes(range(256)) * 4)

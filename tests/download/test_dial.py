@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from batchproc.download.resolve import Resolver, SocketAddress
+from batchproc.download.dial import Resolver, SocketAddress
 from batchproc.errors import Code, Retry, StageError
 
 ADDRESS: SocketAddress = (socket.AF_INET, ("192.0.2.7", 0))

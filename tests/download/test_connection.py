@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchproc.download.connection import Connection
-from batchproc.download.deadline import Deadline, Interrupt
+from batchproc.download.connection import Connection, Deadline, SocketInterrupt
 from batchproc.download.urls import Origin
 from batchproc.errors import Code, Retry, StageError
 
 ORIGIN = Origin(scheme="http", host="a.example", port=80, authority="a.example")
-Pair = tuple[Connection, socket.socket, Interrupt]
+Pair = tuple[Connection, socket.socket, SocketInterrupt]
 
 
 def far() -> Deadline:
@@ -23,7 +22,7 @@ def far() -> Deadline:
 def pair() -> Iterator[Pair]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    interrupt = Interrupt()
+    interrupt = SocketInterrupt()
     with ours, theirs:
         yield Connection(ORIGIN, ours, interrupt), theirs, interrupt
 
@@ -73,7 +72,7 @@ def test_an_interrupt_leaves_a_connection_alone_that_was_handed_back(pair: Pair)
     connection.hand_back()
     interrupt.fire()
     theirs.send(b"x")
-    connection.borrow(Interrupt())
+    connection.borrow(SocketInterrupt())
 
     assert 1 == connection.receive_into(memoryview(bytearray(9)), far())
 
