@@ -1,11 +1,11 @@
 """The ledger: one SQLite file per job that remembers the state of every item, and what every run did."""
 
+from batchproc.ledger.deciding import PlanChange
+from batchproc.ledger.files import Repaired
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
-from batchproc.ledger.manifest_rows import FACT_TYPES, name_columns
-from batchproc.ledger.plans import PlanChange
+from batchproc.ledger.known_manifests import FACT_TYPES, name_columns
 from batchproc.ledger.recovery import Recovered
-from batchproc.ledger.repairing import Repaired
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.restoring import ListRule, Restored
 from batchproc.ledger.runs import LedgerRun

@@ -16,8 +16,8 @@ from batchproc.checkpoint import Checkpoint, Known
 from batchproc.columns import Columns
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
+from batchproc.ledger.deciding import OF_ADOPTED_PLAN
 from batchproc.ledger.list_memory import Passed, forget_behind, mark_known, read_counts, store_checkpoints
-from batchproc.ledger.plans import OF_ADOPTED_PLAN
 from batchproc.ledger.schema import State, storable, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
 

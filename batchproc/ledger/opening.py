@@ -16,7 +16,7 @@ OLDEST_SQLITE = (3, 33, 0)  # UPDATE … FROM
 def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
     """Opens the ledger at `path`, made on demand with mode 0600, in WAL mode. `power`: every commit reaches the disk.
 
-    One of an older version stays as it is; `migrating` brings it up to this one. Raises `UsageError` for a ledger of a
+    One of an older version stays as it is; `migrate` brings it up to this one. Raises `UsageError` for a ledger of a
     newer version or a file of another program, `DiskError` for a damaged or unwritable one. The connection may change
     threads, but only one may use it at a time.
     """

@@ -12,11 +12,9 @@ from pathlib import Path
 from batchproc.kinds import Code
 from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.images import Images
-from batchproc.ledger.leftovers import sweep_leftovers
+from batchproc.ledger.orphans import sweep_orphaned
 from batchproc.ledger.runs import LedgerRun, boot_id, last_runs
-from batchproc.ledger.schema import touch, transaction
-
-WINDOW = 2_000
+from batchproc.ledger.schema import WINDOW, touch, transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ def recover(connection: sqlite3.Connection, images: Images) -> Recovered:
     """Makes ledger and files agree again. Needs the run lock, and comes before the first row of this run."""
     finished, lost = _finish_staged(connection, images)
     lost += _check_last_run(connection, images)
-    emptied = sweep_leftovers(connection, images)
+    emptied = sweep_orphaned(connection, images)
     return Recovered(finished=finished, lost=lost, swept=_sweep(images), emptied=emptied)
 
 

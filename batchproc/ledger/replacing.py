@@ -16,9 +16,8 @@ from pathlib import Path
 from batchproc.errors import DiskError
 from batchproc.failpoints import failpoint
 from batchproc.ledger.blame import DamagedLedgerError, blame_disk
-from batchproc.ledger.migrating import upgrade
 from batchproc.ledger.opening import SIDES, check_pages, open_for_reading, replacement_path
-from batchproc.ledger.schema import PARTS, SCHEMA_VERSION, read_version
+from batchproc.ledger.schema import PARTS, SCHEMA_VERSION, read_version, upgrade
 from batchproc.ledger.view import LedgerView
 
 

@@ -4,25 +4,28 @@ An image is `done` again when its file has the size and the SHA-256 that its row
 left early for good is restored where the code alone says that no run would try again, and no file contradicts it. Each
 row is restored with the URL that it names, and then brought up to the list, as in any run. How often an item was tried
 is not in the manifests: `runs` begins at 1.
+
+A job's items stand in the order in which its lists brought them, and the list may have been reordered since, or have
+got new lines in its middle. Both manifests are in the old order: where one of them contradicts the list, it wins.
 """
 
+import heapq
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
+from batchproc.ledger.deciding import with_recipe
 from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import read_columns
-from batchproc.ledger.manifest_rows import Left, Made, name_columns, read_left, read_made
-from batchproc.ledger.plans import with_recipe
-from batchproc.ledger.renumbering import renumber
+from batchproc.ledger.known_manifests import Left, Made, name_columns, read_left, read_made
 from batchproc.ledger.schema import State, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
 
@@ -243,3 +246,38 @@ def _batches(rows: Iterable[Any]) -> Iterator[list[Any]]:
     waiting = iter(rows)
     while batch := list(islice(waiting, ROWS_PER_TRANSACTION)):
         yield batch
+
+
+def renumber(connection: sqlite3.Connection, made: Sequence[int], left: Sequence[int]) -> bool:
+    """Gives the items new ids when `made` or `left`, each without repetition, are not in their order; says whether."""
+    if _is_ascending(made) and _is_ascending(left):
+        return False
+    named = {*made, *left}
+    first = set(made)
+    second = [item for item in left if item not in first]
+    with transaction(connection):
+        rest = [item for (item,) in connection.execute("SELECT id FROM item ORDER BY id") if item not in named]
+        # `merge` takes the smallest head: each sequence keeps its order, and the list decides between them.
+        order = heapq.merge(made, second, rest)
+        _apply(connection, order)
+        touch(connection)
+    return True
+
+
+def _apply(connection: sqlite3.Connection, order: Iterable[int]) -> None:
+    connection.execute("CREATE TEMP TABLE place (old INTEGER PRIMARY KEY, new INTEGER NOT NULL)")
+    connection.executemany("INSERT INTO place VALUES (?, ?)", _numbered(order))
+    connection.execute("UPDATE item SET id = -(SELECT new FROM place WHERE old = id)")  # no id may come twice meanwhile
+    connection.execute("UPDATE item SET id = -id")
+    connection.execute("UPDATE listed_row SET item = -(SELECT new FROM place WHERE old = item)")
+    connection.execute("UPDATE listed_row SET item = -item")
+    connection.execute("DROP TABLE place")
+    connection.execute("DELETE FROM manifest_block")
+
+
+def _numbered(order: Iterable[int]) -> Iterator[tuple[int, int]]:
+    return ((old, new) for new, old in enumerate(order, start=1))
+
+
+def _is_ascending(items: Sequence[int]) -> bool:
+    return all(first < second for first, second in pairwise(items))

@@ -1,4 +1,8 @@
-"""The history of a job: a row per run. A row without an end is a run that was killed."""
+"""The history of a job: a row per run. A row without an end is a run that was killed.
+
+Hosts that asked a run to be left alone for longer than it lasted are remembered too: the next run waits as well. Their
+moments are UTC seconds since 1970, the only clock that two runs share.
+"""
 
 import json
 import os
@@ -101,3 +105,25 @@ def last_runs(connection: sqlite3.Connection, limit: int) -> list[LedgerRun]:
 
 def _format(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def store_pauses(connection: sqlite3.Connection, pauses: Mapping[str, float]) -> None:
+    """Remembers until when to leave each host alone."""
+    with transaction(connection):
+        connection.executemany(
+            "INSERT INTO host (name, not_before) VALUES (?, ?) "
+            "ON CONFLICT DO UPDATE SET not_before = excluded.not_before",
+            pauses.items(),
+        )
+
+
+def forget_pauses(connection: sqlite3.Connection, now: float) -> None:
+    """Forgets what is over."""
+    with transaction(connection):
+        connection.execute("DELETE FROM host WHERE not_before <= ?", (now,))
+
+
+def read_pauses(connection: sqlite3.Connection, now: float, longest_seconds: float) -> dict[str, float]:
+    """Until when to leave each host alone. A clock that was wrong cannot pause a host longer than `longest_seconds`."""
+    rows = connection.execute("SELECT name, not_before FROM host WHERE not_before > ?", (now,))
+    return {name: min(not_before, now + longest_seconds) for name, not_before in rows}

@@ -14,15 +14,7 @@ from batchproc.errors import ExitCode
 from batchproc.ledger import writer
 from batchproc.ledger.ballast import Ballast
 from batchproc.ledger.blame import blame_disk, blame_ledger, blame_values
-from batchproc.ledger.files import CHECKED
-from batchproc.ledger.images import Images
-from batchproc.ledger.importing import Imported, ListedItem, import_rows
-from batchproc.ledger.list_memory import read_checkpoints
-from batchproc.ledger.manifest_blocks import note_manifests
-from batchproc.ledger.migrating import migrate, remove_copies
-from batchproc.ledger.opening import check_pages, open_for_reading, open_for_writing
-from batchproc.ledger.pauses import forget_pauses, read_pauses, store_pauses
-from batchproc.ledger.plans import (
+from batchproc.ledger.deciding import (
     PlanChange,
     SameSettings,
     Settings,
@@ -30,15 +22,28 @@ from batchproc.ledger.plans import (
     adopted_plan,
     compare_plan,
     count_outdated,
+    make_due_again,
     take_over_plans,
 )
-from batchproc.ledger.pruning import prune_absent
-from batchproc.ledger.reconsidering import make_due_again
+from batchproc.ledger.files import CHECKED, Repaired, repair
+from batchproc.ledger.images import Images
+from batchproc.ledger.importing import Imported, ListedItem, import_rows
+from batchproc.ledger.known_manifests import note_manifests
+from batchproc.ledger.list_memory import read_checkpoints
+from batchproc.ledger.opening import check_pages, open_for_reading, open_for_writing
+from batchproc.ledger.orphans import prune_absent
 from batchproc.ledger.recovery import Recovered, recover
-from batchproc.ledger.repairing import Repaired, repair
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
-from batchproc.ledger.runs import close_run, insert_run, last_runs, restore_run
-from batchproc.ledger.schema import touch, transaction
+from batchproc.ledger.runs import (
+    close_run,
+    forget_pauses,
+    insert_run,
+    last_runs,
+    read_pauses,
+    restore_run,
+    store_pauses,
+)
+from batchproc.ledger.schema import migrate, remove_copies, touch, transaction
 from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.view import LedgerView
 from batchproc.ledger.writer import Committed, Writer

@@ -12,16 +12,14 @@ from typing import Any, Self
 
 from batchproc.columns import Columns
 from batchproc.ledger.blame import blame_disk, blame_values
+from batchproc.ledger.deciding import PlanChange, compare_plan, find_due_again
 from batchproc.ledger.files import CHECKED, FileNames
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import read_columns
-from batchproc.ledger.manifest_blocks import CURRENT, FAILURES, METADATA, known_blocks, spans
-from batchproc.ledger.manifest_rows import FACT_TYPES, name_columns
+from batchproc.ledger.known_manifests import CURRENT, FACT_TYPES, FAILURES, METADATA, known_blocks, name_columns, spans
 from batchproc.ledger.opening import open_for_reading
-from batchproc.ledger.plans import PlanChange, compare_plan
-from batchproc.ledger.reconsidering import find_due_again
 from batchproc.ledger.runs import LedgerRun, last_runs
-from batchproc.ledger.schema import EARLY, MADE, State, read_version
+from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
 from batchproc.manifest import Manifest, Part
 from batchproc.model import Source, Validators
 from batchproc.record.counts import Counts, DueAgain
@@ -31,7 +29,6 @@ SOURCE = (  # what a `Source` is made of; validators are those of the URL that t
     "id - 1, line, url, key, extra_json, state = 'done', iif(made_url IS NULL, etag, NULL), "
     "iif(made_url IS NULL, last_modified, NULL), iif(made_url IS NULL, source_sha256, NULL)"
 )
-WINDOW = 2_000  # rows per read transaction: a long reader would let the WAL grow without bound
 WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
 FACTS = (
     "id, key, url, extra_json, suffix, width_px, height_px, original_width_px, original_height_px, original_format, "

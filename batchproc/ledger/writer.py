@@ -18,7 +18,7 @@ from batchproc.failpoints import failpoint
 from batchproc.ledger.ballast import Ballast
 from batchproc.ledger.blame import blame_disk
 from batchproc.ledger.images import Images
-from batchproc.ledger.leftovers import Leftover, find_leftovers, forget_files, remove_leftover
+from batchproc.ledger.orphans import OrphanedFiles, find_orphaned, forget_files, remove_orphaned
 from batchproc.ledger.outcomes import Naming, make_batch, write_batch
 from batchproc.ledger.recovery import mark_blocked, mark_done
 from batchproc.ledger.schema import touch, transaction
@@ -172,7 +172,7 @@ class Writer(threading.Thread):
         self._unnamed: list[Naming] = []  # staged
         self._named: list[int] = []  # have their final name, are not `done` yet
         self._blocked: list[int] = []  # a folder stands in the place of their file
-        self._leftovers: list[Leftover] = []  # files of items that ended without an image
+        self._orphaned: list[OrphanedFiles] = []  # files of items that ended without an image
         self._emptied: list[int] = []  # have lost their files, are still said to have them
 
     def run(self) -> None:
@@ -203,11 +203,11 @@ class Writer(threading.Thread):
         with transaction(self._connection):
             self._mark()
             stale = write_batch(self._connection, batch, run=self._run, plan=self._plan)
-            leftovers = find_leftovers(self._connection, [int(str(row[0])) for row in batch.left])
+            orphaned = find_orphaned(self._connection, [int(str(row[0])) for row in batch.left])
             failpoint("ledger.in_staged")
         failpoint("ledger.after_staged")
         self._uncommitted, self._named, self._blocked, self._emptied = [], [], [], []
-        self._leftovers = leftovers
+        self._orphaned = orphaned
         self._unnamed = [replace(naming, stale_suffix=stale.get(naming.item, "")) for naming in batch.namings]
 
     def _name_files(self) -> None:
@@ -222,9 +222,9 @@ class Writer(threading.Thread):
                 self._images.remove(naming.key_hex, naming.stale_suffix)
             self._unnamed.pop()
             failpoint("ledger.between_renames")
-        while self._leftovers:
-            remove_leftover(self._images, self._leftovers[-1])
-            self._emptied.append(self._leftovers.pop().item)
+        while self._orphaned:
+            remove_orphaned(self._images, self._orphaned[-1])
+            self._emptied.append(self._orphaned.pop().item)
         self._images.sync()
 
     @property

@@ -13,7 +13,7 @@ import pytest
 from batchproc.errors import DiskError, ExitCode, UsageError
 from batchproc.ledger import LedgerView, holds_items, is_whole
 from batchproc.ledger.blame import DamagedLedgerError, blame_ledger
-from batchproc.ledger.migrating import STEPS
+from batchproc.ledger.schema import STEPS
 from tests.ledger.job import PLAN, Job, urls
 from tests.ledger.old_ledger import BASE_URL, read_dump, write_old_ledger
 from tests.ledger.rebuilding import rebuild, run

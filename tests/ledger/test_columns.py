@@ -7,7 +7,7 @@ import pytest
 
 from batchproc.columns import Columns
 from batchproc.ledger import ListedItem
-from batchproc.ledger.manifest_rows import FACTS, LATE_FACTS, name_columns, read_made
+from batchproc.ledger.known_manifests import FACTS, LATE_FACTS, name_columns, read_made
 from batchproc.sink import read_manifest
 from tests.ledger.job import NOW, Job, listed, urls
 

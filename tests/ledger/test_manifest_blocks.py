@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.ledger import Ledger, LedgerView, ListedItem
-from batchproc.ledger.manifest_blocks import known_blocks
+from batchproc.ledger.known_manifests import known_blocks
 from batchproc.ledger.schema import TABLES
 from batchproc.ledger.view import FACTS
 from batchproc.manifest import BLOCK_ITEMS

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from batchproc.errors import Code, Retry
 from batchproc.ledger import State
-from batchproc.ledger.manifest_rows import Left, read_made
+from batchproc.ledger.known_manifests import Left, read_made
 from batchproc.ledger.restoring import is_final
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import PLAN, Job, failure, hash_key, rejection, urls

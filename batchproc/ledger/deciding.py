@@ -1,17 +1,22 @@
-"""Which plan made which image: results of two plans never mix unnoticed.
+"""What decided a result: the plan of an image, and the keys of the config behind a failure.
 
-A plan is known by its fingerprint, which is of the user's will alone. Beside it stands the recipe: how the version of
-the program that ran made pixels of such a plan, and by which engine. What another recipe made is as good as it was; it
-is told, and made again on demand.
+Results of two plans never mix unnoticed. A plan is known by its fingerprint, which is of the user's will alone. Beside
+it stands the recipe: how the version of the program that ran made pixels of such a plan, and by which engine. What
+another recipe made is as good as it was; it is told, and made again on demand.
+
+Failures whose cause was in the config are due again once that part of the config has changed: every run notes the
+fingerprints of the keys that decide failures, and an item's failure is of its last run.
 """
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batchproc.kinds import kind_of
 from batchproc.ledger.schema import touch, transaction
+from batchproc.record.counts import DueAgain
 
 Settings = Mapping[str, Any]
 SameSettings = Callable[[Settings, Settings], bool]
@@ -141,3 +146,59 @@ def _store(connection: sqlite3.Connection, fingerprint: str, settings_json: str,
         return int(cursor.lastrowid or 0)
     connection.execute("UPDATE plan SET settings_json = ? WHERE id = ?", (settings_json, row[0]))
     return int(row[0])
+
+
+DECIDED_BY_CONFIG = "state IN ('failed', 'rejected', 'quarantined') AND stage != 'input' AND last_run IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Items of one code and run whose cause has changed."""
+
+    code: str
+    run: int
+    resting: int  # of them, those that are not due anyway
+    keys: tuple[str, ...]
+
+
+def find_due_again(connection: sqlite3.Connection, now: Mapping[str, str], *, max_runs: int) -> DueAgain:
+    """What `make_due_again` would do. `now`: the fingerprints of the config as it is, by key."""
+    return _sum(list(_groups(connection, now, max_runs)))
+
+
+def make_due_again(connection: sqlite3.Connection, now: Mapping[str, str], *, max_runs: int) -> DueAgain:
+    """Makes pending what the config decided otherwise than it would now."""
+    groups = list(_groups(connection, now, max_runs))
+    if groups:
+        with transaction(connection):
+            connection.executemany(
+                "UPDATE item SET state = 'pending', due = 1, runs = 0 "
+                f"WHERE {DECIDED_BY_CONFIG} AND code = ? AND last_run = ?",
+                [(group.code, group.run) for group in groups],
+            )
+            touch(connection)
+    return _sum(groups)
+
+
+def _sum(groups: list[_Group]) -> DueAgain:
+    return DueAgain(
+        items=sum(group.resting for group in groups),
+        because=tuple(sorted({key for group in groups if group.resting for key in group.keys})),
+    )
+
+
+def _groups(connection: sqlite3.Connection, now: Mapping[str, str], max_runs: int) -> Iterator[_Group]:
+    if not connection.execute("SELECT 1 FROM pragma_table_info('run') WHERE name = 'deciding_json'").fetchone():
+        return  # a ledger of an earlier version, that is only read
+    before: dict[int, dict[str, str]] = {
+        run: json.loads(text) for run, text in connection.execute("SELECT id, deciding_json FROM run")
+    }
+    groups = connection.execute(
+        f"SELECT code, last_run, sum(due = 0 OR runs >= ?) FROM item WHERE {DECIDED_BY_CONFIG} GROUP BY code, last_run",
+        (max_runs,),
+    )
+    for code, run, resting in groups.fetchall():
+        known = before.get(run, {})
+        changed = [key for key in kind_of(code).decided_by if key in known and known[key] != now.get(key, known[key])]
+        if changed:
+            yield _Group(code=code, run=run, resting=resting, keys=tuple(changed))

@@ -1,18 +1,62 @@
-"""The manifests read back: what a row of `metadata.jsonl` or `failures.jsonl` says, if it is one of ours.
+"""What is known of the manifests: which of their blocks need not be made again, and what a row of theirs says.
 
-The files may have been edited, cut short or damaged like the ledger they stand in for: a row that is not exactly as
-we write it is None, and never half believed.
+Read back, the files may have been edited, cut short or damaged like the ledger that they stand in for: a row of
+`metadata.jsonl` or `failures.jsonl` that is not exactly as we write it is None, and never half believed.
 """
 
 import json
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+import sqlite3
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from batchproc.columns import FILE_NAME_ENDINGS, Scalar, Type
-from batchproc.ledger.schema import State, storable
+from batchproc.ledger.schema import State, storable, transaction
+from batchproc.manifest import BLOCK_ITEMS, Block
+
+CURRENT = "manifests"  # in `meta`: what the files looked like when they were last written
+METADATA, FAILURES = "metadata", "failures"
+
+
+def known_blocks(connection: sqlite3.Connection, manifest: str) -> dict[int, Block]:
+    """The blocks of a manifest of which no row has changed since it was written, by their numbers."""
+    rows = connection.execute(
+        "SELECT number, start_bytes, size_bytes, digest FROM manifest_block WHERE manifest = ?", (manifest,)
+    )
+    return {
+        number: Block(start_bytes=start_bytes, size_bytes=size_bytes, digest=digest)
+        for number, start_bytes, size_bytes, digest in rows
+    }
+
+
+def spans(last_item: int) -> Iterator[tuple[int, int, int]]:
+    """The blocks that hold the items 1 to `last_item`: number, first item, last item."""
+    for number, first in enumerate(range(1, last_item + 1, BLOCK_ITEMS)):
+        yield number, first, first + BLOCK_ITEMS - 1
+
+
+def note_manifests(connection: sqlite3.Connection, written: Mapping[str, Sequence[Block]], looks: str) -> None:
+    """Notes that the manifests tell what the ledger tells now, where their blocks stand, and how the files look."""
+    full = connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()[0] // BLOCK_ITEMS
+    with transaction(connection):
+        for manifest, blocks in written.items():
+            connection.execute("DELETE FROM manifest_block WHERE manifest = ?", (manifest,))
+            connection.executemany(
+                "INSERT INTO manifest_block VALUES (?, ?, ?, ?, ?)",
+                [
+                    (manifest, number, block.start_bytes, block.size_bytes, block.digest)
+                    for number, block in enumerate(blocks[:full])
+                ],
+            )
+        connection.execute(
+            "UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'revision') WHERE name = 'manifests_revision'"
+        )
+        connection.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (CURRENT, looks)
+        )
+
 
 KEY = re.compile(r"[0-9a-f]{32}")
 DIGEST = re.compile(r"[0-9a-f]{64}")
