@@ -18,7 +18,7 @@ FLOORS = [
     {"bench"},
     {"mapping", "pipeline"},
     {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "last_line",
-     "lock", "metrics", "ping", "runlog"},
+     "lock", "runlog"},
     {"record"},
     {"measure"},
     {"config", "protocols"},

@@ -19,7 +19,7 @@ from batchproc.pipeline.facts import Passage, RunEvidence, describe_run
 from batchproc.pipeline.intake import describe_intake, refuse_lost_ledger, take_in
 from batchproc.pipeline.journal import log_ledger, log_start
 from batchproc.pipeline.judging import find_stop, judge
-from batchproc.pipeline.monitor import Monitor
+from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
 from batchproc.pipeline.terms import Display, RunOptions, RunResult
 from batchproc.runlog import RunLog
@@ -49,7 +49,7 @@ class Run:
         self.error: BatchprocError | None = None
         self.line_ended = 0.0
 
-    def execute(self, monitor: Monitor) -> RunResult:
+    def execute(self, monitor: RunMonitoring) -> RunResult:
         """Runs the job. See `run_job`."""
         with doing("checking the list and the output folder"):
             assembly.check_descriptors()
@@ -234,7 +234,7 @@ def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, displa
     `ExecutorError` when it cannot go on; what was done by then is kept in the ledger.
     """
     run = Run(config, steps, options, display)
-    with run.control, doing("telling the health check how it ended"), Monitor(config, run.note) as monitor:
+    with run.control, doing("telling the health check how it ended"), RunMonitoring(config, run.note) as monitor:
         result = run.execute(monitor)
         monitor.result = result
     return result

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.metrics import Metric, end_metrics, render, run_metrics
+from batchproc.pipeline.monitoring import Metric, end_metrics, render, run_metrics
 from batchproc.record.run_json import record_of
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")

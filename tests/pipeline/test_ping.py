@@ -8,7 +8,7 @@ import pytest
 import requests
 import responses
 
-from batchproc.ping import Ping
+from batchproc.pipeline.monitoring import Ping
 
 SECRET = "7f3a-secret"
 

@@ -11,8 +11,8 @@ from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
 from batchproc.pipeline import RunOptions, RunResult, run_job
 from tests.jobs import MakeJob
-from tests.test_metrics import read
-from tests.test_ping import SECRET, Check, check
+from tests.pipeline.test_metrics import read
+from tests.pipeline.test_ping import SECRET, Check, check
 
 __all__ = ["check"]
 JOB = ("job", "small")

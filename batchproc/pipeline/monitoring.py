@@ -1,0 +1,237 @@
+"""What monitoring hears of a run, whatever becomes of it: the health check's pings and the metrics file.
+
+The URL of the health check is a secret, and neither its errors nor those of the file fail a job. The file is for
+node_exporter's textfile collector: https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4, without
+timestamps, which the collector refuses. All are gauges: they describe the last run, or the list as the ledger stands.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+from batchproc.config import Config
+from batchproc.errors import BatchprocError, ExitCode, LockHeldError
+from batchproc.last_line import error_line, run_line
+from batchproc.record.run import RunRecord
+from batchproc.redact import silence_urllib3
+from batchproc.signals import Stopped
+from batchproc.sink import sweep_temporary, write_atomically
+
+if TYPE_CHECKING:
+    import requests
+
+LONGEST_PING_SECONDS = 5.0
+NO_POST = (404, 405, 501)  # a health check that knows only GET
+
+
+class Ping:
+    """A health check at `url`, as healthchecks.io and its kin: `<url>/start`, `<url>`, `<url>/<exit code>`.
+
+    What there is to say of an end goes with it, as the body of a POST, which they show; all else is a GET. An empty
+    URL does nothing. `tell` hears a sentence when the check was not reached; it never holds the URL. Every call returns
+    within `longest_seconds`, whatever name servers and trickling replies do.
+    """
+
+    def __init__(self, url: str, tell: Callable[[str], None], *, longest_seconds: float = LONGEST_PING_SECONDS) -> None:
+        silence_urllib3()
+        self._url = url
+        self._tell = tell
+        self._longest_seconds = longest_seconds
+
+    def start(self) -> None:
+        """Says that the run begins."""
+        self._send("start")
+
+    def end(self, exit_code: int, why: str = "") -> None:
+        """Says how the run ended, and in a line why."""
+        self._send(str(int(exit_code)) if exit_code else "", why)
+
+    def _send(self, part: str, body: str = "") -> None:
+        if not self._url:
+            return
+        answers: list[str] = []
+        thread = threading.Thread(target=self._ask, args=(_join(self._url, part), body, answers), daemon=True)
+        thread.start()
+        thread.join(self._longest_seconds)  # no socket time-out covers the name's resolution or a trickled head
+        problem = answers[0] if answers else f"no answer within {self._longest_seconds:g} s"
+        if problem:
+            self._tell(f"warning: the health check (ping_url) was not told: {problem}")
+
+    def _ask(self, url: str, body: str, answers: list[str]) -> None:
+        import requests  # a tenth of the start, for jobs that have a health check
+
+        try:
+            with requests.Session() as session:
+                session.trust_env = False
+                status_code = self._request(session, url, body)
+                if body and status_code in NO_POST:
+                    status_code = self._request(session, url, "")
+                answers.append("" if status_code < 400 else f"it answered {status_code}")
+        except Exception as error:  # noqa: BLE001 - a thread has nobody above it, and the error's text holds the URL
+            answers.append(type(error).__name__)
+
+    def _request(self, session: "requests.Session", url: str, body: str) -> int:
+        method, headers = ("POST", {"Content-Type": "text/plain; charset=utf-8"}) if body else ("GET", {})
+        with session.request(
+            method, url, data=body.encode(), headers=headers, timeout=self._longest_seconds, stream=True
+        ) as reply:
+            return reply.status_code
+
+    def __repr__(self) -> str:
+        return f"<Ping {'set' if self._url else 'off'}>"
+
+
+def _join(url: str, part: str) -> str:
+    """The URL with one more part of its path; a query stays behind it."""
+    if not part:
+        return url
+    pieces = urlsplit(url)
+    return urlunsplit(pieces._replace(path=f"{pieces.path.rstrip('/')}/{part}"))
+
+
+METRICS_MODE = 0o644  # node_exporter is another user
+STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending", "absent")
+
+Labels: TypeAlias = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One gauge: its name without the prefix, its help, and its values by label."""
+
+    name: str
+    help: str
+    values: Sequence[tuple[Labels, float]]
+
+
+def render(job: str, metrics: Iterable[Metric]) -> str:
+    """The text of a metrics file; every line ends, the last one too. A metric without values is left out."""
+    lines = [line for metric in metrics if metric.values for line in _lines(job, metric)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def run_metrics(record: RunRecord) -> Iterator[Metric]:
+    """The metrics of a run that came to its end."""
+    counts = record.counts
+    yield from end_metrics(record.exit_code, _unix(record.ended))
+    yield _one("last_run_start_timestamp_seconds", "When the last run began, Unix time.", _unix(record.started))
+    yield _one("last_run_duration_seconds", "How long the last run took.", record.wall_seconds)
+    yield _one("last_run_processed_items", "Items whose outcome became final in the last run.", counts.processed)
+    yield _one("last_run_retried_items", "Retries of the last run.", counts.retried)
+    yield _one("last_run_images_per_second", "Images done per second of the last run.", record.images_per_second or 0.0)
+    yield _one("last_run_original_bytes", "Bytes of images downloaded by the last run.", record.original_bytes or 0)
+    yield _one("last_run_rendition_bytes", "Bytes of images written by the last run.", record.rendition_bytes or 0)
+    yield _one("list_items", "Items of the job's list.", counts.items)
+    states = [({"state": state}, float(getattr(counts, state))) for state in STATES]
+    yield Metric(name="items", help="Items by state, as the ledger stands; absent ones left the list.", values=states)
+    yield _by_code("failed_items", "Failed items by code, as the ledger stands.", record.failures)
+    yield _by_code("deferred_items", "Items left for the next run, by code.", record.deferrals)
+
+
+def end_metrics(exit_code: int, ended: float) -> Iterator[Metric]:
+    """What is known of a run that ended before it had facts. `ended`: Unix time, seconds."""
+    yield _one("last_run_exit_code", "Exit code of the last run; 0 is well.", exit_code)
+    yield _one("last_run_end_timestamp_seconds", "When the last run ended, Unix time.", ended)
+
+
+def _by_code(name: str, text: str, numbers: Mapping[str, int]) -> Metric:
+    return Metric(name=name, help=text, values=[({"code": code}, float(number)) for code, number in numbers.items()])
+
+
+def _one(name: str, text: str, value: float) -> Metric:
+    return Metric(name=name, help=text, values=[({}, value)])
+
+
+def _lines(job: str, metric: Metric) -> Iterator[str]:
+    name = f"batchproc_{metric.name}"
+    yield f"# HELP {name} {_escape(metric.help)}"
+    yield f"# TYPE {name} gauge"
+    for labels, value in metric.values:
+        shown = ",".join(f'{label}="{_escape_value(text)}"' for label, text in {"job": job, **labels}.items())
+        yield f"{name}{{{shown}}} {_number(value)}"
+
+
+def _escape(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
+
+
+def _escape_value(text: str) -> str:
+    return _escape(text).replace('"', r"\"")
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _unix(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
+
+
+class Ended(Protocol):
+    """What a run came to."""
+
+    @property
+    def exit_code(self) -> ExitCode: ...
+
+    @property
+    def record(self) -> RunRecord: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+
+class RunMonitoring:
+    """Around one run: `begin` once the lock is held, `result` set at its end; leaving the block tells how it went.
+
+    A run that was turned away by the lock says nothing: the one that holds it will. Problems are told to `tell` and
+    fail nothing.
+    """
+
+    def __init__(self, config: Config, tell: Callable[[str], None]) -> None:
+        self.result: Ended | None = None
+        self._job = config.job.name
+        self._path = config.paths.textfile
+        self._tell = tell
+        self._ping = Ping(config.metrics.ping_url, tell)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, LockHeldError):
+            return
+        if self.result is not None:
+            exit_code, metrics = self.result.exit_code, run_metrics(self.result.record)
+            why = run_line(self.result.record, self.result.folder)
+        else:
+            exit_code = _exit_code(error)
+            metrics = end_metrics(exit_code, time.time())
+            why = error_line(self._job, error) if isinstance(error, BatchprocError) else ""
+        if self._path is not None:
+            self._write(self._path, metrics)
+        self._ping.end(exit_code, why)
+
+    def begin(self) -> None:
+        """The run holds its lock and begins."""
+        self._ping.start()
+
+    def _write(self, path: Path, metrics: Iterable[Metric]) -> None:
+        try:
+            sweep_temporary(path.parent, path.name)
+            write_atomically(path, [render(self._job, metrics).encode("utf-8", "backslashreplace")], mode=METRICS_MODE)
+        except OSError as error:
+            self._tell(f"warning: {path}: the metrics cannot be written: {error.strerror}")
+
+
+def _exit_code(error: BaseException | None) -> ExitCode:
+    if isinstance(error, BatchprocError):
+        return error.exit_code
+    return ExitCode(error.exit_code) if isinstance(error, Stopped) else ExitCode.INTERNAL
