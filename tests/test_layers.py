@@ -22,7 +22,7 @@ FLOORS = [
     {"record"},
     {"measure"},
     {"config", "protocols"},
-    {"checkpoint", "columns", "model", "failpoints", "leaving", "manifest", "shortage"},
+    {"columns", "failpoints", "leaving", "model", "remembered", "shortage"},
     {"errors", "redact", "signals", "streams", "version"},
     {"hostname", "kinds", "packaging", "sniff"},
 ]

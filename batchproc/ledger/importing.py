@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from batchproc.checkpoint import Checkpoint, Known
 from batchproc.columns import Columns
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
@@ -20,6 +19,7 @@ from batchproc.ledger.deciding import OF_ADOPTED_PLAN
 from batchproc.ledger.list_memory import Passed, forget_behind, mark_known, read_counts, store_checkpoints
 from batchproc.ledger.schema import State, storable, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
+from batchproc.remembered import Checkpoint, Known
 
 ROWS_PER_TRANSACTION = 50_000  # 20,000 took a quarter longer: the pages of the key index are written each time
 SAMPLE_BYTES = 64 * 1024

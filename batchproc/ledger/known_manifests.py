@@ -14,7 +14,7 @@ from typing import Any
 
 from batchproc.columns import FILE_NAME_ENDINGS, Scalar, Type
 from batchproc.ledger.schema import State, storable, transaction
-from batchproc.manifest import BLOCK_ITEMS, Block
+from batchproc.remembered import BLOCK_ITEMS, Block
 
 CURRENT = "manifests"  # in `meta`: what the files looked like when they were last written
 METADATA, FAILURES = "metadata", "failures"

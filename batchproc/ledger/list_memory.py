@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from batchproc.checkpoint import Checkpoint
+from batchproc.remembered import Checkpoint
 
 CLOSE_BYTES = 1 << 20
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from batchproc.failpoints import failpoint
-from batchproc.manifest import BLOCK_ITEMS
+from batchproc.remembered import BLOCK_ITEMS
 
 APPLICATION_ID = 0x62617463  # "batc", in bytes 68 to 71 of the file
 SCHEMA_VERSION = 3  # raised with every change of TABLES that a released version has; STEPS has one for each

@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from batchproc.checkpoint import Checkpoint, Known
 from batchproc.columns import Columns
 from batchproc.errors import ExitCode
 from batchproc.ledger import writer
@@ -47,9 +46,9 @@ from batchproc.ledger.schema import migrate, remove_copies, touch, transaction
 from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.view import LedgerView
 from batchproc.ledger.writer import Committed, Writer
-from batchproc.manifest import Block
 from batchproc.model import Outcome
 from batchproc.record.counts import DueAgain
+from batchproc.remembered import Block, Checkpoint, Known
 
 ENDED_WELL = frozenset({ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT})
 

@@ -20,9 +20,9 @@ from batchproc.ledger.known_manifests import CURRENT, FACT_TYPES, FAILURES, META
 from batchproc.ledger.opening import open_for_reading
 from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
-from batchproc.manifest import Manifest, Part
 from batchproc.model import Source, Validators
 from batchproc.record.counts import Counts, DueAgain
+from batchproc.remembered import Manifest, Part
 from batchproc.version import VERSION
 
 SOURCE = (  # what a `Source` is made of; validators are those of the URL that the image was made from

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from batchproc.checkpoint import Checkpoint, Known, Memory
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config
 from batchproc.errors import Problem, UsageError
 from batchproc.ledger import Ledger, ListedItem, input_fingerprint
 from batchproc.model import Source
+from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.shortage import file_limit, raise_file_limit
 from batchproc.sink import ImageFolder, Layout
 from batchproc.sources import BadRow, Entry, ListFormat, Unusable, is_stream, read_sources
@@ -106,7 +106,7 @@ def listed_items(config: Config, base_url: str, columns: Columns | None = None) 
 
 
 def listed_rows(
-    config: Config, base_url: str, columns: Columns | None, memory: Memory | None
+    config: Config, base_url: str, columns: Columns | None, memory: ListMemory | None
 ) -> Iterator[ListedItem | Known | Checkpoint]:
     """The same, without the beginning that is as it was by what is remembered, and with the checkpoints of the rest."""
     for entry in read_list(config, base_url, columns, memory):
@@ -131,7 +131,7 @@ def listed_rows(
 
 
 def read_list(
-    config: Config, base_url: str, columns: Columns | None = None, memory: Memory | None = None
+    config: Config, base_url: str, columns: Columns | None = None, memory: ListMemory | None = None
 ) -> Iterator[Entry]:
     """The list as the config says to read it; `columns` learns of it. Raises `UsageError`."""
     return read_sources(config.paths.input, list_format(config, base_url), columns=columns, memory=memory)
@@ -161,12 +161,12 @@ def list_fingerprint(config: Config, base_url: str) -> str:
     return "" if is_stream(path) else input_fingerprint(Path(path), *_reading_settings(config, base_url))
 
 
-def list_memory(config: Config, base_url: str, checkpoints: tuple[Checkpoint, ...]) -> Memory | None:
+def list_memory(config: Config, base_url: str, checkpoints: tuple[Checkpoint, ...]) -> ListMemory | None:
     """What is remembered of this list, if it is read as it was then; None for stdin and pipes."""
     path = config.paths.input
     kind = Path(path.lower().removesuffix(".gz")).suffix
     rule = json.dumps([VERSION, kind, *_reading_settings(config, base_url)])
-    return None if is_stream(path) else Memory(rule=rule, checkpoints=checkpoints)
+    return None if is_stream(path) else ListMemory(rule=rule, checkpoints=checkpoints)
 
 
 def _reading_settings(config: Config, base_url: str) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from batchproc.errors import DiskError
 from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
 from batchproc.ledger import FACT_TYPES, Ledger, name_columns
-from batchproc.manifest import BLOCK_ITEMS, Block, Manifest
 from batchproc.pipeline.facts import write_record
 from batchproc.pipeline.journal import log_end, run_counters
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.terms import RunResult
+from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
 from batchproc.sink import CardColumn, ImageFolder, Layout, write_data_card, write_manifest

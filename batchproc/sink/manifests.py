@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchproc.errors import DiskError
-from batchproc.manifest import Block, Manifest, Part, Row
+from batchproc.remembered import Block, Manifest, Part, Row
 from batchproc.sink.atomic import Renewal, renewing
 
 CHUNK_BYTES = 256 * 1024

@@ -7,8 +7,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from batchproc.checkpoint import Memory
 from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
+from batchproc.remembered import ListMemory
 from batchproc.sources.entries import BadRow, Entry, Ignored, Unusable, Wanted, read_text
 from batchproc.sources.json_lines import read_json_lines
 from batchproc.sources.lines import is_stream, open_list, refuse
@@ -51,7 +51,7 @@ def read_sources(
     *,
     columns: Columns | None = None,
     stdin: BinaryIO | None = None,
-    memory: Memory | None = None,
+    memory: ListMemory | None = None,
 ) -> Iterator[Entry]:
     """The entries of the list at `path` in their order, `Ignored` as the last one; "-" is a text list on stdin.
 
@@ -68,7 +68,7 @@ def read_sources(
 
 
 def _entries(
-    path: str, format: ListFormat, columns: Columns, stdin: BinaryIO | None, memory: Memory | None
+    path: str, format: ListFormat, columns: Columns, stdin: BinaryIO | None, memory: ListMemory | None
 ) -> Iterator[Entry]:
     suffix = "" if path == "-" else Path(path.removesuffix(".gz")).suffix.lower()
     wanted = Wanted(url=format.url_column, id=format.id_column)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from batchproc.checkpoint import Checkpoint, Known
 from batchproc.columns import Columns
 from batchproc.errors import Code
 from batchproc.model import Source
 from batchproc.redact import printable
+from batchproc.remembered import Checkpoint, Known
 from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine
 from batchproc.sources.segments import Place, Segments
 from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner

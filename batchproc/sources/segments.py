@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from batchproc.checkpoint import Checkpoint, Known, Memory
 from batchproc.columns import Columns
+from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources.lines import Line, split_lines
 
 SEGMENT_BYTES = 4 << 20  # about 50,000 rows: what is read again at most, before the first change
 
-NO_MEMORY = Memory(rule="")
+NO_MEMORY = ListMemory(rule="")
 OpenBlocks = Callable[[int | None], Iterator[bytes]]  # the blocks of the list from a byte of its text on
 
 
@@ -28,7 +28,7 @@ class Segments:
     Without a `memory` a list is one segment, without an end to come back to.
     """
 
-    def __init__(self, open_blocks: OpenBlocks, memory: Memory | None) -> None:
+    def __init__(self, open_blocks: OpenBlocks, memory: ListMemory | None) -> None:
         self.known: Checkpoint | None = None
         self.line = 0  # the last one before the first segment
         self._memory = memory
@@ -79,7 +79,7 @@ class Segments:
             self._waiting += filter(None, [next(self._blocks, b"")])
         return bool(self._waiting)
 
-    def _skip_known(self, open_blocks: OpenBlocks, memory: Memory) -> None:
+    def _skip_known(self, open_blocks: OpenBlocks, memory: ListMemory) -> None:
         """Goes to the last checkpoint up to which the list is as it was."""
         digest, read = memory.hasher(), 0
         for checkpoint in memory.checkpoints:

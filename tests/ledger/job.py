@@ -10,8 +10,8 @@ from pathlib import Path
 
 from batchproc.errors import Retry
 from batchproc.ledger import Ledger, ListedItem
-from batchproc.manifest import Block
 from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition, Reply, Source
+from batchproc.remembered import Block
 from batchproc.sink import ImageFolder, Layout, write_manifest
 
 PLAN = "plan-one"

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchproc.checkpoint import Checkpoint, Known, Memory
 from batchproc.columns import Columns
 from batchproc.ledger import Imported, Ledger, ListedItem, importing, list_memory
 from batchproc.model import Source
+from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources import Unusable, lines, read_sources, segments
 from tests.ledger.job import Job
 
@@ -39,7 +39,7 @@ def write_list(path: Path, rows: Sequence[tuple[int, int]]) -> None:
     path.write_text("".join(f'{{"url": "https://h/{"" if url else " "}{url}", "n": {n}}}\n' for url, n in rows))
 
 
-def read_list(path: Path, columns: Columns, memory: Memory | None) -> Iterator[ListedItem | Known | Checkpoint]:
+def read_list(path: Path, columns: Columns, memory: ListMemory | None) -> Iterator[ListedItem | Known | Checkpoint]:
     for entry in read_sources(path, columns=columns, memory=memory):
         if isinstance(entry, Source):
             yield ListedItem(key=entry.key, line=entry.line, url=entry.url, extra_json=entry.extra_json)
@@ -61,7 +61,7 @@ def kill(rows: Iterable[ListedItem | Known | Checkpoint], after: int) -> Iterato
 
 def bring_in(ledger: Ledger, path: Path, *, keep_rows: bool, is_known: bool, killed_after: int = -1) -> Imported:
     columns = Columns()
-    memory = Memory(rule="as it is", checkpoints=ledger.checkpoints()) if is_known else None
+    memory = ListMemory(rule="as it is", checkpoints=ledger.checkpoints()) if is_known else None
     rows = kill(read_list(path, columns, memory), killed_after)
     return ledger.import_sources(rows, columns=columns, keep_rows=keep_rows)
 

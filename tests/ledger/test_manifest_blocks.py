@@ -14,8 +14,8 @@ from batchproc.ledger import Ledger, LedgerView, ListedItem
 from batchproc.ledger.known_manifests import known_blocks
 from batchproc.ledger.schema import TABLES
 from batchproc.ledger.view import FACTS
-from batchproc.manifest import BLOCK_ITEMS
 from batchproc.pipeline.closing import write_manifests
+from batchproc.remembered import BLOCK_ITEMS
 from tests.ledger.job import NOW, Job, failure, hash_key, listing, rejection, urls
 from tests.ledger.test_crash import run_until_killed
 

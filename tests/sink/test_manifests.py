@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import DiskError
-from batchproc.manifest import Block, Manifest, Part, Row
+from batchproc.remembered import Block, Manifest, Part, Row
 from batchproc.sink import read_manifest, write_manifest
 
 BLOCKS = [[{"url": f"{name}{number}"} for number in range(50)] for name in "abcd"]

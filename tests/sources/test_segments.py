@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from batchproc.checkpoint import Checkpoint, Known, Memory
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
+from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources import BadRow, Entry, Ignored, ListFormat, Unusable, lines, read_sources, segments
 
 RULE = "as it is"
@@ -41,7 +41,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(path: Path, known: Sequence[Checkpoint] = (), rule: str = RULE) -> tuple[list[Entry], str]:
     columns = Columns()
-    entries = list(read_sources(path, columns=columns, memory=Memory(rule=rule, checkpoints=tuple(known))))
+    entries = list(read_sources(path, columns=columns, memory=ListMemory(rule=rule, checkpoints=tuple(known))))
     return entries, columns.dump()
 
 
@@ -190,7 +190,7 @@ def test_a_column_that_is_missing_is_refused_though_the_beginning_is_known(tmp_p
     path = tmp_path / "list.csv"
     write_list(path, range(100))
     before, _ = read(path)
-    memory = Memory(rule=RULE, checkpoints=tuple(checkpoints(before)))
+    memory = ListMemory(rule=RULE, checkpoints=tuple(checkpoints(before)))
 
     with pytest.raises(UsageError, match="has no column"):
         list(read_sources(path, ListFormat(url_column="link"), memory=memory))
