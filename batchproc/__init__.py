@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from batchproc.errors import BatchprocError, Reject
     from batchproc.mapping import Failed
     from batchproc.mapping import map_items as map
-    from batchproc.transform.steps.own import step
+    from batchproc.transform.steps.custom import step
 
 __all__ = [
     "BatchprocError", "Failed", "Job", "Outcome", "Reject", "RunResult", "__version__",
@@ -23,7 +23,7 @@ _HOMES = {
     "batchproc.api": ("Job", "Outcome", "RunResult", "check", "load", "read_run", "run", "stream"),
     "batchproc.errors": ("BatchprocError", "Reject"),
     "batchproc.mapping": ("Failed", "map"),
-    "batchproc.transform.steps.own": ("step",),
+    "batchproc.transform.steps.custom": ("step",),
 }
 _NAMES_THERE = {"map": "map_items"}
 

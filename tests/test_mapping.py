@@ -130,7 +130,7 @@ def test_every_public_name_is_there() -> None:
         batchproc.lane  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["batchproc.mapping", "batchproc.transform.steps.own"])
+@pytest.mark.parametrize("name", ["batchproc.mapping", "batchproc.transform.steps.custom"])
 def test_the_examples_in_the_documentation_run(name: str) -> None:
     failed, tried = doctest.testmod(importlib.import_module(name))
 

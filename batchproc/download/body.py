@@ -10,9 +10,9 @@ import re
 import time
 import zlib
 
+from batchproc.download.reply import WireReply, truncated
 from batchproc.download.settings import Settings
 from batchproc.download.verdict import too_large
-from batchproc.download.wire import WireReply, truncated
 from batchproc.errors import Code, StageError
 from batchproc.sniff import has_image_signature
 
@@ -49,7 +49,7 @@ _NO_CODINGS = frozenset(("", "identity", "none", "binary", "utf-8"))  # the latt
 _CODINGS = {"gzip": _GZIP, "x-gzip": _GZIP, "deflate": _DEFLATE}
 
 
-class Pace:
+class SpeedLimit:
     """The low-speed limit: fewer bytes than allowed in a window of 10 s is too slow. Seconds are monotonic."""
 
     def __init__(self, least_bytes_per_second: float, now: float) -> None:
@@ -86,7 +86,7 @@ def read_body(raw: WireReply, settings: Settings, coding: str) -> bytes:
 def _receive(raw: WireReply, settings: Settings, *, sniff: bool) -> bytes:
     inbox, start, end = raw.inbox.view, raw.inbox.start, raw.inbox.end
     most_bytes = settings.max_bytes
-    pace: Pace | None = None
+    pace: SpeedLimit | None = None
     full: list[bytes] = []
     received = end - start
     while True:
@@ -104,7 +104,7 @@ def _receive(raw: WireReply, settings: Settings, *, sniff: bool) -> bytes:
         end += count
         received += count
         if pace is None:
-            pace = Pace(settings.min_speed_bytes_per_second, time.monotonic())
+            pace = SpeedLimit(settings.min_speed_bytes_per_second, time.monotonic())
         pace.check(received, time.monotonic())
     if sniff:
         _refuse_text(inbox[start:end], raw.host)

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from batchproc.download.connection import Connection, Deadline, SocketInterrupt
 from batchproc.download.dial import Dialler
 from batchproc.download.guard import AddressGuard
+from batchproc.download.reply import ReceiveBuffer, receive_head
 from batchproc.download.settings import Settings, Site, Sites
 from batchproc.download.tls import certificate_wanted, tls_context
 from batchproc.download.urls import Origin, basic_authorization
-from batchproc.download.wire import Inbox, receive_head
 from batchproc.errors import Code, Retry, StageError
 from batchproc.protocols import Lap
 
@@ -48,7 +48,7 @@ def proxy_of(url: str) -> Proxy | None:
 class Route:
     """Makes connections for one worker."""
 
-    def __init__(self, settings: Settings, interrupt: SocketInterrupt, inbox: Inbox) -> None:
+    def __init__(self, settings: Settings, interrupt: SocketInterrupt, inbox: ReceiveBuffer) -> None:
         self._dialler = Dialler(AddressGuard(settings.allow_addresses), interrupt)
         self._interrupt = interrupt
         self._inbox = inbox

@@ -15,10 +15,10 @@ from requests.adapters import BaseAdapter
 
 from batchproc.download.connection import Connection, Deadline, SocketInterrupt
 from batchproc.download.pool import Pool
+from batchproc.download.reply import ReceiveBuffer, StaleConnectionError, WireReply, receive_head
 from batchproc.download.route import Route
 from batchproc.download.settings import Settings
 from batchproc.download.urls import Location, parse
-from batchproc.download.wire import Inbox, StaleConnectionError, WireReply, receive_head
 from batchproc.errors import Code
 from batchproc.protocols import Lap
 
@@ -73,7 +73,7 @@ class Transport(BaseAdapter):
         self.interrupt = SocketInterrupt()
         self._settings = settings
         self._pool = pool
-        self._inbox = Inbox()
+        self._inbox = ReceiveBuffer()
         self._route = Route(settings, self.interrupt, self._inbox)
 
     def send(

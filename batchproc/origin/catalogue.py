@@ -57,7 +57,7 @@ FAULT_CYCLE = (
 )
 
 
-class Kind(StrEnum):
+class Form(StrEnum):
     """How a generated picture is stored. Rotated ones are stored turned, with the EXIF orientation that undoes it."""
 
     JPEG = "jpeg"
@@ -80,7 +80,7 @@ class Kind(StrEnum):
     @property
     def suffix(self) -> str:
         """The real extension, as ".jpg"."""
-        if self is Kind.WEBP:
+        if self is Form.WEBP:
             return ".webp"
         return ".png" if self.startswith("png") else ".jpg"
 
@@ -92,12 +92,12 @@ class Kind(StrEnum):
 
 # Every 40 pictures in a row hold exactly these, in an order of their own.
 KINDS_OF_40 = (
-    (Kind.JPEG,) * 21
-    + (Kind.PROGRESSIVE,) * 3
-    + (Kind.ROTATED_2, Kind.ROTATED_3, Kind.ROTATED_4, Kind.ROTATED_5, Kind.ROTATED_6, Kind.ROTATED_7, Kind.ROTATED_8)
-    + (Kind.PANORAMA, Kind.GREY, Kind.CMYK)
-    + (Kind.PNG, Kind.PNG_ALPHA, Kind.PNG_PALETTE)
-    + (Kind.WEBP,) * 3
+    (Form.JPEG,) * 21
+    + (Form.PROGRESSIVE,) * 3
+    + (Form.ROTATED_2, Form.ROTATED_3, Form.ROTATED_4, Form.ROTATED_5, Form.ROTATED_6, Form.ROTATED_7, Form.ROTATED_8)
+    + (Form.PANORAMA, Form.GREY, Form.CMYK)
+    + (Form.PNG, Form.PNG_ALPHA, Form.PNG_PALETTE)
+    + (Form.WEBP,) * 3
 )
 
 
@@ -115,9 +115,9 @@ def digest(*words: object) -> int:
     return int.from_bytes(hashlib.blake2b("/".join(map(str, words)).encode(), digest_size=8).digest(), "big")
 
 
-def kinds(images: int, seed: int) -> list[Kind]:
+def kinds(images: int, seed: int) -> list[Form]:
     """How each of the pictures is stored, by index."""
-    shuffled: list[Kind] = []
+    shuffled: list[Form] = []
     for block in range(-(-images // len(KINDS_OF_40))):
         order = sorted(range(len(KINDS_OF_40)), key=lambda place: digest(seed, "kind", block, place))
         shuffled.extend(KINDS_OF_40[place] for place in order)

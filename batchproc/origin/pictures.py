@@ -18,7 +18,7 @@ from random import Random
 from PIL import Image
 
 from batchproc.measure.cores import usable_cores
-from batchproc.origin.catalogue import Kind, kinds
+from batchproc.origin.catalogue import Form, kinds
 from batchproc.origin.painting import Size, paint
 
 CANVASES = 20
@@ -43,11 +43,11 @@ STORED_AS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class PictureRecipe:
     """How one picture is made from its canvas: what part, at which size (upright, px), stored how."""
 
     index: int
-    kind: Kind
+    kind: Form
     size: Size
     zoom: float  # share of the canvas that is seen, along the edge that binds
     across: float  # place of the part, 0 (left) to 1
@@ -58,21 +58,21 @@ class Recipe:
     quality: int
 
 
-def recipe(seed: int, index: int, kind: Kind) -> Recipe:
+def recipe(seed: int, index: int, kind: Form) -> PictureRecipe:
     """The recipe of one picture: decided by seed, index and kind."""
     rng = Random(f"{seed}/picture/{index}")
     long_edge = rng.choices(list(LONG_EDGES), list(LONG_EDGES.values()))[0]
     aspect = rng.choices(list(ASPECTS), list(ASPECTS.values()))[0]
-    if kind is Kind.PANORAMA:
+    if kind is Form.PANORAMA:
         long_edge, aspect = 2400, 3.4
     elif kind.startswith("png"):
         long_edge = 640
-    elif kind is Kind.WEBP:
+    elif kind is Form.WEBP:
         long_edge = min(long_edge, 1024)
     if aspect <= 1:  # not taller than the canvas: enlarging costs more than all the rest
         long_edge = min(long_edge, CANVAS_SIZE[1])
     size = (long_edge, round(long_edge / aspect)) if aspect >= 1 else (round(long_edge * aspect), long_edge)
-    return Recipe(
+    return PictureRecipe(
         index=index,
         kind=kind,
         size=size,
@@ -86,7 +86,7 @@ def recipe(seed: int, index: int, kind: Kind) -> Recipe:
     )
 
 
-def develop(canvas: Image.Image, half: Image.Image, wanted: Recipe) -> Image.Image:
+def develop(canvas: Image.Image, half: Image.Image, wanted: PictureRecipe) -> Image.Image:
     """Cuts, mirrors and tones one picture out of a canvas, upright, in RGB. `half` is the canvas at half its size."""
     source = half if max(wanted.size) <= half.width else canvas
     width, height = wanted.size
@@ -106,7 +106,7 @@ def develop(canvas: Image.Image, half: Image.Image, wanted: Recipe) -> Image.Ima
     return picture.point(_tones(wanted))
 
 
-def _tones(wanted: Recipe) -> list[int]:
+def _tones(wanted: PictureRecipe) -> list[int]:
     """The tables of the three bands, one after the other. PNGs lose two bits per sample, or they would be too large."""
     step = 8 if wanted.kind.startswith("png") else 1
     table = []
@@ -117,24 +117,24 @@ def _tones(wanted: Recipe) -> list[int]:
     return table
 
 
-def store(picture: Image.Image, wanted: Recipe) -> bytes:
+def store(picture: Image.Image, wanted: PictureRecipe) -> bytes:
     """Encodes an upright RGB picture as its kind asks."""
     kind = wanted.kind
-    if kind is Kind.WEBP:
+    if kind is Form.WEBP:
         return _encoded(picture, "WEBP", quality=wanted.quality, method=1)
-    if kind is Kind.PNG:
+    if kind is Form.PNG:
         return _encoded(picture, "PNG", compress_level=3)
-    if kind is Kind.PNG_PALETTE:
+    if kind is Form.PNG_PALETTE:
         return _encoded(picture.quantize(96, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE), "PNG")
-    if kind is Kind.PNG_ALPHA:
+    if kind is Form.PNG_ALPHA:
         picture.putalpha(_vignette(picture.size))
         return _encoded(picture, "PNG", compress_level=3)
-    if kind is Kind.GREY:
+    if kind is Form.GREY:
         picture = picture.convert("L")
-    elif kind is Kind.CMYK:
+    elif kind is Form.CMYK:
         picture = picture.convert("CMYK")
     if kind.orientation == 1:
-        return _encoded(picture, "JPEG", quality=wanted.quality, progressive=kind is Kind.PROGRESSIVE)
+        return _encoded(picture, "JPEG", quality=wanted.quality, progressive=kind is Form.PROGRESSIVE)
     exif = Image.Exif()
     exif[ORIENTATION] = kind.orientation
     return _encoded(picture.transpose(STORED_AS[kind.orientation]), "JPEG", quality=wanted.quality, exif=exif)
@@ -153,12 +153,12 @@ def _vignette(size: Size) -> Image.Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class CanvasJob:
     """One canvas and the pictures that are cut out of it."""
 
     seed: int
     canvas: int
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[PictureRecipe, ...]
 
     def make(self) -> list[tuple[int, bytes]]:
         """Paints, cuts and encodes: index and content of each picture."""
@@ -173,7 +173,7 @@ def make_pictures(images: int, seed: int, *, workers: int = 0) -> list[bytes]:
     Threads would not do: Pillow holds the GIL while it encodes a JPEG into memory. Call it before starting any.
     """
     recipes = [recipe(seed, index, kind) for index, kind in enumerate(kinds(images, seed))]
-    jobs = [Job(seed=seed, canvas=number, recipes=tuple(recipes[number::CANVASES])) for number in range(CANVASES)]
+    jobs = [CanvasJob(seed=seed, canvas=number, recipes=tuple(recipes[number::CANVASES])) for number in range(CANVASES)]
     jobs = [job for job in jobs if job.recipes]
     workers = min(workers or usable_cores(), len(jobs))
     made = [pair for job in jobs for pair in job.make()] if workers == 1 else _made_by_processes(jobs, workers)
@@ -182,7 +182,7 @@ def make_pictures(images: int, seed: int, *, workers: int = 0) -> list[bytes]:
     return [content for _, content in sorted(made)]
 
 
-def _made_by_processes(jobs: Sequence[Job], workers: int) -> list[tuple[int, bytes]]:
+def _made_by_processes(jobs: Sequence[CanvasJob], workers: int) -> list[tuple[int, bytes]]:
     """Each worker takes the next job from a pipe that holds their numbers, a byte each: no lock to be left held.
 
     A worker whose parent is gone fails at its next result, so none is left behind.
@@ -214,7 +214,7 @@ def _made_by_processes(jobs: Sequence[Job], workers: int) -> list[tuple[int, byt
     return made
 
 
-def _work(tokens: Connection, answer: Connection, jobs: Sequence[Job]) -> None:
+def _work(tokens: Connection, answer: Connection, jobs: Sequence[CanvasJob]) -> None:
     signal.set_wakeup_fd(-1)  # the parent's
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the parent
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -23,7 +23,7 @@ LOGIN_PAGE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Answer:
     """One answer. The head stops where the Date is put in; `body` is what is sent, however long the head says it is."""
 
     head: bytes
@@ -34,14 +34,14 @@ class Reply:
     latency_seconds: float | None = None  # its own, in place of the origin's with its jitter
     closes: bool = False
     index: int = -1  # of its URL: decides the jitter; -1 = shared by many
-    every_odd: "Reply | None" = None  # stands in for this one at the first, third, fifth ... request
+    every_odd: "Answer | None" = None  # stands in for this one at the first, third, fifth ... request
 
 
-def plain(status: str, text: str, *, closes: bool = False, fields: str = "") -> Reply:
+def plain(status: str, text: str, *, closes: bool = False, fields: str = "") -> Answer:
     """A short answer in plain text."""
     body = text.encode()
     head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n{fields}"
-    return Reply(head=head.encode() + (b"Connection: close\r\n" if closes else b""), body=body, closes=closes)
+    return Answer(head=head.encode() + (b"Connection: close\r\n" if closes else b""), body=body, closes=closes)
 
 
 def content_type(content: bytes) -> str:
@@ -52,14 +52,14 @@ def content_type(content: bytes) -> str:
     return OTHER_TYPES.get(found.name, "application/octet-stream")
 
 
-def picture(content: bytes, *, modified: float = MADE_AT, type_name: str = "") -> Reply:
+def picture(content: bytes, *, modified: float = MADE_AT, type_name: str = "") -> Answer:
     """A picture as it should be sent; its type is told by its first bytes unless `type_name` says otherwise."""
     etag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
     validators = f"ETag: {etag}\r\nLast-Modified: {formatdate(modified, usegmt=True)}\r\n"
     type_name = type_name or content_type(content)
     head = f"HTTP/1.1 200 OK\r\nContent-Type: {type_name}\r\nContent-Length: {len(content)}\r\n{validators}"
     unchanged = f"HTTP/1.1 304 Not Modified\r\n{validators}"
-    return Reply(head=head.encode(), body=content, etag=etag.encode(), unchanged_head=unchanged.encode())
+    return Answer(head=head.encode(), body=content, etag=etag.encode(), unchanged_head=unchanged.encode())
 
 
 def corrupted(content: bytes) -> bytes:
@@ -79,7 +79,7 @@ def corrupted(content: bytes) -> bytes:
     return bytes(damaged)
 
 
-def faulty(good: Reply, fault: Fault | None) -> Reply:
+def faulty(good: Answer, fault: Fault | None) -> Answer:
     """The answer of a URL that misbehaves in this way."""
     if fault is Fault.NOT_FOUND:
         return plain("404 Not Found", "no such picture\n")
@@ -96,7 +96,7 @@ def faulty(good: Reply, fault: Fault | None) -> Reply:
     return good
 
 
-def prepare(settings: OriginSettings, entries: tuple[Entry, ...]) -> dict[str, Reply]:
+def prepare(settings: OriginSettings, entries: tuple[Entry, ...]) -> dict[str, Answer]:
     """Makes or reads every picture: the answer of each path, unquoted.
 
     Raises `UsageError` when the user's pictures cannot be read or do not fit in memory.
@@ -115,7 +115,7 @@ def prepare(settings: OriginSettings, entries: tuple[Entry, ...]) -> dict[str, R
     }
 
 
-def _photos(folder: Path, entries: tuple[Entry, ...]) -> list[Reply]:
+def _photos(folder: Path, entries: tuple[Entry, ...]) -> list[Answer]:
     where = f'[origin] photos = "{folder}"'
     files = [folder / unquote(entry.path[1:]) for entry in entries]
     try:
@@ -130,7 +130,7 @@ def _photos(folder: Path, entries: tuple[Entry, ...]) -> list[Reply]:
         raise UsageError([Problem(where=where, message=message)]) from None
 
 
-def index_page(base_url: str, entries: tuple[Entry, ...]) -> Reply:
+def index_page(base_url: str, entries: tuple[Entry, ...]) -> Answer:
     """The list of all URLs as text, fit to be the input of a job; the faults stand in its comments."""
     lines = [f"# {len(entries)} pictures"]
     lines += [f"# misbehaves: {entry.path} {entry.fault}" for entry in entries if entry.fault]
@@ -144,7 +144,7 @@ BAD_VERSION = plain("505 HTTP Version Not Supported", "HTTP/1.1, please\n", clos
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ClientRequest:
     """What matters of a request."""
 
     path: str
@@ -153,7 +153,7 @@ class Request:
     known_etags: bytes
 
 
-def parse(head: bytes) -> Request | Reply:
+def parse(head: bytes) -> ClientRequest | Answer:
     """A request from its head, without the empty line; or the reply that refuses it."""
     line, _, rest = head.partition(b"\r\n")
     words = line.split(b" ")
@@ -168,7 +168,7 @@ def parse(head: bytes) -> Request | Reply:
     if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
         return BAD_REQUEST  # a body would be taken for the next request
     wish = fields.get(b"connection", b"").lower()
-    return Request(
+    return ClientRequest(
         path=_path(target),
         head_only=method == b"HEAD",
         closes=b"close" in wish or (version == b"HTTP/1.0" and b"keep-alive" not in wish),

@@ -20,7 +20,7 @@ from random import Random
 
 from batchproc.errors import Problem, UsageError
 from batchproc.origin.catalogue import Entry, listing
-from batchproc.origin.replies import Reply, Request, index_page, parse, plain, prepare
+from batchproc.origin.replies import Answer, ClientRequest, index_page, parse, plain, prepare
 from batchproc.origin.settings import OriginSettings, OriginTotals, base_url_of, check_settings
 
 MAX_HEAD_BYTES = 16_384
@@ -34,20 +34,20 @@ FULL = plain("503 Service Unavailable", "too many connections\n", closes=True)
 
 
 @dataclass(slots=True, kw_only=True)
-class Site:
+class ServerState:
     """What all connections share: the answers, the manners, the counts. Touched by the loop's thread alone."""
 
     settings: OriginSettings
-    replies: dict[str, Reply]
+    replies: dict[str, Answer]
     factors: list[float]
     visits: dict[int, int] = field(default_factory=dict)
-    connections: set["Connection"] = field(default_factory=set)
+    connections: set["HttpProtocol"] = field(default_factory=set)
     requests: int = 0
     connected: int = 0
     sent_bytes: int = 0
     date_line: bytes = b""
 
-    def reply(self, path: str) -> tuple[Reply, float]:
+    def reply(self, path: str) -> tuple[Answer, float]:
         """The answer to the next request for a path, and how many seconds to wait before it."""
         reply = self.replies.get(path, NOT_FOUND)
         visit = self.visits.get(reply.index, 0) + 1
@@ -69,10 +69,10 @@ class Site:
             connection.abandon()
 
 
-class Connection(asyncio.Protocol):
+class HttpProtocol(asyncio.Protocol):
     """One client. Reads a request, waits, answers, and looks for the next."""
 
-    def __init__(self, site: Site, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, site: ServerState, loop: asyncio.AbstractEventLoop) -> None:
         self._site = site
         self._loop = loop
         self._buffer = b""
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
             return
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
         request = parse(head)
-        if isinstance(request, Reply):
+        if isinstance(request, Answer):
             self._answer(request)
             return
         reply, delay = self._site.reply(request.path)
@@ -156,14 +156,14 @@ class Connection(asyncio.Protocol):
         else:
             self._respond(request, reply)
 
-    def _respond(self, request: Request, reply: Reply) -> None:
+    def _respond(self, request: ClientRequest, reply: Answer) -> None:
         if reply.unchanged_head and request.known_etags and reply.etag in request.known_etags:
             reply = replace(reply, head=reply.unchanged_head, body=b"", closes=False)
         elif request.head_only:
             reply = replace(reply, body=b"", closes=False)
         self._answer(reply, b"Connection: close\r\n" if request.closes else b"")
 
-    def _answer(self, reply: Reply, close_line: bytes = b"") -> None:
+    def _answer(self, reply: Answer, close_line: bytes = b"") -> None:
         if self._transport.is_closing():
             return
         head = reply.head + close_line + self._site.date_line
@@ -248,7 +248,7 @@ def _watch(life: int, stop: asyncio.Event) -> None:
         stop.set()
 
 
-async def _serve(site: Site, listener: socket.socket, life: int | None, ready: Callable[[], None]) -> None:
+async def _serve(site: ServerState, listener: socket.socket, life: int | None, ready: Callable[[], None]) -> None:
     """Serves on a bound socket until a signal, or until the pipe `life` ends."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
@@ -257,7 +257,7 @@ async def _serve(site: Site, listener: socket.socket, life: int | None, ready: C
     else:
         loop.add_reader(life, _watch, life, stop)
     site.refresh_date()
-    server = await loop.create_server(lambda: Connection(site, loop), sock=listener, backlog=1024)
+    server = await loop.create_server(lambda: HttpProtocol(site, loop), sock=listener, backlog=1024)
     ready()
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
@@ -280,7 +280,7 @@ def run(settings: OriginSettings, life: int | None, ready: Callable[[str, tuple[
     with bind(settings) as listener:
         base_url = base_url_of(settings.host, listener.getsockname()[1])
         replies = prepare(settings, entries) | {"/": index_page(base_url, entries)}
-        site = Site(settings=settings, replies=replies, factors=jitter_factors(settings))
+        site = ServerState(settings=settings, replies=replies, factors=jitter_factors(settings))
         before = time.process_time()
         asyncio.run(_serve(site, listener, life, lambda: ready(base_url, entries)))
         cpu_seconds = time.process_time() - before

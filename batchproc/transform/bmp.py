@@ -100,7 +100,7 @@ _GAMMAS = (0.1, 10.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class BmpHeader:
     """What the headers say, checked."""
 
     length: int  # of the second header
@@ -220,7 +220,7 @@ class BmpReader(ImageFile.ImageFile):
         return image
 
 
-def _read_header(content: bytes) -> Header:
+def _read_header(content: bytes) -> BmpHeader:
     try:
         header = _header(content)
     except struct.error:
@@ -232,7 +232,7 @@ def _read_header(content: bytes) -> Header:
     return header
 
 
-def _header(content: bytes) -> Header:
+def _header(content: bytes) -> BmpHeader:
     pixels_at, length = struct.unpack_from("<LL", content, 10)
     compression = colours = 0
     if length == _CORE:
@@ -246,7 +246,7 @@ def _header(content: bytes) -> Header:
         has_alpha = length >= _V3 or compression == _ALPHA_FIELDS
         masks = struct.unpack_from("<LLLL", content, _MASKS_AT)
         masks = masks if has_alpha else (*masks[:3], 0)
-    return Header(
+    return BmpHeader(
         length=length,
         size=(width, abs(height)),
         is_top_down=height < 0,
@@ -258,7 +258,7 @@ def _header(content: bytes) -> Header:
     )
 
 
-def _check_compression(header: Header) -> None:
+def _check_compression(header: BmpHeader) -> None:
     others = _OTHERS_OF_OS2 if header.length in _OS2_LENGTHS else _OTHERS
     compression = header.compression
     if compression in others or compression not in (_RAW, _RLE8, _RLE4, _FIELDS, _ALPHA_FIELDS):
@@ -267,7 +267,7 @@ def _check_compression(header: Header) -> None:
         raise _unsupported(f"run lengths of {header.bits} bits{' from the top' if header.is_top_down else ''}")
 
 
-def _check_depth(header: Header) -> None:
+def _check_depth(header: BmpHeader) -> None:
     bits = header.bits
     if header.compression not in (_FIELDS, _ALPHA_FIELDS):
         if bits not in _PALETTE_BITS and bits not in _RAW_MODES:
@@ -285,7 +285,7 @@ def _are_known(masks: tuple[int, int, int, int], bits: int) -> bool:
     return all(masks[:3]) and max(used) < bits // 8 and len(set(used)) == len(used)
 
 
-def _colours(content: bytes, header: Header) -> Iterator[Declared | str]:
+def _colours(content: bytes, header: BmpHeader) -> Iterator[Declared | str]:
     """What is said of the colours, or why it is of no use."""
     if header.length not in (_V4, _V5):
         return

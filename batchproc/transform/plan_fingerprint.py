@@ -7,8 +7,8 @@ from typing import Any
 
 from batchproc.transform.resampler import engine
 from batchproc.transform.settings import TransformSettings
+from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize
-from batchproc.transform.steps.own import OwnStep
 from batchproc.transform.steps.step import Step, keys_of
 from batchproc.transform.steps.table import BUILT_IN
 
@@ -145,7 +145,7 @@ def _deciding(step: Settings) -> Settings:
 
 
 def _step_settings(step: Step) -> dict[str, Any]:
-    if isinstance(step, OwnStep):
+    if isinstance(step, CustomStep):
         keys = {name: repr(value) for name, value in step.keys}
         return {"op": step.path, "keys": keys, "version": step.version, "source": step.source}
     kind: Any = type(step)

@@ -56,7 +56,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class PngHeader:
     """The IHDR chunk."""
 
     width: int
@@ -82,7 +82,7 @@ class Header:
 class Parts:
     """A PNG file taken apart. `tags` are the ancillary chunks that count, in the file's order."""
 
-    header: Header
+    header: PngHeader
     palette: bytes  # three bytes for each entry; empty where pixels are no indices
     pixels: tuple[Chunk, ...]
     tags: tuple[Chunk, ...]
@@ -162,7 +162,7 @@ def _taken_apart(chunks: Sequence[Chunk]) -> Parts:
     )
 
 
-def _header(chunks: Sequence[Chunk]) -> Header:
+def _header(chunks: Sequence[Chunk]) -> PngHeader:
     if not chunks or chunks[0].kind != b"IHDR" or chunks[0].checksum is None or len(chunks[0].content) != 13:
         raise SyntaxError("IHDR is not there")  # what Pillow raises: cut short, or corrupt
     _verify(chunks[:1])
@@ -173,10 +173,10 @@ def _header(chunks: Sequence[Chunk]) -> Header:
         raise _unsupported("a compression, filter or interlace method that PNG does not have")
     if colour_type not in _CHANNELS or depth not in _DEPTHS.get(colour_type, _DEPTHS_OF_OTHERS):
         raise _damaged(f"colour type {colour_type} with {depth} bits does not exist")
-    return Header(width=width, height=height, depth=depth, colour_type=colour_type, is_interlaced=bool(methods[2]))
+    return PngHeader(width=width, height=height, depth=depth, colour_type=colour_type, is_interlaced=bool(methods[2]))
 
 
-def _palette(header: Header, chunks: Sequence[Chunk]) -> bytes:
+def _palette(header: PngHeader, chunks: Sequence[Chunk]) -> bytes:
     _verify(chunks)
     if header.colour_type != PALETTE:
         return b""

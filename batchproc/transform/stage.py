@@ -21,11 +21,11 @@ from batchproc.protocols import Lap
 from batchproc.transform import encode, write
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import Decoded, Opened, decode, open_picture, prepare_pillow
-from batchproc.transform.gallery import Gallery
 from batchproc.transform.resampler import pixels_for
 from batchproc.transform.settings import MODULES, TransformSettings
-from batchproc.transform.steps.own import OpenedOwnStep, OwnStep
+from batchproc.transform.steps.custom import CustomStep, OpenedStep
 from batchproc.transform.steps.step import Pixelwise, SizeCheck, Sizing, Step
+from batchproc.transform.thumbnails import Thumbnails
 from batchproc.transform.view import Size, View
 
 _Move: TypeAlias = Callable[[Image.Image, View], tuple[Image.Image, View]]
@@ -47,7 +47,7 @@ class Transform(TransformSettings):
     def open(self) -> "TransformWork":
         """Prepares one worker: settles Pillow's switches, imports the user's steps.
 
-        Raises `OwnStepError` when one cannot be imported in this process.
+        Raises `CustomStepError` when one cannot be imported in this process.
         """
         prepare_pillow()
         return TransformWork(self)
@@ -59,10 +59,10 @@ class TransformWork:
     def __init__(self, plan: Transform) -> None:
         self._plan = plan
         self._colours = Colours()
-        self._gallery = Gallery(
+        self._gallery = Thumbnails(
             folder=plan.gallery_folder, every=plan.gallery_every, background=plan.background
         )
-        steps = [step.open() if isinstance(step, OwnStep) else step for step in plan.steps]
+        steps = [step.open() if isinstance(step, CustomStep) else step for step in plan.steps]
         heads = next((at for at, step in enumerate(steps) if not isinstance(step, SizeCheck)), len(steps))
         self._header_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
         self._moves = [(_part_of(step), _move(step)) for step in steps[heads:]]
@@ -149,9 +149,9 @@ def first_scaling(steps: Sequence[Step]) -> Sizing | None:
     return first if isinstance(first, Sizing) else None
 
 
-def _part_of(step: Step | OpenedOwnStep) -> str:
+def _part_of(step: Step | OpenedStep) -> str:
     """The name of a step's share of the time: two steps of one kind add up."""
-    return f"steps.{step.path if isinstance(step, OpenedOwnStep) else getattr(step, 'op', type(step).__name__)}"
+    return f"steps.{step.path if isinstance(step, OpenedStep) else getattr(step, 'op', type(step).__name__)}"
 
 
 def _move(step: Step) -> _Move:

@@ -31,7 +31,7 @@ from batchproc.transform.display import UPRIGHT, Display
 from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.jpeg_frame import read_frame
 from batchproc.transform.tiff_directory import LETTERS, WIDTH, Directory, Number, corrupt, picture_directory
-from batchproc.transform.tiff_layout import Layout, layout_of
+from batchproc.transform.tiff_layout import TiffLayout, layout_of
 from batchproc.transform.tiff_samples import (
     CIELAB,
     CMYK,
@@ -43,7 +43,7 @@ from batchproc.transform.tiff_samples import (
     RGB,
     WHITE_IS_ZERO,
     YCBCR,
-    Samples,
+    PixelSamples,
     unsupported,
 )
 from batchproc.transform.view import Size
@@ -55,7 +55,7 @@ _PRECISION_BITS = 8
 _PROCESSES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)  # sequential and progressive, either entropy coding
 
 
-def jpeg_plane(directory: Directory, layout: Layout, plane: int) -> Image.Image:
+def jpeg_plane(directory: Directory, layout: TiffLayout, plane: int) -> Image.Image:
     """One plane, or all samples where they are stored together: L, RGB, or CMYK for any four samples.
 
     Raises `StageError`: image.unsupported, image.corrupt, and what Pillow raises.
@@ -92,7 +92,7 @@ def _without_marks(segment: bytes) -> bytes:
     return kept
 
 
-def _segment_places(layout: Layout) -> Iterator[tuple[tuple[int, int], Size]]:
+def _segment_places(layout: TiffLayout) -> Iterator[tuple[tuple[int, int], Size]]:
     """Where the segments of a plane go, and the size of each."""
     width, height = layout.size
     across = layout.tile[0] if layout.tile else width
@@ -141,10 +141,10 @@ def mute_libtiff() -> None:
         set_handler(None)
 
 
-class Source:
+class TiffSource:
     """The pixels of one file, as libtiff decodes them. Holds a copy of the file."""
 
-    def __init__(self, directory: Directory, layout: Layout) -> None:
+    def __init__(self, directory: Directory, layout: TiffLayout) -> None:
         self._directory = directory
         self._layout = layout
         self._data = bytearray(directory.content)
@@ -193,7 +193,7 @@ class Source:
         return fields
 
 
-def _places(layout: Layout, plane: int) -> _Fields:
+def _places(layout: TiffLayout, plane: int) -> _Fields:
     offsets, lengths = layout.plane(plane)
     if layout.tile is None:
         rows = {stored.ROWS_PER_STRIP: (_LONG, (layout.rows,))}
@@ -274,7 +274,7 @@ class TiffReader(ImageFile.ImageFile):
 
     def pixels(self) -> Image.Image:
         """All pixels as stored, in one of the modes of the table in `modes`. Raises what Pillow raises."""
-        samples, source = self._layout.samples, Source(self._directory, self._layout)
+        samples, source = self._layout.samples, TiffSource(self._directory, self._layout)
         if samples.colours == YCBCR and not samples.is_planar:
             return source.decoded("RGB", "RGBX")
         mode = _mode(samples)
@@ -286,7 +286,7 @@ class TiffReader(ImageFile.ImageFile):
         return image
 
 
-def _mode(samples: Samples) -> str:
+def _mode(samples: PixelSamples) -> str:
     if samples.bits == 32:
         return "F" if samples.format == FLOAT else "I"
     mode = _MODES[samples.colours]
@@ -295,7 +295,7 @@ def _mode(samples: Samples) -> str:
     return "1" if mode == "L" and samples.bits == 1 else mode
 
 
-def _raw_mode(mode: str, samples: Samples) -> str | None:
+def _raw_mode(mode: str, samples: PixelSamples) -> str | None:
     """What Pillow calls a plane that holds just the bands of a mode; None: they are to be picked, or one inverted."""
     if Image.getmodebands(mode) != samples.together or (mode == "LA" and samples.colours == WHITE_IS_ZERO):
         return None
@@ -304,7 +304,7 @@ def _raw_mode(mode: str, samples: Samples) -> str | None:
     return mode if samples.bits == 8 else _RAW_WIDE.get((mode, samples.bits))
 
 
-def _bands(source: Source, samples: Samples) -> list[Image.Image]:
+def _bands(source: TiffSource, samples: PixelSamples) -> list[Image.Image]:
     """The bands of 8 bits that are needed: of the colours, and of alpha."""
     needed = [*range(samples.colour_count), *([] if samples.alpha is None else [samples.alpha])]
     if samples.is_planar:

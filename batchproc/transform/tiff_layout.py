@@ -26,7 +26,7 @@ from batchproc.transform.tiff_samples import (
     PALETTE,
     WHITE_IS_ZERO,
     YCBCR,
-    Samples,
+    PixelSamples,
     samples_of,
     unsupported,
 )
@@ -66,11 +66,11 @@ _TILE_PIXELS = 4096 * 4096  # a tile may be larger than its picture, but not wit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class TiffLayout:
     """A TIFF that can be decoded: its samples, and how and where they are stored."""
 
     size: Size
-    samples: Samples
+    samples: PixelSamples
     compression: int
     predictor: int
     fill_order: int
@@ -86,7 +86,7 @@ class Layout:
         return self.offsets[part], self.lengths[part]
 
 
-def layout_of(directory: Directory) -> Layout:
+def layout_of(directory: Directory) -> TiffLayout:
     """Reads and judges a directory. Raises `StageError`: image.unsupported, truncated, image.corrupt."""
     compression = directory.whole_number(COMPRESSION, NONE)
     if compression not in (NONE, PACKBITS, JPEG, OLD_JPEG, *_FAX, *_PREDICTING):
@@ -96,7 +96,7 @@ def layout_of(directory: Directory) -> Layout:
     return _stored(directory, samples, compression)
 
 
-def _check_compression(samples: Samples, compression: int) -> None:
+def _check_compression(samples: PixelSamples, compression: int) -> None:
     is_bilevel = samples.bits == samples.count == 1 and samples.colours in (WHITE_IS_ZERO, GREY)
     if compression in _FAX and not is_bilevel:
         raise unsupported(f"CCITT compression of {samples.name}, {samples.count} x {samples.bits} bits")
@@ -107,12 +107,12 @@ def _check_compression(samples: Samples, compression: int) -> None:
         raise unsupported(f"old-style JPEG compression of {samples.name}")
 
 
-def _stored(directory: Directory, samples: Samples, compression: int) -> Layout:
+def _stored(directory: Directory, samples: PixelSamples, compression: int) -> TiffLayout:
     size = directory.whole_number(WIDTH, 0), directory.whole_number(HEIGHT, 0)
     if not all(size):
         raise corrupt("it has no size")
     tile, rows = _tile_and_rows(directory, size)
-    layout = Layout(
+    layout = TiffLayout(
         size=size,
         samples=samples,
         compression=compression,
@@ -141,7 +141,7 @@ def _tile_and_rows(directory: Directory, size: Size) -> tuple[Size | None, int]:
     return tile, tile[1]
 
 
-def _predictor(directory: Directory, samples: Samples, compression: int) -> int:
+def _predictor(directory: Directory, samples: PixelSamples, compression: int) -> int:
     predictor = directory.whole_number(PREDICTOR, 1)
     is_known = predictor == 1 or (
         compression in _PREDICTING
@@ -153,7 +153,7 @@ def _predictor(directory: Directory, samples: Samples, compression: int) -> int:
     return predictor
 
 
-def _segments(directory: Directory, layout: Layout) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _segments(directory: Directory, layout: TiffLayout) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Where the strips or tiles stand. Raises `StageError` (truncated) where one does not end within the file."""
     width, height = layout.size
     across = -(-width // layout.tile[0]) if layout.tile else 1
@@ -174,7 +174,7 @@ def _segments(directory: Directory, layout: Layout) -> tuple[tuple[int, ...], tu
     return offsets, lengths
 
 
-def _raw_lengths(layout: Layout, across: int, down: int) -> tuple[int, ...]:
+def _raw_lengths(layout: TiffLayout, across: int, down: int) -> tuple[int, ...]:
     """Of one plane without compression: as many bytes as there are to read, whatever the file says."""
     if layout.tile is not None:
         return (layout.samples.bytes_of(*layout.tile),) * (across * down)

@@ -72,7 +72,7 @@ FULL_RANGE = (0, 255, 128, 255, 128, 255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
+class PixelSamples:
     """What is stored of a pixel, and what it means."""
 
     colours: int  # photometric interpretation
@@ -112,7 +112,7 @@ def unsupported(what: str) -> StageError:
     return StageError(Code.IMAGE_UNSUPPORTED, f"tiff with {what}")
 
 
-def samples_of(directory: Directory, compression: int) -> Samples:
+def samples_of(directory: Directory, compression: int) -> PixelSamples:
     """Reads and judges what the samples are. Raises `StageError`: image.unsupported, truncated, image.corrupt."""
     samples = _samples(directory, compression)
     _check_depth(samples)
@@ -121,7 +121,7 @@ def samples_of(directory: Directory, compression: int) -> Samples:
     return samples
 
 
-def _samples(directory: Directory, compression: int) -> Samples:
+def _samples(directory: Directory, compression: int) -> PixelSamples:
     colours = directory.whole_number(PHOTOMETRIC, YCBCR if compression == OLD_JPEG else WHITE_IS_ZERO)
     if colours not in _COLOUR_SAMPLES:
         raise unsupported(_OTHER_COLOURS.get(colours, f"unknown colours (photometric interpretation {colours})"))
@@ -129,7 +129,7 @@ def _samples(directory: Directory, compression: int) -> Samples:
     if count < _COLOUR_SAMPLES[colours]:
         raise corrupt(f"{count} samples per pixel, its colours need {_COLOUR_SAMPLES[colours]}")
     alpha, is_associated = _alpha(directory, colours, count)
-    return Samples(
+    return PixelSamples(
         colours=colours,
         count=count,
         bits=_same_for_all(directory.whole_numbers(BITS, (1,))[:count], "bits per sample"),
@@ -176,7 +176,7 @@ def _subsampling(directory: Directory) -> tuple[int, ...]:
     return found
 
 
-def _check_depth(samples: Samples) -> None:
+def _check_depth(samples: PixelSamples) -> None:
     bits, colours, is_grey = samples.bits, samples.colours, samples.colours == GREY and samples.alpha is None
     if samples.format not in (UNSIGNED, UNDEFINED):
         is_known = is_grey and bits == 32 and samples.format in (SIGNED, FLOAT)
@@ -190,7 +190,7 @@ def _check_depth(samples: Samples) -> None:
         raise unsupported(f"{samples.together} samples of {bits} bits in one plane")
 
 
-def _check_inks(directory: Directory, samples: Samples) -> None:
+def _check_inks(directory: Directory, samples: PixelSamples) -> None:
     if samples.colours != CMYK:
         return
     full = (1 << samples.bits) - 1
@@ -200,7 +200,7 @@ def _check_inks(directory: Directory, samples: Samples) -> None:
         raise unsupported("a DotRange that is not the full one")
 
 
-def _check_ycbcr(directory: Directory, samples: Samples, compression: int) -> None:
+def _check_ycbcr(directory: Directory, samples: PixelSamples, compression: int) -> None:
     if samples.colours != YCBCR:
         return
     if samples.count > 3:

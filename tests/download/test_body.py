@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from batchproc.download.body import Pace, is_text
+from batchproc.download.body import SpeedLimit, is_text
 from batchproc.errors import StageError
 from batchproc.sniff import has_image_signature
 
@@ -42,7 +42,7 @@ def test_scraps_are_left_to_the_decoder(head: bytes) -> None:
 
 
 def test_a_window_with_too_little_in_it_is_too_slow() -> None:
-    pace = Pace(100, now=0.0)
+    pace = SpeedLimit(100, now=0.0)
     pace.check(1, 9.9)
 
     with pytest.raises(StageError) as caught:
@@ -51,7 +51,7 @@ def test_a_window_with_too_little_in_it_is_too_slow() -> None:
 
 
 def test_every_window_counts_by_itself() -> None:
-    pace = Pace(100, now=0.0)
+    pace = SpeedLimit(100, now=0.0)
     pace.check(1_000_000, 10.0)
     pace.check(1_001_000, 20.0)
 

@@ -7,7 +7,7 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.origin import Fault, OriginSettings, check_settings, demo_list, demo_paths, listing
-from batchproc.origin.catalogue import KINDS_OF_40, Kind, kinds
+from batchproc.origin.catalogue import KINDS_OF_40, Form, kinds
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -23,7 +23,7 @@ def test_every_forty_pictures_hold_every_kind_and_orientation() -> None:
     made = kinds(80, 1)
 
     assert Counter(KINDS_OF_40) == Counter(made[:40]) == Counter(made[40:])
-    assert set(Kind) == set(made)
+    assert set(Form) == set(made)
     assert set(range(1, 9)) == {kind.orientation for kind in made}
 
 

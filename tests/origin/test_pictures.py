@@ -6,9 +6,9 @@ import statistics
 import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
-from batchproc.origin.catalogue import Fault, Kind, kinds
+from batchproc.origin.catalogue import Fault, Form, kinds
 from batchproc.origin.painting import PAINTERS, paint
-from batchproc.origin.pictures import ORIENTATION, Recipe, develop, make_pictures, recipe, store
+from batchproc.origin.pictures import ORIENTATION, PictureRecipe, develop, make_pictures, recipe, store
 from batchproc.origin.replies import content_type, corrupted, faulty, picture
 
 SEED = 7
@@ -33,7 +33,7 @@ def difference(first: Image.Image, second: Image.Image) -> float:
     return statistics.fmean(ImageStat.Stat(ImageChops.difference(first, second)).mean)
 
 
-def stored(kind: Kind) -> tuple[Recipe, Image.Image, bytes]:
+def stored(kind: Form) -> tuple[PictureRecipe, Image.Image, bytes]:
     wanted = recipe(SEED, 3, kind)
     canvas = paint(SEED, 3, SMALL)
     upright = develop(canvas, canvas.reduce(2), wanted)
@@ -42,7 +42,7 @@ def stored(kind: Kind) -> tuple[Recipe, Image.Image, bytes]:
 
 def test_every_picture_opens_and_none_is_twice_there(forty: list[bytes]) -> None:
     expected = [
-        "WEBP" if kind is Kind.WEBP else "PNG" if kind.startswith("png") else "JPEG" for kind in kinds(40, SEED)
+        "WEBP" if kind is Form.WEBP else "PNG" if kind.startswith("png") else "JPEG" for kind in kinds(40, SEED)
     ]
 
     assert 40 == len(set(forty))
@@ -70,8 +70,8 @@ def test_another_seed_makes_other_bytes(forty: list[bytes]) -> None:
     assert forty[0] != make_pictures(1, SEED + 1, workers=1)[0]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind.orientation > 1])
-def test_a_rotated_picture_is_upright_once_its_orientation_is_applied(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [kind for kind in Form if kind.orientation > 1])
+def test_a_rotated_picture_is_upright_once_its_orientation_is_applied(kind: Form) -> None:
     wanted, upright, content = stored(kind)
     image = opened(content)
 
@@ -86,29 +86,29 @@ def test_a_rotated_picture_is_upright_once_its_orientation_is_applied(kind: Kind
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [
-        (Kind.GREY, "L"),
-        (Kind.CMYK, "CMYK"),
-        (Kind.PNG, "RGB"),
-        (Kind.PNG_ALPHA, "RGBA"),
-        (Kind.PNG_PALETTE, "P"),
-        (Kind.WEBP, "RGB"),
+        (Form.GREY, "L"),
+        (Form.CMYK, "CMYK"),
+        (Form.PNG, "RGB"),
+        (Form.PNG_ALPHA, "RGBA"),
+        (Form.PNG_PALETTE, "P"),
+        (Form.WEBP, "RGB"),
     ],
     ids=str,
 )
-def test_unusual_kinds_are_stored_in_their_mode(kind: Kind, mode: str) -> None:
+def test_unusual_kinds_are_stored_in_their_mode(kind: Form, mode: str) -> None:
     _, _, content = stored(kind)
 
     assert mode == opened(content).mode
 
 
 def test_a_progressive_jpeg_is_progressive() -> None:
-    _, _, content = stored(Kind.PROGRESSIVE)
+    _, _, content = stored(Form.PROGRESSIVE)
 
     assert opened(content).info["progressive"]
 
 
 def test_a_picture_with_alpha_has_clear_and_solid_parts() -> None:
-    _, _, content = stored(Kind.PNG_ALPHA)
+    _, _, content = stored(Form.PNG_ALPHA)
 
     assert (0, 255) == opened(content).getchannel("A").getextrema()
 
@@ -131,8 +131,8 @@ def test_the_sky_is_brighter_than_the_ground(number: int) -> None:
     assert ImageStat.Stat(sky).mean[0] > ImageStat.Stat(ground).mean[0]
 
 
-@pytest.mark.parametrize("kind", [Kind.JPEG, Kind.PROGRESSIVE, Kind.PNG, Kind.PNG_PALETTE, Kind.WEBP])
-def test_a_corrupt_picture_is_recognised_but_does_not_decode(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [Form.JPEG, Form.PROGRESSIVE, Form.PNG, Form.PNG_PALETTE, Form.WEBP])
+def test_a_corrupt_picture_is_recognised_but_does_not_decode(kind: Form) -> None:
     _, _, content = stored(kind)
     damaged = corrupted(content)
 

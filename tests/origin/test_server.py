@@ -14,14 +14,14 @@ from batchproc.origin.replies import (
     BAD_METHOD,
     BAD_REQUEST,
     BAD_VERSION,
-    Reply,
-    Request,
+    Answer,
+    ClientRequest,
     faulty,
     parse,
     picture,
     prepare,
 )
-from batchproc.origin.server import MAX_HEAD_BYTES, Connection, Site, jitter_factors
+from batchproc.origin.server import MAX_HEAD_BYTES, HttpProtocol, ServerState, jitter_factors
 
 PICTURE = picture(b"\xff\xd8\xff" + bytes(range(256)) * 4)
 
@@ -100,13 +100,13 @@ class Client:
             "/b.jpg": faulty(PICTURE, Fault.UNAVAILABLE),
             "/c.jpg": faulty(PICTURE, Fault.SLOW),
         }
-        self.site = Site(settings=self.settings, replies=replies, factors=jitter_factors(self.settings))
+        self.site = ServerState(settings=self.settings, replies=replies, factors=jitter_factors(self.settings))
         self.site.refresh_date()
         self.connection, self.wire = self.connect()
 
-    def connect(self) -> tuple[Connection, Wire]:
+    def connect(self) -> tuple[HttpProtocol, Wire]:
         wire = Wire()
-        connection = Connection(self.site, self.clock)  # type: ignore[arg-type]
+        connection = HttpProtocol(self.site, self.clock)  # type: ignore[arg-type]
         connection.connection_made(wire)
         return connection, wire
 
@@ -193,7 +193,7 @@ def test_the_query_and_a_proxys_origin_are_not_part_of_the_name() -> None:
     ],
     ids=["0.9", "word", "no target", "tls", "body", "chunked", "post", "version"],
 )
-def test_what_is_not_understood_is_refused_and_the_connection_ends(request_head: bytes, refusal: Reply) -> None:
+def test_what_is_not_understood_is_refused_and_the_connection_ends(request_head: bytes, refusal: Answer) -> None:
     client = Client()
 
     sent = client.send(request_head + b"\r\n\r\n" + get())
@@ -226,7 +226,7 @@ def test_a_head_without_end_is_refused() -> None:
 def test_the_connection_is_kept_as_the_client_wishes(head: bytes, closes: bool) -> None:
     request = parse(head)
 
-    assert isinstance(request, Request)
+    assert isinstance(request, ClientRequest)
     assert closes == request.closes
 
 
@@ -265,7 +265,7 @@ def test_without_jitter_every_reply_is_as_late_as_was_asked_for() -> None:
 def test_a_path_with_a_wait_of_its_own_always_waits_that_long() -> None:
     settings = OriginSettings(images=4, latency_seconds=0.05, faults=0.0, latencies={"/img/0001.jpg": 0.3})
     entries = tuple(Entry(index=index, path=f"/img/000{index}.jpg") for index in range(4))
-    site = Site(settings=settings, replies=prepare(settings, entries), factors=jitter_factors(settings))
+    site = ServerState(settings=settings, replies=prepare(settings, entries), factors=jitter_factors(settings))
 
     waits = [site.reply("/img/0001.jpg")[1] for _ in range(3)]
 

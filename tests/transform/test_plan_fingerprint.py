@@ -20,13 +20,13 @@ from batchproc.transform.plan_fingerprint import (
 )
 from batchproc.transform.resampler import engine
 from batchproc.transform.stage import Transform
-from batchproc.transform.steps.own import OwnStep
+from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.table import build_steps
 from tests.ledger.old_ledger import DUMPS
 
 PLAN = r"INSERT INTO \"plan\" VALUES\(1,'\w+','(.*)'\);"
 FIRST_VERSION: Mapping[str, Any] = json.loads(re.findall(PLAN, DUMPS[1])[0])
-INVERT = OwnStep(path="old_steps:invert", source="aa")
+INVERT = CustomStep(path="old_steps:invert", source="aa")
 STEPS = (*build_steps([{"op": "min_size", "width": 32, "height": 32}, {"op": "resize", "size": [48, 48]}]), INVERT)
 
 

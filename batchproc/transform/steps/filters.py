@@ -13,10 +13,10 @@ from PIL import Image, ImageFilter, ImageOps, ImageStat
 
 from batchproc.transform.alpha import on_colours, on_neighbours, on_premultiplied, visible
 from batchproc.transform.modes import has_alpha
-from batchproc.transform.steps.step import BuiltIn, Int, Number, key
+from batchproc.transform.steps.step import BuiltIn, Float, Int, key
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to L
-_FACTOR = Number(at_least=0, at_most=100)
+_FACTOR = Float(at_least=0, at_most=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Autocontrast(BuiltIn):
     op = "autocontrast"
     example: ClassVar = {"cutoff": 0.5}
 
-    cutoff: float = key(Number(at_least=0, at_most=49, unit="percent"), "percent ignored at each end", default=0.0)
+    cutoff: float = key(Float(at_least=0, at_most=49, unit="percent"), "percent ignored at each end", default=0.0)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         mask = visible(image) if has_alpha(image) else None
@@ -128,7 +128,7 @@ class Sharpen(BuiltIn):
     op = "sharpen"
     example: ClassVar = {"amount": 0.5}
 
-    amount: float = key(Number(at_least=0, at_most=10), "strength; 0 changes nothing", default=1.0)
+    amount: float = key(Float(at_least=0, at_most=10), "strength; 0 changes nothing", default=1.0)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         edge = -2.0 * self.amount
@@ -146,7 +146,7 @@ class Unsharp(BuiltIn):
     op = "unsharp"
     example: ClassVar = {"radius": 1.0, "percent": 80, "threshold": 2}
 
-    radius: float = key(Number(at_least=0, at_most=100, unit="px"), "of the blur, px", default=2.0)
+    radius: float = key(Float(at_least=0, at_most=100, unit="px"), "of the blur, px", default=2.0)
     percent: int = key(Int(at_least=0, at_most=1000), "strength", default=150)
     threshold: int = key(Int(at_least=0, at_most=255), "least difference, in levels, that is sharpened", default=3)
 
@@ -165,7 +165,7 @@ class Blur(BuiltIn):
     op = "blur"
     example: ClassVar = {"radius": 1.5}
 
-    radius: float = key(Number(at_least=0, at_most=1000, unit="px"), "standard deviation, px", default=2.0)
+    radius: float = key(Float(at_least=0, at_most=1000, unit="px"), "standard deviation, px", default=2.0)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return on_premultiplied(image, lambda pixels: pixels.filter(ImageFilter.GaussianBlur(self.radius)))
@@ -181,7 +181,7 @@ class BoxBlur(BuiltIn):
     op = "box_blur"
     example: ClassVar = {"radius": 2}
 
-    radius: float = key(Number(at_least=0, at_most=1000, unit="px"), "half the side of the square, px", default=2.0)
+    radius: float = key(Float(at_least=0, at_most=1000, unit="px"), "half the side of the square, px", default=2.0)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return on_premultiplied(image, lambda pixels: pixels.filter(ImageFilter.BoxBlur(self.radius)))

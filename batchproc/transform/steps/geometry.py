@@ -13,7 +13,7 @@ from batchproc.errors import Code, Reject, StageError
 from batchproc.transform.alpha import Ink, on_weighted
 from batchproc.transform.modes import has_alpha
 from batchproc.transform.resampler import resample
-from batchproc.transform.steps.step import Bool, BuiltIn, Choice, Colour, Int, Ints, Number, key, quoted, validate
+from batchproc.transform.steps.step import Bool, BuiltIn, Colour, Float, Int, Ints, OneOf, key, quoted, validate
 from batchproc.transform.view import Box, Size, View
 
 
@@ -51,7 +51,7 @@ class MaxAspect(BuiltIn):
     op = "max_aspect"
     example: ClassVar = {"ratio": 3.0}
 
-    ratio: float = key(Number(at_least=1, at_most=100_000), "the most, longer side divided by shorter side")
+    ratio: float = key(Float(at_least=1, at_most=100_000), "the most, longer side divided by shorter side")
 
     def __call__(self, image: Image.Image) -> Image.Image:
         self.check_size(image.size)
@@ -85,9 +85,9 @@ class Resize(BuiltIn):
 
     size: tuple[int, int] | None = key(SIZE, "width and height, px; required unless how = scale", default=None)
     how: str = key(
-        Choice(choices=("contain", "cover", "fit", "pad", "exact", "scale")), "how the size is meant", default="contain"
+        OneOf(choices=("contain", "cover", "fit", "pad", "exact", "scale")), "how the size is meant", default="contain"
     )
-    factor: float | None = key(Number(above=0, at_most=100), "with how = scale: the multiplier", default=None)
+    factor: float | None = key(Float(above=0, at_most=100), "with how = scale: the multiplier", default=None)
     only_shrink: bool | None = key(Bool(), "never enlarge; left out: true for contain, else false", default=None)
     background: str = key(
         Colour(), "with how = pad: the fill; empty: transparent where the picture has alpha, else [output] background",
@@ -199,7 +199,7 @@ class Crop(BuiltIn):
     example: ClassVar = {"size": [200, 200], "gravity": "center"}
 
     size: tuple[int, int] | None = key(SIZE, "width and height, px; this or box", default=None)
-    gravity: str = key(Choice(choices=tuple(_GRAVITIES)), "with size: which part is kept", default="center")
+    gravity: str = key(OneOf(choices=tuple(_GRAVITIES)), "with size: which part is kept", default="center")
     box: tuple[int, int, int, int] | None = key(
         Ints(
             count=4,
@@ -245,7 +245,7 @@ class Rotate(BuiltIn):
     op = "rotate"
     example: ClassVar = {"degrees": 90, "expand": True}
 
-    degrees: float = key(Number(at_least=-360, at_most=360, unit="degrees"), "angle, counter-clockwise")
+    degrees: float = key(Float(at_least=-360, at_most=360, unit="degrees"), "angle, counter-clockwise")
     expand: bool = key(Bool(), "let the canvas grow", default=False)
     background: str = key(
         Colour(), "the fill of the corners; empty: transparent where the picture has alpha, else [output] background",

@@ -94,7 +94,7 @@ class Int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class Float:
     """A number within bounds; `above` is a bound that is itself not allowed."""
 
     at_least: float | None = None
@@ -121,7 +121,7 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class OneOf:
     """One of some words."""
 
     choices: tuple[str, ...]

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 from batchproc.errors import Problem, UsageError
 from batchproc.transform.steps import filters, geometry
-from batchproc.transform.steps.own import OwnStep, OwnStepError, hash_source, load, prepared
-from batchproc.transform.steps.step import BuiltIn, Choice, Key, Step, error_of, keys_of, quoted
+from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, prepared
+from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, error_of, keys_of, quoted
 
 ENTRY_POINTS = "batchproc.steps"
 
@@ -136,7 +136,7 @@ def _wrong(one: Key, keys: _Table) -> str | None:
         return f"missing: must be {one.kind.allowed}" if one.required else None
     value = keys[one.name]
     wrong = error_of(one.kind, value)
-    if wrong and isinstance(one.kind, Choice) and isinstance(value, str):
+    if wrong and isinstance(one.kind, OneOf) and isinstance(value, str):
         wrong += _guess(value, one.kind.choices)
     return wrong
 
@@ -145,10 +145,10 @@ def _own(path: str, keys: _Table, where: str, search_path: str) -> Step | list[P
     try:
         found = load(path, search_path)
         prepared(found, dict(keys), path)
-    except OwnStepError as error:
+    except CustomStepError as error:
         return [Problem(where=where, message=str(error))]
     version = getattr(found, "version", "")
-    return OwnStep(
+    return CustomStep(
         path=path,
         keys=tuple(sorted(keys.items())),
         search_path=search_path,

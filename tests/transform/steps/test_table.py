@@ -9,8 +9,8 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.transform.steps import table
+from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize
-from batchproc.transform.steps.own import OwnStep
 from batchproc.transform.steps.table import build_steps, describe_steps, steps_json_schema
 
 
@@ -91,6 +91,6 @@ def test_a_registered_step_is_found_by_its_entry_point(tmp_path: Path, monkeypat
 
     (step,) = build_steps([{"op": "invert"}])
 
-    assert isinstance(step, OwnStep)
+    assert isinstance(step, CustomStep)
     assert "registered_step:invert" == step.path
     assert 'did you mean "invert"?' in problems({"op": "inverd"})[0]

@@ -19,7 +19,7 @@ class StaleConnectionError(Exception):
     """A kept connection was closed by the server before it could answer: ask again on a fresh one."""
 
 
-class Inbox:
+class ReceiveBuffer:
     """One worker's receive buffer. `view[start:end]` holds what was received and not yet taken."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Inbox:
         self.start = self.end = 0
 
 
-def receive_head(inbox: Inbox, connection: Connection, deadline: Deadline) -> Head:
+def receive_head(inbox: ReceiveBuffer, connection: Connection, deadline: Deadline) -> Head:
     """Reads until the head of the final reply is complete; what came after it stays in the inbox.
 
     Raises `StageError`: `proto`, `truncated`, `connect`, what the deadline says; `StaleConnectionError` when a
@@ -47,7 +47,7 @@ def receive_head(inbox: Inbox, connection: Connection, deadline: Deadline) -> He
     raise StageError(Code.TIMEOUT_FIRST_BYTE, "only interim replies came", retry=Retry.ONCE)
 
 
-def _next_head(inbox: Inbox, connection: Connection, deadline: Deadline, reused: bool) -> Head:
+def _next_head(inbox: ReceiveBuffer, connection: Connection, deadline: Deadline, reused: bool) -> Head:
     searched = start = inbox.start
     while True:
         end, after = _end_of_head(inbox.octets, searched, inbox.end)
@@ -69,7 +69,7 @@ def _end_of_head(octets: bytearray, start: int, end: int) -> tuple[int, int]:
     return strict, strict + 4
 
 
-def _receive_of_head(inbox: Inbox, connection: Connection, deadline: Deadline, may_be_stale: bool) -> int:
+def _receive_of_head(inbox: ReceiveBuffer, connection: Connection, deadline: Deadline, may_be_stale: bool) -> int:
     try:
         count = connection.receive_into(inbox.view[inbox.end :], deadline, expected=False)
     except OSError as error:
@@ -105,7 +105,7 @@ class WireReply:
     def __init__(
         self,
         head: Head,
-        inbox: Inbox,
+        inbox: ReceiveBuffer,
         connection: Connection,
         give_back: Callable[[Connection, bool], None],
         *,

@@ -1,4 +1,4 @@
-"""A step of the user's own, named by its import path. It travels as that name and is looked up by each worker."""
+"""A custom step, the user's own, named by its import path. It travels as that name and is looked up by each worker."""
 
 import hashlib
 import importlib
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, is_dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from PIL import Image
 
@@ -26,18 +26,12 @@ _MESSAGE_LIMIT = 300  # characters
 _READ_LIMIT = 20_000  # of them are looked at: secrets have to be found before the text is cut
 
 
-class OwnStepError(ValueError):
+class CustomStepError(ValueError):
     """The name does not lead to a usable step; the text says why."""
 
 
-class Opened(Protocol):
-    """What `OwnStep.open` gives."""
-
-    def __call__(self, image: Image.Image, /) -> Image.Image: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnStep:
+class CustomStep:
     """A function `(Image) -> Image`, or a frozen dataclass with `__call__` of that shape whose fields are `keys`.
 
     Only names and plain values travel to a worker, which imports the module itself, with `search_path` in its
@@ -50,10 +44,10 @@ class OwnStep:
     version: str = ""  # of the step, where it has one: part of the plan's fingerprint
     source: str = ""  # what tells its source from another; in the fingerprint where there is no version
 
-    def open(self) -> "OpenedOwnStep":
-        """Imports the step. Raises `OwnStepError`."""
+    def open(self) -> "OpenedStep":
+        """Imports the step. Raises `CustomStepError`."""
         call = prepared(load(self.path, self.search_path), dict(self.keys), self.path)
-        return OpenedOwnStep(path=self.path, call=call)
+        return OpenedStep(path=self.path, call=call)
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Imports and runs the step; workers open it once instead."""
@@ -61,7 +55,7 @@ class OwnStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedOwnStep:
+class OpenedStep:
     """An imported step. Not picklable, and never sent."""
 
     path: str
@@ -105,7 +99,7 @@ def step(found: Callable[..., object] | None = None, /, *, version: str = "") ->
     """Marks a function `(Image) -> Image`, or a frozen dataclass with such a `__call__`, as a step: `@batchproc.step`.
 
     Checks at once what the config would complain about, and returns it as it is. `version` stands for its source in
-    the plan: images are made again when it changes, and not for every edit. Raises `OwnStepError`.
+    the plan: images are made again when it changes, and not for every edit. Raises `CustomStepError`.
 
     >>> @step(version="1")
     ... @dataclass(frozen=True)
@@ -122,16 +116,16 @@ def step(found: Callable[..., object] | None = None, /, *, version: str = "") ->
     if isinstance(found, type):
         _check_class(found, path)
     elif not inspect.isfunction(found):
-        raise OwnStepError(f"{path} is neither a function nor a class")
+        raise CustomStepError(f"{path} is neither a function nor a class")
     if "<locals>" in path:
-        raise OwnStepError(f"{path} cannot be found by its name: define it at the top level of its module")
+        raise CustomStepError(f"{path} cannot be found by its name: define it at the top level of its module")
     if version:
         found.version = version  # type: ignore[union-attr]
     return found
 
 
 def load(path: str, search_path: str = "") -> object:
-    """What `package.module:name` leads to. Raises `OwnStepError`, also when the import itself fails."""
+    """What `package.module:name` leads to. Raises `CustomStepError`, also when the import itself fails."""
     module_name, _, name = path.partition(":")
     if search_path and search_path not in sys.path:
         sys.path.append(search_path)
@@ -141,24 +135,24 @@ def load(path: str, search_path: str = "") -> object:
     except BaseException as error:  # importing runs the user's code
         if isinstance(error, KeyboardInterrupt) and _may_be_the_users():
             raise
-        raise OwnStepError(f"module {module_name} cannot be imported: {_told(error)}") from error
+        raise CustomStepError(f"module {module_name} cannot be imported: {_told(error)}") from error
     for part in name.split("."):
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise OwnStepError(f"module {module_name} has no {name}") from None
+            raise CustomStepError(f"module {module_name} has no {name}") from None
     return found
 
 
 def prepared(found: object, keys: dict[str, Any], path: str) -> Callable[[Image.Image], object]:
-    """The callable for these keys: a function as it is, a dataclass made from them. Raises `OwnStepError`."""
+    """The callable for these keys: a function as it is, a dataclass made from them. Raises `CustomStepError`."""
     if not callable(found):
-        raise OwnStepError(f"{path} is a {type(found).__name__}, not a function or a dataclass with __call__")
+        raise CustomStepError(f"{path} is a {type(found).__name__}, not a function or a dataclass with __call__")
     _check_pickling(found, path)
     if isinstance(found, type):
         return _instance(found, keys, path)
     if keys:
-        raise OwnStepError(f"{path} is a function and takes no keys; a frozen dataclass takes them as its fields")
+        raise CustomStepError(f"{path} is a function and takes no keys; a frozen dataclass takes them as its fields")
     return found
 
 
@@ -174,9 +168,9 @@ def hash_source(found: object) -> str:
 
 def _check_class(found: type, path: str) -> None:
     if not is_dataclass(found) or not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise OwnStepError(f"{path} is a class, but not a frozen dataclass")
+        raise CustomStepError(f"{path} is a class, but not a frozen dataclass")
     if "__call__" not in dir(found):  # of its instances: every class can itself be called
-        raise OwnStepError(f"{path} has no __call__")
+        raise CustomStepError(f"{path} has no __call__")
 
 
 def _instance(found: type, keys: dict[str, Any], path: str) -> Callable[[Image.Image], object]:
@@ -184,7 +178,7 @@ def _instance(found: type, keys: dict[str, Any], path: str) -> Callable[[Image.I
     try:
         made: Callable[[Image.Image], object] = found(**keys)
     except BaseException as error:  # the user's own checks
-        raise OwnStepError(f"{path} refuses its keys: {_told(error)}") from error
+        raise CustomStepError(f"{path} refuses its keys: {_told(error)}") from error
     return made
 
 
@@ -194,9 +188,9 @@ def _check_pickling(found: object, path: str) -> None:
         again = pickle.loads(pickle.dumps(found))
     except (pickle.PicklingError, AttributeError, TypeError, ImportError) as error:
         message = f"{path} cannot be pickled by name ({type(error).__name__}): define it at the top level of its module"
-        raise OwnStepError(message) from error
+        raise CustomStepError(message) from error
     if isinstance(found, type) and again is not found:
-        raise OwnStepError(f"{path} is another object under its own name")
+        raise CustomStepError(f"{path} is another object under its own name")
 
 
 def _told(error: BaseException) -> str:

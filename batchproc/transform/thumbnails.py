@@ -19,7 +19,7 @@ QUALITY = 72
 MOST_PER_WORKER = 200  # a list that is worked off in an odd order cannot fill the disk
 
 
-class Gallery:
+class Thumbnails:
     """Writes `<folder>/<key>-before.jpg` and `-after.jpg`. One per worker, used by that worker alone.
 
     `folder` is absolute and exists; empty, or `every` = 0: there is no gallery. `background` lies under transparency.

@@ -13,7 +13,7 @@ from PIL import Image
 from batchproc.errors import Code, Reject, StageError, UsageError
 from batchproc.transform.plan_fingerprint import fingerprint
 from batchproc.transform.stage import Transform
-from batchproc.transform.steps.own import OwnStep, OwnStepError, hash_source, load, step
+from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, step
 from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import encoded, photo, run
 
@@ -116,9 +116,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def own(home: Path, name: str, **keys: object) -> OwnStep:
+def own(home: Path, name: str, **keys: object) -> CustomStep:
     (step,) = build_steps([{"op": f"own_steps_of_a_test:{name}", **keys}], home)
-    assert isinstance(step, OwnStep)
+    assert isinstance(step, CustomStep)
     return step
 
 
@@ -188,7 +188,7 @@ def test_a_module_that_raises_anything_is_refused_in_a_worker_thread(home: Path,
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(load, f"raises_{error.lower()}:step", str(home))
 
-    assert isinstance(future.exception(), OwnStepError)
+    assert isinstance(future.exception(), CustomStepError)
     assert f"cannot be imported: {error}" in str(future.exception())
 
 
@@ -237,12 +237,12 @@ def test_what_cannot_be_a_step_is_refused_with_the_reason(
 
 
 def test_the_fingerprint_knows_an_own_step_by_path_keys_and_version(home: Path, tmp_path: Path) -> None:
-    def digits(*steps: OwnStep) -> str:
+    def digits(*steps: CustomStep) -> str:
         return fingerprint(Transform(steps=steps, temporary_folder=str(tmp_path)))
 
     tint = own(home, "Tint", colour="red")
-    newer = OwnStep(path=tint.path, keys=tint.keys, search_path=tint.search_path, version="4")
-    moved = OwnStep(path=tint.path, keys=tint.keys, search_path="/elsewhere", version=tint.version)
+    newer = CustomStep(path=tint.path, keys=tint.keys, search_path=tint.search_path, version="4")
+    moved = CustomStep(path=tint.path, keys=tint.keys, search_path="/elsewhere", version=tint.version)
 
     assert "3" == tint.version
     assert digits(tint) == digits(moved)
@@ -297,7 +297,7 @@ def test_marking_refuses_what_a_config_could_not_use() -> None:
         return image
 
     for found, why in ((Thawed, "not a frozen dataclass"), (Silent, "has no __call__"), (inner, "top level")):
-        with pytest.raises(OwnStepError, match=why):
+        with pytest.raises(CustomStepError, match=why):
             step(found)
 
 
