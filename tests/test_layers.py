@@ -24,7 +24,7 @@ FLOORS = [
     {"config", "protocols"},
     {"columns", "failpoints", "leaving", "model", "remembered", "shortage"},
     {"errors", "redact", "signals", "streams", "version"},
-    {"hostname", "kinds", "packaging", "sniff"},
+    {"defaults", "hostname", "kinds", "packaging", "sniff"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
 # Values that two neighbours share by design: the ledger is given its file operations by type only.

@@ -4,6 +4,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from batchproc import defaults
 from batchproc.cli.values import read_duration, read_size
 
 Photos = Annotated[str, typer.Option(metavar="DIR", help="serve this folder's pictures")]
@@ -21,13 +22,13 @@ Seed = Annotated[int, typer.Option(min=0, help="of pictures, latencies and fault
 
 def origin(
     photos: Photos = "",
-    images: Images = 240,
+    images: Images = defaults.ORIGIN_IMAGES,
     port: Port = 0,
-    latency: Latency = "60ms",
-    jitter: Jitter = 0.3,
+    latency: Latency = f"{1000 * defaults.ORIGIN_LATENCY_SECONDS:g}ms",
+    jitter: Jitter = defaults.ORIGIN_JITTER,
     bandwidth: Bandwidth = "0",
     faults: Faults = None,
-    seed: Seed = 7,
+    seed: Seed = defaults.ORIGIN_SEED,
 ) -> None:
     """Serve demo pictures, or your own, until Ctrl-C.
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
+from batchproc import defaults
 from batchproc.config.units import (
     Colour,
     Delimiter,
@@ -138,23 +139,23 @@ class DownloadTable(Table):
     """How the stage is run; "auto" measures and chooses."""
     workers: DownloadWorkers = 32
     """Threads or OS processes; ignored in serial mode; "auto" lets as many work as the network answers to."""
-    per_host: Annotated[int, Field(ge=1, le=1024)] = 8
+    per_host: Annotated[int, Field(ge=1, le=1024)] = defaults.PER_HOST
     """Connections at once to one host."""
-    connect_timeout: Timeout = 5.0
+    connect_timeout: Timeout = defaults.CONNECT_TIMEOUT_SECONDS
     """Limit for resolving the name, connecting and the TLS handshake."""
-    first_byte_timeout: Timeout = 15.0
+    first_byte_timeout: Timeout = defaults.FIRST_BYTE_TIMEOUT_SECONDS
     """Limit for the reply's head after the request."""
-    total_timeout: Timeout = 60.0
+    total_timeout: Timeout = defaults.TOTAL_TIMEOUT_SECONDS
     """Limit for one whole request."""
-    min_speed: Size = 1000
+    min_speed: Size = defaults.MIN_SPEED_BYTES_PER_SECOND
     """Bytes per second, over 10 s, below which a body is given up; 0 = no such limit."""
-    max_bytes: Annotated[int, *at_least("1KB")] = 32_000_000
+    max_bytes: Annotated[int, *at_least("1KB")] = defaults.MAX_BYTES
     """Largest original."""
     buffer: Annotated[int, *at_least("1MB")] = 256_000_000
     """Bytes of originals held in memory at once."""
     retries: Annotated[int, Field(ge=0, le=20)] = 3
     """Further tries after the first, with back-off and full jitter."""
-    max_retry_after: Duration = 900.0
+    max_retry_after: Duration = defaults.MAX_RETRY_AFTER_SECONDS
     """A server that asks for a longer pause is left for the next run."""
     robots: Literal["honour", "ignore"] = "honour"
     """robots.txt, and the X-Robots-Tag values noai and noimageai."""
@@ -200,11 +201,9 @@ class TransformTable(Table):
     """Threads or OS processes; "auto" or 0 = one per usable core; ignored in serial mode."""
     timeout: Timeout = 30.0
     """Limit per image; enforced by killing the worker in process mode."""
-    max_pixels: Positive = 50_000_000
+    max_pixels: Positive = defaults.MAX_PIXELS
     """Largest picture, width times height as its header declares them."""
-    formats: Annotated[tuple[Format, ...], Field(strict=False, min_length=1)] = (
-        "jpeg", "png", "webp", "gif", "avif", "tiff", "bmp",
-    )  # fmt: skip
+    formats: Annotated[tuple[Format, ...], Field(strict=False, min_length=1)] = defaults.FORMATS
     """Formats accepted, by content."""
     memory_limit: Annotated[int, *at_least("128MB")] = 1_500_000_000
     """Address space of one worker in process mode."""
@@ -228,11 +227,11 @@ class OutputTable(Table):
 
     format: Literal["jpeg", "png", "webp", "avif", "keep"] = "jpeg"
     """Format of the images; "keep" = that of the original."""
-    quality: Annotated[int, Field(ge=1, le=100)] = 85
+    quality: Annotated[int, Field(ge=1, le=100)] = defaults.OUTPUT_QUALITY
     """Encoder quality."""
     layout: Literal["files", "webdataset"] = "files"
     """One file per image, or tar shards."""
-    background: Colour = "#ffffff"
+    background: Colour = defaults.BACKGROUND
     """Colour behind transparent pictures where the format has no transparency, and around padded ones."""
     durability: Literal["process", "power"] = "process"
     """What outputs survive: the death of the process, or also a power cut (fsync)."""
@@ -263,11 +262,11 @@ class MetricsTable(Table):
 class OriginTable(Table):
     """The embedded image server; the table's presence starts it for the run."""
 
-    images: Annotated[int, Field(ge=1, le=2000)] = 240
+    images: Annotated[int, Field(ge=1, le=2000)] = defaults.ORIGIN_IMAGES
     """Number of pictures served."""
-    latency: Duration = 0.06
+    latency: Duration = defaults.ORIGIN_LATENCY_SECONDS
     """Median time before a reply's first byte."""
-    jitter: Annotated[float, Field(ge=0, le=2)] = 0.3
+    jitter: Annotated[float, Field(ge=0, le=2)] = defaults.ORIGIN_JITTER
     """Spread of the latency: sigma of its log-normal distribution; 0 = constant."""
     bandwidth: Size = 0
     """Bytes per second of each reply; 0 = unlimited."""
@@ -275,7 +274,7 @@ class OriginTable(Table):
     """Serve the documented share of broken replies."""
     photos: str = ""
     """Folder of pictures to serve; empty = made by the program."""
-    seed: Count = 7
+    seed: Count = defaults.ORIGIN_SEED
     """Seed of pictures, latencies and faults."""
 
 

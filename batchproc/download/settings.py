@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from batchproc import defaults
 from batchproc.hostname import closest
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
@@ -35,11 +36,13 @@ class Settings:
     Raises ValueError for a network, header or proxy that cannot be used.
     """
 
-    connect_timeout_seconds: float = 5.0  # name look-up, TCP over all addresses and TLS together
-    first_byte_timeout_seconds: float = 15.0  # until the whole head is here; then the longest silence inside a body
-    total_timeout_seconds: float = 60.0  # redirects included
-    min_speed_bytes_per_second: float = 1000.0  # over 10 s
-    max_bytes: int = 32_000_000
+    # name look-up, TCP over all addresses and TLS together
+    connect_timeout_seconds: float = defaults.CONNECT_TIMEOUT_SECONDS
+    # until the whole head is here; then the longest silence inside a body
+    first_byte_timeout_seconds: float = defaults.FIRST_BYTE_TIMEOUT_SECONDS
+    total_timeout_seconds: float = defaults.TOTAL_TIMEOUT_SECONDS  # redirects included
+    min_speed_bytes_per_second: float = defaults.MIN_SPEED_BYTES_PER_SECOND  # over 10 s
+    max_bytes: int = defaults.MAX_BYTES
     user_agent: str = "batchproc"
     allow_addresses: tuple[str, ...] = ()  # networks in CIDR notation
     headers: tuple[tuple[str, str], ...] = ()
@@ -49,7 +52,7 @@ class Settings:
     client_cert: str = ""  # PEM; with its key, unless `client_key` has it
     client_key: str = ""
     sites: tuple[tuple[str, "Site"], ...] = ()  # by host pattern: what differs from all this
-    per_host: int = 8  # connections to one origin that this process may have at once
+    per_host: int = defaults.PER_HOST  # connections to one origin that this process may have at once
     most_connections: int = 256  # of this process, idle ones included
     robots_folder: str = ""  # where worker processes tell each other what they have read; empty = in memory alone
 

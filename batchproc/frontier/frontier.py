@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
+from batchproc.defaults import MAX_RETRY_AFTER_SECONDS
 from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, HostLimit, Limits, effect_of, host_of, not_tried
 from batchproc.frontier.hosts import Hosts, Recall
@@ -27,7 +28,6 @@ WINDOW = 1000  # sources read ahead of their start and kept in memory
 REFILL = 100
 LOOK_AHEAD = 500  # beyond the window, for items of hosts that may be asked now: so many at once
 LOOK_AHEAD_SECONDS = 0.02  # and not more often, so that a long list of one host costs no start
-LONGEST_PAUSE_SECONDS = 900.0
 LONGEST_WAIT_SECONDS = 1.0  # no wait without a bound, though every change wakes it
 NOTHING_KNOWN = Validators()
 NO_TIME = (None, None)
@@ -51,7 +51,7 @@ class Frontier:
         retries: int,
         buffer_bytes: int,
         host_limits: Mapping[str, HostLimit] | None = None,
-        longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
+        longest_pause_seconds: float = MAX_RETRY_AFTER_SECONDS,
         reread: Callable[[Sequence[int]], Sequence[Source]] | None = None,
         concurrency: Concurrency | None = None,
         clock: Callable[[], float] = time.monotonic,

@@ -20,8 +20,9 @@ from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
 
+from batchproc.defaults import ORIGIN_SEED
 from batchproc.errors import Problem, UsageError
-from batchproc.origin.settings import DEFAULT_SEED, OriginSettings
+from batchproc.origin.settings import OriginSettings
 
 SLOW_SECONDS = 1.0
 TRUNCATED_SHARE = 0.6
@@ -124,12 +125,12 @@ def kinds(images: int, seed: int) -> list[Form]:
     return shuffled[:images]
 
 
-def demo_paths(images: int, seed: int = DEFAULT_SEED) -> list[str]:
+def demo_paths(images: int, seed: int = ORIGIN_SEED) -> list[str]:
     """The relative URLs of the generated pictures, as `/img/0007.webp`, without making them."""
     return [f"/img/{index:04d}{kind.suffix}" for index, kind in enumerate(kinds(images, seed))]
 
 
-def demo_list(images: int, seed: int = DEFAULT_SEED) -> str:
+def demo_list(images: int, seed: int = ORIGIN_SEED) -> str:
     """The text of a URL list of the generated pictures, as in inputs/demo.txt."""
     header = (
         f"# The {images} pictures of batchproc's embedded image server, seed {seed}: relative URLs, one per line.\n"

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchproc import defaults
 from batchproc.errors import Problem, UsageError
 
-DEFAULT_SEED = 7
 DEFAULT_FAULT_SHARE = 0.05
 MAX_IMAGES = 2000  # they are held in memory, about 150 KB each
 LONGEST_LATENCY_SECONDS = 60
@@ -25,10 +25,10 @@ class OriginSettings:
     of single paths, as `/img/0007.jpg`: always the same, without jitter; other paths have `latency_seconds`.
     """
 
-    images: int = 240
-    seed: int = DEFAULT_SEED
-    latency_seconds: float = 0.060
-    jitter: float = 0.3
+    images: int = defaults.ORIGIN_IMAGES
+    seed: int = defaults.ORIGIN_SEED
+    latency_seconds: float = defaults.ORIGIN_LATENCY_SECONDS
+    jitter: float = defaults.ORIGIN_JITTER
     bandwidth_bytes_per_second: int = 0
     faults: bool | float | None = None
     photos: str = ""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from batchproc import defaults
 from batchproc.transform.steps.step import Step
 from batchproc.transform.view import Quality
 
@@ -21,11 +22,11 @@ class TransformSettings:
 
     steps: tuple[Step, ...] = ()
     quality: Quality = "balanced"
-    formats: tuple[str, ...] = ("jpeg", "png", "webp", "gif", "avif", "tiff", "bmp")
-    max_pixels: int = 50_000_000
+    formats: tuple[str, ...] = defaults.FORMATS
+    max_pixels: int = defaults.MAX_PIXELS
     output_format: str = "jpeg"  # jpeg | png | webp | avif | keep
-    output_quality: int = 85
-    background: str = "#ffffff"
+    output_quality: int = defaults.OUTPUT_QUALITY
+    background: str = defaults.BACKGROUND
     temporary_folder: str  # absolute
     durability: str = "process"  # process | power
     gallery_folder: str = ""  # absolute; empty = no pictures for the report
