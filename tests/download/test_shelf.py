@@ -100,7 +100,7 @@ def test_when_the_reader_is_stopped_the_next_one_reads(tmp_path: Path) -> None:
 def test_a_killed_reader_frees_the_lock_one_that_stands_still_is_waited_for_so_long_and_waiting_can_be_stopped(
     tmp_path: Path,
 ) -> None:
-    command = [sys.executable, "-c", HOLDER, tmp_path, *KEY]
+    command = [sys.executable, "-c", HOLDER, str(tmp_path), *KEY]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert b"reading\n" == holder.stdout.readline()
