@@ -4,9 +4,17 @@ It serves pictures that it makes from a seed, or a folder of the user's, with th
 misbehaving URLs that a real one would have. `EmbeddedOrigin` is the parent's side, `serve` the server by itself.
 """
 
-from batchproc.origin.catalogue import Entry, Fault, demo_list, demo_paths, listing
 from batchproc.origin.embedded import EmbeddedOrigin, OriginError
-from batchproc.origin.settings import OriginSettings, OriginTotals, check_settings
+from batchproc.origin.settings import (
+    Entry,
+    Fault,
+    OriginSettings,
+    OriginTotals,
+    check_settings,
+    demo_list,
+    demo_paths,
+    listing,
+)
 
 __all__ = [
     "EmbeddedOrigin",

@@ -14,8 +14,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from batchproc.errors import BatchprocError, ExitCode, UsageError
-from batchproc.origin.catalogue import Entry, listing
-from batchproc.origin.settings import OriginSettings, OriginTotals, check_settings
+from batchproc.origin.settings import Entry, OriginSettings, OriginTotals, check_settings, listing
 from batchproc.signals import withheld_from_children
 
 START_SECONDS = 120.0  # making the pictures takes about two; this is for a machine that does much else

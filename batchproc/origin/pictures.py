@@ -18,8 +18,8 @@ from random import Random
 from PIL import Image
 
 from batchproc.measure.cores import usable_cores
-from batchproc.origin.catalogue import Form, kinds
 from batchproc.origin.painting import Size, paint
+from batchproc.origin.settings import Form, kinds
 
 CANVASES = 20
 CANVAS_SIZE = (1280, 960)

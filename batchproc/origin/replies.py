@@ -7,8 +7,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from batchproc.errors import Problem, UsageError
-from batchproc.origin.catalogue import SLOW_SECONDS, TRUNCATED_SHARE, Entry, Fault
-from batchproc.origin.settings import OriginSettings
+from batchproc.origin.settings import SLOW_SECONDS, TRUNCATED_SHARE, Entry, Fault, OriginSettings
 from batchproc.sniff import Nature, identify
 
 MADE_AT = 1_760_000_000  # Last-Modified of the generated pictures, always the same: October 2025

@@ -19,9 +19,8 @@ from functools import partial
 from random import Random
 
 from batchproc.errors import Problem, UsageError
-from batchproc.origin.catalogue import Entry, listing
 from batchproc.origin.replies import Answer, ClientRequest, index_page, parse, plain, prepare
-from batchproc.origin.settings import OriginSettings, OriginTotals, base_url_of, check_settings
+from batchproc.origin.settings import Entry, OriginSettings, OriginTotals, base_url_of, check_settings, listing
 
 MAX_HEAD_BYTES = 16_384
 SEND_BUFFER_BYTES = 262_144  # one send takes a whole picture of the usual size

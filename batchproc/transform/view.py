@@ -30,9 +30,9 @@ class View:
     note: Callable[[str], None] = forget  # hears what the row of the image is to say of its pixels
 
     @classmethod
-    def whole(cls, image: Image.Image, *, quality: Quality = "exact", background: str = "#ffffff") -> "View":
+    def whole(cls, image: Image.Image) -> "View":
         """The view of an image that stands for itself."""
-        return cls(size=image.size, box=(0, 0, *image.size), quality=quality, background=background)
+        return cls(size=image.size, box=(0, 0, *image.size))
 
     def then(self, image: Image.Image) -> "View":
         """The view after a step that made `image`: it stands for itself from here on."""

@@ -9,7 +9,7 @@ import pytest
 from batchproc.config import NOT_YET, Config, load
 from batchproc.config.overlay import read_value
 from batchproc.errors import ExitCode, Problem, UsageError
-from batchproc.origin.catalogue import demo_list
+from batchproc.origin.settings import demo_list
 
 Write = Callable[..., Path]
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 from batchproc.errors import UsageError
 from batchproc.origin import EmbeddedOrigin, Fault, OriginError, OriginSettings
-from batchproc.origin.catalogue import FAULT_CYCLE
 from batchproc.origin.pictures import make_pictures
+from batchproc.origin.settings import FAULT_CYCLE
 
 PATIENCE_SECONDS = 30.0
 

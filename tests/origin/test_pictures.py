@@ -6,10 +6,10 @@ import statistics
 import pytest
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
-from batchproc.origin.catalogue import Fault, Form, kinds
 from batchproc.origin.painting import PAINTERS, paint
 from batchproc.origin.pictures import ORIENTATION, PictureRecipe, develop, make_pictures, recipe, store
 from batchproc.origin.replies import content_type, corrupted, faulty, picture
+from batchproc.origin.settings import Fault, Form, kinds
 
 SEED = 7
 SMALL = (320, 240)

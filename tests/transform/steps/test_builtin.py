@@ -1,6 +1,7 @@
 """The built-in steps: geometry by numbers, filters against Pillow's own, every mode, every bad value."""
 
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_pad_fills_with_the_background(mode: str, background: str, corner: tuple
     picture = Image.new(mode, (40, 20), "white")
 
     padded = Resize(size=(40, 40), how="pad", background=background).render(
-        picture, View.whole(picture, background="#0080ff")
+        picture, replace(View.whole(picture), background="#0080ff")
     )
 
     assert (corner, 255) == (padded.getpixel((0, 0)), pixel(padded, 20, 20)[0])
