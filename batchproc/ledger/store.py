@@ -11,7 +11,6 @@ from types import TracebackType
 from batchproc.columns import Columns
 from batchproc.errors import ExitCode
 from batchproc.ledger import writer
-from batchproc.ledger.ballast import Ballast
 from batchproc.ledger.blame import blame_disk, blame_ledger, blame_values
 from batchproc.ledger.deciding import (
     PlanChange,
@@ -32,6 +31,7 @@ from batchproc.ledger.list_memory import read_checkpoints
 from batchproc.ledger.opening import check_pages, open_for_reading, open_for_writing
 from batchproc.ledger.orphans import prune_absent
 from batchproc.ledger.recovery import Recovered, recover
+from batchproc.ledger.reserve_file import ReserveFile
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
 from batchproc.ledger.runs import (
     close_run,
@@ -68,7 +68,7 @@ class Ledger(LedgerView):
         writing: sqlite3.Connection,
         reading: sqlite3.Connection,
         images: Images,
-        ballast: Ballast,
+        reserve: ReserveFile,
         *,
         opened_version: int,
     ) -> None:
@@ -76,14 +76,14 @@ class Ledger(LedgerView):
         self.opened_version = opened_version  # of its tables, before it was brought up to this version's
         self._connection = writing
         self._images = images
-        self._ballast = ballast
+        self._reserve = reserve
         self._run = 0
         self._recovered: Recovered | None = None
         self._writer: Writer | None = None
         self._stuck = False  # the writer does not end: its disk does not answer
 
     @classmethod
-    def open(cls, path: Path, *, images: Images, ballast_path: Path, power: bool = False) -> "Ledger":
+    def open(cls, path: Path, *, images: Images, reserve_path: Path, power: bool = False) -> "Ledger":
         """Opens the ledger at `path`, made on demand, and brought up to this version's tables; a context manager.
 
         `power`: what is recorded survives a power cut, not only `kill -9`. After a run that did not end, the whole
@@ -97,11 +97,11 @@ class Ledger(LedgerView):
                 runs = last_runs(writing, 1)
             if runs and not runs[0].is_clean:
                 check_pages(writing, path)
-            ballast = Ballast(ballast_path)
+            reserve = ReserveFile(reserve_path)
             with blame_disk(path):
-                ballast.reserve()
+                reserve.reserve()
             return Ledger(
-                path, writing, open_for_reading(path), images, ballast, opened_version=opened_version
+                path, writing, open_for_reading(path), images, reserve, opened_version=opened_version
             )
         except BaseException:
             writing.close()
@@ -261,7 +261,7 @@ class Ledger(LedgerView):
             plan = adopted_plan(self._own())
             self._run = insert_run(self._connection, name, started, deciding or {})
         started_writer = Writer(
-            self._connection, self._path, self._images, self._ballast, run=self._run, plan=plan, committed=committed
+            self._connection, self._path, self._images, self._reserve, run=self._run, plan=plan, committed=committed
         )
         started_writer.start()
         self._writer = started_writer  # behind: a thread that could not be started is not to be joined
@@ -322,9 +322,9 @@ class Ledger(LedgerView):
         with blame_disk(self._path):
             store_pauses(self._own(), pauses)
 
-    def release_ballast(self) -> None:
+    def release_reserve(self) -> None:
         """Makes 1 MiB of room on a full disk, for the report. The writer does it by itself when it meets one."""
-        self._ballast.release()
+        self._reserve.release()
 
     def _own(self) -> sqlite3.Connection:
         """The write connection, while this thread may use it."""

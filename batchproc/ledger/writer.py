@@ -15,12 +15,12 @@ from typing import TypeAlias
 
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.failpoints import failpoint
-from batchproc.ledger.ballast import Ballast
 from batchproc.ledger.blame import blame_disk
 from batchproc.ledger.images import Images
 from batchproc.ledger.orphans import OrphanedFiles, find_orphaned, forget_files, remove_orphaned
 from batchproc.ledger.outcomes import Naming, make_batch, write_batch
 from batchproc.ledger.recovery import mark_blocked, mark_done
+from batchproc.ledger.reserve_file import ReserveFile
 from batchproc.ledger.schema import touch, transaction
 from batchproc.model import Outcome
 
@@ -153,7 +153,7 @@ class Writer(threading.Thread):
         connection: sqlite3.Connection,
         path: Path,
         images: Images,
-        ballast: Ballast,
+        reserve: ReserveFile,
         *,
         run: int,
         plan: int,
@@ -165,7 +165,7 @@ class Writer(threading.Thread):
         self._connection = connection
         self._path = path
         self._images = images
-        self._ballast = ballast
+        self._reserve = reserve
         self._run = run
         self._plan = plan
         self._uncommitted: list[Outcome] = []
@@ -250,11 +250,11 @@ class Writer(threading.Thread):
         self._named, self._blocked, self._emptied = [], [], []
 
     def _give_up(self, error: Exception) -> None:
-        """Tells everybody; then, with the ballast's room, commits what is known already."""
+        """Tells everybody; then, with the room of the reserve file, commits what is known already."""
         self.inbox.fail(_blame(error, self._path))
         if not isinstance(error, sqlite3.Error | OSError):
             return
-        self._ballast.release()
+        self._reserve.release()
         with contextlib.suppress(sqlite3.Error, OSError):  # the disk said no once: what cannot be kept stays pending
             self._name_files()
             self._write(self._uncommitted + self.inbox.take_rest())

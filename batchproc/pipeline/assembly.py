@@ -57,7 +57,7 @@ def open_ledger(config: Config, layout: Layout) -> Ledger:
     """The job's ledger, made on demand. Raises as `Ledger.open` does."""
     power = config.output.durability == "power"
     images = ImageFolder(layout.output, power=power)
-    return Ledger.open(layout.ledger_path, images=images, ballast_path=layout.ballast_path, power=power)
+    return Ledger.open(layout.ledger_path, images=images, reserve_path=layout.reserve_path, power=power)
 
 
 def warm_up(config: Config) -> None:

@@ -168,7 +168,7 @@ class Run:
     def _finish(self, ledger: Ledger, evidence: RunEvidence, folder: Path) -> RunResult:
         """Writes what is to be known of this run: run.json, the spans, the ledger's row."""
         if self.error is not None:
-            ledger.release_ballast()
+            ledger.release_reserve()
         ending = judge(
             self.config.job, evidence.counts, self.observer,
             error=self.error, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,

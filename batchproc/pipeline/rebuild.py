@@ -104,7 +104,7 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
     power = config.output.durability == "power"
     images = ImageFolder(layout.output, power=power)
     base_url = ANY_ORIGIN if config.origin else config.job.base_url
-    with Ledger.open(path, images=images, ballast_path=layout.ballast_path, power=power) as ledger:
+    with Ledger.open(path, images=images, reserve_path=layout.reserve_path, power=power) as ledger:
         ledger.adopt_plan(fingerprint(transform), plan_settings(transform), recipe=recipe_of(transform))
         columns = Columns()
         ledger.import_sources(

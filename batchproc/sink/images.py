@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batchproc.sink.atomic import sync_folder
 
-BALLAST_NAME = "ballast"
+RESERVE_NAME = "ballast"  # the name on disk, which jobs have already
 YOUNG_NANOSECONDS = 2_000_000_000  # more than the coarsest clock of a file system
 TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.\d+\.\d+\.part")  # as a worker names what it writes: key, pid, number
 RENDITION_NAME = re.compile(r"([0-9a-f]{32})(\.[a-z0-9]{1,8})")

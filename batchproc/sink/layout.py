@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from batchproc.errors import UsageError
 from batchproc.measure.gauges import GAUGES_PREFIX
 from batchproc.sink.atomic import point_atomically, sweep_temporary
-from batchproc.sink.images import BALLAST_NAME
+from batchproc.sink.images import RESERVE_NAME
 from batchproc.sink.preflight import find_problems, foresee_problems
 
 ROBOTS_PREFIX = "batchproc-robots-"  # of a folder, which a killed run leaves
@@ -42,8 +42,8 @@ class Layout:
         return self.output / ".tmp"
 
     @property
-    def ballast_path(self) -> Path:
-        return self.temporary_folder / BALLAST_NAME
+    def reserve_path(self) -> Path:
+        return self.temporary_folder / RESERVE_NAME
 
     @property
     def metadata_path(self) -> Path:

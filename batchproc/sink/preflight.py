@@ -11,7 +11,7 @@ from batchproc.errors import Problem
 
 MOUNTS_PATH = Path("/proc/self/mountinfo")
 WHERE = "[job] output"
-LEAST_FREE_BYTES = 16_000_000  # the ledger, its ballast, a report, and some images
+LEAST_FREE_BYTES = 16_000_000  # the ledger, its reserve file, a report, and some images
 LEAST_FREE_INODES = 300  # 256 folders of images, and the files of a run
 # SQLite's WAL needs memory shared between processes, and `flock` a lock that everybody sees: no network file system
 # promises both (https://sqlite.org/wal.html, section 1). FUSE may be anything: those known to be remote are listed.

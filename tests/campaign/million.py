@@ -95,7 +95,7 @@ class Job:
 
     def open(self) -> Ledger:
         layout = self.layout
-        return Ledger.open(layout.ledger_path, images=self.images, ballast_path=layout.ballast_path)
+        return Ledger.open(layout.ledger_path, images=self.images, reserve_path=layout.reserve_path)
 
     def take_in(self, ledger: Ledger) -> None:
         """What every run does before its line."""

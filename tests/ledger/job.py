@@ -51,7 +51,7 @@ class Job:
     def open(self) -> AbstractContextManager[Ledger]:
         layout = self.layout
         return Ledger.open(
-            layout.ledger_path, images=self.images, ballast_path=layout.ballast_path, power=self.power
+            layout.ledger_path, images=self.images, reserve_path=layout.reserve_path, power=self.power
         )
 
     def begin(

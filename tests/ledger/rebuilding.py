@@ -36,7 +36,7 @@ def rebuild(job: Job, names: Sequence[str], plan: str = PLAN, rows: Sequence[Lis
     path = job.layout.ledger_path
     with (
         replacement(path) as new,
-        Ledger.open(new, images=job.images, ballast_path=job.layout.ballast_path) as ledger,
+        Ledger.open(new, images=job.images, reserve_path=job.layout.reserve_path) as ledger,
     ):
         ledger.adopt_plan(plan)
         ledger.import_sources(rows or listing(names), keyed_by_id=bool(rows))

@@ -105,8 +105,8 @@ def test_what_is_no_file_beside_the_ledger_is_told(done: Job, name: str) -> None
         done.open()
 
 
-def test_what_is_no_file_in_the_place_of_the_ballast_is_told(job: Job) -> None:
-    os.mkfifo(job.layout.ballast_path)
+def test_what_is_no_file_in_the_place_of_the_reserve_file_is_told(job: Job) -> None:
+    os.mkfifo(job.layout.reserve_path)
 
     with pytest.raises(DiskError, match="ballast: there is something else than a file"):
         job.open()

@@ -127,7 +127,7 @@ def test_a_rebuilt_ledger_has_all_rows_again(job: Job) -> None:
     path = job.layout.ledger_path
     with (
         replacement(path) as new,
-        Ledger.open(new, images=job.images, ballast_path=job.layout.ballast_path) as ledger,
+        Ledger.open(new, images=job.images, reserve_path=job.layout.reserve_path) as ledger,
     ):
         ledger.adopt_plan("plan-one")
         import_rows(ledger, reordered)

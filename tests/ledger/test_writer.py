@@ -9,7 +9,7 @@ import pytest
 from batchproc.errors import BatchprocError, DiskError, ExitCode
 from batchproc.ledger import Ledger
 from batchproc.ledger import writer as writer_module
-from batchproc.ledger.ballast import BALLAST_BYTES, Ballast
+from batchproc.ledger.reserve_file import RESERVE_BYTES, ReserveFile
 from batchproc.ledger.writer import Inbox
 from tests.ledger.job import NOW, Job, rejection, urls
 
@@ -65,15 +65,15 @@ def test_after_a_full_disk_the_same_job_continues(job: Job) -> None:
         assert (300, 0) == (ledger.counts().items, ledger.counts().pending)
 
 
-def test_the_ballast_makes_room_for_the_last_commit(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reserve_file_makes_room_for_the_last_commit(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     with job.open() as ledger:
         job.begin(ledger, urls(200))
         fill_the_disk(ledger)
 
-        def make_room(ballast: Ballast) -> None:
+        def make_room(reserve: ReserveFile) -> None:
             ledger._connection.execute("PRAGMA max_page_count = 1000000")
 
-        monkeypatch.setattr(Ballast, "release", make_room)
+        monkeypatch.setattr(ReserveFile, "release", make_room)
         for source in ledger.pending(200):
             ledger.record(long_rejection(source))
         with pytest.raises(DiskError):
@@ -166,14 +166,14 @@ def test_a_batch_is_never_larger_than_one_commit() -> None:
     assert [writer_module.BATCH, 1, 0] == [len(inbox.take(idle_seconds=0).outcomes) for _ in range(3)]
 
 
-def test_the_ballast_takes_real_room_and_gives_it_back(tmp_path: Path) -> None:
-    ballast = Ballast(tmp_path / "ballast")
-    ballast.reserve()
-    ballast.reserve()
+def test_the_reserve_file_takes_real_room_and_gives_it_back(tmp_path: Path) -> None:
+    reserve = ReserveFile(tmp_path / "ballast")
+    reserve.reserve()
+    reserve.reserve()
 
-    assert BALLAST_BYTES <= 512 * (tmp_path / "ballast").stat().st_blocks
-    ballast.release()
-    ballast.release()
+    assert RESERVE_BYTES <= 512 * (tmp_path / "ballast").stat().st_blocks
+    reserve.release()
+    reserve.release()
     assert not (tmp_path / "ballast").exists()
 
 

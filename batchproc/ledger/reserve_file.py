@@ -5,10 +5,10 @@ import os
 import stat
 from pathlib import Path
 
-BALLAST_BYTES = 1024 * 1024
+RESERVE_BYTES = 1024 * 1024
 
 
-class Ballast:
+class ReserveFile:
     """One reserved file at `path`. `release` may be called from any thread, more than once."""
 
     def __init__(self, path: Path) -> None:
@@ -21,7 +21,7 @@ class Ballast:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise FileExistsError(errno.EEXIST, "there is something else than a file", str(self._path))
-            missing_bytes = BALLAST_BYTES - os.fstat(descriptor).st_size
+            missing_bytes = RESERVE_BYTES - os.fstat(descriptor).st_size
             if missing_bytes > 0:
                 # Real zeros: a sparse file takes no room, and not every file system can reserve any other way.
                 os.lseek(descriptor, 0, os.SEEK_END)
