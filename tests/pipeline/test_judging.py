@@ -12,11 +12,11 @@ import pytest
 from batchproc.cli import load_job
 from batchproc.config.tables import JobTable
 from batchproc.errors import DiskError, ExitCode
-from batchproc.ledger import Counts
 from batchproc.pipeline import RunOptions, run_job
 from batchproc.pipeline.judging import Ending, find_stop, judge
 from batchproc.pipeline.observer import Observer
 from batchproc.progress import Quiet
+from batchproc.record.counts import Counts
 from tests.jobs import MakeJob
 
 
