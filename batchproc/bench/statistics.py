@@ -74,8 +74,8 @@ def lowest_rank(rounds: int, coverage: float) -> int:
 def median_interval(values: Sequence[float], coverage: float = 1 - LEVEL) -> Interval | None:
     """The exact interval of the median from order statistics, covering at least `coverage`.
 
-    None when there are too few values for any: 95 % needs 6 of them. Of 10 values, 95 % takes the 2nd and the 9th,
-    which cover 97.9 %.
+    None when there are too few values for any: 95% needs 6 of them. Of 10 values, 95% takes the 2nd and the 9th,
+    which cover 97.9%.
     """
     count = len(values)
     rank = lowest_rank(count, coverage)

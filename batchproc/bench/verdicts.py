@@ -2,7 +2,7 @@
 
 The comparisons must be fixed before the first round, for Holm counts them all. Choosing the fastest case afterwards and
 comparing it with the others is a choice among all pairs: counted as eight comparisons, the sign test alone then gave up
-to 6.7 % of simulated benches a false win (5 of 9 cases alike, 20 rounds), and under 2 % with the margin on top.
+to 6.7% of simulated benches a false win (5 of 9 cases alike, 20 rounds), and under 2% with the margin on top.
 `every_two` counts all of them, and needs 11 rounds.
 """
 
@@ -27,7 +27,7 @@ from batchproc.bench.statistics import (
 from batchproc.explain.words import count
 from batchproc.model import Mode
 
-LEAST_MARGIN = math.log(1.05)  # a difference below 5 % changes nobody's choice
+LEAST_MARGIN = math.log(1.05)  # a difference below 5% changes nobody's choice
 
 
 class Verdict(StrEnum):
@@ -96,7 +96,7 @@ def every_two(cases: Sequence[str]) -> tuple[tuple[str, str], ...]:
 def noise_floor(first: Sequence[float], second: Sequence[float], *, level: float = LEVEL) -> NoiseFloor:
     """The noise floor and the margin, from the times of the baseline's two runs of each round.
 
-    The margin is the half-width of the A/A interval, but at least 5 %; with too few rounds for an interval just that.
+    The margin is the half-width of the A/A interval, but at least 5%; with too few rounds for an interval just that.
     """
     differences = log_ratios(first, second)
     middle, interval = point(differences), median_interval(differences, 1 - level)
@@ -210,11 +210,11 @@ def _span(one: Comparison) -> str:
     if one.interval is None or one.coverage is None:
         return f"{ratio} (too few rounds for an interval)"
     low, high = one.interval
-    return f"{ratio} ({low:.3f} to {high:.3f} with {100 * one.coverage:.1f} % confidence)"
+    return f"{ratio} ({low:.3f} to {high:.3f} with {100 * one.coverage:.1f}% confidence)"
 
 
 def _percent(margin: float) -> str:
-    return f"{100 * math.expm1(margin):.1f} %"
+    return f"{100 * math.expm1(margin):.1f}%"
 
 
 def _ratios(interval: Interval | None) -> tuple[float, float] | None:

@@ -15,7 +15,7 @@ Jitter = Annotated[float, typer.Option(min=0, max=2, help="sigma of the latency'
 Bandwidth = Annotated[str, typer.Option(metavar="SIZE", help="per second and connection; 0 = unlimited")]
 Faults = Annotated[
     Optional[bool],  # noqa: UP045 - typer reads it at run time
-    typer.Option("--faults/--no-faults", help="misbehave for 5 % of the URLs; by default only without --photos"),
+    typer.Option("--faults/--no-faults", help="misbehave for 5% of the URLs; by default only without --photos"),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="of pictures, latencies and faults")]
 

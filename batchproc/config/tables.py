@@ -243,7 +243,7 @@ class ReportTable(Table):
     html: bool = True
     """Write report.html."""
     sampling: bool = True
-    """Watch memory, CPU and waiting for the GIL from a small process beside the run; it takes 0.5 % of a core."""
+    """Watch memory, CPU and waiting for the GIL from a small process beside the run; it takes 0.5% of a core."""
     trace: bool = False
     """Write trace.json for Chrome's or Perfetto's viewer."""
     gallery: Annotated[int, Field(ge=0, le=200)] = 24

@@ -8,7 +8,7 @@ from batchproc.explain.measured import held_by_hosts
 from batchproc.record.run import Bottleneck, RunRecord
 from batchproc.record.stage import StageLoad, StageRecord
 
-BUSY = 0.9  # a stage whose workers are busier than that sets the pace (EVIDENCE: utilisation >= 90 %)
+BUSY = 0.9  # a stage whose workers are busier than that sets the pace (EVIDENCE: utilisation >= 90%)
 SOME = 0.1
 RESERVE = 0.75  # below that share of their time a stage's workers could have done clearly more
 

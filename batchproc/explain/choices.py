@@ -168,12 +168,12 @@ def _won_or_tied(run: Measured, stage: str, others: list[Alternative], reason: s
     lightest = next(name for name in MODES if name in (mode, *(one.mode for one in ties)))
     because = f": {_common_pace(run, stage, ties)}{reason}"
     if lightest != mode:
-        head = f"{lightest} would do for {stage} as fast as {mode}, and is lighter"
+        head = f"{lightest} would be as fast as {mode} for {stage}, and is lighter"
         if mode == "process":
             head += "; but only a process can be killed when an item hangs, and takes no other item with it"
         return Judgement(head=head, reason=because, ranking=ranking)
     names = " and ".join(one.mode for one in ties)
-    head = f"{mode} was right for {stage}; {names} would do as well, but without need"
+    head = f"{mode} was right for {stage}; {names} would be as fast, and no lighter"
     return Judgement(head=head, reason=because, ranking=ranking)
 
 

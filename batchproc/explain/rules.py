@@ -92,7 +92,7 @@ def _too_many_workers(record: RunRecord, run: Measured) -> Iterator[Hint]:
         yield Hint(
             text=f"transform.workers = {free}: the same rate from fewer workers",
             evidence=f"{crew(stage.mode, stage.workers)} were ready but without a core "
-            f"{share(queue / busy)} of the time they had an image in hand",
+            f"{share(queue / busy)} of the time they were busy",
         )
 
 

@@ -37,17 +37,17 @@ def _stages_text(record: RunRecord, found: Bottleneck) -> str:
         )
     if found.reason == Reason.BUSY and found.stage == "download":
         return (
-            f"download: its {fetchers} had an item in hand {share(load.busy)} of the time, while the {makers} of "
+            f"download: its {fetchers} were busy {share(load.busy)} of the time, while the {makers} of "
             f"transform waited for input {share(other.starved)} of the time"
         )
     if found.reason == Reason.BUSY:
-        text = f"transform: its {makers} had an image in hand {share(other.busy)} of the time"
+        text = f"transform: its {makers} were busy {share(other.busy)} of the time"
         if load.held_up > SOME:
             return f"{text}, and finished downloads waited for room {share(load.held_up)} of the time"
-        return f"{text}; the {fetchers} of download were busy {share(load.busy)}"
+        return f"{text}; the {fetchers} of download {share(load.busy)}"
     if found.reason == Reason.NEARLY_BUSY:
         return (
-            f"transform, most likely: its {makers} had an image in hand {share(other.busy)} of the time, the "
+            f"transform, most likely: its {makers} were busy {share(other.busy)} of the time, the "
             f"{fetchers} of download only {share(load.busy)}"
         )
     if found.reason == Reason.STARTS_LIMITED:

@@ -36,10 +36,10 @@ def size(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """As `12 %`; `unknown` for None."""
+    """As `12%`; `unknown` for None."""
     if value is None:
         return "unknown"
-    return f"{100 * value:.1f} %" if 0 < value < 0.01 else f"{100 * value:.0f} %"
+    return f"{100 * value:.1f}%" if 0 < value < 0.01 else f"{100 * value:.0f}%"
 
 
 def count(number: int, noun: str) -> str:

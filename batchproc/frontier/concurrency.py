@@ -57,7 +57,7 @@ class WindowLevels:
 
     @property
     def at_least(self) -> float:
-        """The lower end of the median's 95 % confidence interval, from order statistics: for any distribution."""
+        """The lower end of the median's 95% confidence interval, from order statistics: for any distribution."""
         return self._sorted[max(0, int(len(self._sorted) / 2 - self._half_width))]
 
     @property

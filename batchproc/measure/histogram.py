@@ -1,4 +1,4 @@
-"""Durations in constant memory: counts in buckets that grow by 4 %, so a percentile is within 2 % of the truth.
+"""Durations in constant memory: counts in buckets that grow by 4%, so a percentile is within 2% of the truth.
 
 Bucket i holds [1 us x 1.04^i, 1 us x 1.04^(i+1)); a percentile answers with the geometric middle of its bucket, held
 between the smallest and the largest value seen. Histograms of several workers merge by adding counts.
@@ -86,7 +86,7 @@ class Histogram:
     def percentile(self, percent: float) -> float | None:
         """The smallest duration that at least `percent` (0 to 100) of all do not exceed (nearest rank); None if empty.
 
-        Within 2 % for durations of 1 us to 1 h.
+        Within 2% for durations of 1 us to 1 h.
         """
         if not self.count:
             return None

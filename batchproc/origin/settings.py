@@ -3,12 +3,12 @@
 Which of them misbehave is decided by index and seed alone, before any picture is made.
 
 The faults, as they are dealt out in turn to the share of URLs that misbehave (`FAULT_CYCLE`; with the default share of
-5 % the 240 pictures of the demo have exactly one turn, and 8 of them, 3.3 %, can never succeed):
+5% the 240 pictures of the demo have exactly one turn, and 8 of them, 3.3%, can never succeed):
 
 | fault         | of 12 | on the wire                                                            | succeeds          |
 |---------------|-------|------------------------------------------------------------------------|-------------------|
 | `not_found`   | 3     | 404                                                                    | never             |
-| `truncated`   | 2     | Content-Length of the whole, 60 % of the body, then the end            | never             |
+| `truncated`   | 2     | Content-Length of the whole, 60% of the body, then the end             | never             |
 | `html`        | 2     | 200 and `image/jpeg`, but the body is a web page                       | never             |
 | `corrupt`     | 1     | 200, whole, but a table inside the picture is overwritten              | never             |
 | `slow`        | 2     | the right reply, one second late                                       | yes               |

@@ -215,7 +215,7 @@ def _forecast(bench: Bench, group: Group, predictions: Mapping[str, BenchPredict
     if not rows:
         return None
     outside = sum(not _covers(row) for row in rows)
-    sentence = (f"{group.title}: {len(rows) - outside} of {count(len(rows), 'prediction')} within 10 % of what was "
+    sentence = (f"{group.title}: {len(rows) - outside} of {count(len(rows), 'prediction')} within 10% of what was "
                 "measured.")  # fmt: skip
     label = Label(name=f"forecast-{at}", title=f"{group.title}: predicted and measured", sentence=sentence)
     svgs = speed_rows(label, rows, margin=margin_of(bench))
@@ -267,5 +267,5 @@ def _forecast_row(row: BenchPrediction) -> tuple[str, str, str, str, str]:
 
 
 def signed(error: float) -> str:
-    """As `+12 %` or `−3 %`: of a predicted speed against the measured one."""
+    """As `+12%` or `−3%`: of a predicted speed against the measured one."""
     return f"{'−' if error < 0 else '+'}{share(abs(error))}"

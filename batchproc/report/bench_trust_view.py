@@ -75,7 +75,7 @@ def _check_noise(bench: Bench) -> CheckRow:
     if interval and not interval[0] <= 1.0 <= interval[1]:
         text += "; more than chance, so the margin of a tie covers it"
     verdict = "failed" if floor.suspicious else "passed" if interval else "unknown"
-    return CheckRow(name=name, text=text, limit="5 %, or chance", verdict=verdict)
+    return CheckRow(name=name, text=text, limit="5%, or chance", verdict=verdict)
 
 
 def _check_rounds(bench: Bench) -> CheckRow:
@@ -157,7 +157,7 @@ def _methods(bench: Bench) -> Iterator[tuple[str, str]]:
     yield "order of cases", "random in every round; the baseline runs twice in each; a warm-up round is thrown away"
     yield "what is timed", bench.makespan.because
     yield "an interval", _coverage(floor)
-    margin = f"{share(math.expm1(floor.margin))}: the noise floor, at least 5 %" if floor else "unknown"
+    margin = f"{share(math.expm1(floor.margin))}: the noise floor, at least 5%" if floor else "unknown"
     yield "margin of a tie", margin
     yield "level of a proof", f"{share(bench.settings.level)} for all comparisons together, after Holm"
     yield "error of the predictions, median", share(median_error(bench))
@@ -168,7 +168,7 @@ def _methods(bench: Bench) -> Iterator[tuple[str, str]]:
 def _coverage(floor: NoiseFloor | None) -> str:
     covered = floor.coverage if floor else None
     exact = "exact, from order statistics of the rounds"
-    return f"{exact}; too few rounds for any here" if covered is None else f"{exact}; covers {100 * covered:.1f} %"
+    return f"{exact}; too few rounds for any here" if covered is None else f"{exact}; covers {100 * covered:.1f}%"
 
 
 def comparison_words(one: Comparison) -> dict[str, str]:

@@ -116,7 +116,7 @@ def _figures(bench: Bench) -> list[tuple[str, str, str]]:
         ("against the baseline", times(seen.speed) if seen else "unknown", f"the speed of {baseline}"),
         ("rounds that count", told(found.rounds), f"{told(bench.settings.rounds)} asked for, "
          f"{told(found.counted_disturbed)} disturbed"),
-        ("a tie lies within", f"± {share(margin_of(bench) - 1)}", "the noise floor, at least 5 %")
+        ("a tie lies within", f"± {share(margin_of(bench) - 1)}", "the noise floor, at least 5%")
         if bench.noise_floor else ("a tie lies within", "unknown", "no round is complete"),
         ("prediction error", share(median_error(bench)), "median of the predicted speeds"),
     ]  # fmt: skip

@@ -74,7 +74,7 @@ class Curve:
 
 @in_our_style
 def account_bar(label: Label, segments: Sequence[Segment]) -> Markup:
-    """One bar of 100 %; every part wide enough carries its number in the legend."""
+    """One bar of 100%; every part wide enough carries its number in the legend."""
     figure, axes = one_plot(NARROW_PX, 74, left=4, right=8, top=2, bottom=20)
     left = 0.0
     for segment in segments:
@@ -86,7 +86,7 @@ def account_bar(label: Label, segments: Sequence[Segment]) -> Markup:
                       color=stand_in(ink), fontsize=FONT_PX)  # fmt: skip
         left += segment.share
     axes.set(xlim=(0, max(1.0, left)), ylim=(-0.5, 0.5), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
-    axes.set_xticklabels(["0", "25 %", "50 %", "75 %", "100 %"])
+    axes.set_xticklabels(["0", "25%", "50%", "75%", "100%"])
     first, *_, last = axes.get_xticklabels()
     first.set_horizontalalignment("left")
     last.set_horizontalalignment("right")

@@ -101,7 +101,7 @@ def _quantity(figure: Figure) -> str:
 
 
 def _gain(ratio: float) -> str:
-    return f"× {ratio:.2f}" if ratio >= 1 else f"+{100 * ratio:.0f} %"
+    return f"× {ratio:.2f}" if ratio >= 1 else f"+{100 * ratio:.0f}%"
 
 
 def _pace(candidate: Candidate) -> str:

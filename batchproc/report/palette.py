@@ -50,7 +50,7 @@ BUCKETS: dict[str, tuple[str, str]] = {
     "pause_wait": ("pause_wait", "waiting for a paused or paced host"),
     "ipc": ("ipc", "handing over between processes"),
     "startup": ("startup", "starting up"),
-    "unstaffed": ("unstaffed", "no worker in this place"),
+    "unstaffed": ("unstaffed", "worker not running"),
     "unexplained": ("unexplained", "unexplained"),
 }
 

@@ -189,6 +189,6 @@ def _run(run: LedgerRun, running: Holder | None) -> str:
 def _trend_words(trend: Mapping[str, TrendFigure]) -> Iterator[str]:
     rate, failures, duration = trend["rate"], trend["failures"], trend["duration"]
     change = 100 * (rate.last / rate.median_before - 1)
-    yield f"{significant(rate.last)} images/s, before {significant(rate.median_before)} ({change:+.0f} %)"
+    yield f"{significant(rate.last)} images/s, before {significant(rate.median_before)} ({change:+.0f}%)"
     yield f"{failures.last:,.0f} failed, before {failures.median_before:,.0f}"
     yield f"{seconds(duration.last)}, before {seconds(duration.median_before)}"

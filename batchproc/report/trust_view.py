@@ -55,7 +55,7 @@ def view_trust(record: RunRecord, notes: Sequence[str]) -> TrustView:
     checks = [_check(check) for check in record.checks]
     if not any(check.name.startswith("overhead") for check in record.checks):
         checks.append(CheckRow(name=_NAMES["overhead"], text="not known: no pair of runs with and without measuring "
-                               "was made", limit="1 %", verdict="unknown"))  # fmt: skip
+                               "was made", limit="1%", verdict="unknown"))  # fmt: skip
     counts = {word: sum(check.verdict == word for check in checks) for word in ("passed", "failed", "unknown")}
     account = [f"{name}: {note}" for name, stage in record.stages.items() for note in stage.account_notes]
     return TrustView(

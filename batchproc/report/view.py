@@ -123,7 +123,7 @@ def _items_note(run: RunFolder, items: ItemsView) -> str:
     if not run.is_latest:
         notes.append("Hosts and examples are of the job's present state; this run was not its last.")
     if items.read_share < 1:
-        notes.append(f"Hosts are counted in {100 * items.read_share:.1f} % of the lists, spread evenly over them.")
+        notes.append(f"Hosts are counted in {100 * items.read_share:.1f}% of the lists, spread evenly over them.")
     return " ".join(notes)
 
 

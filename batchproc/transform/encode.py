@@ -1,7 +1,7 @@
 """From pixels to bytes: JPEG, PNG, WebP, AVIF, in memory, sRGB, without any metadata.
 
-JPEG: 4:2:0 chroma, baseline, standard Huffman tables. On 256 px pictures `optimize` would save 4 % of the bytes for 2.3
-times the encoding time, `progressive` 5 % for 5 times. PNG: zlib level 6, `quality` has no meaning. WebP: lossy, method
+JPEG: 4:2:0 chroma, baseline, standard Huffman tables. On 256 px pictures `optimize` would save 4% of the bytes for 2.3
+times the encoding time, `progressive` 5% for 5 times. PNG: zlib level 6, `quality` has no meaning. WebP: lossy, method
 4. AVIF: speed 6, one thread. The same pixels give the same bytes in every mode.
 
 `keep` writes the original's format where it is one of the four; a GIF, BMP or TIFF becomes a PNG, the lossless one that

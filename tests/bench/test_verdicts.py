@@ -48,8 +48,8 @@ def test_ten_of_ten_beyond_the_margin_is_a_win_over_eight_comparisons() -> None:
     assert 0.5 == pytest.approx(found.ratio)
     assert (10, 10, 0) == (found.rounds, found.faster_rounds, found.slower_rounds)
     assert (
-        "thread+process against serial+serial: 0.500 of the time (0.500 to 0.500 with 97.9 % confidence); faster in "
-        "10 of 10 rounds, p = 0.0156 after Holm over 8 comparisons, and beyond the margin of 5.0 %"
+        "thread+process against serial+serial: 0.500 of the time (0.500 to 0.500 with 97.9% confidence); faster in "
+        "10 of 10 rounds, p = 0.0156 after Holm over 8 comparisons, and beyond the margin of 5.0%"
     ) == found.reason
 
 
@@ -89,14 +89,14 @@ def test_a_certain_but_small_difference_is_a_tie_for_the_lighter() -> None:
 
     assert found.p_adjusted <= LEVEL
     assert (Verdict.TIE, BASELINE) == (found.verdict, found.winner)
-    assert "inside the margin of 5.0 %: serial+serial is the lighter one and is preferred" in found.reason
+    assert "inside the margin of 5.0%: serial+serial is the lighter one and is preferred" in found.reason
 
 
 def test_a_difference_around_the_margin_is_undecided() -> None:
     found = compare_two([0.93] * 3 + [0.97] * 7, [1.0] * 10)
 
     assert Verdict.UNDECIDED is found.verdict
-    assert "the middle lies inside the margin of 5.0 %, but the interval reaches beyond it" in found.reason
+    assert "the middle lies inside the margin of 5.0%, but the interval reaches beyond it" in found.reason
     assert found.reason.endswith(f"about {found.rounds_to_decide} rounds like these would decide")
 
 

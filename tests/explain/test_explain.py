@@ -95,10 +95,10 @@ def test_a_model_that_misses_its_run_says_less_about_waiting_and_nothing_about_m
 
 def test_unexplained_seconds_forbid_a_verdict_on_that_stage() -> None:
     facts = cpu_bound()
-    facts["checks"].append({"name": "remainder.transform", "value": 0.08, "passed": False, "text": "8 %"})
+    facts["checks"].append({"name": "remainder.transform", "value": 0.08, "passed": False, "text": "8%"})
     told = explained(facts)
 
-    assert "8 % of its worker-seconds are unexplained" in choice(told, "transform").verdict
+    assert "8% of its worker-seconds are unexplained" in choice(told, "transform").verdict
     assert "unknown" not in choice(told, "download").verdict
 
 
@@ -126,7 +126,7 @@ def test_held_steps_whose_threads_did_not_wait_are_doubted() -> None:
     facts["stages"]["transform"]["account"]["gil_wait"] = 0.0
     told = explained(facts)
 
-    assert "less than the 41 % that this estimate asks for" in " ".join(
+    assert "less than the 41% that this estimate asks for" in " ".join(
         one.text for one in choice(told, "transform").evidence
     )
     assert told.crossover.text.startswith("unknown")

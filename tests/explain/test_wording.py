@@ -22,11 +22,11 @@ SENTENCES = {
     (Reason.LITTLE_TO_DO, None): "nearly nothing to do: 4 of 35 items were due, and for 1.9 s of 2.9 s there was",
     (Reason.NO_IMAGE_CAME, None): "no download brought an image",
     (Reason.ONE_THREAD, "download"): "14.5 s of it in download and 4 s in transform",
-    (Reason.BUSY, "transform"): "transform: its 2 processes had an image in hand 98 % of the time; the 32 threads of",
-    (Reason.BUSY, "download"): "while the 2 processes of transform waited for input 86 % of the time",
-    (Reason.NEARLY_BUSY, "transform"): "the 32 threads of download only 10 %",
-    (Reason.STARTS_LIMITED, "download"): "busy only 10 %; the hosts' limits (per_host) let 3.9 downloads run at once",
-    (Reason.UNDECIDED, None): "unknown: download workers were busy 10 % and transform workers 98 % of the time",
+    (Reason.BUSY, "transform"): "transform: its 2 processes were busy 98% of the time; the 32 threads of",
+    (Reason.BUSY, "download"): "while the 2 processes of transform waited for input 86% of the time",
+    (Reason.NEARLY_BUSY, "transform"): "the 32 threads of download only 10%",
+    (Reason.STARTS_LIMITED, "download"): "busy only 10%; the hosts' limits (per_host) let 3.9 downloads run at once",
+    (Reason.UNDECIDED, None): "unknown: download workers were busy 10% and transform workers 98% of the time",
 }
 
 

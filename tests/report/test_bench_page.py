@@ -101,14 +101,14 @@ def test_accounts_share_one_scale_and_one_numbering(page: Parsed) -> None:
         one.attributes.get("id") for one in page.elements
     }
     assert "1computing 2waiting for the network 3idle: nothing to work on 4starting up" in text
-    assert "in serial+serial 50 % is computing" in text
+    assert "in serial+serial 50% is computing" in text
     assert "−1 ms" in text  # a remainder below zero is told as it is
 
 
 def test_predictions_stand_beside_what_was_measured(page: Parsed) -> None:
     text = words(page, "forecast")
 
-    assert "8 of 8 predictions within 10 %" in text
+    assert "8 of 8 predictions within 10%" in text
     assert "The predicted winner was thread+thread, which also had the fastest median." in text
     assert "All 2 cores are busy." in text
 
@@ -120,7 +120,7 @@ def test_the_honesty_panel_counts_noise_rounds_and_disturbances(page: Parsed) ->
     assert "2 of the 11 made were disturbed, 1 run again" in text
     assert "round 4, attempt 1 other programs used 40.0% of the CPU" in text
     assert "round 7, attempt 1" in text
-    assert "covers 97.9 %" in text
+    assert "covers 97.9%" in text
 
 
 def test_every_comparison_is_in_the_table_with_its_adjusted_p(page: Parsed) -> None:
@@ -169,10 +169,10 @@ def test_experiments_stand_with_their_charts_and_in_the_honesty_panel(tmp_path: 
     page = page_of(a_bench(["thread"]) | {"experiments": made}, tmp_path)
 
     assert 7 == page.source.count("<summary>The figures</summary>")
-    assert "in 1 of 7 experiments other programs used more than 10 % of the CPU, at most 40 %; 2 rounds made again" in (
+    assert "in 1 of 7 experiments other programs used more than 10% of the CPU, at most 40%; 2 rounds made again" in (
         words(page, "trust")
     )
-    assert "other programs 1 %, the hypervisor 0 % of the CPU in the worst run" in words(page, "trust")
+    assert "other programs 1%, the hypervisor 0% of the CPU in the worst run" in words(page, "trust")
 
 
 def test_a_bench_without_experiments_says_that_causes_were_not_measured(page: Parsed) -> None:
@@ -187,7 +187,7 @@ def test_a_speed_is_told_in_one_direction_everywhere(tmp_path: Path) -> None:
     page = page_of(facts, tmp_path)
 
     assert "has × 1.25 the speed of the other (0.80 to 2.00)" in words(page, "trust")
-    assert "−20 %" in words(page, "forecast")  # a time that is 25 % too long is a speed that is 20 % too low
+    assert "−20%" in words(page, "forecast")  # a time that is 25% too long is a speed that is 20% too low
     assert "of the time" not in words(page, "trust").replace("of the time is", "")
 
 

@@ -28,7 +28,7 @@ def test_predictions_and_their_errors_are_speeds_too() -> None:
     text = summarise_bench(facts, Path("bench"))
 
     assert "x 4.00" in text
-    assert "the speeds were off by 20 % (median), 20 % (most)" in text
+    assert "the speeds were off by 20% (median), 20% (most)" in text
 
 
 def test_the_noise_floor_is_a_speed_and_says_when_it_has_no_interval() -> None:
@@ -37,5 +37,5 @@ def test_the_noise_floor_is_a_speed_and_says_when_it_has_no_interval() -> None:
 
     (noise,) = (line for line in summarise_bench(facts, Path("bench")).splitlines() if line.startswith("  noise"))
 
-    assert "has x 1.25 the speed of the other (too few rounds for an interval); within 10 % is a tie" in noise
+    assert "has x 1.25 the speed of the other (too few rounds for an interval); within 10% is a tie" in noise
     assert noise.endswith("differ by more than chance explains")

@@ -39,7 +39,7 @@ def limited(place: Stage, status: int) -> Iterator[Finding]:
     refused = sum(code in REFUSALS for code in asked[LEARNING:])
     share = refused / max(1, len(asked) - LEARNING)
     yield Finding(
-        claim=f"at most 5 % refused after the first {LEARNING} requests",
+        claim=f"at most 5% refused after the first {LEARNING} requests",
         seen=f"{share:.1%}; {len(asked)} requests, {sum(code in REFUSALS for code in asked)} refused",
         holds=share <= 0.05,
     )
