@@ -21,9 +21,10 @@ from batchproc.config import load as load_config
 from batchproc.errors import BatchprocError, ExitCode, Problem, UsageError
 from batchproc.model import Failure, Item, Rejection, Unchanged
 from batchproc.model import Outcome as InnerOutcome
-from batchproc.pipeline import RunOptions, RunResult, run_job
+from batchproc.pipeline import Display, RunOptions, RunResult, run_job
 from batchproc.progress import Bar, Quiet
 from batchproc.record.run_json import read_run
+from batchproc.signals import settle
 from batchproc.sink import ImageFolder
 from batchproc.transform.steps.step import Step
 
@@ -89,7 +90,7 @@ def load(config: str | os.PathLike[str], *, settings: Sequence[str] = (), **flag
     unknown = sorted(set(flags) - set(FLAGS))
     if unknown:
         raise TypeError(f"{', '.join(unknown)}: no such setting; known: {', '.join(FLAGS)}")
-    given = {name: value for name, value in flags.items() if value not in (None, "", 0)}
+    given = {name: value for name, value in flags.items() if value is not None}
     if "output" in given:
         given["output"] = Path(str(given["output"])).absolute()
     overrides = [*(f"{FLAGS[name]}={value}" for name, value in given.items()), *settings]
@@ -140,9 +141,8 @@ def run(
         wait_seconds=wait_seconds,
     )
     found = _loaded(job, settings, flags)
-    with _alone():
-        result = run_job(found.config, found.steps, options, Bar() if progress else Quiet())
-        _draw_page(found, result)
+    result = execute(found, options, Bar() if progress else Quiet())
+    _draw_page(found, result)
     if result.exit_code is ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if result.exit_code is ExitCode.TERMINATED and threading.current_thread() is threading.main_thread():
@@ -156,10 +156,22 @@ def stream(
     """Runs a job and yields what becomes of its items as soon as that is on disk: a `done` image has its final name.
 
     The run waits for a slow caller. Whoever stops iterating ends the run, which keeps what is done. Raises what `run`
-    raises, and at the end what ended the run before its time.
+    raises, and at the end what ended the run before its time. Makes no page: `batchproc report` does.
     """
     found = _loaded(job, settings, flags)
     return _Streamed(found, limit).outcomes()
+
+
+def execute(job: Job, options: RunOptions, display: Display) -> RunResult:
+    """A run of the job, and its trace where the config wants one: what `run` and the command line share."""
+    with _alone():
+        result = run_job(job.config, job.steps, options, display)
+        settle(result.exit_code)
+        if job.config.report.trace:
+            from batchproc.report.trace import write_trace
+
+            write_trace(result.record, result.folder)
+    return result
 
 
 def _loaded(job: Job | str | os.PathLike[str], settings: Sequence[str], flags: Mapping[str, object]) -> Job:
@@ -216,24 +228,25 @@ class _Streamed:
         self._ready: queue.SimpleQueue[InnerOutcome | None] = queue.SimpleQueue()
         self._room = threading.Event()
         self._room.set()
-        self._end_early: Callable[[], None] = lambda: None
+        self._lock = threading.Lock()  # guards the two below, and every change of `_room`
+        self._end_early: Callable[[], None] | None = None  # once the run can be ended
+        self._unwanted = False  # nobody will take anything more
         self._result: RunResult | None = None
         self._error: BaseException | None = None
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yields until the run has ended."""
-        with _alone():
-            thread = threading.Thread(target=self._run, name="run", daemon=True)
-            thread.start()
-            try:
-                while (outcome := self._ready.get()) is not None:
+        thread = threading.Thread(target=self._run, name="run", daemon=True)
+        thread.start()
+        try:
+            while (outcome := self._ready.get()) is not None:
+                with self._lock:
                     if self._ready.qsize() < HELD_OUTCOMES:
                         self._room.set()
-                    yield self._told(outcome)
-            finally:
-                self._room.set()
-                self._end_early()
-                thread.join()
+                yield self._told(outcome)
+        finally:
+            self._leave()
+            thread.join()
         if self._error is not None:
             raise self._error
         if self._result is not None and self._result.error is not None:
@@ -241,14 +254,26 @@ class _Streamed:
 
     def begun(self, end_early: Callable[[], None]) -> None:
         """The run is under way and can be ended. In its thread."""
-        self._end_early = end_early
+        with self._lock:
+            self._end_early = end_early
+            if self._unwanted:
+                end_early()
+
+    def _leave(self) -> None:
+        """Ends the run, or lets it end as soon as it can be ended."""
+        with self._lock:
+            self._unwanted = True
+            self._room.set()
+            if self._end_early is not None:
+                self._end_early()
 
     def committed(self, outcomes: Sequence[InnerOutcome]) -> None:
         """These are on disk. In the thread of the ledger's writer."""
-        for outcome in outcomes:
-            self._ready.put(outcome)
-        if self._ready.qsize() >= HELD_OUTCOMES:
-            self._room.clear()
+        with self._lock:  # or the caller could take all, and make room, before it is said that there is none
+            for outcome in outcomes:
+                self._ready.put(outcome)
+            if self._ready.qsize() >= HELD_OUTCOMES and not self._unwanted:
+                self._room.clear()
 
     def keeps_up(self, seconds: float) -> bool:
         """Waits so long for the caller to take what is there. In the run's thread."""
@@ -256,7 +281,7 @@ class _Streamed:
 
     def _run(self) -> None:
         try:
-            self._result = run_job(self._job.config, self._job.steps, self._options, Quiet())
+            self._result = execute(self._job, self._options, Quiet())
         except BaseException as error:  # noqa: BLE001 - the seam between threads: the caller's thread raises it again
             self._error = error
         finally:

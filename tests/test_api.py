@@ -7,11 +7,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import batchproc
-from batchproc.api import HELD_OUTCOMES, _Streamed
+from batchproc.api import _Streamed
+from batchproc.pipeline import job
 from tests.jobs import MakeJob
 
 THREADS = ["transform.mode=thread", "download.mode=thread"]
@@ -62,19 +64,59 @@ def test_who_stops_iterating_ends_the_run(make_job: MakeJob) -> None:
 
 def test_a_slow_caller_keeps_the_run_waiting(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchproc.api.HELD_OUTCOMES", 1)
+    monkeypatch.setattr("batchproc.ledger.writer.BATCH", 1)
     monkeypatch.setattr("batchproc.pipeline.work.AUDIENCE_SECONDS", 0.01)
-    waits: list[float] = []
+    kept_waiting = threading.Event()
     keeps_up = _Streamed.keeps_up
 
-    def counted(self: _Streamed, seconds: float) -> bool:
-        waits.append(seconds)
-        return keeps_up(self, seconds)
+    def watched(self: _Streamed, seconds: float) -> bool:
+        ready = keeps_up(self, seconds)
+        if not ready:
+            kept_waiting.set()
+        return ready
 
-    monkeypatch.setattr(_Streamed, "keeps_up", counted)
+    monkeypatch.setattr(_Streamed, "keeps_up", watched)
+    outcomes = batchproc.stream(make_job(images=20), settings=THREADS)
+    next(outcomes)
 
-    assert 20 == len(list(batchproc.stream(make_job(images=20), settings=THREADS)))
-    assert len(waits) >= 20
-    assert HELD_OUTCOMES == 1_000
+    assert kept_waiting.wait(30)
+    assert 19 == len(list(outcomes))
+
+
+def test_a_stream_that_is_left_before_its_first_outcome_ends_its_run(
+    make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+    take_in = job.take_in
+
+    def slow(*arguments: Any) -> Any:
+        reached.set()
+        assert go_on.wait(30)
+        return take_in(*arguments)
+
+    monkeypatch.setattr(job, "take_in", slow)
+    streamed = _Streamed(batchproc.load(make_job(images=30), settings=THREADS), limit=0)
+    run = threading.Thread(target=streamed._run)
+    run.start()
+    assert reached.wait(30)
+
+    streamed._leave()
+    go_on.set()
+    run.join(30)
+
+    assert streamed._result is not None
+    assert (130, 0) == (streamed._result.exit_code, streamed._result.counts.processed)
+
+
+def test_a_run_leaves_the_trace_that_its_config_wants(make_job: MakeJob) -> None:
+    result = batchproc.run(make_job(images=1), settings=[*THREADS, "report.trace=true"])
+
+    assert (result.folder / "trace.json").is_file()
+
+
+def test_a_flag_of_a_wrong_value_is_refused_and_not_passed_over(make_job: MakeJob) -> None:
+    with pytest.raises(batchproc.BatchprocError, match="workers"):
+        batchproc.load(make_job(images=1), download_workers=0)
 
 
 def test_two_runs_at_once_are_refused(make_job: MakeJob) -> None:

@@ -12,7 +12,7 @@ from batchproc.cli.options import AsJson, ConfigPath, Settings
 from batchproc.cli.page import make_page
 from batchproc.cli.speech import complain, errors_in_one_line, print_json, say
 from batchproc.cli.values import read_duration, read_folder
-from batchproc.signals import settle, shown_by
+from batchproc.signals import shown_by
 
 if TYPE_CHECKING:
     from batchproc.config import Config
@@ -117,18 +117,12 @@ def _preview(job: "Config", steps: "tuple[Step, ...]", *, any_plan: bool) -> Non
 
 
 def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, quiet: bool) -> "RunResult":
-    from batchproc.pipeline import run_job
+    from batchproc.api import Job, execute
     from batchproc.progress import Bar, Quiet
 
     display = Quiet() if quiet else Bar()
     with redirect_stdout(sys.stderr), shown_by(display.answer):  # what a step of the user's prints is no result
-        result = run_job(job, steps, options, display)
-    settle(result.exit_code)
-    if job.report.trace:
-        from batchproc.report.trace import write_trace
-
-        write_trace(result.record, result.folder)
-    return result
+        return execute(Job(config=job, steps=steps), options, display)
 
 
 def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> None:

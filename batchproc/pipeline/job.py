@@ -16,7 +16,7 @@ from batchproc.pipeline.certificates import check_certificates
 from batchproc.pipeline.closing import write_down, write_manifests
 from batchproc.pipeline.control import Control
 from batchproc.pipeline.facts import Passage, RunEvidence, describe_run
-from batchproc.pipeline.intake import describe_intake, refuse_lost_ledger, take_in
+from batchproc.pipeline.intake import Intake, describe_intake, refuse_lost_ledger, take_in
 from batchproc.pipeline.journal import log_ledger, log_start
 from batchproc.pipeline.judging import find_stop, judge
 from batchproc.pipeline.monitoring import RunMonitoring
@@ -57,69 +57,85 @@ class Run:
             check_certificates(self.config)
             self.layout.prepare()
         with ExitStack() as stack:
-            lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)
-            asked = time.perf_counter()
-            with doing(lock.describe):
-                stack.enter_context(lock)
-            lock_seconds = time.perf_counter() - asked
+            lock_seconds = self._take_lock(stack)
             stack.enter_context(doing("preparing the run"))
             stack.push(self._log_break)
             log_start(self.log, self.config)
             monitor.begin()
             self.layout.sweep()
-            started, clock_started, origin_seconds = datetime.now(UTC), time.perf_counter(), 0.0
-            if not self.options.fresh:
-                refuse_lost_ledger(self.layout)
-            ledger = stack.enter_context(assembly.open_ledger(self.config, self.layout))
-            if self._expects_work(ledger):
-                assembly.warm_up(self.config)
-            port = assembly.origin_port(self.layout.output) if self.config.origin else 0
-            base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
-            settings = assembly.transform_settings(self.config, self.steps)
-            intake = take_in(self.config, self.options, settings, ledger, base_url)
-            due = ledger.count_work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
-            work = min(due, self.options.limit or due)
-            if work:
-                assembly.warm_up(self.config)
-            terminal = ledger.counts().items - due
-            log_ledger(self.log, intake, work=work, items=terminal + due)
-            for text in describe_intake(intake):
-                self.note(text)
-            folder = self.layout.new_run_folder(started)
-            self.log.open(folder / "log.jsonl")
-            self.control.take_over()
-            audience = self.options.audience
-            if audience is not None:
-                audience.begun(self.control.interrupt)
-            if work and port:
-                origin_seconds = self._start_origin(port, stack)
-                clock_started += origin_seconds
-            self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
-            ledger.begin_run(
-                folder.name, started, intake.deciding, committed=audience.committed if audience else None
-            )
-            line_started = time.perf_counter()
-            self._run_line_to_its_end(ledger, work, folder)
-            evidence = RunEvidence(
-                config=self.config,
-                run_id=folder.name,
-                started=started,
-                wall_seconds=time.perf_counter() - clock_started,
-                command_started=self.options.command_started,
-                aside_seconds={"lock": lock_seconds, "origin": origin_seconds},
-                clock_started=clock_started,
-                line_started=line_started,
-                line_ended=self.line_ended,
-                intake=intake,
-                counts=ledger.counts(),
-                failures=ledger.failures_by_code(),
-                deferrals=ledger.deferrals_by_code(),
-                already_terminal=terminal,
-                observer=self.observer,
-                passage=self.passage,
-                stopped_by=find_stop(self.observer, work, ledger.counts().pending, self.control.stopped_by),
-            )
-            return self._finish(ledger, evidence, folder)
+            return self._execute_locked(stack, lock_seconds)
+
+    def _take_lock(self, stack: ExitStack) -> float:
+        """Waits for the job's lock as long as was asked for; returns the seconds it took."""
+        lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)
+        asked = time.perf_counter()
+        with doing(lock.describe):
+            stack.enter_context(lock)
+        return time.perf_counter() - asked
+
+    def _execute_locked(self, stack: ExitStack, lock_seconds: float) -> RunResult:
+        started, clock_started, origin_seconds = datetime.now(UTC), time.perf_counter(), 0.0
+        ledger = self._open_ledger(stack)
+        port = assembly.origin_port(self.layout.output) if self.config.origin else 0
+        intake, due = self._take_in(ledger, port)
+        work, terminal = min(due, self.options.limit or due), ledger.counts().items - due
+        if work:
+            assembly.warm_up(self.config)
+        log_ledger(self.log, intake, work=work, items=terminal + due)
+        for text in describe_intake(intake):
+            self.note(text)
+        folder = self.layout.new_run_folder(started)
+        self.log.open(folder / "log.jsonl")
+        self.control.take_over()
+        if work and port:
+            origin_seconds = self._start_origin(port, stack)
+            clock_started += origin_seconds
+        self._begin_run(ledger, folder, started, intake)
+        line_started = time.perf_counter()
+        self._run_line_to_its_end(ledger, work, folder)
+        evidence = RunEvidence(
+            config=self.config,
+            run_id=folder.name,
+            started=started,
+            wall_seconds=time.perf_counter() - clock_started,
+            command_started=self.options.command_started,
+            aside_seconds={"lock": lock_seconds, "origin": origin_seconds},
+            clock_started=clock_started,
+            line_started=line_started,
+            line_ended=self.line_ended,
+            intake=intake,
+            counts=ledger.counts(),
+            failures=ledger.failures_by_code(),
+            deferrals=ledger.deferrals_by_code(),
+            already_terminal=terminal,
+            observer=self.observer,
+            passage=self.passage,
+            stopped_by=find_stop(self.observer, work, ledger.counts().pending, self.control.stopped_by),
+        )
+        return self._finish(ledger, evidence, folder)
+
+    def _open_ledger(self, stack: ExitStack) -> Ledger:
+        if not self.options.fresh:
+            refuse_lost_ledger(self.layout)
+        ledger = stack.enter_context(assembly.open_ledger(self.config, self.layout))
+        if self._expects_work(ledger):
+            assembly.warm_up(self.config)
+        return ledger
+
+    def _take_in(self, ledger: Ledger, port: int) -> tuple[Intake, int]:
+        """Reads the list into the ledger; what came of it, and how many items are due."""
+        base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
+        settings = assembly.transform_settings(self.config, self.steps)
+        intake = take_in(self.config, self.options, settings, ledger, base_url)
+        due = ledger.count_work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
+        return intake, due
+
+    def _begin_run(self, ledger: Ledger, folder: Path, started: datetime, intake: Intake) -> None:
+        audience = self.options.audience
+        if audience is not None:
+            audience.begun(self.control.interrupt)
+        self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
+        ledger.begin_run(folder.name, started, intake.deciding, committed=audience.committed if audience else None)
 
     def note(self, text: str) -> None:
         """Tells the user and the log. From any thread."""
