@@ -89,9 +89,10 @@ def map_items(
 
     An item that fails is a `Failed` in its place, and costs no other one. `items` may be endless: it is asked for more
     only as results are taken. `workers` 0 is one per usable core. `timeout`, in seconds per item, kills the process
-    that works on it, and that one alone; only `process` can do that. In that mode `function` must be one that a fresh
-    process can import, and items and results must be picklable; it may be called from a script without
-    `if __name__ == "__main__"`, from a notebook, or from any thread. Whoever stops iterating ends the workers.
+    that works on it, and that one alone, while somebody waits for results; only `process` can do that. In that mode
+    `function` must be one that a fresh process can import, and items and results must be picklable; it may be called
+    from a script without `if __name__ == "__main__"`, from a notebook, or from any thread. Whoever stops iterating ends
+    the workers.
 
     Raises ValueError and TypeError at once, before anything is started; `ExecutorError` when no worker can be had.
     """

@@ -3,7 +3,6 @@
 from batchproc.config.load import CheckSteps, load
 from batchproc.config.problems import NOT_YET
 from batchproc.config.tables import (
-    LIST_SUFFIXES,
     MOST_THREADS,
     STDIN,
     BenchTable,
@@ -18,6 +17,7 @@ from batchproc.config.tables import (
     ReportTable,
     TransformTable,
 )
+from batchproc.config.units import LIST_SUFFIXES
 from batchproc.config.view import deciding_values, json_schema, resolved, unwise
 
 __all__ = [

@@ -20,20 +20,19 @@ from batchproc.config.units import (
     Duration,
     Headers,
     HostPattern,
+    ListName,
     Network,
     Text,
     Timeout,
     TransformWorkers,
     WebAddress,
     at_least,
-    refuse,
 )
 from batchproc.version import VERSION
 
 STDIN = "-"
 MOST_THREADS = 64  # of `[download] workers = "auto"`; how many of them work is found out on the way
 PROCESSES_PER_CORE = 4  # likewise; each weighs 7 MB
-LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
 
 StageMode: TypeAlias = Literal["serial", "thread", "process", "auto"]
 FixedMode: TypeAlias = Literal["serial", "thread", "process"]
@@ -42,14 +41,6 @@ Step: TypeAlias = dict[str, JsonValue]
 Size: TypeAlias = Annotated[int, *at_least("0B")]
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
-
-
-def _known_suffix(value: str) -> str:
-    """Accepts a list format that is read by its suffix; a name without one is a text list, as `/dev/fd/63`."""
-    suffix = Path(value.removesuffix(".gz")).suffix.lower()
-    if suffix and suffix not in (*LIST_SUFFIXES, ".parquet"):
-        raise refuse(f'must end in {", ".join(LIST_SUFFIXES)}, each also with .gz, or be "-" for stdin.')
-    return value
 
 
 def _with_version(value: str) -> str:
@@ -69,7 +60,7 @@ class JobTable(Table):
     """Name of the job, for reports and metrics."""
     root: Text = "."
     """Folder that every path of this file is relative to; itself relative to this file's folder."""
-    input: Annotated[Text, AfterValidator(_known_suffix)]
+    input: ListName
     """The URL list: .txt, .csv, .tsv or .jsonl, each also with .gz; "-" reads stdin."""
     url_column: Text = "url"
     """Tables only: the column that holds the URL. Other columns are carried into metadata.jsonl."""

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
@@ -192,7 +193,19 @@ def _colour(value: str) -> str:
     return value.lower()
 
 
+LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
+
+
+def _known_suffix(value: str) -> str:
+    """Accepts a list format that is read by its suffix; a name without one is a text list, as `/dev/fd/63`."""
+    suffix = Path(value.removesuffix(".gz")).suffix.lower()
+    if suffix and suffix not in (*LIST_SUFFIXES, ".parquet"):
+        raise refuse(f'must end in {", ".join(LIST_SUFFIXES)}, each also with .gz, or be "-" for stdin.')
+    return value
+
+
 Text: TypeAlias = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
+ListName: TypeAlias = Annotated[Text, AfterValidator(_known_suffix)]
 WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Network: TypeAlias = Annotated[str, AfterValidator(_network)]
 Headers: TypeAlias = Annotated[dict[str, str], AfterValidator(_headers)]

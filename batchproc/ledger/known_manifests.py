@@ -18,6 +18,21 @@ from batchproc.remembered import BLOCK_ITEMS, Block
 
 CURRENT = "manifests"  # in `meta`: what the files looked like when they were last written
 METADATA, FAILURES = "metadata", "failures"
+KEY = re.compile(r"[0-9a-f]{32}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
+SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+NUMBERS = ("width", "height", "original_width", "original_height", "size_bytes")
+FACTS = (
+    "file_name", "url", "key", *NUMBERS, "original_format", "sha256", "source_sha256", "final_url", "status_code",
+    "etag", "last_modified",
+)  # fmt: skip
+LATE_FACTS = ("image_notes", "image_recipe")  # rows of earlier versions do not have them
+FACT_TYPES: Mapping[str, Type] = {
+    name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, *LATE_FACTS)
+}
+IMAGE = "image"  # what loaders call the picture itself
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
 
 
 def known_blocks(connection: sqlite3.Connection, manifest: str) -> dict[int, Block]:
@@ -56,23 +71,6 @@ def note_manifests(connection: sqlite3.Connection, written: Mapping[str, Sequenc
         connection.execute(
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (CURRENT, looks)
         )
-
-
-KEY = re.compile(r"[0-9a-f]{32}")
-DIGEST = re.compile(r"[0-9a-f]{64}")
-SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
-NUMBERS = ("width", "height", "original_width", "original_height", "size_bytes")
-FACTS = (
-    "file_name", "url", "key", *NUMBERS, "original_format", "sha256", "source_sha256", "final_url", "status_code",
-    "etag", "last_modified",
-)  # fmt: skip
-LATE_FACTS = ("image_notes", "image_recipe")  # rows of earlier versions do not have them
-FACT_TYPES: Mapping[str, Type] = {
-    name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, *LATE_FACTS)
-}
-IMAGE = "image"  # what loaders call the picture itself
-NO_NAMES: Mapping[str, str] = MappingProxyType({})
-EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,29 @@ else:
 MODES = frozenset({"L", "RGB", "CMYK", "I", "F"})  # it takes RGBA too, but would weight the colours in 8 bits
 _PANIC = "PanicException"  # what a Rust panic is in Python: no Exception, and in no module to import it from
 _PROBED_BYTES = 8_000_000
+DRAFT_SCALES = (8, 4, 2)  # what libjpeg decodes to as 1/8, 1/4, 1/2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One quality.
+
+    `margin` is how many times the target a JPEG decoded at reduced scale must still measure, None: decode all of it.
+    `rows_first` keeps to Pillow's order. `reducing_gap` is for Pillow where it stands in: large pictures are first
+    reduced by whole numbers.
+    """
+
+    margin: float | None
+    kernel: Resampling
+    rows_first: bool
+    reducing_gap: float | None
+
+
+RECIPES: dict[Quality, Recipe] = {
+    "fast": Recipe(margin=1.0, kernel=Resampling.BICUBIC, rows_first=False, reducing_gap=1.5),
+    "balanced": Recipe(margin=1.1, kernel=Resampling.LANCZOS, rows_first=False, reducing_gap=2.0),
+    "exact": Recipe(margin=None, kernel=Resampling.LANCZOS, rows_first=True, reducing_gap=None),
+}
 
 
 def engine() -> str:
@@ -109,31 +132,6 @@ def _filter(image: Image.Image, size: Size, kernel: Resampling, box: Box) -> Ima
     done = Image.new(image.mode, size)
     RustResizer().resize_pil(PilImageWrapper(image), PilImageWrapper(done), options)
     return done
-
-
-DRAFT_SCALES = (8, 4, 2)  # what libjpeg decodes to as 1/8, 1/4, 1/2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """One quality.
-
-    `margin` is how many times the target a JPEG decoded at reduced scale must still measure, None: decode all of it.
-    `rows_first` keeps to Pillow's order. `reducing_gap` is for Pillow where it stands in: large pictures are first
-    reduced by whole numbers.
-    """
-
-    margin: float | None
-    kernel: Resampling
-    rows_first: bool
-    reducing_gap: float | None
-
-
-RECIPES: dict[Quality, Recipe] = {
-    "fast": Recipe(margin=1.0, kernel=Resampling.BICUBIC, rows_first=False, reducing_gap=1.5),
-    "balanced": Recipe(margin=1.1, kernel=Resampling.LANCZOS, rows_first=False, reducing_gap=2.0),
-    "exact": Recipe(margin=None, kernel=Resampling.LANCZOS, rows_first=True, reducing_gap=None),
-}
 
 
 def draft_scale(size: Size, needed: Size) -> int:

@@ -1,11 +1,30 @@
 """A small site of pictures with validators, which notes what it answers."""
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 
 from PIL import Image
 
+S = TypeVar("S", bound=ThreadingHTTPServer)
+
 PATHS = ["/a.png", "/b.png", "/c.png"]
+
+
+@contextmanager
+def serving(server: S) -> Iterator[S]:
+    """The server at work, in a thread of its own."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def picture(colour: str, size: int = 100) -> bytes:

@@ -10,6 +10,8 @@ import responses
 
 from batchproc.pipeline.monitoring import Ping
 
+from .site import serving
+
 SECRET = "7f3a-secret"
 
 
@@ -54,12 +56,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def check() -> Iterator[Check]:
-    with Check() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(Check()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_start_success_and_the_exit_code_have_their_paths(check: Check) -> None:
