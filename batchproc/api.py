@@ -84,7 +84,7 @@ def load(config: str | os.PathLike[str], *, settings: Sequence[str] = (), **flag
     `settings` are overrides as `--set` takes them ("download.retries=2"), `flags` those of `run` that have a key in
     the config: download_mode, transform_mode, download_workers, transform_workers, max_duration, output.
     """
-    from batchproc.measure.cores import usable_cores
+    from batchproc.measure.hardware import usable_cores
     from batchproc.transform.steps.table import build_steps
 
     unknown = sorted(set(flags) - set(FLAGS))

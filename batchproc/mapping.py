@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from batchproc.errors import Reject
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.model import Failure, Item, Mode, Outcome, Source
 from batchproc.protocols import Lap
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from batchproc.frontier import pace
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from tests.jobs import make_job, origin
 
 __all__ = ["make_job", "origin"]

@@ -18,7 +18,7 @@ from batchproc.config import Config, load
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ThreadExecutor
 from batchproc.frontier import Frontier, Waits
-from batchproc.measure.account import account_of
+from batchproc.measure.breakdown import break_down
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
@@ -108,7 +108,7 @@ def _describe(
     for outcome, left in outcomes:
         sums.add(outcome.spans[-1], left)
     totals = stage_totals(executor, sums, stage, samples, Waits())
-    return describe_stage(executor, sums, totals, account_of(totals))
+    return describe_stage(executor, sums, totals, break_down(totals))
 
 
 def _originals(config: Config, download: Download) -> list[Item[Original]]:

@@ -16,7 +16,7 @@ from batchproc.config import Config
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import ThreadExecutor
 from batchproc.frontier import host_of
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.model import Failure, Item, Original, Outcome, Rejection, Source
 from batchproc.origin.replies import content_type
 from batchproc.pipeline.assembly import read_list

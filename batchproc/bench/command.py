@@ -33,7 +33,7 @@ from batchproc.bench.task import (
 from batchproc.config import Config
 from batchproc.errors import DiskError, UsageError
 from batchproc.lock import RunLock
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.model import Mode
 from batchproc.origin import EmbeddedOrigin
 from batchproc.sink import write_atomically

@@ -15,8 +15,7 @@ from batchproc.bench.schedule import LOOK_LEVEL, LOOKS, Schedule
 from batchproc.bench.statistics import LEVEL
 from batchproc.config import BenchTable, Config, resolved
 from batchproc.errors import UsageError
-from batchproc.measure.cores import usable_cores
-from batchproc.measure.machine import describe_machine
+from batchproc.measure.hardware import describe_machine, usable_cores
 from batchproc.pipeline.assembly import transform_settings
 from batchproc.transform.plan_fingerprint import fingerprint as plan_fingerprint
 from batchproc.transform.steps.step import Step

@@ -84,7 +84,7 @@ def run(
     if dry_run:
         _preview(job, steps, any_plan=accept_config_change or fresh)
         return
-    from batchproc.measure.startup import process_started
+    from batchproc.measure.clocks import process_started
     from batchproc.pipeline import RunOptions
 
     options = RunOptions(

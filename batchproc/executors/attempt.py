@@ -4,7 +4,7 @@ import traceback
 from typing import Any
 
 from batchproc.errors import Code, Reject, StageError
-from batchproc.measure.spans import Stopwatch
+from batchproc.measure.clocks import Stopwatch
 from batchproc.model import Failure, Item, Outcome, Rejection
 from batchproc.protocols import Work
 

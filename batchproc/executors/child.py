@@ -19,8 +19,7 @@ from typing import Any, NamedTuple
 from batchproc.executors.attempt import attempt, bug
 from batchproc.executors.heap import keep_freed_memory
 from batchproc.executors.wire import Packed, Pipe, Post, pack, unpack
-from batchproc.measure.spans import Stopwatch
-from batchproc.measure.threads import name_thread
+from batchproc.measure.clocks import Stopwatch, name_thread
 from batchproc.model import Failure, Item
 from batchproc.protocols import Stage, Work
 from batchproc.signals import EXIT_CODES, QUESTIONS

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from batchproc.errors import ExecutorError
-from batchproc.measure.threads import name_thread
+from batchproc.measure.clocks import name_thread
 from batchproc.model import Outcome
 
 JOIN_SECONDS = 5.0

@@ -11,7 +11,7 @@ from typing import Any, Self
 from batchproc.executors.attempt import attempt
 from batchproc.executors.presence import Presence
 from batchproc.executors.supply import END, LEAST_CAPACITY, Arrival, EndMark, Fault, Supply
-from batchproc.measure.spans import Stopwatch
+from batchproc.measure.clocks import Stopwatch
 from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, Work, WorkerTimes
 

@@ -19,7 +19,7 @@ from batchproc.lab.claims import CLAIMS, judge
 from batchproc.lab.evidence import Evidence, Job
 from batchproc.lab.models import add_predictions
 from batchproc.lab.results import TABLES, Judged, Result
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 
 LOOK_SECONDS = 0.5
 TAIL_CHARACTERS = 500

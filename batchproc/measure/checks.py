@@ -5,12 +5,12 @@ Pure arithmetic. A check that lacks a figure has `passed` None: not known, which
 
 from dataclasses import dataclass
 
-from batchproc.measure.account import UNEXPLAINED_LIMIT, Account
+from batchproc.measure.breakdown import TimeBreakdown
 
+UNEXPLAINED_LIMIT = 0.05
 LITTLE_LIMIT = 0.05
 OTHERS_LIMIT = 0.10
 STEAL_LIMIT = 0.02
-OVERHEAD_LIMIT = 0.01
 HIDDEN_LIMIT = 0.10
 
 
@@ -31,9 +31,9 @@ def _check(name: str, value: float | None, limit: float, text: str, unknown: str
     return Check(name=name, value=value, limit=limit, passed=abs(value) <= limit, text=text)
 
 
-def remainder(stage: str, account: Account) -> Check:
+def remainder(stage: str, breakdown: TimeBreakdown) -> Check:
     """How much of a stage's worker-seconds nothing explains."""
-    share = account.unexplained_share if account.whole_seconds else None
+    share = breakdown.unexplained_share if breakdown.whole_seconds else None
     text = f"{stage}: {0.0 if share is None else share:+.1%} of the worker-seconds are unexplained"
     return _check(f"remainder.{stage}", share, UNEXPLAINED_LIMIT, text, "the stage had no worker-seconds")
 
@@ -82,12 +82,3 @@ def hidden_threads(stage: str, *, process_cpu_seconds: float | None, thread_cpu_
     share = 1.0 - thread_cpu_seconds / process_cpu_seconds
     text = f"{stage}: {share:.1%} of its processes' CPU is outside the work (start, pipe, threads of libraries)"
     return _check(f"hidden.{stage}", share, HIDDEN_LIMIT, text, "")
-
-
-def overhead(*, measured_seconds: float | None, unmeasured_seconds: float | None) -> Check:
-    """What measuring costs, from a pair of runs with and without it."""
-    if not measured_seconds or not unmeasured_seconds:
-        return _check("overhead", None, OVERHEAD_LIMIT, "", "no pair of runs was made")
-    share = measured_seconds / unmeasured_seconds - 1.0
-    text = f"measuring costs {share:+.1%} of the run"
-    return _check("overhead", share, OVERHEAD_LIMIT, text, "")

@@ -1,13 +1,12 @@
-"""Durations in constant memory: counts in buckets that grow by 4%, so a percentile is within 2% of the truth.
-
-Bucket i holds [1 us x 1.04^i, 1 us x 1.04^(i+1)); a percentile answers with the geometric middle of its bucket, held
-between the smallest and the largest value seen. Histograms of several workers merge by adding counts.
-"""
+"""Streams in constant memory: the histogram of durations, and a fair sample of anything."""
 
 import math
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 SMALLEST_SECONDS = 1e-6
 LARGEST_SECONDS = 3600.0
@@ -32,9 +31,11 @@ class Summary:
 
 
 class Histogram:
-    """Counts durations in seconds. Not thread-safe: one per worker, merged afterwards.
+    """Counts durations in seconds, in buckets that grow by 4%: a percentile is within 2% of the truth. Not thread-safe.
 
-    What lies outside 1 us to 1 h is counted in the outermost bucket; mean, smallest and largest are exact all the same.
+    Bucket i holds [1 µs x 1.04^i, 1 µs x 1.04^(i+1)); a percentile answers with the geometric middle of its bucket,
+    held between the smallest and the largest value seen. What lies outside 1 µs to 1 h is counted in the outermost
+    bucket; mean, smallest and largest are exact all the same.
     """
 
     __slots__ = ("_counts", "count", "largest", "smallest", "sum_seconds")
@@ -47,7 +48,7 @@ class Histogram:
         self.largest = -math.inf
 
     def add(self, seconds: float, _log: Any = math.log, _top: int = BUCKETS - 1) -> None:
-        """Counts one duration, under 1 us. A negative one is a fault of the clock and counts as zero."""
+        """Counts one duration, under 1 µs. A negative one is a fault of the clock and counts as zero."""
         if seconds <= SMALLEST_SECONDS:
             seconds = max(0.0, seconds)
             index = 0
@@ -62,22 +63,6 @@ class Histogram:
         if seconds > self.largest:
             self.largest = seconds
 
-    def merge(self, other: "Histogram") -> None:
-        """Adds everything that `other` has counted; order and grouping of merges do not matter."""
-        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
-        self.count += other.count
-        self.sum_seconds += other.sum_seconds
-        self.smallest = min(self.smallest, other.smallest)
-        self.largest = max(self.largest, other.largest)
-
-    @classmethod
-    def of(cls, durations: Iterable[float]) -> Self:
-        """The histogram of some durations."""
-        histogram = cls()
-        for seconds in durations:
-            histogram.add(seconds)
-        return histogram
-
     @property
     def mean(self) -> float | None:
         """The exact mean; None when empty."""
@@ -86,7 +71,7 @@ class Histogram:
     def percentile(self, percent: float) -> float | None:
         """The smallest duration that at least `percent` (0 to 100) of all do not exceed (nearest rank); None if empty.
 
-        Within 2% for durations of 1 us to 1 h.
+        Within 2% for durations of 1 µs to 1 h.
         """
         if not self.count:
             return None
@@ -113,40 +98,45 @@ class Histogram:
             max=self.largest if self.count else None,
         )
 
-    def buckets(self) -> tuple[tuple[float, float, int], ...]:
-        """Every bucket in use as (from seconds, to seconds, count), for a chart."""
-        return tuple(
-            (SMALLEST_SECONDS * GROWTH**index, SMALLEST_SECONDS * GROWTH ** (index + 1), count)
-            for index, count in enumerate(self._counts)
-            if count
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object of the buckets in use."""
-        return {
-            "sum_seconds": self.sum_seconds,
-            "smallest": self.smallest if self.count else None,
-            "largest": self.largest if self.count else None,
-            "counts": {str(index): count for index, count in enumerate(self._counts) if count},
-        }
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Self:
-        """What `to_json` wrote."""
-        histogram = cls()
-        for index, count in facts["counts"].items():
-            histogram._counts[int(index)] = int(count)
-        histogram.count = sum(histogram._counts)
-        histogram.sum_seconds = float(facts["sum_seconds"])
-        if histogram.count:
-            histogram.smallest = float(facts["smallest"])
-            histogram.largest = float(facts["largest"])
-        return histogram
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Histogram) and self.to_json() == other.to_json()
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return f"Histogram(count={self.count}, p50={self.percentile(50)}, max={self.summary().max})"
+
+
+class Reservoir(Generic[T]):
+    """Keeps at most `capacity` items, uniformly chosen among all that were offered. Not thread-safe.
+
+    Algorithm L (K.-H. Li, Reservoir-Sampling Algorithms of Time Complexity O(n(1+log(N/n))), 1994): it draws how many
+    items to skip, so most additions cost one comparison. The same seed and stream give the same sample.
+    """
+
+    def __init__(self, capacity: int, seed: int = 0) -> None:
+        if capacity < 1:
+            raise ValueError(f"a reservoir of {capacity} items: must be 1 or more")
+        self.capacity = capacity
+        self.seen = 0
+        self._random = random.Random(seed)
+        self._items: list[T] = []
+        self._threshold = 1.0
+        self._next = 0
+        self._skip()
+
+    def offer(self, make: Callable[[], T]) -> None:
+        """Offers one item that is made only if it is kept."""
+        self.seen += 1
+        if len(self._items) < self.capacity:
+            self._items.append(make())
+        elif self.seen == self._next:
+            self._items[self._random.randrange(self.capacity)] = make()
+            self._skip()
+
+    def _skip(self) -> None:
+        """Draws the number of the next item to be kept."""
+        draw = 1.0 - self._random.random()  # (0, 1]
+        self._threshold *= math.exp(math.log(draw) / self.capacity)
+        chance = -math.log1p(-self._threshold) if self._threshold < 1.0 else math.inf
+        again = 1.0 - self._random.random()
+        self._next = max(self._next, self.capacity) + 1 + int(-math.log(again) / chance)
+
+    def items(self) -> tuple[T, ...]:
+        """The sample, in no meaningful order."""
+        return tuple(self._items)

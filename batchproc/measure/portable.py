@@ -2,7 +2,7 @@
 
 import psutil
 
-from batchproc.measure.readings import Machine, Memory
+from batchproc.measure.samples import Machine, Memory
 
 
 def descendants(root: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ Runs in the sampler, with the standard library alone. Source: proc(5), kernel Do
 import os
 from collections.abc import Iterator
 
-from batchproc.measure.readings import Machine, Memory
+from batchproc.measure.samples import Machine, Memory
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")

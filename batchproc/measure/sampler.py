@@ -10,21 +10,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from batchproc.measure.clocks import allow_reader
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.samples import Samples
-from batchproc.measure.threads import allow_reader
 from batchproc.signals import withheld_from_children
 
 PATIENCE_SECONDS = 5.0
-GLANCE_SECONDS = 1.0
-TELL = b"?"
+SNAPSHOT_SECONDS = 1.0
+REQUEST = b"?"
 
 
 class Sampler:
     """Watches the calling process and all below it from a process of its own, for the time of the `with` block.
 
     `result()` afterwards: what was seen, or None with `failure` as the reason; a sampler that breaks never breaks the
-    run. Open it inside the executors' `with` blocks, so that the last look still finds the workers. Not thread-safe.
+    run. Open it inside the executors' `with` blocks, so that the last reading still finds the workers. Not thread-safe.
     """
 
     def __init__(self, gauges: Gauges, *, origin_pid: int | None = None) -> None:
@@ -32,7 +32,7 @@ class Sampler:
         self._origin_pid = origin_pid
         self._process: subprocess.Popen[bytes] | None = None
         self._samples: Samples | None = None
-        self._is_mute = False
+        self._is_silent = False
         self.failure = ""
 
     @property
@@ -71,7 +71,7 @@ class Sampler:
             self.failure = "the sampler was dismissed"
 
     def stop(self) -> None:
-        """Ends the sampler: one last look, then its result. Takes some 10 ms, at most 5 s; once."""
+        """Ends the sampler: one last reading, then its result. Takes some 10 ms, at most 5 s; once."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -87,20 +87,20 @@ class Sampler:
             last_line = (lines or [f"exit code {process.returncode}"])[-1]
             self.failure = f"the sampler broke ({last_line})"
             return
-        self._samples = Samples.from_json(json.loads(text.splitlines()[-1]))  # an unread glance may stand before it
+        self._samples = Samples.from_json(json.loads(text.splitlines()[-1]))  # an unread snapshot may stand before it
 
-    def glance(self) -> Samples | None:
+    def snapshot(self) -> Samples | None:
         """What the sampler saw so far; None, then and ever after, when it does not answer within a second."""
         process = self._process
-        if self._is_mute or process is None or process.stdin is None or process.stdout is None:
+        if self._is_silent or process is None or process.stdin is None or process.stdout is None:
             return None
         try:
-            process.stdin.write(TELL)
+            process.stdin.write(REQUEST)
             process.stdin.flush()
-            line = _read_line(process.stdout.fileno(), time.monotonic() + GLANCE_SECONDS)
+            line = _read_line(process.stdout.fileno(), time.monotonic() + SNAPSHOT_SECONDS)
         except OSError:  # it has ended: `stop` finds out how
             line = b""
-        self._is_mute = not line  # its answer may still come: it must not pass for the next one
+        self._is_silent = not line  # its answer may still come: it must not pass for the next one
         return Samples.from_json(json.loads(line)) if line else None
 
     def result(self) -> Samples | None:

@@ -22,30 +22,28 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
-from batchproc.measure.census import Census
+from batchproc.measure.gauges import GaugeMeans, GaugeReader
 from batchproc.measure.gil import GilPlace, GilUnknown, learn
-from batchproc.measure.levels import GaugeReader, Levels
-from batchproc.measure.samples import Samples
-from batchproc.measure.series import TIME, Series
-from batchproc.measure.tally import WaitTally
-from batchproc.measure.waits import Waits
+from batchproc.measure.processes import ProcessTable
+from batchproc.measure.samples import TIME, Samples, Series
+from batchproc.measure.waits import ThreadWaits, WaitTotals
 
 CPU_BUDGET = 0.004  # of one core
-LOOKS_PER_SECOND = (8.0, 40.0)
-EAGER_LOOKS_PER_SECOND = 25.0  # whatever they cost: a short run needs its samples
-THREADS_PER_LOOK = 12
+READINGS_PER_SECOND = (8.0, 40.0)
+EAGER_READINGS_PER_SECOND = 25.0  # whatever they cost: a short run needs its samples
+THREADS_PER_READING = 12
 EAGER_SECONDS = 2.0
 REFRESH_SECONDS = (0.1, 2.0)  # at least and at most; between, a fifth of the run's age: a short run loses little
 PSS_BUDGET = 0.0015  # of the time; walking page tables makes the watched process's page faults wait
 Place: TypeAlias = GilPlace | GilUnknown
-Told: TypeAlias = Callable[[float], "Word"]
+NextRequest: TypeAlias = Callable[[float], "Request"]
 
 
-class Word(Enum):
-    """What the parent said in the last pause."""
+class Request(Enum):
+    """What the parent asked for in the last pause."""
 
     NOTHING = "nothing"
-    TELL = "tell"
+    SNAPSHOT = "snapshot"
     END = "end"
 
 
@@ -66,52 +64,52 @@ class Watch:
 
 
 class Sampling:
-    """One run under observation: `look` often, `row` sometimes, `weigh` rarely, `result` once."""
+    """One run under observation: `read` often, `add_row` sometimes, with memory rarely, `result` once."""
 
     def __init__(self, watch: Watch, reader: GaugeReader, place: Place) -> None:
         self.started = time.perf_counter()
         self._place = place
-        self._census = Census(watch.root, watch.origin)
-        self._waits: dict[int, Waits] = {}
-        self._tally = WaitTally()
+        self._processes = ProcessTable(watch.root, watch.origin)
+        self._waits: dict[int, ThreadWaits] = {}
+        self._totals = WaitTotals()
         self._series = Series()
-        self._levels = Levels(reader, self.started)
+        self._gauges = GaugeMeans(reader, self.started)
         self._peaks: dict[str, float] = {}
         self._turns = 1
-        self.looks = 0
+        self.readings = 0
         self.refresh()
 
     def refresh(self) -> None:
-        """Looks for new processes and threads, and books the scheduler's clocks."""
-        self._census.refresh()
+        """Finds new processes and threads, and books the scheduler's clocks."""
+        self._processes.refresh()
         if not sys.platform.startswith("linux"):
             return
-        measured = self._census.measured
+        measured = self._processes.measured
         for pid in [pid for pid in self._waits if pid not in measured]:
             self._waits.pop(pid).close()
-            self._tally.forget(pid)
+            self._totals.forget(pid)
         for pid, role in measured.items():
-            waits = self._waits.setdefault(pid, Waits(pid, self._place))
+            waits = self._waits.setdefault(pid, ThreadWaits(pid, self._place))
             waits.refresh(role)
-            self._tally.book(waits, time.perf_counter())
-        self._turns = max(1, round(sum(map(len, self._waits.values())) / THREADS_PER_LOOK))
+            self._totals.book(waits, time.perf_counter())
+        self._turns = max(1, round(sum(map(len, self._waits.values())) / THREADS_PER_READING))
 
-    def look(self) -> None:
+    def read(self) -> None:
         """What threads are doing, a fair choice of them when there are many, and every gauge."""
-        self.looks += 1
+        self.readings += 1
         turn = random.randrange(self._turns)
         for waits in self._waits.values():
-            self._tally.sample(waits, turn, self._turns)
-        self._levels.look(time.perf_counter())
+            self._totals.sample(waits, turn, self._turns)
+        self._gauges.add_reading(time.perf_counter())
 
-    def row(self, *, weigh: bool = False) -> float:
-        """Adds a row to the series; returns the seconds that weighing took."""
+    def add_row(self, *, memory: bool = False) -> float:
+        """Adds a row to the series; returns the seconds that reading the memory took."""
         row: dict[str, float | None] = {TIME: time.perf_counter() - self.started}
-        row |= self._census.count() | self._levels.row()
+        row |= self._processes.read_cpu() | self._gauges.row()
         row["threads"] = float(sum(map(len, self._waits.values())))
         before = time.perf_counter()
-        if weigh:
-            row |= self._census.weigh()
+        if memory:
+            row |= self._processes.read_memory()
         for name, value in row.items():
             if name.endswith("_bytes") and value is not None:
                 self._peaks[name] = max(value, self._peaks.get(name, 0.0))
@@ -119,17 +117,17 @@ class Sampling:
         return time.perf_counter() - before
 
     def result(self) -> Samples:
-        """Everything seen, after one last look."""
+        """Everything seen, after one last reading."""
         self.refresh()
-        self.look()
-        self._census.weigh_outside()
-        self.row(weigh=True)
+        self.read()
+        self._processes.read_outside_memory()
+        self.add_row(memory=True)
         return self._samples()
 
-    def glance(self) -> Samples:
-        """What was seen so far; memory as of the last time that it was weighed."""
+    def snapshot(self) -> Samples:
+        """What was seen so far; memory as of the last time that it was read."""
         self.refresh()
-        self.look()
+        self.read()
         return self._samples()
 
     def _samples(self) -> Samples:
@@ -138,24 +136,24 @@ class Sampling:
             started=self.started,
             ended=time.perf_counter(),
             series={name: tuple(column) for name, column in self._series.columns().items()},
-            processes=self._census.usages(),
-            waits=self._tally.groups(),
-            gauge_means=self._levels.means(),
-            gauge_peaks=self._levels.peaks(),
-            machine=self._census.machine(),
+            processes=self._processes.usages(),
+            waits=self._totals.groups(),
+            gauge_means=self._gauges.means(),
+            gauge_peaks=self._gauges.peaks(),
+            machine=self._processes.machine(),
             peak_pss_bytes=self._peak("pss_bytes"),
             peak_uss_bytes=self._peak("uss_bytes"),
             peak_rss_bytes=self._peak("rss_bytes"),
             gil_method="unknown" if unknown else "sampled",
             gil_reason=unknown,
             sampler_cpu_seconds=time.process_time(),
-            looks=self.looks,
+            looks=self.readings,
         )
 
     def _gil_reason(self) -> str:
         if isinstance(self._place, GilUnknown):
             return self._place.reason
-        groups = self._tally.groups()
+        groups = self._totals.groups()
         if any(shares.gil_share is not None for shares in groups):
             return ""
         reasons = [shares.gil_reason for shares in groups] + [waits.reason for waits in self._waits.values()]
@@ -165,20 +163,20 @@ class Sampling:
         return int(self._peaks[name]) if name in self._peaks else None
 
 
-def observe(sampling: Sampling, told: Told, tell: Callable[[Samples], None]) -> None:
-    """Watches until `told(seconds)`, which waits that long at most, says that this is the end; tells when it is to."""
+def observe(sampling: Sampling, next_request: NextRequest, report: Callable[[Samples], None]) -> None:
+    """Watches until `next_request(seconds)`, which waits that long at most, is for the end; reports when it is to."""
     pace = Pace(sampling.started)
-    sampling.row(weigh=True)
-    while (word := told(pace.pause())) is not Word.END:
-        if word is Word.TELL:
-            tell(sampling.glance())
+    sampling.add_row(memory=True)
+    while (request := next_request(pace.pause())) is not Request.END:
+        if request is Request.SNAPSHOT:
+            report(sampling.snapshot())
         now = time.perf_counter()
-        sampling.look()
+        sampling.read()
         if pace.due("refresh", now):
             sampling.refresh()
         if pace.due("row", now):
-            pace.weighed(now, sampling.row(weigh=pace.due("weigh", now)))
-    tell(sampling.result())
+            pace.memory_took(now, sampling.add_row(memory=pace.due("memory", now)))
+    report(sampling.result())
 
 
 class Pace:
@@ -186,12 +184,12 @@ class Pace:
 
     def __init__(self, started: float) -> None:
         self._started = started
-        self._due = {"refresh": started + REFRESH_SECONDS[0], "row": started + 0.1, "weigh": started + 1.0}
-        self._rate = LOOKS_PER_SECOND[1]
+        self._due = {"refresh": started + REFRESH_SECONDS[0], "row": started + 0.1, "memory": started + 1.0}
+        self._rate = READINGS_PER_SECOND[1]
         self._checked = (started, time.process_time())
 
     def pause(self) -> float:
-        """Seconds until the next look; uneven, lest it keep step with the GIL's switch interval of 5 ms."""
+        """Seconds until the next reading; uneven, lest it keep step with the GIL's switch interval of 5 ms."""
         return random.uniform(0.5, 1.5) / self._rate
 
     def due(self, what: str, now: float) -> bool:
@@ -210,48 +208,48 @@ class Pace:
             return min(max(age / 5.0, REFRESH_SECONDS[0]), REFRESH_SECONDS[1])
         return 1.0
 
-    def weighed(self, now: float, seconds: float) -> None:
-        """Weighs less often where it takes long."""
-        self._due["weigh"] = max(self._due["weigh"], min(now + seconds / PSS_BUDGET, now + 30.0))
+    def memory_took(self, now: float, seconds: float) -> None:
+        """Reads memory less often where that takes long."""
+        self._due["memory"] = max(self._due["memory"], min(now + seconds / PSS_BUDGET, now + 30.0))
 
     def _adapt(self, now: float) -> None:
         before, cpu_before = self._checked
         self._checked = now, time.process_time()
         share = (self._checked[1] - cpu_before) / max(now - before, 1e-3)
-        slowest, fastest = LOOKS_PER_SECOND
+        slowest, fastest = READINGS_PER_SECOND
         if now - self._started < EAGER_SECONDS:
-            slowest = EAGER_LOOKS_PER_SECOND
+            slowest = EAGER_READINGS_PER_SECOND
         wanted = self._rate * CPU_BUDGET / max(share, CPU_BUDGET / 4)
         self._rate = min(fastest, max(slowest, wanted))
 
 
-def listen(descriptor: int) -> Told:
-    """How to wait for the parent's word; the end of the stream is its order, or its death.
+def listen(descriptor: int) -> NextRequest:
+    """How to wait for the parent's request; the end of the stream is its order, or its death.
 
     `select` wakes up at a third of the cost of `Event.wait`; on Windows it does not know pipes.
     """
     if sys.platform != "win32":
         return lambda seconds: (
-            _word(os.read(descriptor, 1)) if select.select([descriptor], [], [], seconds)[0] else Word.NOTHING
+            _request(os.read(descriptor, 1)) if select.select([descriptor], [], [], seconds)[0] else Request.NOTHING
         )
-    words: queue.SimpleQueue[Word] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
 
     def read() -> None:
-        while words.put(word := _word(os.read(descriptor, 1))) or word is Word.TELL:
+        while requests.put(request := _request(os.read(descriptor, 1))) or request is Request.SNAPSHOT:
             pass
 
-    def wait(seconds: float) -> Word:
+    def wait(seconds: float) -> Request:
         try:
-            return words.get(timeout=seconds)
+            return requests.get(timeout=seconds)
         except queue.Empty:
-            return Word.NOTHING
+            return Request.NOTHING
 
     threading.Thread(target=read, daemon=True).start()
     return wait
 
 
-def _word(read: bytes) -> Word:
-    return Word.TELL if read else Word.END
+def _request(read: bytes) -> Request:
+    return Request.SNAPSHOT if read else Request.END
 
 
 def main() -> None:
@@ -262,12 +260,12 @@ def main() -> None:
     _soft_limit_of_files()
     reader = GaugeReader(Path(watch.gauges_path), watch.gauge_names)
     try:
-        observe(Sampling(watch, reader, learn()), listen(sys.stdin.fileno()), _tell)
+        observe(Sampling(watch, reader, learn()), listen(sys.stdin.fileno()), _report)
     except BrokenPipeError:
         os._exit(0)  # the parent is gone
 
 
-def _tell(samples: Samples) -> None:
+def _report(samples: Samples) -> None:
     json.dump(samples.to_json(), sys.stdout, separators=(",", ":"))
     sys.stdout.write("\n")
     sys.stdout.flush()

@@ -1,16 +1,20 @@
-"""What the threads of a process wait for, read from outside, without adding anything to that process.
+"""What the threads of a process wait for, read from outside, and the totals by role.
 
-One `Waits` per watched process. Runs in the sampler. A thread's kind of wait comes from the system call it sits in
-(`/proc/PID/task/TID/syscall`), its role from the name the thread gave itself (`/proc/PID/task/TID/comm`).
+One `ThreadWaits` per watched process, to which nothing is added. Runs in the sampler. A thread's kind of wait comes
+from the system call it sits in (`/proc/PID/task/TID/syscall`), its role from its name (`/proc/PID/task/TID/comm`).
 """
 
+import math
 import os
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from batchproc.measure import procfs
 from batchproc.measure.gil import ARCHITECTURE, GilPlace, GilUnknown, futex_address, locate
+from batchproc.measure.samples import WaitShares
 
 
 class Wait(StrEnum):
@@ -45,7 +49,7 @@ _KIND_OF_CALL = {number: kind for kind, numbers in _CALLS.get(ARCHITECTURE, {}).
 UNNAMED_ROLE = "unnamed"
 
 
-class Waits:
+class ThreadWaits:
     """The threads of process `pid`, one open descriptor each. For one thread; close it.
 
     `reason` says why nothing, or no waiting for the GIL, can be told about this process; empty when all is well.
@@ -64,7 +68,7 @@ class Waits:
         return len(self.roles)
 
     def refresh(self, role: str) -> None:
-        """Looks for new threads and new names; the main thread has the role of its process.
+        """Finds new threads and new names; the main thread has the role of its process.
 
         Threads that have ended leave by themselves in `read`.
         """
@@ -92,7 +96,7 @@ class Waits:
         try:
             self._clocks[tid] = os.open(f"{folder}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
             self._files[tid] = os.open(f"{folder}/syscall", os.O_RDONLY | os.O_CLOEXEC)
-            os.pread(self._files[tid], 256, 0)  # the right to look is checked here, not at the opening
+            os.pread(self._files[tid], 256, 0)  # the right to read is checked here, not at the opening
         except OSError as error:
             self._forget(tid)
             self._refused(error)
@@ -111,7 +115,7 @@ class Waits:
                 self.roles[tid] = UNNAMED_ROLE if name == main else name
 
     def read(self, turn: int = 0, turns: int = 1) -> Iterator[tuple[int, Wait]]:
-        """Every thread with what it is doing now, about 2 us each; of many only each `turns`-th, from `turn` on."""
+        """Every thread with what it is doing now, about 2 µs each; of many only each `turns`-th, from `turn` on."""
         for tid, descriptor in list(self._files.items())[turn::turns]:
             try:
                 line = os.pread(descriptor, 256, 0)
@@ -162,3 +166,106 @@ class Waits:
 
 def _comm(pid: int, tid: int) -> str:
     return procfs.text_of(f"/proc/{pid}/task/{tid}/comm").rstrip("\n") or UNNAMED_ROLE
+
+
+@dataclass(slots=True, kw_only=True)
+class _RoleTotals:
+    counts: Counter[Wait] = field(default_factory=Counter)
+    threads: int = 0
+    reason: str = ""
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    run_queue_seconds: float = 0.0
+
+    def book(self, before: tuple[float, float, float] | None, now: tuple[float, float, float]) -> None:
+        """Adds one thread's (wall, CPU, run queue) clocks since the last reading; None: it was not known before."""
+        if before is None:
+            self.threads += 1
+            return
+        self.wall_seconds += now[0] - before[0]
+        self.cpu_seconds += now[1] - before[1]
+        self.run_queue_seconds += now[2] - before[2]
+
+
+class WaitTotals:
+    """Adds up over every watched process. For one thread; memory grows with the number of roles, not with time.
+
+    Samples alone are biased: on a full machine the sampler itself runs more readily when a thread has just gone to
+    sleep. So the time on a core and in the run queue comes from `/proc/PID/task/TID/schedstat`, which is exact, and the
+    samples only split the rest, the blocked time, among its kinds. Where the kernel keeps no such clocks, the samples
+    stand alone.
+    """
+
+    def __init__(self) -> None:
+        self._roles: dict[str, _RoleTotals] = {}
+        self._clocks: dict[int, dict[int, tuple[float, float, float]]] = {}
+
+    def sample(self, waits: ThreadWaits, turn: int = 0, turns: int = 1) -> None:
+        """Counts what the threads of one process are doing now: all of them, or those whose turn it is."""
+        for tid, kind in waits.read(turn, turns):
+            role = self._role(waits.roles.get(tid))
+            role.counts[kind] += 1
+            role.reason = waits.reason
+
+    def book(self, waits: ThreadWaits, now: float) -> None:
+        """Adds the scheduler's clocks of one process's threads since the last call; `now` in perf_counter seconds."""
+        before, present = self._clocks.get(waits.pid, {}), {}
+        for tid, name in waits.roles.items():
+            clock = waits.clock(tid)
+            if clock is not None:
+                present[tid] = (now, *clock)
+                self._role(name).book(before.get(tid), present[tid])
+        self._clocks[waits.pid] = present
+
+    def forget(self, pid: int) -> None:
+        """A process has ended: its number may come again."""
+        self._clocks.pop(pid, None)
+
+    def _role(self, name: str | None) -> _RoleTotals:
+        return self._roles.setdefault(name or "unnamed", _RoleTotals())
+
+    def groups(self) -> tuple[WaitShares, ...]:
+        """The shares by group: the roles `download-0`, `download-1` … are the group `download`."""
+        merged: dict[str, _RoleTotals] = {}
+        for name, role in self._roles.items():
+            total = merged.setdefault(group_of(name), _RoleTotals())
+            total.counts.update(role.counts)
+            total.threads += role.threads
+            total.reason = total.reason or role.reason
+            total.wall_seconds += role.wall_seconds
+            total.cpu_seconds += role.cpu_seconds
+            total.run_queue_seconds += role.run_queue_seconds
+        return tuple(_shares(group, role) for group, role in sorted(merged.items()) if role.counts.total())
+
+
+def group_of(role: str) -> str:
+    """`download-3` belongs to `download`; a name without a number is its own group."""
+    stem, dash, number = role.rpartition("-")
+    return stem if dash and number.isdigit() else role
+
+
+def _shares(group: str, role: _RoleTotals) -> WaitShares:
+    total = role.counts.total()
+    busy = min(1.0, (role.cpu_seconds + role.run_queue_seconds) / role.wall_seconds) if role.wall_seconds else None
+    blocked_samples = total - role.counts[Wait.RUNNING]
+    if busy is None:
+        shares = {kind: role.counts[kind] / total for kind in Wait}
+        blocked_share, error_samples = 1.0, total
+    else:
+        blocked_share, error_samples = 1.0 - busy, blocked_samples
+        shares = {kind: blocked_share * role.counts[kind] / max(1, blocked_samples) for kind in Wait}
+        shares[Wait.RUNNING] = busy
+        if not blocked_samples:
+            shares[Wait.OTHER] = blocked_share  # blocked for moments that no sample hit
+    part = role.counts[Wait.GIL] / max(1, error_samples)
+    return WaitShares(
+        group=group,
+        threads=role.threads,
+        samples=total,
+        observed_seconds=role.wall_seconds,
+        exact=busy is not None,
+        shares={kind.value: share for kind, share in shares.items()},
+        run_queue_share=None if busy is None else role.run_queue_seconds / role.wall_seconds,
+        gil_error=blocked_share * math.sqrt(part * (1.0 - part) / max(1, error_samples)),
+        gil_reason=role.reason,
+    )

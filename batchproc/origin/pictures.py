@@ -17,7 +17,7 @@ from random import Random
 
 from PIL import Image
 
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.origin.painting import Size, paint
 from batchproc.origin.settings import Form, kinds
 

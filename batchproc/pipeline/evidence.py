@@ -1,4 +1,4 @@
-"""What watches a run from outside its stages: gauges that the sampler reads, and the accounts made of all figures."""
+"""What watches a run from outside its stages: gauges that the sampler reads, and the time breakdowns of the stages."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,11 +7,11 @@ from typing import TypeVar
 from batchproc.executors import Executor
 from batchproc.frontier import Waits
 from batchproc.measure import checks
-from batchproc.measure.account import (
-    Account,
+from batchproc.measure.breakdown import (
     GilWait,
     StageTotals,
-    account_of,
+    TimeBreakdown,
+    break_down,
     residual_gil_wait,
     sampled_gil_wait,
 )
@@ -61,7 +61,7 @@ def stage_totals(
         starved_seconds=sum(entry.starved_seconds for entry in times),
         ipc_seconds=sum(entry.ipc_seconds for entry in times),
         startup_seconds=sum(entry.startup_seconds for entry in times),
-        unstaffed_seconds=workers * wall - present + sum(entry.lost_seconds for entry in times),
+        not_running_seconds=workers * wall - present + sum(entry.lost_seconds for entry in times),
         retry_wait_seconds=waits.retry_worker_seconds if name == "download" else workers * waits.retry_seconds,
         pause_wait_seconds=waits.pause_worker_seconds if name == "download" else workers * waits.pause_seconds,
     )
@@ -79,23 +79,26 @@ def _gil_wait(totals: StageTotals, executor: Executor, name: str, samples: Sampl
     return sampled or residual_gil_wait(totals)
 
 
-def stage_accounts(
+def stage_breakdowns(
     executors: Sequence[Executor], observer: Observer, samples: Samples | None, waits: Waits
-) -> dict[str, tuple[StageTotals, Account]]:
-    """The totals and the account of each stage."""
-    accounts = {}
+) -> dict[str, tuple[StageTotals, TimeBreakdown]]:
+    """The totals and the time breakdown of each stage."""
+    breakdowns = {}
     for name, executor in zip(STAGES, executors, strict=False):
         totals = stage_totals(executor, observer.stages.get(name, StageSums()), name, samples, waits)
-        accounts[name] = (totals, account_of(totals))
-    return accounts
+        breakdowns[name] = (totals, break_down(totals))
+    return breakdowns
 
 
 def self_checks(
-    accounts: dict[str, tuple[StageTotals, Account]], observer: Observer, samples: Samples | None, line_seconds: float
+    breakdowns: dict[str, tuple[StageTotals, TimeBreakdown]],
+    observer: Observer,
+    samples: Samples | None,
+    line_seconds: float,
 ) -> list[checks.Check]:
     """What the report prints of its own trustworthiness."""
-    found = [checks.remainder(name, account) for name, (_, account) in accounts.items()]
-    for name in accounts:
+    found = [checks.remainder(name, breakdown) for name, (_, breakdown) in breakdowns.items()]
+    for name in breakdowns:
         sums = observer.stages.get(name, StageSums())
         found.append(
             checks.littles_law(
@@ -111,7 +114,6 @@ def self_checks(
     found.append(checks.steal(machine.steal_share if machine else None))
     found.append(checks.throttling(machine.throttled_seconds if machine else None))
     found.append(checks.origin(_origin_share(samples)))
-    found.append(checks.overhead(measured_seconds=None, unmeasured_seconds=None))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from batchproc.config import Config, resolved
 from batchproc.explain.unknown import nothing_done
-from batchproc.measure.machine import describe_machine
+from batchproc.measure.hardware import describe_machine
 from batchproc.pipeline.intake import Intake
 from batchproc.pipeline.judging import Ending
 from batchproc.pipeline.observer import Observer

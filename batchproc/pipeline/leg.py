@@ -112,7 +112,7 @@ class Leg:
 
     def glance(self) -> LegEvidence:
         """What was measured so far, while the leg goes on."""
-        return self._evidence(self._sampler.glance() if self._sampler else None, time.perf_counter())
+        return self._evidence(self._sampler.snapshot() if self._sampler else None, time.perf_counter())
 
     def evidence(self) -> LegEvidence:
         """What was measured of the leg, which has ended."""

@@ -1,16 +1,16 @@
-"""What the record says of the stages of a leg: accounts, percentiles, memory, checks. Arithmetic, no judgement."""
+"""What the record says of the stages of a leg: time breakdowns, percentiles, memory, checks. No judgement."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from batchproc.executors import Executor
 from batchproc.frontier import Waits
-from batchproc.measure.account import Account, StageTotals
+from batchproc.measure.breakdown import StageTotals, TimeBreakdown
 from batchproc.measure.checks import Check
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.samples import Samples
 from batchproc.model import Mode
-from batchproc.pipeline.evidence import hidden_check, self_checks, stage_accounts
+from batchproc.pipeline.evidence import hidden_check, self_checks, stage_breakdowns
 from batchproc.pipeline.observer import STAGES, Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.record.run import MemoryRecord, NotSampled, RunRecord
@@ -35,7 +35,7 @@ class LegEvidence:
 
 def describe_leg(known: RunRecord, leg: LegEvidence, observer: Observer) -> RunRecord:
     """`known` with the stages: of the last leg, or of one under way, so that modes can be chosen from it."""
-    accounts = stage_accounts(leg.executors, observer, leg.samples, leg.waits)
+    breakdowns = stage_breakdowns(leg.executors, observer, leg.samples, leg.waits)
     first_start = observer.leg_first_start
     startup_seconds = None if first_start is None else first_start - leg.started
     return replace(
@@ -50,16 +50,16 @@ def describe_leg(known: RunRecord, leg: LegEvidence, observer: Observer) -> RunR
         ),
         line_startup_seconds=startup_seconds,
         stages={
-            name: describe_stage(executor, observer.stages.get(name, StageSums()), *accounts[name])
+            name: describe_stage(executor, observer.stages.get(name, StageSums()), *breakdowns[name])
             for name, executor in zip(STAGES, leg.executors, strict=False)
         },
         memory=_memory(leg.samples),
-        checks=tuple(_checks(leg, observer, accounts)),
+        checks=tuple(_checks(leg, observer, breakdowns)),
         samples=leg.samples or NotSampled(unknown=leg.sampler_failure or "nothing was sampled"),
     )
 
 
-def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, account: Account) -> StageRecord:
+def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, breakdown: TimeBreakdown) -> StageRecord:
     """What was measured of one stage."""
     tasks, times = totals.tasks, executor.times
     busy, whole = totals.task_wall_seconds, totals.whole_seconds
@@ -76,9 +76,9 @@ def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, acc
         cpu_per_item_seconds=totals.cpu_seconds / tasks if tasks else None,
         blocked_share=None if totals.runqueue_seconds is None or not busy else totals.blocked_seconds / busy,
         utilisation=busy / whole if whole else None,
-        account=dict(account.buckets),
-        account_notes=account.notes,
-        gil_method=account.gil_method,
+        account=dict(breakdown.categories),
+        account_notes=breakdown.notes,
+        gil_method=breakdown.gil_method,
         gil_error_seconds=totals.gil.error_seconds if totals.gil else None,
         inside_seconds=sums.inside_seconds,
         ipc_bytes_per_item=sum(entry.ipc_bytes for entry in times) / tasks if tasks else 0,
@@ -111,13 +111,13 @@ def _describe_worker(times: WorkerTimes) -> WorkerRecord:
 
 
 def _checks(
-    leg: LegEvidence, observer: Observer, accounts: dict[str, tuple[StageTotals, Account]]
+    leg: LegEvidence, observer: Observer, breakdowns: dict[str, tuple[StageTotals, TimeBreakdown]]
 ) -> list[Check]:
     hidden = [
-        hidden_check(executor, accounts[name][0], name)
+        hidden_check(executor, breakdowns[name][0], name)
         for name, executor in zip(STAGES, leg.executors, strict=False)
     ]
-    found = self_checks(accounts, observer, leg.samples, leg.ended - leg.started)
+    found = self_checks(breakdowns, observer, leg.samples, leg.ended - leg.started)
     return found + [check for check in hidden if check is not None]
 
 

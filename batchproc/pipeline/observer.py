@@ -6,8 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchproc.measure.histogram import Histogram
-from batchproc.measure.reservoir import Reservoir
+from batchproc.measure.histogram import Histogram, Reservoir
 from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
 from batchproc.pipeline.connections import Connections
 

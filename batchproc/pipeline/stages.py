@@ -13,7 +13,7 @@ from batchproc.download.settings import Site
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
 from batchproc.frontier import Concurrency, Frontier, HostLimit, host_asked
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
 from batchproc.pipeline.assembly import OTHER_DESCRIPTORS, transform_settings, worker_modules

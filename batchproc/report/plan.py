@@ -5,7 +5,7 @@ from typing import Any
 from batchproc.config import Config, resolved, unwise
 from batchproc.explain.words import count, seconds, size
 from batchproc.ledger import LedgerView
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.redact import printable
 from batchproc.sink import ImageFolder, Layout
 from batchproc.transform.steps.table import StepDescription

@@ -17,7 +17,7 @@ from batchproc.bench.task import BenchOptions
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.origin import demo_paths
 from batchproc.report.bench_terminal import summarise_bench
 from tests.jobs import MakeJob

@@ -25,7 +25,7 @@ from typing import Any
 from batchproc.config import Config, load
 from batchproc.errors import Retry
 from batchproc.ledger import Ledger
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.model import Failure, Item, Outcome, Rendition, Reply, Source
 from batchproc.pipeline import RunOptions, assembly
 from batchproc.pipeline.closing import write_manifests

@@ -12,7 +12,7 @@ on_linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="need
 # Two named threads want the GIL all the time, a third waits on a plain lock, the main thread on its standard input.
 THREADS = """
 import sys, threading
-from batchproc.measure.threads import name_thread
+from batchproc.measure.clocks import name_thread
 never = threading.Lock(); never.acquire()
 ready = threading.Semaphore(0)
 def spin(role):

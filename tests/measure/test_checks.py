@@ -3,7 +3,7 @@
 import pytest
 
 from batchproc.measure import checks
-from batchproc.measure.account import StageTotals, account_of
+from batchproc.measure.breakdown import StageTotals, break_down
 
 
 def test_littles_law_compares_two_independent_counts() -> None:
@@ -22,7 +22,6 @@ def test_littles_law_compares_two_independent_counts() -> None:
         checks.others(None),
         checks.steal(None),
         checks.throttling(None),
-        checks.overhead(measured_seconds=1.0, unmeasured_seconds=None),
         checks.hidden_threads("transform", process_cpu_seconds=None, thread_cpu_seconds=1.0),
     ],
     ids=lambda check: check.name,
@@ -38,7 +37,7 @@ def test_a_remainder_of_either_sign_fails_above_five_percent() -> None:
         totals = StageTotals(
             workers=1, wall_seconds=10.0, tasks=1, task_wall_seconds=5.0, cpu_seconds=5.0, starved_seconds=starved
         )
-        return checks.remainder("transform", account_of(totals)).passed
+        return checks.remainder("transform", break_down(totals)).passed
 
     assert [False, True, True, False] == [remainder(starved) for starved in (4.0, 4.6, 5.4, 6.0)]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.measure.gauges import Gauges
-from batchproc.measure.levels import GaugeReader, Levels
+from batchproc.measure.gauges import GaugeMeans, GaugeReader, Gauges
 
 
 def test_a_reader_sees_what_was_put_and_added() -> None:
@@ -47,15 +46,15 @@ def test_a_name_that_was_not_declared_is_refused() -> None:
 def test_levels_are_averaged_over_time_and_counters_keep_their_last_value() -> None:
     with Gauges(["in_flight", "done_total"]) as gauges:
         reader = GaugeReader(gauges.path, gauges.names)
-        levels = Levels(reader, 100.0)
+        means = GaugeMeans(reader, 100.0)
         for now, in_flight in ((101.0, 2.0), (104.0, 6.0)):
             gauges.put("in_flight", in_flight)
             gauges.add("done_total", 10)
-            levels.look(now)
+            means.add_reading(now)
 
-        assert levels.row() == {"in_flight": 5.0, "done_total": 20.0}
-        assert levels.means()["in_flight"] == 5.0
-        assert levels.peaks() == {"in_flight": 6.0, "done_total": 20.0}
+        assert means.row() == {"in_flight": 5.0, "done_total": 20.0}
+        assert means.means()["in_flight"] == 5.0
+        assert means.peaks() == {"in_flight": 6.0, "done_total": 20.0}
         reader.close()
 
 

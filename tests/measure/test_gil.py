@@ -17,7 +17,7 @@ from batchproc.measure.gil import (
     parse_maps,
     place_of,
 )
-from batchproc.measure.waits import Wait, Waits
+from batchproc.measure.waits import ThreadWaits, Wait
 from tests.measure.linux import on_linux, threads_to_watch
 
 MAPS = """\
@@ -93,7 +93,7 @@ def test_waiting_for_the_gil_is_told_from_waiting_for_a_lock_and_for_a_pipe() ->
     """How often two spinning threads are seen waiting depends on the machine's other load; for what, does not."""
     seen: dict[str, Counter[Wait]] = {}
     with threads_to_watch() as pid:
-        waits = Waits(pid, learn())
+        waits = ThreadWaits(pid, learn())
         waits.refresh("main")
         for _ in range(2000):
             for tid, kind in waits.read():
@@ -110,7 +110,7 @@ def test_waiting_for_the_gil_is_told_from_waiting_for_a_lock_and_for_a_pipe() ->
 @on_linux
 def test_where_the_gil_is_unknown_its_waits_count_as_locks_and_the_reason_stays() -> None:
     with threads_to_watch() as pid:
-        waits = Waits(pid, GilUnknown(reason="not here"))
+        waits = ThreadWaits(pid, GilUnknown(reason="not here"))
         waits.refresh("main")
         kinds = {kind for _ in range(200) for _, kind in waits.read()}
         waits.close()
@@ -122,7 +122,7 @@ def test_where_the_gil_is_unknown_its_waits_count_as_locks_and_the_reason_stays(
 @on_linux
 def test_a_process_that_has_ended_has_no_threads() -> None:
     with threads_to_watch() as pid:
-        waits = Waits(pid, learn())
+        waits = ThreadWaits(pid, learn())
         waits.refresh("main")
     waits.refresh("main")
 

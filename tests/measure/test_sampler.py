@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from batchproc.measure import sampler as sampler_module
+from batchproc.measure.clocks import name_thread
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
-from batchproc.measure.threads import name_thread
 from tests.measure.linux import on_linux
 
 
@@ -155,13 +155,13 @@ def test_a_sampler_that_breaks_leaves_a_reason_and_no_samples() -> None:
     assert "FileNotFoundError" in sampler.failure
 
 
-def test_a_glance_shows_what_was_seen_so_far_and_the_watch_goes_on() -> None:
+def test_a_snapshot_shows_what_was_seen_so_far_and_the_watch_goes_on() -> None:
     with Gauges(["in_flight", "done_total"]) as gauges:
         with Sampler(gauges) as sampler:
             gauges.put("done_total", 3)
-            first = sampler.glance()
+            first = sampler.snapshot()
             gauges.put("done_total", 5)
-            second = sampler.glance()
+            second = sampler.snapshot()
         result = sampler.result()
     assert first is not None
     assert second is not None
@@ -173,12 +173,12 @@ def test_a_glance_shows_what_was_seen_so_far_and_the_watch_goes_on() -> None:
     assert result.peak_rss_bytes is not None
 
 
-def test_a_glance_at_a_sampler_that_is_gone_shows_nothing() -> None:
+def test_a_snapshot_at_a_sampler_that_is_gone_shows_nothing() -> None:
     with Gauges(["in_flight", "done_total"]) as gauges, Sampler(gauges) as sampler:
         assert sampler.pid is not None
         os.kill(sampler.pid, signal.SIGKILL)
-        assert sampler.glance() is None
-        assert sampler.glance() is None
+        assert sampler.snapshot() is None
+        assert sampler.snapshot() is None
     assert "broke" in sampler.failure
 
 
@@ -189,4 +189,4 @@ def test_a_dismissed_sampler_is_gone_at_once_and_has_no_result() -> None:
         assert pid is not None
         assert not psutil.pid_exists(pid)
     assert sampler.result() is None
-    assert sampler.glance() is None
+    assert sampler.snapshot() is None

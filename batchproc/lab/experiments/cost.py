@@ -13,7 +13,7 @@ from batchproc.lab.models import crossings
 from batchproc.lab.stages import Blur, Echo, PurePython
 from batchproc.lab.table import Crossing, Kind, Table, gained, measured
 from batchproc.measure import procfs
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.model import Mode
 
 START_WORKERS = 4

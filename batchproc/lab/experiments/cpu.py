@@ -9,7 +9,7 @@ from batchproc.lab.batches import Rounds, Size, interleave, plain_items
 from batchproc.lab.models import gil_models
 from batchproc.lab.stages import Blur, Median, PurePython, noise
 from batchproc.lab.table import Kind, Table, gained, measured
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.model import Mode
 from batchproc.protocols import Stage
 

@@ -8,7 +8,7 @@ from batchproc.lab.batches import Rounds, Size, interleave, plain_items, source
 from batchproc.lab.models import crossings, payload_that_eats, waiting_models
 from batchproc.lab.stages import Echo, PurePython
 from batchproc.lab.table import Crossing, Kind, Series, Table, gained, measured
-from batchproc.measure.cores import usable_cores
+from batchproc.measure.hardware import usable_cores
 from batchproc.model import Fetch, Item, Mode, Original, Reply
 from batchproc.origin import EmbeddedOrigin, OriginSettings, demo_paths
 from batchproc.protocols import Stage

@@ -1,4 +1,4 @@
-"""The account always sums to the whole, hides no remainder and invents no bucket."""
+"""The breakdown always sums to the whole, hides no remainder and invents no category."""
 
 import math
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.measure.account import (
+from batchproc.measure.breakdown import (
     GilWait,
     StageTotals,
-    account_of,
+    break_down,
     residual_gil_wait,
     sampled_gil_wait,
 )
@@ -31,11 +31,10 @@ totals = st.builds(
     starved_seconds=seconds,
     ipc_seconds=seconds,
     startup_seconds=seconds,
-    unstaffed_seconds=seconds,
+    not_running_seconds=seconds,
     retry_wait_seconds=seconds,
     pause_wait_seconds=seconds,
     gil=st.none() | st.builds(GilWait, seconds=seconds, method=st.just("sampled")),
-    phi=st.none() | st.floats(0, 1),
 )
 
 
@@ -57,34 +56,33 @@ def stage(**changes: object) -> StageTotals:
 
 @given(totals)
 def test_the_buckets_sum_to_workers_times_wall(given_totals: StageTotals) -> None:
-    account = account_of(given_totals)
-    size = given_totals.whole_seconds + math.fsum(map(abs, account.buckets.values()))
+    breakdown = break_down(given_totals)
+    size = given_totals.whole_seconds + math.fsum(map(abs, breakdown.categories.values()))
 
-    assert account.whole_seconds == pytest.approx(math.fsum(account.buckets.values()), abs=1e-9 * size + 1e-9)
+    assert breakdown.whole_seconds == pytest.approx(math.fsum(breakdown.categories.values()), abs=1e-9 * size + 1e-9)
 
 
 @given(totals)
 def test_only_the_remainder_may_be_negative(given_totals: StageTotals) -> None:
-    buckets = dict(account_of(given_totals).buckets)
-    buckets.pop("unexplained")
+    categories = dict(break_down(given_totals).categories)
+    categories.pop("unexplained")
 
-    assert not {name: value for name, value in buckets.items() if value < -1e-9 * given_totals.task_wall_seconds}
+    assert not {name: value for name, value in categories.items() if value < -1e-9 * given_totals.task_wall_seconds}
 
 
 @given(totals)
 def test_waiting_inside_tasks_sums_to_what_was_blocked(given_totals: StageTotals) -> None:
-    buckets = account_of(given_totals).buckets
-    waited = sum(buckets.get(name, 0.0) for name in ("gil_wait", "network", "disk_or_lock", "blocked"))
+    categories = break_down(given_totals).categories
+    waited = sum(categories.get(name, 0.0) for name in ("gil_wait", "network", "disk_or_lock", "blocked"))
 
     assert given_totals.blocked_seconds == pytest.approx(waited)
 
 
 def test_a_fully_measured_stage_has_no_remainder() -> None:
-    account = account_of(stage(gil=GilWait(seconds=2.0, method="sampled"), phi=0.4))
+    breakdown = break_down(stage(gil=GilWait(seconds=2.0, method="sampled")))
 
     assert {
-        "cpu_gil_free": 3.0,
-        "cpu_gil_held": 2.0,
+        "cpu": 5.0,
         "run_queue": 1.0,
         "gil_wait": 2.0,
         "network": 0.0,
@@ -97,64 +95,62 @@ def test_a_fully_measured_stage_has_no_remainder() -> None:
         "startup": 1.0,
         "unstaffed": 0.0,
         "unexplained": 0.0,
-    } == account.buckets
-    assert account.gil_method == "sampled"
-    assert account.is_explained
+    } == breakdown.categories
+    assert breakdown.gil_method == "sampled"
 
 
 def test_idle_time_in_which_an_item_was_not_due_yet_is_its_own() -> None:
-    buckets = account_of(stage(retry_wait_seconds=2.0, pause_wait_seconds=1.0)).buckets
+    categories = break_down(stage(retry_wait_seconds=2.0, pause_wait_seconds=1.0)).categories
 
-    assert (2.0, 2.0, 1.0) == (buckets["starved"], buckets["retry_wait"], buckets["pause_wait"])
+    assert (2.0, 2.0, 1.0) == (categories["starved"], categories["retry_wait"], categories["pause_wait"])
 
 
 def test_such_waits_are_never_more_than_the_idle_time() -> None:
-    buckets = account_of(stage(retry_wait_seconds=4.0, pause_wait_seconds=3.0)).buckets
+    categories = break_down(stage(retry_wait_seconds=4.0, pause_wait_seconds=3.0)).categories
 
-    assert (0.0, 4.0, 1.0) == (buckets["starved"], buckets["retry_wait"], buckets["pause_wait"])
+    assert (0.0, 4.0, 1.0) == (categories["starved"], categories["retry_wait"], categories["pause_wait"])
 
 
 def test_declared_network_waits_bear_their_share_of_run_queue_and_gil() -> None:
     """7 s off the core, 3.5 of them on the network; 1 s of run queue and 2 s of GIL fall half on it."""
-    account = account_of(
+    breakdown = break_down(
         stage(gil=GilWait(seconds=2.0, method="sampled"), parts={"body": (4.5, 1.0), "decode": (7.5, 4.0)})
     )
 
-    assert account.buckets["network"] == pytest.approx(2.0)
-    assert account.buckets["disk_or_lock"] == pytest.approx(2.0)
+    assert breakdown.categories["network"] == pytest.approx(2.0)
+    assert breakdown.categories["disk_or_lock"] == pytest.approx(2.0)
 
 
 def test_without_a_gil_figure_the_rest_is_called_blocked() -> None:
-    account = account_of(stage())
+    breakdown = break_down(stage())
 
-    assert account.buckets["blocked"] == 6.0
-    assert "gil_wait" not in account.buckets
-    assert "disk_or_lock" not in account.buckets
-    assert account.gil_method == "unknown"
-    assert any("GIL is not known" in note for note in account.notes)
+    assert breakdown.categories["blocked"] == 6.0
+    assert "gil_wait" not in breakdown.categories
+    assert "disk_or_lock" not in breakdown.categories
+    assert breakdown.gil_method == "unknown"
+    assert any("GIL is not known" in note for note in breakdown.notes)
 
 
 def test_without_a_run_queue_figure_there_is_no_run_queue_bucket() -> None:
-    account = account_of(stage(runqueue_seconds=None))
+    breakdown = break_down(stage(runqueue_seconds=None))
 
-    assert "run_queue" not in account.buckets
-    assert account.buckets["blocked"] == 7.0
-    assert any("waiting for a core is not known" in note for note in account.notes)
+    assert "run_queue" not in breakdown.categories
+    assert breakdown.categories["blocked"] == 7.0
+    assert any("waiting for a core is not known" in note for note in breakdown.notes)
 
 
 def test_time_booked_twice_shows_as_a_negative_remainder() -> None:
-    account = account_of(stage(starved_seconds=9.0))
+    breakdown = break_down(stage(starved_seconds=9.0))
 
-    assert account.buckets["unexplained"] == -4.0
-    assert account.unexplained_share == -0.2
-    assert not account.is_explained
+    assert breakdown.categories["unexplained"] == -4.0
+    assert breakdown.unexplained_share == -0.2
 
 
 def test_gil_waiting_between_tasks_is_not_booked_inside_them() -> None:
-    account = account_of(stage(gil=GilWait(seconds=9.0, method="sampled")))
+    breakdown = break_down(stage(gil=GilWait(seconds=9.0, method="sampled")))
 
-    assert account.buckets["gil_wait"] == 6.0
-    assert any("between tasks" in note for note in account.notes)
+    assert breakdown.categories["gil_wait"] == 6.0
+    assert any("between tasks" in note for note in breakdown.notes)
 
 
 def test_the_residual_is_called_gil_only_for_a_stage_without_network_waits() -> None:
@@ -164,14 +160,14 @@ def test_the_residual_is_called_gil_only_for_a_stage_without_network_waits() -> 
 
 
 def test_a_sampled_share_counts_for_the_time_the_workers_were_there() -> None:
-    assert sampled_gil_wait(stage(unstaffed_seconds=4.0), 0.25, 0.01) == GilWait(
+    assert sampled_gil_wait(stage(not_running_seconds=4.0), 0.25, 0.01) == GilWait(
         seconds=4.0, method="sampled", error_seconds=0.16
     )
     assert sampled_gil_wait(stage(), None) is None
 
 
 def test_blocked_time_is_divided_between_the_gil_and_the_network_as_the_samples_say() -> None:
-    totals = stage(unstaffed_seconds=0.0)
+    totals = stage(not_running_seconds=0.0)
 
     wait = sampled_gil_wait(totals, 0.1, other_share=0.3)
 

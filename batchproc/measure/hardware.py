@@ -1,12 +1,19 @@
-"""How many cores this process may use: its affinity and its cgroup's CPU quota, both versions."""
+"""The machine that a figure is measured on: the cores that work may use, and what its libraries are."""
 
 import math
 import os
+import platform
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+CODECS = ("libjpeg_turbo", "zlib", "webp", "avif")
+LIBRARIES = ("pillow", "cykooz-resizer", "requests")
 _CGROUP_MOUNT = Path("/sys/fs/cgroup")
 _CGROUP_OF_SELF = Path("/proc/self/cgroup")
+
 
 
 def usable_cores() -> int:
@@ -52,3 +59,35 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="ascii", errors="replace")
     except OSError:  # not this system, this version or our business: then no quota is known
         return ""
+
+
+def describe_machine() -> dict[str, Any]:
+    """The `host` object of run.json. Imports Pillow, to name the codecs it was built with."""
+    import multiprocessing
+
+    from PIL import features
+
+    methods = multiprocessing.get_all_start_methods()
+    codecs = {name: features.version(name) for name in CODECS if features.check(name)}
+    return {
+        "name": platform.node(),
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cores": usable_cores(),
+        "cores_online": os.cpu_count() or 1,
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
+        "start_method": "forkserver" if "forkserver" in methods else "spawn",
+        "libraries": _versions() | {k: v for k, v in codecs.items() if v},
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib import metadata
+
+    found = {}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

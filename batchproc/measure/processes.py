@@ -3,16 +3,15 @@
 import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
-from batchproc.measure.readings import Memory
-from batchproc.measure.samples import MachineUsage, ProcessUsage
+from batchproc.measure.samples import MachineUsage, Memory, ProcessUsage
 
 if sys.platform.startswith("linux"):
-    from batchproc.measure import procfs as host
+    from batchproc.measure import procfs as system
 else:
-    from batchproc.measure import portable as host
+    from batchproc.measure import portable as system
 
 WORKER = re.compile(r".+-\d+")
 OUTSIDE_ROLES = frozenset({"origin", "sampler"})
@@ -28,43 +27,56 @@ class _Process:
     peak_pss_bytes: int | None = None
     peak_uss_bytes: int | None = None
 
+    @property
+    def inside(self) -> bool:
+        """Whether it is one of the run's own."""
+        return self.role not in OUTSIDE_ROLES
 
-class Census:
+    def read_memory(self, pid: int) -> Memory:
+        """PSS and USS now; keeps the peaks."""
+        memory = system.memory(pid)
+        self.peak_pss_bytes = _largest(self.peak_pss_bytes, memory.pss_bytes)
+        self.peak_uss_bytes = _largest(self.peak_uss_bytes, memory.uss_bytes)
+        return memory
+
+
+class ProcessTable:
     """Follows the tree below `root`. The origin and what is below it, and the sampler itself, count as outside."""
 
     def __init__(self, root: int, origin: int | None) -> None:
         self._root = root
         self._origin = origin
         self._processes: dict[int, _Process] = {}
-        self._gone: dict[str, ProcessUsage] = {}
-        self._first = self._last = host.machine()
-        self._opening = True
+        self._ended: dict[str, ProcessUsage] = {}
+        self._first = self._last = system.machine()
+        self._is_first_refresh = True
         self.refresh()
-        self._opening = False
+        self._is_first_refresh = False
 
     @property
     def measured(self) -> dict[int, str]:
         """The processes whose threads are the run's own, with their roles."""
-        return {pid: process.role for pid, process in self._processes.items() if process.role not in OUTSIDE_ROLES}
+        return {pid: process.role for pid, process in self._processes.items() if process.inside}
 
     def refresh(self) -> None:
-        """Looks for processes that came, left or named themselves."""
+        """Finds processes that came, ended or named themselves."""
         outside = {os.getpid(): "sampler"}
         if self._origin is not None:
-            outside |= dict.fromkeys((self._origin, *host.descendants(self._origin)), "origin")
-        present = dict.fromkeys([self._root, *host.descendants(self._root), *outside])
+            outside |= dict.fromkeys((self._origin, *system.descendants(self._origin)), "origin")
+        present = dict.fromkeys([self._root, *system.descendants(self._root), *outside])
         for pid in [pid for pid in self._processes if pid not in present]:
-            self._bury(pid)
+            process = self._processes.pop(pid)
+            self._ended[process.role] = _joined(self._ended.get(process.role), process)
         for pid in present:
-            self._meet(pid, outside.get(pid))
+            self._follow(pid, outside.get(pid))
 
-    def _meet(self, pid: int, role: str | None) -> None:
+    def _follow(self, pid: int, role: str | None) -> None:
         known = self._processes.get(pid)
         if known is None:
-            cpu = host.cpu_seconds(pid)
+            cpu = system.cpu_seconds(pid)
             if cpu is None:
                 return
-            first = cpu if self._opening else 0.0  # who comes later began under our eyes
+            first = cpu if self._is_first_refresh else 0.0  # who comes later began under our eyes
             known = self._processes[pid] = _Process(role="helper", first_cpu_seconds=first, cpu_seconds=cpu)
         if known.role == "helper":
             known.role = role or self._role(pid)
@@ -72,61 +84,53 @@ class Census:
     def _role(self, pid: int) -> str:
         if pid == self._root:
             return "main"
-        name = host.role_name(pid)
+        name = system.role_name(pid)
         return name if WORKER.fullmatch(name) else "helper"
 
-    def _bury(self, pid: int) -> None:
-        process = self._processes.pop(pid)
-        self._gone[process.role] = _joined(self._gone.get(process.role), process)
-
-    def count(self) -> dict[str, float | None]:
-        """Reads CPU and resident memory of each process: the cheap figures of a row."""
+    def read_cpu(self) -> dict[str, float | None]:
+        """CPU and resident memory of each process: the cheap figures of a row."""
         for pid, process in self._processes.items():
-            cpu, rss = host.cpu_seconds(pid), host.rss_bytes(pid)
-            if cpu is None:
-                continue
-            process.cpu_seconds, process.rss_bytes = cpu, rss
-            process.peak_rss_bytes = _largest(process.peak_rss_bytes, rss)
-        self._last = host.machine()
+            cpu, rss = system.cpu_seconds(pid), system.rss_bytes(pid)
+            if cpu is not None:
+                process.cpu_seconds, process.rss_bytes = cpu, rss
+                process.peak_rss_bytes = _largest(process.peak_rss_bytes, rss)
+        self._last = system.machine()
         return {
             "cpu_seconds_total": self._cpu_seconds(lambda role: role not in OUTSIDE_ROLES),
             "origin_cpu_seconds_total": self._cpu_seconds(lambda role: role == "origin"),
             "machine_busy_seconds_total": self._last.busy_seconds - self._first.busy_seconds,
             "steal_seconds_total": _difference(self._last.steal_seconds, self._first.steal_seconds),
             "throttled_seconds_total": _difference(self._last.throttled_seconds, self._first.throttled_seconds),
-            "rss_bytes": _total([process.rss_bytes for process in self._inside()]),
+            "rss_bytes": _total(process.rss_bytes for process in self._processes.values() if process.inside),
         }
 
-    def weigh(self) -> dict[str, float | None]:
-        """Reads PSS and USS of each process of the run: the dear figures."""
-        seen = [_weigh(pid, process) for pid, process in self._processes.items() if process.role not in OUTSIDE_ROLES]
+    def read_memory(self) -> dict[str, float | None]:
+        """PSS and USS of each process of the run: the dear figures."""
+        read = [process.read_memory(pid) for pid, process in self._processes.items() if process.inside]
         return {
-            "pss_bytes": _total([memory.pss_bytes for memory in seen]),
-            "uss_bytes": _total([memory.uss_bytes for memory in seen]),
+            "pss_bytes": _total(memory.pss_bytes for memory in read),
+            "uss_bytes": _total(memory.uss_bytes for memory in read),
         }
 
-    def weigh_outside(self) -> None:
+    def read_outside_memory(self) -> None:
         """The same of the origin and the sampler, for their own rows: once, at the end."""
         for pid, process in self._processes.items():
-            if process.role in OUTSIDE_ROLES:
-                _weigh(pid, process)
-
-    def _inside(self) -> list[_Process]:
-        return [process for process in self._processes.values() if process.role not in OUTSIDE_ROLES]
+            if not process.inside:
+                process.read_memory(pid)
 
     def _cpu_seconds(self, belongs: Callable[[str], bool]) -> float:
         alive = sum(p.cpu_seconds - p.first_cpu_seconds for p in self._processes.values() if belongs(p.role))
-        return alive + sum(usage.cpu_seconds for role, usage in self._gone.items() if belongs(role))
+        return alive + sum(usage.cpu_seconds for role, usage in self._ended.items() if belongs(role))
 
     def usages(self) -> tuple[ProcessUsage, ...]:
         """Every role, those that have ended included."""
-        usages = dict(self._gone)
+        usages = dict(self._ended)
         for process in self._processes.values():
             usages[process.role] = _joined(usages.get(process.role), process)
         return tuple(usages[role] for role in sorted(usages))
 
     def machine(self) -> MachineUsage:
-        """The machine between the first look and the last."""
+        """The machine between the first reading and the last."""
         total = self._last.total_seconds - self._first.total_seconds
         busy = self._last.busy_seconds - self._first.busy_seconds
         steal = _difference(self._last.steal_seconds, self._first.steal_seconds)
@@ -140,17 +144,9 @@ class Census:
         )
 
 
-def _weigh(pid: int, process: _Process) -> Memory:
-    memory = host.memory(pid)
-    process.peak_pss_bytes = _largest(process.peak_pss_bytes, memory.pss_bytes)
-    process.peak_uss_bytes = _largest(process.peak_uss_bytes, memory.uss_bytes)
-    return memory
-
-
 def _joined(before: ProcessUsage | None, process: _Process) -> ProcessUsage:
     usage = ProcessUsage(
         role=process.role,
-        processes=1,
         cpu_seconds=process.cpu_seconds - process.first_cpu_seconds,
         peak_pss_bytes=process.peak_pss_bytes,
         peak_uss_bytes=process.peak_uss_bytes,
@@ -158,8 +154,8 @@ def _joined(before: ProcessUsage | None, process: _Process) -> ProcessUsage:
     )
     if before is None:
         return usage
-    return ProcessUsage(
-        role=usage.role,
+    return replace(
+        usage,
         processes=before.processes + 1,
         cpu_seconds=before.cpu_seconds + usage.cpu_seconds,
         peak_pss_bytes=_largest(before.peak_pss_bytes, usage.peak_pss_bytes),
@@ -172,7 +168,7 @@ def _largest(one: int | None, other: int | None) -> int | None:
     return max((value for value in (one, other) if value is not None), default=None)
 
 
-def _total(values: list[int | None]) -> float | None:
+def _total(values: Iterable[int | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(sum(known)) if known else None
 

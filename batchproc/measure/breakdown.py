@@ -1,4 +1,4 @@
-"""The account of a stage's worker-seconds: workers x wall, split into buckets that sum to the whole. Pure arithmetic.
+"""The time breakdown of a stage: workers x wall in categories that sum to the whole. Pure arithmetic.
 
     whole = cpu + run_queue + gil_wait + network + disk_or_lock      inside tasks, from spans
           + output_blocked + starved + ipc + startup + unstaffed     between tasks, from the workers' own clocks
@@ -7,8 +7,8 @@
 
 Within a task, wall = cpu + run_queue + blocked holds on Linux, thread by thread. `blocked` is then divided: first the
 GIL's part, then what the stage declared as network waits, the rest is disk, locks and the unnamed. What cannot be told
-apart is not told apart: without a run-queue figure it stays in the blocked buckets, and without a GIL figure the rest
-is called `blocked`. `notes` says so in words.
+apart is not told apart: without a run-queue figure it stays in the blocked categories, and without a GIL figure the
+rest is called `blocked`. `notes` says so in words.
 """
 
 import math
@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 
 NETWORK_PARTS = frozenset({"dns", "connect", "tls", "first_byte", "body"})
 DISK_PARTS = frozenset({"read", "write"})
-UNEXPLAINED_LIMIT = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +32,9 @@ class GilWait:
 class StageTotals:
     """What was measured of one stage, added up over its workers. All in seconds but the counts.
 
-    `runqueue_seconds`, `gil` and `phi` are None where they are not known. `parts`: name -> (wall, CPU) inside tasks.
+    `runqueue_seconds` and `gil` are None where they are not known. `parts`: name -> (wall, CPU) inside tasks.
     `retry_wait_seconds` and `pause_wait_seconds`: of `starved_seconds`, while an item waited for its retry or for its
-    host's pause to end. `unstaffed_seconds`: time for which a worker's place had no open worker, from the executor's
-    opening to its closing.
+    host's pause to end. `not_running_seconds`: no worker ran in a worker slot, while the executor was open.
     """
 
     workers: int
@@ -50,62 +48,52 @@ class StageTotals:
     starved_seconds: float = 0.0
     ipc_seconds: float = 0.0
     startup_seconds: float = 0.0
-    unstaffed_seconds: float = 0.0
+    not_running_seconds: float = 0.0
     retry_wait_seconds: float = 0.0
     pause_wait_seconds: float = 0.0
     gil: GilWait | None = None
-    phi: float | None = None  # share of CPU time spent holding the GIL, 0 to 1
 
     @property
     def whole_seconds(self) -> float:
-        """Workers x wall: what the account splits."""
+        """Workers x wall: what the breakdown splits."""
         return self.workers * self.wall_seconds
 
     @property
     def blocked_seconds(self) -> float:
-        """Inside tasks, neither on a core nor known to be ready for one. Never below zero: clocks differ by some us."""
+        """Inside tasks, neither on a core nor known to be ready for one. Never below zero: clocks differ by some µs."""
         return max(0.0, self.task_wall_seconds - self.cpu_seconds - (self.runqueue_seconds or 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """`buckets` in the order to show them, `unexplained` last; they sum to `whole_seconds`."""
+class TimeBreakdown:
+    """`categories` in the order to show them, `unexplained` last; they sum to `whole_seconds`."""
 
     whole_seconds: float
-    buckets: Mapping[str, float]
+    categories: Mapping[str, float]
     gil_method: str  # sampled | residual | unknown
     notes: tuple[str, ...]
 
     @property
     def unexplained_share(self) -> float:
         """Of the whole, signed: negative when more was booked than there was time."""
-        return self.buckets["unexplained"] / self.whole_seconds if self.whole_seconds else 0.0
-
-    @property
-    def is_explained(self) -> bool:
-        """Whether the remainder is small enough for the report to draw conclusions."""
-        return abs(self.unexplained_share) <= UNEXPLAINED_LIMIT
-
-    def share(self, bucket: str) -> float:
-        """Of the whole; 0 for a bucket that this account does not have."""
-        return self.buckets.get(bucket, 0.0) / self.whole_seconds if self.whole_seconds else 0.0
+        return self.categories["unexplained"] / self.whole_seconds if self.whole_seconds else 0.0
 
 
-def account_of(totals: StageTotals) -> Account:
+def break_down(totals: StageTotals) -> TimeBreakdown:
     """Splits a stage's worker-seconds."""
-    buckets = {
-        **_cpu(totals),
+    categories = {
+        "cpu": totals.cpu_seconds,
         **_waiting(totals),
         "output_blocked": totals.output_blocked_seconds,
         **_starved(totals),
         "ipc": totals.ipc_seconds,
         "startup": totals.startup_seconds,
-        "unstaffed": totals.unstaffed_seconds,
+        "unstaffed": totals.not_running_seconds,
     }
-    buckets["unexplained"] = totals.whole_seconds - math.fsum(buckets.values())
-    return Account(
+    categories["unexplained"] = totals.whole_seconds - math.fsum(categories.values())
+    return TimeBreakdown(
         whole_seconds=totals.whole_seconds,
-        buckets=buckets,
+        categories=categories,
         gil_method=totals.gil.method if totals.gil else "unknown",
         notes=tuple(_notes(totals)),
     )
@@ -118,25 +106,18 @@ def _starved(totals: StageTotals) -> dict[str, float]:
     return {"starved": totals.starved_seconds - retry - pause, "retry_wait": retry, "pause_wait": pause}
 
 
-def _cpu(totals: StageTotals) -> dict[str, float]:
-    if totals.phi is None:
-        return {"cpu": totals.cpu_seconds}
-    held = totals.phi * totals.cpu_seconds
-    return {"cpu_gil_free": totals.cpu_seconds - held, "cpu_gil_held": held}
-
-
 def _waiting(totals: StageTotals) -> dict[str, float]:
     """The time inside tasks that was not CPU. Sums to the run queue and `blocked_seconds` exactly."""
-    buckets: dict[str, float] = {}
+    categories: dict[str, float] = {}
     if totals.runqueue_seconds is not None:
-        buckets["run_queue"] = totals.runqueue_seconds
+        categories["run_queue"] = totals.runqueue_seconds
     blocked = totals.blocked_seconds
     gil = 0.0
     if totals.gil is not None:
-        gil = buckets["gil_wait"] = min(totals.gil.seconds, blocked)
-    network = buckets["network"] = min(_network_seconds(totals, gil), blocked - gil)
-    buckets["disk_or_lock" if totals.gil else "blocked"] = blocked - gil - network
-    return buckets
+        gil = categories["gil_wait"] = min(totals.gil.seconds, blocked)
+    network = categories["network"] = min(_network_seconds(totals, gil), blocked - gil)
+    categories["disk_or_lock" if totals.gil else "blocked"] = blocked - gil - network
+    return categories
 
 
 def _network_seconds(totals: StageTotals, gil_seconds: float) -> float:
@@ -191,7 +172,7 @@ def sampled_gil_wait(
     """
     if gil_share is None:
         return None
-    present = max(0.0, totals.whole_seconds - totals.unstaffed_seconds)
+    present = max(0.0, totals.whole_seconds - totals.not_running_seconds)
     seconds = gil_share * present
     if gil_share + other_share > 0.0:
         seconds = min(seconds, totals.blocked_seconds * gil_share / (gil_share + other_share))

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.measure.series import Series, merge
+from batchproc.measure.samples import Series, merge
 
 
 @given(st.integers(0, 2000), st.integers(4, 50))

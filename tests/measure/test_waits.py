@@ -5,12 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchproc.measure.tally import WaitTally, group_of
-from batchproc.measure.waits import Wait
+from batchproc.measure.waits import Wait, WaitTotals, group_of
 
 
 class FakeWaits:
-    """Threads whose states and clocks are written down: the surface of `Waits` that a tally uses."""
+    """Threads whose states and clocks are written down: the surface of `ThreadWaits` that the totals use."""
 
     def __init__(self, roles: dict[int, str], reason: str = "") -> None:
         self.pid = 1
@@ -26,24 +25,24 @@ class FakeWaits:
         return self.clocks.get(tid)
 
 
-def tally_of(waits: FakeWaits, *looks: Counter[Wait], seconds: float = 10.0) -> WaitTally:
+def totals_of(waits: FakeWaits, *looks: Counter[Wait], seconds: float = 10.0) -> WaitTotals:
     """Books thread 7 at 0 s and at `seconds`, with the states of `looks` between."""
-    tally = WaitTally()
+    totals = WaitTotals()
     end, waits.clocks = waits.clocks, dict.fromkeys(waits.clocks, (0.0, 0.0))
-    tally.book(waits, 0.0)  # type: ignore[arg-type]
+    totals.book(waits, 0.0)  # type: ignore[arg-type]
     for kind in (kind for look in looks for kind in look.elements()):
         waits.kinds = {7: kind}
-        tally.sample(waits)  # type: ignore[arg-type]
+        totals.sample(waits)  # type: ignore[arg-type]
     waits.clocks = end
-    tally.book(waits, seconds)  # type: ignore[arg-type]
-    return tally
+    totals.book(waits, seconds)  # type: ignore[arg-type]
+    return totals
 
 
 def test_samples_split_only_the_blocked_time_that_the_clocks_tell() -> None:
     """6 of 10 s were CPU and run queue, whatever the samples say; the rest is split 3 to 1."""
     waits = FakeWaits({7: "transform-0"})
     waits.clocks = {7: (5.0, 1.0)}
-    (shares,) = tally_of(waits, Counter({Wait.RUNNING: 1, Wait.GIL: 3, Wait.NETWORK: 1})).groups()
+    (shares,) = totals_of(waits, Counter({Wait.RUNNING: 1, Wait.GIL: 3, Wait.NETWORK: 1})).groups()
 
     assert shares.exact
     assert shares.shares["running"] == pytest.approx(0.6)
@@ -54,7 +53,7 @@ def test_samples_split_only_the_blocked_time_that_the_clocks_tell() -> None:
 
 
 def test_without_clocks_the_samples_stand_alone() -> None:
-    (shares,) = tally_of(FakeWaits({7: "transform-0"}), Counter({Wait.RUNNING: 1, Wait.GIL: 3})).groups()
+    (shares,) = totals_of(FakeWaits({7: "transform-0"}), Counter({Wait.RUNNING: 1, Wait.GIL: 3})).groups()
 
     assert not shares.exact
     assert shares.gil_share == 0.75
@@ -62,7 +61,7 @@ def test_without_clocks_the_samples_stand_alone() -> None:
 
 
 def test_an_unknown_gil_has_no_share_but_a_reason() -> None:
-    (shares,) = tally_of(FakeWaits({7: "transform-0"}, reason="forbidden"), Counter({Wait.LOCK: 4})).groups()
+    (shares,) = totals_of(FakeWaits({7: "transform-0"}, reason="forbidden"), Counter({Wait.LOCK: 4})).groups()
 
     assert shares.gil_share is None
     assert shares.gil_reason == "forbidden"
@@ -71,7 +70,7 @@ def test_an_unknown_gil_has_no_share_but_a_reason() -> None:
 def test_blocked_time_that_no_sample_hit_is_not_lost() -> None:
     waits = FakeWaits({7: "transform-0"})
     waits.clocks = {7: (9.0, 0.0)}
-    (shares,) = tally_of(waits, Counter({Wait.RUNNING: 5})).groups()
+    (shares,) = totals_of(waits, Counter({Wait.RUNNING: 5})).groups()
 
     assert shares.shares["other"] == pytest.approx(0.1)
     assert sum(shares.shares.values()) == pytest.approx(1.0)
@@ -86,11 +85,11 @@ def test_threads_of_one_stage_are_one_group() -> None:
 def test_a_number_that_comes_again_does_not_run_backwards() -> None:
     waits = FakeWaits({7: "transform-0"})
     waits.clocks = {7: (9.0, 0.0)}
-    tally = tally_of(waits, Counter({Wait.RUNNING: 1}))
-    tally.forget(1)
+    totals = totals_of(waits, Counter({Wait.RUNNING: 1}))
+    totals.forget(1)
     waits.clocks = {7: (0.5, 0.0)}
-    tally.book(waits, 11.0)  # type: ignore[arg-type]
-    (shares,) = tally.groups()
+    totals.book(waits, 11.0)  # type: ignore[arg-type]
+    (shares,) = totals.groups()
 
     assert shares.shares["running"] == pytest.approx(0.9)
     assert shares.threads == 2

@@ -1,10 +1,15 @@
-"""A thread's name reaches the kernel, number and all."""
+"""A thread's name reaches the kernel, number and all; the start of a process is on the clock of the spans."""
 
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
-from batchproc.measure.threads import allow_reader, name_thread, shortened
+from batchproc.measure.clocks import allow_reader, name_thread, shortened
 from tests.measure.linux import on_linux
+
+TICK_SECONDS = 0.01
 
 
 @on_linux
@@ -30,3 +35,13 @@ def test_a_long_name_keeps_its_number() -> None:
 
 def test_letting_a_reader_in_is_harmless_without_yama() -> None:
     assert allow_reader(1) in (True, False)
+
+
+@on_linux
+def test_a_process_knows_that_it_began_while_its_parent_was_starting_it() -> None:
+    code = "from batchproc.measure.clocks import process_started; print(process_started())"
+    before = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = time.perf_counter()
+
+    assert before - TICK_SECONDS <= float(result.stdout) < after

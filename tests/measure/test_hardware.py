@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.measure.cores import quota_cores, usable_cores
+from batchproc.measure.hardware import quota_cores, usable_cores
 
 
 def _tree(folder: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
