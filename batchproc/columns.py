@@ -5,7 +5,7 @@ Loaders of data sets decide the type of a column from its first rows, and lose o
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -86,10 +86,13 @@ class Columns:
         """What there is to say, in the order in which it came up."""
         return [Remark(text=text, rows=rows, first_line=line) for text, (rows, line) in self._remarks.items()]
 
-    def declare_texts(self, names: Iterable[str]) -> None:
-        """The columns of a table in which everything is text. Raises `TooManyColumnsError`."""
-        for name in names:
-            self._merge(name, "", 0)
+    def declare(self, samples: Mapping[str, Any]) -> None:
+        """The columns of a table, each with a value of the kind that all of its values have.
+
+        Raises `TooManyColumnsError`.
+        """
+        for name, value in samples.items():
+            self._merge(name, value, 0)
 
     def observe(self, row: Mapping[str, Any], line: int) -> None:
         """Learns from a row. Raises `TooManyColumnsError`."""

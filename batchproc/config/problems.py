@@ -35,10 +35,6 @@ def _only(off: object, feature: str) -> NotYet:
 
 
 NOT_YET: Mapping[str, NotYet] = {
-    "job.input": NotYet(
-        allows=lambda value: not str(value).lower().endswith((".parquet", ".parquet.gz")),
-        reason="parquet lists are not built yet; export the list as .csv or .jsonl.",
-    ),
     "download.keep_originals": _only(False, "storing the originals is"),
     "output.layout": _only("files", "tar shards are"),
 }

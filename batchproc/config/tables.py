@@ -61,7 +61,7 @@ class JobTable(Table):
     root: Text = "."
     """Folder that every path of this file is relative to; itself relative to this file's folder."""
     input: ListName
-    """The URL list: .txt, .csv, .tsv or .jsonl, each also with .gz; "-" reads stdin."""
+    """The URL list: .txt, .csv, .tsv or .jsonl, each also with .gz; .parquet, .feather or .arrow; "-" reads stdin."""
     url_column: Text = "url"
     """Tables only: the column that holds the URL. Other columns are carried into metadata.jsonl."""
     id_column: str = ""

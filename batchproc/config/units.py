@@ -194,13 +194,15 @@ def _colour(value: str) -> str:
 
 
 LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
+ARROW_SUFFIXES = (".parquet", ".feather", ".arrow")  # read by an extra, and never gzipped
 
 
 def _known_suffix(value: str) -> str:
     """Accepts a list format that is read by its suffix; a name without one is a text list, as `/dev/fd/63`."""
     suffix = Path(value.removesuffix(".gz")).suffix.lower()
-    if suffix and suffix not in (*LIST_SUFFIXES, ".parquet"):
-        raise refuse(f'must end in {", ".join(LIST_SUFFIXES)}, each also with .gz, or be "-" for stdin.')
+    if suffix and suffix not in LIST_SUFFIXES and not value.lower().endswith(ARROW_SUFFIXES):
+        names, arrow = ", ".join(LIST_SUFFIXES), " or ".join(ARROW_SUFFIXES)
+        raise refuse(f'must end in {names}, each also with .gz, in {arrow}, or be "-" for stdin.')
     return value
 
 

@@ -9,6 +9,7 @@ from typing import BinaryIO, Literal
 
 from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
 from batchproc.remembered import ListMemory
+from batchproc.sources.arrow import ARROW_SUFFIXES, read_arrow
 from batchproc.sources.entries import BadRow, Entry, Ignored, Unusable, Wanted, read_text
 from batchproc.sources.json_lines import read_json_lines
 from batchproc.sources.lines import is_stream, open_list, refuse
@@ -55,7 +56,8 @@ def read_sources(
 ) -> Iterator[Entry]:
     """The entries of the list at `path` in their order, `Ignored` as the last one; "-" is a text list on stdin.
 
-    The suffix says how to read it: .txt or none, .csv, .tsv, .jsonl, each also with .gz. Duplicates come out as often
+    The suffix says how to read it: .txt or none, .csv, .tsv, .jsonl, each also with .gz; .parquet, .feather and .arrow
+    by `pyarrow`, without checkpoints, as their beginning changes with what is added. Duplicates come out as often
     as they are listed. `Source.index` counts the items of this list from 0. `columns` learns of the other columns.
     With a `memory`, checkpoints are among the entries, and a list whose beginning is as it was at one of those that are
     remembered begins with `Known` and goes on behind it.
@@ -73,6 +75,9 @@ def _entries(
     suffix = "" if path == "-" else Path(path.removesuffix(".gz")).suffix.lower()
     wanted = Wanted(url=format.url_column, id=format.id_column)
     _check_format(path, suffix, format)
+    if suffix in ARROW_SUFFIXES:
+        yield from read_arrow(path, wanted=wanted, base_url=format.base_url, columns=columns)
+        return
     with open_list(path, stdin) as open_blocks:
         segments = Segments(open_blocks, memory)
         try:
@@ -99,10 +104,11 @@ def _dialect(suffix: str, format: ListFormat) -> Dialect:
 
 def _check_format(path: str, suffix: str, format: ListFormat) -> None:
     """Refuses names and keys that do not go together."""
-    if suffix not in ("", ".txt", ".jsonl", *TABLES):
-        refuse(path, f'"{suffix}" is not a kind of list; use .txt, .csv, .tsv or .jsonl, each also with .gz.')
+    if suffix not in ("", ".txt", ".jsonl", *TABLES, *ARROW_SUFFIXES):
+        kinds = ".txt, .csv, .tsv or .jsonl, each also with .gz, or .parquet"
+        refuse(path, f'"{suffix}" is not a kind of list; use {kinds}.')
     if format.id_column and suffix in ("", ".txt"):
-        refuse(path, f'id_column = "{format.id_column}" needs a table: .csv, .tsv or .jsonl.')
+        refuse(path, f'id_column = "{format.id_column}" needs a table: .csv, .tsv, .jsonl or .parquet.')
     if format.delimiter and suffix not in TABLES:
         refuse(path, "delimiter needs a table: .csv or .tsv.")
     if format.quoting != "auto" and suffix not in TABLES:

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import chain
+from math import isfinite
 from typing import Any
 
 from batchproc.columns import Columns
@@ -144,7 +145,7 @@ class _RowReader:
             extra_json = self._encode(row)
         except ValueError:  # 1e999 is JSON, and infinite
             self._has_no_number = True
-            row = _change_leaves(row, _mend_number)
+            row = null_numbers(row)
             extra_json = self._encode(row)
         columns.observe(row, number)
         if self._has_no_number:
@@ -197,8 +198,9 @@ def _mend_text(value: Any) -> Any:
     return SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 
-def _mend_number(value: Any) -> Any:
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+def null_numbers(row: dict[str, Any]) -> Any:
+    """The row with null for what JSON does not take for a number: NaN and the infinite."""
+    return _change_leaves(row, lambda value: None if isinstance(value, float) and not isfinite(value) else value)
 
 
 def _describe_missing(column: str, row: dict[str, Any]) -> str:

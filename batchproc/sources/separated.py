@@ -190,7 +190,7 @@ def read_separated(
     id_at = _position(header, wanted.id, "id_column", name, dialect) if wanted.id else None
     feed.is_row = _row_test(dialect, len(header), url_at, is_relative=bool(base_url))
     extras = [(position, column) for position, column in enumerate(header) if position != url_at]
-    columns.declare_texts(column for _, column in extras)
+    columns.declare({column: "" for _, column in extras})
     maker, encode = ItemMaker(base_url), make_encoder()
     ignored = 0
     for record in _records(feed, reader, len(header)):
