@@ -9,9 +9,8 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from batchproc.bench.job_file import toml_value
 from batchproc.config import Config, load
@@ -39,7 +38,7 @@ GAUGE = "out_total"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class AloneSpec:
     """Which stage, of which job file under which `--set` values, and a fresh folder for its files."""
 
     stage: str
@@ -55,13 +54,22 @@ class Wish:
 
 def main() -> None:
     """Does what the command line says and prints the record."""
-    wish = Wish(**json.loads(sys.argv[1]))
+    spec = AloneSpec(**json.loads(sys.argv[1]))
     raise_file_limit()
-    config = load(wish.job_file, overrides=[*wish.settings, f"job.output={toml_value(wish.output)}"], environ={})
-    sys.stdout.write(json.dumps(run_alone(config, wish.stage)))
+    config = load(spec.job_file, overrides=[*spec.settings, f"job.output={toml_value(spec.output)}"], environ={})
+    alone = run_alone(config, spec.stage)
+    sys.stdout.write(json.dumps({**to_json(alone.record), "outputs": alone.outputs}))
 
 
-def run_alone(config: Config, stage: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AloneRun:
+    """What was measured, and what was made: by the item's key the hash of the original or image, or a code."""
+
+    record: RunRecord
+    outputs: Mapping[str, str]
+
+
+def run_alone(config: Config, stage: str) -> AloneRun:
     """Runs one stage on all items of the job. Raises `UsageError` and what executors raise."""
     layout = Layout(output=config.paths.output)
     layout.prepare()
@@ -78,12 +86,12 @@ def run_alone(config: Config, stage: str) -> dict[str, Any]:
     return _timed(stage, executor, lambda: executor.run(transform, originals))
 
 
-def _timed(stage: str, executor: Executor, begin: Any) -> dict[str, Any]:
-    """Opens the executor, runs it to its end, closes it; `begin` returns its outcomes."""
+def _timed(stage: str, executor: Executor, run: Callable[[], Iterator[Outcome]]) -> AloneRun:
+    """Opens the executor, runs it to its end, closes it; `run` returns its outcomes."""
     outcomes: list[tuple[Outcome, float]] = []
     started = time.perf_counter()
     with Gauges((GAUGE,)) as gauges, executor, Sampler(gauges) as sampler:
-        for outcome in begin():
+        for outcome in run():
             gauges.add(GAUGE)
             outcomes.append((outcome, time.perf_counter()))
     line_seconds = time.perf_counter() - started
@@ -98,7 +106,7 @@ def _timed(stage: str, executor: Executor, begin: Any) -> dict[str, Any]:
         samples=samples or NotSampled(unknown=sampler.failure),
         stages={stage: _describe(stage, executor, outcomes, samples)},
     )
-    return {**to_json(record), "outputs": {one.source.key_hex: _output(one) for one, _ in outcomes}}
+    return AloneRun(record=record, outputs={one.source.key_hex: _output(one) for one, _ in outcomes})
 
 
 def _describe(

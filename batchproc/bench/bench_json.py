@@ -1,42 +1,61 @@
-"""bench.json as frozen dataclasses, checked when it is read; what an older or interrupted bench lacks has a default."""
+"""bench.json: the one record of a bench as frozen dataclasses, written after each run and checked when it is read.
+
+What an older or an interrupted bench lacks has a default. The names of the keys are those of the fields.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from batchproc.bench.record import FILE_NAME
-from batchproc.bench.schedule import Conditions, RoundCounts
+from batchproc.bench.schedule import WARM_UP, Attempt, Conditions, RoundCounts, disturbances, worst_of
 from batchproc.bench.statistics import LEVEL
 from batchproc.bench.verdicts import Comparison, NoiseFloor
-from batchproc.errors import UsageError
+from batchproc.errors import DiskError, UsageError
 from batchproc.record.explanation import StageModel
 from batchproc.record.run import MachineRecord
-from batchproc.record.stage import ModeName
+from batchproc.record.stage import ModeName, StageRecord
+from batchproc.sink import write_atomically
 
+FILE_NAME = "bench.json"
+SCHEMA = 1
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSettings:
-    """What was asked for."""
+    """What was asked for. `rerun` False: every round is taken as it is, for a bench that is indicative only."""
 
     rounds: int | None = None
+    until_decided: bool = False
+    rerun: bool = True
     seed: int | None = None
     level: float = LEVEL
     quick: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchMaterial:
-    """The pictures."""
+class Latencies:
+    """How long the origin lets an image wait, in seconds."""
 
+    median: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchDataset:
+    """The images. `left_out`: what the list has beyond them."""
+
+    kind: str = UNKNOWN  # origin, photos or replay
     text: str = "unknown pictures"
     items: int = 1
     left_out: int | None = None
     per_host: int | None = None
+    latency_seconds: Latencies | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,22 +98,48 @@ class BenchPrediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchRun:
-    """One run of a round."""
+class CaseRun:
+    """One run of a case. `seconds` is the makespan, `command_seconds` from the child's start to its end.
+
+    `stages` are those of its run.json, without what they say of single workers, hosts and parts of tasks.
+    """
 
     seconds: float
-    conditions: Conditions | None = None
+    command_seconds: float = 0.0
+    startup_seconds: float | None = None
+    done: int = 0
+    failed: int = 0
+    conditions: Conditions = field(default_factory=Conditions)
+    origin_cpu_seconds: float | None = None
+    peak_pss_bytes: int | None = None
+    per_worker_pss_bytes: int | None = None
+    stages: Mapping[str, StageRecord] = field(default_factory=dict)
+    outputs_sha256: str = ""
+
+    @property
+    def rate_per_second(self) -> float:
+        """Images done per second of makespan."""
+        return self.done / self.seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRound:
-    """One attempt at a round; 0 is the warm-up."""
+    """One attempt at a round, its runs in `order`; number 0 is the warm-up."""
 
     number: int
     attempt: int = 1
-    complete: bool = False
-    disturbances: tuple[str, ...] = ()
-    runs: Mapping[str, BenchRun] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    runs: Mapping[str, CaseRun] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every case ran. A round that was cut is made again whole: its runs are to share their conditions."""
+        return len(self.runs) == len(self.order)
+
+    @property
+    def disturbances(self) -> tuple[str, ...]:
+        """What the machine did besides, in words."""
+        return disturbances(worst_of(run.conditions for run in self.runs.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +181,7 @@ class BenchCase:
     command_seconds: float = 0.0
     rate_interval: tuple[float, float] | None = None
     origin_cpu_seconds: float | None = None
-    memory: BenchMemory = field(default_factory=BenchMemory)
+    memory: BenchMemory = BenchMemory()
 
     def mode(self, stage: str) -> str:
         """The mode of a stage, also of one that did not run."""
@@ -166,67 +211,106 @@ class Winner:
 class Makespan:
     """What is timed, and why that."""
 
+    figure: str = UNKNOWN
     because: str = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColdStart:
-    """The bench's very first run."""
+    """The bench's very first run, of the calibration: nothing of it was in the page cache by our doing."""
 
+    command_seconds: float | None = None
+    line_seconds: float | None = None
     outside_line_seconds: float | None = None
+    startup_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Whether all modes made the same files."""
+    """Whether all modes made the same files, and how many images and failures were compared, by settings hash."""
 
     identical: bool = False
+    items_by_plan: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """One bench; without a `baseline` it has experiments alone. The laboratory checks its own two keys."""
+    """One bench; without a `baseline` it has experiments alone. The laboratory checks its own two keys.
+
+    `plan`: the comparisons, fixed with the predictions before the first round; None before that. From `cases` on
+    everything follows from the rounds.
+    """
 
     schema: int
-    rounds: tuple[BenchRound, ...]
     version: str = UNKNOWN
     job: str = UNKNOWN
     started: str = UNKNOWN
-    ended: str | None = None
-    complete: bool = False
+    host: MachineRecord = field(default_factory=MachineRecord)
+    config: Mapping[str, object] = field(default_factory=dict)
     fingerprint: str = UNKNOWN
-    settings: BenchSettings = field(default_factory=BenchSettings)
+    makespan: Makespan = Makespan()
+    settings: BenchSettings = BenchSettings()
     baseline: str = ""
     baseline_again: str = ""
-    favourite: str = ""
-    makespan: Makespan = field(default_factory=Makespan)
-    material: BenchMaterial = field(default_factory=BenchMaterial)
+    material: BenchDataset = BenchDataset()
+    cold_start: ColdStart = ColdStart()
     calibration: BenchCalibration | None = None
-    cold_start: ColdStart = field(default_factory=ColdStart)
+    favourite: str = ""
+    plan: tuple[tuple[str, str], ...] | None = None
+    rounds: tuple[BenchRound, ...]
+    complete: bool = False
     cases: tuple[BenchCase, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()
-    predictions: tuple[BenchPrediction, ...] = ()
     noise_floor: NoiseFloor | None = None
     contamination: RoundCounts = field(default_factory=RoundCounts)
+    comparisons: tuple[Comparison, ...] = ()
+    predictions: tuple[BenchPrediction, ...] = ()
     winner: Winner | None = None
-    outputs: Outputs | None = None
     notes: tuple[str, ...] = ()
     experiments: tuple[object, ...] = ()
     claims: tuple[object, ...] = ()
-    host: MachineRecord = field(default_factory=MachineRecord)
-    config: Mapping[str, object] = field(default_factory=dict)
+    outputs: Outputs | None = None
+    ended: str | None = None
 
     def case(self, name: str) -> BenchCase | None:
         """The case of that name."""
         return next((case for case in self.cases if case.name == name), None)
 
+    @property
+    def measured(self) -> tuple[BenchRound, ...]:
+        """The complete rounds after the warm-up, in the order they were made, disturbed ones included."""
+        return tuple(one for one in self.rounds if one.complete and one.number != WARM_UP)
+
 
 _BENCH = TypeAdapter(Bench)
 
 
-def parse_bench(facts: object) -> Bench:
+def attempts_of(rounds: Iterable[BenchRound]) -> list[Attempt]:
+    """What the rule for disturbed rounds looks at."""
+    return [Attempt(number=one.number, disturbances=one.disturbances) for one in rounds]
+
+
+def to_json(bench: Bench) -> dict[str, Any]:
+    """The content of bench.json; what follows from a round stands in it for other readers."""
+    content: dict[str, Any] = _BENCH.dump_python(bench, mode="json")
+    for row, one in zip(content["rounds"], bench.rounds, strict=True):
+        row |= {"complete": one.complete, "disturbances": list(one.disturbances)}
+        for name, run in one.runs.items():
+            row["runs"][name]["rate_per_second"] = run.rate_per_second
+    return content
+
+
+def parse_bench(content: object) -> Bench:
     """From the content of bench.json. Raises `pydantic.ValidationError`."""
-    return _BENCH.validate_python(facts)
+    return _BENCH.validate_python(content)
+
+
+def write_bench(bench: Bench, folder: Path) -> None:
+    """Replaces bench.json. Raises `DiskError`."""
+    path = folder / FILE_NAME
+    try:
+        write_atomically(path, [json.dumps(to_json(bench), indent=1, ensure_ascii=False).encode(), b"\n"])
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def read_bench(folder: Path) -> Bench:

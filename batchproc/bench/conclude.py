@@ -1,81 +1,63 @@
 """From rounds to conclusions: the cases' figures, the noise floor, the verdicts and the winner. Pure functions."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean, median
-from typing import Any
 
-from batchproc.bench.bench_json import BenchCase, BenchMemory, BenchPrediction, BenchStage, Winner
+from batchproc.bench.bench_json import (
+    Bench,
+    BenchCase,
+    BenchMemory,
+    BenchRound,
+    BenchStage,
+    CaseRun,
+    Winner,
+    attempts_of,
+)
 from batchproc.bench.cases import Case
 from batchproc.bench.predictions import with_measured
-from batchproc.bench.record import Round
-from batchproc.bench.result import CaseResult
-from batchproc.bench.schedule import Attempt, RoundCounts, count_rounds, counted
+from batchproc.bench.rounds import counting
+from batchproc.bench.schedule import RoundCounts, count_rounds
 from batchproc.bench.statistics import fewest_rounds, median_interval
-from batchproc.bench.verdicts import Comparison, Verdict, compare, noise_floor
-
-Plan = Sequence[tuple[str, str]]
-
-
-def counting(rounds: Sequence[Round]) -> list[Round]:
-    """Of complete rounds those that count: the last attempt of each number, in order."""
-    attempts = [Attempt(number=one.number, disturbances=one.disturbances) for one in rounds]
-    return [rounds[position] for position in counted(attempts)]
+from batchproc.bench.verdicts import Comparison, NoiseFloor, Verdict, compare, noise_floor
+from batchproc.record.stage import StageRecord
 
 
-def conclude(
-    measured: Sequence[Round],
-    cases: Sequence[Case],
-    again: str,
-    plan: Plan,
-    predictions: Sequence[BenchPrediction],
-    *,
-    favourite: str,
-    level: float,
-    rerun: bool = True,
-) -> dict[str, Any]:
-    """The keys of bench.json that follow from the rounds; `measured` holds all complete ones after the warm-up.
-
-    `rerun` False says that disturbed rounds were taken as they were.
-    """
-    rounds = counting(measured)
-    runs = {case.name: [one.runs[case.name] for one in rounds] for case in cases}
-    attempts = [Attempt(number=one.number, disturbances=one.disturbances) for one in measured]
+def conclude(bench: Bench, cases: Sequence[Case]) -> Bench:
+    """The bench with all that follows from its rounds so far."""
+    rounds, plan = counting(bench.measured), bench.plan or ()
     if not rounds:
-        return {"cases": [], "comparisons": [], "predictions": [asdict(row) for row in predictions], "claims": []}
-    comparisons = compare_cases(rounds, cases, again, plan, level=level)
-    floor = _noise_floor(rounds, cases[0].name, again, level)
+        return bench
+    runs = {case.name: [one.runs[case.name] for one in rounds] for case in cases}
+    comparisons = compare_cases(bench, rounds, cases)
     medians = {name: median(run.rate_per_second for run in of) for name, of in runs.items()}
     whole = [case for case in cases if not case.alone]
-    return {
-        "cases": [asdict(_describe_case(case, runs[case.name])) for case in cases],
-        "noise_floor": asdict(floor),
-        "contamination": asdict(_contamination(attempts, rerun)),
-        "comparisons": [asdict(one) for one in comparisons],
-        "predictions": [asdict(row) for row in with_measured(predictions, medians, _ratios(comparisons, cases))],
-        "winner": asdict(find_winner(comparisons, medians, whole, favourite)),
-        "notes": list(_notes(len(rounds), len(plan), level)),
-        "claims": [],
-    }
+    return replace(
+        bench,
+        cases=tuple(_describe_case(case, runs[case.name]) for case in cases),
+        noise_floor=_noise_floor(bench, rounds),
+        contamination=_contamination(bench),
+        comparisons=comparisons,
+        predictions=tuple(with_measured(bench.predictions, medians, _ratios(comparisons, cases))),
+        winner=find_winner(comparisons, medians, whole, bench.favourite),
+        notes=tuple(_notes(len(rounds), len(plan), bench.settings.level)),
+    )
 
 
-def compare_cases(
-    rounds: Sequence[Round], cases: Sequence[Case], again: str, plan: Plan, *, level: float
-) -> tuple[Comparison, ...]:
-    """The verdicts on the plan, from the rounds that count."""
-    floor = _noise_floor(rounds, cases[0].name, again, level)
-    times = {case.name: _times(rounds, case.name) for case in cases}
-    weights = {case.name: case.weight for case in cases}
-    return compare(times, plan, margin=floor.margin, weights=weights, level=level)
+def compare_cases(bench: Bench, rounds: Sequence[BenchRound], cases: Sequence[Case]) -> tuple[Comparison, ...]:
+    """The verdicts on the bench's plan, from rounds that count."""
+    return compare(
+        {case.name: _times(rounds, case.name) for case in cases},
+        bench.plan or (),
+        margin=_noise_floor(bench, rounds).margin,
+        weights={case.name: case.weight for case in cases},
+        level=bench.settings.level,
+    )
 
 
-def count_undecided(
-    measured: Sequence[Round], cases: Sequence[Case], again: str, plan: Plan, *, rounds: int, level: float
-) -> int:
-    """How many comparisons the first `rounds` rounds leave undecided."""
-    seen = [one for one in counting(measured) if one.number <= rounds]
-    found = compare_cases(seen, cases, again, plan, level=level)
-    return sum(one.verdict is Verdict.UNDECIDED for one in found)
+def count_undecided(bench: Bench, rounds: Sequence[BenchRound], cases: Sequence[Case]) -> int:
+    """How many comparisons these rounds leave undecided."""
+    return sum(one.verdict is Verdict.UNDECIDED for one in compare_cases(bench, rounds, cases))
 
 
 def find_winner(
@@ -92,18 +74,18 @@ def find_winner(
     medians = {case.name: medians[case.name] for case in cases}
     fastest = max(medians, key=lambda name: medians[name])
     leader = favourite or fastest
-    rivals = {_other(one, leader): one for one in comparisons if leader in (one.pair, one.against)}
-    faster = [name for name, one in rivals.items() if one.verdict is Verdict.WIN and one.winner == name]
+    others = {_other(one, leader): one for one in comparisons if leader in (one.pair, one.against)}
+    faster = [name for name, one in others.items() if one.verdict is Verdict.WIN and one.winner == name]
     if faster:
         name = max(faster, key=lambda each: medians[each])
-        beaten, ties, open_ = [leader], [], [each for each in medians if each not in (name, leader)]
+        beaten, ties, undecided = [leader], [], [each for each in medians if each not in (name, leader)]
     else:
-        ties = [each for each, one in rivals.items() if one.verdict is Verdict.TIE]
+        ties = [each for each, one in others.items() if one.verdict is Verdict.TIE]
         weights = {case.name: case.weight for case in cases}
         name = min([leader, *ties], key=lambda each: (weights[each], -medians[each]))
-        beaten = [each for each, one in rivals.items() if one.verdict is Verdict.WIN]
+        beaten = [each for each, one in others.items() if one.verdict is Verdict.WIN]
         ties = [each for each in [leader, *ties] if each != name]
-        open_ = [each for each in medians if each not in (name, *ties, *beaten)]
+        undecided = [each for each in medians if each not in (name, *ties, *beaten)]
     return Winner(
         case=name,
         fastest_median=fastest,
@@ -111,14 +93,14 @@ def find_winner(
         predicted=bool(favourite) and name == favourite,
         beats=tuple(beaten),
         ties=tuple(ties),
-        not_told_apart=tuple(open_),
+        not_told_apart=tuple(undecided),
     )
 
 
-def _contamination(attempts: Sequence[Attempt], rerun: bool) -> RoundCounts:
-    counts = count_rounds(attempts)
+def _contamination(bench: Bench) -> RoundCounts:
+    counts = count_rounds(attempts_of(bench.measured))
     taken = f"{counts.rounds} rounds count; {counts.disturbed} of them were disturbed and are taken as they are"
-    return counts if rerun else replace(counts, text=taken)
+    return counts if bench.settings.rerun else replace(counts, text=taken)
 
 
 def _ratios(comparisons: Sequence[Comparison], cases: Sequence[Case]) -> dict[str, float]:
@@ -135,16 +117,17 @@ def _other(comparison: Comparison, name: str) -> str:
     return comparison.against if comparison.pair == name else comparison.pair
 
 
-def _noise_floor(rounds: Sequence[Round], baseline: str, again: str, level: float) -> Any:
-    return noise_floor(_times(rounds, baseline), _times(rounds, again), level=level)
+def _noise_floor(bench: Bench, rounds: Sequence[BenchRound]) -> NoiseFloor:
+    first, second = _times(rounds, bench.baseline), _times(rounds, bench.baseline_again)
+    return noise_floor(first, second, level=bench.settings.level)
 
 
-def _times(rounds: Sequence[Round], name: str) -> list[float]:
+def _times(rounds: Sequence[BenchRound], name: str) -> list[float]:
     return [one.runs[name].seconds for one in rounds]
 
 
-def _describe_case(case: Case, runs: Sequence[CaseResult]) -> BenchCase:
-    """Every point, and the account of a mean run (its buckets still add up)."""
+def _describe_case(case: Case, runs: Sequence[CaseRun]) -> BenchCase:
+    """Every point, and the time breakdown of a mean run (its categories still add up)."""
     rates = tuple(run.rate_per_second for run in runs)
     interval = median_interval(rates)
     return BenchCase(
@@ -168,16 +151,18 @@ def _describe_case(case: Case, runs: Sequence[CaseResult]) -> BenchCase:
     )
 
 
-def _mean_stage(stages: Sequence[Mapping[str, Any]]) -> BenchStage:
-    """Averaged over the runs; a bucket that a run lacks counts as 0 there."""
-    buckets = dict.fromkeys(bucket for stage in stages for bucket in stage["account"])
-    means = ("cpu_per_item_seconds", "utilisation", "ipc_bytes_per_item", "startup_per_worker_seconds")
+def _mean_stage(stages: Sequence[StageRecord]) -> BenchStage:
+    """Averaged over the runs; a category of time that a run lacks counts as 0 there."""
+    categories = dict.fromkeys(name for stage in stages for name in stage.account)
     return BenchStage(
-        mode=stages[0]["mode"],
-        workers=stages[0]["workers"],
-        account={bucket: fmean(stage["account"].get(bucket, 0.0) for stage in stages) for bucket in buckets},
-        service_p50_seconds=_mean(stage["service_seconds"]["p50"] for stage in stages),
-        **{name: _mean(stage[name] for stage in stages) for name in means},
+        mode=stages[0].mode,
+        workers=stages[0].workers,
+        account={name: fmean(stage.account.get(name, 0.0) for stage in stages) for name in categories},
+        cpu_per_item_seconds=_mean(stage.cpu_per_item_seconds for stage in stages),
+        utilisation=_mean(stage.utilisation for stage in stages),
+        service_p50_seconds=_mean(stage.service_seconds.p50 for stage in stages),
+        ipc_bytes_per_item=_mean(stage.ipc_bytes_per_item for stage in stages),
+        startup_per_worker_seconds=_mean(stage.startup_per_worker_seconds for stage in stages),
     )
 
 
@@ -187,15 +172,11 @@ def _notes(rounds: int, comparisons: int, level: float) -> Iterator[str]:
         yield f"{rounds} rounds are indicative only: no win among {comparisons} comparisons needs less than {fewest}"
 
 
-def _known(values: Iterator[float | None] | Any) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def _mean(values: Any) -> float | None:
-    known = _known(values)
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return fmean(known) if known else None
 
 
-def _median(values: Any) -> float | None:
-    known = _known(values)
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return median(known) if known else None

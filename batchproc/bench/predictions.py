@@ -5,10 +5,9 @@ an image (c, W, phi, glue), process + process what pipes and starts of processes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from batchproc.bench.bench_json import BenchPrediction
+from batchproc.bench.bench_json import BenchCalibration, BenchPrediction
 from batchproc.bench.cases import Case, named
 from batchproc.explain.measured import Measured, measure
 from batchproc.explain.predict import JobModel, Limit, Prediction, predict
@@ -42,19 +41,19 @@ class Calibration:
     miss: float
     text: str
 
-    def to_json(self) -> dict[str, Any]:
-        """The `calibration` object of bench.json."""
-        return {
-            "download": asdict(self.likely.download),
-            "transform": asdict(self.likely.transform),
-            "phi_transform_low": self.ends[0].transform.phi,
-            "phi_transform_high": self.ends[1].transform.phi,
-            "glue_seconds": self.likely.glue_seconds,
-            "origin_cpu_seconds": self.likely.origin_cpu_seconds,
-            "cores": self.likely.cores,
-            "miss_of_its_own_run": self.miss,
-            "text": self.text,
-        }
+    def describe(self) -> BenchCalibration:
+        """What bench.json says of it."""
+        return BenchCalibration(
+            download=self.likely.download,
+            transform=self.likely.transform,
+            phi_transform_low=self.ends[0].transform.phi,
+            phi_transform_high=self.ends[1].transform.phi,
+            glue_seconds=self.likely.glue_seconds,
+            origin_cpu_seconds=self.likely.origin_cpu_seconds,
+            cores=self.likely.cores,
+            miss_of_its_own_run=self.miss,
+            text=self.text,
+        )
 
 
 def sample(paths: Sequence[str], most: int = CALIBRATION_ITEMS) -> list[str]:

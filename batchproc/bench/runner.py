@@ -3,6 +3,7 @@
 All modes have to make the same files, byte for byte: a comparison of times means nothing where they do not.
 """
 
+import hashlib
 import json
 import shutil
 import signal
@@ -11,18 +12,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import psutil
 
-from batchproc.bench.alone import Wish
+from batchproc.bench.alone import AloneSpec
+from batchproc.bench.bench_json import CaseRun
 from batchproc.bench.cases import Case
 from batchproc.bench.job_file import child_environment
-from batchproc.bench.result import CaseResult, result_of, with_origin
+from batchproc.bench.schedule import Conditions
 from batchproc.errors import BatchprocError, ExitCode
+from batchproc.measure.samples import ProcessUsage, Samples
 from batchproc.record.run import RunRecord
 from batchproc.record.run_json import record_of
 from batchproc.signals import withheld_from_children
@@ -59,7 +62,7 @@ class Interrupt:
         self._number: int | None = None
 
     def __enter__(self) -> Self:
-        self._before = [signal.signal(number, self._hear) for number in SIGNALS]
+        self._before = [signal.signal(number, self._handle) for number in SIGNALS]
         return self
 
     def __exit__(
@@ -79,7 +82,7 @@ class Interrupt:
         if self._number is not None:
             raise BenchStopped(self._number)
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._number is not None:
             return
         self._number = number
@@ -89,10 +92,14 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A run's record, with the origin's row in it, its result, and the folder of its files."""
+    """A run's record, with the origin's row in it, what bench.json keeps of it, and the folder of its files.
+
+    `outputs` maps each item's key to the hash of its image, or to its failure's code.
+    """
 
     record: RunRecord
-    result: CaseResult
+    run: CaseRun
+    outputs: Mapping[str, str]
     output: Path
 
 
@@ -119,17 +126,18 @@ class Runner:
         text = self._execute(self._command(case, output, [*case.overrides, *settings]), output)
         command_seconds = time.perf_counter() - started
         origin_cpu_seconds = self._origin_cpu_seconds() - before
-        told = json.loads(text)
-        record = with_origin(record_of(told), origin_cpu_seconds)
-        result = result_of(
-            record,
-            told["outputs"] if case.alone else read_outputs(output),
+        content = json.loads(text)
+        record = with_origin(record_of(content), origin_cpu_seconds)
+        outputs = content["outputs"] if case.alone else read_outputs(output)
+        run = replace(
+            case_run_of(record),
             command_seconds=command_seconds,
             origin_cpu_seconds=origin_cpu_seconds,
+            outputs_sha256=digest(outputs),
         )
-        if not result.done:
+        if not run.done:
             raise BenchError(f"{case.name}: not one image was made; see {output / 'failures.jsonl'}")
-        return Ran(record=record, result=result, output=output)
+        return Ran(record=record, run=run, outputs=outputs, output=output)
 
     def clear(self, ran: Ran) -> None:
         """Removes what a run made, unless it is to be kept."""
@@ -138,10 +146,10 @@ class Runner:
 
     def _command(self, case: Case, output: Path, settings: Sequence[str]) -> list[str]:
         if case.alone:
-            wish = Wish(
+            spec = AloneSpec(
                 stage=case.alone, job_file=str(self._job_file), output=str(output), settings=tuple(settings)
             )
-            return wish.command()
+            return spec.command()
         # -P: a file named like a standard module in the user's working directory must not be imported.
         command = [sys.executable, "-P", "-m", "batchproc", "run", str(self._job_file), "--output", str(output)]
         return [*command, "--json", "--quiet", *(word for setting in settings for word in ("--set", setting))]
@@ -176,6 +184,47 @@ def read_outputs(output: Path) -> dict[str, str]:
     return made | {row["key"]: row["code"] for row in _rows(layout.failures_path)}
 
 
+def case_run_of(record: RunRecord) -> CaseRun:
+    """What is kept of a record whose samples know the origin (see `with_origin`)."""
+    machine = record.sampled.machine
+    return CaseRun(
+        seconds=record.line_seconds,
+        startup_seconds=record.startup_seconds,
+        done=record.counts.done,
+        failed=record.counts.processed - record.counts.done,
+        conditions=Conditions(
+            others_cpu_share=machine.others_cpu_share,
+            steal_share=machine.steal_share,
+            throttled_seconds=machine.throttled_seconds,
+        ),
+        peak_pss_bytes=record.memory.peak_pss_bytes,
+        per_worker_pss_bytes=record.memory.per_worker_pss_bytes,
+        stages={
+            name: replace(stage, parts={}, parts_cpu={}, connections=None, per_worker=())
+            for name, stage in record.stages.items()
+        },
+    )
+
+
+def with_origin(record: RunRecord, origin_cpu_seconds: float | None) -> RunRecord:
+    """The record with the bench's origin in its own row: the run did not know it and counted it among the others."""
+    samples = record.samples
+    if not isinstance(samples, Samples) or origin_cpu_seconds is None:
+        return record
+    machine, others = samples.machine, samples.machine.others_cpu_share
+    if others is not None:
+        whole = machine.cores * samples.wall_seconds
+        machine = replace(machine, others_cpu_share=max(0.0, others - origin_cpu_seconds / whole))
+    usage = ProcessUsage(role="origin", cpu_seconds=origin_cpu_seconds)
+    return replace(record, samples=replace(samples, processes=(*samples.processes, usage), machine=machine))
+
+
+def digest(outputs: Mapping[str, str]) -> str:
+    """One hash of all that a run made."""
+    text = "".join(f"{key} {value}\n" for key, value in sorted(outputs.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         for line in file:
@@ -197,14 +246,14 @@ def launch(command: Sequence[str]) -> "subprocess.Popen[str]":
 
 
 class OutputCheck:
-    """Remembers what the first run of each plan made, also across an interruption. For one thread."""
+    """Remembers what the first run of each settings hash made, also across an interruption. For one thread."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / OUTPUTS_NAME
         self._first: dict[str, dict[str, str]] = json.loads(self._path.read_bytes()) if self._path.exists() else {}
 
     def compare(self, plan: str, outputs: Mapping[str, str], case: str) -> None:
-        """Hears what a run made under a plan (its fingerprint). Raises `BenchError` when an earlier one made others."""
+        """Takes what a run made under a settings hash. Raises `BenchError` when an earlier one made others."""
         first = self._first.get(plan)
         if first is None:
             self._first[plan] = dict(outputs)
@@ -212,8 +261,9 @@ class OutputCheck:
         elif first != outputs:
             raise BenchError(_describe(first, outputs, case))
 
-    def to_json(self) -> dict[str, int]:
-        """Images and failures compared, by plan."""
+    @property
+    def compared(self) -> dict[str, int]:
+        """Images and failures compared, by settings hash."""
         return {plan: len(outputs) for plan, outputs in self._first.items()}
 
 

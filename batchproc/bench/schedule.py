@@ -63,9 +63,9 @@ class Conditions:
     Shares are of all cores of the machine, from 0 to 1.
     """
 
-    others_cpu_share: float | None
-    steal_share: float | None
-    throttled_seconds: float | None
+    others_cpu_share: float | None = None
+    steal_share: float | None = None
+    throttled_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,7 +45,7 @@ def bench(
     Example: batchproc bench configs/bench.toml --quick
     """
     from batchproc.bench.command import run_bench
-    from batchproc.bench.task import BenchOptions, Load
+    from batchproc.bench.spec import BenchOptions, Load
 
     options = BenchOptions(
         rounds=rounds,
@@ -65,10 +65,12 @@ def bench(
     else:
         result = run_bench(load, options, say)
     if as_json:
-        print_json(result.facts)
+        from batchproc.bench.bench_json import to_json
+
+        print_json(to_json(result.bench))
     else:
         from batchproc.report.bench_terminal import summarise_bench
 
-        print(summarise_bench(result.facts, result.folder))
-    if result.facts["config"]["report"]["html"]:
+        print(summarise_bench(result.bench, result.folder))
+    if result.with_page:
         make_page(result.folder, tell=not as_json)

@@ -6,12 +6,11 @@ It tells speeds, as the page does: `x 2` is twice as fast. bench.json has ratios
 import math
 import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
-from batchproc.bench.bench_json import Bench, parse_bench
-from batchproc.bench.record import FILE_NAME
+from batchproc.bench.bench_json import FILE_NAME, Bench
 from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import Judged, Result, Verdict, read_claims, read_results
@@ -30,9 +29,8 @@ INDENT = " " * 22
 BUSY_SHARE = 0.1
 
 
-def summarise_bench(facts: Mapping[str, object], folder: Path) -> str:
+def summarise_bench(bench: Bench, folder: Path) -> str:
     """The text for people: noise, table of cases, winner and why, claims, where things are."""
-    bench = parse_bench(facts)
     results = read_results(bench.experiments)[0]
     parts = [_rounds(bench) if bench.cases else _heading(bench, results), _claims(bench, results)]
     return "\n".join([*(line for part in parts for line in part), f"  facts       {folder / FILE_NAME}"])

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from batchproc.bench.record import FILE_NAME
+from batchproc.bench.bench_json import FILE_NAME
 from batchproc.errors import UsageError
 from batchproc.report.run_files import RunFolder, find_run
 from batchproc.sink import Layout

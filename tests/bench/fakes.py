@@ -1,29 +1,27 @@
-"""Runs that did not happen: results with the times that a test wants."""
+"""Runs that did not happen, with the times that a test wants."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
+from batchproc.bench.bench_json import SCHEMA, Bench, BenchRound, CaseRun
 from batchproc.bench.cases import Case, make_cases
-from batchproc.bench.record import Record, Round
-from batchproc.bench.result import CaseResult
 from batchproc.bench.schedule import Conditions, Schedule
+from batchproc.record.stage import Percentiles, StageRecord
 
 QUIET = Conditions(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)
 NOISY = Conditions(others_cpu_share=0.4, steal_share=0.0, throttled_seconds=0.0)
-STAGE: dict[str, Any] = {
-    "mode": "thread",
-    "workers": 2,
-    "account": {"cpu": 1.5, "starved": 0.5},
-    "cpu_per_item_seconds": 0.015,
-    "utilisation": 0.75,
-    "service_seconds": {"p50": 0.02},
-    "ipc_bytes_per_item": 0,
-    "startup_per_worker_seconds": 0.01,
-}
+STAGE = StageRecord(
+    mode="thread",
+    workers=2,
+    account={"cpu": 1.5, "starved": 0.5},
+    cpu_per_item_seconds=0.015,
+    utilisation=0.75,
+    service_seconds=Percentiles(p50=0.02),
+    startup_per_worker_seconds=0.01,
+)
 
 
-def a_result(seconds: float = 1.0, conditions: Conditions = QUIET, **changes: Any) -> CaseResult:
+def a_run(seconds: float = 1.0, conditions: Conditions = QUIET, **changes: Any) -> CaseRun:
     """A run of 100 pictures."""
     facts: dict[str, Any] = {
         "seconds": seconds,
@@ -38,17 +36,17 @@ def a_result(seconds: float = 1.0, conditions: Conditions = QUIET, **changes: An
         "stages": {"download": STAGE, "transform": STAGE},
         "outputs_sha256": "00",
     }
-    return CaseResult(**{**facts, **changes})
+    return CaseRun(**{**facts, **changes})
 
 
 class FakeRunner:
     """Answers with what `answer` says of the n-th call, from 0; remembers the cases it was asked for."""
 
-    def __init__(self, answer: Callable[[Case, int], CaseResult] = lambda case, call: a_result()) -> None:
+    def __init__(self, answer: Callable[[Case, int], CaseRun] = lambda case, call: a_run()) -> None:
         self.asked: list[str] = []
         self._answer = answer
 
-    def __call__(self, case: Case) -> CaseResult:
+    def __call__(self, case: Case) -> CaseRun:
         result = self._answer(case, len(self.asked))
         self.asked.append(case.name)
         return result
@@ -63,14 +61,16 @@ def schedule_of(cases: Iterable[Case]) -> Schedule:
     return Schedule(cases=names, baseline=names[0], seed=1)
 
 
-def a_record(folder: Path) -> Record:
-    return Record(folder=folder, header={"fingerprint": "f", "predictions": [], "favourite": "", "plan": []})
+def a_bench_of(rounds: Iterable[BenchRound], **changes: Any) -> Bench:
+    """A bench of the two cases with these rounds."""
+    again = "serial+serial (again)"
+    return Bench(schema=SCHEMA, rounds=tuple(rounds), baseline="serial+serial", baseline_again=again, **changes)
 
 
-def a_round(number: int, attempt: int = 1, conditions: Conditions = QUIET, **seconds: float) -> Round:
+def a_round(number: int, attempt: int = 1, conditions: Conditions = QUIET, **seconds: float) -> BenchRound:
     """A complete round; names as `thread_thread`, and `again` for the baseline's second run."""
-    names = {_name(name): a_result(value, conditions) for name, value in seconds.items()}
-    return Round(number=number, attempt=attempt, order=tuple(names), runs=names)
+    names = {_name(name): a_run(value, conditions) for name, value in seconds.items()}
+    return BenchRound(number=number, attempt=attempt, order=tuple(names), runs=names)
 
 
 def _name(word: str) -> str:

@@ -3,23 +3,20 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from batchproc.bench.alone import Wish, run_alone
-from batchproc.bench.result import STAGE_FIGURES, result_of
-from batchproc.bench.runner import read_outputs
+from batchproc.bench.alone import AloneRun, AloneSpec, run_alone
+from batchproc.bench.runner import case_run_of, read_outputs
 from batchproc.cli import load_job
 from batchproc.pipeline import RunOptions, run_job
 from batchproc.progress import Quiet
-from batchproc.record.run_json import record_of
 from tests.jobs import MakeJob
 
 MODES = ("serial", "thread", "process")
 
 
-def alone(job: Path, stage: str, mode: str) -> dict[str, Any]:
+def alone(job: Path, stage: str, mode: str) -> AloneRun:
     config, _ = load_job(job, [f"{stage}.mode={mode}", f"job.output={job.parent / mode}"])
     return run_alone(config, stage)
 
@@ -30,36 +27,36 @@ def test_in_every_mode_it_makes_the_files_of_a_whole_run(make_job: MakeJob, tmp_
     run_job(config, steps, RunOptions(), Quiet())
     rows = [json.loads(line) for line in (tmp_path / "out/metadata.jsonl").read_text().splitlines()]
 
-    renditions = [alone(job, "transform", mode)["outputs"] for mode in MODES]
-    originals = [alone(job, "download", mode)["outputs"] for mode in MODES]
+    images = [alone(job, "transform", mode).outputs for mode in MODES]
+    originals = [alone(job, "download", mode).outputs for mode in MODES]
 
-    assert [read_outputs(tmp_path / "out")] * 3 == renditions
+    assert [read_outputs(tmp_path / "out")] * 3 == images
     assert [{row["key"]: row["source_sha256"] for row in rows}] * 3 == originals
 
 
 @pytest.mark.parametrize(("stage", "workers"), [("download", 4), ("transform", 2)])
-def test_its_facts_are_those_of_a_run(make_job: MakeJob, stage: str, workers: int) -> None:
-    facts = alone(make_job(images=6), stage, "process")
+def test_its_record_is_that_of_a_run(make_job: MakeJob, stage: str, workers: int) -> None:
+    record = alone(make_job(images=6), stage, "process").record
 
-    told = facts["stages"][stage]
-    assert set(STAGE_FIGURES) <= set(told)
-    assert ("process", workers, workers) == (told["mode"], told["workers"], told["worker_starts"])
-    assert sum(told["account"].values()) > 0
-    result = result_of(record_of(facts), facts["outputs"], command_seconds=1.0, origin_cpu_seconds=None)
-    assert (6, 0) == (result.done, result.failed)
+    found = record.stages[stage]
+    assert ("process", workers, workers) == (found.mode, found.workers, found.worker_starts)
+    assert sum(found.account.values()) > 0
+    run = case_run_of(record)
+    assert (6, 0) == (run.done, run.failed)
+    assert (found.account, ()) == (run.stages[stage].account, run.stages[stage].per_worker)
 
 
-def test_the_command_prints_the_facts(make_job: MakeJob, tmp_path: Path) -> None:
-    wish = Wish(
+def test_the_command_prints_the_record_and_the_outputs(make_job: MakeJob, tmp_path: Path) -> None:
+    spec = AloneSpec(
         stage="download",
         job_file=str(make_job(images=2, lines=["/img/0000.webp", "/no/such.jpg"])),
         output=str(tmp_path / "alone"),
         settings=('download.mode="thread"',),
     )
 
-    done = subprocess.run(wish.command(), capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(spec.command(), capture_output=True, text=True, check=True, timeout=60)
 
-    facts = json.loads(done.stdout)
-    assert (1, 2) == (facts["counts"]["done"], facts["counts"]["processed"])
-    assert "http.404" in facts["outputs"].values()
-    assert 64 in map(len, facts["outputs"].values())  # the original's SHA-256
+    found = json.loads(done.stdout)
+    assert (1, 2) == (found["counts"]["done"], found["counts"]["processed"])
+    assert "http.404" in found["outputs"].values()
+    assert 64 in map(len, found["outputs"].values())  # the original's SHA-256

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.bench.bench_json import parse_bench, read_bench
+from batchproc.bench.bench_json import parse_bench, read_bench, to_json
 from batchproc.errors import UsageError
 from tests.report.bench_folder import a_bench
 
@@ -39,3 +39,9 @@ def test_keys_that_are_missing_or_more_do_not_matter() -> None:
 
     assert (False, "", None, ()) == (bench.complete, bench.baseline, bench.winner, bench.cases)
     assert bench.contamination.rounds is None
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    bench = parse_bench(a_bench(["thread"], disturbed=[3], again=[2], alone=True))
+
+    assert bench == parse_bench(json.loads(json.dumps(to_json(bench))))

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from batchproc.bench.bench_json import parse_bench, to_json
 from batchproc.bench.cases import make_cases
 from batchproc.bench.command import run_bench
 from batchproc.bench.runner import BenchError
-from batchproc.bench.task import BenchOptions
+from batchproc.bench.spec import BenchOptions
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
@@ -47,7 +48,7 @@ def bench(job: Path, *settings: str, said: list[str] | None = None, **options: A
 
     wanted = {"rounds": 1, "quick": True, "modes": ("thread+thread",), **options}
     result = run_bench(load, BenchOptions(**wanted), (said if said is not None else []).append)
-    return dict(result.facts), result.folder
+    return to_json(result.bench), result.folder
 
 
 def test_a_tiny_bench_leaves_its_facts_and_nothing_else(job: Path, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_tiny_bench_leaves_its_facts_and_nothing_else(job: Path, tmp_path: Pat
     assert IMAGES == facts["material"]["items"]
     assert facts["cold_start"]["outside_line_seconds"] > 0
     assert [] == facts["claims"]
-    text = summarise_bench(facts, folder)
+    text = summarise_bench(parse_bench(facts), folder)
     assert "indicative only" in text
     assert all(case["name"] in text for case in facts["cases"])
 

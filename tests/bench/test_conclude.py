@@ -1,42 +1,44 @@
 """From rounds to the winner: proven, predicted or open, and never more than that."""
 
-import json
 import random
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pytest
 
-from batchproc.bench.bench_json import BenchPrediction
+from batchproc.bench.bench_json import Bench, BenchPrediction, BenchRound, BenchSettings, to_json
 from batchproc.bench.cases import make_cases, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
-from batchproc.bench.record import Round
-from batchproc.bench.statistics import LEVEL
-from tests.bench.fakes import NOISY, QUIET, a_result, a_round
+from tests.bench.fakes import NOISY, QUIET, a_bench_of, a_round, a_run
 from tests.bench.simulated import simulated_times
 
 CASES = make_cases(("serial", "thread", "process"), {})
-AGAIN = "serial+serial (again)"
-PREDICTIONS = [BenchPrediction(case=case.name, ratio=0.5, rate_per_second=50.0, because="reasons") for case in CASES]
+PREDICTIONS = tuple(
+    BenchPrediction(case=case.name, ratio=0.5, rate_per_second=50.0, because="reasons") for case in CASES
+)
 
 
-def rounds_of(ratios: dict[str, float], *, rounds: int = 10, sigma: float = 0.01) -> list[Round]:
+def rounds_of(ratios: dict[str, float], *, rounds: int = 10, sigma: float = 0.01) -> list[BenchRound]:
     times = simulated_times(random.Random(3), rounds=rounds, sigma=sigma, spikes=0.0, ratios=ratios)
     return [
-        Round(
+        BenchRound(
             number=number + 1,
-            attempt=1,
             order=tuple(times),
-            runs={name: a_result(column[number]) for name, column in times.items()},
+            runs={name: a_run(column[number]) for name, column in times.items()},
         )
         for number in range(rounds)
     ]
 
 
-def found(rounds: list[Round], favourite: str, **changes: Any) -> dict[str, Any]:
+def a_bench(rounds: Sequence[BenchRound], favourite: str, *, rerun: bool = True) -> Bench:
     plan = plan_comparisons(CASES, favourite)
-    facts = conclude(rounds, CASES, AGAIN, plan, PREDICTIONS, favourite=favourite, level=LEVEL, **changes)
-    return dict(json.loads(json.dumps(facts)))  # as bench.json has it
+    settings = BenchSettings(rerun=rerun)
+    return a_bench_of(rounds, favourite=favourite, plan=plan, predictions=PREDICTIONS, settings=settings)
+
+
+def found(rounds: Sequence[BenchRound], favourite: str, *, rerun: bool = True) -> dict[str, Any]:
+    return to_json(conclude(a_bench(rounds, favourite, rerun=rerun), CASES))  # as bench.json has it
 
 
 FAST = {"thread+thread": 0.3, "thread+process": 0.4, "process+process": 0.5, "thread+serial": 0.6}
@@ -126,9 +128,9 @@ def test_the_measured_ratio_stands_beside_the_predicted_one() -> None:
 
 def test_a_look_sees_only_the_rounds_before_it() -> None:
     rounds = rounds_of(FAST, rounds=20)
-    plan = plan_comparisons(CASES, "thread+thread")
+    bench = a_bench(rounds, "thread+thread")
 
-    counts = [count_undecided(rounds, CASES, AGAIN, plan, rounds=seen, level=LEVEL) for seen in (5, 20)]
+    counts = [count_undecided(bench, rounds[:seen], CASES) for seen in (5, 20)]
 
     assert 15 == counts[0]
     assert counts[1] < 15

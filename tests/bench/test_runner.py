@@ -1,4 +1,4 @@
-"""Modes that make different files are not compared."""
+"""Modes that make different files are not compared; the origin's CPU is charged to the origin."""
 
 import os
 import signal
@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.bench.runner import BenchError, BenchStopped, Interrupt, OutputCheck
+from batchproc.bench.runner import BenchError, BenchStopped, Interrupt, OutputCheck, digest, with_origin
 from batchproc.errors import ExitCode
+from batchproc.measure.samples import MachineUsage, ProcessUsage, Samples
+from batchproc.record.run import NotSampled, RunRecord
+from tests.bench.fakes import a_run
 
 FIRST = {"k1": "aa", "k2": "bb", "k3": "http.404"}
 
@@ -19,7 +22,7 @@ def test_equal_outputs_pass_and_are_counted(tmp_path: Path) -> None:
     for case in ("serial+serial", "thread+process"):
         check.compare("plan", dict(FIRST), case)
 
-    assert {"plan": 3} == check.to_json()
+    assert {"plan": 3} == check.compared
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def test_other_plans_may_make_other_files(tmp_path: Path) -> None:
     check.compare("fast", FIRST, "serial+serial")
     check.compare("exact", {"k1": "zz"}, "serial+serial")
 
-    assert {"fast": 3, "exact": 1} == check.to_json()
+    assert {"fast": 3, "exact": 1} == check.compared
 
 
 def test_the_first_outputs_are_remembered_across_an_interruption(tmp_path: Path) -> None:
@@ -105,3 +108,37 @@ def test_the_handlers_are_put_back() -> None:
         assert before[0] != signal.getsignal(signal.SIGINT)
 
     assert before == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def record(others: float | None = 0.5) -> RunRecord:
+    machine = MachineUsage(cores=2, others_cpu_share=others, steal_share=0.0, throttled_seconds=0.0)
+    processes = (ProcessUsage(role="main", cpu_seconds=1.0),)
+    return RunRecord(samples=Samples(started=10.0, ended=12.0, machine=machine, processes=processes))
+
+
+def test_the_rate_is_of_images_that_were_made() -> None:
+    assert 45.0 == a_run(2.0, done=90, failed=10).rate_per_second
+
+
+def test_the_origins_cpu_is_not_charged_to_others() -> None:
+    found = with_origin(record(), 1.0).sampled
+
+    assert pytest.approx(0.25) == found.machine.others_cpu_share  # 1 of 4 core-seconds
+    assert ProcessUsage(role="origin", cpu_seconds=1.0) == found.process("origin")
+
+
+def test_others_never_fall_below_nothing() -> None:
+    assert 0.0 == with_origin(record(0.1), 3.0).sampled.machine.others_cpu_share
+
+
+def test_what_is_unknown_stays_unknown() -> None:
+    unsampled = RunRecord(samples=NotSampled(unknown="off"))
+
+    assert with_origin(record(None), 1.0).sampled.machine.others_cpu_share is None
+    assert unsampled == with_origin(unsampled, 1.0)
+    assert record() == with_origin(record(), None)
+
+
+def test_the_digest_follows_content_and_not_order() -> None:
+    assert digest({"a": "1", "b": "2"}) == digest({"b": "2", "a": "1"})
+    assert digest({"a": "1"}) != digest({"a": "2"})

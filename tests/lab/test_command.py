@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from batchproc.bench.task import BenchOptions
+from batchproc.bench.bench_json import parse_bench, to_json
+from batchproc.bench.spec import BenchOptions
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError
 from batchproc.lab import command
@@ -47,7 +48,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def bench(job: Path, *, everything: bool = False, **options: Any) -> tuple[dict[str, Any], Path]:
     wanted = BenchOptions(**options)
     result = run_with_lab(lambda more: load_job(job, more), wanted, lambda text: None, everything=everything)
-    return dict(result.facts), result.folder
+    return to_json(result.bench), result.folder
 
 
 @pytest.mark.parametrize("everything", [False, True], ids=["claims", "experiments"])
@@ -62,7 +63,7 @@ def test_alone_there_are_no_rounds(job: Path, tmp_path: Path, asked: list[bool],
     assert ["own_memory"] == [one["name"] for one in written["experiments"]]
     assert "holds" == written["claims"][5]["verdict"]
     assert "cores" in written["host"]
-    text = summarise_bench(facts, folder)
+    text = summarise_bench(parse_bench(facts), folder)
     assert "1 controlled experiment, no rounds" in text
     assert "   6  holds " in text
     assert "1 holds, 12 not measured" in text
@@ -76,7 +77,7 @@ def test_with_rounds_the_claims_come_after_them(job: Path, asked: list[bool]) ->
     assert [False] == asked
     assert [0, 1] == [one["number"] for one in facts["rounds"]]
     assert 13 == len(facts["claims"])
-    text = summarise_bench(facts, folder)
+    text = summarise_bench(parse_bench(facts), folder)
     assert "thread+thread" in text
     assert "1 holds, 12 not measured" in text
 

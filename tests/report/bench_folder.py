@@ -7,24 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from batchproc.bench.bench_json import BenchPrediction
+from batchproc.bench.bench_json import BenchPrediction, BenchRound, CaseRun, parse_bench, to_json
 from batchproc.bench.cases import Case, make_alone_cases, make_cases, plan_comparisons
 from batchproc.bench.conclude import conclude
-from batchproc.bench.record import Round
-from batchproc.bench.result import CaseResult
 from batchproc.bench.schedule import Conditions
+from batchproc.record.stage import StageRecord
 from batchproc.report.html import make_report
-from tests.bench.fakes import NOISY, QUIET, a_result
+from tests.bench.fakes import NOISY, QUIET, STAGE, a_run
 from tests.report.folder import Parsed, parse
 
 SECONDS = {"serial": 1.0, "thread": 0.5, "process": 0.7}
-STAGE: dict[str, Any] = {
-    "cpu_per_item_seconds": 0.015,
-    "utilisation": 0.75,
-    "service_seconds": {"p50": 0.02},
-    "ipc_bytes_per_item": 0,
-    "startup_per_worker_seconds": 0.01,
-}
 MODEL = {"cpu_seconds": 0.001, "blocked_seconds": 0.02, "phi": 0.5, "ipc_worker_seconds": 0.0,
          "ipc_parent_seconds": 0.0001}  # fmt: skip
 CALIBRATION = {
@@ -64,22 +56,20 @@ def a_bench(
         for attempt in (1, 2) if number in again else (1,):
             bad = number in disturbed or (number in again and attempt == 1)
             runs = {name: _run(case, rng.gauss(0, noise), NOISY if bad else QUIET) for name, case in named.items()}
-            made.append(Round(number=number, attempt=attempt, order=tuple(runs), runs=runs))
+            made.append(BenchRound(number=number, attempt=attempt, order=tuple(runs), runs=runs))
     favourite = favourite if favourite in named else ""
     plan = plan_comparisons(cases, favourite)
     predictions = [_prediction(case, cases[0]) for case in cases]
-    measured = [one for one in made if one.number]
-    found = conclude(measured, cases, f"{baseline} (again)", plan, predictions, favourite=favourite, level=0.05)
     facts = {
         "schema": 1, "version": "1.0", "job": "demo", "started": "2026-11-22T11:33:49Z", "fingerprint": "ab" * 16,
         "settings": {"rounds": rounds, "seed": 20, "level": 0.05, "quick": rounds < 10}, "baseline": baseline,
         "baseline_again": f"{baseline} (again)", "makespan": {"figure": "line_seconds", "because": "all of the line"},
         "material": {"kind": "origin", "items": 100, "left_out": 3, "per_host": 32, "text": "100 pictures"},
         "host": HOST, "config": CONFIG, "calibration": CALIBRATION, "favourite": favourite, "plan": plan,
-        "cold_start": {"outside_line_seconds": 0.42}, "rounds": [one.to_json() for one in made],
+        "cold_start": {"outside_line_seconds": 0.42}, "rounds": made, "predictions": predictions,
         "outputs": {"identical": True}, "ended": "2026-11-22T11:40:00Z", "complete": True,
     }  # fmt: skip
-    return json.loads(json.dumps(facts | found))  # type: ignore[no-any-return]
+    return to_json(conclude(parse_bench(facts), cases))
 
 
 def page_of(facts: Mapping[str, Any], folder: Path) -> Parsed:
@@ -88,18 +78,18 @@ def page_of(facts: Mapping[str, Any], folder: Path) -> Parsed:
     return parse(make_report(folder).read_text(encoding="utf-8"))
 
 
-def _run(case: Case, noise: float, conditions: Conditions) -> CaseResult:
+def _run(case: Case, noise: float, conditions: Conditions) -> CaseRun:
     stages = {stage: _stage(getattr(case, stage), case) for stage in ("download", "transform")}
     if case.alone:
         stages = {case.alone: stages[case.alone]}
-    result = a_result(_seconds(case) * (1 + noise), conditions, per_worker_pss_bytes=8_000_000)
-    return replace(result, stages=stages)
+    run = a_run(_seconds(case) * (1 + noise), conditions, per_worker_pss_bytes=8_000_000)
+    return replace(run, stages=stages)
 
 
-def _stage(mode: Any, case: Case) -> dict[str, Any]:
+def _stage(mode: Any, case: Case) -> StageRecord:
     workers = 1 if mode == "serial" else int(dict(case.varied).get("transform.workers", 2))
     account = {"cpu": 1.0, "network": 0.8, "starved": 0.2 * workers, "startup": 0.01, "unexplained": -0.001}
-    return STAGE | {"mode": str(mode), "workers": workers, "account": account}
+    return replace(STAGE, mode=str(mode), workers=workers, account=account)
 
 
 def _seconds(case: Case) -> float:

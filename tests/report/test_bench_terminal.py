@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from batchproc.bench.bench_json import parse_bench
 from batchproc.report.bench_terminal import summarise_bench
 from tests.report.bench_folder import a_bench
 
@@ -12,7 +13,7 @@ def test_a_ratio_of_times_is_told_as_a_speed_with_its_interval_turned_round() ->
     facts["comparisons"][0] |= {"ratio": 0.5, "interval": [0.4, 0.8]}
     name = facts["comparisons"][0]["pair"]
 
-    text = summarise_bench(facts, Path("bench"))
+    text = summarise_bench(parse_bench(facts), Path("bench"))
 
     row = next(line for line in text.splitlines() if line.split()[:1] == [name])
     assert "x 2.00 (1.25 to 2.50)" in row
@@ -25,7 +26,7 @@ def test_predictions_and_their_errors_are_speeds_too() -> None:
     for row in facts["predictions"][1:]:
         row |= {"ratio": 0.25, "error": 0.25}
 
-    text = summarise_bench(facts, Path("bench"))
+    text = summarise_bench(parse_bench(facts), Path("bench"))
 
     assert "x 4.00" in text
     assert "the speeds were off by 20% (median), 20% (most)" in text
@@ -35,7 +36,8 @@ def test_the_noise_floor_is_a_speed_and_says_when_it_has_no_interval() -> None:
     facts = a_bench(["thread"])
     facts["noise_floor"] |= {"ratio": 0.8, "interval": None, "margin": 0.0953, "suspicious": True}
 
-    (noise,) = (line for line in summarise_bench(facts, Path("bench")).splitlines() if line.startswith("  noise"))
+    text = summarise_bench(parse_bench(facts), Path("bench"))
+    (noise,) = (line for line in text.splitlines() if line.startswith("  noise"))
 
     assert "has x 1.25 the speed of the other (too few rounds for an interval); within 10% is a tie" in noise
     assert noise.endswith("differ by more than chance explains")

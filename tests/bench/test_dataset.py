@@ -1,11 +1,10 @@
-"""What the cases work on: the same pictures and the same waits; a user's server is asked once."""
+"""What the cases work on: the same images and the same waits; a user's server is asked once."""
 
 from pathlib import Path
 
 import pytest
 
-from batchproc.bench.capture import capture
-from batchproc.bench.material import find_material, spread
+from batchproc.bench.dataset import capture, find_dataset, spread
 from batchproc.cli import load_job
 from batchproc.config import Config
 from batchproc.errors import UsageError
@@ -37,7 +36,7 @@ def test_the_embedded_origin_serves_what_the_list_names_of_it_without_faults(mak
     lines = ["/img/0001.jpg", "/nowhere.jpg", "/img/0000.webp", "/img/0001.jpg", "https://example.com/a.jpg"]
     config = config_of(make_job(lines=lines), "origin.images=5", "origin.seed=7", "job.base_url=")
 
-    found = find_material(config, tmp_path / "cache", limit=0, tell=quiet)
+    found = find_dataset(config, tmp_path / "cache", limit=0, notify=quiet)
 
     assert "origin" == found.kind
     assert ("/img/0001.jpg", "/img/0000.webp") == found.paths
@@ -50,7 +49,7 @@ def test_a_list_that_names_nothing_of_the_origin_is_a_usage_error(make_job: Make
     config = config_of(make_job(lines=["https://example.com/a.jpg"]), "origin.images=5", "job.base_url=")
 
     with pytest.raises(UsageError, match="names no picture"):
-        find_material(config, tmp_path, limit=0, tell=quiet)
+        find_dataset(config, tmp_path, limit=0, notify=quiet)
 
 
 def test_the_users_photos_need_no_list(make_job: MakeJob, tmp_path: Path) -> None:
@@ -58,7 +57,7 @@ def test_the_users_photos_need_no_list(make_job: MakeJob, tmp_path: Path) -> Non
         photo(70, 70).save(tmp_path / name)
     config = config_of(make_job(lines=["/nothing"]), f"bench.photos={tmp_path}")
 
-    found = find_material(config, tmp_path / "cache", limit=2, tell=quiet)
+    found = find_dataset(config, tmp_path / "cache", limit=2, notify=quiet)
 
     assert ("photos", ("/a.png", "/b.png"), 1) == (found.kind, found.paths, found.left_out)
 
@@ -69,9 +68,9 @@ def test_the_users_urls_are_fetched_once_and_replayed_with_their_waits(make_job:
     said: list[str] = []
     with EmbeddedOrigin(settings) as server:
         config = config_of(path, f"job.base_url={server.base_url}")
-        first = find_material(config, tmp_path / "cache", limit=0, tell=said.append)
+        first = find_dataset(config, tmp_path / "cache", limit=0, notify=said.append)
     assert server.totals is not None
-    second = find_material(config, tmp_path / "cache", limit=0, tell=said.append)  # nobody is there any more
+    second = find_dataset(config, tmp_path / "cache", limit=0, notify=said.append)  # nobody is there any more
 
     assert first == second
     assert 1 == len(said)
@@ -86,10 +85,10 @@ def test_only_what_is_missing_is_fetched(make_job: MakeJob, tmp_path: Path, orig
     config = config_of(make_job(images=4))
     said: list[str] = []
 
-    few = capture(config, tmp_path / "cache", limit=2, tell=said.append)
+    few = capture(config, tmp_path / "cache", limit=2, notify=said.append)
     with (tmp_path / "cache/index.jsonl").open("a") as index:
         index.write('{"key": "half a li')  # a bench that was killed
-    more = capture(config, tmp_path / "cache", limit=4, tell=said.append)
+    more = capture(config, tmp_path / "cache", limit=4, notify=said.append)
 
     assert few.paths == more.paths[:2]
     assert 4 == len(more.paths)
@@ -98,9 +97,9 @@ def test_only_what_is_missing_is_fetched(make_job: MakeJob, tmp_path: Path, orig
 
 def test_a_list_of_which_nothing_comes_is_a_usage_error(make_job: MakeJob, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="none of the first 1 items"):
-        capture(config_of(make_job(lines=["/no/such.jpg"])), tmp_path / "cache", limit=9, tell=quiet)
+        capture(config_of(make_job(lines=["/no/such.jpg"])), tmp_path / "cache", limit=9, notify=quiet)
 
 
 def test_stdin_cannot_be_read_by_every_case(make_job: MakeJob, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="stdin"):
-        find_material(config_of(make_job(), "job.input=-"), tmp_path, limit=0, tell=quiet)
+        find_dataset(config_of(make_job(), "job.input=-"), tmp_path, limit=0, notify=quiet)

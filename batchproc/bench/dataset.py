@@ -1,0 +1,229 @@
+"""What a bench works on: the images, the order they are listed in, and how long the origin lets each of them wait.
+
+Every case meets the same waits: each URL has one of its own, drawn once, so that no case is lucky. The origin of a
+bench never misbehaves, because the pauses before retries are drawn by lot and would drown what is compared.
+
+The user's own URLs are fetched once into a local cache, with the wait of each, and then replayed. That is the download
+half of an ordinary run: the same stage, limits per host, robots and retries. What was fetched or failed is not asked
+for again; delete the cache's folder to fetch anew.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+from batchproc.bench.bench_json import BenchDataset, Latencies
+from batchproc.config import STDIN, Config, OriginTable
+from batchproc.errors import Problem, UsageError
+from batchproc.executors import ThreadExecutor
+from batchproc.frontier import host_of
+from batchproc.measure.hardware import usable_cores
+from batchproc.model import Failure, Item, Original, Outcome, Rejection, Source
+from batchproc.origin import OriginSettings, listing
+from batchproc.origin.replies import content_type
+from batchproc.origin.settings import LONGEST_LATENCY_SECONDS
+from batchproc.pipeline.assembly import read_list
+from batchproc.pipeline.stages import make_download, make_frontier, make_origin_settings
+
+REPLAYED_ITEMS = 120  # of a list of the user's own, unless `--limit` says otherwise
+ORIGIN = "http://origin.invalid"  # stands in for the origin's address before it has one
+INDEX_NAME = "index.jsonl"
+WAITING_PARTS = ("first_byte", "body")
+SUFFIXES = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/gif": ".gif",
+    "image/avif": ".avif",
+    "image/tiff": ".tiff",
+    "image/bmp": ".bmp",
+}
+OTHER_SUFFIX = ".jpg"  # the origin serves what is named like an image, and tells its type by its content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Relative URLs in their order, and the origin that serves them. `kind` is origin, photos or replay.
+
+    `left_out` counts what the list has beyond them: not served here, not fetched, or beyond the limit's items.
+    """
+
+    kind: str
+    paths: tuple[str, ...]
+    origin: OriginSettings
+    per_host: int
+    left_out: int
+    text: str
+
+    def describe(self) -> BenchDataset:
+        """What bench.json says of it; its waits in short."""
+        waits = [self.origin.latencies[path] for path in self.paths]
+        return BenchDataset(
+            kind=self.kind,
+            items=len(self.paths),
+            left_out=self.left_out,
+            per_host=self.per_host,
+            latency_seconds=Latencies(median=median(waits), min=min(waits), max=max(waits)),
+            text=self.text,
+        )
+
+    def identity(self) -> dict[str, object]:
+        """All that decides the work, for the fingerprint of the bench."""
+        return {"kind": self.kind, "paths": self.paths, "origin": asdict(self.origin), "per_host": self.per_host}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """The cache as a bench uses it: paths as the origin names them, in the list's order, and their waits in seconds."""
+
+    folder: Path
+    paths: tuple[str, ...]
+    waits: Mapping[str, float]
+    hosts: int
+    left_out: int
+
+
+def find_dataset(config: Config, cache: Path, *, limit: int, notify: Callable[[str], None]) -> Dataset:
+    """The images of `[bench] photos`, of the embedded origin, or of the user's own URLs, at most `limit` (0 = all).
+
+    The user's own URLs are fetched into `cache`, once. Raises `UsageError`.
+    """
+    if config.paths.bench_photos:
+        return _served(config, "photos", photos=str(config.paths.bench_photos), limit=limit)
+    if config.paths.input == STDIN:
+        raise UsageError("bench cannot read its list from stdin: every case needs it again; put it into a file")
+    if config.origin:
+        return _served(config, "origin", photos=str(config.paths.photos or ""), limit=limit)
+    return _replayed(config, capture(config, cache, limit=limit or REPLAYED_ITEMS, notify=notify))
+
+
+def spread(paths: Sequence[str], *, latency_seconds: float, jitter: float, seed: int) -> dict[str, float]:
+    """A wait for each path: log-normal around the median `latency_seconds`, decided by the seed."""
+    rng = Random(f"{seed}/bench latency")
+    waits = (latency_seconds * math.exp(rng.gauss(0.0, jitter)) for _ in paths)
+    return {path: min(wait, float(LONGEST_LATENCY_SECONDS)) for path, wait in zip(paths, waits, strict=True)}
+
+
+def _served(config: Config, kind: str, *, photos: str, limit: int) -> Dataset:
+    table = config.origin or OriginTable()
+    settings = replace(make_origin_settings(config, 0), photos=photos, faults=0.0)
+    served = [entry.path for entry in listing(settings)]
+    listed, total = (served, len(served)) if kind == "photos" else _listed_paths(config, frozenset(served))
+    paths = tuple(itertools.islice(listed, limit or None))
+    waits = spread(served, latency_seconds=table.latency, jitter=table.jitter, seed=table.seed)
+    latency = f"{1000 * table.latency:g} ms of latency (median)"
+    source = f"{photos}" if photos else "the embedded origin's own"
+    return Dataset(
+        kind=kind,
+        paths=paths,
+        origin=replace(settings, latencies=waits),
+        per_host=config.download.per_host,
+        left_out=total - len(paths),
+        text=f"{len(paths)} pictures, {source}, from one local origin without faults, with {latency}",
+    )
+
+
+def _listed_paths(config: Config, served: frozenset[str]) -> tuple[list[str], int]:
+    """What the list names of the origin's pictures, each once, in the list's order; and how many URLs it has."""
+    entries = read_list(config, ORIGIN)
+    found = dict.fromkeys(entry.url.removeprefix(ORIGIN) for entry in entries if isinstance(entry, Source))
+    paths = [path for path in found if path in served]
+    if not paths:
+        where = f'[job] input = "{config.job.input}"'
+        message = "names no picture of the embedded origin; without [origin] its URLs are fetched once and replayed"
+        raise UsageError([Problem(where=where, message=message)])
+    return paths, len(found)
+
+
+def _replayed(config: Config, captured: Captured) -> Dataset:
+    """The waits as they were measured; the hosts of the list become one, with room for as many connections."""
+    waits: Mapping[str, float] = {path: min(wait, LONGEST_LATENCY_SECONDS) for path, wait in captured.waits.items()}
+    per_host = min(1024, config.download.per_host * captured.hosts)
+    hosts = f"{captured.hosts} host{'' if captured.hosts == 1 else 's'}"
+    return Dataset(
+        kind="replay",
+        paths=captured.paths,
+        origin=OriginSettings(photos=str(captured.folder), jitter=0.0, latency_seconds=0.0, latencies=waits),
+        per_host=per_host,
+        left_out=captured.left_out,
+        text=(
+            f"{len(captured.paths)} pictures of your list, fetched once from {hosts} and served again by a local "
+            "origin, each after the wait that it had then (first byte and body; connecting and TLS are not replayed)"
+        ),
+    )
+
+
+def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str], None]) -> Captured:
+    """Brings the first `limit` items of the list into the cache. Raises `UsageError` when none can be had."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = list(itertools.islice(_sources(config), limit))
+    known = _read_index(folder / INDEX_NAME)
+    missing = [source for source in wanted if source.key_hex not in known]
+    if missing:
+        notify(f"fetching {len(missing)} originals once, as politely as a run does; they stay in {folder}")
+        _fetch(config, missing, folder)
+        known = _read_index(folder / INDEX_NAME)
+    rows = [(source, known[source.key_hex]) for source in wanted if known.get(source.key_hex, {}).get("file")]
+    if not rows:
+        message = f"none of the first {len(wanted)} items could be fetched; `batchproc run` says why"
+        raise UsageError([Problem(where=config.job.input, message=message)])
+    return Captured(
+        folder=folder,
+        paths=tuple(f"/{row['file']}" for _, row in rows),
+        waits={f"/{row['file']}": row["wait_seconds"] for _, row in rows},
+        hosts=len({host_of(source.url) for source, _ in rows}),
+        left_out=len(wanted) - len(rows),
+    )
+
+
+def _sources(config: Config) -> Iterator[Source]:
+    """The list's items, each once."""
+    seen: set[bytes] = set()
+    for entry in read_list(config, config.job.base_url):
+        if isinstance(entry, Source) and entry.key not in seen:
+            seen.add(entry.key)
+            yield entry
+
+
+def _fetch(config: Config, sources: list[Source], folder: Path) -> None:
+    """Downloads in threads and writes each original, then its line of the index."""
+    frontier = make_frontier(config, iter(sources))
+    workers = min(len(sources), config.download.worker_count("thread", usable_cores()))
+    with ThreadExecutor(workers=workers) as executor, (folder / INDEX_NAME).open("a", encoding="utf-8") as index:
+        index.write("\n")  # a killed bench may have left half a line
+        for outcome in executor.run(make_download(config), frontier):
+            passed = frontier.downloaded(outcome)
+            final = frontier.heard(passed) if passed is not None else None
+            if final is not None:
+                index.write(json.dumps(_keep(final, folder)) + "\n")
+                index.flush()
+
+
+def _keep(outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Writes an original under its key; the index's line says where, and how long it took to come."""
+    key = outcome.source.key_hex
+    if not isinstance(outcome, Item):
+        return {"key": key, "code": outcome.code if isinstance(outcome, Failure | Rejection) else ""}
+    original: Original = outcome.value
+    name = f"{key}{SUFFIXES.get(content_type(original.content), OTHER_SUFFIX)}"
+    (folder / name).write_bytes(original.content)
+    parts = outcome.spans[-1].parts
+    wait = sum(parts[part][0] for part in WAITING_PARTS if part in parts)
+    return {"key": key, "file": name, "wait_seconds": wait}
+
+
+def _read_index(path: Path) -> dict[str, dict[str, Any]]:
+    """The index by key; a line that a killed bench left half-written is passed over."""
+    rows = {}
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            row = json.loads(line)
+            rows[row["key"]] = row
+    return rows
