@@ -5,7 +5,7 @@ Loaders of data sets decide the type of a column from its first rows, and lose o
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -61,7 +61,12 @@ class Remark:
     first_line: int
 
     def __str__(self) -> str:
-        where = f"on line {self.first_line}" if self.rows == 1 else f"on {self.rows:,} lines, first {self.first_line}"
+        return self.describe()
+
+    def describe(self, place: Callable[[int], str] = "line {}".format) -> str:
+        """A sentence; `place` says where a line stands."""
+        first = place(self.first_line)
+        where = f"on {first}" if self.rows == 1 else f"on {self.rows:,} lines, first {first.removeprefix('line ')}"
         return f"{self.text} ({where})"
 
 

@@ -4,7 +4,7 @@ A source becomes an original, an original becomes a rendition; whoever leaves ea
 a value. All are safe to share between threads and to pickle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from operator import attrgetter
@@ -53,6 +53,15 @@ class Validators:
     source_sha256: str = ""  # of the bytes it came as, 64 hexadecimal digits, for servers that cannot compare
 
 
+LINES_PER_LIST = 1 << 40  # the lines of the second list of a job begin behind it, of the third behind twice that
+
+
+def describe_line(line: int, lists: Sequence[str] = ()) -> str:
+    """A line of the job's lists for a message; `lists` are their names, where there are several."""
+    number, within = divmod(line, LINES_PER_LIST)
+    return f"line {within} of {lists[number]}" if lists else f"line {within}"
+
+
 @_travels
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -63,7 +72,7 @@ class Source:
     """
 
     index: int  # position among the items of the ledger, from 0
-    line: int  # line number in the list, from 1, for messages
+    line: int  # line number in the list, from 1, for messages; see `describe_line`
     url: str  # absolute: joined with base_url
     key: bytes
     extra_json: str = ""

@@ -15,7 +15,7 @@ from typing import TypeAlias
 class Checkpoint:
     """A place between two rows of a list, where a line begins, and what its reader has to know to go on there."""
 
-    size_bytes: int  # of the text before it, unpacked and without a byte order mark
+    size_bytes: int  # of the text before it, unpacked and without a byte order mark; of several lists, their lines
     digest: bytes  # of how the list is read, and of that text, by `hasher`
     line: int  # the last one before it
     header: tuple[str, ...]  # of a table
@@ -35,6 +35,7 @@ class ListMemory:
 
     rule: str
     checkpoints: tuple[Checkpoint, ...] = ()  # in the order of the list
+    files: tuple[str, ...] = ()  # what tells the files of several lists from others; such are known as a whole
 
     def hasher(self) -> "hashlib._Hash":
         """What makes the digest of a checkpoint: fed with the text before it."""

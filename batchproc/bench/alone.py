@@ -22,8 +22,9 @@ from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Item, Original, Outcome, Source
-from batchproc.pipeline import assembly, stages
+from batchproc.pipeline import stages
 from batchproc.pipeline.evidence import stage_totals
+from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.leg_facts import describe_stage
 from batchproc.pipeline.observer import STAGES, StageSums
 from batchproc.record.run import MemoryRecord, NotSampled, RunCounts, RunRecord
@@ -126,7 +127,7 @@ def _originals(config: Config, download: Download) -> list[Item[Original]]:
 
 
 def _frontier(config: Config) -> Frontier:
-    listed = assembly.listed_items(config, config.job.base_url)
+    listed = JobList.of(config, config.job.base_url).items()
     sources = [
         Source(index=index, line=item.line, url=item.url, key=item.key) for index, item in enumerate(listed)
     ]

@@ -29,7 +29,7 @@ from batchproc.model import Failure, Item, Original, Outcome, Rejection, Source
 from batchproc.origin import OriginSettings, listing
 from batchproc.origin.replies import content_type
 from batchproc.origin.settings import LONGEST_LATENCY_SECONDS
-from batchproc.pipeline.assembly import read_list
+from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.stages import make_download, make_frontier, make_origin_settings
 
 REPLAYED_ITEMS = 120  # of a list of the user's own, unless `--limit` says otherwise
@@ -97,7 +97,7 @@ def find_dataset(config: Config, cache: Path, *, limit: int, notify: Callable[[s
     """
     if config.paths.bench_photos:
         return _served(config, "photos", photos=str(config.paths.bench_photos), limit=limit)
-    if config.paths.input == STDIN:
+    if STDIN in config.paths.inputs:
         raise UsageError("bench cannot read its list from stdin: every case needs it again; put it into a file")
     if config.origin:
         return _served(config, "origin", photos=str(config.paths.photos or ""), limit=limit)
@@ -132,11 +132,11 @@ def _served(config: Config, kind: str, *, photos: str, limit: int) -> Dataset:
 
 def _listed_paths(config: Config, served: frozenset[str]) -> tuple[list[str], int]:
     """What the list names of the origin's pictures, each once, in the list's order; and how many URLs it has."""
-    entries = read_list(config, ORIGIN)
+    entries = JobList.of(config, ORIGIN).entries()
     found = dict.fromkeys(entry.url.removeprefix(ORIGIN) for entry in entries if isinstance(entry, Source))
     paths = [path for path in found if path in served]
     if not paths:
-        where = f'[job] input = "{config.job.input}"'
+        where = f'[job] input = "{config.job.input_text}"'
         message = "names no picture of the embedded origin; without [origin] its URLs are fetched once and replayed"
         raise UsageError([Problem(where=where, message=message)])
     return paths, len(found)
@@ -173,7 +173,7 @@ def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str],
     rows = [(source, known[source.key_hex]) for source in wanted if known.get(source.key_hex, {}).get("file")]
     if not rows:
         message = f"none of the first {len(wanted)} items could be fetched; `batchproc run` says why"
-        raise UsageError([Problem(where=config.job.input, message=message)])
+        raise UsageError([Problem(where=config.job.input_text, message=message)])
     return Captured(
         folder=folder,
         paths=tuple(f"/{row['file']}" for _, row in rows),
@@ -186,7 +186,7 @@ def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str],
 def _sources(config: Config) -> Iterator[Source]:
     """The list's items, each once."""
     seen: set[bytes] = set()
-    for entry in read_list(config, config.job.base_url):
+    for entry in JobList.of(config, config.job.base_url).entries():
         if isinstance(entry, Source) and entry.key not in seen:
             seen.add(entry.key)
             yield entry

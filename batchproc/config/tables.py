@@ -15,12 +15,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Pr
 from batchproc import defaults
 from batchproc.config.units import (
     Colour,
+    Columns,
     Delimiter,
     DownloadWorkers,
     Duration,
     Headers,
     HostPattern,
-    ListName,
+    ListNames,
     Network,
     Text,
     Timeout,
@@ -60,12 +61,15 @@ class JobTable(Table):
     """Name of the job, for reports and metrics."""
     root: Text = "."
     """Folder that every path of this file is relative to; itself relative to this file's folder."""
-    input: ListName
-    """The URL list: .txt, .csv, .tsv or .jsonl, each also with .gz; .parquet, .feather or .arrow; "-" reads stdin."""
+    input: ListNames
+    """The URL list: .txt, .csv, .tsv or .jsonl, each also with .gz; .parquet, .feather or .arrow; "-" reads stdin.
+    Several as ["a.csv", "lists/*.parquet"]: files, folders of lists and patterns, one after the other."""
     url_column: Text = "url"
     """Tables only: the column that holds the URL. Other columns are carried into metadata.jsonl."""
     id_column: str = ""
     """Tables only: the column that holds the item's own id, which then is its identity instead of the URL."""
+    columns: Columns = {}
+    """Tables only: `caption = "TEXT"` names a column anew, `drop = ["a", "b"]` leaves columns out."""
     delimiter: Delimiter = ""
     """Tables only: the character between cells; empty = by the name's ending: a comma for .csv, a tab for .tsv."""
     quoting: Literal["auto", "double", "none"] = "auto"
@@ -100,6 +104,21 @@ class JobTable(Table):
     """Delete the files of sources that left the list."""
     keep_runs: Positive = 30
     """Run folders kept; older ones are removed."""
+
+    @property
+    def renamed_columns(self) -> dict[str, str]:
+        """New names of columns by their names in the list."""
+        return {old: new for new, old in self.columns.items() if isinstance(old, str)}
+
+    @property
+    def dropped_columns(self) -> frozenset[str]:
+        """Columns of the list that are left out."""
+        return frozenset(self.columns.get("drop", ()))
+
+    @property
+    def input_text(self) -> str:
+        """The names of the lists, for a message."""
+        return ", ".join(self.input)
 
 
 class HostTable(Table):
@@ -291,7 +310,7 @@ class Paths:
 
     config: Path
     root: Path
-    input: str  # absolute, or "-" for stdin
+    inputs: tuple[str, ...]  # absolute; "-" for stdin
     output: Path
     photos: Path | None  # [origin] photos
     bench_photos: Path | None
@@ -331,7 +350,7 @@ class Config(Table):
         return Paths(
             config=self._file,
             root=root,
-            input=STDIN if self.job.input == STDIN else str(_join(root, self.job.input)),
+            inputs=tuple(one if one == STDIN else str(_join(root, one)) for one in self.job.input),
             output=_join(root, self.job.output),
             photos=_join(root, photos[0]) if photos[0] else None,
             bench_photos=_join(root, photos[1]) if photos[1] else None,

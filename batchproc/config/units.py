@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from batchproc.hostname import ascii_host
@@ -197,19 +197,54 @@ LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
 ARROW_SUFFIXES = (".parquet", ".feather", ".arrow")  # read by an extra, and never gzipped
 
 
-def _known_suffix(value: str) -> str:
-    """Accepts a list format that is read by its suffix; a name without one is a text list, as `/dev/fd/63`."""
-    suffix = Path(value.removesuffix(".gz")).suffix.lower()
-    if suffix and suffix not in LIST_SUFFIXES and not value.lower().endswith(ARROW_SUFFIXES):
-        names, arrow = ", ".join(LIST_SUFFIXES), " or ".join(ARROW_SUFFIXES)
-        raise refuse(f'must end in {names}, each also with .gz, in {arrow}, or be "-" for stdin.')
-    return value
+def _columns(value: object) -> dict[str, str | list[str]]:
+    """New names of columns, and under "drop" those that are left out."""
+    table: dict[str, Any] = value if isinstance(value, dict) else {"drop": None}
+    dropped = table.get("drop", [])
+    renamed = [old for name, old in table.items() if name != "drop"]
+    if not isinstance(dropped, list) or not all(isinstance(name, str) for name in (*dropped, *renamed)):
+        raise refuse('must name columns of the list, as caption = "TEXT" or drop = ["a", "b"].')
+    if len({*renamed, *dropped}) < len(renamed) + len(dropped):
+        raise refuse("must name each column of the list once.")
+    return table
+
+
+def _list_names(value: object) -> tuple[str, ...]:
+    """One list or several: files that are read by their suffixes, folders of such, patterns; or "-" by itself."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise refuse('must be the name of a list, or several as ["a.csv", "lists/*.parquet"].')
+    for name in names:
+        _one_line(name)
+        if name == "-" and len(names) > 1:
+            raise refuse('cannot have "-" beside others: stdin is a list by itself.')
+        suffix = Path(name.removesuffix(".gz")).suffix.lower()
+        if suffix and suffix not in LIST_SUFFIXES and not name.lower().endswith(ARROW_SUFFIXES):
+            known, arrow = ", ".join(LIST_SUFFIXES), " or ".join(ARROW_SUFFIXES)
+            raise refuse(f'must end in {known}, each also with .gz, in {arrow}, or be "-" for stdin.')
+    return tuple(names)
 
 
 Text: TypeAlias = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
-ListName: TypeAlias = Annotated[Text, AfterValidator(_known_suffix)]
+TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
+ListNames: TypeAlias = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_list_names),
+    WithJsonSchema({"anyOf": [TEXT_SCHEMA, {"type": "array", "items": TEXT_SCHEMA, "minItems": 1}]}),
+]
 WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Network: TypeAlias = Annotated[str, AfterValidator(_network)]
+Columns: TypeAlias = Annotated[
+    dict[str, str | list[str]],
+    BeforeValidator(_columns),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"drop": {"type": "array", "items": {"type": "string"}}},
+            "additionalProperties": {"type": "string"},
+        }
+    ),
+]
 Headers: TypeAlias = Annotated[dict[str, str], AfterValidator(_headers)]
 HostPattern: TypeAlias = Annotated[str, AfterValidator(_host_pattern)]
 Delimiter: TypeAlias = Annotated[str, AfterValidator(_delimiter)]

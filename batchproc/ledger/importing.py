@@ -7,8 +7,9 @@ only the rest comes.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from batchproc.ledger.deciding import OF_ADOPTED_PLAN
 from batchproc.ledger.list_memory import Passed, forget_behind, mark_known, read_counts, store_checkpoints
 from batchproc.ledger.schema import State, storable, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
+from batchproc.model import describe_line
 from batchproc.remembered import Checkpoint, Known
 
 ROWS_PER_TRANSACTION = 50_000  # 20,000 took a quarter longer: the pages of the key index are written each time
@@ -86,6 +88,7 @@ def import_rows(
     same_url: SameUrl,
     columns: Columns | None,
     keep_rows: bool,
+    names: Sequence[str] = (),
 ) -> Imported:
     """Brings the ledger up to the list. The fingerprint and the checkpoints come with the last transaction: a killed
     import starts over, behind the beginning that was known before.
@@ -98,7 +101,9 @@ def import_rows(
     entries = iter(rows)
     first = next(entries, None)
     known = first.checkpoint if isinstance(first, Known) else None
-    run = _Import(connection, known, keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows)
+    run = _Import(
+        connection, known, keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows, names=names
+    )
     with transaction(connection):  # killed from here on, the next import starts over, whatever list it finds
         connection.execute("UPDATE meta SET value = '' WHERE name = 'input_fingerprint'")
         if forget_behind(connection, known):
@@ -118,9 +123,10 @@ def import_rows(
         failpoint("ledger.import")
     with transaction(connection):
         run.mark_absent()
-        _remember(connection, run, fingerprint, columns)
+        _remember(connection, run, fingerprint, columns, names)
         failpoint("ledger.import_end")
-    return replace(run.result(), remarks=tuple(map(str, columns.remarks)) if columns else ())
+    place = partial(describe_line, lists=names)
+    return replace(run.result(), remarks=tuple(one.describe(place) for one in columns.remarks) if columns else ())
 
 
 def read_columns(connection: sqlite3.Connection) -> Columns:
@@ -148,12 +154,14 @@ class _Import:
         keyed_by_id: bool,
         same_url: SameUrl,
         keep_rows: bool,
+        names: Sequence[str],
     ) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
         self._keyed_by_id = keyed_by_id
         self._same_url = same_url
         self._keep_rows = keep_rows
+        self._names = names
         self._seen = bytearray(1 + _largest_id(connection))  # by id
         self._is_first = len(self._seen) == 1  # nothing is known yet: inserting is asking
         self.passed: list[Passed] = []
@@ -178,7 +186,7 @@ class _Import:
             self.bad_rows += bool(row.code)
             self._update(row, *known)
         elif self._keyed_by_id and not (known[2] == row.url or self._same_url(known[2], row.url)):
-            self.add(_contradiction(row, known[1]))
+            self.add(_contradiction(row, describe_line(known[1], self._names)))
         else:
             self.duplicates += 1
             if self._keep_rows:
@@ -247,24 +255,27 @@ class _Import:
         )
 
 
-def _contradiction(row: ListedItem, first_line: int) -> ListedItem:
+def _contradiction(row: ListedItem, first: str) -> ListedItem:
     """The bad row that stands for a line whose id already has another URL."""
     key = hashlib.blake2b(row.key + row.url.encode("utf-8", "backslashreplace"), digest_size=16).digest()
-    code, message = row.code or Code.INPUT_ROW, row.message or f"the same id as line {first_line}, with another URL"
+    code, message = row.code or Code.INPUT_ROW, row.message or f"the same id as {first}, with another URL"
     return ListedItem(key=key, line=row.line, url=row.url, extra_json=row.extra_json, code=code, message=message)
 
 
-def _remember(connection: sqlite3.Connection, run: _Import, fingerprint: str, columns: Columns | None) -> None:
+def _remember(
+    connection: sqlite3.Connection, run: _Import, fingerprint: str, columns: Columns | None, names: Sequence[str]
+) -> None:
     facts = {"input_fingerprint": fingerprint, "duplicates": run.duplicates, "bad_rows": run.bad_rows}
     connection.executemany(
         "UPDATE meta SET value = ? WHERE name = ?", [(value, name) for name, value in facts.items()]
     )
     store_checkpoints(connection, run.passed)
-    before = connection.execute("SELECT value FROM meta WHERE name = 'columns'").fetchone()
-    now = (columns.dump(),) if columns is not None else None
-    connection.execute("DELETE FROM meta WHERE name = 'columns'")
-    if now is not None:
-        connection.execute("INSERT INTO meta VALUES ('columns', ?)", now)
+    now = {"columns": columns.dump()} if columns is not None else {}
+    if names:
+        now["lists"] = json.dumps(names)
+    before = dict(connection.execute("SELECT name, value FROM meta WHERE name IN ('columns', 'lists')").fetchall())
+    connection.execute("DELETE FROM meta WHERE name IN ('columns', 'lists')")
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", now.items())
     if run.absent or now != before:
         touch(connection)
 

@@ -164,13 +164,14 @@ class Ledger(LedgerView):
         same_url: SameUrl = operator.eq,
         columns: Columns | None = None,
         keep_rows: bool = False,
+        names: Sequence[str] = (),
     ) -> Imported:
         """Brings the ledger up to the list; `rows` are not touched when `fingerprint` is the one of the last import.
 
         An empty fingerprint (stdin) never skips. `keyed_by_id`: the same key with another URL is a bad row in one list,
         and due again in a later one. `same_url`: whether two spellings are one URL. `columns`: what the reader of the
         rows has learned of them once they have come; else it is learned from the items when it is needed. `keep_rows`:
-        each row of an item gets a row in the manifest, with its own columns.
+        each row of an item gets a row in the manifest, with its own columns. `names`: of several lists.
         """
         with blame_ledger(self._path):  # an OSError here is the list's
             return import_rows(
@@ -181,6 +182,7 @@ class Ledger(LedgerView):
                 same_url=same_url,
                 columns=columns,
                 keep_rows=keep_rows,
+                names=names,
             )
 
     def restore(self, made: Iterable[Row | None], left: Iterable[Row | None], rule: ListRule) -> Restored:

@@ -20,7 +20,7 @@ from batchproc.ledger.known_manifests import CURRENT, FACT_TYPES, FAILURES, META
 from batchproc.ledger.opening import open_for_reading
 from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
-from batchproc.model import Source, Validators
+from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
 from batchproc.record.counts import Counts, DueAgain
 from batchproc.remembered import Manifest, Part
 from batchproc.version import VERSION
@@ -137,7 +137,8 @@ class LedgerView:
 
     def failures(self) -> Manifest:
         """What `failures.jsonl` is to hold, in the order of the input."""
-        return Manifest(form=VERSION, parts=self._parts(FAILURES, self._failure_rows))
+        form = " ".join([VERSION, *self._list_names()])
+        return Manifest(form=form, parts=self._parts(FAILURES, self._failure_rows))
 
     def _parts(self, manifest: str, rows: Callable[[int, int], Iterator[dict[str, object]]]) -> Iterator[Part]:
         with self._reading, blame_disk(self._path):
@@ -184,7 +185,13 @@ class LedgerView:
         """What was noticed or mended in the rows of the list."""
         known = self._fetch("SELECT value FROM meta WHERE name = 'columns'")
         with blame_values(self._path):
-            return [str(remark) for remark in Columns.parse(known[0][0]).remarks] if known else []
+            place = partial(describe_line, lists=self._list_names())
+            return [remark.describe(place) for remark in Columns.parse(known[0][0]).remarks] if known else []
+
+    def _list_names(self) -> list[str]:
+        """The names of the lists that were imported last, where they were several."""
+        known = self._fetch("SELECT value FROM meta WHERE name = 'lists'")
+        return list(json.loads(known[0][0])) if known else []
 
     def columns(self) -> Columns:
         """The columns of the list, with their types."""
@@ -198,10 +205,13 @@ class LedgerView:
     def _failure_rows(self, first: int, last: int) -> Iterator[dict[str, object]]:
         columns = "id, url, line, key, stage, state, code, message, hint, attempts"
         with blame_values(self._path):
+            lists = self._list_names()
             for row in self._scan(columns, f"state IN {EARLY}", first, last):
                 _, url, line, key, stage, outcome, code, message, hint, attempts = row
+                number, line = divmod(line, LINES_PER_LIST)
+                place = {"list": lists[number], "line": line} if lists else {"line": line}
                 yield {
-                    "url": url, "line": line, "key": key.hex(), "stage": stage, "outcome": outcome, "code": code,
+                    "url": url, **place, "key": key.hex(), "stage": stage, "outcome": outcome, "code": code,
                     "message": message, "hint": hint, "attempts": attempts,
                 }  # fmt: skip
 

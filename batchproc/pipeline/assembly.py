@@ -1,27 +1,18 @@
 """From the config to what every run needs: list, ledger, settings. What only work needs is in `stages`."""
 
-import hashlib
-import json
 import os
 import socket
-import sys
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from batchproc.columns import Columns
-from batchproc.config import STDIN, Config
-from batchproc.errors import Problem, UsageError
-from batchproc.ledger import Ledger, ListedItem, input_fingerprint
-from batchproc.model import Source
-from batchproc.remembered import Checkpoint, Known, ListMemory
+from batchproc.config import Config
+from batchproc.errors import UsageError
+from batchproc.ledger import Ledger
 from batchproc.shortage import file_limit, raise_file_limit
 from batchproc.sink import ImageFolder, Layout
-from batchproc.sources import BadRow, Entry, ListFormat, Unusable, is_stream, read_sources
 from batchproc.transform.settings import MODULES, TransformSettings
 from batchproc.transform.steps.step import Step
-from batchproc.version import VERSION
 
 KEY_BYTES = 16
 PORTS = range(20_000, 30_000)  # of the embedded origin, below what Linux gives to outgoing connections
@@ -87,89 +78,3 @@ def origin_port(output: Path) -> int:
             probe.bind(("127.0.0.1", port))
             return int(probe.getsockname()[1])
     raise UsageError("no port of 127.0.0.1 is free for the embedded origin")
-
-
-def check_list(config: Config) -> None:
-    """Reads the list's first entry, so that a bad list is known before anything is touched. Raises `UsageError`.
-
-    Stdin and pipes can be read only once: they are checked when they are imported.
-    """
-    if config.paths.input == STDIN and sys.stdin is None:
-        raise UsageError([Problem(where="[job] input", message="stdin is closed, and the list is to be read from it.")])
-    if not is_stream(config.paths.input):
-        read_list(config, config.job.base_url)
-
-
-def listed_items(config: Config, base_url: str, columns: Columns | None = None) -> Iterator[ListedItem]:
-    """The list as the ledger takes it. Opened at the first item. `columns` learns of it. Raises `UsageError`."""
-    return (row for row in listed_rows(config, base_url, columns, None) if isinstance(row, ListedItem))
-
-
-def listed_rows(
-    config: Config, base_url: str, columns: Columns | None, memory: ListMemory | None
-) -> Iterator[ListedItem | Known | Checkpoint]:
-    """The same, without the beginning that is as it was by what is remembered, and with the checkpoints of the rest."""
-    for entry in read_list(config, base_url, columns, memory):
-        if isinstance(entry, Source):
-            yield ListedItem(key=entry.key, line=entry.line, url=entry.url, extra_json=entry.extra_json)
-        elif isinstance(entry, Unusable):
-            source = entry.source
-            yield ListedItem(
-                key=source.key,
-                line=source.line,
-                url=source.url,
-                extra_json=source.extra_json,
-                code=entry.code,
-                message=entry.message,
-            )
-        elif isinstance(entry, BadRow):
-            yield ListedItem(
-                key=_row_key(entry), line=entry.line, url=entry.text, code=entry.code, message=entry.message
-            )
-        elif isinstance(entry, Known | Checkpoint):
-            yield entry
-
-
-def read_list(
-    config: Config, base_url: str, columns: Columns | None = None, memory: ListMemory | None = None
-) -> Iterator[Entry]:
-    """The list as the config says to read it; `columns` learns of it. Raises `UsageError`."""
-    return read_sources(config.paths.input, list_format(config, base_url), columns=columns, memory=memory)
-
-
-def list_format(config: Config, base_url: str) -> ListFormat:
-    """How the config says to read its list."""
-    job = config.job
-    return ListFormat(
-        url_column=job.url_column,
-        id_column=job.id_column,
-        delimiter=job.delimiter,
-        quoting=job.quoting,
-        base_url=base_url,
-    )
-
-
-def _row_key(row: BadRow) -> bytes:
-    """A bad row has no identity but its place and its text."""
-    text = f"{row.line}\0{row.text}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=KEY_BYTES).digest()
-
-
-def list_fingerprint(config: Config, base_url: str) -> str:
-    """What tells this list from another; empty for stdin and pipes."""
-    path = config.paths.input
-    return "" if is_stream(path) else input_fingerprint(Path(path), *_reading_settings(config, base_url))
-
-
-def list_memory(config: Config, base_url: str, checkpoints: tuple[Checkpoint, ...]) -> ListMemory | None:
-    """What is remembered of this list, if it is read as it was then; None for stdin and pipes."""
-    path = config.paths.input
-    kind = Path(path.lower().removesuffix(".gz")).suffix
-    rule = json.dumps([VERSION, kind, *_reading_settings(config, base_url)])
-    return None if is_stream(path) else ListMemory(rule=rule, checkpoints=checkpoints)
-
-
-def _reading_settings(config: Config, base_url: str) -> tuple[str, ...]:
-    """The settings that decide what is read of a list."""
-    job = config.job
-    return job.url_column, job.id_column, job.delimiter, job.quoting, job.duplicates, base_url

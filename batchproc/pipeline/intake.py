@@ -9,7 +9,7 @@ from batchproc.config import Config, deciding_values
 from batchproc.errors import DiskError, UsageError
 from batchproc.explain.words import count
 from batchproc.ledger import Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
-from batchproc.pipeline import assembly
+from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.terms import RunOptions
 from batchproc.record.counts import DueAgain
 from batchproc.signals import Counted, doing
@@ -69,12 +69,13 @@ def take_in(
         recovered = ledger.recover()
         _adopt_plan(config, options, transform, ledger)
     columns = Columns()
-    memory = assembly.list_memory(config, base_url, ledger.checkpoints())
-    listed = Counted(assembly.listed_rows(config, base_url, columns, memory))
+    job_list = JobList.of(config, base_url)
+    listed = Counted(job_list.rows(columns, job_list.memory(ledger.checkpoints())))
     with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
         imported = ledger.import_sources(
             listed,
-            fingerprint=assembly.list_fingerprint(config, base_url),
+            fingerprint=job_list.fingerprint(),
+            names=job_list.names,
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,
             columns=columns,
@@ -132,11 +133,11 @@ def _check_list(config: Config, ledger: Ledger) -> int:
     job, counts = config.job, ledger.counts()
     if job.max_bad_rows and counts.bad_rows > job.max_bad_rows:
         raise UsageError(
-            f"{job.input}: {counts.bad_rows} bad rows, more than max_bad_rows = {job.max_bad_rows}; "
+            f"{job.input_text}: {counts.bad_rows} bad rows, more than max_bad_rows = {job.max_bad_rows}; "
             "mend the list or raise the limit"
         )
     if job.fail_on_empty and not counts.items:
-        raise UsageError(f"{job.input}: the list is empty, and fail_on_empty is set")
+        raise UsageError(f"{job.input_text}: the list is empty, and fail_on_empty is set")
     return counts.items
 
 

@@ -17,6 +17,7 @@ from batchproc.pipeline.closing import write_down, write_manifests
 from batchproc.pipeline.control import Control
 from batchproc.pipeline.facts import Passage, RunEvidence, describe_run
 from batchproc.pipeline.intake import Intake, describe_intake, refuse_lost_ledger, take_in
+from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.journal import log_ledger, log_start
 from batchproc.pipeline.judging import find_stop, judge
 from batchproc.pipeline.monitoring import RunMonitoring
@@ -53,7 +54,7 @@ class Run:
         """Runs the job. See `run_job`."""
         with doing("checking the list and the output folder"):
             assembly.check_descriptors()
-            assembly.check_list(self.config)
+            JobList.of(self.config, self.config.job.base_url).check()
             check_certificates(self.config)
             self.layout.prepare()
         with ExitStack() as stack:

@@ -3,9 +3,9 @@
 from batchproc.config import Config
 from batchproc.ledger import LedgerView
 from batchproc.pipeline import assembly
-from batchproc.pipeline.assembly import listed_items
 from batchproc.pipeline.certificates import check_certificates
 from batchproc.pipeline.intake import refuse_lost_ledger, refused_plan
+from batchproc.pipeline.job_list import JobList
 from batchproc.sink import Layout
 from batchproc.transform.plan_fingerprint import fingerprint, keeps_images, plan_settings
 from batchproc.transform.steps.step import Step
@@ -17,7 +17,7 @@ def refuse(config: Config, steps: tuple[Step, ...], *, any_plan: bool = False) -
     `any_plan`: images of another plan would be made again. Not told are what only the attempt can show (a quota), and
     a lock that another run holds: that passes.
     """
-    assembly.check_list(config)
+    JobList.of(config, config.job.base_url).check()
     check_certificates(config)
     layout = Layout(output=config.paths.output)
     layout.check()
@@ -36,7 +36,8 @@ def preview(config: Config) -> str:
     """What a run would find. Raises `UsageError` for a list that cannot be read."""
     keys: set[bytes] = set()
     lines = bad = 0
-    for item in listed_items(config, config.job.base_url or ("http://origin.invalid/" if config.origin else "")):
+    base_url = config.job.base_url or ("http://origin.invalid/" if config.origin else "")
+    for item in JobList.of(config, base_url).items():
         lines += 1
         bad += bool(item.code)
         keys.add(item.key)

@@ -21,6 +21,7 @@ from batchproc.explain.words import count
 from batchproc.ledger import Ledger, ListRule, Restored, is_whole, put_in_place, replacement
 from batchproc.lock import RunLock
 from batchproc.pipeline import assembly
+from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.journal import run_counters
 from batchproc.record.counts import Counts
 from batchproc.record.run import RunRecord
@@ -75,10 +76,10 @@ def rebuild_ledger(
 
 
 def _check(config: Config, layout: Layout) -> None:
-    if config.paths.input == STDIN:
+    if STDIN in config.paths.inputs:
         message = "the list has to be read again: put it into a file, and say --set job.input=FILE for this once."
         raise UsageError([Problem(where="[job] input", message=message)])
-    assembly.check_list(config)
+    JobList.of(config, config.job.base_url).check()
     if not layout.metadata_path.exists() and not layout.ledger_path.exists():
         raise UsageError(f"{layout.output}: there is neither a ledger nor a metadata.jsonl: nothing to rebuild from.")
 
@@ -106,10 +107,11 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
     base_url = ANY_ORIGIN if config.origin else config.job.base_url
     with Ledger.open(path, images=images, reserve_path=layout.reserve_path, power=power) as ledger:
         ledger.adopt_plan(fingerprint(transform), plan_settings(transform), recipe=recipe_of(transform))
-        columns = Columns()
+        columns, job_list = Columns(), JobList.of(config, base_url)
         ledger.import_sources(
-            assembly.listed_items(config, base_url, columns),
-            fingerprint="" if config.origin else assembly.list_fingerprint(config, base_url),
+            job_list.items(columns),
+            fingerprint="" if config.origin else job_list.fingerprint(),
+            names=job_list.names,
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,
             columns=columns,

@@ -18,7 +18,7 @@ from batchproc.frontier import Concurrency, Frontier
 from batchproc.kinds import kind_of
 from batchproc.ledger import Ledger
 from batchproc.measure.gauges import Gauges
-from batchproc.model import Disposition, Failure, Outcome, Source
+from batchproc.model import Disposition, Failure, Outcome, Source, describe_line
 from batchproc.pipeline import stages
 from batchproc.pipeline.control import Brakes, Control
 from batchproc.pipeline.evidence import GAUGES, MOVES
@@ -213,7 +213,7 @@ class Work:
         self._wait_for_audience()
         if self._options.strict and isinstance(final, Failure) and final.disposition is not Disposition.DEFERRED:
             raise ItemFailedError(
-                f"line {final.source.line} of the list, {printable(redact_url(final.source.url))}: "
+                f"{describe_line(final.source.line)} of the list, {printable(redact_url(final.source.url))}: "
                 f"{final.code}: {final.message}; --strict stops at the first failure"
             )
 

@@ -1,16 +1,18 @@
 """The URL list of a job: text, tables or JSON Lines, each also gzipped, read as a stream in constant memory."""
 
+import glob
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
-from batchproc.remembered import ListMemory
+from batchproc.model import LINES_PER_LIST
+from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources.arrow import ARROW_SUFFIXES, read_arrow
-from batchproc.sources.entries import BadRow, Entry, Ignored, Unusable, Wanted, read_text
+from batchproc.sources.entries import BadRow, Entry, Ignored, ItemMaker, Unusable, Wanted, read_text
 from batchproc.sources.json_lines import read_json_lines
 from batchproc.sources.lines import is_stream, open_list, refuse
 from batchproc.sources.segments import Segments
@@ -25,6 +27,8 @@ __all__ = [
     "ListFormat",
     "Unusable",
     "canonical",
+    "find_lists",
+    "is_list_name",
     "is_stream",
     "joiner",
     "read_sources",
@@ -41,60 +45,135 @@ class ListFormat:
     delimiter: str = ""  # empty: by the name
     quoting: Literal["auto", "double", "none"] = "auto"  # auto: tab-separated values have no quotes
     base_url: str = ""  # relative URLs are joined with it; their key does not depend on it
+    renamed: Mapping[str, str] = field(default_factory=dict)  # other columns by their name in the list
+    dropped: frozenset[str] = frozenset()  # other columns that are left out
 
 
 BY_NAME = ListFormat()
 
 
+def find_lists(names: Sequence[str]) -> tuple[str, ...]:
+    """The lists that these names mean, each once: of a folder its lists, of a pattern what matches, both by name.
+
+    Raises `UsageError` for a folder or a pattern without any.
+    """
+    return tuple(dict.fromkeys(path for name in names for path in _find_lists(name)))
+
+
+def _find_lists(name: str) -> list[str]:
+    path = Path(name)
+    if path.is_dir():
+        found = [str(entry) for entry in sorted(path.iterdir()) if is_list_name(entry.name) and entry.is_file()]
+    elif glob.has_magic(name) and not path.exists():
+        matching = glob.glob(name, recursive=True)  # noqa: PTH207 (pathlib's takes no absolute pattern)
+        found = [entry for entry in sorted(matching) if Path(entry).is_file()]
+    else:
+        return [name]
+    if not found:
+        refuse(name, "no list is in it." if path.is_dir() else "no file matches.")
+    return found
+
+
+def is_list_name(name: str) -> bool:
+    """Whether a name says by its ending that it is a list's."""
+    return _suffix(name) in (".txt", ".jsonl", *TABLES, *ARROW_SUFFIXES)
+
+
+def _suffix(path: str) -> str:
+    return "" if path == "-" else Path(path.removesuffix(".gz")).suffix.lower()
+
+
 def read_sources(
-    path: str | PathLike[str],
+    lists: str | PathLike[str] | Sequence[str],
     format: ListFormat = BY_NAME,
     *,
     columns: Columns | None = None,
     stdin: BinaryIO | None = None,
     memory: ListMemory | None = None,
 ) -> Iterator[Entry]:
-    """The entries of the list at `path` in their order, `Ignored` as the last one; "-" is a text list on stdin.
+    """The entries of a list, or of several as one, in their order, `Ignored` as the last one; "-" is text on stdin.
 
     The suffix says how to read it: .txt or none, .csv, .tsv, .jsonl, each also with .gz; .parquet, .feather and .arrow
-    by `pyarrow`, without checkpoints, as their beginning changes with what is added. Duplicates come out as often
-    as they are listed. `Source.index` counts the items of this list from 0. `columns` learns of the other columns.
-    With a `memory`, checkpoints are among the entries, and a list whose beginning is as it was at one of those that are
-    remembered begins with `Known` and goes on behind it.
+    by `pyarrow`. Duplicates come out as often as they are listed. `Source.index` counts the items from 0. `columns`
+    learns of the other columns. With a `memory`, checkpoints are among the entries, and what begins as it was at one of
+    those that are remembered begins with `Known` and goes on behind it. One list has checkpoints within, but not in
+    columns, where all moves when something is added; several have one at the end of each.
     Raises `UsageError` at the call, when the list cannot be read, is not UTF-8 text or lacks a column; and later, where
     it cannot be read further.
     """
-    entries = _entries(fspath(path), format, columns if columns is not None else Columns(), stdin, memory)
+    paths = [fspath(lists)] if isinstance(lists, str | PathLike) else list(lists)
+    learned, maker = columns if columns is not None else Columns(), ItemMaker(format.base_url)
+    if len(paths) == 1:
+        entries = _entries(paths[0], format, maker, learned, stdin, memory)
+    else:
+        entries = _entries_of_several(paths, format, maker, learned, memory)
     # The first entry is read now, so that a bad list is known before anything is touched.
     return itertools.chain([next(entries)], entries)
 
 
-def _entries(
-    path: str, format: ListFormat, columns: Columns, stdin: BinaryIO | None, memory: ListMemory | None
+def _entries_of_several(
+    paths: Sequence[str], format: ListFormat, maker: ItemMaker, columns: Columns, memory: ListMemory | None
 ) -> Iterator[Entry]:
-    suffix = "" if path == "-" else Path(path.removesuffix(".gz")).suffix.lower()
-    wanted = Wanted(url=format.url_column, id=format.id_column)
+    known = _known_lists(memory) if memory else None
+    if known is not None:
+        columns.load(known.columns)
+        yield Known(checkpoint=known)
+    ignored = 0
+    for number in range(known.size_bytes // LINES_PER_LIST if known else 0, len(paths)):
+        for entry in _entries(paths[number], format, maker, columns, None, None, line=number * LINES_PER_LIST):
+            if isinstance(entry, Ignored):
+                ignored += entry.lines
+            else:
+                yield entry
+        if memory:
+            yield _end_of_list(memory, number, columns.dump())
+    yield Ignored(lines=ignored)
+
+
+def _known_lists(memory: ListMemory) -> Checkpoint | None:
+    """The last list's end up to which all lists are as they were."""
+    remembered = {checkpoint.digest: checkpoint for checkpoint in memory.checkpoints}
+    ends = (_end_of_list(memory, number, "").digest for number in reversed(range(len(memory.files))))
+    return next((remembered[digest] for digest in ends if digest in remembered), None)
+
+
+def _end_of_list(memory: ListMemory, number: int, columns: str) -> Checkpoint:
+    """The end of one of several lists, counted from 0: a place known by what tells it and all before it from others."""
+    place = (number + 1) * LINES_PER_LIST
+    digest = memory.hasher()
+    digest.update("\n".join(memory.files[: number + 1]).encode())
+    return Checkpoint(size_bytes=place, digest=digest.digest(), line=place - 1, header=(), columns=columns)
+
+
+def _entries(
+    path: str,
+    format: ListFormat,
+    maker: ItemMaker,
+    columns: Columns,
+    stdin: BinaryIO | None,
+    memory: ListMemory | None,
+    line: int = 0,
+) -> Iterator[Entry]:
+    """The entries of one list whose first line is the one behind `line`."""
+    suffix = _suffix(path)
+    wanted = Wanted(url=format.url_column, id=format.id_column, renamed=format.renamed, dropped=format.dropped)
     _check_format(path, suffix, format)
-    if suffix in ARROW_SUFFIXES:
-        yield from read_arrow(path, wanted=wanted, base_url=format.base_url, columns=columns)
-        return
-    with open_list(path, stdin) as open_blocks:
-        segments = Segments(open_blocks, memory)
-        try:
+    try:
+        if suffix in ARROW_SUFFIXES:
+            yield from read_arrow(path, wanted=wanted, maker=maker, columns=columns, line=line)
+            return
+        with open_list(path, stdin) as open_blocks:
+            segments = Segments(open_blocks, memory, line)
             if suffix in TABLES:
                 dialect = _dialect(suffix, format)
-                yield from read_separated(
-                    segments, path, dialect=dialect, wanted=wanted, base_url=format.base_url, columns=columns
-                )
+                yield from read_separated(segments, path, dialect=dialect, wanted=wanted, maker=maker, columns=columns)
             elif suffix == ".jsonl":
-                yield from read_json_lines(
-                    segments, path, wanted=wanted, base_url=format.base_url, columns=columns
-                )
+                yield from read_json_lines(segments, path, wanted=wanted, maker=maker, columns=columns)
             else:
-                yield from read_text(segments, format.base_url, columns)
-        except TooManyColumnsError:
-            message = f"has more than {MOST_COLUMNS:,} columns; put what differs from row to row into one column."
-            refuse(path, message)
+                yield from read_text(segments, maker, columns)
+    except TooManyColumnsError:
+        message = f"has more than {MOST_COLUMNS:,} columns; put what differs from row to row into one column."
+        refuse(path, message)
 
 
 def _dialect(suffix: str, format: ListFormat) -> Dialect:

@@ -31,16 +31,15 @@ NULL = "null"
 Batches: TypeAlias = "Callable[[Sequence[str]], Iterator[pyarrow.RecordBatch]]"
 
 
-def read_arrow(path: str, *, wanted: Wanted, base_url: str, columns: Columns) -> Iterator[Entry]:
-    """The entries of a Parquet, Feather or Arrow file; their `line` is the number of the row, from 1.
+def read_arrow(path: str, *, wanted: Wanted, maker: ItemMaker, columns: Columns, line: int) -> Iterator[Entry]:
+    """The entries of a Parquet, Feather or Arrow file; their `line` is the number of the row, counted on from `line`.
 
     Raises `UsageError` where `pyarrow` is missing, a wanted column is not there or holds no text, and where the file
     cannot be read further.
     """
-    maker = ItemMaker(base_url)
     with _open(path) as (schema, read_batches):
-        table = _Table(path, schema, wanted, columns)
-        before = 0
+        table = _Table(path, schema, wanted, columns, line)
+        before = line
         for batch in read_batches(table.names):
             rows = zip(table.urls(batch, before), table.ids(batch), table.further(batch, before), strict=True)
             for number, (url, item_id, extra_json) in enumerate(rows, start=before + 1):
@@ -92,6 +91,7 @@ class _Column:
     """A column that is read, and the type of Arrow's that its values are converted to."""
 
     name: str
+    carried: str  # its name from here on
     target: "pyarrow.DataType"
 
     def of(self, batch: "pyarrow.RecordBatch") -> "pyarrow.Array":
@@ -103,7 +103,7 @@ class _Column:
 class _Table:
     """Which columns of a file are read, and how their values become JSON. For one file."""
 
-    def __init__(self, path: str, schema: "pyarrow.Schema", wanted: Wanted, columns: Columns) -> None:
+    def __init__(self, path: str, schema: "pyarrow.Schema", wanted: Wanted, columns: Columns, line: int) -> None:
         for name in schema.names:
             if schema.names.count(name) > 1:
                 refuse(path, f'has the column "{name}" more than once.')
@@ -112,15 +112,16 @@ class _Table:
         self._url = _wanted_column(path, schema, wanted.url, "url_column")
         self._id = _wanted_column(path, schema, wanted.id, "id_column") if wanted.id else None
         self._further: list[_Column] = []
-        for field in schema:
-            target = _json_type(field.type)
-            if target is None:
-                columns.remark(f'"{printable(field.name)}" is left out: JSON has no form for {field.type}', 1)
-            elif field.name != wanted.url:
-                self._further.append(_Column(name=field.name, target=target))
-        columns.declare({column.name: _sample(column.target) for column in self._further})
-        self.names = [self._url.name, *(column.name for column in self._further)]  # the id is among them
-        names = (self._encode(column.name).replace("%", "%%") for column in self._further)
+        for name, new in wanted.carry(path, schema.names).items():
+            kind = schema.field(name).type
+            if (target := _json_type(kind)) is None:
+                columns.remark(f'"{printable(name)}" is left out: JSON has no form for {kind}', line + 1)
+            else:
+                self._further.append(_Column(name=name, carried=new, target=target))
+        columns.declare({column.carried: _sample(column.target) for column in self._further})
+        read = [self._url, *filter(None, [self._id]), *self._further]
+        self.names = list(dict.fromkeys(column.name for column in read))
+        names = (self._encode(column.carried).replace("%", "%%") for column in self._further)
         self._form = "{" + ", ".join(f"{name}: %s" for name in names) + "}"
 
     def urls(self, batch: "pyarrow.RecordBatch", before: int) -> "Iterable[str | None]":
@@ -137,7 +138,7 @@ class _Table:
         """The JSON of each row's further columns."""
         if not self._further:
             return repeat("", batch.num_rows)
-        cells = [self._encode_column(column.of(batch), column.name, before) for column in self._further]
+        cells = [self._encode_column(column.of(batch), column.carried, before) for column in self._further]
         return map(self._form.__mod__, zip(*cells, strict=True))
 
     def _encode_column(self, array: "pyarrow.Array", name: str, before: int) -> Iterable[str]:
@@ -213,7 +214,7 @@ def _wanted_column(path: str, schema: "pyarrow.Schema", name: str, setting: str)
     is_id = setting == "id_column" and target is not None and pyarrow.types.is_integer(target)
     if target is None or not (is_id or pyarrow.types.is_string(target) or pyarrow.types.is_large_string(target)):
         refuse(path, f'the column "{name}" holds {schema.field(name).type}, not text; set [job] {setting}.')
-    return _Column(name=name, target=target)
+    return _Column(name=name, carried=name, target=target)
 
 
 def _json_type(kind: "pyarrow.DataType") -> "pyarrow.DataType | None":

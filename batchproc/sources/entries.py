@@ -2,8 +2,8 @@
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ from batchproc.errors import Code
 from batchproc.model import Source
 from batchproc.redact import printable
 from batchproc.remembered import Checkpoint, Known
-from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine
+from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine, refuse
 from batchproc.sources.segments import Place, Segments
 from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner
 
@@ -23,6 +23,33 @@ class Wanted:
 
     url: str
     id: str = ""
+    renamed: Mapping[str, str] = field(default_factory=dict)  # other columns: new names by those of the list
+    dropped: frozenset[str] = frozenset()
+
+    @property
+    def changes_columns(self) -> bool:
+        """Whether other columns are not carried along as they are."""
+        return bool(self.renamed or self.dropped)
+
+    def carried(self, name: str) -> str | None:
+        """The name under which another column is carried along; None where it is left out."""
+        return None if name in self.dropped else self.renamed.get(name, name)
+
+    def carry(self, path: str, names: Sequence[str]) -> dict[str, str]:
+        """The columns of a table that are carried along, by their names in it, as `carried` says.
+
+        Raises `UsageError` where one that is named is missing, or two come to one name.
+        """
+        for name in (*self.renamed, *self.dropped):
+            if name not in names:
+                near = nearest(name, names)
+                hint = f'did you mean "{near}"?' if near else f"its columns are {', '.join(names[:20])}"
+                refuse(path, f'has no column "{name}", which [job.columns] names; {hint}')
+        carried = {name: new for name in names if name != self.url and (new := self.carried(name)) is not None}
+        for new in carried.values():
+            if sum(new == other for other in carried.values()) > 1:
+                refuse(path, f'[job.columns] makes two columns "{new}" of it; drop one, or name it otherwise.')
+        return carried
 
 
 def nearest(column: str, columns: Iterable[str]) -> str:
@@ -71,7 +98,7 @@ class ItemMaker:
     """Makes the entry of one line that has a URL. Counts the items; for one reader, not to be shared."""
 
     def __init__(self, base_url: str) -> None:
-        self._relative = bool(base_url)
+        self.relative = bool(base_url)  # whether relative URLs are taken
         self._join: Callable[[str], str] = joiner(base_url)
         self._made = 0
 
@@ -80,7 +107,7 @@ class ItemMaker:
         index = self._made
         self._made += 1
         try:
-            url = canonical(text, relative=self._relative)
+            url = canonical(text, relative=self.relative)
         except BadUrl as error:
             source = self._source_of_text(index, line, text, item_id or text, extra_json)
             return Unusable(source=source, code=error.code, message=error.message)
@@ -116,11 +143,10 @@ def make_encoder() -> Callable[[Any], str]:
     return lambda value: "".join(encode(value, 0))
 
 
-def read_text(segments: Segments, base_url: str, columns: Columns) -> Iterator[Entry]:
+def read_text(segments: Segments, maker: ItemMaker, columns: Columns) -> Iterator[Entry]:
     """The entries of a plain list: a URL per line, `#` begins a comment line, a comma is just a comma."""
-    maker = ItemMaker(base_url)
     make = maker.make
-    ignored, number = 0, 0
+    ignored, number = 0, segments.line
     yield from segments.begin(columns)
     for lines in segments:
         for number, content in lines:

@@ -37,11 +37,11 @@ HALF_CHARACTER = "half a character (a lone surrogate) became U+FFFD"
 
 
 def read_json_lines(
-    segments: Segments, name: str, *, wanted: Wanted, base_url: str, columns: Columns
+    segments: Segments, name: str, *, wanted: Wanted, maker: ItemMaker, columns: Columns
 ) -> Iterator[Entry]:
     """The entries of a JSON Lines list. Raises `UsageError` where the file is one JSON value over all its lines."""
-    reader = _RowReader(wanted, ItemMaker(base_url), columns)
-    ignored, is_first, number = 0, segments.known is None, 0
+    reader = _RowReader(wanted, maker, columns)
+    ignored, is_first, number = 0, segments.known is None, segments.line
     yield from segments.begin(columns)
     for lines in segments:
         for number, content in lines:
@@ -136,6 +136,8 @@ class _RowReader:
     def _encode_extras(self, number: int, content: bytes, row: dict[str, Any]) -> str:
         """The other columns as JSON that every parser reads alike; the columns learn from them."""
         columns = self._columns
+        if self._wanted.changes_columns:
+            row = self._carry(row, number)
         if (b"\\ud" in content or b"\\uD" in content) and SURROGATE_ESCAPE.search(content):
             mended = _change_leaves(row, _mend_text)
             if mended != row:
@@ -151,6 +153,13 @@ class _RowReader:
         if self._has_no_number:
             columns.remark(NO_NUMBER, number)
         return extra_json
+
+    def _carry(self, row: dict[str, Any], number: int) -> dict[str, Any]:
+        """The columns that are carried along, under their names."""
+        carried = [(name, new) for name in row if (new := self._wanted.carried(name)) is not None]
+        if len(dict(carried)) > len({new for _, new in carried}):
+            self._columns.remark("[job.columns] gives two keys one name: the last one counts", number)
+        return {new: row[name] for name, new in carried}
 
     def _make_decoder(self, parse_int: Callable[[str], Any] | None) -> Callable[[str], tuple[Any, int]]:
         return json.JSONDecoder(parse_int=parse_int, parse_constant=self._make_null).raw_decode

@@ -28,9 +28,9 @@ class Segments:
     Without a `memory` a list is one segment, without an end to come back to.
     """
 
-    def __init__(self, open_blocks: OpenBlocks, memory: ListMemory | None) -> None:
+    def __init__(self, open_blocks: OpenBlocks, memory: ListMemory | None, line: int = 0) -> None:
         self.known: Checkpoint | None = None
-        self.line = 0  # the last one before the first segment
+        self.line = line  # the last one before the first segment
         self._memory = memory
         self._size = 0  # of the text that was given out
         self._digest = (memory or NO_MEMORY).hasher()  # of that text
@@ -42,7 +42,7 @@ class Segments:
 
     def __iter__(self) -> Iterator[Iterator[tuple[int, Line]]]:
         if self._memory is None:
-            yield enumerate(split_lines(self._blocks), start=1)
+            yield enumerate(split_lines(self._blocks), start=self.line + 1)
             return
         while self._look_ahead():
             yield enumerate(split_lines(self._cut()), start=self.line + 1)

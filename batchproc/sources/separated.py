@@ -71,7 +71,7 @@ class _Feed:
         return self
 
     def _number_lines(self, segments: Segments) -> Iterator[tuple[int, Line]]:
-        number = 0
+        number = segments.line
         for lines in segments:
             for number, content in lines:
                 yield number, content
@@ -175,7 +175,7 @@ def _too_long(size: int, where: str) -> str:
 
 
 def read_separated(
-    segments: Segments, name: str, *, dialect: Dialect, wanted: Wanted, base_url: str, columns: Columns
+    segments: Segments, name: str, *, dialect: Dialect, wanted: Wanted, maker: ItemMaker, columns: Columns
 ) -> Iterator[Entry]:
     """The entries of a table with a header. Raises `UsageError` when a wanted column is not in it."""
     feed = _Feed(segments, dialect)
@@ -188,10 +188,10 @@ def read_separated(
         return
     url_at = _position(header, wanted.url, "url_column", name, dialect)
     id_at = _position(header, wanted.id, "id_column", name, dialect) if wanted.id else None
-    feed.is_row = _row_test(dialect, len(header), url_at, is_relative=bool(base_url))
-    extras = [(position, column) for position, column in enumerate(header) if position != url_at]
+    feed.is_row = _row_test(dialect, len(header), url_at, is_relative=maker.relative)
+    extras = [(header.index(column), name) for column, name in wanted.carry(name, header).items()]
     columns.declare({column: "" for _, column in extras})
-    maker, encode = ItemMaker(base_url), make_encoder()
+    encode = make_encoder()
     ignored = 0
     for record in _records(feed, reader, len(header)):
         if feed.passed:

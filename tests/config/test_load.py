@@ -66,7 +66,7 @@ def test_the_list_of_the_demo_is_what_its_origin_serves() -> None:
     config = load(DEMO, environ={})
 
     assert config.origin is not None
-    assert demo_list(config.origin.images, config.origin.seed) == Path(config.paths.input).read_text(encoding="utf-8")
+    assert demo_list(config.origin.images, config.origin.seed) == Path(*config.paths.inputs).read_text(encoding="utf-8")
 
 
 def test_a_host_has_a_table_of_its_own_under_its_name_in_ascii(write: Write) -> None:
@@ -152,7 +152,7 @@ def test_paths_are_absolute_whatever_the_working_directory(
     paths = config.paths
 
     assert (path, tmp_path.parent) == (paths.config, paths.root)
-    assert str(tmp_path.parent / "urls.txt") == paths.input
+    assert (str(tmp_path.parent / "urls.txt"),) == paths.inputs
     assert tmp_path / "elsewhere" == paths.output
     assert tmp_path.parent / "pictures" == paths.photos
     assert (None, None) == (paths.bench_photos, paths.textfile)
@@ -168,7 +168,7 @@ def test_paths_do_not_follow_links(write: Write, tmp_path: Path) -> None:
 
 
 def test_dash_stays_stdin(write: Write) -> None:
-    assert "-" == _load(write(), "job.input=-").paths.input
+    assert ("-",) == _load(write(), "job.input=-").paths.inputs
 
 
 def test_what_is_to_be_found_out_begins_in_threads_for_waiting_and_processes_for_computing(write: Write) -> None:

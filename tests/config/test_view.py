@@ -119,7 +119,7 @@ def test_the_starter_is_valid_and_its_list_is_beside_it(tmp_path: Path) -> None:
 
     config = load(tmp_path / "job.toml", environ={})
 
-    assert Path(config.paths.input).exists()
+    assert Path(*config.paths.inputs).exists()
     assert [] == unwise(config, 2)
 
 

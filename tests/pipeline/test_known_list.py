@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.config import load
-from batchproc.pipeline import assembly
+from batchproc.pipeline.job_list import JobList
 from tests.jobs import MakeJob
 
 from .test_journal import events
@@ -24,8 +24,8 @@ def test_only_what_was_appended_comes_in(
     run(config)
     append(tmp_path, 1)
     listed: list[object] = []
-    read = assembly.listed_rows
-    monkeypatch.setattr(assembly, "listed_rows", lambda *how: (listed.append(row) or row for row in read(*how)))
+    read = JobList.rows
+    monkeypatch.setattr(JobList, "rows", lambda *how: (listed.append(row) or row for row in read(*how)))
 
     assert 1 == run(config).facts["counts"]["processed"]
     imported = events(tmp_path / "out")["list.imported"]
@@ -34,7 +34,7 @@ def test_only_what_was_appended_comes_in(
 
 
 def rule(config: Path, base_url: str = "http://a/", *overrides: str) -> str:
-    memory = assembly.list_memory(load(config, environ={}, cores=2, overrides=overrides), base_url, ())
+    memory = JobList.of(load(config, environ={}, cores=2, overrides=overrides), base_url).memory(())
     assert memory is not None
     return memory.rule
 
@@ -59,4 +59,4 @@ def test_another_base_url_makes_another_list(make_job: MakeJob) -> None:
 def test_what_can_be_read_only_once_is_not_remembered(make_job: MakeJob) -> None:
     config = load(make_job(images=1), environ={}, cores=2, overrides=["job.input=-"])
 
-    assert assembly.list_memory(config, "", ()) is None
+    assert JobList.of(config, "").memory(()) is None

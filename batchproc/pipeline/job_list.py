@@ -1,0 +1,132 @@
+"""The list of a job: one file, several, or stdin, as the config names it, and how the ledger takes it."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from batchproc.columns import Columns
+from batchproc.config import STDIN, Config
+from batchproc.errors import Problem, UsageError
+from batchproc.ledger import ListedItem, input_fingerprint
+from batchproc.model import Source
+from batchproc.remembered import Checkpoint, Known, ListMemory
+from batchproc.sources import BadRow, Entry, ListFormat, Unusable, find_lists, is_stream, read_sources
+from batchproc.version import VERSION
+
+KEY_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobList:
+    """The files of a list, found once, so that all that is done with it is done with the same ones."""
+
+    paths: tuple[str, ...]  # absolute; "-" is stdin
+    format: ListFormat
+    duplicates: str
+
+    @classmethod
+    def of(cls, config: Config, base_url: str) -> Self:
+        """The list that the config names. Raises `UsageError` where a pattern or a folder names none."""
+        job = config.job
+        format = ListFormat(
+            url_column=job.url_column,
+            id_column=job.id_column,
+            delimiter=job.delimiter,
+            quoting=job.quoting,
+            base_url=base_url,
+            renamed=job.renamed_columns,
+            dropped=job.dropped_columns,
+        )
+        return cls(paths=find_lists(config.paths.inputs), format=format, duplicates=job.duplicates)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it can be read only once: stdin and pipes."""
+        return any(map(is_stream, self.paths))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What tells its files apart in messages; empty for a single one."""
+        if len(self.paths) == 1:
+            return ()
+        last = [Path(path).name for path in self.paths]
+        return tuple(last) if len(set(last)) == len(last) else self.paths
+
+    def check(self) -> None:
+        """Reads the first entry, so that a bad list is known before anything is touched. Raises `UsageError`.
+
+        Stdin and pipes can be read only once: they are checked when they are imported.
+        """
+        if STDIN in self.paths and sys.stdin is None:
+            message = "stdin is closed, and the list is to be read from it."
+            raise UsageError([Problem(where="[job] input", message=message)])
+        if not self.is_stream:
+            for path in self.paths:
+                read_sources(path, self.format)
+
+    def entries(self, columns: Columns | None = None, memory: ListMemory | None = None) -> Iterator[Entry]:
+        """The list as the config says to read it; `columns` learns of it. Raises `UsageError`."""
+        return read_sources(self.paths, self.format, columns=columns, memory=memory)
+
+    def items(self, columns: Columns | None = None) -> Iterator[ListedItem]:
+        """The list as the ledger takes it. Opened at the first item. Raises `UsageError`."""
+        return (row for row in self.rows(columns, None) if isinstance(row, ListedItem))
+
+    def rows(self, columns: Columns | None, memory: ListMemory | None) -> Iterator[ListedItem | Known | Checkpoint]:
+        """The same, without the beginning that is as it was by what is remembered, with the checkpoints of the rest."""
+        for entry in self.entries(columns, memory):
+            if isinstance(entry, Source):
+                yield ListedItem(key=entry.key, line=entry.line, url=entry.url, extra_json=entry.extra_json)
+            elif isinstance(entry, Unusable):
+                source = entry.source
+                yield ListedItem(
+                    key=source.key,
+                    line=source.line,
+                    url=source.url,
+                    extra_json=source.extra_json,
+                    code=entry.code,
+                    message=entry.message,
+                )
+            elif isinstance(entry, BadRow):
+                yield ListedItem(
+                    key=_row_key(entry), line=entry.line, url=entry.text, code=entry.code, message=entry.message
+                )
+            elif isinstance(entry, Known | Checkpoint):
+                yield entry
+
+    def fingerprint(self) -> str:
+        """What tells this list from another; empty for stdin and pipes."""
+        if self.is_stream:
+            return ""
+        prints = self._fingerprints()
+        return prints[0] if len(prints) == 1 else hashlib.sha256("\n".join(prints).encode()).hexdigest()
+
+    def memory(self, checkpoints: tuple[Checkpoint, ...]) -> ListMemory | None:
+        """What is remembered of this list, if it is read as it was then; None for stdin and pipes."""
+        if self.is_stream:
+            return None
+        kinds = sorted({Path(path.lower().removesuffix(".gz")).suffix for path in self.paths})
+        rule = json.dumps([VERSION, *kinds, *self._settings])
+        several = self._fingerprints() if len(self.paths) > 1 else ()
+        return ListMemory(rule=rule, checkpoints=checkpoints, files=several)
+
+    def _fingerprints(self) -> tuple[str, ...]:
+        return tuple(input_fingerprint(Path(path), *self._settings) for path in self.paths)
+
+    @property
+    def _settings(self) -> tuple[str, ...]:
+        """The settings that decide what is read of it."""
+        how = self.format
+        columns = json.dumps([sorted(how.renamed.items()), sorted(how.dropped)]) if how.renamed or how.dropped else ""
+        settings = how.url_column, how.id_column, how.delimiter, how.quoting, self.duplicates, how.base_url
+        return (*settings, columns) if columns else settings
+
+
+def _row_key(row: BadRow) -> bytes:
+    """A bad row has no identity but its place and its text."""
+    text = f"{row.line}\0{row.text}".encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=KEY_BYTES).digest()
