@@ -79,3 +79,15 @@ class Manifest:
 def _hasher(rule: str) -> "hashlib._Hash":
     """A digest of bytes and of what decides what they mean."""
     return hashlib.sha256(rule.encode("utf-8", "surrogatepass") + b"\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """A file that holds the images of neighbouring items, with their rows. Its name says what is in it."""
+
+    name: str  # relative to the output folder
+    first: int  # of the items that it is for
+    last: int
+    samples: int
+    size_bytes: int
+    sha256: bytes  # of the file

@@ -36,7 +36,6 @@ def _only(off: object, feature: str) -> NotYet:
 
 NOT_YET: Mapping[str, NotYet] = {
     "download.keep_originals": _only(False, "storing the originals is"),
-    "output.layout": _only("files", "tar shards are"),
 }
 
 

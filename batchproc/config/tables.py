@@ -240,7 +240,13 @@ class OutputTable(Table):
     quality: Annotated[int, Field(ge=1, le=100)] = defaults.OUTPUT_QUALITY
     """Encoder quality."""
     layout: Literal["files", "webdataset"] = "files"
-    """One file per image, or tar shards."""
+    """One file per image, or tar shards of images with their rows."""
+    shard_items: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    """Items of the list per shard."""
+    spool: Annotated[int, *at_least("1MB")] = 10_000_000_000
+    """Bytes of images that may wait for the rest of their shards; above that, a shard is made before it is complete."""
+    caption: str = ""
+    """The list's column with the captions: named text in the rows, and a .txt of its own in tar shards."""
     background: Colour = defaults.BACKGROUND
     """Colour behind transparent pictures where the format has no transparency, and around padded ones."""
     durability: Literal["process", "power"] = "process"

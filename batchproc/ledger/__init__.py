@@ -10,11 +10,13 @@ from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, repl
 from batchproc.ledger.restoring import ListRule, Restored
 from batchproc.ledger.runs import LedgerRun
 from batchproc.ledger.schema import SCHEMA_VERSION, State
+from batchproc.ledger.shards import MOST_SHARD_ITEMS, ShardTable
 from batchproc.ledger.store import Ledger
 from batchproc.ledger.view import LedgerView
 
 __all__ = [
     "FACT_TYPES",
+    "MOST_SHARD_ITEMS",
     "SCHEMA_VERSION",
     "Images",
     "Imported",
@@ -27,6 +29,7 @@ __all__ = [
     "Recovered",
     "Repaired",
     "Restored",
+    "ShardTable",
     "State",
     "holds_items",
     "input_fingerprint",

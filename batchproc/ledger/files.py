@@ -13,6 +13,7 @@ from pathlib import Path
 
 from batchproc.failpoints import failpoint
 from batchproc.ledger.images import Images
+from batchproc.ledger.packed import packed_items
 from batchproc.ledger.schema import MADE, WINDOW, touch, transaction
 
 CHECKED = "files_checked"  # in `meta`: the look of the folders, the revision of the items, and how many were missing
@@ -95,11 +96,14 @@ def repair(connection: sqlite3.Connection, images: Images) -> Repaired:
     An image of an earlier URL that is lost is forgotten: its item is what its own URL came to.
     """
     counts: Counter[FileState] = Counter()
+    packed = packed_items(connection, images, is_thorough=True)
     last = 0
     while rows := connection.execute(READ, (last, WINDOW)).fetchall():
         lost = []
         for item, key, suffix, size_bytes, sha256 in rows:
             state = examine(images.final_path(key.hex(), suffix or ""), size_bytes, sha256)
+            if state is FileState.MISSING and packed.holds(item):
+                state = FileState.WHOLE
             counts[state] += 1
             if state is not FileState.WHOLE:
                 lost.append(item)

@@ -32,6 +32,10 @@ class Images(Protocol):
         """The names of all files in the folder of the keys that begin with these two digits."""
         ...
 
+    def shard_path(self, name: str) -> Path:
+        """Where a shard is."""
+        ...
+
     def look(self) -> str:
         """What changes whenever a file is added or removed; empty while the last such change is too fresh to tell."""
         ...

@@ -31,6 +31,7 @@ FACT_TYPES: Mapping[str, Type] = {
     name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, *LATE_FACTS)
 }
 IMAGE = "image"  # what loaders call the picture itself
+CAPTION = "text"  # what they call its caption
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
 
@@ -111,17 +112,22 @@ class Left:
     attempts: int
 
 
-def name_columns(columns: Iterable[str]) -> dict[str, str]:
+def name_columns(columns: Iterable[str], caption: str = "") -> dict[str, str]:
     """The names of a list's columns in `metadata.jsonl`: their own, unless a loader would take them for something else.
 
     Such a name gets `list_` before it, and `_` behind it where a loader takes its end for that of a picture's path. A
-    name that is taken then, whatever its case, gets `_2` and so on. The columns that keep their names come first.
+    name that is taken then, whatever its case, gets `_2` and so on. The columns that keep their names come first. The
+    column `caption`, if there is one of that name, is `text`, whatever it was.
     """
     columns = list(columns)
     taken = {name.lower() for name in (*FACTS, *LATE_FACTS, IMAGE)}
-    clashing = [column for column in columns if _would_be_mistaken(column, taken)]
     names: dict[str, str] = {}
-    for column in (*(column for column in columns if column not in clashing), *clashing):
+    if caption and caption in columns:
+        names[caption] = CAPTION
+        taken.add(CAPTION)
+    others = [column for column in columns if column not in names]
+    clashing = [column for column in others if _would_be_mistaken(column, taken)]
+    for column in (*(column for column in others if column not in clashing), *clashing):
         name = stem = _safe_name(column) if column in clashing else column
         number = 1
         while name.lower() in taken:

@@ -13,6 +13,7 @@ from batchproc.kinds import Code
 from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.images import Images
 from batchproc.ledger.orphans import sweep_orphaned
+from batchproc.ledger.packed import packed_items
 from batchproc.ledger.runs import LedgerRun, boot_id, last_runs
 from batchproc.ledger.schema import WINDOW, touch, transaction
 
@@ -82,10 +83,12 @@ def _check_last_run(connection: sqlite3.Connection, images: Images) -> int:
     if not runs or not _booted_since(runs[0]):
         return 0
     hashed = not runs[0].is_clean
+    packed = packed_items(connection, images, is_thorough=hashed)
     lost = [
         rendition.item
         for rendition in _read(connection, "state = 'done' AND last_run = ?", (runs[0].number,))
         if not _is_whole(images.final_path(rendition.key_hex, rendition.suffix), rendition, hashed=hashed)
+        and not packed.holds(rendition.item)
     ]
     if lost:
         with transaction(connection):

@@ -18,6 +18,7 @@ from batchproc.ledger.images import Images
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.known_manifests import CURRENT, FACT_TYPES, FAILURES, METADATA, known_blocks, name_columns, spans
 from batchproc.ledger.opening import open_for_reading
+from batchproc.ledger.packed import PackedItems, knows_shards, packed_items
 from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
@@ -36,6 +37,8 @@ FACTS = (
     "(SELECT recipe FROM plan WHERE plan.id = item.plan), made_url, made_extra_json"
 )
 
+# Items that left the list, whose images stay in their shards.
+KEPT = "(state = 'absent' AND before_absent = 'done' AND suffix IS NOT NULL)"
 LAST = 2**63 - 1  # of all ids
 NO_MORE: tuple[float, str] = (math.inf, "")
 
@@ -118,6 +121,11 @@ class LedgerView:
             **meta,
         )
 
+    def count_work_by(self, size: int, *, max_runs: int = 5, refresh: bool = False) -> dict[int, int]:
+        """The same by groups of so many neighbouring items: how many there are in each that has any."""
+        query = f"SELECT (id - 1) / {int(size)}, count(*) FROM item {_choose(refresh)} GROUP BY 1"
+        return dict(self._fetch(query, (max_runs,)))
+
     def failures_by_code(self) -> dict[str, int]:
         """How many items failed or are quarantined, by code, the most frequent first."""
         return self._count_codes("'failed', 'quarantined'")
@@ -126,14 +134,15 @@ class LedgerView:
         """How many items are left for the next run, by code, the most frequent first."""
         return self._count_codes("'deferred'")
 
-    def metadata(self, file_name: Callable[[str, str], str], columns: Columns) -> Manifest:
+    def metadata(self, file_name: Callable[[str, str], str], columns: Columns, caption: str = "") -> Manifest:
         """What `metadata.jsonl` is to hold, in the order of the input, with the `columns` of the list.
 
-        `file_name` makes a path of key and suffix.
+        `file_name` makes a path of key and suffix; `caption` is the column with the captions.
         """
-        names = name_columns(columns.types)
+        names = name_columns(columns.types, caption)
         rows = partial(self._metadata_rows, file_name, columns, names)
-        return Manifest(form=f"{VERSION} {' '.join(FACT_TYPES)} {columns.form}", parts=self._parts(METADATA, rows))
+        form = f"{VERSION} {file_name('key', '')} {' '.join(FACT_TYPES)} {caption} {columns.form}"
+        return Manifest(form=form, parts=self._parts(METADATA, rows))
 
     def failures(self) -> Manifest:
         """What `failures.jsonl` is to hold, in the order of the input."""
@@ -155,10 +164,33 @@ class LedgerView:
     def _metadata_rows(
         self, file_name: Callable[[str, str], str], columns: Columns, names: Mapping[str, str], first: int, last: int
     ) -> Iterator[dict[str, object]]:
+        return (row for _, row in self._image_rows(MADE, file_name, columns, names, first, last))
+
+    def knows_shards(self) -> bool:
+        """Whether images of this job are in shards."""
+        with self._reading, blame_disk(self._path):
+            return knows_shards(self._reader)
+
+    def shard_rows(
+        self, file_name: Callable[[str, str], str], columns: Columns, caption: str, first: int, last: int
+    ) -> Iterator[tuple[int, dict[str, object]]]:
+        """The rows of the items that belong into a shard, each with its item. Who left the list stays until pruned."""
+        names = name_columns(columns.types, caption)
+        return self._image_rows(f"({MADE} OR {KEPT})", file_name, columns, names, first, last)
+
+    def _image_rows(
+        self,
+        condition: str,
+        file_name: Callable[[str, str], str],
+        columns: Columns,
+        names: Mapping[str, str],
+        first: int,
+        last: int,
+    ) -> Iterator[tuple[int, dict[str, object]]]:
         with blame_values(self._path):
             more = self._scan_listed_rows(first, last)
             item, line_json = next(more, NO_MORE)
-            for row in self._scan(FACTS, MADE, first, last):
+            for row in self._scan(FACTS, condition, first, last):
                 facts, extra_jsons = _image_facts(row, file_name)
                 while item < row[0]:
                     item, line_json = next(more, NO_MORE)
@@ -168,7 +200,7 @@ class LedgerView:
                     item, line_json = next(more, NO_MORE)
                 for extra_json in extra_jsons:
                     listed = columns.fit(json.loads(extra_json or "{}"))
-                    yield facts | {names[column]: value for column, value in listed.items()}
+                    yield row[0], facts | {names[column]: value for column, value in listed.items()}
 
     def _scan_listed_rows(self, first: int, last: int) -> Iterator[tuple[float, str]]:
         """The further rows of the list's items, as item and columns, in the order of the items and then of the list."""
@@ -240,9 +272,15 @@ class LedgerView:
         if look and look == known:
             return int(missing)
         made, names = MADE if self._has_urls else "state = 'done'", FileNames(images)
-        if not names:
+        packed = self._packed(images)
+        if not names and not packed:
             return int(self._fetch(f"SELECT count(*) FROM item WHERE {made}")[0][0])
-        return names.count_missing(self._scan("id, key, suffix", made))
+        rows = self._scan("id, key, suffix", made)
+        return names.count_missing(row for row in rows if not packed.holds(row[0]))
+
+    def _packed(self, images: Images) -> PackedItems:
+        with self._reading, blame_disk(self._path):
+            return packed_items(self._reader, images)
 
     def compare_plan(self, fingerprint: str) -> PlanChange | None:
         """What changed, if results in the ledger were decided by another plan."""

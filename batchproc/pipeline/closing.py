@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from batchproc.config import OutputTable
 from batchproc.errors import DiskError
 from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
@@ -16,9 +17,11 @@ from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
 from batchproc.sink import CardColumn, ImageFolder, Layout, write_data_card, write_manifest
+from batchproc.sink.data_card import DataFiles, files_of_images, tar_shards
+from batchproc.sink.shards import packed_name
 
 
-def write_manifests(ledger: Ledger, layout: Layout) -> str:
+def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
     """Writes both manifests, where an item or one of the files has changed since they were written.
 
     Returns what the user is to be told of it, or nothing. Raises `DiskError`.
@@ -27,19 +30,29 @@ def write_manifests(ledger: Ledger, layout: Layout) -> str:
     if look and ledger.manifests_are_current(look):
         return ""
     learned = ledger.columns()
-    metadata = _write(layout.metadata_path, ledger.metadata(ImageFolder(layout.output).file_name, learned))
+    file_name = ImageFolder(layout.output).file_name if output.layout == "files" else packed_name
+    metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption))
     failures = _write(layout.failures_path, ledger.failures())
     types = learned.types
-    own = {name: column for column, name in name_columns(types).items()}
+    own = {name: column for column, name in name_columns(types, output.caption).items()}
     columns = [CardColumn(name=name, type=known) for name, known in FACT_TYPES.items()]
     columns += [CardColumn(name=name, type=types[column], own=column) for name, column in own.items()]
     card = layout.data_card_path
-    is_described = write_data_card(card, layout.metadata_path, columns)
+    is_described = write_data_card(card, columns, _data_files(layout, output))
     failpoint("ledger.before_manifests_noted")
     ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout))
     failpoint("ledger.after_manifests_noted")
-    advice = "name metadata.jsonl and images/** as data_files in its YAML head, or loaders may take other files"
+    names = " and ".join(_data_files(layout, output).patterns)
+    advice = f"name {names} as data_files in its YAML head, or loaders may take other files"
     return "" if is_described else f"{card} is your own and stays: {advice}"
+
+
+def _data_files(layout: Layout, output: OutputTable) -> DataFiles:
+    """What loaders are to read."""
+    if output.layout == "files":
+        return files_of_images(layout.metadata_path)
+    field = {"jpeg": "jpg", "keep": ""}.get(output.format, output.format)
+    return tar_shards(field, has_caption=bool(output.caption))
 
 
 def _write(path: Path, manifest: Manifest) -> list[Block]:

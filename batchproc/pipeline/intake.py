@@ -1,17 +1,19 @@
 """Before the line: the ledger is repaired, compared with the plan, and brought up to the list."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from batchproc.columns import Columns
 from batchproc.config import Config, deciding_values
-from batchproc.errors import DiskError, UsageError
+from batchproc.errors import DiskError, Problem, UsageError
 from batchproc.explain.words import count
 from batchproc.ledger import Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.terms import RunOptions
 from batchproc.record.counts import DueAgain
+from batchproc.redact import printable
 from batchproc.signals import Counted, doing
 from batchproc.sink import Layout
 from batchproc.sources.url import is_same_url
@@ -82,6 +84,7 @@ def take_in(
             keep_rows=config.job.duplicates == "rows",
         )
     items = _check_list(config, ledger)
+    _check_caption(config, ledger)
     deciding = deciding_values(config, asked_steps(transform))
     due_again = DueAgain()
     if options.fresh:
@@ -139,6 +142,15 @@ def _check_list(config: Config, ledger: Ledger) -> int:
     if job.fail_on_empty and not counts.items:
         raise UsageError(f"{job.input_text}: the list is empty, and fail_on_empty is set")
     return counts.items
+
+
+def _check_caption(config: Config, ledger: Ledger) -> None:
+    caption = config.output.caption
+    if caption and caption not in (names := list(ledger.columns().types)):
+        near = difflib.get_close_matches(caption, names, 1)
+        known = f'did you mean "{near[0]}"?' if near else f"its columns are {', '.join(names) or 'none'}."
+        message = f'the list has no column "{caption}"; {known}'
+        raise UsageError([Problem(where="[output] caption", message=printable(message))])
 
 
 def _adopt_plan(config: Config, options: RunOptions, transform: TransformSettings, ledger: Ledger) -> None:

@@ -1,16 +1,18 @@
 """One run of a job, from the lock to run.json: opens everything in the right order and runs the line."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ItemFailedError
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
+from batchproc.model import Outcome
 from batchproc.pipeline import assembly
 from batchproc.pipeline.certificates import check_certificates
 from batchproc.pipeline.closing import write_down, write_manifests
@@ -28,6 +30,9 @@ from batchproc.shortage import find_shortage
 from batchproc.signals import doing
 from batchproc.sink import Layout
 from batchproc.transform.steps.step import Step
+
+if TYPE_CHECKING:  # what only a run that packs its images needs
+    from batchproc.pipeline.shards import ShardMaker
 
 LONGEST_KNOWN_PAUSE_SECONDS = 7 * 86_400.0  # of an earlier run: no server and no wrong clock is believed for longer
 
@@ -49,6 +54,7 @@ class Run:
         self.control = Control(self.note, grace_seconds=config.job.grace, max_duration_seconds=config.job.max_duration)
         self.error: BatchprocError | None = None
         self.line_ended = 0.0
+        self.shards: ShardMaker | None = None  # of layouts other than files
 
     def execute(self, monitor: RunMonitoring) -> RunResult:
         """Runs the job. See `run_job`."""
@@ -91,7 +97,7 @@ class Run:
         if work and port:
             origin_seconds = self._start_origin(port, stack)
             clock_started += origin_seconds
-        self._begin_run(ledger, folder, started, intake)
+        self._begin_run(ledger, folder, started, intake, stack)
         line_started = time.perf_counter()
         self._run_line_to_its_end(ledger, work, folder)
         evidence = RunEvidence(
@@ -131,12 +137,39 @@ class Run:
         due = ledger.count_work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
         return intake, due
 
-    def _begin_run(self, ledger: Ledger, folder: Path, started: datetime, intake: Intake) -> None:
+    def _begin_run(
+        self, ledger: Ledger, folder: Path, started: datetime, intake: Intake, stack: ExitStack
+    ) -> None:
         audience = self.options.audience
         if audience is not None:
             audience.begun(self.control.interrupt)
+        self._prepare_shards(ledger, stack)
         self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
-        ledger.begin_run(folder.name, started, intake.deciding, committed=audience.committed if audience else None)
+        ledger.begin_run(folder.name, started, intake.deciding, committed=self._committed)
+
+    def _prepare_shards(self, ledger: Ledger, stack: ExitStack) -> None:
+        """Begins to pack images, or unpacks what was packed before. Most jobs need neither, nor what is imported."""
+        if self.config.output.layout == "files":
+            if ledger.knows_shards():
+                from batchproc.pipeline.shards import unpack
+
+                unpack(self.config, self.layout, ledger)
+            return
+        from batchproc.pipeline.shards import ShardMaker
+
+        work = ledger.count_work_by(
+            self.config.output.shard_items,
+            max_runs=self.config.job.max_runs_per_item,
+            refresh=self.options.refresh,
+        )
+        self.shards = stack.enter_context(ShardMaker(self.config, self.layout, ledger, work=work))
+
+    def _committed(self, outcomes: Sequence[Outcome]) -> None:
+        """These outcomes are on disk. In the thread of the ledger's writer."""
+        if self.shards is not None:
+            self.shards.committed(outcomes)
+        if self.options.audience is not None:
+            self.options.audience.committed(outcomes)
 
     def note(self, text: str) -> None:
         """Tells the user and the log. From any thread."""
@@ -175,9 +208,13 @@ class Run:
         self.control.let_go()
         self.line_ended = time.perf_counter()
         try:
+            if self.shards is not None:
+                self.shards.stop()
             ledger.finish_recording()
             ledger.remember_pauses(self.passage.pauses)
-            if remark := write_manifests(ledger, self.layout):
+            if self.shards is not None and not isinstance(self.error, DiskError):
+                self.shards.finish()
+            if remark := write_manifests(ledger, self.layout, self.config.output):
                 self.note(remark)
         except DiskError as error:
             self.error = self.error or error

@@ -9,10 +9,10 @@ user's own and stays.
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from batchproc.columns import Scalar, Type
 from batchproc.errors import DiskError
@@ -31,6 +31,7 @@ DTYPES: Mapping[str, str] = {
     Scalar.FLOAT: "float64",
     Scalar.TEXT: "string",
 }
+Feature: TypeAlias = "dict[str, object]"
 UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")  # YAML takes them as escapes only
 
 
@@ -43,16 +44,55 @@ class CardColumn:
     own: str | None = None
 
 
-def write_data_card(path: Path, metadata_path: Path, columns: Sequence[CardColumn]) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFiles:
+    """Which files are the data set, and what one sample of it is. No types: loaders are to find them out."""
+
+    patterns: tuple[str, ...]
+    content: str  # a sentence
+    features: Callable[[Sequence[CardColumn]], list[Feature]] | None
+    place: str = "  features"  # of the features in the head: imagefolder takes them as a setting, others as facts
+
+
+def files_of_images(metadata_path: Path) -> DataFiles:
+    """A file for each image, and a manifest."""
+    is_large = metadata_path.is_file() and metadata_path.stat().st_size > INFERRED_BYTES
+    return DataFiles(
+        patterns=("metadata.jsonl", "images/**"),
+        content="Images, and a row for each in `metadata.jsonl`,",
+        features=_row_features if is_large else None,
+    )
+
+
+def tar_shards(field: str, *, has_caption: bool) -> DataFiles:
+    """Tar shards; `field` is the name of their images' members behind the key, empty where it is not the same for all.
+
+    A loader takes the types of the first five samples for those of all.
+    """
+
+    def features(columns: Sequence[CardColumn]) -> list[Feature]:
+        row = [_feature(column.name, column.type) for column in columns]
+        texts = ("txt", "__key__", "__url__") if has_caption else ("__key__", "__url__")
+        known: list[Feature] = [{"name": field, "dtype": "image"}, {"name": "json", "struct": row}]
+        return known + [{"name": name, "dtype": "string"} for name in texts]
+
+    return DataFiles(
+        patterns=("shards/*.tar",),
+        content="Images with their rows in tar shards, which `manifest.json` names,",
+        features=features if field else None,
+        place="dataset_info:\n  features",
+    )
+
+
+def write_data_card(path: Path, columns: Sequence[CardColumn], files: DataFiles) -> bool:
     """Writes the file, unless one of the user's own is there; returns whether loaders find the data set by it.
 
     Raises `DiskError`.
     """
     try:
         if not _is_ours(path):
-            return _names_data_set(path)
-        is_large = metadata_path.stat().st_size > INFERRED_BYTES
-        card = _sign(_describe(path.parent.name, columns, is_large=is_large))
+            return _names_data_set(path, files.patterns[0])
+        card = _sign(_describe(path.parent.name, columns, files))
         with renewing(path) as renewal:
             renewal.write(card.encode())
         return True
@@ -69,13 +109,13 @@ def _is_ours(path: Path) -> bool:
     return head is not None and head[1] == _hash(text[head.end() :])
 
 
-def _names_data_set(path: Path) -> bool:
-    """Whether the YAML head of a file of the user's own names the manifest among its data files."""
+def _names_data_set(path: Path, pattern: str) -> bool:
+    """Whether the YAML head of a file of the user's own names what loaders have to read among its data files."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
         text = file.read(_MOST_HEAD_BYTES)
-    return text.startswith(b"---") and b"metadata.jsonl" in text[3:].partition(b"\n---")[0]
+    return text.startswith(b"---") and pattern.encode() in text[3:].partition(b"\n---")[0]
 
 
 def _sign(rest: str) -> str:
@@ -86,29 +126,35 @@ def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _describe(title: str, columns: Sequence[CardColumn], *, is_large: bool) -> str:
-    features = [_feature(column) for column in columns]
-    types = f"  features: {_yaml(features)}\n" if is_large else ""
+def _describe(title: str, columns: Sequence[CardColumn], files: DataFiles) -> str:
+    types = f"{files.place}: {_yaml(files.features(columns))}\n" if files.features else ""
+    patterns = "".join(f"    - {pattern}\n" for pattern in files.patterns)
     renamed = [column for column in columns if column.own not in (None, column.name)]
     lines = [f"| {_cell(column.own or '')} | {_cell(column.name)} |\n" for column in renamed]
     table = "\nColumns of the list under another name here:\n\n| in the list | here |\n|---|---|\n" if renamed else ""
     return (
-        "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path:\n    - metadata.jsonl\n"
-        f"    - images/**\n{types}---\n\n# {title}\n\nImages, and a row for each in `metadata.jsonl`, made by "
+        "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path:\n"
+        f"{patterns}{types}---\n\n# {title}\n\n{files.content} made by "
         '`batchproc`. `datasets.load_dataset("path/of/this/folder")` loads them together.\n'
         f"{table}{''.join(lines)}"
     )
 
 
-def _feature(column: CardColumn) -> dict[str, Any]:
-    if column.name == "file_name":  # the loader puts the picture in its place
-        return {"name": "image", "dtype": "image"}
-    return {"name": column.name, **_dtype(column.type)}
+def _row_features(columns: Sequence[CardColumn]) -> list[Feature]:
+    """The loader puts the image in the place of its file's name."""
+    return [
+        {"name": "image", "dtype": "image"} if column.name == "file_name" else _feature(column.name, column.type)
+        for column in columns
+    ]
 
 
-def _dtype(known: Type) -> dict[str, Any]:
+def _feature(name: str, known: Type) -> Feature:
+    return {"name": name, **_dtype(known)}
+
+
+def _dtype(known: Type) -> Feature:
     if isinstance(known, dict):
-        return {"struct": [{"name": name, **_dtype(entry)} for name, entry in known.items()]}
+        return {"struct": [_feature(name, entry) for name, entry in known.items()]}
     if isinstance(known, list):
         element = _dtype(known[0])
         return {"list": element.get("dtype", element.get("struct", element))}

@@ -29,6 +29,11 @@ class ImageFolder:
         self._made: set[str] = set()  # folders known to exist
         self._touched: set[str] = set()  # folders with names that a power cut could take back
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether names are to survive a power cut."""
+        return self._power
+
     def file_name(self, key_hex: str, suffix: str) -> str:
         """The path of a rendition relative to the output folder."""
         return f"images/{key_hex[:2]}/{key_hex}{suffix}"
@@ -71,13 +76,17 @@ class ImageFolder:
         except FileNotFoundError:
             return []
 
+    def shard_path(self, name: str) -> Path:
+        """Where a shard of this name is."""
+        return Path(self._output, name)
+
     def look(self) -> str:
         """What changes whenever a file is added or removed; empty while the last such change is too fresh to tell.
 
         A folder's time changes with its names. Within a tick of the system's clock it may change unseen.
         """
         look, newest = hashlib.blake2b(digest_size=16), 0
-        folders = Path(self._output, "images").glob("[0-9a-f][0-9a-f]")
+        folders = [*Path(self._output, "images").glob("[0-9a-f][0-9a-f]"), *Path(self._output).glob("shards")]
         for folder, status in sorted((folder.name, folder.stat()) for folder in folders):
             look.update(f"{folder} {status.st_ino} {status.st_mtime_ns}\n".encode())
             newest = max(newest, status.st_mtime_ns)

@@ -50,6 +50,10 @@ class Layout:
         return self.output / "metadata.jsonl"
 
     @property
+    def shard_manifest_path(self) -> Path:
+        return self.output / "manifest.json"
+
+    @property
     def failures_path(self) -> Path:
         return self.output / "failures.jsonl"
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batchproc.config import Config, load
+from batchproc.config import Config, OutputTable, load
 from batchproc.errors import Retry
 from batchproc.ledger import Ledger
 from batchproc.measure.hardware import usable_cores
@@ -154,7 +154,7 @@ def run_manifests(job: Job) -> Mapping[str, float]:
     """Both manifests, as at the end of a run."""
     started = time.perf_counter()
     with job.open() as ledger:
-        write_manifests(ledger, job.layout)
+        write_manifests(ledger, job.layout, OutputTable())
     return {
         "manifests_seconds": time.perf_counter() - started,
         "metadata_mb": job.layout.metadata_path.stat().st_size / 1e6,

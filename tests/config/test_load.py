@@ -346,7 +346,6 @@ def test_problem_of_a_step_names_the_layer_of_the_steps(write: Write, where: str
 
 
 ASKED_FOR = {
-    "output.layout": "webdataset",
     "download.keep_originals": "true",
 }
 

@@ -9,6 +9,7 @@ changed and both manifests are written.
 import sys
 from pathlib import Path
 
+from batchproc.config import OutputTable
 from batchproc.ledger import files, importing, orphans, writer
 from tests.ledger.job import Job, listing, urls, versions
 
@@ -30,7 +31,7 @@ if __name__ == "__main__":
 
         with job.open() as ledger:
             ledger._change(CHANGED_IMAGE)
-            write_manifests(ledger, job.layout)
+            write_manifests(ledger, job.layout, OutputTable())
     elif sys.argv[3:] == ["change"]:
         job.run_to_the_end(rows=versions(count, 1))
     elif sys.argv[3:] == ["prune"]:

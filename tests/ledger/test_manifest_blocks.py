@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from batchproc.config import OutputTable
 from batchproc.ledger import Ledger, LedgerView, ListedItem
 from batchproc.ledger.known_manifests import known_blocks
 from batchproc.ledger.schema import TABLES
@@ -154,7 +155,7 @@ def test_only_rows_of_blocks_that_changed_are_read_again(job: Job, monkeypatch: 
 def write_as_a_run_does(job: Job) -> tuple[bytes, bytes]:
     with job.open() as ledger:
         job.layout.sweep()
-        write_manifests(ledger, job.layout)
+        write_manifests(ledger, job.layout, OutputTable())
         assert not list(job.output.glob(".*.tmp"))
     return job.layout.metadata_path.read_bytes(), job.layout.failures_path.read_bytes()
 

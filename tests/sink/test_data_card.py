@@ -7,6 +7,7 @@ import pytest
 
 from batchproc.errors import DiskError
 from batchproc.sink import CardColumn, write_data_card
+from batchproc.sink.data_card import files_of_images, tar_shards
 
 COLUMNS = [CardColumn(name="file_name", type="text"), CardColumn(name="url", type="text")]
 
@@ -20,7 +21,7 @@ def metadata(tmp_path: Path) -> Path:
 
 def card(metadata: Path, columns: list[CardColumn] | None = None) -> str:
     path = metadata.with_name("README.md")
-    assert write_data_card(path, metadata, COLUMNS if columns is None else columns)
+    assert write_data_card(path, COLUMNS if columns is None else columns, files_of_images(metadata))
     return path.read_text(encoding="utf-8")
 
 
@@ -78,11 +79,33 @@ def test_a_file_of_the_user_s_own_stays(metadata: Path, kind: str) -> None:
     else:
         path.write_bytes(contents[kind])
 
-    assert (kind == "edited") == write_data_card(path, metadata, COLUMNS)  # which still names the data set
+    is_described = write_data_card(path, COLUMNS, files_of_images(metadata))
+
+    assert (kind == "edited") == is_described  # which still names the data set
     assert kind not in contents or contents[kind] == path.read_bytes()
     assert kind != "link" or path.is_symlink()
 
 
 def test_a_folder_that_cannot_be_written_is_a_disk_error(metadata: Path) -> None:
     with pytest.raises(DiskError, match=r"README\.md: cannot be written"):
-        write_data_card(metadata.with_name("gone") / "README.md", metadata, COLUMNS)
+        write_data_card(metadata.with_name("gone") / "README.md", COLUMNS, files_of_images(metadata))
+
+
+def test_shards_tell_the_types_of_all_their_samples(metadata: Path) -> None:
+    path = metadata.with_name("README.md")
+    write_data_card(path, COLUMNS, tar_shards("jpg", has_caption=True))
+
+    head = path.read_text().split("---\n")[1]
+    assert ["shards/*.tar"] == re.findall(r"    - (\S+)", head)
+    assert (
+        'dataset_info:\n  features: [{"name": "jpg", "dtype": "image"}, {"name": "json", "struct": '
+        '[{"name": "file_name", "dtype": "string"}, {"name": "url", "dtype": "string"}]}, '
+        '{"name": "txt", "dtype": "string"}, {"name": "__key__", "dtype": "string"}'
+    ) in head
+
+
+def test_shards_of_images_in_several_formats_tell_no_types(metadata: Path) -> None:
+    path = metadata.with_name("README.md")
+    write_data_card(path, COLUMNS, tar_shards("", has_caption=False))
+
+    assert "features" not in path.read_text()

@@ -1,0 +1,252 @@
+"""Images become shards while the run goes on: a shard is made once all its items have come out.
+
+Until then they wait as files, as in the layout `files`. A thread makes the shards that are complete, and where more
+waits than `[output] spool` allows, one that is not. What is left when the run ends is made then, and only then is
+`manifest.json` replaced and what it no longer names deleted: readers see the data set before the run, or after it.
+
+Killed at any instant, the next run goes on from the ledger: an image is in its file until the shard that has it is
+noted, and a shard that was written and not noted is written again, with the same bytes under the same name.
+"""
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from batchproc.columns import Columns
+from batchproc.config import Config
+from batchproc.errors import BatchprocError, DiskError
+from batchproc.explain.words import count
+from batchproc.failpoints import failpoint
+from batchproc.ledger import Ledger, ShardTable
+from batchproc.model import Item, Outcome
+from batchproc.remembered import Shard
+from batchproc.signals import Counted, doing
+from batchproc.sink import ImageFolder, Layout
+from batchproc.sink.shards import (
+    LostImageError,
+    Sample,
+    ShardFolder,
+    ShardSettings,
+    StoredImages,
+    make_samples,
+    packed_name,
+    shard_name,
+    write_shard_manifest,
+)
+from batchproc.transform.write import write_temporary
+
+END = -1  # no shard has this number
+PATIENCE_SECONDS = 120.0  # with a shard that is being written: more than any takes whose disk answers
+
+
+def shard_settings(config: Config, columns: Columns) -> ShardSettings:
+    """What decides how the rows of this job become shards."""
+    output = config.output
+    return ShardSettings(
+        layout=output.layout, shard_items=output.shard_items, caption=output.caption, columns=columns.form
+    )
+
+
+class ShardMaker:
+    """Makes the shards of one run. A context manager, used in the main thread; `committed` in the ledger's writer.
+
+    Its own thread makes them from `__enter__` to `stop`, and the caller of `finish` after that.
+    """
+
+    def __init__(self, config: Config, layout: Layout, ledger: Ledger, *, work: Mapping[int, int]) -> None:
+        power = config.output.durability == "power"
+        self._layout = layout
+        self._ledger = ledger
+        self._columns = ledger.columns()
+        self._settings = shard_settings(config, self._columns)
+        self._images = ImageFolder(layout.output, power=power)
+        self._folder = ShardFolder(layout.output, power=power)
+        self._table = ShardTable.open(layout.ledger_path, power=power)
+        self._most_bytes = config.output.spool
+        self._left = dict(work)  # items that have not come out, by shard; the writer's, as are the next two
+        self._waiting_bytes: Counter[int] = Counter()
+        self._waiting_total = 0
+        self._due: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()
+        self._error: BatchprocError | None = None
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._make_due, name="shards", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._folder.sweep()
+        self._table.adopt(self._settings.text())
+        for number in self._table.outdated(self._settings.shard_items):
+            if number not in self._left:
+                self._due.put((number, True))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._table.__exit__(kind, error, trace)
+
+    def committed(self, outcomes: Sequence[Outcome]) -> None:
+        """These items have come out. Raises what kept the thread from making a shard: the run has to end."""
+        if self._error is not None:
+            raise self._error
+        for outcome in outcomes:
+            number = outcome.source.index // self._settings.shard_items
+            if isinstance(outcome, Item):
+                self._waiting_bytes[number] += outcome.value.size_bytes
+                self._waiting_total += outcome.value.size_bytes
+            self._left[number] = self._left.get(number, 0) - 1
+            if self._left[number] == 0:
+                self._ask_for(number, is_complete=True)
+        while self._waiting_total > self._most_bytes:
+            self._ask_for(self._waiting_bytes.most_common(1)[0][0], is_complete=False)
+
+    def _ask_for(self, number: int, *, is_complete: bool) -> None:
+        self._waiting_total -= self._waiting_bytes.pop(number, 0)
+        self._due.put((number, is_complete))
+
+    def stop(self) -> None:
+        """Ends the thread with the shard that it is making. Before the ledger's writer ends. Raises `DiskError`."""
+        self._is_stopping = True
+        self._due.put((END, True))
+        if self._thread.is_alive():
+            self._thread.join(PATIENCE_SECONDS)
+        if self._thread.is_alive():
+            raise DiskError(f"{self._layout.output}: a shard could not be written for {PATIENCE_SECONDS:g} s.")
+
+    def finish(self) -> None:
+        """Makes all that is left, publishes the manifest, and deletes what it no longer names. Raises `DiskError`."""
+        if self._error is not None:
+            raise self._error
+        numbers = Counted(self._table.outdated(self._settings.shard_items))
+        with doing(lambda: f"making shards, {count(numbers.number, 'shard')} so far"), blame_disk(self._layout.output):
+            for number in numbers:
+                self._make(number, is_complete=True)
+            write_shard_manifest(self._layout.shard_manifest_path, self._settings, self._table.made())
+            failpoint("shards.published")
+            replaced = self._table.replaced()
+            for name in replaced:
+                self._folder.remove(name)
+        failpoint("shards.removed")
+        self._table.forget(replaced)
+
+    def _make_due(self) -> None:
+        """What the thread does."""
+        try:
+            while not self._is_stopping:
+                number, is_complete = self._due.get()
+                if number != END:
+                    self._ledger.flush()  # what came out is `done` only then
+                    with blame_disk(self._layout.output):
+                        self._make(number, is_complete=is_complete)
+        except BatchprocError as error:
+            self._error = error
+
+    def _make(self, number: int, *, is_complete: bool) -> None:
+        """Makes one shard, unless there is one that is the same. An image that is nowhere makes its item due again."""
+        first, last = number * self._settings.shard_items + 1, (number + 1) * self._settings.shard_items
+        is_made = False
+        while not is_made:
+            with StoredImages(self._images, self._layout.output, self._table.covering(first, last)) as stored:
+                rows = self._ledger.shard_rows(packed_name, self._columns, self._settings.caption, first, last)
+                samples = make_samples(rows)
+                lost = {sample.item for sample in samples if not stored.has(sample)}
+                try:
+                    if not lost:
+                        self._put(number, first, last, samples, stored, is_complete=is_complete)
+                        is_made = True
+                except LostImageError as error:
+                    lost = {error.item}
+            if lost:
+                self._table.lose(sorted(lost))
+
+    def _put(
+        self,
+        number: int,
+        first: int,
+        last: int,
+        samples: Sequence[Sample],
+        stored: StoredImages,
+        *,
+        is_complete: bool,
+    ) -> None:
+        """Sees to it that there is a shard of these samples, and that they have no files of their own any more."""
+        if not samples:
+            self._table.commit_empty(first, last)
+            return
+        name = shard_name(self._settings, number, samples)
+        if self._table.is_made(name) and not any(map(stored.waits, samples)):
+            self._table.confirm(name)
+        else:
+            self._table.begin(name, first, last)
+            failpoint("shards.begun")
+            size_bytes, sha256 = self._folder.write(name, self._settings, samples, stored.read)
+            failpoint("shards.written")
+            shard = Shard(
+                name=name, first=first, last=last, samples=len(samples), size_bytes=size_bytes, sha256=sha256
+            )
+            self._table.commit(shard, is_complete=is_complete)
+        failpoint("shards.committed")
+        for sample in samples:
+            self._images.remove(sample.key_hex, sample.suffix)
+            failpoint("shards.emptying")
+        self._table.note_emptied(name)
+
+
+def unpack(config: Config, layout: Layout, ledger: Ledger) -> None:
+    """Gives every image of a job that made shards a file of its own again, and deletes the shards. Raises `DiskError`.
+
+    Killed at any instant, the next run goes on: a shard goes when all its images have files.
+    """
+    power = config.output.durability == "power"
+    images, folder = ImageFolder(layout.output, power=power), ShardFolder(layout.output, power=power)
+    columns = ledger.columns()
+    with ShardTable.open(layout.ledger_path, power=power) as table, blame_disk(layout.output):
+        shards = Counted(table.made())
+        with doing(lambda: f"unpacking shards, {count(shards.number, 'shard')} so far"):
+            for shard in shards:
+                _unpack_one(shard, layout, ledger, table, images, columns)
+        layout.shard_manifest_path.unlink(missing_ok=True)
+        for name in table.all_names():
+            folder.remove(name)
+        table.abandon()
+
+
+def _unpack_one(
+    shard: Shard, layout: Layout, ledger: Ledger, table: ShardTable, images: ImageFolder, columns: Columns
+) -> None:
+    lost: set[int] = set()
+    with StoredImages(images, layout.output, table.covering(shard.first, shard.last)) as stored:
+        for sample in make_samples(ledger.shard_rows(packed_name, columns, "", shard.first, shard.last)):
+            if stored.waits(sample):
+                continue
+            try:
+                content = stored.read(sample)
+            except LostImageError:
+                lost.add(sample.item)
+                continue
+            path = write_temporary(
+                content, folder=str(layout.temporary_folder), key_hex=sample.key_hex, durable=images.is_durable
+            )
+            images.place(images.temporary_name(path), sample.key_hex, sample.suffix)
+            failpoint("shards.unpacking")
+    images.sync()
+    if lost:
+        table.lose(sorted(lost))
+
+
+@contextmanager
+def blame_disk(output: Path) -> Iterator[None]:
+    """Turns what the system says of a file into a `DiskError`."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"{error.filename or output}: a shard cannot be written: {error.strerror}. Nothing is lost: its images "
+            "wait as files; make room, and run the same command again."
+        ) from error

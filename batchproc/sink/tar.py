@@ -1,0 +1,57 @@
+"""Tar files whose bytes depend on nothing but their members: POSIX ustar, read by `tar` and all loaders.
+
+No time, no user, no padding to a tape's record: two blocks of zeros end the file (IEEE Std 1003.1, pax, "ustar
+Interchange Format").
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+BLOCK_BYTES = 512
+END = bytes(2 * BLOCK_BYTES)
+LONGEST_NAME = 100
+_NAME, _SIZE, _MAGIC = slice(0, 100), slice(124, 135), slice(257, 263)
+_SPACES = b" " * 8  # what stands for the checksum while it is summed up
+_MODE_AND_OWNERS = b"0000644\0" + b"0000000\0" * 2
+_TIME = b"00000000000\0"
+_REST = b"0" + bytes(100) + b"ustar\x0000" + bytes(BLOCK_BYTES - 265)  # a regular file, no link, nobody's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Where the content of one member stands in a tar file."""
+
+    name: str
+    start_bytes: int
+    size_bytes: int
+
+
+def header(name: str, size_bytes: int) -> bytes:
+    """The block before a member's content. `name` is ASCII; raises ValueError where it is too long."""
+    if len(name) > LONGEST_NAME or size_bytes >= 8**11:
+        raise ValueError(f"{name}: too long for a member of a tar file")
+    before = name.encode("ascii").ljust(100, b"\0") + _MODE_AND_OWNERS + b"%011o\0" % size_bytes + _TIME
+    checksum = sum(before) + sum(_SPACES) + sum(_REST)
+    return before + b"%06o\0 " % checksum + _REST
+
+
+def padding(size_bytes: int) -> bytes:
+    """What fills a member's last block."""
+    return bytes(-size_bytes % BLOCK_BYTES)
+
+
+def members(file: BinaryIO) -> Iterator[Member]:
+    """The members of a tar file as `header` makes them. Raises ValueError where it is another, or cut short."""
+    position = 0
+    while True:
+        file.seek(position)
+        block = file.read(BLOCK_BYTES)
+        if block == END[:BLOCK_BYTES]:
+            return
+        if len(block) != BLOCK_BYTES or block[_MAGIC] != b"ustar\0":
+            raise ValueError("not a whole tar file of ours")
+        size_bytes = int(block[_SIZE], 8)
+        name = block[_NAME].rstrip(b"\0").decode("ascii")
+        yield Member(name=name, start_bytes=position + BLOCK_BYTES, size_bytes=size_bytes)
+        position += BLOCK_BYTES + size_bytes + -size_bytes % BLOCK_BYTES
