@@ -1,4 +1,4 @@
-"""Reads a config: flags beat environment, environment beats file, file beats default; every problem is told at once."""
+"""Reads a config: flags beat environment, environment beats file, file beats default; reports every problem at once."""
 
 import copy
 import os
@@ -10,8 +10,17 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from batchproc.config.overlay import Loc, lay_over, read_environment, read_overrides
-from batchproc.config.problems import Origins, find_not_yet, from_pydantic, known_keys, nearest_key, problem_at
+from batchproc.config.problems import (
+    ENVIRONMENT_PREFIX,
+    Loc,
+    Origins,
+    Setting,
+    find_not_yet,
+    from_pydantic,
+    known_keys,
+    nearest_key,
+    problem_at,
+)
 from batchproc.config.tables import Config
 from batchproc.errors import Problem, UsageError
 
@@ -31,8 +40,8 @@ def load(
 ) -> Config:
     """The config in the file at `path`, under the environment's and the command line's values.
 
-    `overrides` are `KEY=VALUE` texts with dotted keys, the last one wins. `check_steps` hears the transform's steps and
-    answers what is wrong with them. `cores` is only for messages. Raises `UsageError` with every problem at once.
+    `overrides` are `KEY=VALUE` texts with dotted keys, the last one wins. `check_steps` returns what is
+    wrong with the transform's steps. `cores` is only for messages. Raises `UsageError` with every problem at once.
     """
     tables = read_tables(path)
     problems: list[Problem] = []
@@ -111,3 +120,71 @@ def _step_problems(tables: Mapping[str, Any], check: CheckSteps | None, origins:
     replaced = setting is not None and len(setting.loc) <= 2  # not one key of one step, but the steps as a whole
     source = setting.label if setting and replaced else origins.file
     return [Problem(where=f"{source} {problem.where}".rstrip(), message=problem.message) for problem in check(steps)]
+
+
+def read_value(text: str) -> object:
+    """The value as TOML reads it; text that is no TOML value stays text, so that quotes are not needed."""
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return document["value"] if len(document) == 1 else text
+
+
+def read_overrides(overrides: Sequence[str], problems: list[Problem]) -> Iterator[Setting]:
+    """The settings of `KEY=VALUE` texts with dotted keys; those that cannot be read are added to `problems`."""
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        loc = _read_key(key)
+        if not equals or len(loc) < 2:
+            message = "must be KEY=VALUE as download.workers=16, the key with its dots."
+            problems.append(Problem(where=f"--set {key.strip()}", message=message))
+        else:
+            yield Setting(label=f"--set {key.strip()}", loc=loc, value=read_value(text))
+
+
+def read_environment(environ: Mapping[str, str]) -> Iterator[Setting]:
+    """The settings of variables as `BATCHPROC_DOWNLOAD__WORKERS`; other names without `__` are none of ours."""
+    for name, text in sorted(environ.items()):
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            loc = tuple(name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"))
+            yield Setting(label=name, loc=loc, value=read_value(text))
+
+
+def lay_over(tables: dict[str, Any], setting: Setting) -> Problem | None:
+    """Writes the setting into `tables`, making tables on the way; says where a part of its key leads nowhere."""
+    place: Any = tables
+    *way, last = setting.loc
+    for part in way:
+        place = _child(place, str(part))
+        if place is None:
+            return Problem(where=setting.label, message=f'"{part}" is not a table.')
+    if isinstance(place, list):
+        if not (index := str(last)).isdecimal() or int(index) >= len(place):
+            return Problem(where=setting.label, message=f'"{last}" is no position of this list, 0 is the first.')
+        place[int(index)] = setting.value
+    else:
+        place[last] = setting.value
+    return None
+
+
+def _child(place: Any, part: str) -> Any:
+    """The table or list under `part`, made when a table has nothing there; None when there is something else."""
+    if isinstance(place, list):
+        child = place[int(part)] if part.isdecimal() and int(part) < len(place) else None
+    else:
+        child = place.setdefault(part, {})
+    return child if isinstance(child, dict | list) else None
+
+
+def _read_key(key: str) -> Loc:
+    """The parts of a dotted key, quoted parts included, as TOML reads them. Empty where it is none."""
+    try:
+        place: object = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return ()
+    parts: list[str] = []
+    while isinstance(place, dict):
+        part, place = next(iter(place.items()))
+        parts.append(part)
+    return tuple(parts)

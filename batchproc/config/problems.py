@@ -14,11 +14,23 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from batchproc.config.overlay import ENVIRONMENT_PREFIX, Loc, Setting
 from batchproc.config.tables import Config
 from batchproc.config.units import OUR_ERROR
 from batchproc.errors import Problem
 from batchproc.redact import HIDDEN, is_secret_name, printable, redact_text
+
+Loc = tuple[str | int, ...]  # of a value: its table, its key, and what is inside
+
+ENVIRONMENT_PREFIX = "BATCHPROC_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One value from outside the file. `label` is how the user wrote its name."""
+
+    label: str
+    loc: Loc
+    value: object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

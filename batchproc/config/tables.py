@@ -212,7 +212,7 @@ class TransformTable(Table):
     timeout: Timeout = 30.0
     """Limit per image; enforced by killing the worker in process mode."""
     max_pixels: Positive = defaults.MAX_PIXELS
-    """Largest picture, width times height as its header declares them."""
+    """Largest image, width times height as its header declares them."""
     formats: Annotated[tuple[Format, ...], Field(strict=False, min_length=1)] = defaults.FORMATS
     """Formats accepted, by content."""
     memory_limit: Annotated[int, *at_least("128MB")] = 1_500_000_000
@@ -233,7 +233,7 @@ class TransformTable(Table):
 
 
 class OutputTable(Table):
-    """How renditions are written."""
+    """How output images are written."""
 
     format: Literal["jpeg", "png", "webp", "avif", "keep"] = "jpeg"
     """Format of the images; "keep" = that of the original."""
@@ -248,7 +248,7 @@ class OutputTable(Table):
     caption: str = ""
     """The list's column with the captions: named text in the rows, and a .txt of its own in tar shards."""
     background: Colour = defaults.BACKGROUND
-    """Colour behind transparent pictures where the format has no transparency, and around padded ones."""
+    """Colour behind transparent images where the format has no transparency, and around padded ones."""
     durability: Literal["process", "power"] = "process"
     """What outputs survive: the death of the process, or also a power cut (fsync)."""
 
@@ -263,23 +263,23 @@ class ReportTable(Table):
     trace: bool = False
     """Write trace.json for Chrome's or Perfetto's viewer."""
     gallery: Annotated[int, Field(ge=0, le=200)] = 24
-    """Before and after pictures in the report."""
+    """Images shown before and after in the report."""
 
 
 class MetricsTable(Table):
-    """What monitoring hears."""
+    """How monitoring is notified."""
 
     textfile: str = ""
     """File for Prometheus' textfile collector; empty = none."""
     ping_url: WebAddress = ""
-    """Health check told of start and end; empty = none."""
+    """Health check notified of start and end; empty = none."""
 
 
 class OriginTable(Table):
     """The embedded image server; the table's presence starts it for the run."""
 
     images: Annotated[int, Field(ge=1, le=2000)] = defaults.ORIGIN_IMAGES
-    """Number of pictures served."""
+    """Number of images served."""
     latency: Duration = defaults.ORIGIN_LATENCY_SECONDS
     """Median time before a reply's first byte."""
     jitter: Annotated[float, Field(ge=0, le=2)] = defaults.ORIGIN_JITTER
@@ -289,9 +289,9 @@ class OriginTable(Table):
     faults: bool = True
     """Serve the documented share of broken replies."""
     photos: str = ""
-    """Folder of pictures to serve; empty = made by the program."""
+    """Folder of images to serve; empty = made by the program."""
     seed: Count = defaults.ORIGIN_SEED
-    """Seed of pictures, latencies and faults."""
+    """Seed of images, latencies and faults."""
 
 
 class BenchTable(Table):
@@ -302,7 +302,7 @@ class BenchTable(Table):
     modes: Annotated[tuple[FixedMode, ...], Field(strict=False, min_length=1)] = ("serial", "thread", "process")
     """Modes to compare, for both stages."""
     photos: str = ""
-    """Folder of pictures for the embedded origin; empty = its own."""
+    """Folder of images for the embedded origin; empty = its own."""
     vary: dict[str, list[JsonValue]] = {}
     """Other keys to vary with their values, as {"transform.workers" = [1, 2, 4]}."""
 

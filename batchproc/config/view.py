@@ -134,8 +134,8 @@ STEPS = "transform.steps"
 def deciding_values(config: Config, steps: object = None) -> Mapping[str, str]:
     """The fingerprint of every key that decides a failure, so that it is due again when its cause has changed.
 
-    Fingerprints and not values, because headers and proxies hold secrets. `steps`: what tells one list of steps from
-    another; without it theirs is left out: what is not known is no change.
+    Fingerprints and not values, because headers and proxies hold secrets. `steps`: what differs between two lists of
+    steps; without it theirs is left out: what is not known is no change.
     """
     values = {key: _value(config, key) for key in DECIDING_KEYS if key != STEPS}
     if steps is not None:

@@ -14,8 +14,7 @@ from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources.arrow import ARROW_SUFFIXES, read_arrow
 from batchproc.sources.entries import BadRow, Entry, Ignored, ItemMaker, Unusable, Wanted, read_text
 from batchproc.sources.json_lines import read_json_lines
-from batchproc.sources.lines import is_stream, open_list, refuse
-from batchproc.sources.segments import Segments
+from batchproc.sources.lines import Segments, is_stream, open_list, refuse
 from batchproc.sources.separated import Dialect, read_separated
 from batchproc.sources.url import BadUrl, canonical, joiner
 
@@ -38,7 +37,7 @@ TABLES = {".csv": ",", ".tsv": "\t"}  # and what stands between their cells
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFormat:
-    """How a list is to be read, as far as its name does not tell."""
+    """How a list is to be read, as far as its name does not say."""
 
     url_column: str = "url"
     id_column: str = ""

@@ -142,7 +142,7 @@ class _Table:
         return map(self._form.__mod__, zip(*cells, strict=True))
 
     def _encode_column(self, array: "pyarrow.Array", name: str, before: int) -> Iterable[str]:
-        """The values of a column as JSON; the columns learn what its type does not tell."""
+        """The values of a column as JSON; the columns learn what its type leaves open."""
         import pyarrow
         from pyarrow import compute, types
 
@@ -194,7 +194,7 @@ class _Table:
 
 
 def _sample(target: "pyarrow.DataType") -> Any:
-    """A value of the kind that a column of this type has; None where its values have to tell."""
+    """A value of the kind that a column of this type has; None where its values decide."""
     from pyarrow import types
 
     kinds = ((types.is_boolean, True), (types.is_integer, 0), (types.is_floating, 0.0))

@@ -12,8 +12,7 @@ from batchproc.errors import Code
 from batchproc.model import Source
 from batchproc.redact import printable
 from batchproc.remembered import Checkpoint, Known
-from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine, refuse
-from batchproc.sources.segments import Place, Segments
+from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine, Place, Segments, refuse
 from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner
 
 

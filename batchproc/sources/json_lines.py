@@ -1,4 +1,4 @@
-"""JSON Lines: an object per line. What parsers of JSON disagree about is mended and remarked, never passed on.
+"""JSON Lines: an object per line. What parsers of JSON disagree about is fixed and remarked, never passed on.
 
 A list that a lenient program wrote may hold NaN, halves of surrogate pairs, a key twice, or a number of any length.
 None of them is worth an image, and all of them would keep the data set from loading.
@@ -24,8 +24,7 @@ from batchproc.sources.entries import (
     make_encoder,
     nearest,
 )
-from batchproc.sources.lines import LONGEST_LINE_BYTES, LongLine, head_of, refuse
-from batchproc.sources.segments import Segments
+from batchproc.sources.lines import LONGEST_LINE_BYTES, LongLine, Segments, head_of, refuse
 
 DEEPEST = 100  # levels of nesting: what reads the ledger and the manifests must not run out of its stack
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep"
@@ -139,9 +138,9 @@ class _RowReader:
         if self._wanted.changes_columns:
             row = self._carry(row, number)
         if (b"\\ud" in content or b"\\uD" in content) and SURROGATE_ESCAPE.search(content):
-            mended = _change_leaves(row, _mend_text)
-            if mended != row:
-                row = mended
+            fixed = _change_leaves(row, _fix_text)
+            if fixed != row:
+                row = fixed
                 columns.remark(HALF_CHARACTER, number)
         try:
             extra_json = self._encode(row)
@@ -203,7 +202,7 @@ def _change_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
     return change(value)
 
 
-def _mend_text(value: Any) -> Any:
+def _fix_text(value: Any) -> Any:
     return SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
 
 

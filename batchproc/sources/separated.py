@@ -24,8 +24,7 @@ from batchproc.sources.entries import (
     make_encoder,
     nearest,
 )
-from batchproc.sources.lines import LONGEST_LINE_BYTES, Line, LongLine, head_of, refuse
-from batchproc.sources.segments import Place, Segments
+from batchproc.sources.lines import LONGEST_LINE_BYTES, Line, LongLine, Place, Segments, head_of, refuse
 
 LOOK_AHEAD_BYTES = 8 << 20  # how far the end of a record that is too long is looked for; held in memory meanwhile
 DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}  # as they are written in TOML
@@ -35,7 +34,7 @@ SWALLOWED = 'lines that look like rows are part of a cell in quotes; if they are
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """How cells are told apart: the character between them, and whether double quotes may stand around them."""
+    """How cells are separated: the character between them, and whether double quotes may stand around them."""
 
     delimiter: str
     quoted: bool
@@ -236,7 +235,7 @@ def _records(feed: _Feed, reader: Iterator[list[str]], width: int) -> Iterator[l
 
 
 def _row_test(dialect: Dialect, width: int, url_at: int, *, is_relative: bool) -> Callable[[str], bool]:
-    """What tells whether a line by itself could be a row of this table."""
+    """The test whether a line by itself could be a row of this table."""
 
     def is_row(line: str) -> bool:
         try:
@@ -275,7 +274,7 @@ def _position(header: Sequence[str], column: str, setting: str, name: str, diale
 
 
 def _refuse_column(header: Sequence[str], column: str, setting: str, name: str, dialect: Dialect) -> NoReturn:
-    """Says which column is missing, and which key of the config may mend it."""
+    """Says which column is missing, and which key of the config may fix it."""
     near = nearest(column, header)
     if f'"{column}"' in header:
         hint = '; its names stand in quotes: set [job] quoting = "double".'

@@ -71,7 +71,7 @@ def is_same_url(first: str, second: str) -> bool:
 
 
 def as_listed(text: str, url: str) -> str:
-    """What is asked for and told of a line: its text, where that is a URL but for its spelling; else `url`, its
+    """What is requested and shown of a line: its text, where that is a URL but for its spelling; else `url`, its
     canonical form. Servers compare the bytes of signed URLs, so the canonical form is for the item's identity alone.
     """
     if text == url or "/." in text:  # dot segments are never sent

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchproc.config import NOT_YET, Config, load
-from batchproc.config.overlay import read_value
+from batchproc.config.load import read_value
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.origin.settings import demo_list
 

@@ -11,7 +11,7 @@ from batchproc.columns import Columns
 from batchproc.ledger import Imported, Ledger, ListedItem, importing, list_memory
 from batchproc.model import Source
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import Unusable, lines, read_sources, segments
+from batchproc.sources import Unusable, lines, read_sources
 from tests.ledger.job import Job
 
 LISTED = (
@@ -30,7 +30,7 @@ class Killed(Exception):
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of three lines, and transactions of two rows."""
     monkeypatch.setattr(lines, "BLOCK_BYTES", 16)
-    monkeypatch.setattr(segments, "SEGMENT_BYTES", 64)
+    monkeypatch.setattr(lines, "SEGMENT_BYTES", 64)
     monkeypatch.setattr(list_memory, "CLOSE_BYTES", 1)
     monkeypatch.setattr(importing, "ROWS_PER_TRANSACTION", 2)
 

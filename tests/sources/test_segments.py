@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import BadRow, Entry, Ignored, ListFormat, Unusable, lines, read_sources, segments
+from batchproc.sources import BadRow, Entry, Ignored, ListFormat, Unusable, lines, read_sources
 
 RULE = "as it is"
 SUFFIXES = (".txt", ".csv", ".jsonl")
@@ -36,7 +36,7 @@ HEADS = {".txt": "", ".csv": "url,label\n", ".jsonl": f'{{"url": "{URL}0"}}\n'}
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of a few bytes, and segments of a few lines."""
     monkeypatch.setattr(lines, "BLOCK_BYTES", 16)
-    monkeypatch.setattr(segments, "SEGMENT_BYTES", 64)
+    monkeypatch.setattr(lines, "SEGMENT_BYTES", 64)
 
 
 def read(path: Path, known: Sequence[Checkpoint] = (), rule: str = RULE) -> tuple[list[Entry], str]:
