@@ -13,9 +13,9 @@ def main() -> None:
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # they ask how far it is: nobody can answer yet, or any more
         signal.signal(number, signal.SIG_IGN)
     exit_code = run()
-    from batchproc.leaving import leave
+    from batchproc.lifecycle import exit_program
 
-    leave(exit_code)
+    exit_program(exit_code)
 
 
 def _forget_script_folder() -> None:
@@ -32,10 +32,10 @@ def _forget_script_folder() -> None:
 def run() -> int:
     """Runs the command line; returns the exit code. A Ctrl-C while it is being imported ends it as later ones do."""
     try:
-        from batchproc import leaving, signals, streams
+        from batchproc import lifecycle, signals
 
-        streams.prepare()  # first: what is opened below must not get the number of a closed stream
-        leaving.prepare()
+        lifecycle.prepare_streams()  # first: what is opened below must not get the number of a closed stream
+        lifecycle.prepare_exit()
         signals.listen()
         from batchproc.cli import main as run_command_line
 
@@ -45,7 +45,7 @@ def run() -> int:
     except KeyboardInterrupt as stop:
         return getattr(stop, "exit_code", 130)
     except BaseException as error:  # noqa: BLE001 - a bug of ours: told, and left as everything else
-        leaving.report_bug(error)
+        lifecycle.report_bug(error)
         return 1
     return 0
 

@@ -160,7 +160,7 @@ def test_ctrl_c_while_the_command_line_is_imported_is_no_traceback(monkeypatch: 
     importing.__getattr__ = interrupt  # type: ignore[method-assign]
     monkeypatch.setitem(sys.modules, "batchproc.cli", importing)
 
-    monkeypatch.setattr("batchproc.leaving.prepare", lambda: None)  # for programs that end with it
+    monkeypatch.setattr("batchproc.lifecycle.prepare_exit", lambda: None)  # for programs that end with it
     monkeypatch.setattr("batchproc.signals.listen", lambda: None)
 
     assert 130 == start()
@@ -173,8 +173,8 @@ def test_a_fault_of_the_program_itself_is_told_without_secrets_and_ends_with_1(
         raise TypeError("no way to http://user:PASSWORD@host/?0f3a\x1b[31m")
 
     monkeypatch.setattr("batchproc.cli.main", fail)
-    monkeypatch.setattr("batchproc.streams.prepare", lambda: None)
-    monkeypatch.setattr("batchproc.leaving.prepare", lambda: None)
+    monkeypatch.setattr("batchproc.lifecycle.prepare_streams", lambda: None)
+    monkeypatch.setattr("batchproc.lifecycle.prepare_exit", lambda: None)
     monkeypatch.setattr("batchproc.signals.listen", lambda: None)
 
     assert 1 == start()

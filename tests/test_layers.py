@@ -17,13 +17,13 @@ FLOORS = [
     {"lab"},
     {"bench"},
     {"mapping", "pipeline"},
-    {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "explain", "last_line",
-     "lock", "runlog"},
+    {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "exit_reason",
+     "explain", "lock", "runlog"},
     {"record"},
     {"measure"},
     {"config", "protocols"},
-    {"columns", "failpoints", "leaving", "model", "remembered", "shortage"},
-    {"errors", "redact", "signals", "streams", "version"},
+    {"columns", "failpoints", "lifecycle", "model", "remembered", "shortage"},
+    {"errors", "redact", "signals", "version"},
     {"defaults", "hostname", "kinds", "packaging", "sniff"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.cli.page import make_page
+from batchproc.cli.console import make_page
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
 

@@ -27,8 +27,7 @@ from batchproc.pipeline.evidence import stage_totals
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.leg_facts import describe_stage
 from batchproc.pipeline.observer import STAGES, StageSums
-from batchproc.record.run import MemoryRecord, NotSampled, RunCounts, RunRecord
-from batchproc.record.run_json import to_json
+from batchproc.record.run import MemoryRecord, NotSampled, RunCounts, RunRecord, to_json
 from batchproc.record.stage import StageRecord
 from batchproc.shortage import raise_file_limit
 from batchproc.sink import Layout

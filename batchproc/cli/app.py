@@ -7,14 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from batchproc import streams
+from batchproc import lifecycle
+from batchproc.cli.arguments import leave_lost_folder
 from batchproc.cli.bench import bench
-from batchproc.cli.inspecting import check, schema, status, steps
-from batchproc.cli.making import init, rebuild, report
-from batchproc.cli.origin import origin
+from batchproc.cli.commands import check, init, origin, rebuild, report, schema, status, steps
+from batchproc.cli.console import print_errors
 from batchproc.cli.run import run
-from batchproc.cli.speech import complain
-from batchproc.cli.values import leave_lost_folder
 from batchproc.errors import BatchprocError, ExitCode, UsageError
 from batchproc.shortage import find_shortage
 from batchproc.signals import Stopped, doing
@@ -42,7 +40,7 @@ def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
                 command(*arguments, **options)
         except KeyboardInterrupt as error:
             if isinstance(error, Stopped):
-                complain(error)
+                print_errors(error)
             raise typer.Exit(getattr(error, "exit_code", ExitCode.INTERRUPTED)) from None
 
     return ended
@@ -54,14 +52,14 @@ for command in COMMANDS:
 
 def main() -> None:
     """Runs the command line; every message for the user is made here, and the exit code."""
-    streams.prepare()
+    lifecycle.prepare_streams()
     leave_lost_folder()
     try:
         _run_app()
     finally:
-        lost = streams.finish()
+        lost = lifecycle.flush_output()
         if lost is not None:
-            complain(f"stdout cannot be written: {lost.strerror}")
+            print_errors(f"stdout cannot be written: {lost.strerror}")
             sys.exit(ExitCode.INTERNAL)
 
 
@@ -69,10 +67,10 @@ def _run_app() -> None:
     try:
         app()
     except UsageError as error:
-        complain(*error.problems)
+        print_errors(*error.problems)
         sys.exit(error.exit_code)
     except BatchprocError as error:
-        complain(error)
+        print_errors(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
@@ -80,7 +78,7 @@ def _run_app() -> None:
         shortage = find_shortage(error)
         if shortage is None:
             raise
-        complain(shortage)
+        print_errors(shortage)
         sys.exit(shortage.exit_code)
 
 

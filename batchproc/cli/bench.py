@@ -4,10 +4,8 @@ from typing import Annotated
 
 import typer
 
-from batchproc.cli.loading import load_job
-from batchproc.cli.options import AsJson, ConfigPath, Settings
-from batchproc.cli.page import make_page
-from batchproc.cli.speech import print_json, say
+from batchproc.cli.arguments import AsJson, ConfigPath, Settings, load_job
+from batchproc.cli.console import make_page, print_json, print_message
 
 Quick = Annotated[bool, typer.Option("--quick", help="few rounds, few pictures: indicative only")]
 Rounds = Annotated[int, typer.Option(min=0, metavar="N", help="rounds that count; 0 = as the config says")]
@@ -61,9 +59,9 @@ def bench(
     if claims or experiments:
         from batchproc.lab.command import run_with_lab
 
-        result = run_with_lab(load, options, say, everything=experiments)
+        result = run_with_lab(load, options, print_message, everything=experiments)
     else:
-        result = run_bench(load, options, say)
+        result = run_bench(load, options, print_message)
     if as_json:
         from batchproc.bench.bench_json import to_json
 

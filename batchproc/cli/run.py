@@ -6,12 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from batchproc import streams
-from batchproc.cli.loading import load_job
-from batchproc.cli.options import AsJson, ConfigPath, Settings
-from batchproc.cli.page import make_page
-from batchproc.cli.speech import complain, errors_in_one_line, print_json, say
-from batchproc.cli.values import read_duration, read_folder
+from batchproc import lifecycle
+from batchproc.cli.arguments import AsJson, ConfigPath, Settings, load_job, read_duration, read_folder
+from batchproc.cli.console import errors_in_one_line, make_page, print_errors, print_json, print_message
 from batchproc.signals import shown_by
 
 if TYPE_CHECKING:
@@ -103,9 +100,9 @@ def run(
     _tell(result, quiet=quiet, verbose=verbose, as_json=as_json)
     if job.report.html and result.record.counts.processed:
         make_page(result.folder, tell=not quiet and not as_json)
-    lost = streams.forgive()
+    lost = lifecycle.ignore_lost_output()
     if lost is not None:
-        say(f"warning: stdout cannot be written: {lost.strerror}; see {result.folder / 'run.json'}")
+        print_message(f"warning: stdout cannot be written: {lost.strerror}; see {result.folder / 'run.json'}")
     raise typer.Exit(result.exit_code)
 
 
@@ -126,7 +123,7 @@ def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, qu
 
 
 def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> None:
-    from batchproc.last_line import run_line
+    from batchproc.exit_reason import run_line
     from batchproc.report.terminal import summarise
 
     if as_json:
@@ -136,11 +133,11 @@ def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> 
     line = run_line(result.record, result.folder)
     if not quiet:
         if result.error is not None:
-            complain(result.error)
+            print_errors(result.error)
     elif result.exit_code:
-        complain(line)
+        print_errors(line)
     elif line:
-        say(f"warning: {line}")
+        print_message(f"warning: {line}")
 
 
 def _print_summary(text: str) -> None:

@@ -47,7 +47,7 @@ from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.view import LedgerView
 from batchproc.ledger.writer import Committed, Writer
 from batchproc.model import Outcome
-from batchproc.record.counts import DueAgain
+from batchproc.record.run import DueAgain
 from batchproc.remembered import Block, Checkpoint, Known
 
 ENDED_WELL = frozenset({ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT})

@@ -22,7 +22,7 @@ from batchproc.ledger.packed import PackedItems, knows_shards, packed_items
 from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
-from batchproc.record.counts import Counts, DueAgain
+from batchproc.record.run import Counts, DueAgain
 from batchproc.remembered import Manifest, Part
 from batchproc.version import VERSION
 

@@ -16,7 +16,7 @@ from typing import Self
 
 from batchproc import signals
 from batchproc.errors import ExitCode
-from batchproc.leaving import leave_by_force
+from batchproc.lifecycle import exit_by_force
 
 ENDING = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
 END, CLOCK = 0, -1  # no signal has these numbers: the thread's end, and that the alarm is another now
@@ -181,7 +181,7 @@ class Control:
     def _leave_by_force(self, exit_code: ExitCode, why: str) -> None:
         """The run lock must not stay held. Says why whatever the display shows: nobody else can say it any more."""
         brakes = self._brakes or Brakes(admit_no_more=_do_nothing, stop_at_once=_do_nothing)
-        leave_by_force(exit_code, why, lambda: brakes.save(exit_code))
+        exit_by_force(exit_code, why, lambda: brakes.save(exit_code))
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # stderr may be gone, with the terminal or with `| tee`

@@ -13,16 +13,23 @@ from batchproc.measure.hardware import describe_machine
 from batchproc.pipeline.intake import Intake
 from batchproc.pipeline.judging import Ending
 from batchproc.pipeline.observer import Observer
-from batchproc.record.counts import Counts
-from batchproc.record.run import HostsRecord, MachineRecord, NotSampled, RunCounts, RunRecord
-from batchproc.record.run_json import FILE_NAME, write_text
+from batchproc.record.run import (
+    FILE_NAME,
+    Counts,
+    HostsRecord,
+    MachineRecord,
+    NotSampled,
+    RunCounts,
+    RunRecord,
+    write_text,
+)
 from batchproc.sink import write_atomically
 from batchproc.version import VERSION
 
 if TYPE_CHECKING:
     from batchproc.pipeline.leg_facts import LegEvidence
     from batchproc.record.explanation import AutoRecord
-    from batchproc.record.hosts import ConcurrencyRecord
+    from batchproc.record.stage import ConcurrencyRecord
 
 
 @dataclass(slots=True, kw_only=True)

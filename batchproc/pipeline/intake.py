@@ -12,7 +12,7 @@ from batchproc.explain.words import count
 from batchproc.ledger import Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.terms import RunOptions
-from batchproc.record.counts import DueAgain
+from batchproc.record.run import DueAgain
 from batchproc.redact import printable
 from batchproc.signals import Counted, doing
 from batchproc.sink import Layout

@@ -8,7 +8,7 @@ from batchproc.errors import BatchprocError, ExitCode
 from batchproc.explain.words import count
 from batchproc.kinds import kind_of
 from batchproc.pipeline.observer import Observer
-from batchproc.record.counts import Counts
+from batchproc.record.run import Counts
 
 MANY = 0.1  # of the list: fewer that failed once more, or were left for the next run, are no news
 STOPPED = {"duration": "stopped by max_duration", "limit": "stopped by --limit"}

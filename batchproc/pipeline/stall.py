@@ -16,7 +16,7 @@ from typing import Self
 from batchproc.config import Config
 from batchproc.errors import ExitCode
 from batchproc.frontier import LONGEST_BACKOFF_SECONDS
-from batchproc.leaving import leave_by_force, spend_at_most
+from batchproc.lifecycle import call_within, exit_by_force
 
 LAST_SECONDS = 60.0  # for the run to end by itself, once it was stopped
 SLACK_SECONDS = 60.0
@@ -47,7 +47,7 @@ def watch(
     return StallWatch(
         lambda: list(moves()),
         lambda: give_up(f"{why}; {stacks_path} says where every thread stood"),
-        lambda: leave_by_force(
+        lambda: exit_by_force(
             ExitCode.INTERNAL, f"{why}, and the run cannot be stopped: leaving", lambda: save(ExitCode.INTERNAL)
         ),
         stacks_path,
@@ -106,7 +106,7 @@ class StallWatch:
                 return
 
     def _give_up(self) -> None:
-        spend_at_most(STACKS_SECONDS, self._write_stacks)
+        call_within(STACKS_SECONDS, self._write_stacks)
         try:
             self._stop()
         finally:

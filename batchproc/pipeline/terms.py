@@ -8,8 +8,7 @@ from typing import Any, Protocol
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.model import Outcome
 from batchproc.pipeline.observer import Observer
-from batchproc.record.run import RunCounts, RunRecord
-from batchproc.record.run_json import to_json
+from batchproc.record.run import RunCounts, RunRecord, to_json
 from batchproc.record.stage import StageRecord
 
 

@@ -1,22 +1,64 @@
-"""The record of a run: every figure of run.json under its name there. Times in seconds, sizes in bytes.
+"""The record of a run: every figure of run.json under its name there, and how that file is written and read.
 
-Every field has a default, so that the file of an older build can be read: what it did not know is unknown here.
+Times in seconds, sizes in bytes. Every field has a default, so that the file of an older build can be read: what it did
+not know is unknown here. Writing needs the standard library alone, so that a run with nothing to do pays for no more.
+Reading checks every value by its type; a key that is missing has its default, and one of unknown origin is passed over.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchproc.record.counts import Counts, DueAgain
+from batchproc.errors import UsageError
 
 if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
+    from pydantic import TypeAdapter
+
     from batchproc.measure.checks import Check
     from batchproc.measure.samples import Samples
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint
-    from batchproc.record.hosts import ConcurrencyRecord, HostStarts, LocalTrouble, TroubledHost
-    from batchproc.record.stage import LegRecord, StageLoad, StageRecord
+    from batchproc.record.stage import (
+        ConcurrencyRecord,
+        HostStarts,
+        LegRecord,
+        LocalTrouble,
+        StageLoad,
+        StageRecord,
+        TroubledHost,
+    )
 
+FILE_NAME = "run.json"
 SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The states of the whole list. `done` to `pending` add up to `items`; `absent` ones are not in the list."""
+
+    items: int = 0
+    done: int = 0
+    rejected: int = 0
+    failed: int = 0
+    quarantined: int = 0
+    deferred: int = 0
+    pending: int = 0
+    absent: int = 0
+    duplicates: int = 0
+    bad_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueAgain:
+    """Items that no run would try again but for a change of the config, and the keys that have changed."""
+
+    items: int = 0
+    because: tuple[str, ...] = ()
+
+
 NOTHING_DUE = DueAgain()
 
 
@@ -190,3 +232,70 @@ class RunRecord:
     def setting(self, table: str, key: str, default: Any = None) -> Any:
         """A value of the config as it was resolved; `default` where the build that wrote it had none."""
         return (self.config.get(table) or {}).get(key, default)
+
+
+def to_json(record: RunRecord) -> dict[str, Any]:
+    """The record as it comes back from JSON, in the order of the file."""
+    return {one.name: _plain(getattr(record, one.name)) for one in fields(record)}
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+
+
+def write_text(record: RunRecord) -> bytes:
+    """The content of run.json."""
+    return json.dumps(to_json(record), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def read_run(folder: str | PathLike[str]) -> RunRecord:
+    """The record of a run from its folder. Raises `UsageError` when there is none, or it is of another schema."""
+    path = Path(folder) / FILE_NAME
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: cannot be read: {type(error).__name__}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("counts"), dict) or "stages" not in content:
+        raise UsageError(f"{path}: is not the run.json of a batchproc run")
+    if content.get("schema", SCHEMA) != SCHEMA:
+        raise UsageError(f"{path}: schema {content['schema']!r}: this batchproc reads {SCHEMA}; read it with its own")
+    try:
+        return record_of(content)
+    except ValueError as error:
+        raise UsageError(f"{path}: is not the run.json of a batchproc run: {error}") from error
+
+
+def record_of(content: Mapping[str, Any]) -> RunRecord:
+    """The record with this content. Raises ValueError, which names the first value that is of another type."""
+    from pydantic import ValidationError
+
+    try:
+        return _adapter().validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+@cache
+def _adapter() -> "TypeAdapter[RunRecord]":
+    from pydantic import TypeAdapter
+
+    # The names that stand in quotes in the record's types are looked up here.
+    from batchproc.measure.checks import Check  # noqa: F401
+    from batchproc.measure.samples import Samples  # noqa: F401
+    from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint  # noqa: F401
+    from batchproc.record.stage import (  # noqa: F401
+        ConcurrencyRecord,
+        HostStarts,
+        LegRecord,
+        LocalTrouble,
+        StageLoad,
+        StageRecord,
+        TroubledHost,
+    )
+
+    return TypeAdapter(RunRecord)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from batchproc.explain.words import count
 from batchproc.kinds import kind_of
-from batchproc.record.counts import Counts
+from batchproc.record.run import Counts
 
 
 def failure_step(failures: Mapping[str, int], counts: Counts, path: Path, command: str) -> str:

@@ -11,7 +11,7 @@ from batchproc.explain.auto import name
 from batchproc.explain.explanation import explain
 from batchproc.explain.words import count, quantity, seconds, share, significant, size, workers
 from batchproc.record.explanation import Candidate, Figure
-from batchproc.record.run_json import read_run
+from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.account_view import ceiling_name, gil_words
 from batchproc.report.bench_trust_view import comparison_words

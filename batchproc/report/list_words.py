@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from batchproc.explain.words import count
-from batchproc.record.counts import Counts
+from batchproc.record.run import Counts
 
 REMARKS_SHOWN = 5
 

@@ -13,7 +13,7 @@ from batchproc.errors import ExitCode
 from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
-from batchproc.record.counts import Counts, DueAgain
+from batchproc.record.run import Counts, DueAgain
 from batchproc.report.advice import failure_step, named_keys
 from batchproc.report.list_words import list_lines
 from batchproc.sink import ImageFolder, Layout

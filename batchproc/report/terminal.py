@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchproc.errors import ExitCode
+from batchproc.exit_reason import shown_codes
 from batchproc.explain.words import count, seconds, share, significant, size, workers
-from batchproc.last_line import shown_codes
 from batchproc.record.run import RunRecord
 from batchproc.report.advice import failure_step, named_keys
 from batchproc.report.command_time import command_time
@@ -16,8 +16,7 @@ from batchproc.report.palette import BUCKETS
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from batchproc.record.hosts import ConcurrencyRecord
-    from batchproc.record.stage import StageRecord
+    from batchproc.record.stage import ConcurrencyRecord, StageRecord
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
 STAGES = ("download", "transform")

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from batchproc.explain.bottleneck import Reason, find_bottleneck
-from batchproc.record.run import Bottleneck
-from batchproc.record.run_json import record_of
+from batchproc.record.run import Bottleneck, record_of
 from tests.explain.runs import all_serial, cpu_bound, run, stage
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from batchproc.explain.enough import LEAST_ITEMS, doubt_about_modes
 from batchproc.explain.explanation import explain
-from batchproc.record.run import Bottleneck, RunRecord
-from batchproc.record.run_json import record_of
+from batchproc.record.run import Bottleneck, RunRecord, record_of
 
 from .runs import cpu_bound, run, stage
 

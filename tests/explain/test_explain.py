@@ -10,8 +10,7 @@ import pytest
 
 from batchproc.explain.explanation import explain
 from batchproc.record.explanation import Choice
-from batchproc.record.run import RunRecord
-from batchproc.record.run_json import record_of, to_json, write_text
+from batchproc.record.run import RunRecord, record_of, to_json, write_text
 from tests.explain.runs import CPU_BOUND, all_serial, cpu_bound, held, run, stage
 
 NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*(ms|us|s|%|min)?(?![\w.])")

@@ -16,7 +16,7 @@ from batchproc.pipeline import RunOptions, run_job
 from batchproc.pipeline.judging import Ending, find_stop, judge
 from batchproc.pipeline.observer import Observer
 from batchproc.progress import Quiet
-from batchproc.record.counts import Counts
+from batchproc.record.run import Counts
 from tests.jobs import MakeJob
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode
-from batchproc.last_line import run_line
+from batchproc.exit_reason import run_line
 from batchproc.pipeline import RunOptions
 from batchproc.report.plan import describe_plan, missing_files, plan_facts
 from batchproc.report.status import describe_status, read_status

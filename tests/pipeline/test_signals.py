@@ -169,7 +169,7 @@ def test_a_signal_after_the_line_stops_nothing_and_a_second_one_leaves(monkeypat
         told.append(text)
         heard.set()
 
-    monkeypatch.setattr("batchproc.leaving.os._exit", leave)
+    monkeypatch.setattr("batchproc.lifecycle.os._exit", leave)
     with Control(tell, grace_seconds=20) as control:
         control.take_over()
         pulled, _ = pulled_by(control)
@@ -200,7 +200,7 @@ def test_only_a_finish_that_does_not_move_is_left(
             looked.set()
         return f"writing, {number} rows so far" if moves else "writing"
 
-    monkeypatch.setattr("batchproc.leaving.os._exit", codes.append)
+    monkeypatch.setattr("batchproc.lifecycle.os._exit", codes.append)
     monkeypatch.setattr("batchproc.pipeline.control.FINISHING_SECONDS", 0.01)
     with Control(len, grace_seconds=20) as control, doing(describe):
         control.take_over()
@@ -220,7 +220,7 @@ def test_what_cannot_be_stopped_is_left_after_a_last_save(monkeypatch: pytest.Mo
         gone.set()
 
     monkeypatch.setattr("batchproc.pipeline.control.LAST_SECONDS", 0.01)
-    monkeypatch.setattr("batchproc.leaving.os._exit", leave)
+    monkeypatch.setattr("batchproc.lifecycle.os._exit", leave)
     with Control(len, grace_seconds=0.01) as control:
         control.take_over()
         control.take(Brakes(admit_no_more=list, stop_at_once=list, save=saved.append))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from batchproc.record.counts import Counts
+from batchproc.record.run import Counts
 from batchproc.report.advice import failure_step, named_keys
 
 PATH = Path("out/failures.jsonl")

@@ -2,8 +2,7 @@ from html import unescape
 
 import pytest
 
-from batchproc.record.run import RunRecord
-from batchproc.record.run_json import read_run
+from batchproc.record.run import RunRecord, read_run
 from batchproc.report.command_time import command_time
 from batchproc.report.html import make_report
 from batchproc.report.terminal import summarise

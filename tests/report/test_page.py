@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.explain.words import seconds
-from batchproc.record.run_json import read_run
+from batchproc.record.run import read_run
 from batchproc.report.account_view import view_stages
 from batchproc.report.html import make_report
 from batchproc.report.palette import BUCKETS, ROLES

@@ -14,7 +14,7 @@ import pytest
 from batchproc.cli import load_job
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.pipeline import RunOptions
-from batchproc.record.counts import Counts, DueAgain
+from batchproc.record.run import Counts, DueAgain
 from batchproc.report.status import JobStatus, TrendFigure, advise, describe_status, find_trend, read_status
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run

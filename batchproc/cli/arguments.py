@@ -1,9 +1,31 @@
-"""Reads values given as flags. What cannot be read is a `UsageError` that quotes flag and value."""
+"""Arguments and options that several commands share, and how their values are read.
+
+What cannot be read is a `UsageError` that quotes flag and value.
+"""
 
 import os
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
 
 from batchproc.errors import Problem, UsageError
+
+if TYPE_CHECKING:
+    from batchproc.config import Config
+    from batchproc.transform.steps.step import Step
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="the job's TOML file")]
+Settings = Annotated[
+    Optional[list[str]],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--set", metavar="KEY=VALUE", help="any config key, as download.per_host=16; repeatable"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON to stdout")]
+
+_is_lost = False  # set once, before any command runs
 
 
 def read_duration(flag: str, text: str) -> float:
@@ -50,4 +72,11 @@ def from_here(path: Path) -> Path:
     return path.absolute()
 
 
-_is_lost = False  # set once, before any command runs
+def load_job(path: Path, overrides: Sequence[str]) -> "tuple[Config, tuple[Step, ...]]":
+    """The config under `overrides` (KEY=VALUE) and its steps. Raises `UsageError` with all problems at once."""
+    from batchproc.api import load
+
+    from_here(path)
+    with redirect_stdout(sys.stderr):  # importing a step of the user's may print
+        job = load(path, settings=overrides)
+    return job.config, job.steps

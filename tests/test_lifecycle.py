@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from batchproc.streams import _Patient
+from batchproc.lifecycle import _Patient
 
 HANGING = 0.01  # seconds: such a reader never reads
 

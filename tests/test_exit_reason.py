@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchproc.errors import LockHeldError, Problem, UsageError
-from batchproc.last_line import LONGEST, error_line, last_line, run_line, shown_codes
+from batchproc.exit_reason import LONGEST, error_line, exit_line, run_line, shown_codes
 from batchproc.record.run import RunRecord
 
 FOLDER = "/srv/pictures/out/runs/20261122T081530Z"
@@ -39,7 +39,7 @@ def test_a_run_that_ended_well_has_no_line() -> None:
 def test_codes_give_way_before_the_folder_does() -> None:
     codes = {f"http.{number}": 1000 - number for number in range(400, 420)}
 
-    line = last_line("small", "20 items failed, over max_failed = 3", exit_code=3, codes=codes, folder=FOLDER)
+    line = exit_line("small", "20 items failed, over max_failed = 3", exit_code=3, codes=codes, folder=FOLDER)
 
     assert ": 600 http.400, " in line
     assert "more codes" in line
@@ -47,7 +47,7 @@ def test_codes_give_way_before_the_folder_does() -> None:
 
 
 def test_of_a_long_folder_the_end_is_told() -> None:
-    line = last_line("small", "why", exit_code=3, codes={"dns": 4}, folder=f"{'/very/long' * 30}/runs/20261122T081530Z")
+    line = exit_line("small", "why", exit_code=3, codes={"dns": 4}, folder=f"{'/very/long' * 30}/runs/20261122T081530Z")
 
     assert "small: why: 4 dns; exit 3, …/runs/20261122T081530Z" == line
 
@@ -71,13 +71,13 @@ def test_of_several_problems_the_first_is_told_and_their_number() -> None:
 
 @pytest.mark.parametrize("text", ["two\nlines", "a\r\nb", "tab\there", "turn \u202e round", "bell \x07"])
 def test_nothing_breaks_the_line(text: str) -> None:
-    line = last_line(text, text, exit_code=1, folder=text)
+    line = exit_line(text, text, exit_code=1, folder=text)
 
     assert line.isprintable()
 
 
 def test_no_secret_is_in_it() -> None:
-    line = last_line("small", "http://user:pass@h/a?token=abc cannot be read", exit_code=5)
+    line = exit_line("small", "http://user:pass@h/a?token=abc cannot be read", exit_code=5)
 
     assert "pass" not in line
     assert "abc" not in line
@@ -89,7 +89,7 @@ def test_no_secret_is_in_it() -> None:
     st.text(max_size=400),
 )  # fmt: skip
 def test_it_is_never_longer_than_its_limit(job: str, reason: str, codes: dict[str, int], folder: str) -> None:
-    line = last_line(job, reason, exit_code=143, codes=codes, folder=folder)
+    line = exit_line(job, reason, exit_code=143, codes=codes, folder=folder)
 
     assert len(f"warning: {line}") <= LONGEST
     assert "exit 143" in line

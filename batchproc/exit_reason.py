@@ -1,4 +1,4 @@
-"""Why a run ended as it did, in one line for a mail of cron, a health check and the log. Pure; tells no secret.
+"""Why a run ended as it did, in one line for a mail of cron, a health check and the log. Pure, without secrets.
 
     small: 30 of 100 items failed, over max_failed_ratio = 0.1: 20 http.404, 10 dns; exit 3, /srv/out/runs/2026…
 """
@@ -21,16 +21,16 @@ LONG_PATH = re.compile(r"(?<![\w:/.])/[^\s:;,]{30,}")  # its end says which one 
 SHAPES = [(CODES_SHOWN, True), (4, True), (3, True), (3, False), (2, False), (1, False), (0, False)]
 
 
-def last_line(
+def exit_line(
     job: str, reason: str, *, exit_code: int, codes: Mapping[str, int] | None = None, folder: str = ""
 ) -> str:
-    """The line, at most `ROOM` characters long: the job, why, codes with their numbers, the exit code, the folder."""
+    """The line, at most `ROOM` characters: the job, the reason, codes with their numbers, the exit code, the folder."""
     name, reason = _clipped(_plain(job), JOB_SHOWN), _plain(reason)
     if len(reason) > ROOM // 2:
         reason = LONG_PATH.sub(lambda path: f"…/{'/'.join(path[0].rsplit('/', 2)[1:])}", reason)
     for codes_shown, whole in SHAPES:
-        told = shown_codes(codes or {}, codes_shown)
-        tail = f"{f': {told}' if told else ''}; exit {exit_code}{_place(folder, whole=whole)}"
+        shown = shown_codes(codes or {}, codes_shown)
+        tail = f"{f': {shown}' if shown else ''}; exit {exit_code}{_place(folder, whole=whole)}"
         if len(name) + 2 + len(reason) + len(tail) <= ROOM:
             break
     return f"{name}: {_clipped(reason, max(0, ROOM - len(name) - 2 - len(tail)))}{tail}"
@@ -41,17 +41,17 @@ def run_line(record: RunRecord, folder: PurePath) -> str:
     if not record.reason:
         return ""
     codes = (Counter(record.failures) + Counter(record.deferrals)).most_common()
-    return last_line(record.job, record.reason, exit_code=record.exit_code, codes=dict(codes), folder=str(folder))
+    return exit_line(record.job, record.reason, exit_code=record.exit_code, codes=dict(codes), folder=str(folder))
 
 
 def error_line(job: str, error: BatchprocError) -> str:
-    """The line on a run that an error ended before it had facts."""
+    """The line on a run that an error ended before it had a record."""
     reason = str(error)
     if isinstance(error, UsageError):
         reason = str(error.problems[0])
         if more := len(error.problems) - 1:
             reason = f"{_clipped(_plain(reason), LONGEST // 2)} (and {more} more)"
-    return last_line(job, reason, exit_code=error.exit_code)
+    return exit_line(job, reason, exit_code=error.exit_code)
 
 
 def shown_codes(codes: Mapping[str, int], most: int = CODES_SHOWN) -> str:

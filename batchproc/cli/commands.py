@@ -1,0 +1,190 @@
+"""The smaller commands: `check`, `status`, `steps`, `schema` only read; `init`, `report`, `rebuild`, `origin`."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from batchproc import defaults
+from batchproc.cli.arguments import (
+    AsJson,
+    ConfigPath,
+    Settings,
+    from_here,
+    load_job,
+    read_duration,
+    read_folder,
+    read_size,
+)
+from batchproc.cli.console import print_json, print_message
+from batchproc.cli.run import Output
+from batchproc.errors import DiskError, UsageError
+
+
+def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False) -> None:
+    """Validate a config, show the plan it resolves to, and find what a run would refuse; touches nothing.
+
+    Example: batchproc check configs/demo.toml
+    """
+    job, steps = load_job(config, setting or ())
+    from batchproc.pipeline.preview import refuse
+    from batchproc.report.plan import describe_plan, missing_files, plan_facts
+
+    facts = plan_facts(job)
+    facts["missing_files"] = missing_files(job)
+    if as_json:
+        print_json(facts)
+    else:
+        print(describe_plan(facts))
+    refuse(job, steps)
+
+
+def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False) -> None:
+    """Show what the job's ledger holds: done, pending, failed by code, the last runs; changes nothing.
+
+    Example: batchproc status configs/demo.toml
+    """
+    job, _ = load_job(config, setting or ())
+    from batchproc.report.status import describe_status, read_status
+
+    found = read_status(job)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(describe_status(found))
+
+
+def steps(as_json: AsJson = False) -> None:
+    """List the steps with their keys and an example of each.
+
+    Example: batchproc steps
+    """
+    from batchproc.report.plan import describe_step
+    from batchproc.transform.steps.table import describe_steps, steps_json_schema
+
+    if as_json:
+        print_json(steps_json_schema())
+    else:
+        print("\n\n".join(describe_step(step) for step in describe_steps()))
+
+
+def schema() -> None:
+    """Print the JSON Schema of the config, for editors.
+
+    Example: batchproc schema > batchproc.schema.json
+    """
+    from batchproc.config import json_schema
+    from batchproc.transform.steps.table import steps_json_schema
+
+    print_json(json_schema(steps_json_schema()))
+
+
+STARTERS = ("job.toml", "urls.txt")  # beside the package's modules, in `templates`
+
+ReportPath = Annotated[
+    Path, typer.Argument(metavar="PATH", help="a run's or a bench's folder, or a job's output folder")
+]
+SamePlan = Annotated[
+    bool, typer.Option("--same-plan", help="this config made the images; asked for where no run.json proves it")
+]
+
+
+def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path()) -> None:
+    """Write a commented starter config and an input list; never overwrites.
+
+    Example: batchproc init myjob
+    """
+    from_here(folder)
+    for path in _write_starter(folder):
+        print(f"wrote {path}")
+    print_message(f"next: put URLs into the list, then batchproc run {folder / 'job.toml'}")
+
+
+def _write_starter(folder: Path) -> list[Path]:
+    """Writes the starter files into `folder`, made on demand. Raises `UsageError` when one is there, or on OSError."""
+    from importlib.resources import files
+
+    paths = [folder / name for name in STARTERS]
+    standing = [str(path) for path in paths if path.exists()]
+    if standing:
+        raise UsageError(f"{', '.join(standing)}: already there, and init never overwrites; choose another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in paths:
+            path.write_bytes((files("batchproc") / "templates" / path.name).read_bytes())
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
+    return paths
+
+
+def report(path: ReportPath) -> None:
+    """Make the HTML report again, of a run, a bench, or a job's output folder (its last run, else its last bench).
+
+    Example: batchproc report outputs/demo
+    """
+    from batchproc.report.html import make_report
+
+    from_here(path)
+    try:
+        print(make_report(path))
+    except OSError as error:
+        raise DiskError(f"{error.filename or path}: {error.strerror}. The page before it stays.") from error
+
+
+def rebuild(config: ConfigPath, output: Output = None, setting: Settings = None, same_plan: SamePlan = False) -> None:
+    """Make a damaged ledger anew from metadata.jsonl and the files it names, hashes checked; fetches nothing.
+
+    Example: batchproc rebuild configs/nightly.toml
+    """
+    folder = None if output is None else read_folder("--output", output)
+    job, steps = load_job(config, [*([f"job.output={folder}"] if folder else []), *(setting or ())])
+    from batchproc.pipeline.rebuild import describe_rebuilt, rebuild_ledger, summarise_rebuilt
+
+    rebuilt = rebuild_ledger(job, steps, same_plan=same_plan, tell=print_message)
+    for line in describe_rebuilt(rebuilt):
+        print_message(line)
+    words = ["batchproc", "run", str(config), *(["--output", folder] if folder else [])]
+    print(summarise_rebuilt(rebuilt, shlex.join([*words, *(f"--set={one}" for one in setting or ())])))
+
+
+Photos = Annotated[str, typer.Option(metavar="DIR", help="serve this folder's pictures")]
+Images = Annotated[int, typer.Option(min=1, help="pictures to make")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one")]
+Latency = Annotated[str, typer.Option(metavar="TIME", help="before each reply, as 60ms")]
+Jitter = Annotated[float, typer.Option(min=0, max=2, help="sigma of the latency's log-normal factor")]
+Bandwidth = Annotated[str, typer.Option(metavar="SIZE", help="per second and connection; 0 = unlimited")]
+Faults = Annotated[
+    Optional[bool],  # noqa: UP045 - typer reads it at run time
+    typer.Option("--faults/--no-faults", help="misbehave for 5% of the URLs; by default only without --photos"),
+]
+Seed = Annotated[int, typer.Option(min=0, help="of pictures, latencies and faults")]
+
+
+def origin(
+    photos: Photos = "",
+    images: Images = defaults.ORIGIN_IMAGES,
+    port: Port = 0,
+    latency: Latency = f"{1000 * defaults.ORIGIN_LATENCY_SECONDS:g}ms",
+    jitter: Jitter = defaults.ORIGIN_JITTER,
+    bandwidth: Bandwidth = "0",
+    faults: Faults = None,
+    seed: Seed = defaults.ORIGIN_SEED,
+) -> None:
+    """Serve demo pictures, or your own, until Ctrl-C.
+
+    Example: batchproc origin --photos ~/Pictures --port 8000 --latency 200ms
+    """
+    from batchproc.origin import OriginSettings, serve
+
+    settings = OriginSettings(
+        images=images,
+        seed=seed,
+        latency_seconds=read_duration("--latency", latency),
+        jitter=jitter,
+        bandwidth_bytes_per_second=read_size("--bandwidth", bandwidth),
+        faults=faults,
+        photos=photos,
+        port=port,
+    )
+    raise typer.Exit(serve(settings))
