@@ -76,6 +76,7 @@ class Code(StrEnum):
     IO_NOSPACE = "io.nospace"
     IO_PERM = "io.perm"
     IO_OTHER = "io.other"
+    OUTPUT_VALUE = "output.value"
     LOCAL_FILES = "local.files"
     LOCAL_PORTS = "local.ports"
     LOCAL_MEMORY = "local.memory"
@@ -213,6 +214,8 @@ _KINDS = (
          effect=Effect.NOTHING),
     Kind(Code.IO_OTHER, "the disk reported an error", "check the disk and its mount", stops_run=True,
          effect=Effect.NOTHING),
+    Kind(Code.OUTPUT_VALUE, "a column of its row has another type than the shards",
+         "write the column alike in all lists, then run with --fresh", effect=Effect.NOTHING),
     *(Kind(code, meaning, advice, retry=Retry.NEXT_RUN, effect=Effect.NOTHING, is_local=True)
       for code, meaning, advice in (
           (Code.LOCAL_FILES, "this machine has no file descriptor left for a connection",

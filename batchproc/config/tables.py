@@ -239,8 +239,8 @@ class OutputTable(Table):
     """Format of the images; "keep" = that of the original."""
     quality: Annotated[int, Field(ge=1, le=100)] = defaults.OUTPUT_QUALITY
     """Encoder quality."""
-    layout: Literal["files", "webdataset"] = "files"
-    """One file per image, or tar shards of images with their rows."""
+    layout: Literal["files", "webdataset", "parquet"] = "files"
+    """One file per image, or shards of images with their rows: tar files, or Parquet (extra [parquet])."""
     shard_items: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     """Items of the list per shard."""
     spool: Annotated[int, *at_least("1MB")] = 10_000_000_000

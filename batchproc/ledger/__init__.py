@@ -4,7 +4,7 @@ from batchproc.ledger.deciding import PlanChange
 from batchproc.ledger.files import Repaired
 from batchproc.ledger.images import Images
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
-from batchproc.ledger.known_manifests import FACT_TYPES, name_columns
+from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, name_columns
 from batchproc.ledger.recovery import Recovered
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.restoring import ListRule, Restored
@@ -15,6 +15,7 @@ from batchproc.ledger.store import Ledger
 from batchproc.ledger.view import LedgerView
 
 __all__ = [
+    "CAPTION",
     "FACT_TYPES",
     "MOST_SHARD_ITEMS",
     "SCHEMA_VERSION",

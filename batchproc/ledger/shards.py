@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from batchproc.kinds import Code
 from batchproc.ledger.blame import blame_disk
 from batchproc.ledger.opening import open_for_writing
 from batchproc.ledger.schema import execute_all, touch, transaction
@@ -50,6 +51,12 @@ UPDATE item SET before_absent = iif(state = 'absent', 'pending', before_absent),
   due = iif(state IN ('done', 'absent'), 1, due), runs = iif(state = 'done', 0, runs),
   state = iif(state = 'done', 'pending', state), made_url = NULL, made_extra_json = NULL
 WHERE id IN (SELECT value FROM json_each(?))
+"""
+UNFIT = """
+UPDATE item SET before_absent = iif(state = 'absent', 'pending', before_absent), stage = 'output', code = :code,
+  due = iif(state = 'absent', 1, 0), state = iif(state = 'absent', 'absent', 'failed'), message = :message,
+  hint = 'write the column alike in all lists, then run with --fresh', made_url = NULL, made_extra_json = NULL
+WHERE id = :item
 """
 
 
@@ -165,6 +172,12 @@ class ShardTable:
         """Makes items due again whose image is nowhere."""
         with self._changing():
             self._connection.execute(LOST, (json.dumps(items),))
+            touch(self._connection)
+
+    def fail(self, item: int, message: str) -> None:
+        """Makes an item fail whose row does not fit into a shard; one that left the list is not kept."""
+        with self._changing():
+            self._connection.execute(UNFIT, {"item": item, "code": Code.OUTPUT_VALUE, "message": message})
             touch(self._connection)
 
     def replaced(self) -> list[str]:

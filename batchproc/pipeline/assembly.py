@@ -4,10 +4,11 @@ import os
 import socket
 import zlib
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from batchproc.config import Config
-from batchproc.errors import UsageError
+from batchproc.errors import Problem, UsageError
 from batchproc.ledger import Ledger
 from batchproc.shortage import file_limit, raise_file_limit
 from batchproc.sink import ImageFolder, Layout
@@ -49,6 +50,13 @@ def open_ledger(config: Config, layout: Layout) -> Ledger:
     power = config.output.durability == "power"
     images = ImageFolder(layout.output, power=power)
     return Ledger.open(layout.ledger_path, images=images, reserve_path=layout.reserve_path, power=power)
+
+
+def check_layout(config: Config) -> None:
+    """Raises `UsageError` where the layout of the output needs what is not installed."""
+    if config.output.layout == "parquet" and find_spec("pyarrow") is None:
+        message = "needs pyarrow, which is not installed: pip install 'batchproc[parquet]'."
+        raise UsageError([Problem(where='[output] layout = "parquet"', message=message)])
 
 
 def warm_up(config: Config) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from batchproc.columns import Columns
 from batchproc.config import OutputTable
 from batchproc.errors import DiskError
 from batchproc.explain.words import count
@@ -16,9 +17,9 @@ from batchproc.pipeline.terms import RunResult
 from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
-from batchproc.sink import CardColumn, ImageFolder, Layout, write_data_card, write_manifest
-from batchproc.sink.data_card import DataFiles, files_of_images, tar_shards
-from batchproc.sink.shards import packed_name
+from batchproc.sink import Column, ImageFolder, Layout, write_data_card, write_manifest
+from batchproc.sink.data_card import DataFiles, files_of_images, parquet_shards, tar_shards
+from batchproc.sink.samples import packed_name
 
 
 def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
@@ -33,12 +34,8 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
     file_name = ImageFolder(layout.output).file_name if output.layout == "files" else packed_name
     metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption))
     failures = _write(layout.failures_path, ledger.failures())
-    types = learned.types
-    own = {name: column for column, name in name_columns(types, output.caption).items()}
-    columns = [CardColumn(name=name, type=known) for name, known in FACT_TYPES.items()]
-    columns += [CardColumn(name=name, type=types[column], own=column) for name, column in own.items()]
     card = layout.data_card_path
-    is_described = write_data_card(card, columns, _data_files(layout, output))
+    is_described = write_data_card(card, row_columns(learned, output.caption), _data_files(layout, output))
     failpoint("ledger.before_manifests_noted")
     ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout))
     failpoint("ledger.after_manifests_noted")
@@ -47,10 +44,19 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
     return "" if is_described else f"{card} is your own and stays: {advice}"
 
 
+def row_columns(learned: Columns, caption: str) -> list[Column]:
+    """The columns of the rows: our facts, then those of the list."""
+    facts = [Column(name=name, type=known) for name, known in FACT_TYPES.items()]
+    names = name_columns(learned.types, caption)
+    return facts + [Column(name=names[own], type=known, own=own) for own, known in learned.types.items()]
+
+
 def _data_files(layout: Layout, output: OutputTable) -> DataFiles:
     """What loaders are to read."""
     if output.layout == "files":
         return files_of_images(layout.metadata_path)
+    if output.layout == "parquet":
+        return parquet_shards()
     field = {"jpeg": "jpg", "keep": ""}.get(output.format, output.format)
     return tar_shards(field, has_caption=bool(output.caption))
 

@@ -61,6 +61,7 @@ class Run:
         with doing("checking the list and the output folder"):
             assembly.check_descriptors()
             JobList.of(self.config, self.config.job.base_url).check()
+            assembly.check_layout(self.config)
             check_certificates(self.config)
             self.layout.prepare()
         with ExitStack() as stack:

@@ -18,6 +18,7 @@ def refuse(config: Config, steps: tuple[Step, ...], *, any_plan: bool = False) -
     a lock that another run holds: that passes.
     """
     JobList.of(config, config.job.base_url).check()
+    assembly.check_layout(config)
     check_certificates(config)
     layout = Layout(output=config.paths.output)
     layout.check()

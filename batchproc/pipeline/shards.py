@@ -18,37 +18,38 @@ from types import TracebackType
 from typing import Self
 
 from batchproc.columns import Columns
-from batchproc.config import Config
+from batchproc.config import Config, OutputTable
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
-from batchproc.ledger import Ledger, ShardTable
+from batchproc.ledger import CAPTION, Ledger, ShardTable
 from batchproc.model import Item, Outcome
+from batchproc.pipeline.closing import row_columns
 from batchproc.remembered import Shard
 from batchproc.signals import Counted, doing
 from batchproc.sink import ImageFolder, Layout
-from batchproc.sink.shards import (
+from batchproc.sink.samples import (
     LostImageError,
     Sample,
-    ShardFolder,
     ShardSettings,
-    StoredImages,
+    UnfitRowError,
     make_samples,
     packed_name,
-    shard_name,
-    write_shard_manifest,
 )
+from batchproc.sink.shards import ShardFolder, StoredImages, shard_name, write_shard_manifest
 from batchproc.transform.write import write_temporary
 
 END = -1  # no shard has this number
 PATIENCE_SECONDS = 120.0  # with a shard that is being written: more than any takes whose disk answers
 
 
-def shard_settings(config: Config, columns: Columns) -> ShardSettings:
+def shard_settings(output: OutputTable, columns: Columns) -> ShardSettings:
     """What decides how the rows of this job become shards."""
-    output = config.output
     return ShardSettings(
-        layout=output.layout, shard_items=output.shard_items, caption=output.caption, columns=columns.form
+        layout=output.layout,
+        shard_items=output.shard_items,
+        columns=tuple(row_columns(columns, output.caption)),
+        caption=CAPTION if output.caption else "",
     )
 
 
@@ -63,7 +64,8 @@ class ShardMaker:
         self._layout = layout
         self._ledger = ledger
         self._columns = ledger.columns()
-        self._settings = shard_settings(config, self._columns)
+        self._settings = shard_settings(config.output, self._columns)
+        self._caption = config.output.caption
         self._images = ImageFolder(layout.output, power=power)
         self._folder = ShardFolder(layout.output, power=power)
         self._table = ShardTable.open(layout.ledger_path, power=power)
@@ -148,12 +150,15 @@ class ShardMaker:
             self._error = error
 
     def _make(self, number: int, *, is_complete: bool) -> None:
-        """Makes one shard, unless there is one that is the same. An image that is nowhere makes its item due again."""
+        """Makes one shard, unless there is one that is the same.
+
+        An image that is nowhere makes its item due again, and a row that does not fit makes it fail: never the shard.
+        """
         first, last = number * self._settings.shard_items + 1, (number + 1) * self._settings.shard_items
         is_made = False
         while not is_made:
             with StoredImages(self._images, self._layout.output, self._table.covering(first, last)) as stored:
-                rows = self._ledger.shard_rows(packed_name, self._columns, self._settings.caption, first, last)
+                rows = self._ledger.shard_rows(packed_name, self._columns, self._caption, first, last)
                 samples = make_samples(rows)
                 lost = {sample.item for sample in samples if not stored.has(sample)}
                 try:
@@ -162,6 +167,8 @@ class ShardMaker:
                         is_made = True
                 except LostImageError as error:
                     lost = {error.item}
+                except UnfitRowError as error:
+                    self._table.fail(error.item, str(error))
             if lost:
                 self._table.lose(sorted(lost))
 
@@ -170,7 +177,7 @@ class ShardMaker:
         number: int,
         first: int,
         last: int,
-        samples: Sequence[Sample],
+        samples: list[Sample],
         stored: StoredImages,
         *,
         is_complete: bool,

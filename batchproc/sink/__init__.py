@@ -1,13 +1,14 @@
 """The files of a job: where they are, and how they are replaced so that nobody ever reads half of one."""
 
 from batchproc.sink.atomic import sweep_temporary, write_atomically
-from batchproc.sink.data_card import CardColumn, write_data_card
+from batchproc.sink.data_card import write_data_card
 from batchproc.sink.images import ImageFolder
 from batchproc.sink.layout import Layout
 from batchproc.sink.manifests import read_manifest, write_manifest
+from batchproc.sink.samples import Column
 
 __all__ = [
-    "CardColumn",
+    "Column",
     "ImageFolder",
     "Layout",
     "read_manifest",

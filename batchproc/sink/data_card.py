@@ -17,6 +17,7 @@ from typing import TypeAlias
 from batchproc.columns import Scalar, Type
 from batchproc.errors import DiskError
 from batchproc.sink.atomic import renewing
+from batchproc.sink.samples import Column
 
 # The loader reads 10 MiB of metadata.jsonl, and takes the types that it sees there for those of the whole column: one
 # that is null so far would stay null. From a little less on, it is told the types.
@@ -36,21 +37,12 @@ UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")  # YAML takes them as 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardColumn:
-    """A column of `metadata.jsonl`; `own` is its name in the list, None for a fact of ours."""
-
-    name: str
-    type: Type
-    own: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DataFiles:
     """Which files are the data set, and what one sample of it is. No types: loaders are to find them out."""
 
     patterns: tuple[str, ...]
     content: str  # a sentence
-    features: Callable[[Sequence[CardColumn]], list[Feature]] | None
+    features: Callable[[Sequence[Column]], list[Feature]] | None
     place: str = "  features"  # of the features in the head: imagefolder takes them as a setting, others as facts
 
 
@@ -70,7 +62,7 @@ def tar_shards(field: str, *, has_caption: bool) -> DataFiles:
     A loader takes the types of the first five samples for those of all.
     """
 
-    def features(columns: Sequence[CardColumn]) -> list[Feature]:
+    def features(columns: Sequence[Column]) -> list[Feature]:
         row = [_feature(column.name, column.type) for column in columns]
         texts = ("txt", "__key__", "__url__") if has_caption else ("__key__", "__url__")
         known: list[Feature] = [{"name": field, "dtype": "image"}, {"name": "json", "struct": row}]
@@ -84,7 +76,16 @@ def tar_shards(field: str, *, has_caption: bool) -> DataFiles:
     )
 
 
-def write_data_card(path: Path, columns: Sequence[CardColumn], files: DataFiles) -> bool:
+def parquet_shards() -> DataFiles:
+    """Parquet shards, which know their types."""
+    return DataFiles(
+        patterns=("shards/*.parquet",),
+        content="Images with their rows in Parquet shards, which `manifest.json` names,",
+        features=None,
+    )
+
+
+def write_data_card(path: Path, columns: Sequence[Column], files: DataFiles) -> bool:
     """Writes the file, unless one of the user's own is there; returns whether loaders find the data set by it.
 
     Raises `DiskError`.
@@ -126,7 +127,7 @@ def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _describe(title: str, columns: Sequence[CardColumn], files: DataFiles) -> str:
+def _describe(title: str, columns: Sequence[Column], files: DataFiles) -> str:
     types = f"{files.place}: {_yaml(files.features(columns))}\n" if files.features else ""
     patterns = "".join(f"    - {pattern}\n" for pattern in files.patterns)
     renamed = [column for column in columns if column.own not in (None, column.name)]
@@ -140,7 +141,7 @@ def _describe(title: str, columns: Sequence[CardColumn], files: DataFiles) -> st
     )
 
 
-def _row_features(columns: Sequence[CardColumn]) -> list[Feature]:
+def _row_features(columns: Sequence[Column]) -> list[Feature]:
     """The loader puts the image in the place of its file's name."""
     return [
         {"name": "image", "dtype": "image"} if column.name == "file_name" else _feature(column.name, column.type)

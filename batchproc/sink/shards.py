@@ -8,85 +8,20 @@ never takes the place of one that somebody reads. The manifest is replaced last.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self, TypeAlias
+from typing import BinaryIO, Self
 
 from batchproc.failpoints import failpoint
-from batchproc.remembered import Row, Shard
-from batchproc.sink import tar
+from batchproc.remembered import Shard
 from batchproc.sink.atomic import replacing, sweep_temporary, sync_folder
 from batchproc.sink.images import ImageFolder
+from batchproc.sink.samples import FORMAT, LostImageError, OpenedShard, Read, Sample, ShardFormat, ShardSettings
+from batchproc.sink.tar import TarFormat
 
-FORMAT = 1  # raised when the same rows make other bytes than before
 FOLDER = "shards"
 DIGEST_DIGITS = 16
-CAPTION = "text"  # what loaders call the column with an image's caption
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardSettings:
-    """What decides how rows become shards, beside the rows."""
-
-    layout: str
-    shard_items: int
-    caption: str = ""  # the list's column with the captions; empty = none
-    columns: str = ""  # the columns of the list, with their types
-
-    @property
-    def suffix(self) -> str:
-        return ".tar"
-
-    def text(self) -> str:
-        """All of it, for comparing."""
-        return json.dumps([FORMAT, self.layout, self.shard_items, self.caption, self.columns])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One image of a shard, with its row."""
-
-    item: int
-    key_hex: str
-    name: str  # in its shard: the key, and a number behind it for a further row of the same item
-    suffix: str
-    size_bytes: int
-    sha256_hex: str
-    row: Row
-    row_json: bytes
-
-    @property
-    def file_name(self) -> str:
-        return f"{self.name}{self.suffix}"
-
-
-def packed_name(key_hex: str, suffix: str) -> str:
-    """The name of an image inside its shard."""
-    return f"{key_hex}{suffix}"
-
-
-def make_samples(rows: Iterable[tuple[int, Row]]) -> list[Sample]:
-    """What the rows of a shard's items, in their order, become."""
-    encode = json.JSONEncoder(ensure_ascii=False).encode
-    samples: list[Sample] = []
-    number = 1
-    for item, row in rows:
-        key_hex = str(row["key"])
-        number = number + 1 if samples and samples[-1].item == item else 1
-        sample = Sample(
-            item=item,
-            key_hex=key_hex,
-            name=key_hex if number == 1 else f"{key_hex}-{number}",
-            suffix=str(row["file_name"]).removeprefix(key_hex),
-            size_bytes=int(str(row["size_bytes"])),
-            sha256_hex=str(row["sha256"]),
-            row=row,
-            row_json=encode(row).encode("utf-8", "backslashreplace"),
-        )
-        samples.append(sample)
-    return samples
 
 
 def shard_name(settings: ShardSettings, number: int, samples: Iterable[Sample]) -> str:
@@ -95,14 +30,6 @@ def shard_name(settings: ShardSettings, number: int, samples: Iterable[Sample]) 
     for sample in samples:
         digest.update(b"\n" + sample.row_json)
     return f"{FOLDER}/{number:05d}-{digest.hexdigest()[:DIGEST_DIGITS]}{settings.suffix}"
-
-
-class LostImageError(Exception):
-    """The image of an item is not what its row says, wherever it is."""
-
-    def __init__(self, item: int) -> None:
-        super().__init__(item)
-        self.item = item
 
 
 class StoredImages:
@@ -120,7 +47,7 @@ class StoredImages:
 
     def __exit__(self, *_: object) -> None:
         for opened in self._opened:
-            opened.file.close()
+            opened.close()
 
     def waits(self, sample: Sample) -> bool:
         """Whether there is a file of that image's name and size."""
@@ -147,40 +74,37 @@ class StoredImages:
         with suppress(OSError):
             yield self._waiting_path(sample).read_bytes()
         for opened in self._opened:
-            if opened.size_of(sample) is not None:
-                yield opened.read(sample)
+            with suppress(OSError, ValueError):
+                if opened.size_of(sample) is not None:
+                    yield opened.read(sample)
 
 
-class _OpenedTar:
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self._members = {member.name: member for member in tar.members(file)}
-
-    def size_of(self, sample: Sample) -> int | None:
-        member = self._members.get(packed_name(sample.key_hex, sample.suffix))
-        return member.size_bytes if member else None
-
-    def read(self, sample: Sample) -> bytes:
-        member = self._members[packed_name(sample.key_hex, sample.suffix)]
-        self.file.seek(member.start_bytes)
-        return self.file.read(member.size_bytes)
-
-
-def _open_shard(path: Path) -> _OpenedTar | None:
+def _open_shard(path: Path) -> OpenedShard | None:
     """An earlier shard; None where it is gone, or damaged: what was in it is lost then."""
     try:
         file = path.open("rb")
     except OSError:
         return None
     try:
-        return _OpenedTar(file)
+        return format_of(path.suffix).open(file)
     except (ValueError, OSError):
         file.close()
         return None
 
 
-class _Hashing:
-    """What is written to a file, with its size and hash."""
+def format_of(suffix: str) -> ShardFormat:
+    """The format of shards whose names end so."""
+    if suffix == ".tar":
+        return TarFormat()
+    from batchproc.sink.parquet import ParquetFormat
+
+    return ParquetFormat()
+
+
+class _HashedFile:
+    """Writes to a file, and knows the size and hash of what was written."""
+
+    closed = False
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -192,6 +116,15 @@ class _Hashing:
         self._digest.update(content)
         self.size_bytes += len(content)
         return len(content)
+
+    def tell(self) -> int:
+        return self.size_bytes
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """The file belongs to who opened it."""
 
     @property
     def sha256(self) -> bytes:
@@ -211,57 +144,25 @@ class ShardFolder:
             sweep_temporary(self._output / FOLDER, own=True)
 
     def write(
-        self, name: str, settings: ShardSettings, samples: Sequence[Sample], read: Callable[[Sample], bytes]
+        self, name: str, settings: ShardSettings, samples: list[Sample], read: Read
     ) -> tuple[int, bytes]:
         """Writes a shard and gives it its name; its size and hash. Raises OSError, and what `read` raises."""
         path = self._output / name
         path.parent.mkdir(exist_ok=True)
         with replacing(path) as file:
-            hashing = _Hashing(file)
-            WRITERS[settings.layout](hashing.write, settings, samples, read)
+            hashed = _HashedFile(file)
+            format_of(settings.suffix).write(hashed, settings, samples, read)
             failpoint("sink.shard_written")
             if self._power:
                 file.flush()
                 os.fsync(file.fileno())
         if self._power:
             sync_folder(path.parent)
-        return hashing.size_bytes, hashing.sha256
+        return hashed.size_bytes, hashed.sha256
 
     def remove(self, name: str) -> None:
         """Deletes a shard that no manifest names; one that is gone is fine. Raises OSError."""
         (self._output / name).unlink(missing_ok=True)
-
-
-Write: TypeAlias = Callable[[bytes], object]
-
-
-def _write_tar(
-    write: Write, settings: ShardSettings, samples: Sequence[Sample], read: Callable[[Sample], bytes]
-) -> None:
-    """Each sample is its image, its row and, if there are captions, its text: all of them have all of these."""
-    for sample in samples:
-        _write_member(write, sample.file_name, read(sample))
-        _write_member(write, f"{sample.name}.json", sample.row_json)
-        if settings.caption:
-            _write_member(write, f"{sample.name}.txt", caption_text(sample.row.get(CAPTION)))
-    write(tar.END)
-
-
-def _write_member(write: Write, name: str, content: bytes) -> None:
-    write(tar.header(name, len(content)) + content + tar.padding(len(content)))
-
-
-def caption_text(value: object) -> bytes:
-    """A caption as the content of a text file; empty where there is none."""
-    if value is None:
-        return b""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace")
-
-
-WRITERS: Mapping[
-    str, Callable[[Write, ShardSettings, Sequence[Sample], Callable[[Sample], bytes]], None]
-] = {"webdataset": _write_tar}
 
 
 def write_shard_manifest(path: Path, settings: ShardSettings, shards: Sequence[Shard]) -> None:

@@ -4,9 +4,12 @@ No time, no user, no padding to a tape's record: two blocks of zeros end the fil
 Interchange Format").
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
+
+from batchproc.sink.samples import ByteSink, Read, Sample, ShardSettings, packed_name
 
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
@@ -55,3 +58,49 @@ def members(file: BinaryIO) -> Iterator[Member]:
         name = block[_NAME].rstrip(b"\0").decode("ascii")
         yield Member(name=name, start_bytes=position + BLOCK_BYTES, size_bytes=size_bytes)
         position += BLOCK_BYTES + size_bytes + -size_bytes % BLOCK_BYTES
+
+
+class TarFormat:
+    """WebDataset: each sample is its image, its row and, if there are captions, its text: all have all of these."""
+
+    def write(self, file: ByteSink, settings: ShardSettings, samples: list[Sample], read: Read) -> None:
+        """Writes a whole shard. Raises OSError, and what `read` raises."""
+        for sample in samples:
+            contents = {sample.file_name: read(sample), f"{sample.name}.json": sample.row_json}
+            if settings.caption:
+                contents[f"{sample.name}.txt"] = _text(sample.row.get(settings.caption))
+            for name, content in contents.items():
+                file.write(header(name, len(content)) + content + padding(len(content)))
+        file.write(END)
+
+    def open(self, file: BinaryIO) -> "OpenedTar":
+        """Opens one. Raises OSError and ValueError."""
+        return OpenedTar(file)
+
+
+class OpenedTar:
+    """A tar shard whose images can be read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._members = {member.name: member for member in members(file)}
+
+    def size_of(self, sample: Sample) -> int | None:
+        """The size of a sample's image there; None where there is none."""
+        member = self._members.get(packed_name(sample.key_hex, sample.suffix))
+        return member.size_bytes if member else None
+
+    def read(self, sample: Sample) -> bytes:
+        """The image. Raises OSError."""
+        member = self._members[packed_name(sample.key_hex, sample.suffix)]
+        self._file.seek(member.start_bytes)
+        return self._file.read(member.size_bytes)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _text(value: object) -> bytes:
+    """A caption as the content of a file; empty where there is none."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")

@@ -55,14 +55,17 @@ def test_a_job_killed_as_it_makes_shards_continues_to_the_same_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("layout", ["webdataset", "parquet"])
 @pytest.mark.parametrize("point", POINTS)
-def test_the_matrix_of_shards_of_a_grown_list(make_job: MakeJob, tmp_path: Path, point: str) -> None:
+def test_the_matrix_of_shards_of_a_grown_list(make_job: MakeJob, tmp_path: Path, point: str, layout: str) -> None:
+    if layout == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     for output in ("calm", "killed"):
-        assert 0 == start(make_job(images=4), "webdataset", output)
+        assert 0 == start(make_job(images=4), layout, output)
         config = make_job(images=8)
         if output == "killed":
-            assert -9 == start(config, "webdataset", output, point)
-        assert 0 == start(config, "webdataset", output)
+            assert -9 == start(config, layout, output, point)
+        assert 0 == start(config, layout, output)
 
     assert [] == faults_of(tmp_path / "killed", ending(tmp_path / "calm"))
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import DiskError
-from batchproc.sink import CardColumn, write_data_card
+from batchproc.sink import Column, write_data_card
 from batchproc.sink.data_card import files_of_images, tar_shards
 
-COLUMNS = [CardColumn(name="file_name", type="text"), CardColumn(name="url", type="text")]
+COLUMNS = [Column(name="file_name", type="text"), Column(name="url", type="text")]
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def metadata(tmp_path: Path) -> Path:
     return path
 
 
-def card(metadata: Path, columns: list[CardColumn] | None = None) -> str:
+def card(metadata: Path, columns: list[Column] | None = None) -> str:
     path = metadata.with_name("README.md")
     assert write_data_card(path, COLUMNS if columns is None else columns, files_of_images(metadata))
     return path.read_text(encoding="utf-8")
@@ -37,7 +37,7 @@ def test_a_large_data_set_tells_its_types(metadata: Path) -> None:
     metadata.write_bytes(b"x" * (9 << 20))
     nested = {"a": "long", "b": [{"c": "bool"}]}
     listed = {"n": [["float"]], "ü\u0085": nested}
-    columns = [*COLUMNS, *(CardColumn(name=name, type=known, own=name) for name, known in listed.items())]
+    columns = [*COLUMNS, *(Column(name=name, type=known, own=name) for name, known in listed.items())]
 
     head = card(metadata, columns).split("---\n")[1]
 
@@ -50,7 +50,7 @@ def test_a_large_data_set_tells_its_types(metadata: Path) -> None:
 
 def test_columns_under_another_name_are_listed(metadata: Path) -> None:
     listed = {"a|b": "list_a|b", "c": "c"}
-    columns = [*COLUMNS, *(CardColumn(name=name, type="text", own=own) for own, name in listed.items())]
+    columns = [*COLUMNS, *(Column(name=name, type="text", own=own) for own, name in listed.items())]
 
     assert card(metadata, columns).endswith("| in the list | here |\n|---|---|\n| `a\\|b` | `list_a\\|b` |\n")
 
@@ -62,7 +62,7 @@ def test_our_own_is_written_anew_and_stays_when_nothing_changed(metadata: Path) 
 
     assert first == card(metadata)
     assert before.st_mtime_ns == path.stat().st_mtime_ns
-    assert first != card(metadata, [*COLUMNS, CardColumn(name="list_x", type="text", own="x")])
+    assert first != card(metadata, [*COLUMNS, Column(name="list_x", type="text", own="x")])
 
 
 @pytest.mark.parametrize("kind", ["own", "edited", "empty", "binary", "link", "folder"])
