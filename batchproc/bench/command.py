@@ -11,7 +11,7 @@ from batchproc.bench.cases import Case, named, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
 from batchproc.bench.dataset import find_dataset
 from batchproc.bench.job_file import toml_value, write_job_file
-from batchproc.bench.predictions import calibrate, favourite_of, predict_cases, sample
+from batchproc.bench.predictions import calibrate, favourite_of, is_gil_known, predict_cases, sample
 from batchproc.bench.rounds import make_rounds
 from batchproc.bench.runner import Interrupt, OutputCheck, Ran, Runner
 from batchproc.bench.schedule import disturbances
@@ -147,7 +147,11 @@ class _BenchUnderWay:
         has_processes = any(Mode.PROCESS in (case.download, case.transform) for case in cases)
         both = replace(cases[0], download=Mode.PROCESS, transform=Mode.PROCESS, varied=())
         process = self._run_undisturbed(runner, both, setting)[1].record if has_processes else None
-        calibration = calibrate(serial.record, process, items=len(paths), cores=usable_cores())
+        threads = None
+        if not is_gil_known(serial.record) and usable_cores() > 1:
+            beside = replace(both, download=Mode.THREAD, transform=Mode.THREAD)
+            threads = self._run_undisturbed(runner, beside, setting, "transform.workers=2")[1].record
+        calibration = calibrate(serial.record, process, threads, items=len(paths), cores=usable_cores())
         predictions = predict_cases(calibration, cases, self._spec.bounds)
         favourite = favourite_of(predictions, cases)
         self._bench = replace(
@@ -167,11 +171,11 @@ class _BenchUnderWay:
         runner.clear(ran)
         return ran.run
 
-    def _run_undisturbed(self, runner: Runner, case: Case, setting: str) -> tuple[Ran, Ran]:
+    def _run_undisturbed(self, runner: Runner, case: Case, *settings: str) -> tuple[Ran, Ran]:
         """The first run, and the fastest of as many as it takes until one is undisturbed."""
         made: list[Ran] = []
         while len(made) < CALIBRATION_TRIES and (not made or disturbances(made[-1].run.conditions)):
-            made.append(runner.run(case, setting))
+            made.append(runner.run(case, *settings))
             runner.clear(made[-1])
         return made[0], min(made, key=lambda ran: ran.run.seconds)
 

@@ -2,17 +2,21 @@
 
 A normal run has no probe, so phi comes from two sources: what Pillow's C source holds and releases (read in 12.3 and
 13; that the resampler releases it was measured), and how much CPU this run spent in each step. On top comes the Python
-around every step, which always holds it. A user's own step is unknown: it may hold all of its CPU or none. So phi is an
-interval with a point in it.
+around every step, which always holds it. A custom step may hold all of its CPU or none: where threads worked side by
+side, what they waited for the GIL tells. So phi is an interval with a point in it.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from batchproc.explain.words import share as in_percent
+from batchproc.measure.gil import held_fraction
 from batchproc.record.stage import StageRecord
 
 METHOD = "from Pillow's source and this run's CPU per step"
+MEASURED_METHOD = "from this run's threads and what they waited for the GIL"
+LEAST_TOGETHER = 0.5  # of their time at work, for threads whose waiting tells something
 HELD_STEPS = frozenset({"median"})  # Pillow's rank filters keep the GIL
 RELEASED_STEPS = frozenset(
     (
@@ -110,6 +114,8 @@ def _checked(estimate: GilShare, stage: StageRecord) -> GilShare:
     error = 2.0 * (stage.gil_error_seconds or 0.0) / stage.busy_seconds
     demand = threads * estimate.low
     expected = 1.0 - 1.0 / demand if demand > 1.0 else 0.0
+    if not estimate.is_known and (measured := _measured(stage)) is not None:
+        return measured
     text = f"the threads waited {in_percent(waited)} of their time for the GIL, which "
     if waited + error < expected / 2.0:
         doubt = f"{text}is less than the {in_percent(expected)} that this estimate asks for"
@@ -118,6 +124,29 @@ def _checked(estimate: GilShare, stage: StageRecord) -> GilShare:
         doubt = f"{text}is more than this estimate explains"
         return replace(estimate, high=1.0, doubt=doubt)
     return estimate
+
+
+def _measured(stage: StageRecord) -> GilShare | None:
+    """From the waiting of threads beside each other; None where they were too seldom at work together to tell.
+
+    A thread that waits for the GIL wakes up every 5 ms to ask for it, and where cores are short it waits for one first:
+    some of the waiting for a core may be waiting for the GIL.
+    """
+    utilisation, cpu, waited = stage.utilisation or 0.0, stage.cpu_seconds, stage.account["gil_wait"]
+    if utilisation < LEAST_TOGETHER:
+        return None
+    error = 2.0 * (stage.gil_error_seconds or 0.0)
+
+    def held(seconds: float) -> tuple[float, float]:
+        return held_fraction(1.0 / (1.0 + max(0.0, seconds) / (cpu * utilisation)), stage.workers)
+
+    at_most = waited + stage.account.get("run_queue", 0.0)
+    return GilShare(
+        low=held(waited - error)[0],
+        point=fmean((*held(waited), *held(at_most))),
+        high=held(at_most + error)[1],
+        method=MEASURED_METHOD,
+    )
 
 
 def _held_seconds(part: str, cpu: float, tasks: int, encoder_releases: bool) -> tuple[float, float, float]:

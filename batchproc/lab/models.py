@@ -6,8 +6,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from batchproc.lab.table import Cell, Crossing, Kind, Series, Table, computed
+from batchproc.measure.gil import held_fraction
 
-HALVINGS = 40
 MANY_CORES = 1000  # beyond that, no number of cores is in sight
 NEAR = 3.0  # times the cores' ceiling: a higher one is not shown
 
@@ -91,39 +91,12 @@ def gil_models(against: Series, workers: int) -> Iterator[Series]:
     held = []
     for cell in against.cells:
         low, high = cell.ends
-        phi = gil_share(high, workers)[0], gil_share(low, workers)[1]
+        phi = held_fraction(high, workers)[0], held_fraction(low, workers)[1]
         held.append(Cell(x=cell.x, value=(phi[0] + phi[1]) / 2, low=phi[0], high=phi[1]))
     yield Series(name="GIL-held fraction", unit="share", kind=Kind.MODEL, cells=tuple(held))
     for word, end in (("earliest", 1), ("latest", 0)):
         cores = {cell.x: 1 / cell.ends[end] for cell in held if cell.ends[end] * MANY_CORES > 1}
         yield computed(f"processes win beyond, at the {word}", "cores", cores)
-
-
-def gil_share(ratio: float, workers: int) -> tuple[float, float]:
-    """phi from the threads' speed against as many processes, 0 to 1: least (convoy) and most (random arrivals).
-
-    A convoy makes each thread wait for a whole turn of every other: speed n/(1 + (n-1) phi). With random arrivals the
-    threads are customers of one server, the GIL: exact mean value analysis. For two threads and S2 = 2 ratio this
-    gives phi between 2/S2 - 1 and sqrt(2/S2 - 1).
-    """
-    if ratio >= 1:
-        return 0.0, 0.0
-    convoy = min(1.0, (1 / ratio - 1) / (workers - 1))
-    low, high = 0.0, 1.0
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _queueing_speed(middle, workers) / workers > ratio else (low, middle)
-    return convoy, max(convoy, (low + high) / 2)
-
-
-def _queueing_speed(phi: float, workers: int) -> float:
-    """Speed of n threads against one, by mean value analysis of one server and n customers."""
-    waiting = speed = 0.0
-    for customers in range(1, workers + 1):
-        inside = phi * (1 + waiting)
-        speed = customers / (1 - phi + inside)
-        waiting = speed * inside
-    return speed
 
 
 def _add_ceilings(table: Table, steps: Table | None) -> Table:

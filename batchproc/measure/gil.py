@@ -23,6 +23,7 @@ SAMPLES_ENOUGH = 2
 # The condition that waiters sleep on, its mutex, and the pair used when the lock is handed over on request lie side by
 # side (`struct _gil_runtime_state`: 48 + 40 + 48 + 40 bytes with glibc); any of them may be the one not seen in time.
 NEIGHBOURHOOD_BYTES = 176
+HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,3 +167,31 @@ def _watch(child: int) -> Counter[int]:
 def _futexes(child: int) -> list[int]:
     lines = [path.read_bytes() for path in Path(f"/proc/{child}/task").glob("*/syscall")]
     return [address for line in lines if (address := futex_address(line)) is not None]
+
+
+def held_fraction(speed: float, threads: int) -> tuple[float, float]:
+    """Least and most of its CPU time that a task holds the GIL, 0 to 1, from what waiting for it costs.
+
+    `speed`: of one of several threads that all have work, against one that never waits for the GIL. In a convoy each
+    waits for a whole turn of every other: speed 1/(1 + (n-1) phi), the least. With random arrivals the threads are
+    customers of one server, the GIL, by exact mean value analysis: the most. For two threads and S2 = 2 speed that is
+    between 2/S2 - 1 and sqrt(2/S2 - 1).
+    """
+    if speed >= 1:
+        return 0.0, 0.0
+    convoy = min(1.0, (1 / speed - 1) / (threads - 1))
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _queueing_speed(middle, threads) > speed else (low, middle)
+    return convoy, max(convoy, (low + high) / 2)
+
+
+def _queueing_speed(phi: float, threads: int) -> float:
+    """Speed of one of n threads against one alone, by mean value analysis of one server and n customers."""
+    waiting = passed = 0.0
+    for customers in range(1, threads + 1):
+        inside = phi * (1 + waiting)
+        passed = customers / (1 - phi + inside)
+        waiting = passed * inside
+    return passed / threads

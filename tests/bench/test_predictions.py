@@ -1,5 +1,7 @@
 """Predictions are made from the model alone, and the measured ratio is only put beside them."""
 
+from dataclasses import replace
+
 import pytest
 
 from batchproc.bench.bench_json import BenchPrediction
@@ -9,13 +11,15 @@ from batchproc.bench.predictions import (
     Calibration,
     calibrate,
     favourite_of,
+    is_gil_known,
     predict_cases,
     sample,
     with_measured,
 )
 from batchproc.explain.predict import JobModel, StartCosts
 from batchproc.record.explanation import StageModel
-from batchproc.record.run import RunRecord
+from batchproc.record.run import MachineRecord, RunCounts, RunRecord
+from batchproc.record.stage import ModeName, StageRecord
 
 CASES = make_cases(("serial", "thread", "process"), {})
 
@@ -122,3 +126,43 @@ def test_the_sample_is_spread_over_the_whole_list() -> None:
 
     assert ["0", "25", "50", "75"] == sample(paths, 4)
     assert paths == sample(paths, 500)
+
+
+def small_run(mode: ModeName, *, gil_wait: float, seconds: float) -> RunRecord:
+    """40 items, each with 1 ms of download and 20 ms of a custom step; two workers where there are threads."""
+    workers = 1 if mode == "serial" else 2
+    busy = 0.8 + gil_wait
+    transform = StageRecord(
+        mode=mode,
+        workers=workers,
+        tasks=40,
+        cpu_seconds=0.8,
+        busy_seconds=busy,
+        utilisation=busy / (workers * seconds),
+        account={"cpu": 0.8, "gil_wait": gil_wait, "starved": 0.0},
+        parts_cpu={"steps.mine:work": 0.8},
+    )
+    account = {"cpu": 0.04, "starved": 0.0}
+    download = replace(transform, cpu_seconds=0.04, busy_seconds=0.04, account=account, parts_cpu={})
+    return RunRecord(
+        line_seconds=seconds,
+        counts=RunCounts(processed=40, done=40),
+        host=MachineRecord(cores=2),
+        stages={"download": download, "transform": transform},
+    )
+
+
+@pytest.mark.parametrize(
+    ("gil_wait", "seconds", "ratio"),
+    [(0.8, 0.85, 1.0), (0.0, 0.45, 0.5)],
+    ids=["all Python", "lets the GIL go"],
+)
+def test_a_custom_step_is_measured_with_threads_side_by_side(gil_wait: float, seconds: float, ratio: float) -> None:
+    serial = small_run("serial", gil_wait=0.0, seconds=0.88)
+    threads = small_run("thread", gil_wait=gil_wait, seconds=seconds)
+    found = calibrate(serial, None, threads, items=1000, cores=2)
+
+    rows = {row.case: row for row in predict_cases(found, CASES, bounds())}
+
+    assert not is_gil_known(serial)
+    assert ratio == pytest.approx(rows["serial+thread"].ratio, rel=0.25)

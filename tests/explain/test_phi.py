@@ -1,5 +1,7 @@
 """The GIL share from the CPU per step: released, held, unknown."""
 
+from dataclasses import replace
+
 import pytest
 
 from batchproc.explain.phi import download_share, transform_share
@@ -75,3 +77,42 @@ def test_the_share_of_a_download_says_that_this_run_did_not_measure_it() -> None
     assert share is not None
     assert "not measured in this run" in share.method
     assert share.low < share.point < share.high
+
+
+def threads(gil_wait: float, *, run_queue: float = 0.0, utilisation: float = 1.0) -> StageRecord:
+    """Two threads with 4 s of CPU in a custom step."""
+    return replace(
+        stage({"steps.mine:work": 4.0}),
+        mode="thread",
+        busy_seconds=4.0 + gil_wait + run_queue,
+        utilisation=utilisation,
+        account={"cpu": 4.0, "gil_wait": gil_wait, "run_queue": run_queue},
+    )
+
+
+def test_threads_side_by_side_show_what_a_custom_step_holds() -> None:
+    never, half, always = (transform_share(threads(wait), encoder_releases=True) for wait in (0.0, 1.0, 4.0))
+
+    assert never is not None
+    assert half is not None
+    assert always is not None
+    assert (0.0, 0.0) == (never.point, never.high)
+    assert (0.25, 0.5) == pytest.approx((half.low, half.high))  # a convoy, and random arrivals
+    assert 0.25 < half.point < 0.5
+    assert pytest.approx(1.0) == always.point
+    assert "threads" in always.method
+
+
+def test_where_cores_were_short_waiting_for_one_may_have_been_for_the_gil() -> None:
+    share = transform_share(threads(2.0, run_queue=2.0), encoder_releases=True)
+
+    assert share is not None
+    assert (0.5, 1.0) == pytest.approx((share.low, share.high))
+    assert 0.5 < share.point < 1.0
+
+
+def test_threads_that_were_seldom_at_work_together_tell_nothing() -> None:
+    share = transform_share(threads(0.1, utilisation=0.3), encoder_releases=True)
+
+    assert share is not None
+    assert (0.0, 1.0) == (share.low, share.high)

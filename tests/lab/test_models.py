@@ -7,7 +7,6 @@ from batchproc.lab.models import (
     add_predictions,
     crossings,
     gil_models,
-    gil_share,
     items_that_repay,
     payload_that_eats,
     value_at,
@@ -57,27 +56,6 @@ def test_the_gain_is_eaten_where_the_hand_over_costs_as_much() -> None:
 def test_a_start_is_repaid_by_what_each_item_gains() -> None:
     assert pytest.approx(10.0) == items_that_repay(0.020, 0.002)
     assert items_that_repay(0.020, 0.0) is None
-
-
-@pytest.mark.parametrize("ratio", [0.55, 0.7, 0.9, 0.99])
-def test_two_threads_give_the_two_bounds_of_the_paper_formula(ratio: float) -> None:
-    share = 2 / (2 * ratio) - 1
-
-    assert pytest.approx((share, share**0.5)) == gil_share(ratio, 2)
-
-
-def test_threads_as_fast_as_processes_hold_nothing_and_half_as_fast_hold_all() -> None:
-    assert (0.0, 0.0) == gil_share(1.0, 2) == gil_share(1.2, 8)
-    assert pytest.approx((1.0, 1.0)) == gil_share(0.5, 2)
-    assert pytest.approx((1.0, 1.0)) == gil_share(0.125, 8)
-
-
-def test_slower_than_one_thread_is_a_convoy_and_clamped() -> None:
-    assert pytest.approx((1.0, 1.0)) == gil_share(0.3, 2)
-
-
-def test_more_workers_show_a_smaller_share_at_the_same_ratio() -> None:
-    assert gil_share(0.8, 8)[1] < gil_share(0.8, 2)[1]
 
 
 def test_a_step_that_holds_the_gil_loses_beyond_one_core_and_one_that_does_not_nowhere_known() -> None:
