@@ -1,8 +1,7 @@
 """The ledger: one SQLite file per job that remembers the state of every item, and what every run did."""
 
 from batchproc.ledger.deciding import PlanChange
-from batchproc.ledger.files import Repaired
-from batchproc.ledger.images import Images
+from batchproc.ledger.files import Images, Repaired
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
 from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, name_columns
 from batchproc.ledger.recovery import Recovered

@@ -1,20 +1,74 @@
-"""Whether the files of images are there, and are what their rows say; if not, items are due again on demand."""
+"""The files of images: what the ledger asks of them, whether they are there and as their rows say, and reserved room.
 
+Files that are missing or differ are due again on demand. An image that is in a shard has no file of its own.
+"""
+
+import errno
 import hashlib
 import json
+import os
 import sqlite3
+import stat
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from batchproc.failpoints import failpoint
-from batchproc.ledger.images import Images
-from batchproc.ledger.packed import packed_items
 from batchproc.ledger.schema import MADE, WINDOW, touch, transaction
+
+
+class Images(Protocol):
+    """Where renditions are: their temporary and their final names. Used by the writer thread, or before it starts."""
+
+    def temporary_name(self, path: str) -> str:
+        """The name of a temporary file among the temporary files: what the ledger remembers of its path."""
+        ...
+
+    def temporary_path(self, name: str) -> Path: ...
+
+    def temporary_names(self) -> Iterable[str]:
+        """The names of the temporary files that exist."""
+        ...
+
+    def file_name(self, key_hex: str, suffix: str) -> str:
+        """The path of a rendition as the manifests name it."""
+        ...
+
+    def final_path(self, key_hex: str, suffix: str) -> Path: ...
+
+    def final_names(self) -> Iterable[tuple[str, str]]:
+        """Key and suffix of every rendition's file that exists."""
+        ...
+
+    def names_in(self, prefix: str) -> list[str]:
+        """The names of all files in the folder of the keys that begin with these two digits."""
+        ...
+
+    def shard_path(self, name: str) -> Path:
+        """Where a shard is."""
+        ...
+
+    def look(self) -> str:
+        """What changes whenever a file is added or removed; empty while the last such change is too fresh to tell."""
+        ...
+
+    def place(self, name: str, key_hex: str, suffix: str) -> None:
+        """Gives a temporary file its final name, replacing what is there. Raises OSError."""
+        ...
+
+    def remove(self, key_hex: str, suffix: str) -> None:
+        """Deletes the file of an older rendition; one that is already gone is fine, and a folder stays."""
+        ...
+
+    def sync(self) -> None:
+        """Makes the names given since the last call survive a power cut."""
+        ...
+
 
 CHECKED = "files_checked"  # in `meta`: the look of the folders, the revision of the items, and how many were missing
 FOLDERS = 256
@@ -114,3 +168,86 @@ def repair(connection: sqlite3.Connection, images: Images) -> Repaired:
             failpoint("ledger.repair")
         last = rows[-1][0]
     return Repaired(**{state.value: counts[state] for state in FileState})
+
+
+RESERVE_BYTES = 1024 * 1024
+
+
+class ReserveFile:
+    """One reserved file at `path`. `release` may be called from any thread, more than once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def reserve(self) -> None:
+        """Takes the room. Raises OSError (ENOSPC) when there is none, or when something else has the file's name."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(self._path, flags, 0o600)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise FileExistsError(errno.EEXIST, "there is something else than a file", str(self._path))
+            missing_bytes = RESERVE_BYTES - os.fstat(descriptor).st_size
+            if missing_bytes > 0:
+                # Real zeros: a sparse file takes no room, and not every file system can reserve any other way.
+                os.lseek(descriptor, 0, os.SEEK_END)
+                _write_all(descriptor, bytes(missing_bytes))
+        finally:
+            os.close(descriptor)
+
+    def release(self) -> None:
+        """Gives the room back."""
+        self._path.unlink(missing_ok=True)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class PackedItems:
+    """Items whose images are in shards: ranges in their order, which do not overlap."""
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self._firsts = [first for first, _ in ranges]
+        self._lasts = [last for _, last in ranges]
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    def holds(self, item: int) -> bool:
+        """Whether a shard is there that was made with the image of this item."""
+        place = bisect_right(self._firsts, item) - 1
+        return place >= 0 and item <= self._lasts[place]
+
+
+def packed_items(connection: sqlite3.Connection, images: Images, *, is_thorough: bool = False) -> PackedItems:
+    """The items of all shards that are as the ledger knows them: by size, and `is_thorough`, by hash."""
+    if not knows_shards(connection):
+        return PackedItems(())
+    rows = connection.execute(
+        "SELECT first, last, name, size_bytes, sha256 FROM shard WHERE state = 'made' ORDER BY first"
+    ).fetchall()
+    return PackedItems(
+        [
+            (first, last)
+            for first, last, name, size_bytes, sha256 in rows
+            if is_as_recorded(images.shard_path(name), size_bytes, sha256 if is_thorough else None)
+        ]
+    )
+
+
+def knows_shards(connection: sqlite3.Connection) -> bool:
+    """Whether the job has ever packed its images."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'shard'"
+    return connection.execute(query).fetchone() is not None
+
+
+def is_as_recorded(path: Path, size_bytes: int | None, sha256: bytes | None) -> bool:
+    """Whether the file is there with this size and, where one is given, this hash. What the disk withholds is not."""
+    if sha256 is not None:
+        return examine(path, size_bytes, sha256) is FileState.WHOLE
+    try:
+        return not path.is_symlink() and path.stat().st_size == size_bytes
+    except OSError:
+        return False

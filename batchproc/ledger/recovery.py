@@ -1,19 +1,24 @@
-"""After a crash: staged items are finished, unknown temporary files swept, and doubtful files checked.
+"""After a crash: staged items are finished, unknown temporary and orphaned files removed, and doubtful files checked.
 
 Nothing on disk is believed without its row, and after a change of boot no row of the last run without its file.
+
+Orphaned files are what an earlier run or another plan made, and no row vouches for now: of items that ended without an
+image, or of sources that left the list (`prune_absent`). The image of an item's earlier URL stays while the new URL
+fails, and goes when a check rejects what is there now. The order is that of every change, ledger first: the row says
+that the item was rejected or failed, or forgets that it was done; then its file goes, then the row forgets the file's
+name. What a kill leaves in between is found by the name that the row still has. A source that is listed again in
+between is fetched again, and its new file replaces what is left of the old one.
 """
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
-from batchproc.ledger.files import FileState, examine
-from batchproc.ledger.images import Images
-from batchproc.ledger.orphans import sweep_orphaned
-from batchproc.ledger.packed import packed_items
+from batchproc.ledger.files import Images, is_as_recorded, packed_items
 from batchproc.ledger.runs import LedgerRun, boot_id, last_runs
 from batchproc.ledger.schema import WINDOW, touch, transaction
 
@@ -29,14 +34,14 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Rendition:
+class _Output:
     item: int
     key_hex: str
     temporary: str
     suffix: str
     stale_suffix: str
     size_bytes: int
-    sha256: bytes
+    sha256: bytes | None
 
 
 def recover(connection: sqlite3.Connection, images: Images) -> Recovered:
@@ -50,9 +55,9 @@ def recover(connection: sqlite3.Connection, images: Images) -> Recovered:
 def _finish_staged(connection: sqlite3.Connection, images: Images) -> tuple[int, int]:
     finished: list[int] = []
     lost: list[int] = []
-    for rendition in list(_read(connection, "state = 'staged'", ())):
-        good = _finish(rendition, images)
-        (finished if good else lost).append(rendition.item)
+    for output in list(_read_outputs(connection, "state = 'staged'", ())):
+        good = _finish(output, images)
+        (finished if good else lost).append(output.item)
     if finished or lost:
         images.sync()
         with transaction(connection):
@@ -62,17 +67,17 @@ def _finish_staged(connection: sqlite3.Connection, images: Images) -> tuple[int,
     return len(finished), len(lost)
 
 
-def _finish(rendition: _Rendition, images: Images) -> bool:
+def _finish(output: _Output, images: Images) -> bool:
     """Renames what is still temporary, or finds it already named; hashes decide, since names may be older."""
-    if _is_whole(images.temporary_path(rendition.temporary), rendition, hashed=True):
+    if is_as_recorded(images.temporary_path(output.temporary), output.size_bytes, output.sha256 or b""):
         try:
-            images.place(rendition.temporary, rendition.key_hex, rendition.suffix)
+            images.place(output.temporary, output.key_hex, output.suffix)
         except IsADirectoryError:
             return False
-    elif not _is_whole(images.final_path(rendition.key_hex, rendition.suffix), rendition, hashed=True):
+    elif not is_as_recorded(images.final_path(output.key_hex, output.suffix), output.size_bytes, output.sha256 or b""):
         return False
-    if rendition.stale_suffix:
-        images.remove(rendition.key_hex, rendition.stale_suffix)
+    if output.stale_suffix:
+        images.remove(output.key_hex, output.stale_suffix)
     return True
 
 
@@ -84,12 +89,11 @@ def _check_last_run(connection: sqlite3.Connection, images: Images) -> int:
         return 0
     hashed = not runs[0].is_clean
     packed = packed_items(connection, images, is_thorough=hashed)
-    lost = [
-        rendition.item
-        for rendition in _read(connection, "state = 'done' AND last_run = ?", (runs[0].number,))
-        if not _is_whole(images.final_path(rendition.key_hex, rendition.suffix), rendition, hashed=hashed)
-        and not packed.holds(rendition.item)
-    ]
+    lost: list[int] = []
+    for output in _read_outputs(connection, "state = 'done' AND last_run = ?", (runs[0].number,)):
+        path, sha256 = images.final_path(output.key_hex, output.suffix), (output.sha256 or b"") if hashed else None
+        if not is_as_recorded(path, output.size_bytes, sha256) and not packed.holds(output.item):
+            lost.append(output.item)
     if lost:
         with transaction(connection):
             _mark_lost(connection, lost)
@@ -110,17 +114,7 @@ def _sweep(images: Images) -> int:
     return swept
 
 
-def _is_whole(path: Path, rendition: _Rendition, *, hashed: bool) -> bool:
-    """Whether this is the rendition's file. One that the disk does not give out is not: it is made again."""
-    if hashed:
-        return examine(path, rendition.size_bytes, rendition.sha256) is FileState.WHOLE
-    try:
-        return not path.is_symlink() and path.stat().st_size == rendition.size_bytes
-    except OSError:
-        return False
-
-
-def _read(connection: sqlite3.Connection, condition: str, parameters: tuple[int, ...]) -> Iterator[_Rendition]:
+def _read_outputs(connection: sqlite3.Connection, condition: str, parameters: tuple[int, ...]) -> Iterator[_Output]:
     last = 0
     while True:
         rows = connection.execute(
@@ -129,7 +123,7 @@ def _read(connection: sqlite3.Connection, condition: str, parameters: tuple[int,
             (*parameters, last),
         ).fetchall()
         for item, key, temporary, suffix, stale_suffix, size_bytes, sha256 in rows:
-            yield _Rendition(
+            yield _Output(
                 item=item, key_hex=key.hex(), temporary=temporary or "", suffix=suffix, sha256=sha256,
                 stale_suffix=stale_suffix or "", size_bytes=size_bytes,
             )  # fmt: skip
@@ -171,3 +165,88 @@ def _mark_lost(connection: sqlite3.Connection, items: list[int]) -> None:
         "WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(items),),
     )
+
+
+ENDED = "(state = 'rejected' OR (state IN ('failed', 'quarantined') AND made_url IS NULL))"
+FILED = f"{ENDED} AND (suffix IS NOT NULL OR stale_suffix IS NOT NULL)"
+ABSENT_FILED = "state = 'absent' AND suffix IS NOT NULL"  # absent, and may have a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrphanedFiles:
+    """The files that an item may have left."""
+
+    item: int
+    key_hex: str
+    suffixes: tuple[str, ...]
+
+
+def find_orphaned(connection: sqlite3.Connection, items: Sequence[int]) -> list[OrphanedFiles]:
+    """What these items left, those that ended without an image."""
+    if not items:
+        return []
+    return _read_orphaned(connection, "id IN (SELECT value FROM json_each(?))", (json.dumps(items),))
+
+
+def remove_orphaned(images: Images, files: OrphanedFiles) -> None:
+    """Deletes the files of one item, after the commit that says how it ended. Raises OSError."""
+    for suffix in files.suffixes:
+        images.remove(files.key_hex, suffix)
+    failpoint("ledger.between_removals")
+
+
+def forget_files(connection: sqlite3.Connection, items: Iterable[int]) -> None:
+    """Notes, inside a transaction, that these items have no file any more."""
+    connection.execute(
+        "UPDATE item SET suffix = NULL, stale_suffix = NULL, made_url = NULL, made_extra_json = NULL "
+        f"WHERE {ENDED} AND id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(items)),),
+    )
+
+
+def sweep_orphaned(connection: sqlite3.Connection, images: Images) -> int:
+    """Deletes what a killed run did not come to; returns of how many items. Needs the run lock. Raises OSError."""
+    swept = 0
+    while orphaned := _read_orphaned(connection, f"true LIMIT {WINDOW}", ()):
+        for files in orphaned:
+            remove_orphaned(images, files)
+        images.sync()
+        with transaction(connection):
+            forget_files(connection, [files.item for files in orphaned])
+        swept += len(orphaned)
+    return swept
+
+
+def _read_orphaned(connection: sqlite3.Connection, condition: str, parameters: tuple[str, ...]) -> list[OrphanedFiles]:
+    rows = connection.execute(
+        f"SELECT id, key, suffix, stale_suffix FROM item WHERE {FILED} AND {condition}", parameters
+    )
+    return [
+        OrphanedFiles(item=item, key_hex=key.hex(), suffixes=tuple(filter(None, suffixes)))
+        for item, key, *suffixes in rows
+    ]
+
+
+def prune_absent(connection: sqlite3.Connection, images: Images) -> int:
+    """Deletes the files of all absent items; returns how many rows lost theirs. Needs the run lock. Raises OSError."""
+    pruned = 0
+    query = f"SELECT id, key, suffix FROM item WHERE {ABSENT_FILED} LIMIT {WINDOW}"
+    while rows := connection.execute(query).fetchall():
+        items = json.dumps([item for item, _, _ in rows])
+        with transaction(connection):
+            connection.execute(
+                "UPDATE item SET before_absent = 'pending', due = 1, runs = 0, made_url = NULL, made_extra_json = NULL "
+                "WHERE id IN (SELECT value FROM json_each(?))",
+                (items,),
+            )
+        failpoint("ledger.prune_marked")
+        for _, key, suffix in rows:
+            with contextlib.suppress(IsADirectoryError):  # folders are never deleted, and this one is not ours
+                images.remove(key.hex(), suffix)
+            failpoint("ledger.prune_removed")
+        with transaction(connection):
+            connection.execute(
+                "UPDATE item SET suffix = NULL WHERE id IN (SELECT value FROM json_each(?))", (items,)
+            )
+        pruned += len(rows)
+    return pruned

@@ -15,8 +15,14 @@ from pathlib import Path
 
 from batchproc.errors import DiskError
 from batchproc.failpoints import failpoint
-from batchproc.ledger.blame import DamagedLedgerError, blame_disk
-from batchproc.ledger.opening import SIDES, check_pages, open_for_reading, replacement_path
+from batchproc.ledger.database import (
+    SIDES,
+    DamagedLedgerError,
+    check_pages,
+    disk_errors,
+    open_for_reading,
+    replacement_path,
+)
 from batchproc.ledger.schema import PARTS, SCHEMA_VERSION, read_version, upgrade
 from batchproc.ledger.view import LedgerView
 
@@ -30,7 +36,7 @@ def is_whole(path: Path) -> bool:
         return False
     at_rest = not path.with_name(f"{path.name}-wal").exists()
     try:
-        with closing(open_for_reading(path, at_rest=at_rest, is_replaced=True)) as connection, blame_disk(path):
+        with closing(open_for_reading(path, at_rest=at_rest, is_replaced=True)) as connection, disk_errors(path):
             check_pages(connection, path, thoroughly=True)
             return _knows_items(connection) and _has_values(path, connection)
     except DamagedLedgerError:
@@ -43,7 +49,7 @@ def holds_items(path: Path) -> bool:
     if not path.exists():
         return False
     at_rest = not path.with_name(f"{path.name}-wal").exists()
-    with closing(open_for_reading(path, at_rest=at_rest)) as connection, blame_disk(path):
+    with closing(open_for_reading(path, at_rest=at_rest)) as connection, disk_errors(path):
         return _knows_items(connection)
 
 
@@ -74,7 +80,7 @@ def replacement(path: Path) -> Iterator[Path]:
     """
     new = replacement_path(path)
     is_continued = new.exists()
-    with blame_disk(path):
+    with disk_errors(path):
         os.close(os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         _remove_sides(new)
     try:
@@ -92,7 +98,7 @@ def put_in_place(path: Path) -> Path | None:
     Raises `DiskError`; the same again goes on where it stopped.
     """
     new = replacement_path(path)
-    with blame_disk(path):
+    with disk_errors(path):
         if any(new.with_name(f"{new.name}{side}").exists() for side in SIDES):
             raise DiskError(f"{new}: the new ledger was not closed. Start the same command again.")
         _sync(new, os.O_RDWR)

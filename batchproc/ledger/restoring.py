@@ -22,8 +22,7 @@ from typing import Any
 from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
 from batchproc.ledger.deciding import with_recipe
-from batchproc.ledger.files import FileState, examine
-from batchproc.ledger.images import Images
+from batchproc.ledger.files import FileState, Images, examine
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.known_manifests import Left, Made, name_columns, read_left, read_made
 from batchproc.ledger.schema import State, touch, transaction

@@ -15,8 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.kinds import Code
-from batchproc.ledger.blame import blame_disk
-from batchproc.ledger.opening import open_for_writing
+from batchproc.ledger.database import disk_errors, open_for_writing
 from batchproc.ledger.schema import execute_all, touch, transaction
 from batchproc.remembered import Shard
 
@@ -212,10 +211,10 @@ class ShardTable:
         ]
 
     def _fetch(self, query: str, parameters: tuple[int | str, ...] = ()) -> list[Any]:
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             return self._connection.execute(query, parameters).fetchall()
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with blame_disk(self._path), transaction(self._connection):
+        with disk_errors(self._path), transaction(self._connection):
             yield

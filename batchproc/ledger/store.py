@@ -11,7 +11,14 @@ from types import TracebackType
 from batchproc.columns import Columns
 from batchproc.errors import ExitCode
 from batchproc.ledger import writer
-from batchproc.ledger.blame import blame_disk, blame_ledger, blame_values
+from batchproc.ledger.database import (
+    check_pages,
+    disk_errors,
+    ledger_errors,
+    open_for_reading,
+    open_for_writing,
+    value_errors,
+)
 from batchproc.ledger.deciding import (
     PlanChange,
     SameSettings,
@@ -23,15 +30,10 @@ from batchproc.ledger.deciding import (
     make_due_again,
     take_over_plans,
 )
-from batchproc.ledger.files import CHECKED, Repaired, repair
-from batchproc.ledger.images import Images
-from batchproc.ledger.importing import Imported, ListedItem, import_rows
+from batchproc.ledger.files import CHECKED, Images, Repaired, ReserveFile, repair
+from batchproc.ledger.importing import Imported, ListedItem, import_rows, read_checkpoints
 from batchproc.ledger.known_manifests import note_manifests
-from batchproc.ledger.list_memory import read_checkpoints
-from batchproc.ledger.opening import check_pages, open_for_reading, open_for_writing
-from batchproc.ledger.orphans import prune_absent
-from batchproc.ledger.recovery import Recovered, recover
-from batchproc.ledger.reserve_file import ReserveFile
+from batchproc.ledger.recovery import Recovered, prune_absent, recover
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
 from batchproc.ledger.runs import (
     close_run,
@@ -92,13 +94,13 @@ class Ledger(LedgerView):
         """
         writing = open_for_writing(path, power=power)
         try:
-            with blame_disk(path), blame_values(path):
+            with disk_errors(path), value_errors(path):
                 opened_version = migrate(writing, path)
                 runs = last_runs(writing, 1)
             if runs and not runs[0].is_clean:
                 check_pages(writing, path)
             reserve = ReserveFile(reserve_path)
-            with blame_disk(path):
+            with disk_errors(path):
                 reserve.reserve()
             return Ledger(
                 path, writing, open_for_reading(path), images, reserve, opened_version=opened_version
@@ -121,18 +123,18 @@ class Ledger(LedgerView):
     def recover(self) -> Recovered:
         """Finishes what a killed run left staged, sweeps temporary files, checks files after another boot. Once."""
         if self._recovered is None:
-            with blame_disk(self._path):
+            with disk_errors(self._path):
                 self._recovered = recover(self._own(), self._images)
         return self._recovered
 
     def take_over_plans(self, fingerprint: str, settings: Settings, is_same: SameSettings) -> None:
         """Gives this fingerprint to the plans whose images are the same by their settings."""
-        with blame_disk(self._path), blame_values(self._path):
+        with disk_errors(self._path), value_errors(self._path):
             take_over_plans(self._own(), fingerprint, settings, is_same)
 
     def compare_plan(self, fingerprint: str) -> PlanChange | None:
         """What changed, if results in the ledger were decided by another plan."""
-        with blame_disk(self._path), blame_values(self._path):
+        with disk_errors(self._path), value_errors(self._path):
             return compare_plan(self._own(), fingerprint)
 
     def adopt_plan(
@@ -140,19 +142,19 @@ class Ledger(LedgerView):
     ) -> int:
         """Makes this the plan of what is recorded from now on. `remake_stale`: what another plan or recipe decided is
         pending again; returns how many items that are."""
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             return adopt_plan(
                 self._own(), fingerprint, settings or {}, recipe=recipe, remake_stale=remake_stale
             )
 
     def count_outdated(self) -> int:
         """How many images of the adopted plan were made by another recipe."""
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             return count_outdated(self._own())
 
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """How far the list is known, for who reads it: `import_sources` takes a list that begins with one of them."""
-        with blame_disk(self._path), blame_values(self._path):
+        with disk_errors(self._path), value_errors(self._path):
             return read_checkpoints(self._own())
 
     def import_sources(
@@ -173,7 +175,7 @@ class Ledger(LedgerView):
         rows has learned of them once they have come; else it is learned from the items when it is needed. `keep_rows`:
         each row of an item gets a row in the manifest, with its own columns. `names`: of several lists.
         """
-        with blame_ledger(self._path):  # an OSError here is the list's
+        with ledger_errors(self._path):  # an OSError here is the list's
             return import_rows(
                 self._own(),
                 rows,
@@ -190,7 +192,7 @@ class Ledger(LedgerView):
 
         The rows come in the order of their files, None for a line that is none. Reads every file that `made` names.
         """
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             plan = adopted_plan(self._own())
             return restore(self._connection, self._images, made, left, plan=plan, rule=rule)
 
@@ -198,7 +200,7 @@ class Ledger(LedgerView):
         self, name: str, *, started: datetime, ended: datetime, exit_code: int, counters: Mapping[str, object]
     ) -> None:
         """Takes over an earlier run from its run.json, the oldest first."""
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             restore_run(
                 self._own(), name, started=started, ended=ended, exit_code=exit_code, counters=counters
             )
@@ -219,7 +221,7 @@ class Ledger(LedgerView):
 
     def repair(self) -> Repaired:
         """Makes items due again whose file is missing or differs. Reads every file."""
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             return repair(self._own(), self._images)
 
     def check_files(self) -> int:
@@ -227,7 +229,7 @@ class Ledger(LedgerView):
         look = self._files_look(self._images)
         missing = self._count_missing(look, self._images)
         if look:
-            with blame_disk(self._path), transaction(self._own()):
+            with disk_errors(self._path), transaction(self._own()):
                 self._connection.execute(
                     "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
                     (CHECKED, f"{look} {missing}"),
@@ -236,12 +238,12 @@ class Ledger(LedgerView):
 
     def prune_absent(self) -> int:
         """Deletes the files of items that left the list; returns how many. Listed again, they are fetched again."""
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             return prune_absent(self._own(), self._images)
 
     def make_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
         """Makes pending what failed by a part of the config that has changed since; `deciding` is how it is now."""
-        with blame_disk(self._path), blame_values(self._path):
+        with disk_errors(self._path), value_errors(self._path):
             return make_due_again(self._own(), deciding, max_runs=max_runs)
 
     def begin_run(
@@ -259,7 +261,7 @@ class Ledger(LedgerView):
         Raises LookupError before `adopt_plan`.
         """
         self.recover()
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             plan = adopted_plan(self._own())
             self._run = insert_run(self._connection, name, started, deciding or {})
         started_writer = Writer(
@@ -291,7 +293,7 @@ class Ledger(LedgerView):
 
     def end_run(self, *, ended: datetime, exit_code: int, counters: Mapping[str, object] | None = None) -> None:
         """Writes the run's end, after `finish_recording`. One that ended well removes what a migration kept."""
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             close_run(self._own(), self._run, ended, exit_code, counters or {})
             if exit_code in ENDED_WELL:
                 remove_copies(self._path)
@@ -302,7 +304,7 @@ class Ledger(LedgerView):
         From any thread, over a connection of its own: the writer keeps the other one. Raises as `record` does.
         """
         self.flush()
-        with blame_disk(self._path), closing(open_for_writing(self._path, power=False)) as connection:
+        with disk_errors(self._path), closing(open_for_writing(self._path, power=False)) as connection:
             close_run(connection, self._run, ended, exit_code, counters)
 
     def note_manifests(self, written: Mapping[str, Sequence[Block]], looks: str = "") -> None:
@@ -310,18 +312,18 @@ class Ledger(LedgerView):
 
         `written`: where the parts of each stand; `looks`: how the files look from outside.
         """
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             note_manifests(self._own(), written, looks)
 
     def pauses(self, now: float, *, longest_seconds: float) -> dict[str, float]:
         """Hosts to leave alone, with the moment they end (UTC seconds since 1970), at most `longest_seconds` away."""
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             forget_pauses(self._own(), now)
             return read_pauses(self._connection, now, longest_seconds)
 
     def remember_pauses(self, pauses: Mapping[str, float]) -> None:
         """Leaves hosts alone in the next runs too, until the given moments. Not while recording."""
-        with blame_disk(self._path):
+        with disk_errors(self._path):
             store_pauses(self._own(), pauses)
 
     def release_reserve(self) -> None:
@@ -337,7 +339,7 @@ class Ledger(LedgerView):
         return self._connection
 
     def _change(self, statement: str) -> int:
-        with blame_disk(self._path), transaction(self._own()):
+        with disk_errors(self._path), transaction(self._own()):
             touch(self._connection)
             return self._connection.execute(statement).rowcount
 

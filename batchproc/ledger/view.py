@@ -11,14 +11,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.columns import Columns
-from batchproc.ledger.blame import blame_disk, blame_values
+from batchproc.ledger.database import disk_errors, open_for_reading, value_errors
 from batchproc.ledger.deciding import PlanChange, compare_plan, find_due_again
-from batchproc.ledger.files import CHECKED, FileNames
-from batchproc.ledger.images import Images
+from batchproc.ledger.files import CHECKED, FileNames, Images, PackedItems, knows_shards, packed_items
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.known_manifests import CURRENT, FACT_TYPES, FAILURES, METADATA, known_blocks, name_columns, spans
-from batchproc.ledger.opening import open_for_reading
-from batchproc.ledger.packed import PackedItems, knows_shards, packed_items
 from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
@@ -101,7 +98,7 @@ class LedgerView:
 
     def find_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
         """What the next run would try again because a part of the config has changed; `deciding` is how it is now."""
-        with self._reading, blame_disk(self._path), blame_values(self._path):
+        with self._reading, disk_errors(self._path), value_errors(self._path):
             return find_due_again(self._reader, deciding, max_runs=max_runs)
 
     def counts(self) -> Counts:
@@ -150,7 +147,7 @@ class LedgerView:
         return Manifest(form=form, parts=self._parts(FAILURES, self._failure_rows))
 
     def _parts(self, manifest: str, rows: Callable[[int, int], Iterator[dict[str, object]]]) -> Iterator[Part]:
-        with self._reading, blame_disk(self._path):
+        with self._reading, disk_errors(self._path):
             known = known_blocks(self._reader, manifest)
         last_item = self._fetch("SELECT coalesce(max(id), 0) FROM item")[0][0]
         for number, first, last in spans(last_item):
@@ -168,7 +165,7 @@ class LedgerView:
 
     def knows_shards(self) -> bool:
         """Whether images of this job are in shards."""
-        with self._reading, blame_disk(self._path):
+        with self._reading, disk_errors(self._path):
             return knows_shards(self._reader)
 
     def shard_rows(
@@ -187,7 +184,7 @@ class LedgerView:
         first: int,
         last: int,
     ) -> Iterator[tuple[int, dict[str, object]]]:
-        with blame_values(self._path):
+        with value_errors(self._path):
             more = self._scan_listed_rows(first, last)
             item, line_json = next(more, NO_MORE)
             for row in self._scan(FACTS, condition, first, last):
@@ -216,7 +213,7 @@ class LedgerView:
     def remarks(self) -> list[str]:
         """What was noticed or mended in the rows of the list."""
         known = self._fetch("SELECT value FROM meta WHERE name = 'columns'")
-        with blame_values(self._path):
+        with value_errors(self._path):
             place = partial(describe_line, lists=self._list_names())
             return [remark.describe(place) for remark in Columns.parse(known[0][0]).remarks] if known else []
 
@@ -227,7 +224,7 @@ class LedgerView:
 
     def columns(self) -> Columns:
         """The columns of the list, with their types."""
-        with self._reading, blame_disk(self._path), blame_values(self._path):
+        with self._reading, disk_errors(self._path), value_errors(self._path):
             return read_columns(self._reader)
 
     def failure_rows(self) -> Iterator[dict[str, object]]:
@@ -236,7 +233,7 @@ class LedgerView:
 
     def _failure_rows(self, first: int, last: int) -> Iterator[dict[str, object]]:
         columns = "id, url, line, key, stage, state, code, message, hint, attempts"
-        with blame_values(self._path):
+        with value_errors(self._path):
             lists = self._list_names()
             for row in self._scan(columns, f"state IN {EARLY}", first, last):
                 _, url, line, key, stage, outcome, code, message, hint, attempts = row
@@ -253,7 +250,7 @@ class LedgerView:
             for _ in rows:
                 pass
         self.last_runs(limit=-1)
-        with blame_values(self._path):
+        with value_errors(self._path):
             for (settings,) in self._fetch("SELECT settings_json FROM plan"):
                 json.loads(settings)
 
@@ -279,12 +276,12 @@ class LedgerView:
         return names.count_missing(row for row in rows if not packed.holds(row[0]))
 
     def _packed(self, images: Images) -> PackedItems:
-        with self._reading, blame_disk(self._path):
+        with self._reading, disk_errors(self._path):
             return packed_items(self._reader, images)
 
     def compare_plan(self, fingerprint: str) -> PlanChange | None:
         """What changed, if results in the ledger were decided by another plan."""
-        with self._reading, blame_disk(self._path):
+        with self._reading, disk_errors(self._path):
             return compare_plan(self._reader, fingerprint)
 
     def manifests_are_current(self, looks: str = "") -> bool:
@@ -295,7 +292,7 @@ class LedgerView:
 
     def last_runs(self, limit: int = 10) -> list[LedgerRun]:
         """The last runs, newest first."""
-        with self._reading, blame_disk(self._path), blame_values(self._path):
+        with self._reading, disk_errors(self._path), value_errors(self._path):
             return last_runs(self._reader, limit)
 
     def _count_codes(self, states: str) -> dict[str, int]:
@@ -306,7 +303,7 @@ class LedgerView:
         )
 
     def _fetch(self, query: str, parameters: tuple[int | str | bytes, ...] = ()) -> list[Any]:
-        with self._reading, blame_disk(self._path):
+        with self._reading, disk_errors(self._path):
             return self._reader.execute(query, parameters).fetchall()
 
     def _scan(self, columns: str, condition: str, first: int = 1, last: int = LAST) -> Iterator[Any]:

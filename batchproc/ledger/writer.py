@@ -15,12 +15,17 @@ from typing import TypeAlias
 
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.failpoints import failpoint
-from batchproc.ledger.blame import blame_disk
-from batchproc.ledger.images import Images
-from batchproc.ledger.orphans import OrphanedFiles, find_orphaned, forget_files, remove_orphaned
+from batchproc.ledger.database import disk_errors
+from batchproc.ledger.files import Images, ReserveFile
 from batchproc.ledger.outcomes import Naming, make_batch, write_batch
-from batchproc.ledger.recovery import mark_blocked, mark_done
-from batchproc.ledger.reserve_file import ReserveFile
+from batchproc.ledger.recovery import (
+    OrphanedFiles,
+    find_orphaned,
+    forget_files,
+    mark_blocked,
+    mark_done,
+    remove_orphaned,
+)
 from batchproc.ledger.schema import touch, transaction
 from batchproc.model import Outcome
 
@@ -251,7 +256,7 @@ class Writer(threading.Thread):
 
     def _give_up(self, error: Exception) -> None:
         """Tells everybody; then, with the room of the reserve file, commits what is known already."""
-        self.inbox.fail(_blame(error, self._path))
+        self.inbox.fail(_as_run_error(error, self._path))
         if not isinstance(error, sqlite3.Error | OSError):
             return
         self._reserve.release()
@@ -269,12 +274,12 @@ def stuck() -> DiskError:
     )
 
 
-def _blame(error: Exception, path: Path) -> BatchprocError:
+def _as_run_error(error: Exception, path: Path) -> BatchprocError:
     try:
-        with blame_disk(path):
+        with disk_errors(path):
             raise error
-    except DiskError as blamed:
-        return blamed
+    except DiskError as found:
+        return found
     except Exception as bug:  # noqa: BLE001  # the same exception again, wrapped for the thread that will raise it
         wrapped = BatchprocError(f"{path}: the ledger's writer failed: {type(bug).__name__}: {bug}")
         wrapped.__cause__ = bug

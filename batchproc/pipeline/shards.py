@@ -126,7 +126,7 @@ class ShardMaker:
         if self._error is not None:
             raise self._error
         numbers = Counted(self._table.outdated(self._settings.shard_items))
-        with doing(lambda: f"making shards, {count(numbers.number, 'shard')} so far"), blame_disk(self._layout.output):
+        with doing(lambda: f"making shards, {count(numbers.number, 'shard')} so far"), disk_errors(self._layout.output):
             for number in numbers:
                 self._make(number, is_complete=True)
             write_shard_manifest(self._layout.shard_manifest_path, self._settings, self._table.made())
@@ -144,7 +144,7 @@ class ShardMaker:
                 number, is_complete = self._due.get()
                 if number != END:
                     self._ledger.flush()  # what came out is `done` only then
-                    with blame_disk(self._layout.output):
+                    with disk_errors(self._layout.output):
                         self._make(number, is_complete=is_complete)
         except BatchprocError as error:
             self._error = error
@@ -213,7 +213,7 @@ def unpack(config: Config, layout: Layout, ledger: Ledger) -> None:
     power = config.output.durability == "power"
     images, folder = ImageFolder(layout.output, power=power), ShardFolder(layout.output, power=power)
     columns = ledger.columns()
-    with ShardTable.open(layout.ledger_path, power=power) as table, blame_disk(layout.output):
+    with ShardTable.open(layout.ledger_path, power=power) as table, disk_errors(layout.output):
         shards = Counted(table.made())
         with doing(lambda: f"unpacking shards, {count(shards.number, 'shard')} so far"):
             for shard in shards:
@@ -248,7 +248,7 @@ def _unpack_one(
 
 
 @contextmanager
-def blame_disk(output: Path) -> Iterator[None]:
+def disk_errors(output: Path) -> Iterator[None]:
     """Turns what the system says of a file into a `DiskError`."""
     try:
         yield

@@ -12,7 +12,7 @@ import pytest
 
 from batchproc.errors import DiskError, ExitCode, UsageError
 from batchproc.ledger import LedgerView, holds_items, is_whole
-from batchproc.ledger.blame import DamagedLedgerError, blame_ledger
+from batchproc.ledger.database import DamagedLedgerError, ledger_errors
 from batchproc.ledger.schema import STEPS
 from tests.ledger.job import PLAN, Job, urls
 from tests.ledger.old_ledger import BASE_URL, read_dump, write_old_ledger
@@ -136,7 +136,7 @@ def failing(name: str, text: str = "disk I/O error") -> Iterator[None]:
     """SQLite's error of this name, as Python raises it."""
     error = sqlite3.OperationalError(text)
     error.sqlite_errorname = name
-    with blame_ledger(Path("/srv/out/batchproc.db")):
+    with ledger_errors(Path("/srv/out/batchproc.db")):
         yield
         raise error
 

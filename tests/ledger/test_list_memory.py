@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchproc.columns import Columns
-from batchproc.ledger import Imported, Ledger, ListedItem, importing, list_memory
+from batchproc.ledger import Imported, Ledger, ListedItem, importing
 from batchproc.model import Source
 from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources import Unusable, lines, read_sources
@@ -31,7 +31,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of three lines, and transactions of two rows."""
     monkeypatch.setattr(lines, "BLOCK_BYTES", 16)
     monkeypatch.setattr(lines, "SEGMENT_BYTES", 64)
-    monkeypatch.setattr(list_memory, "CLOSE_BYTES", 1)
+    monkeypatch.setattr(importing, "CLOSE_BYTES", 1)
     monkeypatch.setattr(importing, "ROWS_PER_TRANSACTION", 2)
 
 
@@ -121,7 +121,7 @@ def test_a_list_that_came_again_as_it_was_makes_no_manifest_anew(tmp_path: Path)
 def test_few_checkpoints_are_kept_of_a_list_that_grows_every_night(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(list_memory, "CLOSE_BYTES", 1000)
+    monkeypatch.setattr(importing, "CLOSE_BYTES", 1000)
     path = tmp_path / "list.jsonl"
     with Job(tmp_path / "out").open() as ledger:
         for night in range(1, 60):

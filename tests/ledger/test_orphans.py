@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.ledger import Recovered
-from batchproc.ledger import orphans as orphans_module
+from batchproc.ledger import recovery as recovery_module
 from batchproc.ledger import writer as writer_module
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import NOW, Job, failure, listing, rejection, urls
@@ -98,7 +98,7 @@ def test_a_kill_leaves_a_name_by_which_the_next_start_finds_the_file(
             raise RuntimeError("killed")
 
     monkeypatch.setattr(writer_module, "failpoint", pass_point)
-    monkeypatch.setattr(orphans_module, "failpoint", pass_point)
+    monkeypatch.setattr(recovery_module, "failpoint", pass_point)
 
     def reject(source: Source) -> Outcome:
         is_second_run.append(True)

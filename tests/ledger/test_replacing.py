@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import DiskError, ExitCode, UsageError
-from batchproc.ledger import LedgerView, blame, is_whole, put_in_place, replacement
+from batchproc.ledger import LedgerView, database, is_whole, put_in_place, replacement
 from batchproc.ledger import replacing as replacing_module
-from batchproc.ledger.opening import replacement_path
+from batchproc.ledger.database import replacement_path
 from tests.ledger.job import Job, urls
 from tests.ledger.rebuilding import damage, rebuild
 from tests.ledger.test_store import execute
@@ -165,7 +165,7 @@ def test_a_newer_ledger_is_no_damaged_one(job: Job) -> None:
 def test_a_locked_ledger_is_no_damaged_one(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program writes to it outside WAL; the wait is bounded by SQLite's own clock."""
     job.run_to_the_end(urls(1))
-    monkeypatch.setattr(blame, "BUSY_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.05)
     with closing(sqlite3.connect(job.layout.ledger_path, isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")

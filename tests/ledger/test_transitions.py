@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from batchproc.errors import BatchprocError, Retry
-from batchproc.ledger import orphans as orphans_module
+from batchproc.ledger import recovery as recovery_module
 from batchproc.ledger import writer as writer_module
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import NOW, Job, failure, listing, rejection, urls
@@ -45,7 +45,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(writer_module, "failpoint", self.pass_point)
-        self.patch.setattr(orphans_module, "failpoint", self.pass_point)
+        self.patch.setattr(recovery_module, "failpoint", self.pass_point)
         self.patch.setattr(writer_module, "BATCH", 3)
         self.armed, self.passes_left, self.version = "", 0, 0
         self.folder = Path(tempfile.mkdtemp())

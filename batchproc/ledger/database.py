@@ -1,13 +1,109 @@
-"""How the ledger's file is opened and checked."""
+"""The ledger's database: how its file is opened and checked, and its errors as messages that say what to do."""
 
+import errno
 import os
+import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from batchproc.errors import DiskError, UsageError
-from batchproc.ledger import blame
-from batchproc.ledger.blame import blame_disk, damage_or_disk, damaged
 from batchproc.ledger.schema import APPLICATION_ID, INITIAL_META, SCHEMA_VERSION, create_tables, read_version
+from batchproc.shortage import find_shortage, no_more_files
+
+BUSY_TIMEOUT_SECONDS = 30.0
+BLOCK_BYTES = 1024 * 1024
+DISK_FAILED = "the disk failed while the ledger was in use"
+LOOK = (
+    "Look at the disk, then run the same command again: unfinished items stay pending. A ledger that the disk does not "
+    "give out is to be moved away; then `batchproc rebuild CONFIG` makes it again."
+)
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")  # and the names that begin like these
+# A part of the ledger is gone, or one is there that its version has not, or a text holds no text: SQLite's own words.
+UNFIT = re.compile(
+    r"no such (table|index|column)|duplicate column|(table|index) \S+ already exists|could not decode", re.IGNORECASE
+)
+
+
+class DamagedLedgerError(DiskError):
+    """The ledger's content is not what SQLite wrote: it has to be made again."""
+
+
+@contextmanager
+def ledger_errors(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into a `DiskError` that says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(DAMAGED) or UNFIT.match(str(error)):
+            raise damage_or_disk(path) from error
+        if shortage := find_shortage(MemoryError()) if name == "SQLITE_NOMEM" else no_more_files():
+            raise shortage from error
+        raise DiskError(f"{path}: {_advise(error)}") from error
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns SQLite's and the system's errors into a `DiskError` that says what to do."""
+    try:
+        with ledger_errors(path):
+            yield
+    except OSError as error:
+        advice = "Make room and run the same command again: unfinished" if error.errno in FULL else "Unfinished"
+        raise DiskError(f"{error.filename or path}: {error.strerror}. {advice} items stay pending.") from error
+
+
+@contextmanager
+def value_errors(path: Path) -> Iterator[None]:
+    """Around the reading of stored values: one that is not what we wrote is damage like any other."""
+    try:
+        yield
+    except (TypeError, ValueError, AttributeError, LookupError, RecursionError) as error:
+        raise damaged(path) from error
+
+
+def damage_or_disk(path: Path) -> DiskError:
+    """The error of a file in which SQLite found a fault.
+
+    It says the same of pages that are not what it wrote and, at times, of pages that the disk does not give out: so the
+    file is read once more.
+    """
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            with file.open("rb", buffering=0) as content:
+                while content.read(BLOCK_BYTES):
+                    pass
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            return DiskError(f"{file}: {DISK_FAILED} ({error.strerror}). {LOOK}")
+    return damaged(path)
+
+
+def damaged(path: Path) -> DamagedLedgerError:
+    """The error of a ledger that has to be made again, with the way to do it."""
+    return DamagedLedgerError(
+        f"{path}: the ledger is damaged. `batchproc rebuild CONFIG` makes it again from metadata.jsonl and the files "
+        "it names, whose hashes are checked, and keeps the damaged one; nothing is fetched for that."
+    )
+
+
+def _advise(error: sqlite3.Error) -> str:
+    """What went wrong and what to do. The name of the error says more than its text does."""
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_FULL"):
+        return "the disk is full. Make room and run the same command again: unfinished items stay pending."
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"another program kept the ledger locked for {BUSY_TIMEOUT_SECONDS:g} s. Close it and run again."
+    if name.startswith("SQLITE_IOERR"):
+        return f"{DISK_FAILED} ({name}). {LOOK}"
+    if name.startswith("SQLITE_READONLY"):
+        return "the ledger is read-only. Make it writable and run again."
+    return f"the ledger cannot be used ({name or type(error).__name__}: {error}). Unfinished items stay pending."
+
 
 SIDES = ("-wal", "-shm", "-journal")  # SQLite's own files beside a database
 OLDEST_SQLITE = (3, 33, 0)  # UPDATE … FROM
@@ -23,7 +119,7 @@ def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
     _check_library()
     _check_replacement(path)
     _check_kind(path)
-    with blame_disk(path):
+    with disk_errors(path):
         _create_private(path)
         connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
         try:
@@ -53,7 +149,7 @@ def open_for_reading(path: Path, *, at_rest: bool = False, is_replaced: bool = F
     if not path.exists():
         raise UsageError(f"{path}: there is no ledger yet: the job has not run.")
     _check_kind(path)
-    with blame_disk(path):
+    with disk_errors(path):
         connection = _connect(f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}")
         try:
             _check_identity(connection, path)
@@ -70,7 +166,7 @@ def check_pages(connection: sqlite3.Connection, path: Path, *, thoroughly: bool 
 
     Raises `DamagedLedgerError` for a damaged file, `DiskError` where the disk does not give it out.
     """
-    with blame_disk(path):
+    with disk_errors(path):
         check = "integrity_check" if thoroughly else "quick_check"
         verdict = str(connection.execute(f"PRAGMA {check}(1)").fetchone()[0])
     if verdict != "ok":
@@ -104,7 +200,7 @@ def _check_kind(path: Path) -> None:
 
 def _connect(uri: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        uri, uri=True, timeout=blame.BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+        uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
     )
     connection.execute("PRAGMA mmap_size = 0")
     return connection
