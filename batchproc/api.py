@@ -102,7 +102,7 @@ def load(config: str | os.PathLike[str], *, settings: Sequence[str] = (), **flag
 
 def check(job: Job | str | os.PathLike[str]) -> Job:
     """The job, if a run of it would begin: raises `UsageError` or `DiskError` as `run` would. Touches nothing."""
-    from batchproc.pipeline.preview import refuse
+    from batchproc.pipeline.opening import refuse
 
     found = job if isinstance(job, Job) else load(job)
     refuse(found.config, found.steps)

@@ -65,7 +65,7 @@ def test_who_stops_iterating_ends_the_run(make_job: MakeJob) -> None:
 def test_a_slow_caller_keeps_the_run_waiting(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchproc.api.HELD_OUTCOMES", 1)
     monkeypatch.setattr("batchproc.ledger.writer.BATCH", 1)
-    monkeypatch.setattr("batchproc.pipeline.work.AUDIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("batchproc.pipeline.loop.AUDIENCE_SECONDS", 0.01)
     kept_waiting = threading.Event()
     keeps_up = _Streamed.keeps_up
 
@@ -193,11 +193,11 @@ def test_an_interrupt_is_raised_when_the_run_has_ended(make_job: MakeJob, tmp_pa
     make_job(images=20)
     (tmp_path / "script.py").write_text(
         "import os, signal, batchproc\n"
-        "from batchproc.pipeline import work\n"
-        "hear = work.Work._hear\n"
-        "def heard(self, *rest):\n    os.kill(os.getpid(), signal.SIGINT)\n    work.Work._hear = hear\n"
-        "    hear(self, *rest)\n"
-        "work.Work._hear = heard\n"
+        "from batchproc.pipeline import loop\n"
+        "handle = loop.Loop._handle\n"
+        "def interrupted(self, *rest):\n    os.kill(os.getpid(), signal.SIGINT)\n    loop.Loop._handle = handle\n"
+        "    handle(self, *rest)\n"
+        "loop.Loop._handle = interrupted\n"
         "try:\n    batchproc.run('job.toml', transform_mode='thread', download_workers=1)\n"
         "except KeyboardInterrupt:\n    print('raised')\n"
     )

@@ -23,10 +23,9 @@ from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Item, Original, Outcome, Source
 from batchproc.pipeline import stages
-from batchproc.pipeline.evidence import stage_totals
 from batchproc.pipeline.job_list import JobList
-from batchproc.pipeline.leg_facts import describe_stage
 from batchproc.pipeline.observer import STAGES, StageSums
+from batchproc.pipeline.phase_record import describe_stage, stage_totals
 from batchproc.record.run import MemoryRecord, NotSampled, RunCounts, RunRecord, to_json
 from batchproc.record.stage import StageRecord
 from batchproc.shortage import raise_file_limit
@@ -76,12 +75,12 @@ def run_alone(config: Config, stage: str) -> AloneRun:
     log_folder = layout.output / "runs"
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
     download, transform = stages.make_download(config), stages.make_transform(config, steps)
-    crew = stages.make_crew(config)
+    crew = stages.make_plan(config)
     executors = stages.make_executors(config, crew, log_folder)
     executor = executors[STAGES.index(stage)]
     if stage == "download":
         frontier = _frontier(config)
-        return _timed(stage, executor, lambda: _fetch(executor, stages.for_crew(download, crew), frontier))
+        return _timed(stage, executor, lambda: _fetch(executor, stages.for_plan(download, crew), frontier))
     originals = _originals(config, download)
     return _timed(stage, executor, lambda: executor.run(transform, originals))
 

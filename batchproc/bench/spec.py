@@ -18,7 +18,7 @@ from batchproc.bench.statistics import LEVEL
 from batchproc.config import BenchTable, Config, resolved
 from batchproc.errors import UsageError
 from batchproc.measure.hardware import describe_machine, usable_cores
-from batchproc.pipeline.assembly import transform_settings
+from batchproc.pipeline.opening import transform_settings
 from batchproc.record.run import MachineRecord
 from batchproc.transform.plan_fingerprint import fingerprint as plan_fingerprint
 from batchproc.transform.steps.step import Step

@@ -28,7 +28,7 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     Example: batchproc check configs/demo.toml
     """
     job, steps = load_job(config, setting or ())
-    from batchproc.pipeline.preview import refuse
+    from batchproc.pipeline.opening import refuse
     from batchproc.report.plan import describe_plan, missing_files, plan_facts
 
     facts = plan_facts(job)

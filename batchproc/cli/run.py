@@ -107,7 +107,7 @@ def run(
 
 
 def _preview(job: "Config", steps: "tuple[Step, ...]", *, any_plan: bool) -> None:
-    from batchproc.pipeline.preview import preview, refuse
+    from batchproc.pipeline.opening import preview, refuse
 
     refuse(job, steps, any_plan=any_plan)
     print(preview(job))

@@ -1,6 +1,6 @@
 """How a stage is run: serial, thread, process. One protocol, one contract suite, no knowledge of any stage."""
 
-from batchproc.executors.heap import keep_freed_memory
+from batchproc.executors.child import keep_freed_memory
 from batchproc.executors.process import ProcessExecutor
 from batchproc.executors.serial import SerialExecutor
 from batchproc.executors.thread import ThreadExecutor

@@ -1,5 +1,6 @@
-"""The wrapper beside the work: starts the clocks, catches what a stage raises, and returns a value."""
+"""The clocks around the work: an item's, with what a stage raises made a value, and those of a whole executor."""
 
+import time
 import traceback
 from typing import Any
 
@@ -56,3 +57,24 @@ def _failed(item: Item[Any], stopwatch: Stopwatch, enqueued: float, error: Stage
         retry_after_seconds=error.retry_after_seconds,
         spans=(*item.spans, stopwatch.span(enqueued)),
     )
+
+
+class Presence:
+    """Opened and closed once each by its executor; may be read from any thread."""
+
+    def __init__(self) -> None:
+        self._opened = 0.0
+        self._closed = 0.0
+
+    def open(self) -> None:
+        """The time begins."""
+        self._opened = time.perf_counter()
+
+    def close(self) -> None:
+        """The time ends."""
+        self._closed = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """From opening to closing; until now while it is open; 0 before."""
+        return (self._closed or time.perf_counter()) - self._opened if self._opened else 0.0

@@ -1,6 +1,7 @@
 """The worker's side of the process executor: receives jobs on its pipe, works, replies, and dies when told or alone."""
 
 import contextlib
+import ctypes
 import faulthandler
 import fcntl
 import itertools
@@ -17,12 +18,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from batchproc.executors.attempt import attempt, bug
-from batchproc.executors.heap import keep_freed_memory
 from batchproc.executors.wire import Packed, Pipe, Post, pack, unpack
 from batchproc.measure.clocks import Stopwatch, name_thread
 from batchproc.model import Failure, Item
 from batchproc.protocols import Stage, Work
 from batchproc.signals import EXIT_CODES, QUESTIONS
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+KEPT_BYTES = 64 * 2**20  # at the top of the heap; what one process holds more than it uses
+LARGEST_KEPT_BYTES = 32 * 2**20  # of one block, the most that every version of glibc allows
+
+
+def keep_freed_memory() -> bool:
+    """Sets the heap of the calling process, for all its threads; returns whether it could."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES) and mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
+
 
 OOM_SCORE_ADJ = 500  # the kernel takes a worker before the parent, see proc(5)
 CPU_GRACE_SECONDS = 60

@@ -20,11 +20,10 @@ from typing import Any, Self
 
 from batchproc.errors import ExecutorError
 from batchproc.executors.affinity import Affinities, Job
+from batchproc.executors.attempt import Presence
 from batchproc.executors.child import Left, WorkerLimits
-from batchproc.executors.inbox import Inbox
-from batchproc.executors.presence import Presence
 from batchproc.executors.slot import DEPTH, RSS_SHARE_TO_RECYCLE, WorkerSlot
-from batchproc.executors.supply import LEAST_CAPACITY, Closed, EndMark, Fault, Supply
+from batchproc.executors.supply import LEAST_CAPACITY, Closed, EndMark, Fault, Inbox, Supply
 from batchproc.executors.worker import WorkerProcess, start_context
 from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, WorkerTimes

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from batchproc.executors.attempt import attempt
-from batchproc.executors.presence import Presence
+from batchproc.executors.attempt import Presence, attempt
 from batchproc.measure.clocks import Stopwatch
 from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, Work, WorkerTimes

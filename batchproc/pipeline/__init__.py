@@ -17,6 +17,6 @@ executor pulls while the download executor works.
 """
 
 from batchproc.pipeline.job import run_job
-from batchproc.pipeline.terms import Display, RunOptions, RunResult
+from batchproc.pipeline.types import Display, RunOptions, RunResult
 
 __all__ = ["Display", "RunOptions", "RunResult", "run_job"]

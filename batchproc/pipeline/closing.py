@@ -1,25 +1,100 @@
-"""The end of a run: the manifests name what is in the ledger, and the run's folder and the ledger what became of it."""
+"""The end of a run: its exit code and why, the manifests, and what its folder and the ledger keep of it."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from batchproc.columns import Columns
 from batchproc.config import OutputTable
-from batchproc.errors import DiskError
+from batchproc.config.tables import JobTable
+from batchproc.errors import BatchprocError, DiskError, ExitCode
 from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
+from batchproc.kinds import kind_of
 from batchproc.ledger import FACT_TYPES, Ledger, name_columns
-from batchproc.pipeline.facts import write_record
-from batchproc.pipeline.journal import log_end, run_counters
+from batchproc.pipeline.events import log_end, run_counters
 from batchproc.pipeline.observer import Observer
-from batchproc.pipeline.terms import RunResult
+from batchproc.pipeline.types import RunResult
+from batchproc.record.run import FILE_NAME, Counts, RunRecord, write_text
 from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
-from batchproc.sink import Column, ImageFolder, Layout, write_data_card, write_manifest
+from batchproc.sink import Column, ImageFolder, Layout, write_atomically, write_data_card, write_manifest
 from batchproc.sink.data_card import DataFiles, files_of_images, parquet_shards, tar_shards
 from batchproc.sink.samples import packed_name
+
+MANY = 0.1  # of the list: fewer that failed once more, or were left for the next run, are no news
+STOPPED = {"duration": "stopped by max_duration", "limit": "stopped by --limit"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What the shell sees, and the reason; that is empty when all went well."""
+
+    exit_code: ExitCode
+    reason: str = ""
+
+
+def find_stop(observer: Observer, work: int, pending: int, stopped_by: str | None) -> str | None:
+    """What ended a run before the last item of its `work`. What came after that one has stopped nothing."""
+    cut_short = sum(number for code, number in observer.failures.items() if not kind_of(code).is_charged)
+    if observer.processed - cut_short < work:
+        return stopped_by
+    return "limit" if pending and work else None
+
+
+def judge(
+    job: JobTable,
+    counts: Counts,
+    observer: Observer,
+    *,
+    error: BatchprocError | None,
+    signalled: ExitCode | None,
+    stopped_by: str | None,
+    missing_files: int = 0,
+) -> Ending:
+    """How a run ends, as the ledger stands: by an error, a signal, or in its time."""
+    left = f"{count(counts.pending, 'item')} left"
+    if error is not None:
+        return Ending(exit_code=error.exit_code, reason=str(error))
+    if signalled is not None and stopped_by in ("signal", "duration"):
+        word = "interrupted" if signalled is ExitCode.INTERRUPTED else "terminated"
+        return Ending(exit_code=signalled, reason=f"{word}, {left}")
+    if crossed := list(_limits_crossed(job, counts)):
+        return Ending(exit_code=ExitCode.TOO_MANY_FAILED, reason=" and ".join(crossed))
+    if job.exit_on_limit and counts.pending:
+        return Ending(exit_code=ExitCode.LIMIT, reason=f"{STOPPED.get(stopped_by or '', 'stopped')}, {left}")
+    return Ending(exit_code=ExitCode.DONE, reason=_news(counts, observer, missing_files))
+
+
+def _limits_crossed(job: JobTable, counts: Counts) -> Iterator[str]:
+    failed, items = counts.failed + counts.quarantined, counts.items
+    away = counts.deferred > job.max_deferred_ratio * items
+    too = "" if away else _deferred(counts)
+    if failed > job.max_failed_ratio * items:
+        yield f"{failed:,} of {count(items, 'item')} failed, over max_failed_ratio = {job.max_failed_ratio:g}{too}"
+    elif job.max_failed and failed > job.max_failed:
+        yield f"{count(failed, 'item')} failed, over max_failed = {job.max_failed}{too}"
+    if away:
+        limit = f"max_deferred_ratio = {job.max_deferred_ratio:g}"
+        yield f"{counts.deferred:,} of {count(items, 'item')} deferred, over {limit}"
+
+
+def _news(counts: Counts, observer: Observer, missing_files: int) -> str:
+    """What is worth a line though no limit was crossed: files are gone, nothing came through, or much was left."""
+    if missing_files:
+        return f"{count(missing_files, 'file')} of done items missing; --repair makes them again"
+    processed = observer.processed
+    if processed > MANY * counts.items and observer.failures.total() >= processed:
+        return f"none of {count(processed, 'item')} came through{_deferred(counts)}"
+    if counts.deferred > MANY * counts.items:
+        return f"{counts.deferred:,} of {count(counts.items, 'item')} deferred"
+    return ""
+
+
+def _deferred(counts: Counts) -> str:
+    return f", {counts.deferred:,} deferred" if counts.deferred else ""
 
 
 def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
@@ -88,7 +163,7 @@ def write_down(
     """
     try:
         with doing("writing run.json"):
-            write_record(result.folder, result.record, observer)
+            _write_record(result.folder, result.record, observer)
             layout.point_latest(result.folder)
         with doing("removing old runs"):
             layout.prune_runs(keep_runs)
@@ -99,3 +174,9 @@ def write_down(
         log_end(log, result.record, result.error)
         counters = run_counters(result.record)
         ledger.end_run(ended=datetime.now(UTC), exit_code=result.exit_code, counters=counters)
+
+
+def _write_record(folder: Path, record: RunRecord, observer: Observer) -> None:
+    """Writes spans.jsonl, then run.json: who finds the latter finds all. Raises OSError."""
+    write_atomically(folder / "spans.jsonl", observer.sample.items())
+    write_atomically(folder / FILE_NAME, [write_text(record)])

@@ -13,18 +13,24 @@ from batchproc.errors import BatchprocError, DiskError, ExecutorError, ItemFaile
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.model import Outcome
-from batchproc.pipeline import assembly
-from batchproc.pipeline.certificates import check_certificates
-from batchproc.pipeline.closing import write_down, write_manifests
-from batchproc.pipeline.control import Control
-from batchproc.pipeline.facts import Passage, RunEvidence, describe_run
-from batchproc.pipeline.intake import Intake, describe_intake, refuse_lost_ledger, take_in
+from batchproc.pipeline.closing import find_stop, judge, write_down, write_manifests
+from batchproc.pipeline.events import log_ledger, log_start
+from batchproc.pipeline.import_list import ImportedList, describe_import, refuse_lost_ledger, take_in
 from batchproc.pipeline.job_list import JobList
-from batchproc.pipeline.journal import log_ledger, log_start
-from batchproc.pipeline.judging import find_stop, judge
 from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
-from batchproc.pipeline.terms import Display, RunOptions, RunResult
+from batchproc.pipeline.opening import (
+    check_certificates,
+    check_descriptors,
+    check_layout,
+    open_ledger,
+    origin_port,
+    transform_settings,
+    warm_up,
+)
+from batchproc.pipeline.run_record import LoopResult, RunMeasurements, describe_run
+from batchproc.pipeline.stopping import Control
+from batchproc.pipeline.types import Display, RunOptions, RunResult
 from batchproc.runlog import RunLog
 from batchproc.shortage import find_shortage
 from batchproc.signals import doing
@@ -48,7 +54,7 @@ class Run:
         self.layout = Layout(output=config.paths.output)
         self.steps = steps
         self.origin_pid: int | None = None
-        self.passage = Passage()
+        self.loop_result = LoopResult()
         self.observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
         self.known_pauses: Mapping[str, float] = {}  # of earlier runs: until when, in UTC seconds since 1970, by host
         self.control = Control(self.note, grace_seconds=config.job.grace, max_duration_seconds=config.job.max_duration)
@@ -59,9 +65,9 @@ class Run:
     def execute(self, monitor: RunMonitoring) -> RunResult:
         """Runs the job. See `run_job`."""
         with doing("checking the list and the output folder"):
-            assembly.check_descriptors()
+            check_descriptors()
             JobList.of(self.config, self.config.job.base_url).check()
-            assembly.check_layout(self.config)
+            check_layout(self.config)
             check_certificates(self.config)
             self.layout.prepare()
         with ExitStack() as stack:
@@ -84,13 +90,13 @@ class Run:
     def _execute_locked(self, stack: ExitStack, lock_seconds: float) -> RunResult:
         started, clock_started, origin_seconds = datetime.now(UTC), time.perf_counter(), 0.0
         ledger = self._open_ledger(stack)
-        port = assembly.origin_port(self.layout.output) if self.config.origin else 0
-        intake, due = self._take_in(ledger, port)
+        port = origin_port(self.layout.output) if self.config.origin else 0
+        found, due = self._take_in(ledger, port)
         work, terminal = min(due, self.options.limit or due), ledger.counts().items - due
         if work:
-            assembly.warm_up(self.config)
-        log_ledger(self.log, intake, work=work, items=terminal + due)
-        for text in describe_intake(intake):
+            warm_up(self.config)
+        log_ledger(self.log, found, work=work, items=terminal + due)
+        for text in describe_import(found):
             self.note(text)
         folder = self.layout.new_run_folder(started)
         self.log.open(folder / "log.jsonl")
@@ -98,10 +104,10 @@ class Run:
         if work and port:
             origin_seconds = self._start_origin(port, stack)
             clock_started += origin_seconds
-        self._begin_run(ledger, folder, started, intake, stack)
+        self._begin_run(ledger, folder, started, found, stack)
         line_started = time.perf_counter()
         self._run_line_to_its_end(ledger, work, folder)
-        evidence = RunEvidence(
+        evidence = RunMeasurements(
             config=self.config,
             run_id=folder.name,
             started=started,
@@ -111,13 +117,13 @@ class Run:
             clock_started=clock_started,
             line_started=line_started,
             line_ended=self.line_ended,
-            intake=intake,
+            imported_list=found,
             counts=ledger.counts(),
             failures=ledger.failures_by_code(),
             deferrals=ledger.deferrals_by_code(),
             already_terminal=terminal,
             observer=self.observer,
-            passage=self.passage,
+            loop_result=self.loop_result,
             stopped_by=find_stop(self.observer, work, ledger.counts().pending, self.control.stopped_by),
         )
         return self._finish(ledger, evidence, folder)
@@ -125,28 +131,28 @@ class Run:
     def _open_ledger(self, stack: ExitStack) -> Ledger:
         if not self.options.fresh:
             refuse_lost_ledger(self.layout)
-        ledger = stack.enter_context(assembly.open_ledger(self.config, self.layout))
+        ledger = stack.enter_context(open_ledger(self.config, self.layout))
         if self._expects_work(ledger):
-            assembly.warm_up(self.config)
+            warm_up(self.config)
         return ledger
 
-    def _take_in(self, ledger: Ledger, port: int) -> tuple[Intake, int]:
+    def _take_in(self, ledger: Ledger, port: int) -> tuple[ImportedList, int]:
         """Reads the list into the ledger; what came of it, and how many items are due."""
         base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
-        settings = assembly.transform_settings(self.config, self.steps)
-        intake = take_in(self.config, self.options, settings, ledger, base_url)
+        settings = transform_settings(self.config, self.steps)
+        found = take_in(self.config, self.options, settings, ledger, base_url)
         due = ledger.count_work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
-        return intake, due
+        return found, due
 
     def _begin_run(
-        self, ledger: Ledger, folder: Path, started: datetime, intake: Intake, stack: ExitStack
+        self, ledger: Ledger, folder: Path, started: datetime, found: ImportedList, stack: ExitStack
     ) -> None:
         audience = self.options.audience
         if audience is not None:
             audience.begun(self.control.interrupt)
         self._prepare_shards(ledger, stack)
         self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
-        ledger.begin_run(folder.name, started, intake.deciding, committed=self._committed)
+        ledger.begin_run(folder.name, started, found.deciding, committed=self._committed)
 
     def _prepare_shards(self, ledger: Ledger, stack: ExitStack) -> None:
         """Begins to pack images, or unpacks what was packed before. Most jobs need neither, nor what is imported."""
@@ -212,7 +218,7 @@ class Run:
             if self.shards is not None:
                 self.shards.stop()
             ledger.finish_recording()
-            ledger.remember_pauses(self.passage.pauses)
+            ledger.remember_pauses(self.loop_result.pauses)
             if self.shards is not None and not isinstance(self.error, DiskError):
                 self.shards.finish()
             if remark := write_manifests(ledger, self.layout, self.config.output):
@@ -220,14 +226,14 @@ class Run:
         except DiskError as error:
             self.error = self.error or error
 
-    def _finish(self, ledger: Ledger, evidence: RunEvidence, folder: Path) -> RunResult:
+    def _finish(self, ledger: Ledger, evidence: RunMeasurements, folder: Path) -> RunResult:
         """Writes what is to be known of this run: run.json, the spans, the ledger's row."""
         if self.error is not None:
             ledger.release_reserve()
         ending = judge(
             self.config.job, evidence.counts, self.observer,
             error=self.error, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
-            missing_files=evidence.intake.missing_files,
+            missing_files=evidence.imported_list.missing_files,
         )  # fmt: skip
         record = describe_run(evidence, ending)
         result = RunResult(exit_code=ending.exit_code, record=record, folder=folder, error=self.error)
@@ -253,12 +259,12 @@ class Run:
     def _work(self, ledger: Ledger, items: int, folder: Path) -> None:
         """Runs what is due through both stages. What that needs is imported here: most nights bring little or nothing.
 
-        `passage` is kept whatever ends it.
+        `loop_result` is kept whatever ends it.
         """
+        from batchproc.pipeline.loop import Loop
         from batchproc.pipeline.stages import make_transform
-        from batchproc.pipeline.work import Work
 
-        work = Work(
+        loop = Loop(
             self.config,
             self.options,
             make_transform(self.config, self.steps),
@@ -274,8 +280,8 @@ class Run:
             note=self.note,
             give_up=self._keep_error,
         )
-        self.passage = work.passage
-        work.run(self.control)
+        self.loop_result = loop.loop_result
+        loop.run(self.control)
 
     def _keep_error(self, error: BatchprocError) -> None:
         """The first one is the run's."""

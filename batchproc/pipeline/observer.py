@@ -1,14 +1,53 @@
-"""Hears every outcome of a run and keeps count, in constant memory: histograms, sums, and a sample of the spans."""
+"""Counts every outcome of a run, in constant memory: histograms, sums, connections, and a sample of the spans."""
 
 import json
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchproc.measure.histogram import Histogram, Reservoir
 from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
-from batchproc.pipeline.connections import Connections
+
+if TYPE_CHECKING:
+    from batchproc.record.stage import ConnectionTotals
+
+WHAT = ("opened", "reused", "dropped")  # dropped: closed before the end, by whichever side
+HOSTS_REMEMBERED = 10_000  # the first ones; all others are in the totals only
+HOSTS_TOLD = 20
+
+
+class Connections:
+    """Counts `opened HOST`, `reused HOST` and `dropped HOST`. Used by the main thread alone."""
+
+    def __init__(self) -> None:
+        self._totals: Counter[str] = Counter()
+        self._hosts: dict[str, Counter[str]] = {}
+
+    def add(self, counts: Mapping[str, int]) -> None:
+        """What one span counted."""
+        for words, number in counts.items():
+            what, _, host = words.partition(" ")
+            self._totals[what] += number
+            if host in self._hosts or len(self._hosts) < HOSTS_REMEMBERED:
+                self._hosts.setdefault(host, Counter())[what] += number
+
+    def describe(self) -> "ConnectionTotals | None":
+        """The totals, and the hosts that were asked most. None when nothing was counted."""
+        if not self._totals:
+            return None
+        requests = {host: counts["opened"] + counts["reused"] for host, counts in self._hosts.items()}
+        top = sorted(requests, key=lambda host: (-requests[host], host))[:HOSTS_TOLD]
+        from batchproc.record.stage import ConnectionTotals, HostConnections
+
+        hosts = tuple(HostConnections(host=host, **_numbers(self._hosts[host])) for host in top)
+        return ConnectionTotals(**_numbers(self._totals), hosts=hosts)
+
+
+def _numbers(counts: Counter[str]) -> dict[str, int]:
+    return {what: counts[what] for what in WHAT}
+
 
 STAGES = ("download", "transform")
 SPANS_KEPT = 5_000  # enough for a timeline; four times as many would weigh 12 MB more
@@ -47,13 +86,13 @@ class StageSums:
 class Observer:
     """Counts what the main thread hears. Used by that thread alone; others may read single counts.
 
-    `stages`, `leg_items` and `leg_first_start` are of the leg under way, all else of the whole run.
+    `stages`, `phase_items` and `phase_first_start` are of the phase under way, all else of the whole run.
     """
 
     def __init__(self, *, spans_kept: int = SPANS_KEPT) -> None:
         self.started = time.perf_counter()
         self.first_start: float | None = None  # perf_counter seconds of the first work on any item
-        self.leg_first_start: float | None = None
+        self.phase_first_start: float | None = None
         self.stages: dict[str, StageSums] = {}
         self._processed_before = 0
         self.outcomes: Counter[str] = Counter()
@@ -68,22 +107,22 @@ class Observer:
         return self.outcomes.total() - self.outcomes["retried"]
 
     @property
-    def leg_items(self) -> int:
-        """Items whose outcome is final in this leg."""
+    def phase_items(self) -> int:
+        """Items whose outcome is final in this phase."""
         return self.processed - self._processed_before
 
     def describe(self, work: int) -> str:
         """How far the run is, for whoever asks. From any thread."""
-        heard = ", ".join(f"{self.outcomes[word]:,} {word}" for word in sorted(self.outcomes))
-        return f"{self.processed:,} of {work:,} items{f' ({heard})' if heard else ''}"
+        on_outcome = ", ".join(f"{self.outcomes[word]:,} {word}" for word in sorted(self.outcomes))
+        return f"{self.processed:,} of {work:,} items{f' ({on_outcome})' if on_outcome else ''}"
 
-    def begin_leg(self) -> None:
+    def begin_phase(self) -> None:
         """From now on the stages may run in other modes: what is measured of them begins anew."""
         self.stages = {}
-        self.leg_first_start = None
+        self.phase_first_start = None
         self._processed_before = self.processed
 
-    def heard(self, outcome: Outcome, final: Outcome | None) -> None:
+    def on_outcome(self, outcome: Outcome, final: Outcome | None) -> None:
         """Hears an attempt's outcome, and what the frontier made of it: None when the item comes back."""
         left = time.perf_counter()
         for span in reversed(outcome.spans):  # a stage is left when the next one is entered
@@ -92,7 +131,7 @@ class Observer:
         if outcome.spans:
             started = outcome.spans[0].started
             self.first_start = min(started, self.first_start or started)
-            self.leg_first_start = min(started, self.leg_first_start or started)
+            self.phase_first_start = min(started, self.phase_first_start or started)
         word = "retried" if final is None else _word(final)
         self.outcomes[word] += 1
         if isinstance(final, Failure):

@@ -20,9 +20,9 @@ from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.explain.words import count
 from batchproc.ledger import Ledger, ListRule, Restored, is_whole, put_in_place, replacement
 from batchproc.lock import RunLock
-from batchproc.pipeline import assembly
+from batchproc.pipeline.events import run_counters
 from batchproc.pipeline.job_list import JobList
-from batchproc.pipeline.journal import run_counters
+from batchproc.pipeline.opening import transform_settings
 from batchproc.record.run import FILE_NAME, Counts, RunRecord, read_run
 from batchproc.sink import ImageFolder, Layout, read_manifest
 from batchproc.sources.url import is_same_url
@@ -61,7 +61,7 @@ def rebuild_ledger(
     layout.prepare()
     with RunLock(layout.lock_path, tell=tell) as lock, lock.forgetting():
         _refuse_whole(layout)
-        transform = assembly.transform_settings(config, steps)
+        transform = transform_settings(config, steps)
         former = _find_former(layout, transform)
         if former is None and layout.metadata_path.exists() and not same_plan:
             raise _unknown_plan(layout)

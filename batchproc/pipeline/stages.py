@@ -16,7 +16,7 @@ from batchproc.frontier import Concurrency, Frontier, HostLimit, host_asked
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
-from batchproc.pipeline.assembly import OTHER_DESCRIPTORS, transform_settings, worker_modules
+from batchproc.pipeline.opening import OTHER_DESCRIPTORS, transform_settings, worker_modules
 from batchproc.record.explanation import Variant
 from batchproc.record.stage import ModeName
 from batchproc.shortage import file_limit
@@ -69,21 +69,21 @@ def _site(config: Config, host: HostTable) -> Site:
     )
 
 
-def for_crew(download: Download, crew: Variant) -> Download:
+def for_plan(download: Download, plan: Variant) -> Download:
     """The stage as its mode needs it: threads share connections, as many as this machine allows and the run can use.
 
     Processes cannot, so each may have one, to its last host. What they share of robots.txt, threads have in memory.
     """
-    if crew.download == "process":
+    if plan.download == "process":
         return replace(download, most_connections=1)
-    wanted = max(LEAST_CONNECTIONS, CONNECTIONS_PER_THREAD * crew.download_workers)
-    most = max(1, min(wanted, _spare_descriptors(crew) - crew.download_workers))
+    wanted = max(LEAST_CONNECTIONS, CONNECTIONS_PER_THREAD * plan.download_workers)
+    most = max(1, min(wanted, _spare_descriptors(plan) - plan.download_workers))
     return replace(download, most_connections=most, robots_folder="")
 
 
-def _spare_descriptors(crew: Variant) -> int:
+def _spare_descriptors(plan: Variant) -> int:
     """How many files and sockets may be open for downloads, once all else has what it needs."""
-    processes = crew.transform_workers if crew.transform == "process" else 0
+    processes = plan.transform_workers if plan.transform == "process" else 0
     return file_limit() - OTHER_DESCRIPTORS - DESCRIPTORS_PER_PROCESS * processes
 
 
@@ -136,39 +136,39 @@ def make_concurrency(config: Config) -> Concurrency | None:
     return Concurrency(start=FIRST_CONNECTIONS, most=MOST_THREADS)
 
 
-def make_crew(config: Config, download: ModeName | None = None, transform: ModeName | None = None) -> Variant:
+def make_plan(config: Config, download: ModeName | None = None, transform: ModeName | None = None) -> Variant:
     """The given modes, else those that the config begins in, with the workers that it gives them."""
     download, transform = download or config.download.first_mode, transform or config.transform.first_mode
     cores = usable_cores()
-    crew = Variant(
+    plan = Variant(
         download=download,
         download_workers=config.download.worker_count(download, cores),
         transform=transform,
         transform_workers=1 if transform == "serial" else config.transform.worker_count(cores),
     )
     per_worker = DESCRIPTORS_PER_PROCESS if download == "process" else DESCRIPTORS_PER_THREAD
-    return replace(crew, download_workers=max(1, min(crew.download_workers, _spare_descriptors(crew) // per_worker)))
+    return replace(plan, download_workers=max(1, min(plan.download_workers, _spare_descriptors(plan) // per_worker)))
 
 
-def why_fewer_workers(config: Config, crew: Variant) -> str:
+def why_fewer_workers(config: Config, plan: Variant) -> str:
     """A sentence when the limit of open files allows fewer download workers than the config says; else nothing."""
-    wanted = config.download.worker_count(crew.download, usable_cores())
-    if crew.download_workers == wanted:
+    wanted = config.download.worker_count(plan.download, usable_cores())
+    if plan.download_workers == wanted:
         return ""
     return (
-        f"the limit of open files, {file_limit()}, allows {crew.download_workers} of {wanted} download "
+        f"the limit of open files, {file_limit()}, allows {plan.download_workers} of {wanted} download "
         "workers; raise it (ulimit -n)"
     )
 
 
 def make_executors(
-    config: Config, crew: Variant, log_folder: Path
+    config: Config, plan: Variant, log_folder: Path
 ) -> tuple[Executor, Executor]:
     """The executors of both stages, download first, not entered yet. Workers' prints go to files in `log_folder`."""
     table, preload = config.transform, worker_modules(config)
     downloaders = partial(
         ProcessExecutor,
-        capacity=RESULT_ROOM * crew.download_workers,
+        capacity=RESULT_ROOM * plan.download_workers,
         timeout_seconds=_longest_download(config),
         preload=preload,
         log_stem=log_folder / "download",
@@ -182,8 +182,8 @@ def make_executors(
         log_stem=log_folder / "transform",
     )
     return (
-        _make_executor(crew.download, crew.download_workers, downloaders),
-        _make_executor(crew.transform, crew.transform_workers, transformers),
+        _make_executor(plan.download, plan.download_workers, downloaders),
+        _make_executor(plan.transform, plan.transform_workers, transformers),
     )
 
 

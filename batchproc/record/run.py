@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
     from batchproc.record.stage import (
         ConcurrencyRecord,
         HostStarts,
-        LegRecord,
         LocalTrouble,
+        PhaseRecord,
         StageLoad,
         StageRecord,
         TroubledHost,
@@ -193,7 +193,7 @@ class RunRecord:
     hosts: HostsRecord = HostsRecord()
     host: MachineRecord = MachineRecord()
     config: Mapping[str, Any] = field(default_factory=dict)
-    leg: "LegRecord | None" = None
+    leg: "PhaseRecord | None" = None
     line_startup_seconds: float | None = None
     stages: "Mapping[str, StageRecord]" = field(default_factory=dict)
     memory: MemoryRecord = MemoryRecord()
@@ -217,11 +217,11 @@ class RunRecord:
         return Samples() if isinstance(self.samples, NotSampled) else self.samples
 
     @property
-    def measured_leg(self) -> "LegRecord":
+    def measured_leg(self) -> "PhaseRecord":
         """The part of the run that the stages' figures are of; the whole, in the file of a build without legs."""
-        from batchproc.record.stage import LegRecord
+        from batchproc.record.stage import PhaseRecord
 
-        return self.leg or LegRecord(
+        return self.leg or PhaseRecord(
             items=self.counts.processed,
             seconds=self.line_seconds,
             startup_seconds=self.line_startup_seconds,
@@ -291,8 +291,8 @@ def _adapter() -> "TypeAdapter[RunRecord]":
     from batchproc.record.stage import (  # noqa: F401
         ConcurrencyRecord,
         HostStarts,
-        LegRecord,
         LocalTrouble,
+        PhaseRecord,
         StageLoad,
         StageRecord,
         TroubledHost,

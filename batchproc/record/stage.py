@@ -57,7 +57,7 @@ class ConnectionTotals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LegRecord:
+class PhaseRecord:
     """The part of the run that the stages' figures are of: all of it, where modes were not searched for."""
 
     number: int = 1

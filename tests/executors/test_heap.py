@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from batchproc.executors import heap
+from batchproc.executors import child
 
 WORK = """
 import resource, sys
 from PIL import Image, ImageFilter
-from batchproc.executors.heap import keep_freed_memory
+from batchproc.executors.child import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 image = Image.new("RGB", (1000, 750))
@@ -35,9 +35,9 @@ def test_the_pages_of_a_picture_are_used_again() -> None:
 
 def test_another_system_keeps_its_heap_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert not heap.keep_freed_memory()
+    assert not child.keep_freed_memory()
 
 
 def test_a_c_library_without_mallopt_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    assert not heap.keep_freed_memory()
+    assert not child.keep_freed_memory()

@@ -5,11 +5,11 @@ import pytest
 from batchproc.explain.bottleneck import Reason
 from batchproc.explain.wording import bottleneck_text
 from batchproc.record.run import Bottleneck, RunCounts, RunRecord
-from batchproc.record.stage import LegRecord, StageLoad, StageRecord
+from batchproc.record.stage import PhaseRecord, StageLoad, StageRecord
 
 RECORD = RunRecord(
     counts=RunCounts(items=35, processed=4),
-    leg=LegRecord(items=4, seconds=2.9, retry_wait_seconds=1.9),
+    leg=PhaseRecord(items=4, seconds=2.9, retry_wait_seconds=1.9),
     stages={
         "download": StageRecord(mode="thread", workers=32, busy_seconds=14.5),
         "transform": StageRecord(mode="process", workers=2, busy_seconds=4.0),

@@ -14,29 +14,28 @@ from batchproc.errors import ExitCode
 from batchproc.explain.measured import Measured
 from batchproc.explain.predict import MODES
 from batchproc.origin import EmbeddedOrigin
-from batchproc.pipeline import RunOptions
-from batchproc.pipeline import work as work_module
-from batchproc.pipeline.pilot import Pilot
-from batchproc.pipeline.stages import make_crew
+from batchproc.pipeline import RunOptions, loop
+from batchproc.pipeline.mode_selector import ModeSelector
+from batchproc.pipeline.stages import make_plan
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import fingerprint, run
 
 AUTO = ("download.mode=auto", "transform.mode=auto")
 
 
-class Restless(Pilot):
+class Restless(ModeSelector):
     """Changes to the next pair of modes after every four items, through all nine of them and back to the first."""
 
     def __init__(self, config: Config, work: int, *, fragile: bool) -> None:
         super().__init__(config, work, fragile=fragile)
         pairs = itertools.product(MODES, MODES)
-        self._next = iter([make_crew(config, *pair) for pair in pairs] + [make_crew(config)])
+        self._next = iter([make_plan(config, *pair) for pair in pairs] + [make_plan(config)])
 
-    def heard(self, items: int, glance: Callable[[], Measured | None]) -> bool:
+    def on_outcome(self, items: int, snapshot: Callable[[], Measured | None]) -> bool:
         if items % 4 or self._is_ending:
             return False
-        before, self.crew = self.crew, next(self._next, self.crew)
-        self._is_ending = self.crew != before
+        before, self.plan = self.plan, next(self._next, self.plan)
+        self._is_ending = self.plan != before
         return self._is_ending
 
 
@@ -51,7 +50,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice_however_often_the_modes_chang
 ) -> None:
     config = make_job(lines=many(origin, 160, faults=True))
     fixed = run(config, "download.retries=1", f"job.output={tmp_path / 'fixed'}")
-    monkeypatch.setattr(work_module, "Pilot", Restless)
+    monkeypatch.setattr(loop, "ModeSelector", Restless)
     result = run(config, *AUTO, "download.retries=1", f"job.output={tmp_path / 'legs'}")
 
     legs = result.facts["auto"]["legs"]
@@ -66,7 +65,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice_however_often_the_modes_chang
 def test_the_stages_figures_are_of_the_last_leg_and_add_up_to_it(
     make_job: MakeJob, origin: EmbeddedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work_module, "Pilot", Restless)
+    monkeypatch.setattr(loop, "ModeSelector", Restless)
     facts = run(make_job(lines=many(origin, 60, faults=False)), *AUTO).facts
 
     leg, told = facts["leg"], facts["auto"]["legs"][-1]
@@ -93,9 +92,9 @@ def test_enough_items_are_measured_and_predicted_on_the_way(
     make_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("batchproc.explain.auto.LEAST_ITEMS", 20)
-    monkeypatch.setattr("batchproc.pipeline.pilot.ENOUGH_HEARD", 20)
-    monkeypatch.setattr("batchproc.pipeline.pilot.HASTE_SECONDS", 0.0)
-    monkeypatch.setattr("batchproc.pipeline.pilot.WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr("batchproc.pipeline.mode_selector.ENOUGH_HEARD", 20)
+    monkeypatch.setattr("batchproc.pipeline.mode_selector.HASTE_SECONDS", 0.0)
+    monkeypatch.setattr("batchproc.pipeline.mode_selector.WARM_UP_SECONDS", 0.0)
     facts = run(make_job(images=33), *AUTO).facts
 
     told = facts["auto"]
@@ -114,8 +113,8 @@ def test_a_run_with_named_modes_tells_of_no_choice(make_job: MakeJob) -> None:
 class StoppedBetween(Restless):
     """Its second leg is told to stop before its first item."""
 
-    def begin_leg(self) -> None:
-        super().begin_leg()
+    def begin_phase(self) -> None:
+        super().begin_phase()
         self.begun = getattr(self, "begun", 0) + 1
         if self.begun == 2:
             os.kill(os.getpid(), signal.SIGINT)
@@ -126,24 +125,24 @@ def test_a_run_stopped_between_two_legs_is_told_of_by_what_was_seen_before(
     make_job: MakeJob, origin: EmbeddedOrigin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped = threading.Event()
-    stop_at_once = work_module.Work._stop_at_once
+    stop_at_once = loop.Loop._stop_at_once
 
-    def note_the_stop(work: work_module.Work) -> None:
+    def note_the_stop(work: loop.Loop) -> None:
         stop_at_once(work)
         stopped.set()
 
     class Looking(StoppedBetween):
-        def begin_leg(self) -> None:
-            super().begin_leg()
+        def begin_phase(self) -> None:
+            super().begin_phase()
             assert self.begun < 2 or stopped.wait(10)  # the control's thread hears of signals
 
-        def heard(self, items: int, glance: Callable[[], Measured | None]) -> bool:
+        def on_outcome(self, items: int, snapshot: Callable[[], Measured | None]) -> bool:
             if items == 4:
-                glance()
-            return super().heard(items, glance)
+                snapshot()
+            return super().on_outcome(items, snapshot)
 
-    monkeypatch.setattr(work_module.Work, "_stop_at_once", note_the_stop)
-    monkeypatch.setattr(work_module, "Pilot", Looking)
+    monkeypatch.setattr(loop.Loop, "_stop_at_once", note_the_stop)
+    monkeypatch.setattr(loop, "ModeSelector", Looking)
     facts = run(make_job(lines=many(origin, 80, faults=False)), *AUTO).facts
 
     assert "signal" == facts["stopped_by"]
@@ -157,12 +156,12 @@ def test_a_crash_in_an_earlier_run_keeps_the_pictures_in_processes(
 ) -> None:
     seen: list[bool] = []
 
-    class Watched(Pilot):
-        def begin_leg(self) -> None:
+    class Watched(ModeSelector):
+        def begin_phase(self) -> None:
             seen.append(self.fragile)
-            super().begin_leg()
+            super().begin_phase()
 
-    monkeypatch.setattr(work_module, "Pilot", Watched)
+    monkeypatch.setattr(loop, "ModeSelector", Watched)
     config = make_job(images=2)
     run(config, *AUTO)
     monkeypatch.setattr("batchproc.ledger.Ledger.failures_by_code", lambda self: {"worker.crash": 1})

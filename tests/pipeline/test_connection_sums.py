@@ -1,6 +1,6 @@
 """Connections are counted in all and by host, in bounded memory."""
 
-from batchproc.pipeline.connections import HOSTS_REMEMBERED, HOSTS_TOLD, Connections
+from batchproc.pipeline.observer import HOSTS_REMEMBERED, HOSTS_TOLD, Connections
 from batchproc.record.stage import ConnectionTotals, HostConnections
 
 

@@ -179,7 +179,7 @@ def test_no_room_for_the_gauges_stops_the_run_with_the_disk_code(
         with no_room():
             return Gauges(names, folder)
 
-    monkeypatch.setattr("batchproc.pipeline.work.Gauges", on_a_full_disk)
+    monkeypatch.setattr("batchproc.pipeline.loop.Gauges", on_a_full_disk)
 
     result = run(make_job(images=1))
 

@@ -13,7 +13,7 @@ from batchproc.cli import load_job
 from batchproc.config.tables import JobTable
 from batchproc.errors import DiskError, ExitCode
 from batchproc.pipeline import RunOptions, run_job
-from batchproc.pipeline.judging import Ending, find_stop, judge
+from batchproc.pipeline.closing import Ending, find_stop, judge
 from batchproc.pipeline.observer import Observer
 from batchproc.progress import Quiet
 from batchproc.record.run import Counts

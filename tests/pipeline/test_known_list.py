@@ -8,7 +8,7 @@ from batchproc.config import load
 from batchproc.pipeline.job_list import JobList
 from tests.jobs import MakeJob
 
-from .test_journal import events
+from .test_events import events
 from .test_modes import run
 
 

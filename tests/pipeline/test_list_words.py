@@ -9,8 +9,8 @@ from batchproc.report.status import describe_status, read_status
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
 
+from .test_events import events
 from .test_job import rows
-from .test_journal import events
 from .test_modes import run
 
 

@@ -10,8 +10,8 @@ from batchproc.transform.resampler import engine
 from tests.ledger.old_ledger import VERSIONS, write_old_ledger
 
 from .site import Site
+from .test_events import events
 from .test_job import rows
-from .test_journal import events
 from .test_modes import run
 
 CONFIG = """

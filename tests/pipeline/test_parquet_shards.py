@@ -9,7 +9,7 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.pipeline import assembly
-from batchproc.pipeline.terms import RunOptions
+from batchproc.pipeline.types import RunOptions
 from tests.jobs import MakeJob
 
 from .site import Site

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from tests.jobs import MakeJob
 
+from .test_events import events
 from .test_job import rows
-from .test_journal import events
 from .test_modes import images, run
 
 

@@ -17,7 +17,7 @@ from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline.rebuild import Rebuilt, describe_rebuilt, rebuild_ledger, summarise_rebuilt
-from batchproc.pipeline.terms import RunOptions
+from batchproc.pipeline.types import RunOptions
 from batchproc.report.status import read_status
 from batchproc.sink import Layout
 from tests.jobs import CONFIG, MakeJob

@@ -11,8 +11,8 @@ from batchproc.pipeline import RunOptions
 from tests.jobs import MakeJob
 
 from .site import PATHS, Site, picture
+from .test_events import events
 from .test_job import rows
-from .test_journal import events
 from .test_modes import MODES, images, run
 
 REFRESH = RunOptions(refresh=True)

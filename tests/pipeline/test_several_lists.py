@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.jobs import MakeJob
 
-from .test_journal import events
+from .test_events import events
 from .test_modes import run
 
 CONFIG = """

@@ -11,7 +11,7 @@ import pytest
 
 from batchproc.cli import load_job
 from batchproc.errors import UsageError
-from batchproc.pipeline.terms import RunOptions
+from batchproc.pipeline.types import RunOptions
 from batchproc.report.plan import missing_files
 from tests.jobs import MakeJob
 

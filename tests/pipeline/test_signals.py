@@ -16,7 +16,7 @@ import pytest
 from batchproc.errors import ExitCode
 from batchproc.ledger import LedgerView
 from batchproc.lock import RunLock
-from batchproc.pipeline.control import Brakes, Control
+from batchproc.pipeline.stopping import Control, StopHandlers
 from batchproc.signals import doing
 from tests.jobs import MakeJob
 
@@ -115,7 +115,7 @@ def pulled_by(control: Control) -> tuple[list[str], threading.Event]:
         pulled.append("stop")
         stopped.set()
 
-    control.take(Brakes(admit_no_more=lambda: pulled.append("admit"), stop_at_once=stop))
+    control.take(StopHandlers(admit_no_more=lambda: pulled.append("admit"), stop_at_once=stop))
     return pulled, stopped
 
 
@@ -201,7 +201,7 @@ def test_only_a_finish_that_does_not_move_is_left(
         return f"writing, {number} rows so far" if moves else "writing"
 
     monkeypatch.setattr("batchproc.lifecycle.os._exit", codes.append)
-    monkeypatch.setattr("batchproc.pipeline.control.FINISHING_SECONDS", 0.01)
+    monkeypatch.setattr("batchproc.pipeline.stopping.FINISHING_SECONDS", 0.01)
     with Control(len, grace_seconds=20) as control, doing(describe):
         control.take_over()
         control.let_go()
@@ -219,11 +219,11 @@ def test_what_cannot_be_stopped_is_left_after_a_last_save(monkeypatch: pytest.Mo
         left.append(code)
         gone.set()
 
-    monkeypatch.setattr("batchproc.pipeline.control.LAST_SECONDS", 0.01)
+    monkeypatch.setattr("batchproc.pipeline.stopping.LAST_SECONDS", 0.01)
     monkeypatch.setattr("batchproc.lifecycle.os._exit", leave)
     with Control(len, grace_seconds=0.01) as control:
         control.take_over()
-        control.take(Brakes(admit_no_more=list, stop_at_once=list, save=saved.append))
+        control.take(StopHandlers(admit_no_more=list, stop_at_once=list, save=saved.append))
         os.kill(os.getpid(), signal.SIGINT)
         assert gone.wait(10)
         control.let_go()

@@ -6,7 +6,7 @@ import pytest
 
 from batchproc.explain.auto import name
 from batchproc.record.run import RunCounts, RunRecord
-from batchproc.record.stage import LegRecord
+from batchproc.record.stage import PhaseRecord
 from batchproc.report.html import make_report
 from batchproc.report.terminal import summarise
 from batchproc.report.view import leg_note
@@ -20,9 +20,9 @@ AUTO = ("download.mode=auto", "transform.mode=auto")
 @pytest.fixture
 def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("batchproc.explain.auto.LEAST_ITEMS", 20)
-    monkeypatch.setattr("batchproc.pipeline.pilot.ENOUGH_HEARD", 20)
-    monkeypatch.setattr("batchproc.pipeline.pilot.HASTE_SECONDS", 0.0)
-    monkeypatch.setattr("batchproc.pipeline.pilot.WARM_UP_SECONDS", 0.0)
+    monkeypatch.setattr("batchproc.pipeline.mode_selector.ENOUGH_HEARD", 20)
+    monkeypatch.setattr("batchproc.pipeline.mode_selector.HASTE_SECONDS", 0.0)
+    monkeypatch.setattr("batchproc.pipeline.mode_selector.WARM_UP_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("_eager")
@@ -56,8 +56,8 @@ def test_a_run_with_named_modes_has_no_such_section(make_job: MakeJob) -> None:
 
 
 def test_figures_of_the_last_leg_are_called_so() -> None:
-    record = RunRecord(leg=LegRecord(number=3, items=900), counts=RunCounts(processed=1000))
+    record = RunRecord(leg=PhaseRecord(number=3, items=900), counts=RunCounts(processed=1000))
 
     assert "last 900 of 1,000 items" in leg_note(record)
-    assert "first 900 of 1,000 items" in leg_note(replace(record, leg=LegRecord(number=1, items=900)))
-    assert "" == leg_note(replace(record, leg=LegRecord(number=1, items=1000)))
+    assert "first 900 of 1,000 items" in leg_note(replace(record, leg=PhaseRecord(number=1, items=900)))
+    assert "" == leg_note(replace(record, leg=PhaseRecord(number=1, items=1000)))

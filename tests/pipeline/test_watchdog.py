@@ -7,10 +7,10 @@ from pathlib import Path
 
 from batchproc.cli import load_job
 from batchproc.errors import ExecutorError, ExitCode
-from batchproc.pipeline.stall import StallWatch, stall_limit
+from batchproc.pipeline.stopping import Watchdog, stall_limit
 from tests.jobs import MakeJob
 
-from .test_journal import events
+from .test_events import events
 from .test_modes import run
 from .test_signals import with_slow_step
 
@@ -18,7 +18,7 @@ from .test_signals import with_slow_step
 def test_a_run_without_progress_is_stopped_and_says_where_it_stood(tmp_path: Path) -> None:
     stopped, left = threading.Event(), threading.Event()
 
-    with StallWatch(lambda: 7, stopped.set, left.set, tmp_path / "stacks.txt", limit_seconds=0.02):
+    with Watchdog(lambda: 7, stopped.set, left.set, tmp_path / "stacks.txt", limit_seconds=0.02):
         assert stopped.wait(10)
 
     assert not left.is_set()
@@ -33,7 +33,7 @@ def test_a_run_that_cannot_be_stopped_is_left(tmp_path: Path) -> None:
 
     hook, threading.excepthook = threading.excepthook, lambda _: None
     try:
-        with StallWatch(
+        with Watchdog(
             lambda: 7, stop, left.set, tmp_path / "no" / "stacks.txt", limit_seconds=0.02, last_seconds=0.02
         ):
             assert left.wait(10)
@@ -51,7 +51,7 @@ def test_a_run_that_moves_is_left_alone(tmp_path: Path) -> None:
             looked.set()
         return number
 
-    with StallWatch(progress, stopped.set, stopped.set, tmp_path / "stacks.txt", limit_seconds=0.02):
+    with Watchdog(progress, stopped.set, stopped.set, tmp_path / "stacks.txt", limit_seconds=0.02):
         assert looked.wait(10)
 
     assert not stopped.is_set()

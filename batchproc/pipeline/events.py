@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from batchproc.config import Config
 from batchproc.errors import BatchprocError
 from batchproc.ledger import SCHEMA_VERSION
-from batchproc.pipeline.intake import Intake
+from batchproc.pipeline.import_list import ImportedList
 from batchproc.pipeline.observer import STAGES
 from batchproc.record.run import RunRecord
 from batchproc.runlog import RunLog
@@ -34,26 +34,26 @@ def log_start(log: RunLog, config: Config) -> None:
     )
 
 
-def log_ledger(log: RunLog, intake: Intake, *, work: int, items: int) -> None:
+def log_ledger(log: RunLog, imported: ImportedList, *, work: int, items: int) -> None:
     """What an earlier run left, what the list brought, and what is to be done."""
-    if intake.opened_version != SCHEMA_VERSION:
-        log.record("ledger.migrated", from_version=intake.opened_version, to_version=SCHEMA_VERSION)
-    recovered = asdict(intake.recovered)
+    if imported.opened_version != SCHEMA_VERSION:
+        log.record("ledger.migrated", from_version=imported.opened_version, to_version=SCHEMA_VERSION)
+    recovered = asdict(imported.recovered)
     if any(recovered.values()):
         log.record("ledger.recovered", "warning", **recovered)
-    log.record("list.imported", **asdict(intake.imported), items=items, work=work)
-    if intake.repaired is not None:
-        log.record("files.repaired", **asdict(intake.repaired))
-    if intake.missing_files:
-        log.record("files.missing", "warning", files=intake.missing_files)
-    if intake.outdated:
-        log.record("images.outdated", images=intake.outdated)
-    if intake.resampler_problem:
-        log.record("resampler.missing", "warning", reason=intake.resampler_problem)
-    if intake.due_again.items:
-        log.record("items.due_again", items=intake.due_again.items, because=list(intake.due_again.because))
-    if intake.pruned:
-        log.record("absent.pruned", files=intake.pruned)
+    log.record("list.imported", **asdict(imported.imported), items=items, work=work)
+    if imported.repaired is not None:
+        log.record("files.repaired", **asdict(imported.repaired))
+    if imported.missing_files:
+        log.record("files.missing", "warning", files=imported.missing_files)
+    if imported.outdated:
+        log.record("images.outdated", images=imported.outdated)
+    if imported.resampler_problem:
+        log.record("resampler.missing", "warning", reason=imported.resampler_problem)
+    if imported.due_again.items:
+        log.record("items.due_again", items=imported.due_again.items, because=list(imported.due_again.because))
+    if imported.pruned:
+        log.record("absent.pruned", files=imported.pruned)
 
 
 def log_line(log: RunLog, executors: "Sequence[Executor]") -> None:

@@ -1,4 +1,4 @@
-"""Before the line: the ledger is repaired, compared with the plan, and brought up to the list."""
+"""Before any work: the ledger is repaired, compared with the settings, and brought up to the list."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ from batchproc.errors import DiskError, Problem, UsageError
 from batchproc.explain.words import count
 from batchproc.ledger import Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
 from batchproc.pipeline.job_list import JobList
-from batchproc.pipeline.terms import RunOptions
+from batchproc.pipeline.types import RunOptions
 from batchproc.record.run import DueAgain
 from batchproc.redact import printable
 from batchproc.signals import Counted, doing
@@ -31,7 +31,7 @@ from batchproc.transform.settings import TransformSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intake:
+class ImportedList:
     """What was found on the way to the line."""
 
     opened_version: int  # of the ledger's tables, before this version took them over
@@ -62,7 +62,7 @@ def refuse_lost_ledger(layout: Layout) -> None:
 
 def take_in(
     config: Config, options: RunOptions, transform: TransformSettings, ledger: Ledger, base_url: str
-) -> Intake:
+) -> ImportedList:
     """Takes over what an earlier run left, compares the plans, and brings the ledger up to the list.
 
     Raises `UsageError` for a changed plan that nobody accepted, and for a list that the config does not allow.
@@ -96,7 +96,7 @@ def take_in(
     repaired = ledger.repair() if options.repair else None
     # A list that came out empty by accident must not cost the whole collection.
     pruned = ledger.prune_absent() if config.job.prune and items else 0
-    return Intake(
+    return ImportedList(
         opened_version=ledger.opened_version,
         recovered=recovered,
         imported=imported,
@@ -111,13 +111,13 @@ def take_in(
     )
 
 
-def describe_intake(intake: Intake) -> Iterator[str]:
+def describe_import(found: ImportedList) -> Iterator[str]:
     """What the user has to know of it, a line each."""
-    if intake.repaired is not None:
-        yield _describe_repaired(intake.repaired)
-    if intake.outdated:
+    if found.repaired is not None:
+        yield _describe_repaired(found.repaired)
+    if found.outdated:
         yield (
-            f"{intake.outdated:,} images were made by another version of batchproc or of its resampler, and may differ "
+            f"{found.outdated:,} images were made by another version of batchproc or of its resampler, and may differ "
             "a little from new ones; --accept-config-change makes them again"
         )
 

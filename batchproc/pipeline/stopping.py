@@ -1,22 +1,29 @@
-"""Who may end a run early: the user's signals in three steps, and the clock of `max_duration`.
+"""What ends a run early: the user's signals in three steps, the clock of `max_duration`, and a watchdog.
 
 The listener of `signals` passes every signal on to the control's own thread, which waits for them and for the clock.
+The watchdog ends a run that no longer moves: whatever the reason, a scheduled run must not hang until somebody looks.
+Every wait has its own limit, and this is the one behind them all. It says where every thread stands, stops the
+workers, and leaves the process if even that does not help; the ledger is committed up to the last half second.
 """
 
 import contextlib
+import faulthandler
 import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from batchproc import signals
+from batchproc.config import Config
 from batchproc.errors import ExitCode
-from batchproc.lifecycle import exit_by_force
+from batchproc.frontier import LONGEST_BACKOFF_SECONDS
+from batchproc.lifecycle import call_within, exit_by_force
 
 ENDING = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
 END, CLOCK = 0, -1  # no signal has these numbers: the thread's end, and that the alarm is another now
@@ -25,7 +32,7 @@ LAST_SECONDS = 10.0  # from "stop at once" to leaving by force, for what nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brakes:
+class StopHandlers:
     """What the control can pull while the line runs. Each is callable from any thread."""
 
     admit_no_more: Callable[[], None]
@@ -47,16 +54,16 @@ class Control:
         self.stopped_by: str | None = None  # "signal" or "duration"; written by the control's thread alone
         self.exit_code: ExitCode | None = None
         self._tell = tell
-        self._brakes: Brakes | None = None
+        self._handlers: StopHandlers | None = None
         self._grace_seconds = grace_seconds
         self._alarm = time.monotonic() + max_duration_seconds if max_duration_seconds else None
         self._signals = 0
         self._stopping = False
         self._finishing = False
         self._seen = ""  # what was being done when the alarm was set
-        self._heard: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._open = ExitStack()
-        self._lock = threading.Lock()  # guards `_brakes` and the steps taken with them
+        self._lock = threading.Lock()  # guards `_handlers` and the steps taken with them
         self._thread = threading.Thread(target=self._listen, name="control", daemon=True)
 
     def __enter__(self) -> Self:
@@ -69,35 +76,35 @@ class Control:
 
     def take_over(self) -> None:
         """A signal raises nothing any more: what it asks for is done here, to the end of the `with` block."""
-        self._open.enter_context(signals.hearing(self._heard.put))
+        self._open.enter_context(signals.hearing(self._requests.put))
         self._thread.start()
         self._open.callback(self._end)
 
     def interrupt(self) -> None:
         """Acts as on a first SIGINT. From any thread."""
-        self._heard.put(signal.SIGINT)
+        self._requests.put(signal.SIGINT)
 
     def _end(self) -> None:
-        self._heard.put(END)
+        self._requests.put(END)
         self._thread.join(self._grace_seconds + LAST_SECONDS)
 
-    def take(self, brakes: Brakes) -> None:
-        """Gets hold of the brakes of the line that starts now; pulls at once what was asked for meanwhile."""
+    def take(self, handlers: StopHandlers) -> None:
+        """Gets hold of the handlers of the line that starts now; pulls at once what was asked for meanwhile."""
         with self._lock:
-            self._brakes = brakes
+            self._handlers = handlers
             if self.stopped_by is not None:
-                brakes.admit_no_more()
+                handlers.admit_no_more()
             if self._stopping:
                 self._alarm = time.monotonic() + LAST_SECONDS
-                brakes.stop_at_once()
-        self._heard.put(CLOCK)
+                handlers.stop_at_once()
+        self._requests.put(CLOCK)
 
     def let_go(self) -> None:
         """The line has ended: there is nothing left to stop. What is being finished may only be left."""
         with self._lock:
             self._finishing = True
             self._set_alarm_of_finish()
-        self._heard.put(CLOCK)
+        self._requests.put(CLOCK)
 
     def settle(self, exit_code: ExitCode) -> None:
         """The run has ended with this code, whatever may come now."""
@@ -108,7 +115,7 @@ class Control:
             alarm = self._alarm
             timeout = None if alarm is None else max(0.0, alarm - time.monotonic())
             try:
-                number = self._heard.get(timeout=timeout)
+                number = self._requests.get(timeout=timeout)
             except queue.Empty:
                 if self._alarm == alarm:
                     self._alarm_rings()
@@ -117,9 +124,9 @@ class Control:
                 return
             if number in ENDING:
                 self._signals += 1
-                self._brake(signal.Signals(number))
+                self._handle_signal(signal.Signals(number))
 
-    def _brake(self, number: signal.Signals) -> None:
+    def _handle_signal(self, number: signal.Signals) -> None:
         if self._finishing and self._signals == 1:
             self.exit_code, self.stopped_by = ENDING[number], self.stopped_by or "signal"
             self._set_alarm_of_finish()
@@ -166,22 +173,22 @@ class Control:
     def _admit_no_more(self, reason: str) -> None:
         with self._lock:
             self.stopped_by = self.stopped_by or reason
-            if self._brakes is not None and not self._finishing:
-                self._brakes.admit_no_more()
+            if self._handlers is not None and not self._finishing:
+                self._handlers.admit_no_more()
                 self._alarm = time.monotonic() + self._grace_seconds
 
     def _stop_at_once(self) -> None:
         with self._lock:
             self._stopping = True
             self._alarm = None
-            if self._brakes is not None and not self._finishing:
+            if self._handlers is not None and not self._finishing:
                 self._alarm = time.monotonic() + LAST_SECONDS
-                self._brakes.stop_at_once()
+                self._handlers.stop_at_once()
 
     def _leave_by_force(self, exit_code: ExitCode, why: str) -> None:
         """The run lock must not stay held. Says why whatever the display shows: nobody else can say it any more."""
-        brakes = self._brakes or Brakes(admit_no_more=_do_nothing, stop_at_once=_do_nothing)
-        exit_by_force(exit_code, why, lambda: brakes.save(exit_code))
+        handlers = self._handlers or StopHandlers(admit_no_more=_do_nothing, stop_at_once=_do_nothing)
+        exit_by_force(exit_code, why, lambda: handlers.save(exit_code))
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # stderr may be gone, with the terminal or with `| tee`
@@ -190,3 +197,103 @@ class Control:
 
 def _do_nothing() -> None:
     """There is no line."""
+
+
+LAST_SECONDS = 60.0  # for the run to end by itself, once it was stopped
+SLACK_SECONDS = 60.0
+STACKS_SECONDS = 5.0  # at most, for a disk that hangs
+
+
+def stall_limit(config: Config) -> float:
+    """Seconds without any progress after which a run is given up.
+
+    By default more than all limits of the stages, and the longest pause that a host may ask for, together.
+    """
+    if config.job.stall_timeout:
+        return config.job.stall_timeout
+    pause = max(config.download.max_retry_after, LONGEST_BACKOFF_SECONDS)
+    return 2 * (config.download.total_timeout + config.transform.timeout) + pause + SLACK_SECONDS
+
+
+def watch(
+    config: Config,
+    moves: Callable[[], Iterable[int]],
+    give_up: Callable[[str], None],
+    save: Callable[[ExitCode], None],
+    stacks_path: Path,
+) -> "Watchdog":
+    """The watch of a run: `give_up` hears why it is to be stopped, `save` saves it when it cannot be."""
+    limit_seconds = stall_limit(config)
+    why = f"no item began or ended for {limit_seconds:g} s ([job] stall_timeout)"
+    return Watchdog(
+        lambda: list(moves()),
+        lambda: give_up(f"{why}; {stacks_path} says where every thread stood"),
+        lambda: exit_by_force(
+            ExitCode.INTERNAL, f"{why}, and the run cannot be stopped: leaving", lambda: save(ExitCode.INTERNAL)
+        ),
+        stacks_path,
+        limit_seconds=limit_seconds,
+    )
+
+
+class Watchdog:
+    """Looks at `progress` now and then; when it is the same for `limit_seconds`, calls `stop`.
+
+    The stacks of all threads go to `stacks_path`. If the `with` block is not left within `last_seconds` after that,
+    `leave` ends the process. Only time in which this process ran is counted: a stopped one (SIGSTOP, a sleeping
+    laptop) has not stalled. `stop` and `leave` are called in the watch's own thread.
+    """
+
+    def __init__(
+        self,
+        progress: Callable[[], object],
+        stop: Callable[[], None],
+        leave: Callable[[], None],
+        stacks_path: Path,
+        *,
+        limit_seconds: float,
+        last_seconds: float = LAST_SECONDS,
+    ) -> None:
+        self._progress = progress
+        self._stop = stop
+        self._stacks_path = stacks_path
+        self._limit_seconds = limit_seconds
+        self._last_seconds = last_seconds
+        self._leave = leave
+        self._tick_seconds = min(5.0, limit_seconds / 4)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join(self._last_seconds)
+
+    def _watch(self) -> None:
+        seen, quiet_seconds, looked = self._progress(), 0.0, time.monotonic()
+        while not self._ended.wait(self._tick_seconds):
+            progress, now = self._progress(), time.monotonic()
+            quiet_seconds += min(now - looked, 2 * self._tick_seconds)
+            looked = now
+            if progress != seen:
+                seen, quiet_seconds = progress, 0.0
+            elif quiet_seconds >= self._limit_seconds:
+                self._give_up()
+                return
+
+    def _give_up(self) -> None:
+        call_within(STACKS_SECONDS, self._write_stacks)
+        try:
+            self._stop()
+        finally:
+            if not self._ended.wait(self._last_seconds):
+                self._leave()
+
+    def _write_stacks(self) -> None:
+        with contextlib.suppress(OSError), self._stacks_path.open("w", encoding="utf-8") as file:
+            faulthandler.dump_traceback(file, all_threads=True)

@@ -1,4 +1,4 @@
-"""The pilot: when it looks, what it tries, and where it ends up. By a clock of its own."""
+"""The selector: when it looks, what it tries, and where it ends up. By a clock of its own."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from batchproc.config import load
 from batchproc.explain.measured import Measured
 from batchproc.explain.predict import JobModel, predict
-from batchproc.pipeline.pilot import Pilot
+from batchproc.pipeline.mode_selector import ModeSelector
 from batchproc.record.explanation import StageModel, Variant
 
 JOB = '[job]\nname = "test"\ninput = "urls.txt"\noutput = "out"\n[transform]\nworkers = 2\n'
@@ -27,19 +27,19 @@ class Clock:
 
 
 class Flight:
-    """A run of `work` items in whatever modes the pilot says, at the rates that the test gives to each."""
+    """A run of `work` items in whatever modes the selector says, at the rates that the test gives to each."""
 
     def __init__(self, tmp_path: Path, work: int, *overrides: str) -> None:
         path = tmp_path / "job.toml"
         path.write_text(JOB)
         self.clock = Clock()
-        self.pilot = Pilot(load(path, overrides=list(overrides), environ={}), work, clock=self.clock)
+        self.selector = ModeSelector(load(path, overrides=list(overrides), environ={}), work, clock=self.clock)
         self.work = work
-        self.glances = 0
+        self.snapshots = 0
 
-    def glance(self) -> Measured:
+    def snapshot(self) -> Measured:
         """A job of tiny pictures, on which threads are predicted to win."""
-        self.glances += 1
+        self.snapshots += 1
         pipe = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.0003}
         job = JobModel(
             download=StageModel(cpu_seconds=0.0001, phi=0.6, blocked_seconds=0.002, **pipe),
@@ -60,25 +60,25 @@ class Flight:
 
     def fly(self, rates: dict[Variant, float]) -> list[Variant]:
         """Runs leg after leg; returns the modes of each."""
-        crews: list[Variant] = []
+        plans: list[Variant] = []
         left = self.work
-        while left > 0 and len(crews) < 9:
-            crew, items = self.pilot.crew, 0
-            crews.append(crew)
-            self.pilot.begin_leg()
+        while left > 0 and len(plans) < 9:
+            plan, items = self.selector.plan, 0
+            plans.append(plan)
+            self.selector.begin_phase()
             began = self.clock.now
             ended = False
             while left > 0 and not ended:
-                self.clock.now += 1 / rates[crew]
+                self.clock.now += 1 / rates[plan]
                 items, left = items + 1, left - 1
-                ended = self.pilot.heard(items, self.glance)
+                ended = self.selector.on_outcome(items, self.snapshot)
             drained = min(left, 5)  # in flight when the leg was told to end
             for _ in range(drained):
                 items += 1
-                assert not self.pilot.heard(items, self.glance)
+                assert not self.selector.on_outcome(items, self.snapshot)
             left -= drained
-            self.pilot.end_leg(crew, items, self.clock.now - began)
-        return crews
+            self.selector.end_phase(plan, items, self.clock.now - began)
+        return plans
 
 
 RATES = {USUAL: 2000.0, THREADS: 3200.0, SERIAL: 3000.0}
@@ -89,15 +89,15 @@ def test_named_modes_are_flown_to_the_end_without_a_look(tmp_path: Path) -> None
     flight = Flight(tmp_path, 5000, "transform.mode=thread")
 
     assert [THREADS] == flight.fly(RATES)
-    assert (0, None) == (flight.glances, flight.pilot.describe())
+    assert (0, None) == (flight.snapshots, flight.selector.describe())
 
 
 def test_under_a_hundred_items_nothing_is_measured_and_the_account_says_so(tmp_path: Path) -> None:
     flight = Flight(tmp_path, 99, *AUTO)
-    crews = flight.fly({USUAL: 1.0})
-    told = flight.pilot.describe()
+    plans = flight.fly({USUAL: 1.0})
+    told = flight.selector.describe()
 
-    assert ([USUAL], 0) == (crews, flight.glances)
+    assert ([USUAL], 0) == (plans, flight.snapshots)
     assert told is not None
     assert "not_worth_it" == told.verdict
     assert "99 items are too few to measure" in told.text
@@ -105,36 +105,36 @@ def test_under_a_hundred_items_nothing_is_measured_and_the_account_says_so(tmp_p
 
 def test_the_rival_that_proves_faster_is_kept_without_another_change(tmp_path: Path) -> None:
     flight = Flight(tmp_path, 20_000, *AUTO)
-    crews = flight.fly(RATES)
-    told = flight.pilot.describe()
+    plans = flight.fly(RATES)
+    told = flight.selector.describe()
 
-    assert USUAL == crews[0]
-    assert 2 == len(crews)
-    assert crews[1] in (THREADS, SERIAL)
+    assert USUAL == plans[0]
+    assert 2 == len(plans)
+    assert plans[1] in (THREADS, SERIAL)
     assert told is not None
     assert "changed" == told.verdict
-    assert told.margin == pytest.approx(2000 / RATES[crews[1]] - 1, abs=0.02)
+    assert told.margin == pytest.approx(2000 / RATES[plans[1]] - 1, abs=0.02)
     assert 20_000 == sum(leg.items for leg in told.legs)
 
 
 def test_the_rival_that_disappoints_is_left_again_and_not_tried_twice(tmp_path: Path) -> None:
     flight = Flight(tmp_path, 20_000, *AUTO)
-    crews = flight.fly({USUAL: 2000.0, THREADS: 1400.0, SERIAL: 1400.0})
-    told = flight.pilot.describe()
+    plans = flight.fly({USUAL: 2000.0, THREADS: 1400.0, SERIAL: 1400.0})
+    told = flight.selector.describe()
 
-    assert (USUAL, USUAL) == (crews[0], crews[2])
-    assert 3 == len(crews)
+    assert (USUAL, USUAL) == (plans[0], plans[2])
+    assert 3 == len(plans)
     assert told is not None
     assert "kept_after_race" == told.verdict
-    assert 1 == flight.glances
+    assert 1 == flight.snapshots
 
 
 def test_a_small_lead_is_looked_at_twice(tmp_path: Path) -> None:
     flight = Flight(tmp_path, 40_000, *AUTO)
-    crews = flight.fly({USUAL: 2000.0, THREADS: 2300.0, SERIAL: 2300.0})
-    told = flight.pilot.describe()
+    plans = flight.fly({USUAL: 2000.0, THREADS: 2300.0, SERIAL: 2300.0})
+    told = flight.selector.describe()
 
-    assert [USUAL, crews[1], USUAL, crews[1]] == crews
+    assert [USUAL, plans[1], USUAL, plans[1]] == plans
     assert told is not None
     assert "changed" == told.verdict
     assert "before and after" in told.text
@@ -143,7 +143,7 @@ def test_a_small_lead_is_looked_at_twice(tmp_path: Path) -> None:
 def test_only_the_stage_that_was_left_open_is_chosen(tmp_path: Path) -> None:
     flight = Flight(tmp_path, 20_000, "download.mode=thread", "transform.mode=auto")
     flight.fly(RATES)
-    told = flight.pilot.describe()
+    told = flight.selector.describe()
 
     assert told is not None
     assert ("transform",) == told.stages
@@ -153,28 +153,28 @@ def test_only_the_stage_that_was_left_open_is_chosen(tmp_path: Path) -> None:
 
 def test_slow_items_are_looked_at_after_two_seconds_and_at_least_eight(tmp_path: Path) -> None:
     flight = Flight(tmp_path, 200, *AUTO)
-    flight.pilot.begin_leg()
+    flight.selector.begin_phase()
     for items in range(1, 11):
         flight.clock.now += 0.15
-        flight.pilot.heard(items, flight.glance)
-    assert 0 == flight.glances
+        flight.selector.on_outcome(items, flight.snapshot)
+    assert 0 == flight.snapshots
     for items in range(11, 15):
         flight.clock.now += 0.15
-        flight.pilot.heard(items, flight.glance)
-    assert 1 == flight.glances
+        flight.selector.on_outcome(items, flight.snapshot)
+    assert 1 == flight.snapshots
 
     slow = Flight(tmp_path, 200, *AUTO)
-    slow.pilot.begin_leg()
+    slow.selector.begin_phase()
     for items in range(1, 8):
         slow.clock.now += 10.0
-        slow.pilot.heard(items, slow.glance)
-    assert 0 == slow.glances
+        slow.selector.on_outcome(items, slow.snapshot)
+    assert 0 == slow.snapshots
 
 
 def test_a_run_that_ends_before_there_is_enough_says_so(tmp_path: Path) -> None:
     flight = Flight(tmp_path, 150, *AUTO)
     flight.fly({USUAL: 2000.0})
-    told = flight.pilot.describe()
+    told = flight.selector.describe()
 
     assert told is not None
     assert "too_short" == told.verdict

@@ -4,40 +4,36 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchproc.config import Config, resolved
 from batchproc.explain.unknown import nothing_done
 from batchproc.measure.hardware import describe_machine
-from batchproc.pipeline.intake import Intake
-from batchproc.pipeline.judging import Ending
+from batchproc.pipeline.closing import Ending
+from batchproc.pipeline.import_list import ImportedList
 from batchproc.pipeline.observer import Observer
 from batchproc.record.run import (
-    FILE_NAME,
     Counts,
     HostsRecord,
     MachineRecord,
     NotSampled,
     RunCounts,
     RunRecord,
-    write_text,
 )
-from batchproc.sink import write_atomically
 from batchproc.version import VERSION
 
 if TYPE_CHECKING:
-    from batchproc.pipeline.leg_facts import LegEvidence
+    from batchproc.pipeline.phase_record import PhaseMeasurements
     from batchproc.record.explanation import AutoRecord
     from batchproc.record.stage import ConcurrencyRecord
 
 
 @dataclass(slots=True, kw_only=True)
-class Passage:
+class LoopResult:
     """What became of the items' way through the stages; as it is made, of a run that had nothing to do."""
 
-    leg: "LegEvidence | None" = None  # the last one
-    glimpse: RunRecord | None = None  # what was said of a leg while modes were weighed
+    phase: "PhaseMeasurements | None" = None  # the last one
+    snapshot: RunRecord | None = None  # what was said of a phase while modes were weighed
     auto: "AutoRecord | None" = None  # what became of the search for modes
     concurrency: "ConcurrencyRecord | None" = None
     hosts: HostsRecord = field(default_factory=HostsRecord)
@@ -48,7 +44,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEvidence:
+class RunMeasurements:
     """Everything that run.json is made of. `command_started`, `clock_started`, `line_*`: perf_counter seconds.
 
     `aside_seconds`: what lay between the command's start and the clock's, and is no work of this run's.
@@ -63,17 +59,17 @@ class RunEvidence:
     clock_started: float
     line_started: float
     line_ended: float
-    intake: Intake
+    imported_list: ImportedList
     counts: Counts
     failures: Mapping[str, int]
     deferrals: Mapping[str, int]
     already_terminal: int
     observer: Observer
-    passage: Passage
+    loop_result: LoopResult
     stopped_by: str | None
 
 
-def describe_run(evidence: RunEvidence, ending: Ending) -> RunRecord:
+def describe_run(evidence: RunMeasurements, ending: Ending) -> RunRecord:
     """What was measured, and the explanation that follows from it."""
     record = _measured(evidence, ending)
     record = _explained(record) if record.stages else nothing_done(record)
@@ -86,7 +82,7 @@ def _explained(record: RunRecord) -> RunRecord:
     return explain(record)
 
 
-def _measured(evidence: RunEvidence, ending: Ending) -> RunRecord:
+def _measured(evidence: RunMeasurements, ending: Ending) -> RunRecord:
     observer, line_seconds = evidence.observer, evidence.line_ended - evidence.line_started
     first_start = observer.first_start
     return replace(
@@ -109,20 +105,20 @@ def _measured(evidence: RunEvidence, ending: Ending) -> RunRecord:
         deferred_this_run=observer.outcomes["deferred"],
         images_per_second=observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
         startup_seconds=None if first_start is None else first_start - evidence.clock_started,
-        retry_wait_seconds=evidence.passage.retry_wait_seconds,
-        pause_wait_seconds=evidence.passage.pause_wait_seconds,
-        list_remarks=tuple(evidence.intake.imported.remarks),
-        recipe=evidence.intake.recipe,
-        resampler_problem=evidence.intake.resampler_problem,
-        due_again=evidence.intake.due_again,
+        retry_wait_seconds=evidence.loop_result.retry_wait_seconds,
+        pause_wait_seconds=evidence.loop_result.pause_wait_seconds,
+        list_remarks=tuple(evidence.imported_list.imported.remarks),
+        recipe=evidence.imported_list.recipe,
+        resampler_problem=evidence.imported_list.resampler_problem,
+        due_again=evidence.imported_list.due_again,
         original_bytes=observer.original_bytes,
         rendition_bytes=observer.rendition_bytes,
-        auto=evidence.passage.auto,
-        concurrency=evidence.passage.concurrency,
+        auto=evidence.loop_result.auto,
+        concurrency=evidence.loop_result.concurrency,
     )
 
 
-def _describe_command(evidence: RunEvidence) -> dict[str, float] | None:
+def _describe_command(evidence: RunMeasurements) -> dict[str, float] | None:
     """The whole command by the clock, in parts that follow on each other: from the start of its process until now.
 
     `prepare`, `items` and `settle` are `wall_seconds`. What comes after, the summary and the page, is not in it: this
@@ -142,17 +138,17 @@ def _describe_command(evidence: RunEvidence) -> dict[str, float] | None:
     }
 
 
-def _describe_stages(evidence: RunEvidence) -> RunRecord:
-    """Of the last leg; where that was stopped before its first item, what was seen of the one before."""
-    passage = evidence.passage
-    if passage.glimpse is not None and not evidence.observer.leg_items:
-        return passage.glimpse
-    known = describe_circumstances(evidence.config, passage.hosts)
-    if passage.leg is None:
+def _describe_stages(evidence: RunMeasurements) -> RunRecord:
+    """Of the last phase; where that was stopped before its first item, what was seen of the one before."""
+    loop_result = evidence.loop_result
+    if loop_result.snapshot is not None and not evidence.observer.phase_items:
+        return loop_result.snapshot
+    known = describe_circumstances(evidence.config, loop_result.hosts)
+    if loop_result.phase is None:
         return replace(known, samples=NotSampled(unknown="there was nothing to do"))
-    from batchproc.pipeline.leg_facts import describe_leg
+    from batchproc.pipeline.phase_record import describe_phase
 
-    return describe_leg(known, passage.leg, evidence.observer)
+    return describe_phase(known, loop_result.phase, evidence.observer)
 
 
 def describe_circumstances(config: Config, hosts: HostsRecord) -> RunRecord:
@@ -160,24 +156,18 @@ def describe_circumstances(config: Config, hosts: HostsRecord) -> RunRecord:
     return RunRecord(hosts=hosts, host=MachineRecord(**describe_machine()), config=resolved(config))
 
 
-def write_record(folder: Path, record: RunRecord, observer: Observer) -> None:
-    """Writes spans.jsonl, then run.json: who finds the latter finds all. Raises OSError."""
-    write_atomically(folder / "spans.jsonl", observer.sample.items())
-    write_atomically(folder / FILE_NAME, [write_text(record)])
-
-
 def _iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _counts(evidence: RunEvidence) -> RunCounts:
+def _counts(evidence: RunMeasurements) -> RunCounts:
     observer = evidence.observer
     return RunCounts(
         **asdict(evidence.counts),
         already_done=evidence.already_terminal,
         processed=observer.processed,
-        retried=evidence.passage.retried,
-        missing_files=evidence.intake.missing_files,
-        pruned=evidence.intake.pruned,
+        retried=evidence.loop_result.retried,
+        missing_files=evidence.imported_list.missing_files,
+        pruned=evidence.imported_list.pruned,
         unchanged=observer.outcomes["unchanged"],
     )

@@ -1,4 +1,4 @@
-"""Steers the legs of a run: one leg where the config names the modes, else calibration, perhaps a race, then the rest.
+"""Says in which modes a run goes on: those of the config, else calibration, perhaps a race, then the rest.
 
     usual modes --8 items, at most 2 s--> predict every pair --+--> go on
                                                                +--> try the rival --+--> go on
@@ -17,79 +17,79 @@ from batchproc.explain import auto
 from batchproc.explain.auto import Choice, Verdict
 from batchproc.explain.measured import Measured
 from batchproc.explain.predict import MODES
-from batchproc.pipeline.stages import make_crew
+from batchproc.pipeline.stages import make_plan
 from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
 
 LEAST_HEARD = 8
 ENOUGH_HEARD = 200  # then less will do
 PATIENCE_SECONDS, HASTE_SECONDS = 2.0, 1.5
-WARM_UP_SECONDS = 0.5  # after a leg's first item, before its rate is taken: connections are made, the line fills
+WARM_UP_SECONDS = 0.5  # after a phase's first item, before its rate is taken: connections are made, the line fills
 
 Clock = Callable[[], float]
-Glance = Callable[[], Measured | None]
+Snapshot = Callable[[], Measured | None]
 
 
-class Pilot:
+class ModeSelector:
     """Says in which modes the run goes on. Used by the main thread alone, which tells it of every item that is done."""
 
     def __init__(
         self, config: Config, work: int, *, fragile: bool = False, clock: Clock = time.perf_counter
     ) -> None:
         self.fragile = fragile  # a worker was lost on one of the items, now or in an earlier run
-        self.crew = make_crew(config)  # of the leg under way
+        self.plan = make_plan(config)  # of the phase under way
         self._work = work
         self._clock = clock
         self._asked = [name for name in ("download", "transform") if getattr(config, name).mode == "auto"]
-        self._crews = _pairs(config)
+        self._plans = _pairs(config)
         self._open_web = config.origin is None
         self._settled = not self._asked or work < auto.LEAST_ITEMS
-        self._choice = Choice(verdict=_before(work), because=_why_before(self.crew, work))
+        self._choice = Choice(verdict=_before(work), because=_why_before(self.plan, work))
         self._ranked: Sequence[Candidate] = ()
         self._run: Measured | None = None
         self._own_rates: tuple[float, ...] = ()
         self._rival: Candidate | None = None  # of the race, once there is one
         self._rival_rate = 0.0
-        self._legs: list[Tried] = []
+        self._phases: list[Tried] = []
         self._is_ending = False  # what is in flight comes to its end, which says nothing of any modes
-        self._leg_items = self._warm_items = self._done = 0
-        self._leg_started = self._first_at = self._warm_at = clock()
+        self._phase_items = self._warm_items = self._done = 0
+        self._phase_started = self._first_at = self._warm_at = clock()
 
-    def begin_leg(self) -> None:
-        """The workers of `crew` begin."""
+    def begin_phase(self) -> None:
+        """The workers of `plan` begin."""
         self._is_ending = False
-        self._leg_items = 0
-        self._leg_started = self._warm_at = self._clock()
+        self._phase_items = 0
+        self._phase_started = self._warm_at = self._clock()
 
-    def heard(self, items: int, glance: Glance) -> bool:
-        """Hears that the leg has come to so many items; true when it is to end, because `crew` was changed.
+    def on_outcome(self, items: int, snapshot: Snapshot) -> bool:
+        """Hears that the phase has come to so many items; true when it is to end, because `plan` was changed.
 
-        `glance` measures the leg as far as it has come; it is asked once.
+        `snapshot` measures the phase as far as it has come; it is asked once.
         """
-        if self._settled or self._is_ending or items == self._leg_items:
+        if self._settled or self._is_ending or items == self._phase_items:
             return False
         now = self._clock()
-        if not self._leg_items:
+        if not self._phase_items:
             self._first_at = now
         if now - self._first_at <= WARM_UP_SECONDS:
             self._warm_at, self._warm_items = now, items
-        self._leg_items = items
+        self._phase_items = items
         if not self._has_seen_enough(now):
             return False
-        before = self.crew
+        before = self.plan
         rate = (items - self._warm_items) / (now - self._warm_at)
         rest = self._work - self._done - items
         if self._run is None or self._rival is None:
-            self._calibrated(glance(), rate, rest)
+            self._calibrated(snapshot(), rate, rest)
         else:
             self._raced(self._run, self._rival, rate, rest)
-        self._is_ending = self.crew != before
+        self._is_ending = self.plan != before
         return self._is_ending
 
-    def end_leg(self, crew: Variant, items: int, seconds: float) -> None:
-        """The leg has ended, after so many items."""
+    def end_phase(self, plan: Variant, items: int, seconds: float) -> None:
+        """The phase has ended, after so many items."""
         self._done += items
         rate = items / seconds if seconds else None
-        self._legs.append(Tried(**asdict(crew), items=items, seconds=seconds, rate_per_second=rate))
+        self._phases.append(Tried(**asdict(plan), items=items, seconds=seconds, rate_per_second=rate))
 
     def describe(self) -> AutoRecord | None:
         """How the modes were found; None when the config names both modes."""
@@ -99,20 +99,20 @@ class Pilot:
         return AutoRecord(
             stages=tuple(self._asked),
             verdict=self._choice.verdict.value,
-            text=auto.sentence(self._choice, self.crew),
-            chosen=self.crew,
+            text=auto.sentence(self._choice, self.plan),
+            chosen=self.plan,
             runner_up=rival.crew if rival else None,
             margin=self._choice.margin,
             inputs=auto.describe_inputs(self._run) if self._run else None,
             candidates=tuple(self._ranked),
-            legs=tuple(self._legs),
+            legs=tuple(self._phases),
         )
 
     def _has_seen_enough(self, now: float) -> bool:
-        if self._leg_items < LEAST_HEARD or self._leg_items <= self._warm_items:
+        if self._phase_items < LEAST_HEARD or self._phase_items <= self._warm_items:
             return False
-        limit = HASTE_SECONDS if self._leg_items >= ENOUGH_HEARD else PATIENCE_SECONDS
-        return now - self._leg_started >= limit
+        limit = HASTE_SECONDS if self._phase_items >= ENOUGH_HEARD else PATIENCE_SECONDS
+        return now - self._phase_started >= limit
 
     def _calibrated(self, run: Measured | None, rate: float, rest: int) -> None:
         if run is None or rest <= 0:
@@ -120,17 +120,17 @@ class Pilot:
             return
         self._run = run
         self._own_rates = (rate,)
-        self._ranked = auto.rank(run, self._crews, rate_per_second=rate, rest=rest)
+        self._ranked = auto.rank(run, self._plans, rate_per_second=rate, rest=rest)
         self._choice = auto.choose(run, self._ranked, open_web=self._open_web, fragile=self.fragile)
         self._settled = self._choice.verdict is not Verdict.RACE
         if self._choice.rival is not None and not self._settled:
             self._rival = self._choice.rival
-            self.crew = self._rival.crew
+            self.plan = self._rival.crew
 
     def _raced(self, run: Measured, rival: Candidate, rate: float, rest: int) -> None:
         """A window of the race is over: the rival's, or the second of the pair that the run began in."""
         own = run.variant
-        if self.crew == rival.crew:
+        if self.plan == rival.crew:
             self._rival_rate, judge = rate, auto.after_trying
         else:
             self._own_rates, judge = (*self._own_rates, rate), auto.after_returning
@@ -141,29 +141,29 @@ class Pilot:
                 own_rates=self._own_rates,
                 rival_rate=self._rival_rate,
                 rest=rest,
-                change_seconds=auto.change_seconds(run, own if self.crew == rival.crew else rival.crew),
+                change_seconds=auto.change_seconds(run, own if self.plan == rival.crew else rival.crew),
                 open_web=self._open_web,
                 fragile=self.fragile,
             )
         )
         self._settled = self._choice.verdict is not Verdict.RACE
-        self.crew = rival.crew if self._choice.verdict is Verdict.CHANGED else own
+        self.plan = rival.crew if self._choice.verdict is Verdict.CHANGED else own
 
 
 def _pairs(config: Config) -> list[Variant]:
     """Every pair of modes that the config leaves open."""
     sides = [MODES if table.mode == "auto" else (table.first_mode,) for table in (config.download, config.transform)]
-    return [make_crew(config, download, transform) for download, transform in itertools.product(*sides)]
+    return [make_plan(config, download, transform) for download, transform in itertools.product(*sides)]
 
 
 def _before(work: int) -> Verdict:
     return Verdict.NOT_WORTH_IT if work < auto.LEAST_ITEMS else Verdict.TOO_SHORT
 
 
-def _why_before(crew: Variant, work: int) -> str:
+def _why_before(plan: Variant, work: int) -> str:
     if work < auto.LEAST_ITEMS:
         return (
-            f"{work} items are too few to measure what would be better, so {auto.name(crew)}: threads for what waits, "
+            f"{work} items are too few to measure what would be better, so {auto.name(plan)}: threads for what waits, "
             "processes for what computes"
         )
-    return f"the run ended before there was enough to choose from, so {auto.name(crew)} to the end"
+    return f"the run ended before there was enough to choose from, so {auto.name(plan)} to the end"

@@ -1,0 +1,362 @@
+"""The items that are due, on their way through both stages: phase by phase, until the last one has come out.
+
+A phase is a part of the work in one pair of modes, from the opening of its workers until the last of them has ended. A
+run with fixed modes is one phase. Where modes are found out, a phase may end early: the frontier pauses, what is in
+flight comes to its end, and the next phase goes on from there. Imported where there is work.
+"""
+
+import hashlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from batchproc.config import Config
+from batchproc.download.stage import Download
+from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
+from batchproc.executors import Executor, keep_freed_memory
+from batchproc.explain.measured import Measured, measure
+from batchproc.frontier import Concurrency, Frontier
+from batchproc.kinds import kind_of
+from batchproc.ledger import Ledger
+from batchproc.measure.gauges import Gauges
+from batchproc.measure.sampler import Sampler
+from batchproc.measure.samples import Samples
+from batchproc.model import Disposition, Failure, Item, Original, Outcome, Source, Unchanged, describe_line
+from batchproc.pipeline import stages
+from batchproc.pipeline.events import log_line
+from batchproc.pipeline.mode_selector import ModeSelector
+from batchproc.pipeline.observer import Observer
+from batchproc.pipeline.phase_record import GAUGES, MOVES, PhaseMeasurements, counted, describe_phase
+from batchproc.pipeline.run_record import LoopResult, describe_circumstances
+from batchproc.pipeline.stages import for_plan, make_executors
+from batchproc.pipeline.stopping import Control, StopHandlers, watch
+from batchproc.pipeline.types import Display, RunOptions
+from batchproc.record.explanation import Variant
+from batchproc.redact import printable, redact_url
+from batchproc.runlog import RunLog
+from batchproc.signals import doing
+from batchproc.sink import Layout
+from batchproc.transform.stage import Transform
+
+NOT_MODIFIED = 304  # RFC 9110, section 15.4.5
+
+
+def settle_unchanged(outcome: Outcome) -> Outcome:
+    """Turns a download that brought nothing new into an `Unchanged`, which executors pass on as it is. Thread-safe."""
+    known = outcome.source.refresh
+    if known is None or not isinstance(outcome, Item) or not isinstance(outcome.value, Original):
+        return outcome
+    original = outcome.value
+    if original.reply.status_code == NOT_MODIFIED:
+        return Unchanged(source=outcome.source, spans=outcome.spans)
+    if known.source_sha256 and hashlib.sha256(original.content).hexdigest() == known.source_sha256:
+        return Unchanged(source=outcome.source, reply=original.reply, spans=outcome.spans)
+    return outcome
+
+
+NOT_SAMPLED = "[report] sampling is off"
+
+
+class Phase:
+    """One phase. Made and run in the main thread; `executors` may be stopped from any."""
+
+    def __init__(
+        self,
+        config: Config,
+        plan: Variant,
+        download: Download,
+        transform: Transform,
+        *,
+        number: int,
+        frontier: Frontier,
+        gauges: Gauges,
+        log_folder: Path,
+        origin_pid: int | None,
+    ) -> None:
+        self.plan = plan
+        self.number = number
+        self.executors: tuple[Executor, Executor] = make_executors(config, plan, log_folder)
+        self.started = time.perf_counter()
+        self._download = for_plan(download, plan)
+        self._transform = transform
+        self._frontier = frontier
+        self._gauges = gauges
+        self._sampler = Sampler(gauges, origin_pid=origin_pid) if config.report.sampling else None
+        self._waits_before = replace(frontier.waits)
+        self._ended = 0.0
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Opens the executors, then what watches them. Raises `ExecutorError`."""
+        if self.plan.transform != "process":
+            keep_freed_memory()  # as the workers do, so that modes differ in nothing else
+        with ExitStack() as stack:
+            stack.callback(self._note_end)
+            for executor in self.executors:
+                stack.enter_context(executor)
+            if self._sampler is not None:
+                stack.enter_context(self._sampler)  # inside, so that its last look still finds the workers
+            self._frontier.resume(workers=self.executors[0].workers)
+            stack.callback(self._frontier.pause)  # whatever ends the phase: nobody may wait for an item any more
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:  # nobody takes what is still inside: it must not be waited for
+            self.stop()
+        self._open.__exit__(kind, error, trace)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """What becomes of each item; ends when the frontier pauses or has nothing more, and nothing is in flight."""
+        downloading, transforming = self.executors
+        settled = map(settle_unchanged, downloading.run(self._download, self._admitted()))
+        downloaded = (outcome for outcome in map(self._frontier.downloaded, settled) if outcome is not None)
+        originals = counted(downloaded, self._gauges, "download_out_total")
+        return counted(transforming.run(self._transform, originals), self._gauges, "transform_out_total")
+
+    def _admitted(self) -> Iterator[Outcome]:
+        for item in self._frontier:
+            self._gauges.put("download_in_total", self._frontier.admitted)
+            yield item
+
+    def end_early(self) -> None:
+        """Lets nothing more in; what is inside comes out. Nobody will ask what was seen of this phase."""
+        self._frontier.pause()
+        if self._sampler is not None:
+            self._sampler.dismiss()
+
+    def stop(self) -> None:
+        """Ends the work at once. From any thread."""
+        for executor in self.executors:
+            executor.stop()
+
+    @property
+    def seconds(self) -> float:
+        """From its making to the end of its last worker."""
+        return self._ended - self.started
+
+    def snapshot(self) -> PhaseMeasurements:
+        """What was measured so far, while the phase goes on."""
+        return self._evidence(self._sampler.snapshot() if self._sampler else None, time.perf_counter())
+
+    def evidence(self) -> PhaseMeasurements:
+        """What was measured of the phase, which has ended."""
+        return self._evidence(self._sampler.result() if self._sampler else None, self._ended)
+
+    def _note_end(self) -> None:
+        self._ended = time.perf_counter()
+
+    def _evidence(self, samples: Samples | None, ended: float) -> PhaseMeasurements:
+        return PhaseMeasurements(
+            number=self.number,
+            executors=self.executors,
+            started=self.started,
+            ended=ended,
+            waits=self._frontier.waits.since(self._waits_before),
+            samples=samples,
+            sampler_failure=self._sampler.failure if self._sampler else NOT_SAMPLED,
+        )
+
+
+AUDIENCE_SECONDS = 0.5  # between two looks at whether it has taken what it has
+
+
+class Loop:
+    """What a run has to do. Made and run in the main thread alone; `loop_result` is what became of it.
+
+    `give_up` is told, from any thread, why the work cannot go on; `pauses` are those that earlier runs knew of.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        options: RunOptions,
+        transform: Transform,
+        *,
+        items: int,
+        ledger: Ledger,
+        layout: Layout,
+        folder: Path,
+        origin_pid: int | None,
+        pauses: Mapping[str, float],
+        observer: Observer,
+        display: Display,
+        log: RunLog,
+        note: Callable[[str], None],
+        give_up: Callable[[BatchprocError], None],
+    ) -> None:
+        self.loop_result = LoopResult()
+        self._config = config
+        self._options = options
+        self._transform = transform
+        self._items = items
+        self._ledger = ledger
+        self._layout = layout
+        self._folder = folder
+        self._origin_pid = origin_pid
+        self._known_pauses = pauses
+        self._observer = observer
+        self._display = display
+        self._log = log
+        self._note = note
+        self._report_error = give_up
+        self._phase: Phase | None = None  # under way, or the last one
+        self._stopping = False
+        self._kept_waiting = 0  # how often the audience was not ready: the run has not stalled
+
+    def run(self, control: Control) -> None:
+        """Runs what is due, phase by phase, to its end. Raises `DiskError`, `ExecutorError` and `ItemFailedError`."""
+        concurrency = stages.make_concurrency(self._config)
+        frontier = stages.make_frontier(
+            self._config, self._sources(), reread=self._ledger.reread, concurrency=concurrency
+        )
+        now = time.time()
+        frontier.leave_alone({host: until - now for host, until in self._known_pauses.items()})
+        selector = ModeSelector(self._config, self._items, fragile=_lost_workers(self._ledger.failures_by_code()))
+        self._warn(stages.why_fewer_workers(self._config, selector.plan))
+        control.take(StopHandlers(admit_no_more=frontier.close, stop_at_once=self._stop_at_once, save=self._save))
+        with ExitStack() as stack:
+            stack.callback(self._remember_phase)
+            gauges = stack.enter_context(Gauges(GAUGES, self._layout.temporary_folder))
+            stack.callback(self._remember, frontier, selector, concurrency)
+            moves, stacks = partial(self._moves, gauges), self._folder / "stacks.txt"
+            stack.enter_context(watch(self._config, moves, self._give_up, self._save, stacks))
+            stack.enter_context(
+                doing(lambda: f"{self._observer.describe(self._items)}, {frontier.in_flight:,} under way")
+            )
+            stack.callback(self._display.end)
+            self._display.begin(self._items)
+            make_leg = self._leg_maker(frontier, gauges, stack.enter_context(self._layout.robots_folder()))
+            ended_early = True
+            while ended_early and self._may_go_on(control):
+                ended_early = self._run_phase(make_leg(selector.plan), selector, frontier, gauges)
+
+    def _moves(self, gauges: Gauges) -> list[int]:
+        """What grows as long as the run is alive. For the watch's thread."""
+        return [*(int(gauges.get(name)) for name in MOVES), self._kept_waiting]
+
+    def _may_go_on(self, control: Control) -> bool:
+        stopped = self._stopping or control.stopped_by is not None
+        return not stopped and self._observer.processed < self._items
+
+    def _leg_maker(self, frontier: Frontier, gauges: Gauges, robots_folder: str) -> Callable[[Variant], Phase]:
+        """What makes a phase in the modes that it is given; all else stays the same from phase to phase."""
+        download = stages.make_download(self._config, "127.0.0.1/32" if self._origin_pid else "", robots_folder)
+        transform = stages.with_gallery(self._transform, self._config, self._folder, self._items)
+        numbers = itertools.count(1)
+        return lambda plan: Phase(
+            self._config,
+            plan,
+            download,
+            transform,
+            number=next(numbers),
+            frontier=frontier,
+            gauges=gauges,
+            log_folder=self._folder,
+            origin_pid=self._origin_pid,
+        )
+
+    def _run_phase(self, phase: Phase, selector: ModeSelector, frontier: Frontier, gauges: Gauges) -> bool:
+        """Runs one phase until everything that it let in has come out; whether another is to go on from there."""
+        self._phase = phase
+        ended_early = False
+        self._observer.begin_phase()
+        selector.begin_phase()
+        with phase:
+            log_line(self._log, phase.executors)
+            for outcome in phase.outcomes():
+                self._handle(outcome, frontier)
+                gauges.put("failed_total", self._observer.failures.total())
+                gauges.put("waiting", frontier.waiting)
+                gauges.put("held_bytes", frontier.held_bytes)
+                selector.fragile = selector.fragile or _lost_workers(self._observer.failures)
+                measure_now = partial(self._measure_phase, phase, selector, frontier)
+                if selector.on_outcome(self._observer.phase_items, measure_now):
+                    ended_early = True
+                    phase.end_early()
+        selector.end_phase(phase.plan, self._observer.phase_items, phase.seconds)
+        return ended_early
+
+    def _measure_phase(self, phase: Phase, selector: ModeSelector, frontier: Frontier) -> Measured | None:
+        """The phase under way in the terms of the model. Kept, for the case that no later phase comes to anything."""
+        selector.fragile = selector.fragile or any(times.starts > 1 for one in phase.executors for times in one.times)
+        circumstances = describe_circumstances(self._config, frontier.describe_hosts())
+        self.loop_result.snapshot = snapshot = describe_phase(circumstances, phase.snapshot(), self._observer)
+        return measure(snapshot)
+
+    def _remember(self, frontier: Frontier, selector: ModeSelector, concurrency: Concurrency | None) -> None:
+        loop_result = self.loop_result
+        loop_result.retried = frontier.retried
+        loop_result.retry_wait_seconds = frontier.waits.retry_seconds
+        loop_result.pause_wait_seconds = frontier.waits.pause_seconds
+        loop_result.hosts = frontier.describe_hosts()
+        self._warn(frontier.describe_trouble())
+        loop_result.pauses = {host: time.time() + seconds for host, seconds in frontier.pauses().items()}
+        loop_result.auto = selector.describe()
+        loop_result.concurrency = concurrency.describe() if concurrency else None
+
+    def _remember_phase(self) -> None:
+        self.loop_result.phase = self._phase.evidence() if self._phase else None
+
+    def _warn(self, text: str) -> None:
+        if text:
+            self._note(f"warning: {text}")
+
+    def _give_up(self, reason: str) -> None:
+        """Ends a run that no longer moves. Called by the watch's thread."""
+        self._report_error(ExecutorError(reason))
+        self._log.record("run.stalled", "error", reason=reason)
+        self._stop_at_once()
+
+    def _stop_at_once(self) -> None:
+        """Ends the phase under way, and lets no other begin. From any thread."""
+        self._stopping = True
+        if self._phase is not None:
+            self._phase.stop()
+
+    def _save(self, exit_code: ExitCode) -> None:
+        """Commits what was recorded and ends the run's row, before the process leaves by force. From any thread."""
+        self._log.record("run.left", "error", exit_code=int(exit_code))
+        counters = {"processed": self._observer.processed}
+        with suppress(BatchprocError):
+            self._ledger.break_off_run(ended=datetime.now(UTC), exit_code=exit_code, counters=counters)
+
+    def _handle(self, outcome: Outcome, frontier: Frontier) -> None:
+        """The loop's body: frontier, observer and ledger hear of an outcome."""
+        if isinstance(outcome, Failure) and kind_of(outcome.code).stops_run:
+            raise DiskError(f"{self._layout.output}: {outcome.message}; what is unfinished stays pending")
+        final = frontier.heard(outcome)
+        self._observer.on_outcome(outcome, final)
+        if final is not None:
+            self._ledger.record(final)
+        if isinstance(final, Failure):
+            self._log.failed(final)
+        self._display.advance(self._observer)
+        self._wait_for_audience()
+        if self._options.strict and isinstance(final, Failure) and final.disposition is not Disposition.DEFERRED:
+            raise ItemFailedError(
+                f"{describe_line(final.source.line)} of the list, {printable(redact_url(final.source.url))}: "
+                f"{final.code}: {final.message}; --strict stops at the first failure"
+            )
+
+    def _wait_for_audience(self) -> None:
+        audience = self._options.audience
+        while audience is not None and not audience.keeps_up(AUDIENCE_SECONDS):
+            self._kept_waiting += 1
+
+    def _sources(self) -> Iterator[Source]:
+        work = self._ledger.work(max_runs=self._config.job.max_runs_per_item, refresh=self._options.refresh)
+        return itertools.islice(work, self._options.limit or None)
+
+
+def _lost_workers(failures: Mapping[str, int]) -> bool:
+    return any(kind_of(code).loses_worker for code in failures)
