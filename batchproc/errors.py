@@ -108,6 +108,10 @@ class DiskError(BatchprocError):
     exit_code = ExitCode.DISK
 
 
+class StoreError(DiskError):
+    """An object store cannot be read or written."""
+
+
 class ExecutorError(BatchprocError):
     """The workers cannot do their work: they do not start, or crash without end."""
 

@@ -22,7 +22,7 @@ FLOORS = [
     {"record"},
     {"measure"},
     {"config", "protocols"},
-    {"columns", "failpoints", "lifecycle", "model", "remembered", "shortage"},
+    {"columns", "failpoints", "lifecycle", "model", "remembered", "shortage", "stores"},
     {"errors", "redact", "signals", "version"},
     {"defaults", "hostname", "kinds", "packaging", "sniff"},
 ]

@@ -17,11 +17,11 @@ from batchproc.config.tables import (
     ReportTable,
     TransformTable,
 )
-from batchproc.config.units import LIST_SUFFIXES
+from batchproc.config.units import LIST_SUFFIXES, is_remote
 from batchproc.config.view import deciding_values, json_schema, resolved, unwise
 
 __all__ = [
     "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable",
     "HostTable", "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable",
-    "deciding_values", "json_schema", "load", "resolved", "unwise",
+    "deciding_values", "is_remote", "json_schema", "load", "resolved", "unwise",
 ]  # fmt: skip

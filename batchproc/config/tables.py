@@ -28,6 +28,7 @@ from batchproc.config.units import (
     TransformWorkers,
     WebAddress,
     at_least,
+    is_remote,
 )
 from batchproc.version import VERSION
 
@@ -63,7 +64,8 @@ class JobTable(Table):
     """Folder that every path of this file is relative to; itself relative to this file's folder."""
     input: ListNames
     """The URL list: .txt, .csv, .tsv or .jsonl, each also with .gz; .parquet, .feather or .arrow; "-" reads stdin.
-    Several as ["a.csv", "lists/*.parquet"]: files, folders of lists and patterns, one after the other."""
+    A path, or an address: https://, s3://, gs://, az://. Several as ["a.csv", "lists/*.parquet"]: lists, folders of
+    lists and patterns, one after the other."""
     url_column: Text = "url"
     """Tables only: the column that holds the URL. Other columns are carried into metadata.jsonl."""
     id_column: str = ""
@@ -316,7 +318,7 @@ class Paths:
 
     config: Path
     root: Path
-    inputs: tuple[str, ...]  # absolute; "-" for stdin
+    inputs: tuple[str, ...]  # absolute, or addresses; "-" for stdin
     output: Path
     photos: Path | None  # [origin] photos
     bench_photos: Path | None
@@ -356,7 +358,7 @@ class Config(Table):
         return Paths(
             config=self._file,
             root=root,
-            inputs=tuple(one if one == STDIN else str(_join(root, one)) for one in self.job.input),
+            inputs=tuple(one if one == STDIN or is_remote(one) else str(_join(root, one)) for one in self.job.input),
             output=_join(root, self.job.output),
             photos=_join(root, photos[0]) if photos[0] else None,
             bench_photos=_join(root, photos[1]) if photos[1] else None,

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -193,6 +193,26 @@ def _colour(value: str) -> str:
     return value.lower()
 
 
+BUCKETS = ("s3", "gs", "az")  # schemes of object stores
+
+
+def is_remote(name: str) -> bool:
+    """Whether a path of the config is an address: `scheme://...`."""
+    return "://" in name
+
+
+def find_bad_address(name: str, schemes: Sequence[str]) -> str:
+    """What is wrong with an address, as the end of a sentence; nothing where it may be used."""
+    parts = urlsplit(name)
+    if parts.scheme not in schemes:
+        return f"must be a path here, or begin with {', '.join(f'{scheme}://' for scheme in schemes)}."
+    if parts.username or parts.password or parts.fragment or (parts.query and parts.scheme in BUCKETS):
+        return "must not hold a login, and no query or fragment; logins are taken from the environment."
+    if not parts.netloc:
+        return f"must name a bucket, as {parts.scheme}://bucket/folder."
+    return ""
+
+
 LIST_SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
 ARROW_SUFFIXES = (".parquet", ".feather", ".arrow")  # read by an extra, and never gzipped
 
@@ -218,8 +238,11 @@ def _list_names(value: object) -> tuple[str, ...]:
         _one_line(name)
         if name == "-" and len(names) > 1:
             raise refuse('cannot have "-" beside others: stdin is a list by itself.')
-        suffix = Path(name.removesuffix(".gz")).suffix.lower()
-        if suffix and suffix not in LIST_SUFFIXES and not name.lower().endswith(ARROW_SUFFIXES):
+        if is_remote(name) and (bad := find_bad_address(name, (*BUCKETS, "https", "http"))):
+            raise refuse(bad)
+        path = urlsplit(name).path if is_remote(name) else name
+        suffix = Path(path.removesuffix(".gz")).suffix.lower()
+        if suffix and suffix not in LIST_SUFFIXES and not path.lower().endswith(ARROW_SUFFIXES):
             known, arrow = ", ".join(LIST_SUFFIXES), " or ".join(ARROW_SUFFIXES)
             raise refuse(f'must end in {known}, each also with .gz, in {arrow}, or be "-" for stdin.')
     return tuple(names)

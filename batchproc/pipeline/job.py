@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from batchproc.config import Config
+from batchproc.config import Config, is_remote
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ItemFailedError
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
@@ -66,7 +66,8 @@ class Run:
         """Runs the job. See `run_job`."""
         with doing("checking the list and the output folder"):
             check_descriptors()
-            JobList.of(self.config, self.config.job.base_url).check()
+            if not any(map(is_remote, self.config.paths.inputs)):  # such a list is fetched under the lock
+                JobList.of(self.config, self.config.job.base_url).check()
             check_layout(self.config)
             check_certificates(self.config)
             self.layout.prepare()

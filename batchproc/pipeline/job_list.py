@@ -5,16 +5,19 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 from batchproc.columns import Columns
-from batchproc.config import STDIN, Config
+from batchproc.config import STDIN, Config, is_remote
 from batchproc.errors import Problem, UsageError
 from batchproc.ledger import ListedItem, input_fingerprint
 from batchproc.model import Source
 from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources import BadRow, Entry, ListFormat, Unusable, find_lists, is_stream, read_sources
+from batchproc.sources.remote import fetch_list
 from batchproc.version import VERSION
 
 KEY_BYTES = 16
@@ -29,9 +32,16 @@ class JobList:
     duplicates: str
 
     @classmethod
-    def of(cls, config: Config, base_url: str) -> Self:
-        """The list that the config names. Raises `UsageError` where a pattern or a folder names none."""
+    def of(cls, config: Config, base_url: str, *, keep: bool = False) -> Self:
+        """The list that the config names. Raises `UsageError` where a pattern or a folder names none.
+
+        Of a list at an address there is a copy, in the job's folder where that may be touched (`keep`).
+        """
         job = config.job
+        copies = config.paths.output / "lists"
+        if not keep and any(map(is_remote, config.paths.inputs)):
+            copies = Path(_other_copies().name)
+        local = [str(fetch_list(name, copies)) if is_remote(name) else name for name in config.paths.inputs]
         format = ListFormat(
             url_column=job.url_column,
             id_column=job.id_column,
@@ -41,7 +51,7 @@ class JobList:
             renamed=job.renamed_columns,
             dropped=job.dropped_columns,
         )
-        return cls(paths=find_lists(config.paths.inputs), format=format, duplicates=job.duplicates)
+        return cls(paths=find_lists(local), format=format, duplicates=job.duplicates)
 
     @property
     def is_stream(self) -> bool:
@@ -124,6 +134,12 @@ class JobList:
         columns = json.dumps([sorted(how.renamed.items()), sorted(how.dropped)]) if how.renamed or how.dropped else ""
         settings = how.url_column, how.id_column, how.delimiter, how.quoting, self.duplicates, how.base_url
         return (*settings, columns) if columns else settings
+
+
+@cache
+def _other_copies() -> TemporaryDirectory[str]:
+    """A folder for copies that lasts as long as this process."""
+    return TemporaryDirectory(prefix="batchproc-lists-")
 
 
 def _row_key(row: BadRow) -> bytes:

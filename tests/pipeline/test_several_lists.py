@@ -4,15 +4,29 @@ import json
 from pathlib import Path
 
 from tests.jobs import MakeJob
+from tests.web_list import WebServer, address, web
 
 from .test_events import events
 from .test_modes import run
+
+__all__ = ["web"]
 
 CONFIG = """
 [job.columns]
 caption = "TEXT"
 drop = ["secret"]
 """
+
+
+def test_a_list_at_an_address_is_copied_into_the_jobs_folder(make_job: MakeJob, tmp_path: Path, web: WebServer) -> None:
+    config = make_job(images=1)
+    web.content = (tmp_path / "list.txt").read_bytes() + b"no URL\n"
+    config.write_text(config.read_text().replace('"list.txt"', f'["{address(web)}"]'))
+
+    assert 2 == run(config).facts["counts"]["items"]
+    assert 0 == run(config).facts["counts"]["processed"]
+    assert [200, 304] == web.replies
+    assert web.content == next((tmp_path / "out" / "lists").glob("*/new.txt")).read_bytes()
 
 
 def rows(path: Path) -> list[dict[str, object]]:

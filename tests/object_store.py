@@ -1,0 +1,125 @@
+"""An object store on loopback with what S3 promises of single objects, as conditional writes, and with its faults."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Lock, Thread
+
+import pytest
+
+BUCKET = "bkt"
+
+
+class StoreServer(ThreadingHTTPServer):
+    """The store. `faults` are taken one by one by the requests that come; a request without one is served."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.objects: dict[str, bytes] = {}
+        self.faults: list[str] = []
+        self.requests: list[str] = []
+        self.lock = Lock()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: StoreServer
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        store, name = self.server, self.path.partition("?")[0].removeprefix(f"/{BUCKET}/")
+        with store.lock:
+            store.requests.append(f"{self.command} {name}")
+            fault = store.faults.pop(0) if store.faults else ""
+            if fault.isdigit():
+                return self._answer(int(fault))
+            status = self._work(name, body)
+        if fault == "lost":  # after the work is done
+            self.close_connection = True
+            return None
+        return self._answer(status, store.objects.get(name, b""))
+
+    def _work(self, name: str, body: bytes) -> int:
+        objects, standing = self.server.objects, self.server.objects.get(name)
+        if self.command == "PUT":
+            wanted = self.headers.get("If-Match")
+            if self.headers.get("If-None-Match") and standing is not None:
+                return 412
+            if wanted is not None and (standing is None or wanted != _etag(standing)):
+                return 412
+            objects[name] = body
+            return 200
+        if self.command == "POST":  # the removal of several
+            for key in re.findall(b"<Key>(.*?)</Key>", body):
+                objects.pop(key.decode(), None)
+            self.removed = re.findall(b"<Key>.*?</Key>", body)
+            return 200
+        return 404 if standing is None else 200
+
+    def _answer(self, status: int, content: bytes = b"") -> None:
+        shown = content if status == 200 and self.command == "GET" else b""
+        if self.command == "POST":
+            shown = b"<DeleteResult>%s</DeleteResult>" % b"".join(
+                b"<Deleted>%s</Deleted>" % key for key in self.removed
+            )
+        size = len(content) if status == 200 and self.command == "HEAD" else len(shown)
+        self.send_response(status)
+        self.send_header("Content-Length", str(size))
+        self.send_header("ETag", _etag(content))
+        self.send_header("Last-Modified", formatdate(usegmt=True))
+        self.end_headers()
+        self.wfile.write(shown)
+
+    do_GET = do_PUT = do_HEAD = do_POST = _serve
+
+
+def _etag(content: bytes) -> str:
+    return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+
+
+@contextmanager
+def serve_store() -> Iterator[StoreServer]:
+    """A store while the block lasts."""
+    server = StoreServer()
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[StoreServer]:
+    """A store, and the environment that leads to it."""
+    with serve_store() as server:
+        for name, value in credentials(server.endpoint).items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def credentials(endpoint: str) -> dict[str, str]:
+    """The environment of a program that is to use this store."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "key",
+        "AWS_REGION": "us-east-1",
+    }
