@@ -19,7 +19,7 @@ from typing import Any
 from batchproc.config import Config
 from batchproc.config import load as load_config
 from batchproc.errors import BatchprocError, ExitCode, Problem, UsageError
-from batchproc.model import Failure, Item, Rejection, Unchanged
+from batchproc.model import Failure, Rejection, Unchanged
 from batchproc.model import Outcome as InnerOutcome
 from batchproc.pipeline import Display, RunOptions, RunResult, run_job
 from batchproc.progress import Bar, Quiet
@@ -81,6 +81,11 @@ class Outcome:
 def load(config: str | os.PathLike[str], *, settings: Sequence[str] = (), **flags: object) -> Job:
     """A job from its TOML file. Raises `UsageError` with every problem at once.
 
+    >>> import batchproc
+    >>> job = batchproc.load("job.toml", transform_mode="thread", settings=["download.retries=1"])
+    >>> job.config.transform.mode, job.config.download.retries
+    ('thread', 1)
+
     `settings` are overrides as `--set` takes them ("download.retries=2"), `flags` those of `run` that have a key in
     the config: download_mode, transform_mode, download_workers, transform_workers, max_duration, output.
     """
@@ -101,7 +106,12 @@ def load(config: str | os.PathLike[str], *, settings: Sequence[str] = (), **flag
 
 
 def check(job: Job | str | os.PathLike[str]) -> Job:
-    """The job, if a run of it would begin: raises `UsageError` or `DiskError` as `run` would. Touches nothing."""
+    """The job, if a run of it would begin: raises `UsageError` or `DiskError` as `run` would. Touches nothing.
+
+    >>> import batchproc
+    >>> batchproc.check("job.toml").output.name
+    'out'
+    """
     from batchproc.pipeline.opening import refuse
 
     found = job if isinstance(job, Job) else load(job)
@@ -125,6 +135,11 @@ def run(
     **flags: object,
 ) -> RunResult:
     """Runs a job and continues what an earlier run left, as `batchproc run` does; the words are those of its flags.
+
+    >>> import batchproc
+    >>> result = batchproc.run("job.toml", transform_mode="thread", limit=2)
+    >>> result.counts.done, result.counts.pending
+    (2, 2)
 
     Returns how it ended, also when the disk was full or too many items failed: see `exit_code` and `error`. Makes the
     HTML page where the config wants it. `progress` shows a bar on stderr. Raises `UsageError` before anything is
@@ -154,6 +169,10 @@ def stream(
     job: Job | str | os.PathLike[str], *, settings: Sequence[str] = (), limit: int = 0, **flags: object
 ) -> Iterator[Outcome]:
     """Runs a job and yields what becomes of its items as soon as that is on disk: a `done` image has its final name.
+
+    >>> import batchproc
+    >>> sorted(outcome.state for outcome in batchproc.stream("job.toml", transform_mode="thread"))
+    ['done', 'done', 'done', 'failed']
 
     The run waits for a slow caller. Whoever stops iterating ends the run, which keeps what is done. Raises what `run`
     raises, and at the end what ended the run before its time. Makes no page: `batchproc report` does.
@@ -214,8 +233,8 @@ def _draw_page(job: Job, result: RunResult) -> None:
 
     _, problem = draw_page(result.folder)
     if problem:
-        told = f"no report: {problem}; batchproc report {result.folder} tries again"
-        warnings.warn(told, RuntimeWarning, stacklevel=3)
+        message = f"no report: {problem}; batchproc report {result.folder} tries again"
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
 
 
 class _Streamed:
@@ -243,7 +262,7 @@ class _Streamed:
                 with self._lock:
                     if self._ready.qsize() < HELD_OUTCOMES:
                         self._room.set()
-                yield self._told(outcome)
+                yield _public_outcome(outcome, self._images)
         finally:
             self._leave()
             thread.join()
@@ -287,28 +306,21 @@ class _Streamed:
         finally:
             self._ready.put(None)
 
-    def _told(self, outcome: InnerOutcome) -> Outcome:
-        source = outcome.source
-        tell = partial(
-            Outcome,
-            key=source.key_hex,
-            url=source.url,
-            line=source.line,
-            columns=json.loads(source.extra_json) if source.extra_json else {},
-        )
-        if isinstance(outcome, Unchanged):
-            return tell(state="unchanged")
-        if isinstance(outcome, Rejection):
-            return tell(state="rejected", code=outcome.code, message=outcome.message)
-        if isinstance(outcome, Failure):
-            return tell(state=str(outcome.disposition), code=str(outcome.code), message=outcome.message)
-        assert isinstance(outcome, Item)
-        made = outcome.value
-        return tell(
-            state="done",
-            path=self._images.final_path(source.key_hex, made.suffix),
-            width_px=made.width_px,
-            height_px=made.height_px,
-            size_bytes=made.size_bytes,
-            format=made.format,
-        )
+
+def _public_outcome(outcome: InnerOutcome, images: ImageFolder) -> Outcome:
+    source = outcome.source
+    make = partial(
+        Outcome, key=source.key_hex, url=source.url, line=source.line,
+        columns=json.loads(source.extra_json) if source.extra_json else {},
+    )  # fmt: skip
+    if isinstance(outcome, Unchanged):
+        return make(state="unchanged")
+    if isinstance(outcome, Rejection):
+        return make(state="rejected", code=outcome.code, message=outcome.message)
+    if isinstance(outcome, Failure):
+        return make(state=str(outcome.disposition), code=str(outcome.code), message=outcome.message)
+    image = outcome.value
+    return make(
+        state="done", path=images.final_path(source.key_hex, image.suffix), width_px=image.width_px,
+        height_px=image.height_px, size_bytes=image.size_bytes, format=image.format,
+    )  # fmt: skip

@@ -61,8 +61,8 @@ class _Calls:
         except Reject as reject:
             return Failed(index=index, code="rejected", message=reject.reason)
         except Exception as error:  # noqa: BLE001 - the seam: what the caller's function raises is a value here
-            told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-            return Failed(index=index, code="raised", message=told, traceback=traceback.format_exc())
+            message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            return Failed(index=index, code="raised", message=message, traceback=traceback.format_exc())
         return _Done(result) if not self.pickled else _packed(index, result, "result")
 
     def abort(self) -> None:

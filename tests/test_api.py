@@ -1,6 +1,8 @@
 """batchproc as a library: jobs run, stream and are checked from a program of one's own."""
 
 import asyncio
+import doctest
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from batchproc.api import _Streamed
 from batchproc.pipeline import job
 from tests.jobs import MakeJob
 
+PAGE = Path(__file__).parents[1] / "docs/python-api.md"
 THREADS = ["transform.mode=thread", "download.mode=thread"]
 
 
@@ -208,3 +211,36 @@ def test_an_interrupt_is_raised_when_the_run_has_ended(make_job: MakeJob, tmp_pa
 
     assert "raised\n" == done.stdout
     assert batchproc.run(tmp_path / "job.toml", transform_mode="thread").counts.already_done < 20
+
+
+@pytest.fixture
+def documented_job(make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory has the job.toml of the documentation, and the modules that stand in it."""
+    make_job(images=3)
+    with (tmp_path / "list.txt").open("a") as file:
+        file.write("/no/such.jpg\n")
+    for code in re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE):
+        (tmp_path / code[0]).write_text(code[1])
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("documented_job")
+def test_the_examples_of_the_page_run() -> None:
+    failed, tried = doctest.testfile(str(PAGE), module_relative=False)
+
+    assert 0 == failed
+    assert 8 < tried
+
+
+@pytest.mark.usefixtures("documented_job")
+@pytest.mark.parametrize("name", ["run", "stream", "load", "check", "read_run", "map", "step"])
+def test_the_example_of_a_function_runs(name: str) -> None:
+    function = getattr(batchproc, name)
+    names = dict(vars(sys.modules[function.__module__]))
+    (example,) = doctest.DocTestFinder(recurse=False).find(function, name, globs=names)
+
+    assert (0, True) == (doctest.DocTestRunner().run(example).failed, bool(example.examples))
+
+
+def test_the_page_names_what_is_public() -> None:
+    assert [] == [name for name in batchproc.__all__ if name not in PAGE.read_text()]

@@ -1,7 +1,5 @@
 """`batchproc.map`: any function over any items, in every mode."""
 
-import doctest
-import importlib
 import itertools
 import math
 import os
@@ -128,11 +126,3 @@ def test_every_public_name_is_there() -> None:
     assert sorted(batchproc.__all__) == dir(batchproc)
     with pytest.raises(AttributeError, match="has no attribute 'lane'"):
         batchproc.lane  # noqa: B018
-
-
-@pytest.mark.parametrize("name", ["batchproc.mapping", "batchproc.transform.steps.custom"])
-def test_the_examples_in_the_documentation_run(name: str) -> None:
-    failed, tried = doctest.testmod(importlib.import_module(name))
-
-    assert 0 == failed
-    assert tried

@@ -253,7 +253,13 @@ def write_text(record: RunRecord) -> bytes:
 
 
 def read_run(folder: str | PathLike[str]) -> RunRecord:
-    """The record of a run from its folder. Raises `UsageError` when there is none, or it is of another schema."""
+    """The record of a run from its folder. Raises `UsageError` when there is none, or it is of another schema.
+
+    >>> import batchproc
+    >>> folder = batchproc.run("job.toml", transform_mode="thread").folder
+    >>> batchproc.read_run(folder).failures
+    {'http.404': 1}
+    """
     path = Path(folder) / FILE_NAME
     try:
         content = json.loads(path.read_bytes())
