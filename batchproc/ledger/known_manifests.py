@@ -154,7 +154,8 @@ def read_made(
     if row is None or not all(name in row for name in FACTS) or not _is_ours(row):
         return None
     key, suffix = row["key"], f".{row['file_name'].rpartition('.')[2]}"
-    if not SUFFIX.fullmatch(suffix) or row["file_name"] != file_name(key, suffix):
+    known = (file_name(key, suffix), f"{key}{suffix}")  # the second in a shard
+    if not SUFFIX.fullmatch(suffix) or row["file_name"] not in known:
         return None
     own = {name: column for column, name in names.items()}
     extra = {own.get(name, name): value for name, value in row.items() if name not in (*FACTS, *LATE_FACTS)}

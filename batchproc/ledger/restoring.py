@@ -71,6 +71,7 @@ class ListRule:
     keyed_by_id: bool
     same_url: SameUrl
     has_urls: bool = True  # False: the list's URLs are not known yet; the next import brings the rows up to them
+    caption: str = ""  # the list's column with the captions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ class _Restoring:
         self._plan = plan
         self._plans: Callable[[str], int] = lru_cache(partial(with_recipe, connection, plan))
         self._rule = rule
-        self._names = name_columns(read_columns(connection).types)
+        self._names = name_columns(read_columns(connection).types, rule.caption)
         self._seen: set[int] = set()
         self.made = array("q")
         self.left = array("q")

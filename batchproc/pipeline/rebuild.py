@@ -18,7 +18,7 @@ from batchproc.columns import Columns
 from batchproc.config import STDIN, Config
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.explain.words import count
-from batchproc.ledger import Ledger, ListRule, Restored, is_whole, put_in_place, replacement
+from batchproc.ledger import Ledger, ListRule, Restored, ShardTable, is_whole, put_in_place, replacement
 from batchproc.lock import RunLock
 from batchproc.pipeline.events import run_counters
 from batchproc.pipeline.job_list import JobList
@@ -116,8 +116,13 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
             keep_rows=config.job.duplicates == "rows",
         )
         rule = ListRule(
-            keyed_by_id=bool(config.job.id_column), same_url=is_same_url, has_urls=config.origin is None
+            keyed_by_id=bool(config.job.id_column),
+            same_url=is_same_url,
+            has_urls=config.origin is None,
+            caption=config.output.caption,
         )
+        if layout.shard_manifest_path.exists():
+            _unpack(layout, path, images)
         restored = ledger.restore(read_manifest(layout.metadata_path), read_manifest(layout.failures_path), rule)
         runs = list(_runs(layout))
         for folder, record in runs:
@@ -130,6 +135,16 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
             aside=None,
             is_other_plan=False,
         )
+
+
+def _unpack(layout: Layout, ledger_path: Path, images: ImageFolder) -> None:
+    """Images in shards get files of their own; the next run packs them again, and deletes what is left of the old."""
+    from batchproc.pipeline.shards import unpack_without_ledger
+
+    names = unpack_without_ledger(layout, images)
+    with ShardTable.open(ledger_path) as table:
+        for name in names:
+            table.begin(name, 0, 0)
 
 
 def _restore_run(ledger: Ledger, name: str, record: RunRecord) -> None:

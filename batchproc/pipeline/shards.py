@@ -12,7 +12,7 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +28,7 @@ from batchproc.pipeline.closing import row_columns
 from batchproc.remembered import Shard
 from batchproc.signals import Counted, doing
 from batchproc.sink import ImageFolder, Layout
+from batchproc.sink.images import RENDITION_NAME
 from batchproc.sink.samples import (
     LostImageError,
     Sample,
@@ -36,9 +37,17 @@ from batchproc.sink.samples import (
     make_samples,
     packed_name,
 )
-from batchproc.sink.shards import ShardFolder, StoredImages, shard_name, write_shard_manifest
+from batchproc.sink.shards import (
+    ShardFolder,
+    StoredImages,
+    open_shard,
+    read_shard_manifest,
+    shard_name,
+    write_shard_manifest,
+)
 from batchproc.transform.write import write_temporary
 
+BESIDE = (".json", ".txt")  # what stands beside an image in a tar shard
 END = -1  # no shard has this number
 PATIENCE_SECONDS = 120.0  # with a shard that is being written: more than any takes whose disk answers
 
@@ -230,21 +239,41 @@ def _unpack_one(
     lost: set[int] = set()
     with StoredImages(images, layout.output, table.covering(shard.first, shard.last)) as stored:
         for sample in make_samples(ledger.shard_rows(packed_name, columns, "", shard.first, shard.last)):
-            if stored.waits(sample):
-                continue
-            try:
-                content = stored.read(sample)
-            except LostImageError:
-                lost.add(sample.item)
-                continue
-            path = write_temporary(
-                content, folder=str(layout.temporary_folder), key_hex=sample.key_hex, durable=images.is_durable
-            )
-            images.place(images.temporary_name(path), sample.key_hex, sample.suffix)
-            failpoint("shards.unpacking")
+            if not stored.waits(sample):
+                try:
+                    _give_file(stored.read(sample), sample.key_hex, sample.suffix, layout, images)
+                except LostImageError:
+                    lost.add(sample.item)
     images.sync()
     if lost:
         table.lose(sorted(lost))
+
+
+def _give_file(content: bytes, key_hex: str, suffix: str, layout: Layout, images: ImageFolder) -> None:
+    folder = str(layout.temporary_folder)
+    path = write_temporary(content, folder=folder, key_hex=key_hex, durable=images.is_durable)
+    images.place(images.temporary_name(path), key_hex, suffix)
+    failpoint("shards.unpacking")
+
+
+def unpack_without_ledger(layout: Layout, images: ImageFolder) -> list[str]:
+    """Gives files to all images in the shards that `manifest.json` names; returns the names of the shards.
+
+    For a ledger that is made anew: it looks at each of these files before it believes it. Raises `DiskError`.
+    """
+    names = read_shard_manifest(layout.shard_manifest_path)
+    with disk_errors(layout.output):
+        for name in names:
+            opened = open_shard(layout.output / name)
+            for image in opened.names() if opened else ():
+                found = RENDITION_NAME.fullmatch(image)
+                if opened and found and found[2] not in BESIDE and not images.final_path(found[1], found[2]).exists():
+                    with suppress(ValueError):  # damaged: what was in it is lost
+                        _give_file(opened.read(image), found[1], found[2], layout, images)
+            if opened:
+                opened.close()
+        images.sync()
+    return names
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What `batchproc check` and `batchproc steps` print: the plan that a config resolves to, and the steps there are."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from batchproc.config import Config, resolved, unwise
@@ -49,12 +50,22 @@ def describe_plan(facts: dict[str, Any]) -> str:
         f"{transform['max_pixels']:,} pixels at most, quality {transform['quality']}",
         *(f"  step {number}    {text}" for number, text in enumerate(steps, 1)),
         f"output      {output['format']}, quality {output['quality']}, durability {output['durability']}",
+        *_shard_words(job, output),
         f"exit 3      above {job['max_failed_ratio']:.0%} failed items",
         *(f"unwise      {sentence}" for sentence in facts["unwise"]),
     ]
     if missing := facts["missing_files"]:
         lines.append(f"missing     {count(missing, 'file')} of done items; run --repair makes them again")
     return "\n".join(lines)
+
+
+def _shard_words(job: dict[str, Any], output: dict[str, Any]) -> Iterator[str]:
+    """How images become shards, and what waits for that."""
+    if output["layout"] != "files":
+        yield (
+            f"shards      {output['layout']}, {output['shard_items']:,} items each; until theirs is complete, images "
+            f"wait in {job['output']}/images, at most {size(output['spool'])}"
+        )
 
 
 def _list_words(job: dict[str, Any]) -> str:

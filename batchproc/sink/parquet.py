@@ -6,12 +6,12 @@ one into memory, and images have no statistics: each would be in the footer twic
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from batchproc.columns import Scalar, Type
-from batchproc.sink.samples import ByteSink, Column, Read, Sample, ShardSettings, UnfitRowError, packed_name
+from batchproc.sink.samples import ByteSink, Column, Read, Sample, ShardSettings, UnfitRowError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -68,14 +68,18 @@ class OpenedParquet:
         self._group = -1
         self._contents: list[Mapping[str, Any]] = []
 
-    def size_of(self, sample: Sample) -> int | None:
-        """The size of a sample's image there; None where there is none."""
-        known = self._sizes.get(packed_name(sample.key_hex, sample.suffix))
+    def names(self) -> Iterable[str]:
+        """The names of the images, and of whatever else is there."""
+        return self._sizes
+
+    def size_of(self, name: str) -> int | None:
+        """The size of the image of this name; None where there is none."""
+        known = self._sizes.get(name)
         return known[0] if known else None
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, name: str) -> bytes:
         """The image. Raises OSError and ValueError."""
-        _, group, row = self._sizes[packed_name(sample.key_hex, sample.suffix)]
+        _, group, row = self._sizes[name]
         if group != self._group:
             self._contents = self._parquet.read_row_group(group, columns=[IMAGE])[IMAGE].to_pylist()
             self._group = group

@@ -58,6 +58,11 @@ class Sample:
     def file_name(self) -> str:
         return f"{self.name}{self.suffix}"
 
+    @property
+    def packed_name(self) -> str:
+        """The name of its image in a shard; the first where it has several."""
+        return packed_name(self.key_hex, self.suffix)
+
 
 class LostImageError(Exception):
     """The image of an item is not what its row says, wherever it is."""
@@ -114,12 +119,16 @@ class ByteSink(Protocol):
 class OpenedShard(Protocol):
     """An earlier shard, whose images can be read."""
 
-    def size_of(self, sample: Sample) -> int | None:
-        """The size of a sample's image there; None where there is none."""
+    def names(self) -> Iterable[str]:
+        """The names of the images, and in a tar file those of all members."""
         ...
 
-    def read(self, sample: Sample) -> bytes:
-        """The image. Raises OSError and ValueError."""
+    def size_of(self, name: str) -> int | None:
+        """The size of the image of this name; None where there is none."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """The image of this name. Raises OSError and ValueError."""
         ...
 
     def close(self) -> None: ...

@@ -8,6 +8,7 @@ never takes the place of one that somebody reads. The manifest is replaced last.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ from batchproc.sink.tar import TarFormat
 
 FOLDER = "shards"
 DIGEST_DIGITS = 16
+NAME = re.compile(rf"{FOLDER}/\d{{5,}}-[0-9a-f]{{{DIGEST_DIGITS}}}\.(tar|parquet)")
 
 
 def shard_name(settings: ShardSettings, number: int, samples: Iterable[Sample]) -> str:
@@ -40,7 +42,7 @@ class StoredImages:
 
     def __init__(self, images: ImageFolder, output: Path, shards: Iterable[Shard]) -> None:
         self._images = images
-        self._opened = [opened for shard in shards if (opened := _open_shard(output / shard.name)) is not None]
+        self._opened = [opened for shard in shards if (opened := open_shard(output / shard.name)) is not None]
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +59,7 @@ class StoredImages:
 
     def has(self, sample: Sample) -> bool:
         """Whether there is an image of that name and size."""
-        packed = any(opened.size_of(sample) == sample.size_bytes for opened in self._opened)
+        packed = any(opened.size_of(sample.packed_name) == sample.size_bytes for opened in self._opened)
         return packed or self.waits(sample)
 
     def read(self, sample: Sample) -> bytes:
@@ -75,11 +77,11 @@ class StoredImages:
             yield self._waiting_path(sample).read_bytes()
         for opened in self._opened:
             with suppress(OSError, ValueError):
-                if opened.size_of(sample) is not None:
-                    yield opened.read(sample)
+                if opened.size_of(sample.packed_name) is not None:
+                    yield opened.read(sample.packed_name)
 
 
-def _open_shard(path: Path) -> OpenedShard | None:
+def open_shard(path: Path) -> OpenedShard | None:
     """An earlier shard; None where it is gone, or damaged: what was in it is lost then."""
     try:
         file = path.open("rb")
@@ -187,3 +189,12 @@ def write_shard_manifest(path: Path, settings: ShardSettings, shards: Sequence[S
     if not path.is_file() or path.read_bytes() != content:
         with replacing(path) as file:
             file.write(content)
+
+
+def read_shard_manifest(path: Path) -> list[str]:
+    """The names of the shards that `manifest.json` tells of; none where it is missing or not as we write it."""
+    try:
+        names = [shard["name"] for shard in json.loads(path.read_bytes())["shards"]]
+    except (OSError, ValueError, TypeError, LookupError):
+        return []
+    return [name for name in names if isinstance(name, str) and NAME.fullmatch(name)]

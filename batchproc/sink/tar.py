@@ -5,11 +5,11 @@ Interchange Format").
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from batchproc.sink.samples import ByteSink, Read, Sample, ShardSettings, packed_name
+from batchproc.sink.samples import ByteSink, Read, Sample, ShardSettings
 
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
@@ -85,14 +85,18 @@ class OpenedTar:
         self._file = file
         self._members = {member.name: member for member in members(file)}
 
-    def size_of(self, sample: Sample) -> int | None:
-        """The size of a sample's image there; None where there is none."""
-        member = self._members.get(packed_name(sample.key_hex, sample.suffix))
+    def names(self) -> Iterable[str]:
+        """The names of the images, and of whatever else is there."""
+        return self._members
+
+    def size_of(self, name: str) -> int | None:
+        """The size of the image of this name; None where there is none."""
+        member = self._members.get(name)
         return member.size_bytes if member else None
 
-    def read(self, sample: Sample) -> bytes:
+    def read(self, name: str) -> bytes:
         """The image. Raises OSError."""
-        member = self._members[packed_name(sample.key_hex, sample.suffix)]
+        member = self._members[name]
         self._file.seek(member.start_bytes)
         return self._file.read(member.size_bytes)
 

@@ -11,8 +11,9 @@ import pytest
 
 from batchproc.cli import load_job
 from batchproc.errors import UsageError
+from batchproc.pipeline.rebuild import rebuild_ledger
 from batchproc.pipeline.types import RunOptions
-from batchproc.report.plan import missing_files
+from batchproc.report.plan import describe_plan, missing_files, plan_facts
 from tests.jobs import MakeJob
 
 from .site import Site, picture
@@ -238,6 +239,22 @@ def test_a_job_that_makes_files_again_has_them_all(make_job: MakeJob, tmp_path: 
     assert_whole(tmp_path / "out")
 
 
+def test_a_lost_ledger_is_rebuilt_from_shards(write_csv: Callable[[str], Path], site: Site, tmp_path: Path) -> None:
+    config = write_csv("url,TEXT\n/a.png,one\n/b.png,two\n/none.png,three\n/c.png,four\n")
+    sets = (*SHARDS, "output.shard_items=2", "output.caption=TEXT")
+    run(config, *sets)
+    before = shards(tmp_path / "out")
+    for path in (tmp_path / "out").glob("batchproc.db*"):
+        path.unlink()
+
+    rebuilt = rebuild_ledger(*load_job(config, sets), same_plan=False)
+
+    assert (3, 0) == (rebuilt.restored.done, rebuilt.counts.pending)
+    assert 0 == run(config, *sets).counts.processed
+    assert before == shards(tmp_path / "out")
+    assert_whole(tmp_path / "out")
+
+
 def test_a_shard_that_is_gone_or_altered_is_made_again_on_demand(make_job: MakeJob, tmp_path: Path) -> None:
     config = make_job(images=12)
     run(config, *SHARDS)
@@ -281,6 +298,15 @@ def test_every_row_of_an_image_is_a_sample(write_csv: Callable[[str], Path], sit
     assert [names[0], f"{names[0]}-2", names[2]] == names
     assert ["1", "3", "2"] == [row["n"] for row in listed_rows(tmp_path / "out")]
     assert_whole(tmp_path / "out")
+
+
+def test_the_plan_says_what_waits_and_where(make_job: MakeJob) -> None:
+    config, _ = load_job(make_job(images=1), (*SHARDS, 'output.spool="2GB"'))
+
+    told = describe_plan({**plan_facts(config), "missing_files": 0})
+
+    assert "shards      webdataset, 5 items each; until theirs is complete, images wait in " in told
+    assert "/images, at most 2" in told
 
 
 def test_a_list_without_any_image_makes_an_empty_data_set(write_csv: Callable[[str], Path], tmp_path: Path) -> None:
