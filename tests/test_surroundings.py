@@ -14,7 +14,7 @@ import pytest
 from tests.jobs import MakeJob
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+NIGHTLY = (ROOT / "docs/nightly.md").read_text(encoding="utf-8")
 PROGRAM = [sys.executable, "-m", "batchproc"]
 CRON = {"PATH": "/usr/bin:/bin", "SHELL": "/bin/sh", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
@@ -161,8 +161,8 @@ def test_the_nightly_config_is_valid_and_refuses_its_empty_list(tmp_path: Path) 
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
-def test_systemd_accepts_the_units_of_the_readme(tmp_path: Path) -> None:
-    units = re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", README, re.DOTALL)
+def test_systemd_accepts_the_units_of_the_docs(tmp_path: Path) -> None:
+    units = re.findall(r"```ini\n# /etc/systemd/system/(\S+)\n(.*?)```", NIGHTLY, re.DOTALL)
     for name, text in units:
         (tmp_path / name).write_text(text.replace("/srv/batchproc/.venv/bin/batchproc", sys.executable))
 
@@ -175,9 +175,8 @@ def test_systemd_accepts_the_units_of_the_readme(tmp_path: Path) -> None:
     assert (0, "") == (done.returncode, done.stderr)
 
 
-def test_the_flags_and_files_of_the_readme_night_exist() -> None:
-    night = README.split("## Every night")[1].split("\n## ")[0]
-    flags = set(re.findall(r"--[a-z][a-z-]+", night)) - {"--now"}
+def test_the_flags_and_files_of_the_nightly_page_exist() -> None:
+    flags = set(re.findall(r"--[a-z][a-z-]+", NIGHTLY)) - {"--now"}
     known = subprocess.run([*PROGRAM, "run", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
 
     assert {"--quiet", "--wait", "--refresh", "--set"} <= flags

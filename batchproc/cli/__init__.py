@@ -3,6 +3,7 @@
     app.py               the table of commands; what goes wrong becomes words and an exit code
     run.py  bench.py     one command each, the function named as its module
     commands.py          the smaller ones: check, status, steps, schema, init, report, rebuild, origin
+    help.py              the pages of docs/
     arguments.py         options that several commands share, and how flags and configs are read
     console.py           results to stdout, the rest to stderr; the HTML page after the work
 

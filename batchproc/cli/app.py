@@ -12,13 +12,14 @@ from batchproc.cli.arguments import leave_lost_folder
 from batchproc.cli.bench import bench
 from batchproc.cli.commands import check, init, origin, rebuild, report, schema, status, steps
 from batchproc.cli.console import print_errors
+from batchproc.cli.help import help
 from batchproc.cli.run import run
 from batchproc.errors import BatchprocError, ExitCode, UsageError
 from batchproc.shortage import find_shortage
 from batchproc.signals import Stopped, doing
 from batchproc.version import VERSION
 
-COMMANDS = (run, bench, report, check, status, rebuild, steps, schema, init, origin)  # in the order of `--help`
+COMMANDS = (run, bench, report, check, status, rebuild, steps, schema, init, origin, help)  # in the order of `--help`
 
 app = typer.Typer(
     name="batchproc",

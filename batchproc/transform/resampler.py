@@ -10,7 +10,7 @@ Pillow stands in where the package cannot be imported, and for single images whe
 
 Measured by `python -m tests.campaign.qualities` on 43 web-sized photographs (1000 to 1600 px, 135 KB each) made to fit
 256 px: CPU of decode and resize per image; SSIM against a full decode with Pillow's LANCZOS: mean, tenth percentile,
-least. README has more ways.
+least. docs/formats.md has more ways.
 
     fast      3.7 ms  0.9913  0.9820  0.9732    scaled to 1 time the target or more, bicubic
     balanced  4.0 ms  0.9948  0.9862  0.9694    scaled to 1.1 times or more, LANCZOS

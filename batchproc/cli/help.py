@@ -1,0 +1,87 @@
+"""`batchproc help`: the pages of `docs/`, whole or the one entry that was asked for."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatch
+from importlib.resources import files
+from typing import Annotated
+
+import typer
+
+from batchproc.errors import UsageError
+
+Topic = Annotated[str, typer.Argument(metavar="[TOPIC]", help="a page, config key, failure code, exit code or step")]
+
+
+def help(topic: Topic = "") -> None:
+    """Show a page of the documentation, or what it says of a config key, a failure code, an exit code or a step.
+
+    Example: batchproc help nightly, or batchproc help http.404
+    """
+    pages = {page.name.removesuffix(".md"): page.read_text("utf-8") for page in (files("batchproc") / "docs").iterdir()}
+    if not topic:
+        print(_contents(pages))
+    elif topic in pages:
+        _show(pages[topic])
+    elif entries := [*_entries(pages, topic)]:
+        _show("\n\n".join(entries))
+    else:
+        near = get_close_matches(topic, [*pages, *_known(pages)], n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"{topic}: no page, key, code or step of that name{meant} batchproc help lists the pages")
+
+
+def _contents(pages: Mapping[str, str]) -> str:
+    titles = {name: text.partition("\n")[0].removeprefix("# ") for name, text in sorted(pages.items())}
+    rows = [f"  {name:18}{title}" for name, title in titles.items()]
+    return "\n".join(["batchproc help TOPIC shows one of", *rows, "or what they say of a key, a code or a step."])
+
+
+def _show(text: str) -> None:
+    """As it is, or set by rich on a terminal."""
+    if not sys.stdout.isatty():
+        print(text.rstrip())
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text, hyperlinks=False))
+
+
+def _entries(pages: Mapping[str, str], topic: str) -> Iterator[str]:
+    """Rows of tables that begin with `topic` and sections headed by it; without any, the row of its family."""
+    rows = [row for text in pages.values() for row in _rows(text)]
+    found = [row for name, row in rows if name == topic or name.endswith(f".{topic}")]
+    yield from found
+    sections = [section for text in pages.values() for name, section in _sections(text) if name == topic]
+    yield from sections
+    if not found and not sections:
+        yield from [row for name, row in rows if "*" in name and fnmatch(topic, name)][:1]
+
+
+def _known(pages: Mapping[str, str]) -> Iterator[str]:
+    for text in pages.values():
+        for name, _ in (*_rows(text), *_sections(text)):
+            yield from (name, name.rpartition(".")[2])
+
+
+def _rows(text: str) -> Iterator[tuple[str, str]]:
+    """Every row of the page's tables whose first cell is `code`: that name, and all cells with their headings."""
+    headings: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            headings = []
+            continue
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+        headings = headings or cells
+        for name in re.findall("`([^`]+)`", cells[0]) if re.fullmatch("(`[^`]+`(, )?)+", cells[0]) else ():
+            facts = [f"- {heading}: {cell}" for heading, cell in zip(headings[1:], cells[1:], strict=False) if cell]
+            yield name, "\n".join([f"`{name}`", "", *facts])
+
+
+def _sections(text: str) -> Iterator[tuple[str, str]]:
+    """Every section of the page by its heading, without backticks."""
+    for section in re.split("^(?=## )", text, flags=re.MULTILINE)[1:]:
+        yield section.partition("\n")[0].removeprefix("## ").replace("`", ""), section
