@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from batchproc.config.units import is_remote
 from batchproc.errors import Problem, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def read_size(flag: str, text: str) -> int:
 
 
 def read_folder(flag: str, text: str) -> str:
-    """The absolute path; an empty one would be the working directory, which nobody meant."""
+    """The absolute path, or the address; an empty one would be the working directory, which nobody meant."""
+    if is_remote(text):
+        return text
     if not text.strip():
         raise UsageError([Problem(where=flag, message='must name a folder; "." is the working directory.')])
     return str(from_here(Path(text)))

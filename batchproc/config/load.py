@@ -22,6 +22,7 @@ from batchproc.config.problems import (
     problem_at,
 )
 from batchproc.config.tables import Config
+from batchproc.config.units import is_remote
 from batchproc.errors import Problem, UsageError
 
 CheckSteps = Callable[[Sequence[Mapping[str, object]]], Sequence[Problem]]
@@ -102,6 +103,7 @@ def _further_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[t
     """What no type says: features not built yet, and keys of `[bench] vary` that do not exist."""
     for loc, value, reason in find_not_yet(tables):
         yield loc, problem_at(origins, loc, value, reason)
+    yield from _bucket_problems(tables, origins)
     bench = tables.get("bench")
     vary = bench.get("vary") if isinstance(bench, Mapping) else None
     for key in vary if isinstance(vary, Mapping) else ():
@@ -109,6 +111,21 @@ def _further_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[t
             near = nearest_key(key)
             message = f"no such key{f'; did you mean {near}?' if near else ', as download.workers.'}"
             yield ("bench", "vary", key), Problem(where=origins.where(("bench", "vary", key)), message=message)
+
+
+def _bucket_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
+    """What a bucket for output needs beside it."""
+    job, output = tables.get("job"), tables.get("output")
+    name, state = (job.get("output"), job.get("state", "")) if isinstance(job, Mapping) else ("", "")
+    if not isinstance(name, str) or not is_remote(name):
+        return
+    if not state:
+        message = "must name a folder here for ledger, rows and reports, as output is a bucket."
+        yield ("job", "state"), problem_at(origins, ("job", "state"), state, message)
+    layout = output.get("layout", "files") if isinstance(output, Mapping) else "files"
+    if layout == "files":
+        message = 'must be "webdataset" or "parquet", as output is a bucket.'
+        yield ("output", "layout"), problem_at(origins, ("output", "layout"), layout, message)
 
 
 def _step_problems(tables: Mapping[str, Any], check: CheckSteps | None, origins: Origins) -> list[Problem]:

@@ -23,6 +23,7 @@ from batchproc.config.units import (
     HostPattern,
     ListNames,
     Network,
+    OutputName,
     Text,
     Timeout,
     TransformWorkers,
@@ -80,8 +81,10 @@ class JobTable(Table):
     """The same URL again is one image; "rows" gives each of its rows a row of its own in metadata.jsonl."""
     base_url: WebAddress = ""
     """Joined with relative URLs; the embedded origin sets it."""
-    output: Text
-    """Folder for images, metadata, ledger and reports."""
+    output: OutputName
+    """Folder for images, metadata, ledger and reports; or a bucket for shards: s3://, gs://, az:// (extra [cloud])."""
+    state: str = ""
+    """With a bucket for output: the folder for all but the shards, as ledger, rows and reports."""
     max_failed_ratio: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of failed items, of the whole list, above which the exit code is 3."""
     max_failed: Count = 0
@@ -319,7 +322,8 @@ class Paths:
     config: Path
     root: Path
     inputs: tuple[str, ...]  # absolute, or addresses; "-" for stdin
-    output: Path
+    output: Path  # of all files, or of all but shards
+    bucket: str  # the address that shards go to; empty: they go to the folder
     photos: Path | None  # [origin] photos
     bench_photos: Path | None
     textfile: Path | None
@@ -354,12 +358,14 @@ class Config(Table):
     def paths(self) -> Paths:
         """The job's paths, relative to `[job] root` where the config gives a relative one."""
         root = _join(self._file.parent, self.job.root)
+        bucket = self.job.output if is_remote(self.job.output) else ""
         photos = (self.origin.photos if self.origin else "", self.bench.photos if self.bench else "")
         return Paths(
             config=self._file,
             root=root,
             inputs=tuple(one if one == STDIN or is_remote(one) else str(_join(root, one)) for one in self.job.input),
-            output=_join(root, self.job.output),
+            output=_join(root, self.job.state if bucket else self.job.output),
+            bucket=bucket,
             photos=_join(root, photos[0]) if photos[0] else None,
             bench_photos=_join(root, photos[1]) if photos[1] else None,
             textfile=_join(root, self.metrics.textfile) if self.metrics.textfile else None,

@@ -248,6 +248,13 @@ def _list_names(value: object) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _output_name(value: str) -> str:
+    """A folder, or an address of a bucket."""
+    if is_remote(value) and (bad := find_bad_address(value, BUCKETS)):
+        raise refuse(bad)
+    return value
+
+
 Text: TypeAlias = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
 TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
 ListNames: TypeAlias = Annotated[
@@ -255,6 +262,7 @@ ListNames: TypeAlias = Annotated[
     BeforeValidator(_list_names),
     WithJsonSchema({"anyOf": [TEXT_SCHEMA, {"type": "array", "items": TEXT_SCHEMA, "minItems": 1}]}),
 ]
+OutputName: TypeAlias = Annotated[Text, AfterValidator(_output_name)]
 WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 Network: TypeAlias = Annotated[str, AfterValidator(_network)]
 Columns: TypeAlias = Annotated[

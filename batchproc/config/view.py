@@ -22,7 +22,7 @@ def resolved(config: Config) -> dict[str, Any]:
     """The config as JSON-safe values: paths absolute, times in seconds, sizes in bytes, secrets replaced by `***`."""
     tables = config.model_dump(mode="json", exclude_none=True)
     paths = config.paths
-    tables["job"] |= {"root": str(paths.root), "input": list(paths.inputs), "output": str(paths.output)}
+    tables["job"] |= {"root": str(paths.root), "input": list(paths.inputs), "output": paths.bucket or str(paths.output)}
     return {name: _redact(table) for name, table in tables.items()}
 
 

@@ -49,8 +49,8 @@ class Images(Protocol):
         """The names of all files in the folder of the keys that begin with these two digits."""
         ...
 
-    def shard_path(self, name: str) -> Path:
-        """Where a shard is."""
+    def shard_path(self, name: str) -> Path | None:
+        """Where a shard is; None where it is not on a disk, and was seen there when it was written."""
         ...
 
     def look(self) -> str:
@@ -232,7 +232,8 @@ def packed_items(connection: sqlite3.Connection, images: Images, *, is_thorough:
         [
             (first, last)
             for first, last, name, size_bytes, sha256 in rows
-            if is_as_recorded(images.shard_path(name), size_bytes, sha256 if is_thorough else None)
+            if (path := images.shard_path(name)) is None
+            or is_as_recorded(path, size_bytes, sha256 if is_thorough else None)
         ]
     )
 

@@ -224,6 +224,8 @@ class Run:
                 self.shards.finish()
             if remark := write_manifests(ledger, self.layout, self.config.output):
                 self.note(remark)
+            if self.shards is not None and not isinstance(self.error, DiskError):
+                self.shards.publish_card()
         except DiskError as error:
             self.error = self.error or error
 

@@ -122,7 +122,7 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
             caption=config.output.caption,
         )
         if layout.shard_manifest_path.exists():
-            _unpack(layout, path, images)
+            _unpack(config, layout, path, images)
         restored = ledger.restore(read_manifest(layout.metadata_path), read_manifest(layout.failures_path), rule)
         runs = list(_runs(layout))
         for folder, record in runs:
@@ -137,11 +137,11 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
         )
 
 
-def _unpack(layout: Layout, ledger_path: Path, images: ImageFolder) -> None:
+def _unpack(config: Config, layout: Layout, ledger_path: Path, images: ImageFolder) -> None:
     """Images in shards get files of their own; the next run packs them again, and deletes what is left of the old."""
     from batchproc.pipeline.shards import unpack_without_ledger
 
-    names = unpack_without_ledger(layout, images)
+    names = unpack_without_ledger(config, layout, images)
     with ShardTable.open(ledger_path) as table:
         for name in names:
             table.begin(name, 0, 0)

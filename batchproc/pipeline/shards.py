@@ -37,14 +37,7 @@ from batchproc.sink.samples import (
     make_samples,
     packed_name,
 )
-from batchproc.sink.shards import (
-    ShardFolder,
-    StoredImages,
-    open_shard,
-    read_shard_manifest,
-    shard_name,
-    write_shard_manifest,
-)
+from batchproc.sink.shards import ShardFolder, StoredImages, read_shard_manifest, shard_name
 from batchproc.transform.write import write_temporary
 
 BESIDE = (".json", ".txt")  # what stands beside an image in a tar shard
@@ -62,6 +55,16 @@ def shard_settings(output: OutputTable, columns: Columns) -> ShardSettings:
     )
 
 
+def shard_folder(config: Config, *, power: bool) -> ShardFolder:
+    """Where the shards of this job go. Raises `UsageError` for a bucket that cannot be reached from here."""
+    paths = config.paths
+    if not paths.bucket:
+        return ShardFolder(paths.output, power=power)
+    from batchproc.sink.shard_bucket import ShardBucket
+
+    return ShardBucket(paths.output, paths.bucket, power=power)
+
+
 class ShardMaker:
     """Makes the shards of one run. A context manager, used in the main thread; `committed` in the ledger's writer.
 
@@ -76,7 +79,7 @@ class ShardMaker:
         self._settings = shard_settings(config.output, self._columns)
         self._caption = config.output.caption
         self._images = ImageFolder(layout.output, power=power)
-        self._folder = ShardFolder(layout.output, power=power)
+        self._folder = shard_folder(config, power=power)
         self._table = ShardTable.open(layout.ledger_path, power=power)
         self._most_bytes = config.output.spool
         self._left = dict(work)  # items that have not come out, by shard; the writer's, as are the next two
@@ -88,6 +91,7 @@ class ShardMaker:
         self._thread = threading.Thread(target=self._make_due, name="shards", daemon=True)
 
     def __enter__(self) -> Self:
+        self._folder.claim()
         self._folder.sweep()
         self._table.adopt(self._settings.text())
         for number in self._table.outdated(self._settings.shard_items):
@@ -138,13 +142,17 @@ class ShardMaker:
         with doing(lambda: f"making shards, {count(numbers.number, 'shard')} so far"), disk_errors(self._layout.output):
             for number in numbers:
                 self._make(number, is_complete=True)
-            write_shard_manifest(self._layout.shard_manifest_path, self._settings, self._table.made())
+            self._folder.publish(self._settings, self._table.made())
             failpoint("shards.published")
             replaced = self._table.replaced()
             for name in replaced:
                 self._folder.remove(name)
         failpoint("shards.removed")
         self._table.forget(replaced)
+
+    def publish_card(self) -> None:
+        """Puts the data card beside the shards. Raises `StoreError`."""
+        self._folder.publish_card(self._layout.data_card_path)
 
     def _make_due(self) -> None:
         """What the thread does."""
@@ -166,7 +174,7 @@ class ShardMaker:
         first, last = number * self._settings.shard_items + 1, (number + 1) * self._settings.shard_items
         is_made = False
         while not is_made:
-            with StoredImages(self._images, self._layout.output, self._table.covering(first, last)) as stored:
+            with StoredImages(self._images, self._folder, self._table.covering(first, last)) as stored:
                 rows = self._ledger.shard_rows(packed_name, self._columns, self._caption, first, last)
                 samples = make_samples(rows)
                 lost = {sample.item for sample in samples if not stored.has(sample)}
@@ -220,13 +228,14 @@ def unpack(config: Config, layout: Layout, ledger: Ledger) -> None:
     Killed at any instant, the next run goes on: a shard goes when all its images have files.
     """
     power = config.output.durability == "power"
-    images, folder = ImageFolder(layout.output, power=power), ShardFolder(layout.output, power=power)
+    images, folder = ImageFolder(layout.output, power=power), shard_folder(config, power=power)
     columns = ledger.columns()
+    folder.claim()
     with ShardTable.open(layout.ledger_path, power=power) as table, disk_errors(layout.output):
         shards = Counted(table.made())
         with doing(lambda: f"unpacking shards, {count(shards.number, 'shard')} so far"):
             for shard in shards:
-                _unpack_one(shard, layout, ledger, table, images, columns)
+                _unpack_one(shard, layout, ledger, table, images, folder, columns)
         layout.shard_manifest_path.unlink(missing_ok=True)
         for name in table.all_names():
             folder.remove(name)
@@ -234,10 +243,11 @@ def unpack(config: Config, layout: Layout, ledger: Ledger) -> None:
 
 
 def _unpack_one(
-    shard: Shard, layout: Layout, ledger: Ledger, table: ShardTable, images: ImageFolder, columns: Columns
+    shard: Shard, layout: Layout, ledger: Ledger, table: ShardTable, images: ImageFolder, folder: ShardFolder,
+    columns: Columns,
 ) -> None:
     lost: set[int] = set()
-    with StoredImages(images, layout.output, table.covering(shard.first, shard.last)) as stored:
+    with StoredImages(images, folder, table.covering(shard.first, shard.last)) as stored:
         for sample in make_samples(ledger.shard_rows(packed_name, columns, "", shard.first, shard.last)):
             if not stored.waits(sample):
                 try:
@@ -256,15 +266,16 @@ def _give_file(content: bytes, key_hex: str, suffix: str, layout: Layout, images
     failpoint("shards.unpacking")
 
 
-def unpack_without_ledger(layout: Layout, images: ImageFolder) -> list[str]:
+def unpack_without_ledger(config: Config, layout: Layout, images: ImageFolder) -> list[str]:
     """Gives files to all images in the shards that `manifest.json` names; returns the names of the shards.
 
     For a ledger that is made anew: it looks at each of these files before it believes it. Raises `DiskError`.
     """
     names = read_shard_manifest(layout.shard_manifest_path)
+    folder = shard_folder(config, power=images.is_durable)
     with disk_errors(layout.output):
         for name in names:
-            opened = open_shard(layout.output / name)
+            opened = folder.open(name)
             for image in opened.names() if opened else ():
                 found = RENDITION_NAME.fullmatch(image)
                 if opened and found and found[2] not in BESIDE and not images.final_path(found[1], found[2]).exists():

@@ -11,6 +11,7 @@ from pathlib import Path
 from batchproc.sink.atomic import sync_folder
 
 RESERVE_NAME = "ballast"  # the name on disk, which jobs have already
+OWNER_NAME = "owner.json"  # in the folder of a job whose shards go to a bucket: which one it is
 YOUNG_NANOSECONDS = 2_000_000_000  # more than the coarsest clock of a file system
 TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.\d+\.\d+\.part")  # as a worker names what it writes: key, pid, number
 RENDITION_NAME = re.compile(r"([0-9a-f]{32})(\.[a-z0-9]{1,8})")
@@ -76,9 +77,9 @@ class ImageFolder:
         except FileNotFoundError:
             return []
 
-    def shard_path(self, name: str) -> Path:
-        """Where a shard of this name is."""
-        return Path(self._output, name)
+    def shard_path(self, name: str) -> Path | None:
+        """Where a shard of this name is; None for those of a job that has a bucket for its output."""
+        return None if Path(self._output, OWNER_NAME).exists() else Path(self._output, name)
 
     def look(self) -> str:
         """What changes whenever a file is added or removed; empty while the last such change is too fresh to tell.

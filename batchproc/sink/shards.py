@@ -14,14 +14,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from batchproc.errors import UsageError
 from batchproc.failpoints import failpoint
 from batchproc.remembered import Shard
 from batchproc.sink.atomic import replacing, sweep_temporary, sync_folder
-from batchproc.sink.images import ImageFolder
+from batchproc.sink.images import OWNER_NAME, ImageFolder
 from batchproc.sink.samples import FORMAT, LostImageError, OpenedShard, Read, Sample, ShardFormat, ShardSettings
 from batchproc.sink.tar import TarFormat
 
 FOLDER = "shards"
+MANIFEST = "manifest.json"
 DIGEST_DIGITS = 16
 NAME = re.compile(rf"{FOLDER}/\d{{5,}}-[0-9a-f]{{{DIGEST_DIGITS}}}\.(tar|parquet)")
 
@@ -40,9 +42,9 @@ class StoredImages:
     A context manager, for one thread. Whatever is read has the hash that its row names.
     """
 
-    def __init__(self, images: ImageFolder, output: Path, shards: Iterable[Shard]) -> None:
+    def __init__(self, images: ImageFolder, folder: "ShardFolder", shards: Iterable[Shard]) -> None:
         self._images = images
-        self._opened = [opened for shard in shards if (opened := open_shard(output / shard.name)) is not None]
+        self._opened = [opened for shard in shards if (opened := folder.open(shard.name)) is not None]
 
     def __enter__(self) -> Self:
         return self
@@ -140,6 +142,11 @@ class ShardFolder:
         self._output = output
         self._power = power
 
+    def claim(self) -> None:
+        """Makes the place this job's own: a folder is, by the run lock. Raises `UsageError` for a bucket's job's."""
+        if (self._output / OWNER_NAME).exists():
+            raise UsageError(f"{self._output / OWNER_NAME}: this job's shards are in a bucket; output has to name it.")
+
     def sweep(self) -> None:
         """Removes what a killed process left half-written. Needs the run lock."""
         if (self._output / FOLDER).is_dir():
@@ -162,13 +169,27 @@ class ShardFolder:
             sync_folder(path.parent)
         return hashed.size_bytes, hashed.sha256
 
+    def open(self, name: str) -> OpenedShard | None:
+        """An earlier shard; None where it is gone, or damaged: what was in it is lost then."""
+        return open_shard(self._output / name)
+
     def remove(self, name: str) -> None:
         """Deletes a shard that no manifest names; one that is gone is fine. Raises OSError."""
         (self._output / name).unlink(missing_ok=True)
 
+    def publish(self, settings: ShardSettings, shards: Sequence[Shard]) -> None:
+        """Writes the manifest, which readers read, unless it says the same already. Raises OSError."""
+        path, content = self._output / MANIFEST, manifest_of(settings, shards)
+        if not path.is_file() or path.read_bytes() != content:
+            with replacing(path) as file:
+                file.write(content)
 
-def write_shard_manifest(path: Path, settings: ShardSettings, shards: Sequence[Shard]) -> None:
-    """Writes `manifest.json`, which readers read, unless it says the same already. Raises OSError."""
+    def publish_card(self, path: Path) -> None:
+        """Puts the data card beside the shards: it is there."""
+
+
+def manifest_of(settings: ShardSettings, shards: Sequence[Shard]) -> bytes:
+    """What `manifest.json` is to hold."""
     facts = {
         "format": FORMAT,
         "layout": settings.layout,
@@ -185,10 +206,7 @@ def write_shard_manifest(path: Path, settings: ShardSettings, shards: Sequence[S
             for shard in shards
         ],
     }
-    content = (json.dumps(facts, indent=1) + "\n").encode()
-    if not path.is_file() or path.read_bytes() != content:
-        with replacing(path) as file:
-            file.write(content)
+    return (json.dumps(facts, indent=1) + "\n").encode()
 
 
 def read_shard_manifest(path: Path) -> list[str]:
