@@ -57,7 +57,7 @@ def bench(
     )
     load: Load = lambda more: load_job(config, [*(setting or ()), *more])  # noqa: E731
     if claims or experiments:
-        from batchproc.lab.command import run_with_lab
+        from batchproc.lab.laboratory import run_with_lab
 
         result = run_with_lab(load, options, print_message, everything=experiments)
     else:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from batchproc.lab.batches import SIZES, Size
-from batchproc.lab.experiments import cost, cpu, faults, handover, sharing
-from batchproc.lab.table import Table
+from batchproc.lab.experiments import cost, isolation, throughput
+from batchproc.lab.results import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,20 +33,20 @@ def _experiment(
 
 
 EXPERIMENTS = {one.name: one for one in (
-    _experiment(cpu.python_alone, "How slow is Python alone, against C on the same pixels?"),
-    _experiment(cpu.steps, "Which steps release the GIL, so that threads run them side by side?"),
-    _experiment(cpu.own_gil, "Do two processes spin in Python side by side, and two threads not?"),
-    _experiment(cpu.workers, "Up to how many workers does the rate grow?", 120.0, claims=False),
-    _experiment(handover.latency, "What do more workers gain, the longer the replies take?", 240.0),
-    _experiment(handover.payload, "What does handing over cost, and up to which payload do processes pay?", 120.0),
+    _experiment(throughput.python_alone, "How slow is Python alone, against C on the same pixels?"),
+    _experiment(throughput.steps, "Which steps release the GIL, so that threads run them side by side?"),
+    _experiment(throughput.own_gil, "Do two processes spin in Python side by side, and two threads not?"),
+    _experiment(throughput.workers, "Up to how many workers does the rate grow?", 120.0, claims=False),
+    _experiment(throughput.latency, "What do more workers gain, the longer the replies take?", 240.0),
+    _experiment(throughput.payload, "What does handing over cost, and up to which payload do processes pay?", 120.0),
     _experiment(cost.startup, "How long until a thread, and a process, is ready?"),
     _experiment(cost.memory, "What does a further thread, or process, weigh?"),
     _experiment(cost.job_size, "From how many items on do processes repay their start?", 120.0, claims=False),
-    _experiment(sharing.own_memory, "Does the parent see what a worker changes in memory?"),
-    _experiment(sharing.lost_updates, "Do threads lose each other's updates without a lock?"),
-    _experiment(sharing.through_queue, "Does each item leave the thread executor once, with no lock in its stage?"),
-    _experiment(faults.hang, "Who recovers from an item that never ends, and when?"),
-    _experiment(faults.crash, "What does a crash take with it?"),
+    _experiment(isolation.own_memory, "Does the parent see what a worker changes in memory?"),
+    _experiment(isolation.lost_updates, "Do threads lose each other's updates without a lock?"),
+    _experiment(isolation.through_queue, "Does each item leave the thread executor once, with no lock in its stage?"),
+    _experiment(isolation.hang, "Who recovers from an item that never ends, and when?"),
+    _experiment(isolation.crash, "What does a crash take with it?"),
 )}  # fmt: skip
 
 

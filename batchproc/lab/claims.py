@@ -1,22 +1,87 @@
-"""The textbook's thirteen statements: the figures that decide, the verdict, and one sentence for the job."""
+"""The textbook's thirteen statements: the figures that decide, the verdict, and one sentence for the job.
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+A figure that is missing or uncertain is named, never guessed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from batchproc.explain.phi import HELD_STEPS
-from batchproc.explain.words import quantity, seconds, size
-from batchproc.lab.evidence import PAYS, Evidence, Job, NotMeasured, beyond, words
-from batchproc.lab.experiments.cpu import BLUR, LOOP, MEDIAN
-from batchproc.lab.results import Judged, Number, Verdict
+from batchproc.explain.words import quantity, seconds, significant, size
+from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
+from batchproc.lab.results import Judged, Number, Place, Table, Verdict
 
+PAYS = 1.1  # less than a tenth gained is not worth a thread's trouble
 STEPS = (BLUR, MEDIAN, LOOP)
 WAITS_MS = (20.0, 100.0)
 PICTURE_BYTES, LARGE_BYTES = 155_000.0, 8_000_000.0
 MOST_WAITED = 0.15  # of the workers' time without a free core; more, and a missing gain proves nothing
 FREE_SHARE = 0.1  # handing over 8 MB is free when it costs less than a tenth of sending it
 
+
+class NotMeasured(Exception):
+    """A claim cannot be judged; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a claim's meaning is worded for: the job's modes, its steps' names, and the cores it may use."""
+
+    download_mode: str
+    download_workers: int
+    transform_mode: str
+    steps: tuple[str, ...]
+    cores: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Measurements:
+    """Tables by experiment; remembers in `used` which cells were asked for. `failures`: experiments without one."""
+
+    tables: Mapping[str, Table]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    used: list[Number] = field(default_factory=list)
+
+    def find(self, experiment: str, series: str, x: Place) -> Number | None:
+        """The figure of a series at a place; None when the experiment did not give it."""
+        table = self.tables.get(experiment)
+        found = table.find(series) if table else None
+        cell = found.at(x) if found else None
+        if table is None or found is None or cell is None:
+            return None
+        return self._use(Number(
+            name=series, unit=found.unit, experiment=experiment, x=cell.x, x_unit=table.x_unit,
+            value=cell.value, low=cell.low, high=cell.high, values=cell.values,
+        ))  # fmt: skip
+
+    def need(self, experiment: str, series: str, x: Place) -> Number:
+        """The figure; raises `NotMeasured` when it is not there."""
+        found = self.find(experiment, series, x)
+        if found is None:
+            raise NotMeasured(f"the experiment {experiment} gave no {series}: {self._why(experiment)}")
+        return found
+
+    def need_fact(self, experiment: str, name: str) -> Number:
+        """A single number that stands for the whole table; raises `NotMeasured` when it is not there."""
+        table = self.tables.get(experiment)
+        if table is None or name not in table.facts:
+            raise NotMeasured(f"the experiment {experiment} gave no {name}: {self._why(experiment)}")
+        value = table.facts[name]
+        return self._use(Number(name=name, unit="", experiment=experiment, value=value, values=(value,)))
+
+    def _use(self, number: Number) -> Number:
+        if number not in self.used:
+            self.used.append(number)
+        return number
+
+    def _why(self, experiment: str) -> str:
+        silent = "this system does not tell" if experiment in self.tables else "it was not made"
+        return self.failures.get(experiment, silent)
+
+
 Finding: TypeAlias = tuple[Verdict, str]  # and what it means for the job, in one sentence
+Finder: TypeAlias = Callable[[Measurements, Job], Finding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +91,24 @@ class Claim:
     id: int
     statement: str
     needs: tuple[str, ...]
-    find: Callable[[Evidence, Job], Finding]
+    find: Finder
 
 
-def judge(claim: Claim, evidence: Evidence, job: Job) -> Judged:
-    """What the measurement says to a claim; `evidence` has to be fresh."""
+CLAIMS: list[Claim] = []  # in their order, by the decorator of each
+
+
+def _claim(number: int, statement: str, *needs: str) -> Callable[[Finder], Finder]:
+    def register(find: Finder) -> Finder:
+        CLAIMS.append(Claim(id=number, statement=statement, needs=needs, find=find))
+        return find
+
+    return register
+
+
+def judge(claim: Claim, measured: Measurements, job: Job) -> Judged:
+    """What the measurement says to a claim; `measured` has to be fresh."""
     try:
-        verdict, meaning = claim.find(evidence, job)
+        verdict, meaning = claim.find(measured, job)
     except NotMeasured as error:
         verdict, meaning = Verdict.NOT_MEASURED, str(error)
     return Judged(
@@ -40,17 +116,18 @@ def judge(claim: Claim, evidence: Evidence, job: Job) -> Judged:
         statement=claim.statement,
         verdict=verdict,
         meaning=meaning,
-        numbers=tuple(evidence.used),
+        numbers=tuple(measured.used),
         needs=claim.needs,
     )
 
 
-def parallelism_buys_back(evidence: Evidence, job: Job) -> Finding:
-    """1: against C on the same pixels, and against one worker that waits."""
-    slow = evidence.need("python_alone", "gain", "Pillow")
-    computing = evidence.need("steps", "processes gain", LOOP)
-    _need_quiet(evidence, LOOP)
-    waiting = _waiting_gain(evidence, 100.0)
+@_claim(1, "Python alone is slow; parallelism buys it back.", "python_alone", "steps", "latency")
+def parallelism_buys_back(measured: Measurements, job: Job) -> Finding:
+    """Against C on the same pixels, and against one worker that waits."""
+    slow = measured.need("python_alone", "gain", "Pillow")
+    computing = measured.need("steps", "processes gain", LOOP)
+    _need_quiet(measured, LOOP)
+    waiting = _waiting_gain(measured, 100.0)
     gains = beyond(computing, PAYS, f"{LOOP} in processes"), beyond(waiting, PAYS, "waiting in 8 threads")
     meaning = (
         f"a loop over pixels in Python takes {words(slow)} as long as Pillow's C, and {job.cores} processes make it "
@@ -63,11 +140,12 @@ def parallelism_buys_back(evidence: Evidence, job: Job) -> Finding:
     return Verdict.HOLDS if bought_all else Verdict.HERE_NOT_THERE, meaning
 
 
-def threads_pay_for_waits(evidence: Evidence, job: Job) -> Finding:
-    """2: eight threads against one worker, where each reply takes its time."""
-    gains = {wait: _waiting_gain(evidence, wait) for wait in WAITS_MS}
+@_claim(2, "Threads pay for I/O-bound work.", "latency")
+def threads_pay_for_waits(measured: Measurements, job: Job) -> Finding:
+    """Eight threads against one worker, where each reply takes its time."""
+    gains = {wait: _waiting_gain(measured, wait) for wait in WAITS_MS}
     pays = [beyond(number, PAYS, f"8 threads at {wait:g} ms") for wait, number in gains.items()]
-    none = evidence.find("latency", "gain at 0 ms", 8.0)
+    none = measured.find("latency", "gain at 0 ms", 8.0)
     listed = ", ".join(f"{words(number)} at {wait:g} ms" for wait, number in gains.items())
     without = f", without a wait {words(none)}" if none else ""
     workers = "" if job.download_mode == "serial" else f" with {job.download_workers} workers"
@@ -75,16 +153,17 @@ def threads_pay_for_waits(evidence: Evidence, job: Job) -> Finding:
     return _all_some_none(pays), f"{meaning}this job downloads in {job.download_mode} mode{workers}"
 
 
-def threads_do_not_pay_for_cpu(evidence: Evidence, job: Job) -> Finding:
-    """3: only where processes do gain, so that cores were free, can threads be blamed for not gaining."""
-    _need_cores(evidence, "steps")
+@_claim(3, "Threads do not pay for CPU-bound work.", "steps")
+def threads_do_not_pay_for_cpu(measured: Measurements, job: Job) -> Finding:
+    """Only where processes do gain, so that cores were free, can threads be blamed for not gaining."""
+    _need_cores(measured, "steps")
     gains, found, open_ = {}, {}, []
     for step in STEPS:
-        gains[step] = evidence.need("steps", "threads gain", step)
+        gains[step] = measured.need("steps", "threads gain", step)
         try:
-            _need_quiet(evidence, step)
+            _need_quiet(measured, step)
             pays = beyond(gains[step], PAYS, f"{step} in threads")
-            if not pays and not _processes_gain(evidence, step):
+            if not pays and not _processes_gain(measured, step):
                 raise NotMeasured(f"{step}: processes gained nothing either, so threads cannot be blamed")
             found[step] = not pays
         except NotMeasured as error:
@@ -98,20 +177,22 @@ def threads_do_not_pay_for_cpu(evidence: Evidence, job: Job) -> Finding:
     return _all_some_none(list(found.values())), f"{meaning}, and {steps}"
 
 
-def processes_are_parallel(evidence: Evidence, job: Job) -> Finding:
-    """4: every kind of step, in as many processes as cores."""
-    _need_cores(evidence, "steps")
-    gains = {step: evidence.need("steps", "processes gain", step) for step in STEPS}
-    pays = [_processes_gain(evidence, step) for step in STEPS]
+@_claim(4, "Processes give true parallelism on several cores.", "steps")
+def processes_are_parallel(measured: Measurements, job: Job) -> Finding:
+    """Every kind of step, in as many processes as cores."""
+    _need_cores(measured, "steps")
+    gains = {step: measured.need("steps", "processes gain", step) for step in STEPS}
+    pays = [_processes_gain(measured, step) for step in STEPS]
     listed = ", ".join(f"{step} {words(number)}" for step, number in gains.items())
     meaning = f"the speed of {job.cores} processes against serial: {listed}; it does not depend on who holds the GIL"
     return _all_some_none(pays), meaning
 
 
-def each_process_has_its_gil(evidence: Evidence, _job: Job) -> Finding:
-    """5: the cores that two spinning workers keep busy."""
-    _need_cores(evidence, "own_gil")
-    threads, processes = (evidence.need("own_gil", "busy", f"two {kind}") for kind in ("threads", "processes"))
+@_claim(5, "Each process has its own GIL.", "own_gil")
+def each_process_has_its_gil(measured: Measurements, _job: Job) -> Finding:
+    """The cores that two spinning workers keep busy."""
+    _need_cores(measured, "own_gil")
+    threads, processes = (measured.need("own_gil", "busy", f"two {kind}") for kind in ("threads", "processes"))
     if beyond(threads, PAYS, "two spinning threads"):
         raise NotMeasured(f"two threads keep {words(threads)} busy: this build shows no GIL at all")
     if not beyond(processes, PAYS, "two spinning processes"):
@@ -123,10 +204,11 @@ def each_process_has_its_gil(evidence: Evidence, _job: Job) -> Finding:
     return Verdict.HOLDS, meaning
 
 
-def each_process_has_its_memory(evidence: Evidence, _job: Job) -> Finding:
-    """6: changes made in a child, seen in the parent."""
-    made, seen = (evidence.need("own_memory", what, "processes") for what in ("made", "seen by the parent"))
-    shared = evidence.need("own_memory", "seen by the parent", "threads")
+@_claim(6, "Each process has its own memory: a change in a child is not seen by the parent.", "own_memory")
+def each_process_has_its_memory(measured: Measurements, _job: Job) -> Finding:
+    """Changes made in a child, seen in the parent."""
+    made, seen = (measured.need("own_memory", what, "processes") for what in ("made", "seen by the parent"))
+    shared = measured.need("own_memory", "seen by the parent", "threads")
     meaning = (
         f"of {made.value:.0f} changes made in processes the parent sees {seen.value:.0f}, of as many made in threads "
         f"{shared.value:.0f}: a step of your own cannot count or collect in a global, it must return or write"
@@ -134,9 +216,10 @@ def each_process_has_its_memory(evidence: Evidence, _job: Job) -> Finding:
     return Verdict.REFUTED if seen.value else Verdict.HOLDS, meaning
 
 
-def processes_weigh_more(evidence: Evidence, _job: Job) -> Finding:
-    """7: proportional set size per further worker."""
-    threads, processes = (evidence.need("memory", "one more weighs (PSS)", each) for each in ("a thread", "a process"))
+@_claim(7, "Processes cost more memory.", "memory")
+def processes_weigh_more(measured: Measurements, _job: Job) -> Finding:
+    """Proportional set size per further worker."""
+    threads, processes = (measured.need("memory", "one more weighs (PSS)", each) for each in ("a thread", "a process"))
     meaning = (
         f"each further process weighs {size(processes.value)}, each further thread {size(threads.value)}: 8 more "
         f"workers cost {size(8 * processes.value)} or {size(8 * threads.value)}"
@@ -144,25 +227,27 @@ def processes_weigh_more(evidence: Evidence, _job: Job) -> Finding:
     return _apart(processes, threads), meaning
 
 
-def pipes_cost(evidence: Evidence, _job: Job) -> Finding:
-    """8: an echo through the pipe against an echo between threads."""
-    pipe, large = (evidence.need("payload", "no work, processes", x) for x in (PICTURE_BYTES, LARGE_BYTES))
-    queue = evidence.need("payload", "no work, threads", PICTURE_BYTES)
-    step = evidence.need("payload", "work, threads", 0.0)
+@_claim(8, "Inter-process communication has a cost.", "payload")
+def pipes_cost(measured: Measurements, _job: Job) -> Finding:
+    """An echo through the pipe against an echo between threads."""
+    pipe, large = (measured.need("payload", "no work, processes", x) for x in (PICTURE_BYTES, LARGE_BYTES))
+    queue = measured.need("payload", "no work, threads", PICTURE_BYTES)
+    step = measured.need("payload", "work, threads", 0.0)
     verdict = _apart(pipe, queue)
     meaning = (
         f"a picture of 155 KB costs {words(pipe)} through the pipe and {words(queue)} between threads, 8 MB "
-        f"{words(large)}; a step of {words(step)} that holds the GIL {_repays(evidence)}"
+        f"{words(large)}; a step of {words(step)} that holds the GIL {_repays(measured)}"
     )
     return verdict, meaning
 
 
-def threads_start_faster(evidence: Evidence, _job: Job) -> Finding:
-    """9: seconds until a worker is ready."""
-    ratio = evidence.need("startup", "threads gain", "a thread")
+@_claim(9, "Threads start faster and are lighter.", "startup", "memory")
+def threads_start_faster(measured: Measurements, _job: Job) -> Finding:
+    """Seconds until a worker is ready."""
+    ratio = measured.need("startup", "threads gain", "a thread")
     places = ("a thread", "a process", "the first process")
-    threads, processes, cold = (evidence.need("startup", "ready after", each) for each in places)
-    found = [beyond(ratio, PAYS, "starting threads"), *_lighter(evidence)]
+    threads, processes, cold = (measured.need("startup", "ready after", each) for each in places)
+    found = [beyond(ratio, PAYS, "starting threads"), *_lighter(measured)]
     meaning = (
         f"a thread is ready after {words(threads)}, a process after {words(processes)}, the very first one after "
         f"{words(cold)}: this matters to jobs that last a second, not to longer ones"
@@ -170,11 +255,16 @@ def threads_start_faster(evidence: Evidence, _job: Job) -> Finding:
     return _all_some_none(found), meaning
 
 
-def threads_share(evidence: Evidence, _job: Job) -> Finding:
-    """10: two statements, so it may hold by half."""
-    extra = {kind: _extra_seconds(evidence, kind) for kind in ("threads", "processes")}
+@_claim(
+    10,
+    "Threads share memory: handing over is free, and unsynchronised updates lose writes.",
+    "payload", "lost_updates",
+)
+def threads_share(measured: Measurements, _job: Job) -> Finding:
+    """Two statements, so it may hold by half."""
+    extra = {kind: _extra_seconds(measured, kind) for kind in ("threads", "processes")}
     free = extra["threads"] < FREE_SHARE * extra["processes"]
-    plain, slow, locked, queued = (evidence.need("lost_updates", "worst round", way) for way in (
+    plain, slow, locked, queued = (measured.need("lost_updates", "worst round", way) for way in (
         "x += 1", "read, yield, write", "with a lock", "through a queue"
     ))  # fmt: skip
     if locked.value or queued.value:
@@ -188,12 +278,13 @@ def threads_share(evidence: Evidence, _job: Job) -> Finding:
     return _all_some_none([free, slow.value > 0, plain.value > 0]), meaning
 
 
-def a_process_can_be_killed(evidence: Evidence, job: Job) -> Finding:
-    """11: an item that never ends."""
-    killed, recovery = (evidence.need("hang", what, "process") for what in ("killed at the deadline", "through after"))
-    done, blocked = (evidence.need("hang", "done", mode) for mode in ("process", "serial"))
-    thread, serial = (evidence.need("hang", "still hanging after", mode) for mode in ("thread", "serial"))
-    items, deadline = (evidence.need_fact("hang", name) for name in ("items", "deadline_seconds"))
+@_claim(11, "A process can be killed, a thread cannot.", "hang")
+def a_process_can_be_killed(measured: Measurements, job: Job) -> Finding:
+    """An item that never ends."""
+    killed, recovery = (measured.need("hang", what, "process") for what in ("killed at the deadline", "through after"))
+    done, blocked = (measured.need("hang", "done", mode) for mode in ("process", "serial"))
+    thread, serial = (measured.need("hang", "still hanging after", mode) for mode in ("thread", "serial"))
+    items, deadline = (measured.need_fact("hang", name) for name in ("items", "deadline_seconds"))
     recovers = bool(killed.value) and done.value == items.value - 1
     meaning = (
         f"with a deadline of {seconds(deadline.value)} processes were through after {words(recovery)} at the price of "
@@ -204,11 +295,12 @@ def a_process_can_be_killed(evidence: Evidence, job: Job) -> Finding:
     return _all_some_none([recovers, thread.value > 0 and serial.value > 0]), meaning
 
 
-def a_crash_takes_one_item(evidence: Evidence, _job: Job) -> Finding:
-    """12: os._exit in the middle of a step."""
-    process, thread = (evidence.need("crash", "lost", mode) for mode in ("process", "thread"))
-    took, clean = (evidence.need("crash", f"a run {how}", "process") for how in ("with a crash", "without"))
-    items = evidence.need_fact("crash", "items")
+@_claim(12, "A dead process takes one item with it; a crash in a thread takes the run.", "crash")
+def a_crash_takes_one_item(measured: Measurements, _job: Job) -> Finding:
+    """Os._exit in the middle of a step."""
+    process, thread = (measured.need("crash", "lost", mode) for mode in ("process", "thread"))
+    took, clean = (measured.need("crash", f"a run {how}", "process") for how in ("with a crash", "without"))
+    items = measured.need_fact("crash", "items")
     meaning = (
         f"a crash took {process.value:.0f} of {items.value:.0f} items in processes (a run of {words(took)} in place of "
         f"{words(clean)}) and {thread.value:.0f} in threads, with the whole run: take processes for pictures that you "
@@ -217,12 +309,17 @@ def a_crash_takes_one_item(evidence: Evidence, _job: Job) -> Finding:
     return _all_some_none([max(process.values) == 1, min(thread.values) > 1]), meaning
 
 
-def queues_remove_locks(evidence: Evidence, _job: Job) -> Finding:
-    """13: the same updates through a queue, and many items through the thread executor."""
-    without, queued = (evidence.need("lost_updates", "worst round", way) for way in (
+@_claim(
+    13,
+    "A queue between producers and consumers removes the need for manual locks.",
+    "lost_updates", "through_queue",
+)
+def queues_remove_locks(measured: Measurements, _job: Job) -> Finding:
+    """The same updates through a queue, and many items through the thread executor."""
+    without, queued = (measured.need("lost_updates", "worst round", way) for way in (
         "read, yield, write", "through a queue"
     ))  # fmt: skip
-    handed, missing, twice = (evidence.need("through_queue", "through the thread executor", what) for what in (
+    handed, missing, twice = (measured.need("through_queue", "through the thread executor", what) for what in (
         "handed over", "missing", "twice"
     ))  # fmt: skip
     if not without.value:
@@ -254,27 +351,27 @@ def _apart(more: Number, less: Number) -> Verdict:
     raise NotMeasured(f"{words(more)} against {words(less)}: their intervals overlap")
 
 
-def _need_cores(evidence: Evidence, experiment: str) -> None:
-    if evidence.need_fact(experiment, "cores").value < 2:
+def _need_cores(measured: Measurements, experiment: str) -> None:
+    if measured.need_fact(experiment, "cores").value < 2:
         raise NotMeasured("one usable core: nothing can run side by side")
 
 
-def _waiting_gain(evidence: Evidence, wait_ms: float) -> Number:
-    return evidence.need("latency", f"gain at {wait_ms:g} ms", 8.0)
+def _waiting_gain(measured: Measurements, wait_ms: float) -> Number:
+    return measured.need("latency", f"gain at {wait_ms:g} ms", 8.0)
 
 
-def _extra_seconds(evidence: Evidence, kind: str) -> float:
+def _extra_seconds(measured: Measurements, kind: str) -> float:
     """What 8 MB cost beyond an empty message."""
-    large, empty = (evidence.need("payload", f"no work, {kind}", x) for x in (LARGE_BYTES, 0.0))
+    large, empty = (measured.need("payload", f"no work, {kind}", x) for x in (LARGE_BYTES, 0.0))
     return large.value - empty.value
 
 
-def _processes_gain(evidence: Evidence, step: str) -> bool:
+def _processes_gain(measured: Measurements, step: str) -> bool:
     """Whether processes pay on a step. Raises `NotMeasured` when they do not, but found no free core either."""
-    _need_quiet(evidence, step)
-    if beyond(evidence.need("steps", "processes gain", step), PAYS, f"{step} in processes"):
+    _need_quiet(measured, step)
+    if beyond(measured.need("steps", "processes gain", step), PAYS, f"{step} in processes"):
         return True
-    waited = evidence.find("steps", "processes, waiting for a core", step)
+    waited = measured.find("steps", "processes, waiting for a core", step)
     if waited is None:
         raise NotMeasured(f"{step}: processes gained nothing, and whether cores were free is not known here")
     if waited.value > MOST_WAITED:
@@ -282,24 +379,24 @@ def _processes_gain(evidence: Evidence, step: str) -> bool:
     return False
 
 
-def _need_quiet(evidence: Evidence, step: str) -> None:
+def _need_quiet(measured: Measurements, step: str) -> None:
     """On a busy machine several workers get more of it than one does: that is no gain of theirs."""
-    waited = evidence.find("steps", "serial, waiting for a core", step)
+    waited = measured.find("steps", "serial, waiting for a core", step)
     if waited is not None and waited.value > MOST_WAITED:
         raise NotMeasured(f"{step}: even one worker waited {words(waited)} of its time for a core")
 
 
-def _lighter(evidence: Evidence) -> list[bool]:
+def _lighter(measured: Measurements) -> list[bool]:
     """Whether a thread weighs less; nothing where the system does not tell."""
-    found = [evidence.find("memory", "one more weighs (PSS)", each) for each in ("a process", "a thread")]
+    found = [measured.find("memory", "one more weighs (PSS)", each) for each in ("a process", "a thread")]
     processes, threads = found
     return [] if threads is None or processes is None else [_apart(processes, threads) is Verdict.HOLDS]
 
 
-def _repays(evidence: Evidence) -> str:
+def _repays(measured: Measurements) -> str:
     """Up to which payload processes pay on a step that holds the GIL, as the end of a sentence."""
-    gained = evidence.need("payload", "processes gain", PICTURE_BYTES)
-    crossings = evidence.tables["payload"].crossings
+    gained = measured.need("payload", "processes gain", PICTURE_BYTES)
+    crossings = measured.tables["payload"].crossings
     if gained.low is not None and gained.low > 1:
         places = [x for each in crossings for x in each.measured]
         return f"repays it up to {quantity(places[0], 'bytes')}" if places else f"repays it even at {size(LARGE_BYTES)}"
@@ -308,26 +405,18 @@ def _repays(evidence: Evidence) -> str:
     return "may or may not repay it: the machine was not quiet enough to tell"
 
 
-def _claim(number: int, statement: str, needs: str, find: Callable[[Evidence, Job], Finding]) -> Claim:
-    return Claim(id=number, statement=statement, needs=tuple(needs.split()), find=find)
+def beyond(number: Number, limit: float, what: str) -> bool:
+    """Whether the number is above the limit, its whole interval with it. Raises `NotMeasured` when that is open."""
+    if number.low is None or number.high is None:
+        raise NotMeasured(f"{what}: {len(number.values)} rounds are too few to tell")
+    if number.low > limit:
+        return True
+    if number.high < limit:
+        return False
+    between = f"{significant(number.low)} to {significant(number.high)}"
+    raise NotMeasured(f"{what}: {between} is too uncertain; the machine was not quiet enough")
 
 
-CLAIMS = (
-    _claim(1, "Python alone is slow; parallelism buys it back.", "python_alone steps latency", parallelism_buys_back),
-    _claim(2, "Threads pay for I/O-bound work.", "latency", threads_pay_for_waits),
-    _claim(3, "Threads do not pay for CPU-bound work.", "steps", threads_do_not_pay_for_cpu),
-    _claim(4, "Processes give true parallelism on several cores.", "steps", processes_are_parallel),
-    _claim(5, "Each process has its own GIL.", "own_gil", each_process_has_its_gil),
-    _claim(6, "Each process has its own memory: a change in a child is not seen by the parent.", "own_memory",
-           each_process_has_its_memory),
-    _claim(7, "Processes cost more memory.", "memory", processes_weigh_more),
-    _claim(8, "Inter-process communication has a cost.", "payload", pipes_cost),
-    _claim(9, "Threads start faster and are lighter.", "startup memory", threads_start_faster),
-    _claim(10, "Threads share memory: handing over is free, and unsynchronised updates lose writes.",
-           "payload lost_updates", threads_share),
-    _claim(11, "A process can be killed, a thread cannot.", "hang", a_process_can_be_killed),
-    _claim(12, "A dead process takes one item with it; a crash in a thread takes the run.", "crash",
-           a_crash_takes_one_item),
-    _claim(13, "A queue between producers and consumers removes the need for manual locks.",
-           "lost_updates through_queue", queues_remove_locks),
-)  # fmt: skip
+def words(number: Number) -> str:
+    """A number as people read it; per what, the sentence around it says."""
+    return quantity(number.value, number.unit.partition("/")[0])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from batchproc.lab.table import Cell, Crossing, Kind, Series, Table, computed
+from batchproc.lab.results import Cell, Crossing, Kind, Series, Table, computed
 from batchproc.measure.gil import held_fraction
 
 MANY_CORES = 1000  # beyond that, no number of cores is in sight

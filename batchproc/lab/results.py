@@ -1,15 +1,118 @@
-"""What bench.json keeps of the laboratory: tables and judged claims, checked when they are read."""
+"""What experiments give, one shape for all: places down, series across, each cell a median with its spread.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+And what bench.json keeps of the laboratory: the tables and the judged claims, checked when they are read.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
+from statistics import median
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from batchproc.lab.table import Place, Table
+from batchproc.bench.statistics import log_ratios, median_interval
 
 T = TypeVar("T")
+Place: TypeAlias = float | str  # on an axis, or by its name
+X = TypeVar("X", bound=Place)
+
+
+class Kind(StrEnum):
+    """What the page does with a series; all of them stand in its table."""
+
+    MAIN = "main"  # drawn, and told in the sentence
+    CONTROL = "control"  # drawn faintly
+    MODEL = "model"  # computed from other measurements: drawn dashed, and told
+    FIGURE = "figure"  # in the table alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A median of interleaved repeats, and every one of them.
+
+    `low` and `high` are the exact 95% interval of the median, or the range that a model leaves open; None where there
+    are too few values for one, or it is a count.
+    """
+
+    x: Place
+    value: float
+    low: float | None = None
+    high: float | None = None
+    values: tuple[float, ...] = ()
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The interval; where there is none, the least and the most that were seen."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        return min(self.values, default=self.value), max(self.values, default=self.value)
+
+    def is_below(self, other: "Cell") -> bool:
+        """Whether it is the smaller one with its whole interval, or with all that was seen."""
+        return self.ends[1] < other.ends[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One quantity in its unit (`s/item`, `bytes`, `share`; `x` is a ratio), at one or more places.
+
+    `predicts` names the series that a model is about; `sides` is what it means for a ratio to be below and above 1.
+    """
+
+    name: str
+    unit: str
+    cells: tuple[Cell, ...]
+    kind: Kind = Kind.MAIN
+    predicts: str = ""
+    sides: tuple[str, str] = ("slower", "faster")
+
+    def at(self, x: Place) -> Cell | None:
+        """The cell of a place."""
+        return next((cell for cell in self.cells if cell.x == x), None)
+
+    @property
+    def curve(self) -> dict[float, float]:
+        """The medians above 0 along the axis; empty where places have names."""
+        found = {cell.x: cell.value for cell in self.cells if isinstance(cell.x, float | int) and cell.value > 0}
+        return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """Where two series change their order: measured, and predicted from other measurements, None for nowhere."""
+
+    first: str
+    second: str
+    measured: tuple[float, ...] = ()
+    predicted: float | None = None
+    is_predicted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What an experiment gives. `x` and `y` name the axes, `x_unit` is the unit of places that are numbers.
+
+    `facts` are single numbers that stand for the whole table; their names end in the unit.
+    """
+
+    x: str
+    series: tuple[Series, ...]
+    x_unit: str = ""
+    y: str = ""
+    crossings: tuple[Crossing, ...] = ()
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def find(self, name: str) -> Series | None:
+        """The series of that name."""
+        return next((one for one in self.series if one.name == name), None)
+
+    @property
+    def places(self) -> list[Place]:
+        """Where something was measured, in order."""
+        seen = dict.fromkeys(cell.x for one in self.series if one.kind is not Kind.MODEL for cell in one.cells)
+        return list(seen) if any(isinstance(x, str) for x in seen) else sorted(seen, key=float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +188,54 @@ def _read(adapter: TypeAdapter[tuple[T]], entries: object) -> tuple[list[T], int
         except ValidationError:
             continue
     return found, len(listed) - len(found)
+
+
+def measured(
+    name: str, unit: str, values: Mapping[X, Sequence[float]], kind: Kind = Kind.MAIN, *, per: int = 1
+) -> Series:
+    """The repeats at each place, divided by `per`; a place without any is left out."""
+    return Series(name=name, unit=unit, kind=kind, cells=tuple(
+        _cell(x, [each / per for each in several]) for x, several in values.items() if several
+    ))  # fmt: skip
+
+
+def gained(
+    name: str,
+    seconds: Mapping[X, tuple[Sequence[float], Sequence[float]]],
+    kind: Kind = Kind.FIGURE,
+    sides: tuple[str, str] = ("slower", "faster"),
+) -> Series:
+    """How many times as fast as the second of each pair: the median of the rounds' ratios, so that drifts cancel."""
+    cells = []
+    for x, (own, against) in seconds.items():
+        logs = _cell(x, [-each for each in log_ratios(own, against)])
+        cells.append(Cell(
+            x=x,
+            value=math.exp(logs.value),
+            low=None if logs.low is None else math.exp(logs.low),
+            high=None if logs.high is None else math.exp(logs.high),
+            values=tuple(map(math.exp, logs.values)),
+        ))  # fmt: skip
+    return Series(name=name, unit="x", kind=kind, cells=tuple(cells), sides=sides)
+
+
+def counted(name: str, unit: str, values: Mapping[X, float], kind: Kind = Kind.FIGURE) -> Series:
+    """Figures that are exact, or have no repeats."""
+    return Series(name=name, unit=unit, kind=kind, cells=tuple(Cell(x=x, value=float(n)) for x, n in values.items()))
+
+
+def computed(name: str, unit: str, values: Mapping[X, float], predicts: str = "") -> Series:
+    """What a model says."""
+    cells = tuple(Cell(x=x, value=float(value)) for x, value in values.items())
+    return Series(name=name, unit=unit, kind=Kind.MODEL, cells=cells, predicts=predicts)
+
+
+def _cell(x: Place, values: Sequence[float]) -> Cell:
+    interval = median_interval(values)
+    return Cell(
+        x=x,
+        value=median(values),
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        values=tuple(values),
+    )

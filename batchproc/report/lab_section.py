@@ -8,8 +8,7 @@ from markupsafe import Markup
 from batchproc.bench.bench_json import Bench
 from batchproc.explain.words import SCALED, count, quantity, seconds, share, significant
 from batchproc.lab.models import value_at
-from batchproc.lab.results import Judged, Number, Result, read_claims, read_results
-from batchproc.lab.table import Cell, Kind, Series, Table
+from batchproc.lab.results import Cell, Judged, Kind, Number, Result, Series, Table, read_claims, read_results
 from batchproc.report.bench_charts import BarRow, SpeedRow, case_bars, speed_rows
 from batchproc.report.bench_curves import Axis, Meeting, Model, Trace, curve_chart
 from batchproc.report.bench_files import times

@@ -5,7 +5,7 @@ from itertools import takewhile
 from statistics import median
 
 from batchproc.explain.words import SCALED, quantity, share, significant
-from batchproc.lab.table import Cell, Crossing, Kind, Place, Series, Table
+from batchproc.lab.results import Cell, Crossing, Kind, Place, Series, Table
 from batchproc.report.bench_files import times
 
 

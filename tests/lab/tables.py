@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from batchproc.lab.experiments.cpu import BLUR, LOOP, MEDIAN
+from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
 from batchproc.lab.models import add_predictions, crossings, gil_models, payload_that_eats, waiting_models
-from batchproc.lab.results import Result
-from batchproc.lab.table import Crossing, Kind, Table, gained, measured
+from batchproc.lab.results import Crossing, Kind, Result, Table, gained, measured
 
 JITTER = (0.99, 1.0, 1.01)  # three rounds: too few for an interval, so least and most stand for it
 

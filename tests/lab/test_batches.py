@@ -7,7 +7,7 @@ import pytest
 from batchproc.errors import ExecutorError
 from batchproc.lab import batches as batches_module
 from batchproc.lab.batches import OpenExecutor, executor_of, interleave, plain_items
-from batchproc.lab.stages import Echo, Remember, changes
+from batchproc.lab.tiny_stages import Echo, Remember, changes
 from batchproc.model import Item, Mode, Outcome
 
 

@@ -4,8 +4,8 @@ import pytest
 
 from batchproc.bench.runner import Interrupt
 from batchproc.lab.catalogue import EXPERIMENTS, Experiment
-from batchproc.lab.run import run_experiment
-from batchproc.lab.table import Place
+from batchproc.lab.laboratory import run_experiment
+from batchproc.lab.results import Place
 
 # What must come out even of the smallest; counts are exact, times only have to be there.
 SERIES = {

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from batchproc.lab.catalogue import EXPERIMENTS
-from batchproc.lab.claims import CLAIMS, judge
-from batchproc.lab.evidence import Evidence, Job
-from batchproc.lab.experiments.cpu import BLUR, LOOP, MEDIAN
-from batchproc.lab.results import Judged
-from batchproc.lab.table import Cell, Crossing, Place, Series, Table
+from batchproc.lab.claims import CLAIMS, Job, Measurements, judge
+from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
+from batchproc.lab.results import Cell, Crossing, Judged, Place, Series, Table
 
 JOB = Job(download_mode="thread", download_workers=8, transform_mode="process", steps=("resize", "median"), cores=2)
 HOLDS, HALF, REFUTED, UNKNOWN = "holds", "holds_here_not_there", "refuted", "not_measured"
@@ -108,7 +106,7 @@ def tables_of(values: Values) -> dict[str, Table]:
 
 def judged(claim_id: int, values: Values, failures: Mapping[str, str] | None = None) -> Judged:
     claim = next(claim for claim in CLAIMS if claim.id == claim_id)
-    return judge(claim, Evidence(tables=tables_of(values), failures=failures or {}), JOB)
+    return judge(claim, Measurements(tables=tables_of(values), failures=failures or {}), JOB)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.lab.table import Crossing, computed, measured
+from batchproc.lab.results import Crossing, computed, measured
 from batchproc.report.html import PAGE_BYTES
 from tests.lab import tables
 from tests.report.bench_folder import a_bench, page_of

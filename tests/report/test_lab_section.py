@@ -7,8 +7,7 @@ import pytest
 
 from batchproc.bench.bench_json import Bench, parse_bench
 from batchproc.lab.models import add_predictions
-from batchproc.lab.results import Number
-from batchproc.lab.table import Table, counted
+from batchproc.lab.results import Number, Table, counted
 from batchproc.report.lab_section import LabChart, number_figure, number_name, view_lab
 from tests.lab import tables
 from tests.lab.tables import all_of_them, as_json

@@ -10,8 +10,8 @@ from statistics import median
 from batchproc.executors.worker import start_context
 from batchproc.lab.batches import SEED, OpenExecutor, Size, executor_of, plain_items
 from batchproc.lab.models import crossings
-from batchproc.lab.stages import Blur, Echo, PurePython
-from batchproc.lab.table import Crossing, Kind, Table, gained, measured
+from batchproc.lab.results import Crossing, Kind, Table, gained, measured
+from batchproc.lab.tiny_stages import Blur, Echo, PurePython
 from batchproc.measure import procfs
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Mode

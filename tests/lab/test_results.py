@@ -5,8 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from batchproc.lab.results import TABLES, read_results
-from batchproc.lab.table import Cell, Series, counted, gained, measured
+from batchproc.lab.results import TABLES, Cell, Series, counted, gained, measured, read_results
 from tests.lab import tables
 
 

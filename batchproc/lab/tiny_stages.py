@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from batchproc.model import Item
 from batchproc.protocols import Lap
 
-PRELOAD = ("batchproc.lab.stages",)
+PRELOAD = ("batchproc.lab.tiny_stages",)
 HANG, CRASH = "hang", "crash"
 CRASH_EXIT_CODE = 9
 BEAT_SECONDS = 0.005

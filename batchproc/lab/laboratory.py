@@ -1,4 +1,7 @@
-"""Runs controlled experiments, each in a process of its own and bounded in time, and judges the claims by them."""
+"""`batchproc bench --claims` and `--experiments`: after the rounds of a bench, or by itself.
+
+Each experiment runs in a process of its own, bounded in time; then the claims are judged by what they gave.
+"""
 
 import os
 import resource
@@ -7,22 +10,54 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import psutil
 from pydantic import ValidationError
 
-from batchproc.bench.runner import Interrupt, launch
+from batchproc.bench.bench_json import Bench
+from batchproc.bench.command import BenchResult, finish_bench, make_folder, run_bench
+from batchproc.bench.runner import BenchStopped, Interrupt, launch
+from batchproc.bench.spec import BenchOptions, Load, Notify, new_bench, new_folder
 from batchproc.config import Config
+from batchproc.errors import DiskError
 from batchproc.lab.batches import busy_seconds
 from batchproc.lab.catalogue import EXPERIMENTS, Experiment
-from batchproc.lab.claims import CLAIMS, judge
-from batchproc.lab.evidence import Evidence, Job
+from batchproc.lab.claims import CLAIMS, Job, Measurements, judge
 from batchproc.lab.models import add_predictions
 from batchproc.lab.results import TABLES, Judged, Result
+from batchproc.lock import RunLock
 from batchproc.measure.hardware import usable_cores
 
-LOOK_SECONDS = 0.5
+LOST = "the experiments were stopped; they are short, and the same command makes them again"
+PROBE_SECONDS = 0.5
 TAIL_CHARACTERS = 500
+
+
+def run_with_lab(load: Load, options: BenchOptions, notify: Notify, *, everything: bool) -> BenchResult:
+    """A bench with the experiments (all, or those of the claims) after its rounds; alone where no rounds are wished.
+
+    Call it in the main thread. Raises what `run_bench` raises, and `BenchStopped` after SIGINT or SIGTERM.
+    """
+
+    def add_experiments(bench: Bench, config: Config, interrupt: Interrupt) -> Bench:
+        results = run_experiments(interrupt, notify, everything=everything)
+        return replace(bench, experiments=tuple(results), claims=tuple(judge_claims(results, config)))
+
+    if options != BenchOptions():
+        return run_bench(load, options, notify, add_experiments)
+    config, _ = load(())
+    root = config.paths.output / "bench"
+    make_folder(root)
+    bench = new_bench(config)
+    with RunLock(root / "lock"), Interrupt() as interrupt:
+        try:
+            bench = add_experiments(bench, config, interrupt)
+            return finish_bench(bench, new_folder(root, datetime.now(UTC)))
+        except BenchStopped as stopped:
+            raise BenchStopped(stopped.number, LOST) from None
+        except OSError as error:
+            raise DiskError(f"{root}: the bench cannot be kept: {error}") from error
 
 
 def run_experiments(interrupt: Interrupt, notify: Callable[[str], None], *, everything: bool) -> list[Result]:
@@ -47,7 +82,7 @@ def judge_claims(results: Sequence[Result], config: Config) -> list[Judged]:
     )
     tables = {one.name: one.table for one in results if one.table}
     failures = {one.name: one.failure for one in results if one.failure}
-    return [judge(claim, Evidence(tables=tables, failures=failures), job) for claim in CLAIMS]
+    return [judge(claim, Measurements(tables=tables, failures=failures), job) for claim in CLAIMS]
 
 
 def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> Result:
@@ -84,7 +119,7 @@ def _collect(child: "subprocess.Popen[str]", deadline: float) -> tuple[str, str,
     used: dict[int, float] = {}
     while True:
         try:
-            text, errors = child.communicate(timeout=LOOK_SECONDS)
+            text, errors = child.communicate(timeout=PROBE_SECONDS)
             return text, errors, sum(used.values())
         except subprocess.TimeoutExpired:
             used |= _family_seconds(child.pid)

@@ -1,0 +1,197 @@
+"""Throughput: Python against C, steps by mode and workers, waiting for replies, and what handing over costs."""
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+from batchproc.download.stage import Download
+from batchproc.lab.batches import Rounds, Size, interleave, plain_items, source
+from batchproc.lab.models import crossings, gil_models, payload_that_eats, waiting_models
+from batchproc.lab.results import Crossing, Kind, Series, Table, gained, measured
+from batchproc.lab.tiny_stages import Blur, Echo, Median, PurePython, noise
+from batchproc.measure.hardware import usable_cores
+from batchproc.model import Fetch, Item, Mode, Original, Reply
+from batchproc.origin import EmbeddedOrigin, OriginSettings, demo_paths
+from batchproc.protocols import Stage
+
+BLUR, MEDIAN, LOOP = "GaussianBlur", "MedianFilter", "a loop in Python"
+STEPS: dict[str, Stage[Any, Any]] = {BLUR: Blur(), MEDIAN: Median(), LOOP: PurePython()}
+ITEMS = 32
+GREY_SIDE_PX = 96
+
+
+def steps(size: Size) -> Table:
+    """Each step serial, in as many threads as cores, and in as many processes."""
+    workers, count = usable_cores(), size.items(ITEMS)
+    plans = {"serial": (Mode.SERIAL, 1), "threads": (Mode.THREAD, workers), "processes": (Mode.PROCESS, workers)}
+    found = {name: interleave(stage, plans, plain_items([None] * count), rounds=size.rounds)
+             for name, stage in STEPS.items()}  # fmt: skip
+
+    def pairs(plan: str, against: str) -> dict[str, tuple[list[float], list[float]]]:
+        return {name: (rounds.seconds(plan), rounds.seconds(against)) for name, rounds in found.items()}
+
+    def each(of: Callable[[Rounds, str], list[float]], plan: str) -> dict[str, list[float]]:
+        return {name: of(rounds, plan) for name, rounds in found.items()}
+
+    against = gained("threads against processes", pairs("threads", "processes"), Kind.MAIN,
+                     sides=("processes faster", "threads faster"))  # fmt: skip
+    series = [against, measured("serial", "s/item", each(Rounds.seconds, "serial"), Kind.FIGURE, per=count)]
+    for plan in ("threads", "processes"):
+        series.append(gained(f"{plan} gain", pairs(plan, "serial")))
+        series.append(measured(f"{plan}, busy", "cores", each(Rounds.busy_cores, plan), Kind.FIGURE))
+    for plan in ("serial", "processes"):
+        waited = each(Rounds.waiting_shares, plan)
+        series.append(measured(f"{plan}, waiting for a core", "share", waited, Kind.FIGURE))
+    again = sum(rounds.made_again for rounds in found.values())
+    return Table(x="step", series=(*series, *gil_models(against, workers)),
+                 facts={"cores": workers, "rounds_made_again": again})  # fmt: skip
+
+
+def own_gil(size: Size) -> Table:
+    """Two workers spinning in pure Python: as threads of one process they share its GIL, as processes they do not."""
+    plans = {"one": (Mode.THREAD, 1), "two threads": (Mode.THREAD, 2), "two processes": (Mode.PROCESS, 2)}
+    found = interleave(PurePython(), plans, plain_items([None] * size.items(ITEMS)), rounds=size.rounds)
+    both = ("two threads", "two processes")
+    return Table(
+        x="workers",
+        series=(measured("busy", "cores", {name: found.busy_cores(name) for name in both}),
+                gained("gain", {name: (found.seconds(name), found.seconds("one")) for name in both})),
+        facts={"cores": usable_cores(), "rounds_made_again": found.made_again},
+    )  # fmt: skip
+
+
+def workers(size: Size) -> Table:
+    """More and more workers on a step that releases the GIL: the rate stops growing at the cores."""
+    counts, items = (1, 2, 4, 8) if size.full else (1, 2), size.items(ITEMS)
+    modes = {"threads": Mode.THREAD, "processes": Mode.PROCESS}
+    plans = {"serial": (Mode.SERIAL, 1)}
+    plans |= {f"{name} {count}": (mode, count) for name, mode in modes.items() for count in counts}
+    found = interleave(STEPS[BLUR], plans, plain_items([None] * items), rounds=size.rounds)
+    cpu_seconds = median(batch.cpu_seconds / items for batch in found.batches["serial"])
+    return Table(
+        x="workers", y="pictures per second",
+        series=tuple(measured(name, "pictures/s", {
+            float(count): [items / seconds for seconds in found.seconds(f"{name} {count}")] for count in counts
+        }) for name in modes),
+        facts={"cores": usable_cores(), "cpu_seconds_per_item": cpu_seconds, "rounds_made_again": found.made_again},
+    )  # fmt: skip
+
+
+def python_alone(size: Size) -> Table:
+    """The same grey picture made by a loop in Python and by Pillow's C: byte-identical, so only the speed differs."""
+    image = noise(GREY_SIDE_PX)
+    pixels = image.tobytes()
+    by_python, by_pillow = [], []
+    for _ in range(size.rounds):
+        by_python.append(_typical_seconds(lambda: _grey(pixels), 3))
+        by_pillow.append(_typical_seconds(lambda: image.convert("L"), 50))
+    if _grey(pixels) != image.convert("L").tobytes():
+        raise AssertionError("the loop in Python and Pillow made different grey pictures")
+    return Table(x="who", series=(
+        measured("one picture", "s", {"Python": by_python, "Pillow": by_pillow}),
+        gained("gain", {"Pillow": (by_pillow, by_python)}),
+    ))  # fmt: skip
+
+
+def _grey(pixels: bytes) -> bytes:
+    """ITU-R 601 luma in Pillow's own integer arithmetic (Convert.c, macro L24)."""
+    made = bytearray(len(pixels) // 3)
+    for index in range(len(made)):
+        red, green, blue = pixels[3 * index], pixels[3 * index + 1], pixels[3 * index + 2]
+        made[index] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    return bytes(made)
+
+
+def _typical_seconds(call: Callable[[], object], times: int) -> float:
+    """The median time of a call."""
+    took = []
+    for _ in range(times):
+        started = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - started)
+    return median(took)
+
+
+DOWNLOAD_WORKERS = 8
+LONG_SECONDS = 0.1  # from here on fewer rounds and one item per worker: a single worker waits for each reply
+VERY_LONG_SECONDS = 0.5  # from here on no more than `DOWNLOAD_WORKERS` items, and no plan that is larger
+FEWER_ROUNDS = 6  # the fewest with a 95% interval of the median
+MOST_WORKERS = 2000.0  # the axis ends here; whoever has a crossing beyond it is told in words
+
+SWEEP = (0, 155_000, 1_000_000, 8_000_000)
+FULL_SWEEP = (0, 1_000, 16_000, 155_000, 500_000, 1_000_000, 2_000_000, 8_000_000)
+BATCH_BYTES = 40_000_000  # a batch carries at most so much
+MOST_ITEMS, LEAST_ITEMS = 100, 6
+WORK_ITEMS = 12
+MODES = {"threads": Mode.THREAD, "processes": Mode.PROCESS}
+
+
+def latency(size: Size) -> Table:
+    """The real download stage on a real server: per latency, replies per second by more and more workers."""
+    waits = (0.0, 0.02, 0.1, 0.5) if size.full else (0.0, 0.02, 0.1)
+    threads = (2, 4, DOWNLOAD_WORKERS, 2 * DOWNLOAD_WORKERS) if size.full else (DOWNLOAD_WORKERS,)
+    stage = Download(allow_addresses=("127.0.0.0/8",), honour_robots=False, per_host=max(DOWNLOAD_WORKERS, *threads))
+    paths = demo_paths(len(waits))
+    settings = OriginSettings(
+        images=len(paths), faults=False, jitter=0.0, latencies=dict(zip(paths, waits, strict=True))
+    )
+    rates: dict[float, Series] = {}
+    others: list[Series] = []
+    with EmbeddedOrigin(settings) as origin:
+        for path, wait in zip(paths, waits, strict=True):
+            most = DOWNLOAD_WORKERS if wait >= VERY_LONG_SECONDS else max(threads)
+            numbers = [number for number in threads if number <= most]
+            count = size.items(most if wait >= LONG_SECONDS else 6 * DOWNLOAD_WORKERS)
+            found = _fetch(stage, f"{origin.base_url}{path}", numbers, count, _rounds_of(size, wait))
+            name = f"{1000 * wait:g} ms"
+            all_rates = {n: [count / seconds for seconds in found.seconds(str(n))] for n in (1, *numbers)}
+            rates[1000 * wait] = measured(name, "replies/s", {float(n): each for n, each in all_rates.items()})
+            others += [
+                gained(f"gain at {name}", {float(n): (found.seconds(str(n)), found.seconds("1")) for n in numbers}),
+                measured(f"{name}, processes", "replies/s", {
+                    float(DOWNLOAD_WORKERS): [count / seconds for seconds in found.seconds("processes")]
+                }, Kind.FIGURE),
+            ]  # fmt: skip
+    models, meetings = waiting_models(rates, MOST_WORKERS)
+    return Table(x="download threads", x_unit="threads", y="replies per second",
+                 series=(*rates.values(), *others, *models), crossings=tuple(meetings))  # fmt: skip
+
+
+def _rounds_of(size: Size, wait: float) -> int:
+    return min(size.rounds, FEWER_ROUNDS) if wait >= LONG_SECONDS else size.rounds
+
+
+def _fetch(stage: Download, url: str, threads: Sequence[int], count: int, rounds: int) -> Rounds:
+    plans = {"1": (Mode.SERIAL, 1)} | {str(number): (Mode.THREAD, number) for number in threads}
+    items: list[Item[Any]] = [Item(source=source(index, url), value=Fetch()) for index in range(count)]
+    return interleave(stage, plans | {"processes": (Mode.PROCESS, DOWNLOAD_WORKERS)}, items, rounds=rounds, again=False)
+
+
+def payload(size: Size) -> Table:
+    """Per payload: seconds per hand-over without work, and what processes gain on a step that keeps the GIL."""
+    sweep = FULL_SWEEP if size.full else SWEEP
+    work, echo = {}, {}
+    for content_bytes in sweep:
+        one = Original(content=bytes(content_bytes), reply=Reply(status_code=200))
+        count = size.items(max(LEAST_ITEMS, min(MOST_ITEMS, BATCH_BYTES // max(1, content_bytes))))
+        echo[float(content_bytes)] = _both(Echo(), 1, one, count, size.rounds)
+        work[float(content_bytes)] = _both(PurePython(), usable_cores(), one, size.items(WORK_ITEMS), size.rounds)
+    series = {(kind, mode): measured(f"{kind}, {mode}", "s/item", {x: each[mode] for x, each in found.items()}, draw)
+              for kind, found, draw in (("work", work, Kind.MAIN), ("no work", echo, Kind.CONTROL))
+              for mode in MODES}  # fmt: skip
+    threads, processes = (series["work", mode].curve for mode in MODES)
+    queue, pipe = (series["no work", mode].curve for mode in MODES)
+    extra = {x: (pipe[x] - queue[x]) - (pipe[0.0] - queue[0.0]) for x in queue}
+    met = Crossing(first="work, threads", second="work, processes", measured=crossings(threads, processes),
+                   predicted=payload_that_eats(threads[0.0] - processes[0.0], extra), is_predicted=True)  # fmt: skip
+    gains = gained("processes gain", {x: (each["processes"], each["threads"]) for x, each in work.items()})
+    return Table(x="payload of an item", x_unit="bytes", y="time per item",
+                 series=(*series.values(), gains), crossings=(met,))  # fmt: skip
+
+
+def _both(stage: Stage[Any, Any], workers: int, one: Original, count: int, rounds: int) -> dict[str, list[float]]:
+    """Seconds per item by threads and by processes, of which there are `workers`."""
+    items: list[Item[Any]] = plain_items([one] * count)
+    found = interleave(stage, {name: (mode, workers) for name, mode in MODES.items()}, items, rounds=rounds)
+    return {name: [seconds / count for seconds in found.seconds(name)] for name in MODES}
