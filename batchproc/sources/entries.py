@@ -98,7 +98,7 @@ class ItemMaker:
 
     def __init__(self, base_url: str) -> None:
         self.relative = bool(base_url)  # whether relative URLs are taken
-        self._join: Callable[[str], str] = joiner(base_url)
+        self._join = joiner(base_url) if base_url else None
         self._made = 0
 
     def make(self, line: int, text: str, *, item_id: str = "", extra_json: str = "") -> Source | Unusable:
@@ -111,7 +111,9 @@ class ItemMaker:
             source = self._source_of_text(index, line, text, item_id or text, extra_json)
             return Unusable(source=source, code=error.code, message=error.message)
         key = blake2b((item_id or url).encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
-        return Source(index=index, line=line, url=self._join(as_listed(text, url)), key=key, extra_json=extra_json)
+        listed = url if text == url else as_listed(text, url)
+        absolute = listed if self._join is None else self._join(listed)
+        return Source(index=index, line=line, url=absolute, key=key, extra_json=extra_json)
 
     def make_of_long_line(self, line: int, long_line: LongLine) -> Unusable:
         """The item of a line that is far too long for a URL."""

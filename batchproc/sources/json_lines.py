@@ -75,6 +75,7 @@ class _RowReader:
     def __init__(self, wanted: Wanted, maker: ItemMaker, columns: Columns) -> None:
         self._wanted = wanted
         self._maker = maker
+        self._changes_columns = wanted.changes_columns
         self._columns = columns
         self._has_no_number = False  # NaN or the like was in it
         self._decode = self._make_decoder(None)
@@ -86,7 +87,14 @@ class _RowReader:
         self._has_no_number = False
         try:
             text = content.decode()
-            row = self._parse(text)
+            try:
+                row, end = self._decode(text)
+            except json.JSONDecodeError:
+                raise
+            except ValueError:  # a whole number that `int` finds too long
+                row, end = self._decode_long_numbers(text)
+            if end != len(text):
+                raise json.JSONDecodeError("Extra data", text, end)
             if isinstance(row, dict):
                 return self._entry(number, content, text, row)
             return bad_row(number, content, "is not an object in braces")
@@ -96,17 +104,6 @@ class _RowReader:
             return bad_row(number, content, f"is not JSON at position {error.pos + 1}: {error.msg}")
         except RecursionError:
             return bad_row(number, content, TOO_DEEP)
-
-    def _parse(self, text: str) -> Any:
-        try:
-            row, end = self._decode(text)
-        except json.JSONDecodeError:
-            raise
-        except ValueError:  # a whole number that `int` finds too long
-            row, end = self._decode_long_numbers(text)
-        if end != len(text):
-            raise json.JSONDecodeError("Extra data", text, end)
-        return row
 
     def _entry(self, number: int, content: bytes, text: str, row: dict[str, Any]) -> Entry:
         wanted = self._wanted
@@ -135,7 +132,7 @@ class _RowReader:
     def _encode_extras(self, number: int, content: bytes, row: dict[str, Any]) -> str:
         """The other columns as JSON that every parser reads alike; the columns learn from them."""
         columns = self._columns
-        if self._wanted.changes_columns:
+        if self._changes_columns:
             row = self._carry(row, number)
         if (b"\\ud" in content or b"\\uD" in content) and SURROGATE_ESCAPE.search(content):
             fixed = _change_leaves(row, _fix_text)

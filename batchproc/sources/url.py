@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from typing import NoReturn
 from urllib.parse import urljoin
 
 from batchproc.errors import Code
@@ -53,7 +54,9 @@ class BadUrl(Exception):
 
 def canonical(text: str, *, relative: bool = False) -> str:
     """The canonical form of an http or https URL; with `relative` also of a relative reference. Raises `BadUrl`."""
-    if (quick := _QUICK.fullmatch(_not_too_long(text))) and "/." not in text:
+    if len(text) > MAX_URL_CHARS:
+        _refuse_long(text)
+    if (quick := _QUICK.fullmatch(text)) and "/." not in text:
         scheme, authority = quick[1], quick[2]
         good = canonical_authority(scheme, authority)
         return text if good == authority else f"{scheme}://{good}{text[quick.end(2) :]}"
@@ -132,13 +135,13 @@ def _canonical_slowly(text: str, *, relative: bool) -> str:
         path = f"{start}//{canonical_authority(scheme or '', authority)}{path or '/'}"
     if not path + query:
         raise _no_url("it names no file")
-    return _not_too_long(path + query)
+    if len(path + query) > MAX_URL_CHARS:
+        _refuse_long(path + query)
+    return path + query
 
 
-def _not_too_long(url: str) -> str:
-    if len(url) > MAX_URL_CHARS:
-        raise BadUrl(code=Code.INPUT_URL_TOO_LONG, message=f"{len(url)} characters, the limit is {MAX_URL_CHARS}")
-    return url
+def _refuse_long(url: str) -> NoReturn:
+    raise BadUrl(code=Code.INPUT_URL_TOO_LONG, message=f"{len(url)} characters, the limit is {MAX_URL_CHARS}")
 
 
 def _split(text: str) -> tuple[str | None, str | None, str, str]:
