@@ -135,7 +135,7 @@ def _frontier(config: Config) -> Frontier:
 def _fetch(executor: Executor, download: Download, frontier: Frontier) -> Iterator[Outcome]:
     for outcome in executor.run(download, frontier):
         passed = frontier.downloaded(outcome)
-        final = frontier.heard(passed) if passed is not None else None
+        final = frontier.on_outcome(passed) if passed is not None else None
         if final is not None:
             yield final
 

@@ -200,7 +200,7 @@ def _fetch(config: Config, sources: list[Source], folder: Path) -> None:
         index.write("\n")  # a killed bench may have left half a line
         for outcome in executor.run(make_download(config), frontier):
             passed = frontier.downloaded(outcome)
-            final = frontier.heard(passed) if passed is not None else None
+            final = frontier.on_outcome(passed) if passed is not None else None
             if final is not None:
                 index.write(json.dumps(_keep(final, folder)) + "\n")
                 index.flush()

@@ -5,16 +5,14 @@
     host.py          one host: its limit (AIMD), its pause, its breaker
     pace.py          how fast it is asked, and how long it is left alone
     machine.py       this machine's own trouble: no descriptor, port or route for a connection
-    in_flight.py     an item under way, the byte budget of originals, and what may be decided besides a start
     concurrency.py   how many downloads at once over all hosts, by the gradient of the time to first byte
-    retries.py       which failures come back in this run and when, and how long something waited for its time
+    waiting.py       which failures come back and when, the budget of memory, and how long something waited
 """
 
 from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.frontier import WINDOW, Frontier
 from batchproc.frontier.host import HostLimit, host_asked, host_of
-from batchproc.frontier.in_flight import End, Refill, Wait
-from batchproc.frontier.retries import LONGEST_BACKOFF_SECONDS, Waits, full_jitter
+from batchproc.frontier.waiting import LONGEST_BACKOFF_SECONDS, End, Refill, Wait, Waits, full_jitter
 
 __all__ = [
     "LONGEST_BACKOFF_SECONDS",

@@ -134,7 +134,7 @@ class Concurrency:
         self._reached = True
         return False
 
-    def hear(
+    def on_outcome(
         self,
         host: str,
         *,

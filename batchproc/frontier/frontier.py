@@ -1,9 +1,9 @@
-"""Decides what may start, and hears what became of it.
+"""Decides what may start, and notes what became of it.
 
-    sources --window--> host queues --> in flight --downloaded--> (transform) --heard--> gone, or back with a time
+    sources --window--> host queues --> in flight --downloaded--> (transform) --on_outcome--> gone, or back with a time
 
 The download executor pulls (`__next__` waits until something may start); the pipeline tells what became of each item.
-It ends when the list is exhausted *and* every outcome was heard, because a retry may come back until then.
+It ends when the list is exhausted *and* every outcome is known, because a retry may come back until then.
 """
 
 import itertools
@@ -17,9 +17,8 @@ from batchproc.defaults import MAX_RETRY_AFTER_SECONDS
 from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, HostLimit, Limits, effect_of, host_of, not_tried
 from batchproc.frontier.hosts import Hosts, Recall
-from batchproc.frontier.in_flight import End, InFlight, Memory, Refill, Wait
 from batchproc.frontier.machine import MISHAPS_PER_ITEM, Machine
-from batchproc.frontier.retries import Retries, Waits, find_not_due, full_jitter
+from batchproc.frontier.waiting import End, Memory, Refill, Retries, Wait, Waits, find_not_due, full_jitter
 from batchproc.kinds import Code, Effect, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Outcome, Source, Span, Validators
 from batchproc.record.run import HostsRecord
@@ -30,6 +29,7 @@ LOOK_AHEAD = 500  # beyond the window, for items of hosts that may be asked now:
 LOOK_AHEAD_SECONDS = 0.02  # and not more often, so that a long list of one host costs no start
 LONGEST_WAIT_SECONDS = 1.0  # no wait without a bound, though every change wakes it
 NOTHING_KNOWN = Validators()
+FIRST_FETCH = Fetch()  # of nearly all items
 NO_TIME = (None, None)
 
 
@@ -39,7 +39,7 @@ class Frontier:
     `reread` gives sources again by their `index`; with it, a host with many items keeps no others waiting: the list is
     read on, and the positions of what cannot start yet are put aside. `host_limits` are by pattern, see `hostname`.
 
-    Shared and mutable, all under `_changed`: the hosts, what is in flight, the retries, the memory, the concurrency and
+    Shared and mutable, all under `_lock`: the hosts, what is in flight, the retries, the memory, the concurrency and
     the counts. The iterator of sources is read by the pulling thread alone, outside the lock.
     """
 
@@ -62,7 +62,9 @@ class Frontier:
         self.waits = Waits()
         self._sources = sources
         self._clock = clock
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._is_waited_for = False  # a notification costs more than the question whether anybody waits
         limits = Limits(
             usual=HostLimit(per_host=per_host),
             by_pattern=host_limits or {},
@@ -77,7 +79,7 @@ class Frontier:
         self._concurrency = concurrency  # None: as many as the download executor pulls
         self._downloading = 0
         self._workers = 0  # of the download stage, once it is known
-        self._in_flight: dict[bytes, InFlight] = {}
+        self._in_flight: dict[bytes, Entry] = {}
         self._exhausted = False
         self._closed = False
         self._paused = False
@@ -88,19 +90,18 @@ class Frontier:
     def __next__(self) -> Item[Fetch] | Failure:
         """Waits for the next item that may start; ends when nothing will. A host that is away yields failures."""
         while True:
-            with self._changed:
+            with self._lock:
                 decision = self.decide(self._clock())
                 if isinstance(decision, Wait):
                     self._wait(min(decision.seconds, LONGEST_WAIT_SECONDS))
-                    continue
+            if isinstance(decision, (Item, Failure)):
+                return decision
             if isinstance(decision, End):
                 raise StopIteration
             if isinstance(decision, Refill):
                 self._refill()
             elif isinstance(decision, Recall):
                 self._recall(decision)
-            else:
-                return decision
 
     def __repr__(self) -> str:
         return (
@@ -110,7 +111,7 @@ class Frontier:
 
     @property
     def in_flight(self) -> int:
-        """Items started whose outcome was not heard yet."""
+        """Items started whose outcome is not known yet."""
         return len(self._in_flight)
 
     @property
@@ -139,17 +140,17 @@ class Frontier:
 
     def pauses(self) -> Mapping[str, float]:
         """The pauses that hosts have asked for, in seconds from now, for the next run."""
-        with self._changed:
+        with self._lock:
             return self._hosts.pauses(self._clock())
 
     def decide(self, now: float) -> Item[Fetch] | Failure | Wait | Refill | Recall | End:
         """What to do at `now`. Does no I/O and does not wait; the caller holds the lock."""
         if self._closed or self._paused:
             return End()
-        if self._later:
+        if self._later.next_due <= now:
             for entry in self._later.pop_due(now):
                 self._hosts.append(entry)
-        if (recall := self._hosts.recall()) is not None:
+        if self._hosts.wanting and (recall := self._hosts.recall()) is not None:
             return recall
         if self._may_start(now):
             taken = self._hosts.take(now, only_moved=self._hosts.moved >= WINDOW)
@@ -162,61 +163,62 @@ class Frontier:
         return Wait(self._seconds_to_change(now))
 
     def downloaded(self, outcome: Outcome) -> Outcome | None:
-        """Hears, between the stages, that a download has ended: frees its place at the host.
+        """Notes, between the stages, that a download has ended: frees its place at the host.
 
         Passes the outcome on; None when it was redirected to another host, and goes on when that one has room.
         """
-        with self._changed:
-            flight = self._in_flight[outcome.source.key]
-            if flight.downloading and flight.size_bytes:
-                now, others = self._clock(), self._downloading - 1
-                outcome = self._machine.judge(flight.entry.host, outcome, flight.started, now, others)
-                flight.is_hosts = self._hosts.hear(flight.entry, outcome, flight.started, self._clock())
-                self._land(flight)
-                self._tell_concurrency(flight.entry.host, outcome)
-            self._land(flight)
-            if isinstance(outcome, Item) and isinstance(outcome.value, Moved):
-                self._move(flight, outcome.value, outcome.spans)
-                return None
-            if isinstance(outcome, Item) and isinstance(outcome.value, Original):
-                size_bytes = len(outcome.value.content)
-                self._memory.held_bytes += size_bytes - flight.size_bytes
-                self._memory.learn(size_bytes)
-                flight.size_bytes = size_bytes
-            self._changed.notify()
+        with self._lock:
+            entry = self._in_flight[outcome.source.key]
+            if entry.is_downloading:
+                outcome = self._land(entry, outcome)
+            if isinstance(outcome, Item):
+                value = outcome.value
+                if isinstance(value, Original):
+                    size_bytes = len(value.content)
+                    self._memory.held_bytes += size_bytes - entry.size_bytes
+                    self._memory.learn(size_bytes)
+                    entry.size_bytes = size_bytes
+                elif isinstance(value, Moved):
+                    self._move(entry, value, outcome.spans)
+                    return None
+            if self._is_waited_for:
+                self._changed.notify()
         return outcome
 
-    def heard(self, outcome: Outcome) -> Outcome | None:
-        """Hears what became of an item: the final outcome, or None when it comes back, now or in a later run."""
-        with self._changed:
-            flight = self._in_flight.pop(outcome.source.key)
-            self._land(flight)
-            self._memory.held_bytes -= flight.size_bytes
-            self._changed.notify()
+    def on_outcome(self, outcome: Outcome) -> Outcome | None:
+        """Notes what became of an item: the final outcome, or None when it comes back, now or in a later run."""
+        with self._lock:
+            entry = self._in_flight.pop(outcome.source.key)
+            if entry.is_downloading:
+                self._free(entry)
+                self._hosts.not_sent(entry.host)
+            self._memory.held_bytes -= entry.size_bytes
+            if self._is_waited_for:
+                self._changed.notify()
             if not isinstance(outcome, Failure):
                 return outcome
-            if self._comes_back(outcome, flight):
+            if self._comes_back(outcome, entry):
                 return None
-            left = flight.is_hosts and (outcome.code == Code.RATE or self._hosts.is_away(flight.entry.host))
+            left = entry.is_hosts and (outcome.code == Code.RATE or self._hosts.is_away(entry.host))
             left = left or kind_of(outcome.code).is_local
             disposition = Disposition.DEFERRED if left else outcome.disposition
-            return replace(outcome, attempts=flight.entry.attempt, disposition=disposition)
+            return replace(outcome, attempts=entry.attempt, disposition=disposition)
 
     def close(self) -> None:
         """Starts nothing more: the iterator ends; what is in flight goes on. From any thread."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
     def pause(self) -> None:
         """Ends the iterator until `resume`: what is waiting stays, and retries come back to it. From any thread."""
-        with self._changed:
+        with self._lock:
             self._paused = True
             self._changed.notify_all()
 
     def resume(self, *, workers: int) -> None:
         """Goes on where `pause` left it, for a download stage of so many workers."""
-        with self._changed:
+        with self._lock:
             self._paused = False
             self._workers = workers
 
@@ -225,7 +227,9 @@ class Frontier:
         started, alone = self._clock(), not self._in_flight
         idle = max(0, self._workers - self._downloading)
         waiting = find_not_due(self._hosts, self._later, started, idle)
+        self._is_waited_for = True
         self._changed.wait(seconds)
+        self._is_waited_for = False
         self.waits.add(self._clock() - started, waiting, idle=idle, alone=alone)
 
     @property
@@ -247,7 +251,7 @@ class Frontier:
     def _refill(self) -> None:
         wanted = REFILL if self._hosts.waiting + self._hosts.aside < WINDOW else LOOK_AHEAD
         batch = list(itertools.islice(self._sources, wanted))
-        with self._changed:
+        with self._lock:
             self._exhausted = len(batch) < wanted
             for source in batch:
                 self._hosts.enqueue(Entry(source, host_of(source.url)))
@@ -255,61 +259,76 @@ class Frontier:
     def _recall(self, recall: Recall) -> None:
         assert self._reread is not None  # else nothing is put aside
         sources = self._reread(recall.indexes)
-        with self._changed:
+        with self._lock:
             for source in sources:
                 self._hosts.append(Entry(source, host_of(source.url)))
 
     def _may_start(self, now: float) -> bool:
         """Whether there is room for one download more, whichever it is."""
-        if (self._in_flight and not self._memory.has_room) or not self._machine.may_start(now, self._downloading):
+        memory, machine, concurrency = self._memory, self._machine, self._concurrency
+        if memory.held_bytes + memory.estimate_bytes > memory.budget_bytes and self._in_flight:
             return False
-        concurrency = self._concurrency
+        if machine.is_limited and not machine.may_start(now, self._downloading):
+            return False
         return concurrency is None or not self._hosts.waiting or concurrency.allows(self._downloading)
 
     def _start(self, entry: Entry, now: float) -> Item[Fetch] | Failure:
+        source = entry.source
         self._downloading += 1
         self.admitted += 1
-        away, given_up = self._hosts.away(entry.host), self._machine.has_given_up(now)
-        flight = InFlight(entry, 0 if away or given_up else self._memory.estimate_bytes, now)
-        self._in_flight[entry.source.key] = flight
-        self._memory.held_bytes += flight.size_bytes
-        if away is not None:
+        self._in_flight[source.key] = entry
+        entry.is_downloading, entry.started = True, now
+        if (away := self._hosts.away(entry.host)) is not None:
             return not_tried(entry, away)
-        if given_up:
+        if self._machine.is_limited and self._machine.has_given_up(now):
             return self._machine.not_tried(entry)
+        entry.size_bytes = self._memory.estimate_bytes
+        self._memory.held_bytes += entry.size_bytes
         self._hosts.start(entry.host, now)
-        known = entry.source.refresh or NOTHING_KNOWN
-        fetch = Fetch(
-            attempt=entry.attempt,
-            etag=known.etag,
-            last_modified=known.last_modified,
-            refresh=entry.source.refresh is not None,
-            moved=entry.moved,
-        )
-        return Item(source=entry.source, value=fetch, spans=entry.spans)
+        fetch = FIRST_FETCH
+        if entry.attempt > 1 or entry.moved is not None or source.refresh is not None:
+            known = source.refresh or NOTHING_KNOWN
+            fetch = Fetch(
+                attempt=entry.attempt,
+                etag=known.etag,
+                last_modified=known.last_modified,
+                refresh=source.refresh is not None,
+                moved=entry.moved,
+            )
+        return Item(source=source, value=fetch, spans=entry.spans)
 
-    def _land(self, flight: InFlight) -> None:
-        """Frees the item's place, once."""
-        if flight.downloading:
-            flight.downloading = False
-            self._downloading -= 1
-            self._hosts.land(flight.entry.host)
+    def _free(self, entry: Entry) -> None:
+        entry.is_downloading = False
+        self._downloading -= 1
 
-    def _move(self, flight: InFlight, moved: Moved, spans: tuple[Span, ...]) -> None:
+    def _land(self, entry: Entry, outcome: Outcome) -> Outcome:
+        """Frees the place of an item and learns from its outcome; returns it with the code that it deserves."""
+        self._free(entry)
+        if not entry.size_bytes:
+            self._hosts.not_sent(entry.host)
+            return outcome
+        now = self._clock()
+        outcome = self._machine.judge(entry.host, outcome, entry.started, now, self._downloading)
+        entry.is_hosts = self._hosts.on_outcome(entry, outcome, now)
+        if self._concurrency is not None:
+            self._notify_concurrency(self._concurrency, entry.host, outcome)
+        return outcome
+
+    def _move(self, entry: Entry, moved: Moved, spans: tuple[Span, ...]) -> None:
         """Lets a redirected item wait for its turn at the host that it was led to."""
-        del self._in_flight[flight.entry.source.key]
-        self._memory.held_bytes -= flight.size_bytes
+        del self._in_flight[entry.source.key]
+        self._memory.held_bytes -= entry.size_bytes
         self.admitted -= 1
         if not self._closed:
-            self._hosts.append(flight.entry.moved_to(moved, spans))
+            self._hosts.append(entry.moved_to(moved, spans))
         self._changed.notify()
 
-    def _tell_concurrency(self, host: str, outcome: Outcome) -> None:
-        if self._concurrency is None or not outcome.spans:
+    def _notify_concurrency(self, concurrency: Concurrency, host: str, outcome: Outcome) -> None:
+        if not outcome.spans:
             return
         span = outcome.spans[-1]
         code = outcome.code if isinstance(outcome, Failure) else ""
-        self._concurrency.hear(
+        concurrency.on_outcome(
             host,
             in_flight=self._downloading,
             service_seconds=span.ended - span.started,
@@ -317,31 +336,26 @@ class Frontier:
             struggled=effect_of(outcome) in (Effect.REFUSED, Effect.SILENT),
         )
 
-    def _comes_back(self, failure: Failure, flight: InFlight) -> bool:
+    def _comes_back(self, failure: Failure, entry: Entry) -> bool:
         """Whether a failed item is tried again in this run; keeps it for that, unless nothing starts any more."""
-        entry = flight.entry
+        now, for_host = self._clock(), False
         if kind_of(failure.code).is_local:
-            now = self._clock()
-            if self._machine.has_given_up(now) or entry.mishaps >= MISHAPS_PER_ITEM or not flight.size_bytes:
+            if self._machine.has_given_up(now) or entry.mishaps >= MISHAPS_PER_ITEM or not entry.size_bytes:
                 return False
-            if not self._closed:
-                self.retried += 1
-                due = max(now, self._machine.until)
-                self._later.put(replace(entry.from_the_start(), mishaps=entry.mishaps + 1), due)
-            return True
-        if flight.is_hosts:
+            again, due = entry.again(mishaps=1), max(now, self._machine.until)
+        elif entry.is_hosts:
             if self._hosts.is_away(entry.host) or entry.refusals >= REFUSALS_PER_ITEM:
                 return False
-            if not self._closed:
-                self.retried += 1
-                due = self._hosts.comes_back_at(entry.host, self._clock())
-                self._later.put(replace(entry.from_the_start(), refusals=entry.refusals + 1), due, for_host=True)
-            return True
-        delay = self._later.delay(failure, entry)
-        if delay is not None and not self._closed:
+            again, due, for_host = entry.again(refusals=1), self._hosts.comes_back_at(entry.host, now), True
+        else:
+            delay = self._later.delay(failure, entry)
+            if delay is None:
+                return False
+            again, due = entry.again(attempts=1), now + delay
+        if not self._closed:
             self.retried += 1
-            self._later.put(replace(entry.from_the_start(), attempt=entry.attempt + 1), self._clock() + delay)
-        return delay is not None
+            self._later.put(again, due, for_host=for_host)
+        return True
 
     def _seconds_to_change(self, now: float) -> float:
         times = [self._hosts.next_time(), self._later.first[0], self._look_ahead_at if self._looks_ahead else None]

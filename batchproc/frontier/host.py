@@ -3,11 +3,12 @@
 Its trouble is its own and no item's attempt: refusals of any kind, and time-outs once they come in a row.
 """
 
+import re
 from array import array
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from batchproc.frontier.pace import NEVER, Pace
 from batchproc.hostname import ascii_host, closest
@@ -54,8 +55,10 @@ STUBBORN_ITEMS = 5  # refused again while others were answered: then a single re
 STUBBORN_AFTER = 3  # answers in a row: only then does another refusal of the same item count as such
 STUBBORN_SHARE = 4  # so many times as often as that an item was answered after all
 MANY_IN_A_ROW = 10  # refusals, from where they do say something even then
+_PLAIN = re.compile(r"https?://([a-z0-9.-]+)/").match
 _PORTS = {"http:": ":80", "https:": ":443"}
 CLEAN_REPLIES = 50  # after so many the limit of a host grows by one
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -64,7 +67,6 @@ class Limits:
     usual: "HostLimit"
     by_pattern: Mapping[str, "HostLimit"]  # see `hostname.closest`
     longest_pause_seconds: float  # a host that wants a longer one is left for the next run
-
 
     def of(self, name: str) -> "HostLimit":
         """What a host is allowed, by its name with its port."""
@@ -82,9 +84,9 @@ class HostLimit:
     requests_per_second: float | None = None  # at most; None: as many as it takes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
-    """An item that waits for its start."""
+    """An item from its reading until its outcome is known; tried again, it is another entry."""
 
     source: Source
     host: str
@@ -93,14 +95,22 @@ class Entry:
     mishaps: int = 0  # times that this machine could not connect; they burn none either
     moved: Moved | None = None  # a redirect of the listed URL led to `host`
     spans: tuple[Span, ...] = ()  # of the downloads that led there
+    started: float = 0.0  # from here on: since its start
+    size_bytes: int = 0  # of its image, estimated until it has come; 0: it was never sent out
+    is_downloading: bool = False
+    is_hosts: bool = False  # it failed by its host's trouble
 
     def moved_to(self, moved: Moved, spans: tuple[Span, ...]) -> "Entry":
         """The same item where a redirect led it: what counts from now on is the limit of that host."""
-        return replace(self, host=host_of(moved.trail[-1]), moved=moved, spans=spans)
+        host = host_of(moved.trail[-1])
+        return Entry(self.source, host, self.attempt, self.refusals, self.mishaps, moved, spans)
 
-    def from_the_start(self) -> "Entry":
-        """The same item at its listed URL: what a redirect says may be good for a moment only."""
-        return self if self.moved is None else replace(self, host=host_of(self.source.url), moved=None, spans=())
+    def again(self, *, attempts: int = 0, refusals: int = 0, mishaps: int = 0) -> "Entry":
+        """The same item at its listed URL, with so many more: what a redirect says may be good for a moment only."""
+        host = self.host if self.moved is None else host_of(self.source.url)
+        return Entry(
+            self.source, host, self.attempt + attempts, self.refusals + refusals, self.mishaps + mishaps
+        )
 
     @property
     def is_fresh(self) -> bool:
@@ -117,41 +127,46 @@ class Away:
     retry: Retry = Retry.NEXT_RUN
 
 
-@dataclass(slots=True)
 class Host:
-    """What is known of one host. Not thread-safe; times are clock seconds."""
+    """What is known of one host. Not thread-safe; times are clock seconds.
 
-    limit: int  # of downloads at once, now
-    most: int  # and at best
-    fresh: deque[Entry] = field(default_factory=deque)
-    again: list[Entry] = field(default_factory=list)  # those that were tried before: few
-    moved: list[Entry] = field(default_factory=list)  # those that another host redirected to here
+    Most lists have more hosts than trouble, so a host's beginnings are the class's own: only what changes is stored.
+    """
+
+    in_flight = 0
+    clean = 0  # good replies since the limit changed
+    unreached = 0  # in a row
+    silent = 0  # in a row, of items that it had not been asked for before
+    since = 0.0  # its first start
+    accepted = 0
+    refused = 0
+    stubborn = 0  # items refused again, while others were answered
+    relented = 0  # items answered after they had been refused
+    fresh_in_a_row = 0  # taken
+    answered_in_a_row = 0
+    refused_in_a_row = 0  # items that it had not refused before
     aside: Aside | None = None  # those that wait outside of memory, behind the others
-    in_flight: int = 0
-    clean: int = 0  # good replies since the limit changed
-    unreached: int = 0  # in a row
-    silent: int = 0  # in a row, of items that it had not been asked for before
-    since: float = 0.0  # its first start
-    accepted: int = 0
-    refused: int = 0
-    stubborn: int = 0  # items refused again, while others were answered
-    relented: int = 0  # items answered after they had been refused
-    fresh_in_a_row: int = 0  # taken
-    answered_in_a_row: int = 0
-    refused_in_a_row: int = 0  # items that it had not refused before
     pace: Pace | None = None  # None: it has never refused
     away: Away | None = None
-    is_queued: bool = False  # by `Hosts`, for its turn or for its time
+    is_queued = False  # by `Hosts`, for its turn or for its time
+
+    def __init__(self, name: str, most: int) -> None:
+        self.name = name
+        self.most = most  # downloads at once, at best
+        self.limit = most  # and now
+        self.fresh: deque[Entry] = deque()
+        self.again: list[Entry] = []  # those that were tried before: few
+        self.moved: list[Entry] = []  # those that another host redirected to here
 
     @property
     def is_forgettable(self) -> bool:
-        """Nothing is known of it that a fresh entry would not say as well."""
-        return not (self.pace or self.away or self.unreached or self.silent or self.is_busy)
+        """Nothing is known of it that a new one would not say as well."""
+        return not (self.pace or self.away or self.unreached or self.silent)
 
     @property
     def is_busy(self) -> bool:
         """Whether anything of it is under way or waits, in memory or outside."""
-        return bool(self.in_flight or self.is_waiting or self.aside or self.is_queued)
+        return bool(self.in_flight or self.waiting or self.moved or self.aside or self.is_queued)
 
     def next_start(self) -> float:
         """When its next item may leave the queue; infinite until something in flight has ended."""
@@ -166,17 +181,14 @@ class Host:
         """Entries in memory that wait for their start."""
         return len(self.fresh) + len(self.again)
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether an entry in memory waits for its start."""
-        return bool(self.fresh or self.moved or self.again)
-
     def append(self, entry: Entry) -> None:
         """One entry more waits; one that was redirected to here goes first, since it is under way."""
         if entry.moved is not None:
             self.moved.append(entry)
+        elif entry.is_fresh:
+            self.fresh.append(entry)
         else:
-            (self.fresh if entry.is_fresh else self.again).append(entry)
+            self.again.append(entry)
 
     def take(self) -> Entry:
         """The next entry: of those that failed before one now and then, so that others in between show who is to blame.
@@ -185,10 +197,11 @@ class Host:
         """
         if self.moved:
             return self.moved.pop(0)
-        is_probe = self.pace is not None and self.pace.is_probing
-        if self.again and (not self.fresh or (self.fresh_in_a_row > STUBBORN_AFTER and not is_probe)):
-            self.fresh_in_a_row = 0
-            return self.again.pop(0)
+        if self.again:
+            is_probe = self.pace is not None and self.pace.is_probing
+            if not self.fresh or (self.fresh_in_a_row > STUBBORN_AFTER and not is_probe):
+                self.fresh_in_a_row = 0
+                return self.again.pop(0)
         self.fresh_in_a_row += 1
         return self.fresh.popleft()
 
@@ -204,51 +217,53 @@ class Host:
         """Whether it refuses some items for good, so that a single refusal is no matter of how fast it is asked."""
         return self.stubborn >= STUBBORN_ITEMS and self.stubborn > STUBBORN_SHARE * self.relented
 
-    def hear(self, outcome: Outcome, entry: Entry, started: float, now: float, limits: Limits) -> bool:
-        """Learns from the outcome of a request of `started`.
+    def on_outcome(self, outcome: Outcome, entry: Entry, now: float, limits: Limits) -> bool:
+        """Learns from the outcome of a request.
 
         Returns whether a failure is the host's trouble, and no attempt of the item.
         """
+        if not isinstance(outcome, Failure):
+            self._accept(entry, now, is_clean=True)
+            return False
         effect = effect_of(outcome)
         if effect is Effect.NOTHING:
             return False
-        if not isinstance(outcome, Failure) or effect is Effect.ANSWERED:
-            self.relented += bool(entry.refusals)
-            self._accept(started, now, is_clean=not isinstance(outcome, Failure))
+        if effect is Effect.ANSWERED:
+            self._accept(entry, now, is_clean=False)
             return False
         if effect in _MOST_MISSES:
             self._miss(outcome, _MOST_MISSES[effect])
             return False
-        return self._refuse(outcome, entry, started, now, limits, is_silent=effect is Effect.SILENT)
+        return self._refuse(outcome, entry, now, limits, is_silent=effect is Effect.SILENT)
 
     def leave(self, code: str, message: str) -> None:
         """Gives the host up for this run."""
         self.away = Away(code=code, message=message)
 
-    def describe(self, name: str) -> TroubledHost:
+    def describe(self) -> TroubledHost:
         """What came of its refusals."""
         assert self.pace is not None  # it has refused
         return TroubledHost(
-            host=name,
+            host=self.name,
             refused=self.refused,
             accepted=self.accepted,
             per_second=round(self.pace.rate_per_second, 2),
             away=self.away.message if self.away is not None else "",
         )
 
-    def _accept(self, started: float, now: float, *, is_clean: bool) -> None:
+    def _accept(self, entry: Entry, now: float, *, is_clean: bool) -> None:
         self.unreached = self.silent = self.refused_in_a_row = 0
+        if entry.refusals:
+            self.relented += 1
         self.answered_in_a_row += 1
         self.accepted += 1
         if self.pace is not None:
-            self.pace.accept(started, now)
+            self.pace.accept(entry.started, now)
         self.clean += is_clean
         if self.clean >= CLEAN_REPLIES and self.limit < self.most:
             self.limit, self.clean = self.limit + 1, 0
 
-    def _refuse(
-        self, failure: Failure, entry: Entry, started: float, now: float, limits: Limits, *, is_silent: bool
-    ) -> bool:
+    def _refuse(self, failure: Failure, entry: Entry, now: float, limits: Limits, *, is_silent: bool) -> bool:
         """Whether it is the host's trouble."""
         self.silent = self.silent + entry.is_fresh if is_silent else 0
         self.refused_in_a_row += entry.is_fresh
@@ -260,7 +275,7 @@ class Host:
         if pace is None:
             pace = self.pace = Pace(since=self.since or now, accepted=self.accepted)
         pauses = pace.pauses
-        pace.refuse(started, now, retry_after_seconds=failure.retry_after_seconds, is_silent=is_silent)
+        pace.refuse(entry.started, now, retry_after_seconds=failure.retry_after_seconds, is_silent=is_silent)
         if pace.pauses > pauses:
             self.limit, self.clean = max(1, self.limit // 2), 0
         if pace.paused_seconds > limits.longest_pause_seconds:
@@ -314,6 +329,8 @@ def not_tried(entry: Entry, away: Away) -> Failure:
 
 def host_of(url: str) -> str:
     """The host and port of an absolute URL, as the unit of politeness: in ASCII, without its scheme's own port."""
+    if (plain := _PLAIN(url)) is not None:  # as nearly all are
+        return plain[1]
     scheme, _, authority = url.split("/", 3)[:3]
     host = authority.rpartition("@")[2].lower().removesuffix(_PORTS.get(scheme.lower(), ":"))
     if not host.isascii():

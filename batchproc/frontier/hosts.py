@@ -6,9 +6,10 @@ and in neither while it waits for something in flight to end. So the cost of a d
 
 import heapq
 import itertools
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from batchproc.frontier.host import Aside, Away, Entry, Host, Limits
 from batchproc.frontier.pace import FIRST_PAUSE_SECONDS, NEVER, Pace
@@ -44,11 +45,11 @@ class Hosts:
         self._limits = limits
         self._may_put_aside = may_put_aside
         self._by_name: dict[str, Host] = {}
-        self._turns: deque[str] = deque()
-        self._times: list[tuple[float, int, str]] = []  # a heap
+        self._turns: deque[Host] = deque()
+        self._times: list[tuple[float, int, Host]] = []  # a heap
         self._sequence = itertools.count()
-        self._wanting: deque[str] = deque()  # hosts of which too few entries are left in memory
-        self._started: Counter[str] = Counter()  # of the first `HOSTS_REMEMBERED` hosts
+        self.wanting: deque[Host] = deque()  # hosts of which too few entries are left in memory
+        self._started: dict[str, int] = {}  # of the first `HOSTS_REMEMBERED` hosts
         self._troubled: dict[str, TroubledHost] = {}  # of the first `HOSTS_TOLD` that refused
 
     @property
@@ -69,51 +70,55 @@ class Hosts:
 
     def append(self, entry: Entry) -> None:
         """Puts an entry that was tried, or put aside, behind those of its host that are in memory."""
-        host = self._host(entry.host)
+        host = self._by_name.get(entry.host) or self._meet(entry.host)
         host.append(entry)
         self.waiting += 1
-        self.moved += entry.moved is not None
-        self._offer(entry.host, host)
+        if entry.moved is not None:
+            self.moved += 1
+        self._offer(host)
 
     def take(self, now: float, *, only_moved: bool = False) -> Entry | None:
         """The next entry, host by host in turn; `only_moved`: of hosts that others have redirected to."""
-        self._await_times(now)
-        passed: list[str] = []
-        try:
-            return self._take(now, passed, only_moved=only_moved)
-        finally:
-            self._turns.extendleft(reversed(passed))
-
-    def _take(self, now: float, passed: list[str], *, only_moved: bool) -> Entry | None:
-        while self._turns:
-            name = self._turns.popleft()
-            host = self._by_name.get(name)
-            if host is None:  # it was given up and forgotten while its time had not come
-                continue
+        while self._times and self._times[0][0] <= now:
+            self._turns.append(heapq.heappop(self._times)[2])
+        turns = self._turns
+        entry, passed = None, []
+        while turns and entry is None:
+            host = turns.popleft()
             if only_moved and not host.moved:
-                passed.append(name)
-                continue
-            host.is_queued = False
+                passed.append(host)
+            else:
+                entry = self._take_from(host, now)
+        if passed:
+            turns.extendleft(reversed(passed))
+        return entry
+
+    def _take_from(self, host: Host, now: float) -> Entry | None:
+        """The next entry of a host whose turn it is; None where there is none, or none may start yet."""
+        host.is_queued = False
+        if not (host.fresh or host.again or host.moved):  # it was given up while its time had not come
+            return None
+        if host.in_flight >= host.limit or host.pace is not None or host.away is not None:
             start = host.next_start()
-            if start > now or not host.is_waiting:
-                self._postpone(name, host, start)
-                continue
-            entry = host.take()
-            host.in_flight += 1
-            self.waiting -= 1
-            self.moved -= entry.moved is not None
-            if host.aside and len(host.fresh) in (0, RECALL_BELOW):
-                self._wanting.append(name)
-            if host.is_waiting:
-                self._offer(name, host)
-            return entry
-        return None
+            if start > now:
+                self._postpone(host, start)
+                return None
+        entry = host.take()
+        host.in_flight += 1
+        self.waiting -= 1
+        if entry.moved is not None:
+            self.moved -= 1
+        if host.aside and len(host.fresh) in (0, RECALL_BELOW):
+            self.wanting.append(host)
+        if host.fresh or host.again or host.moved:
+            self._offer(host)
+        return entry
 
     def recall(self) -> Recall | None:
         """The positions of entries that should be in memory by now."""
-        while self._wanting:
-            host = self._by_name.get(self._wanting.popleft())
-            if host is not None and host.aside:
+        while self.wanting:
+            host = self.wanting.popleft()
+            if host.aside:
                 indexes = host.aside.take(RECALLED)
                 self.aside -= len(indexes)
                 return Recall(indexes)
@@ -136,42 +141,47 @@ class Hosts:
 
     def start(self, name: str, now: float) -> None:
         """A download of this host begins."""
-        self._by_name[name].start(now)
-        if name in self._started or len(self._started) < HOSTS_REMEMBERED:
-            self._started[name] += 1
-
-    def hear(self, entry: Entry, outcome: Outcome, started: float, now: float) -> bool:
-        """A download of a host has ended. Returns whether a failure is the host's trouble, not the item's."""
-        name = entry.host
         host = self._by_name[name]
-        refused = host.refused
-        was_away = host.away
-        is_hosts = host.hear(outcome, entry, started, now, self._limits)
+        if not host.since:
+            host.since = now
+        if host.pace is not None:
+            host.pace.start(now)
+        starts = self._started.get(name, 0)
+        if starts or len(self._started) < HOSTS_REMEMBERED:
+            self._started[name] = starts + 1
+
+    def on_outcome(self, entry: Entry, outcome: Outcome, now: float) -> bool:
+        """A download of a host has ended. Returns whether a failure is the host's trouble, not the item's."""
+        host = self._by_name[entry.host]
+        refused, was_away = host.refused, host.away
+        is_hosts = host.on_outcome(outcome, entry, now, self._limits)
         if host.away is not was_away:  # nothing of it has to wait for its time any more
             host.is_queued = False
-            self._offer(name, host)
-        if host.limit < host.most:
-            self.lowest_limit = min(self.lowest_limit, host.limit)
-        if host.refused > refused:
-            self._note(name, host)
+        if host.limit < self.lowest_limit and host.limit < host.most:
+            self.lowest_limit = host.limit
+        if host.refused > refused and (host.name in self._troubled or len(self._troubled) < HOSTS_TOLD):
+            self._troubled[host.name] = host.describe()
+        self.land(host)
         return is_hosts
 
     def leave_alone(self, name: str, until: float, now: float) -> None:
         """Remembers a pause that the host asked for in an earlier run."""
-        host = self._host(name)
+        host = self._by_name.get(name) or self._meet(name)
         host.pace = Pace(since=now, accepted=0, not_before=until, asked_until=until, pauses=1)
         if until - now > self._limits.longest_pause_seconds:
             host.leave("rate", f"it asked an earlier run to come back in {until - now:.0f} s at the earliest")
 
-    def land(self, name: str) -> None:
+    def not_sent(self, name: str) -> None:
+        """An entry that was taken is not sent out."""
+        self.land(self._by_name[name])
+
+    def land(self, host: Host) -> None:
         """Frees a place at the host, and forgets a host that has nothing more to remember."""
-        host = self._by_name[name]
         host.in_flight -= 1
-        too_many = len(self._by_name) > HOSTS_REMEMBERED
-        if host.is_forgettable or (too_many and not host.is_busy):
-            del self._by_name[name]
-        elif host.is_waiting:
-            self._offer(name, host)
+        if host.fresh or host.again or host.moved:
+            self._offer(host)
+        elif not host.is_busy and (host.is_forgettable or len(self._by_name) > HOSTS_REMEMBERED):
+            del self._by_name[host.name]
 
     def next_time(self) -> float | None:
         """When a host that waits for its time may be asked next; None where none does."""
@@ -188,16 +198,15 @@ class Hosts:
     def count_held(self, now: float, most: int) -> int:
         """How many entries in memory wait for their host's time, its pause or its pace; counts up to about `most`."""
         found = 0
-        for start, _, name in self._times:
+        for start, _, host in self._times:
             if found >= most:
                 break
-            host = self._by_name.get(name)
-            found += host.waiting if host is not None and start > now else 0
+            found += host.waiting if start > now else 0
         return found
 
     def describe(self) -> HostsRecord:
         """Hosts by the number of starts."""
-        top = self._started.most_common(HOSTS_TOLD)
+        top = heapq.nlargest(HOSTS_TOLD, self._started.items(), key=itemgetter(1))
         return HostsRecord(
             count=len(self._started),
             top=tuple(HostStarts(host=host, starts=starts) for host, starts in top),
@@ -206,32 +215,21 @@ class Hosts:
             troubled=tuple(self._troubled.values()),
         )
 
-    def _host(self, name: str) -> Host:
-        host = self._by_name.get(name)
-        if host is None:
-            limit = self._limits.of(name) if self._limits.by_pattern else self._limits.usual
-            host = self._by_name[name] = Host(limit.per_host, limit.per_host)
-            if limit.requests_per_second is not None:
-                host.pace = Pace.at_most(limit.requests_per_second)
+    def _meet(self, name: str) -> Host:
+        limit = self._limits.of(name) if self._limits.by_pattern else self._limits.usual
+        host = self._by_name[name] = Host(name, limit.per_host)
+        if limit.requests_per_second is not None:
+            host.pace = Pace.at_most(limit.requests_per_second)
         return host
 
-    def _offer(self, name: str, host: Host) -> None:
-        """Gives a host its turn, unless it waits for one already."""
-        if not host.is_queued and host.is_waiting:
+    def _offer(self, host: Host) -> None:
+        """Gives a host with entries its turn, unless it waits for one already."""
+        if not host.is_queued:
             host.is_queued = True
-            self._turns.append(name)
+            self._turns.append(host)
 
-    def _postpone(self, name: str, host: Host, start: float) -> None:
+    def _postpone(self, host: Host, start: float) -> None:
         """Lets a host wait for its time; without one, until something of it has landed."""
-        if start != NEVER and host.is_waiting:
+        if start != NEVER:
             host.is_queued = True
-            heapq.heappush(self._times, (start, next(self._sequence), name))
-
-    def _await_times(self, now: float) -> None:
-        while self._times and self._times[0][0] <= now:
-            name = heapq.heappop(self._times)[2]
-            self._turns.append(name)
-
-    def _note(self, name: str, host: Host) -> None:
-        if name in self._troubled or len(self._troubled) < HOSTS_TOLD:
-            self._troubled[name] = host.describe(name)
+            heapq.heappush(self._times, (start, next(self._sequence), host))

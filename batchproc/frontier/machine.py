@@ -31,7 +31,7 @@ class Machine:
         self._paused_seconds = 0.0
         self._limit = math.inf  # downloads at once
         self._pause = 0.0  # the last one's length; 0 when all is well
-        self._paused_at = self._until = -math.inf
+        self._paused_at = self.until = -math.inf  # nothing starts before the second one
         self._since = math.inf  # the present trouble's first pause
         self._reached_at = -math.inf
         self._unknown_names: set[str] = set()
@@ -45,13 +45,13 @@ class Machine:
         return f"{kinds}: nothing was started for {self._paused_seconds:g} s in all; {advice}"
 
     @property
-    def until(self) -> float:
-        """Before that nothing starts."""
-        return self._until
+    def is_limited(self) -> bool:
+        """Whether it has had trouble that is not forgotten, so that `may_start` is to be asked."""
+        return self._limit != math.inf or self._since != math.inf
 
     def may_start(self, now: float, downloading: int) -> bool:
         """Whether one download more may start beside so many; or be deferred, when all hope is given up."""
-        return self.has_given_up(now) or (now >= self._until and downloading < self._limit)
+        return self.has_given_up(now) or (now >= self.until and downloading < self._limit)
 
     def has_given_up(self, now: float) -> bool:
         """Whether it has lasted so long that what is left is for the next run."""
@@ -98,7 +98,7 @@ class Machine:
             return  # it began before the pause: that was for all of them
         self._code = code
         self._pause = min(LONGEST_PAUSE_SECONDS, max(FIRST_PAUSE_SECONDS, 2 * self._pause))
-        self._paused_at, self._until = now, now + self._pause
+        self._paused_at, self.until = now, now + self._pause
         self._since = min(self._since, now)
         self._pauses += 1
         self._paused_seconds += self._pause

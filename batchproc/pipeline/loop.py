@@ -334,7 +334,7 @@ class Loop:
         """The loop's body: frontier, observer and ledger hear of an outcome."""
         if isinstance(outcome, Failure) and kind_of(outcome.code).stops_run:
             raise DiskError(f"{self._layout.output}: {outcome.message}; what is unfinished stays pending")
-        final = frontier.heard(outcome)
+        final = frontier.on_outcome(outcome)
         self._observer.on_outcome(outcome, final)
         if final is not None:
             self._ledger.record(final)

@@ -122,7 +122,7 @@ def test_an_outcome_is_never_held_back_while_upstream_waits(make: Make) -> None:
 
     with make() as executor:
         for outcome in executor.run(Deed(), frontier):
-            frontier.heard(outcome)
+            frontier.on_outcome(outcome)
 
     assert frontier.retried
 
@@ -133,7 +133,7 @@ def test_nested_executors_hold_nothing_back_either(make: Make, inner: str) -> No
 
     with make() as outer_executor, MAKERS[inner]() as inner_executor:
         for outcome in outer_executor.run(Deed(), inner_executor.run(Deed(), frontier)):
-            frontier.heard(outcome)
+            frontier.on_outcome(outcome)
 
     assert frontier.retried
 

@@ -62,7 +62,7 @@ class World:
         self._random = random.Random(7)
 
     def run(self, concurrency: Concurrency, items: int) -> None:
-        """Goes on until so many more outcomes were heard."""
+        """Goes on until so many more outcomes were noted."""
         wanted = len(self.limits) + items
         while len(self.limits) < wanted:
             while self._in_flight < self._places and concurrency.allows(self._in_flight):
@@ -76,9 +76,9 @@ class World:
         first_byte = self._serve(host, self.now)
         service = 0.01 if first_byte is None else first_byte
 
-        def be_heard() -> None:
+        def land() -> None:
             self._in_flight -= 1
-            concurrency.hear(
+            concurrency.on_outcome(
                 host,
                 in_flight=self._in_flight,
                 service_seconds=service,
@@ -89,9 +89,9 @@ class World:
 
         def arrive() -> None:
             self._transform_free = max(self.now, self._transform_free) + self._transform_seconds
-            self._at(self._transform_free, be_heard)
+            self._at(self._transform_free, land)
 
-        self._at(self.now + service, arrive if self._transform_seconds else be_heard)
+        self._at(self.now + service, arrive if self._transform_seconds else land)
 
     def _at(self, time: float, happen: Callable[[], None]) -> None:
         heapq.heappush(self._events, (time, next(self._sequence), happen))

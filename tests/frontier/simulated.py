@@ -99,7 +99,7 @@ def simulate(
                 now, _, outcome = heapq.heappop(under_way)
                 passed = frontier.downloaded(outcome)
                 assert passed is not None
-                final = frontier.heard(passed)
+                final = frontier.on_outcome(passed)
                 if final is not None:
                     seen = told[host_of(final.source.url)]
                     seen.last = now

@@ -109,7 +109,7 @@ def test_failures_of_hosts_that_had_answered_halve_it() -> None:
     concurrency, _ = adapt(Latency(ONE, jitter=0.0), ONE, items=500)
 
     for _ in range(200):
-        concurrency.hear("a.org", in_flight=10, struggled=True)
+        concurrency.on_outcome("a.org", in_flight=10, struggled=True)
 
     limit, reason = concurrency.describe().changes[-1][1:]
     assert "failures" == reason
@@ -120,7 +120,7 @@ def test_hosts_that_never_answered_say_nothing_about_our_way() -> None:
     concurrency, _ = adapt(Latency(ONE, jitter=0.0), ONE, items=500)
 
     for number in range(1000):
-        concurrency.hear(f"dead{number}.org", in_flight=10, struggled=True)
+        concurrency.on_outcome(f"dead{number}.org", in_flight=10, struggled=True)
 
     assert 64 == concurrency.limit
 
@@ -160,7 +160,7 @@ def test_it_stays_between_least_and_most_whatever_happens(
     for host, first_byte, seconds, in_flight in outcomes * 20:
         now += seconds
         concurrency.allows(in_flight)
-        concurrency.hear(
+        concurrency.on_outcome(
             host, in_flight=in_flight, service_seconds=100.0, first_byte_seconds=first_byte, struggled=not first_byte
         )
         assert least <= concurrency.limit <= most

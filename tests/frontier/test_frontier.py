@@ -54,7 +54,7 @@ class Bench:
             source=item.source, stage="download", code=code, message="no", retry=retry, retry_after_seconds=after
         )
         self.frontier.downloaded(failure)
-        final = self.frontier.heard(failure)
+        final = self.frontier.on_outcome(failure)
         assert final is None or isinstance(final, Failure)
         return final
 
@@ -65,7 +65,7 @@ class Bench:
 
     def succeed(self, item: Item[Fetch]) -> None:
         self.frontier.downloaded(item)
-        assert self.frontier.heard(item) is item
+        assert self.frontier.on_outcome(item) is item
 
 
 def test_no_host_gets_more_than_its_limit_and_others_go_on() -> None:
@@ -85,7 +85,7 @@ def test_a_place_at_the_host_is_free_when_the_download_has_ended() -> None:
     assert [2] == [item.source.index for item in bench.started()]
 
 
-def test_it_ends_only_when_every_outcome_was_heard() -> None:
+def test_it_ends_only_when_every_outcome_was_noted() -> None:
     bench = Bench([source(0)])
     (item,) = bench.started()
 
@@ -218,12 +218,12 @@ def test_no_more_downloads_run_at_once_than_the_concurrency_allows() -> None:
     assert 1 == len(bench.started())
 
 
-def test_the_concurrency_hears_the_first_byte_of_each_download() -> None:
-    heard: list[tuple[str, int, float | None, bool]] = []
+def test_the_concurrency_learns_the_first_byte_of_each_download() -> None:
+    noted: list[tuple[str, int, float | None, bool]] = []
 
     class Ear(Concurrency):
-        def hear(self, host: str, **facts: Any) -> None:
-            heard.append((host, facts["in_flight"], facts["first_byte_seconds"], facts["struggled"]))
+        def on_outcome(self, host: str, **facts: Any) -> None:
+            noted.append((host, facts["in_flight"], facts["first_byte_seconds"], facts["struggled"]))
 
     bench = Bench([source(0), source(1, "b.org")], concurrency=Ear())
     first, second = bench.started()
@@ -233,9 +233,9 @@ def test_the_concurrency_hears_the_first_byte_of_each_download() -> None:
 
     bench.succeed(replace(first, spans=(span,)))
     failure = Failure(source=second.source, stage="download", code="timeout.idle", message="no", spans=(span,))
-    bench.frontier.heard(bench.frontier.downloaded(failure))
+    bench.frontier.on_outcome(bench.frontier.downloaded(failure))
 
-    assert [("a.org", 1, 0.25, False), ("b.org", 0, None, True)] == heard
+    assert [("a.org", 1, 0.25, False), ("b.org", 0, None, True)] == noted
 
 
 def test_bytes_in_memory_are_bounded_but_one_item_always_goes() -> None:
@@ -249,7 +249,7 @@ def test_bytes_in_memory_are_bounded_but_one_item_always_goes() -> None:
     assert isinstance(bench.decide(), Wait)
 
     for item in started:
-        assert bench.frontier.heard(item) is not None
+        assert bench.frontier.on_outcome(item) is not None
     assert 1 == len(bench.started())
 
 
@@ -337,7 +337,7 @@ def test_items_behind_a_host_without_a_name_are_deferred_untried() -> None:
     assert {Disposition.DEFERRED} == {one.disposition for one in deferred}
     for failure in deferred:
         assert bench.frontier.downloaded(failure) is failure
-        assert failure == bench.frontier.heard(failure)
+        assert failure == bench.frontier.on_outcome(failure)
 
 
 def test_a_time_out_now_and_then_is_the_items_and_costs_its_host_nothing() -> None:
@@ -418,7 +418,7 @@ def test_time_spent_waiting_for_retries_alone_is_noted() -> None:
     frontier = Frontier(iter([source(0)]), per_host=1, retries=1, buffer_bytes=1000, backoff=lambda attempt: 0.01)
     item = next(frontier)
     failure = Failure(source=item.source, stage="download", code="dns", message="no", retry=Retry.BACKOFF)
-    frontier.heard(frontier.downloaded(failure))
+    frontier.on_outcome(frontier.downloaded(failure))
 
     assert 2 == next(frontier).value.attempt
     assert 0.0 < frontier.waits.retry_seconds
@@ -581,7 +581,7 @@ def test_redirects_to_a_slow_host_do_not_pile_up_without_bound() -> None:
     assert WINDOW <= moved <= WINDOW + 8
 
 
-def test_it_ends_only_when_redirected_items_were_heard() -> None:
+def test_it_ends_only_when_redirected_items_were_noted() -> None:
     bench = Bench([source(0)])
     (item,) = bench.started()
     bench.move(item, "http://b.org/x")

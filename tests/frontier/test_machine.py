@@ -131,7 +131,7 @@ def test_what_lasts_too_long_leaves_everything_for_the_next_run() -> None:
             bench.now += 1.0
         elif isinstance(decision, Failure):
             bench.frontier.downloaded(decision)
-            finals.append(bench.frontier.heard(decision))
+            finals.append(bench.frontier.on_outcome(decision))
         else:
             finals.append(local(bench, decision))
 

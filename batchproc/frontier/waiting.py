@@ -1,13 +1,18 @@
-"""Which failures come back in this run, and when; and how long there was nothing to do but wait for such a time."""
+"""What keeps items waiting: the times of their retries, the memory for images, and how long it took.
+
+Images that have come are known by their size; those still to come are estimated.
+"""
 
 import heapq
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 
 from batchproc.frontier.host import Entry
 from batchproc.frontier.hosts import Hosts
+from batchproc.frontier.pace import NEVER
 from batchproc.kinds import Retry
 from batchproc.model import Failure
 
@@ -26,6 +31,7 @@ class Retries:
     """Entries that come back, by their time. Not thread-safe: used under the frontier's condition."""
 
     def __init__(self, allowed: int, backoff: Callable[[int], float]) -> None:
+        self.next_due = NEVER  # when the first of them comes back
         self.for_hosts = 0  # of the entries: their hosts wanted to be left alone
         self._allowed = allowed
         self._backoff = backoff
@@ -50,12 +56,14 @@ class Retries:
         """Keeps an entry for its next attempt at `due`."""
         self.for_hosts += for_host
         heapq.heappush(self._heap, (due, next(self._sequence), entry, for_host))
+        self.next_due = self._heap[0][0]
 
     def pop_due(self, now: float) -> Iterator[Entry]:
         """Those whose time has come."""
         while self._heap and self._heap[0][0] <= now:
             _, _, entry, for_host = heapq.heappop(self._heap)
             self.for_hosts -= for_host
+            self.next_due = self._heap[0][0] if self._heap else NEVER
             yield entry
 
 
@@ -118,3 +126,37 @@ class Waits:
         """What came to it since it stood at `before`."""
         names = [field.name for field in fields(self)]
         return Waits(**{name: getattr(self, name) - getattr(before, name) for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing may start now; look again after so many seconds, or when something has changed."""
+
+    seconds: float
+
+
+class Refill:
+    """Nothing in the window may start now: read on."""
+
+
+class End:
+    """Nothing will start any more."""
+
+
+FIRST_ESTIMATE_BYTES = 1_000_000  # of an original, before any has come
+SIZES_REMEMBERED = 64
+
+
+class Memory:
+    """A byte budget; the largest of the last sizes stands for what is to come. Used under the frontier's condition."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.held_bytes = 0
+        self.estimate_bytes = FIRST_ESTIMATE_BYTES
+        self.budget_bytes = budget_bytes
+        self._sizes: deque[int] = deque(maxlen=SIZES_REMEMBERED)
+
+    def learn(self, size_bytes: int) -> None:
+        """An original has come."""
+        self._sizes.append(size_bytes)
+        self.estimate_bytes = max(self._sizes)
