@@ -1,6 +1,7 @@
 """The table of commands, and the one place where an error becomes words for the user and an exit code."""
 
 import functools
+import gc
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -36,6 +37,8 @@ def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def ended(*arguments: Any, **options: Any) -> None:
+        if command is not run:  # which does so itself, when it has imported more
+            gc.enable()
         try:
             with doing(f"starting batchproc {command.__name__}"):
                 command(*arguments, **options)

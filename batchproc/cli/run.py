@@ -1,5 +1,6 @@
 """`batchproc run`: runs a job, and continues what an earlier run left."""
 
+import gc
 import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -78,6 +79,9 @@ def run(
     with errors_in_one_line(config.name, wanted=quiet):
         overrides = [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())]
         job, steps = load_job(config, overrides)
+    if not gc.isenabled():  # since the program's first line
+        gc.freeze()
+        gc.enable()
     if dry_run:
         _preview(job, steps, any_plan=accept_config_change or fresh)
         return

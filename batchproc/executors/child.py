@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import faulthandler
 import fcntl
+import gc
 import itertools
 import os
 import resource
@@ -87,6 +88,7 @@ class Tally(NamedTuple):
 def main(post: Post, life: Pipe, limits: WorkerLimits) -> None:
     """Runs a worker until its pipe ends. Called by the start method in the new process."""
     began = time.perf_counter()
+    gc.freeze()  # the modules that it shares with the fork server: to look through them would copy their pages
     _harden(life, limits)
     try:
         post.send(pack(Ready(pid=os.getpid(), perf_counter=began)))

@@ -8,7 +8,7 @@ flight comes to its end, and the next phase goes on from there. Imported where t
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,9 +22,10 @@ from batchproc.download.stage import Download
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
 from batchproc.executors import Executor, keep_freed_memory
 from batchproc.explain.measured import Measured, measure
-from batchproc.frontier import Concurrency, Frontier
+from batchproc.frontier import LONGEST_BACKOFF_SECONDS, Concurrency, Frontier
 from batchproc.kinds import kind_of
 from batchproc.ledger import Ledger
+from batchproc.lifecycle import exit_by_force
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
@@ -36,7 +37,7 @@ from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.phase_record import GAUGES, MOVES, PhaseMeasurements, counted, describe_phase
 from batchproc.pipeline.run_record import LoopResult, describe_circumstances
 from batchproc.pipeline.stages import for_plan, make_executors
-from batchproc.pipeline.stopping import Control, StopHandlers, watch
+from batchproc.pipeline.stopping import Control, StopHandlers, Watchdog
 from batchproc.pipeline.types import Display, RunOptions
 from batchproc.record.explanation import Variant
 from batchproc.redact import printable, redact_url
@@ -167,6 +168,7 @@ class Phase:
         )
 
 
+SLACK_SECONDS = 60.0  # of a stalled run, above all limits of its parts
 AUDIENCE_SECONDS = 0.5  # between two looks at whether it has taken what it has
 
 
@@ -229,7 +231,7 @@ class Loop:
             gauges = stack.enter_context(Gauges(GAUGES, self._layout.temporary_folder))
             stack.callback(self._remember, frontier, selector, concurrency)
             moves, stacks = partial(self._moves, gauges), self._folder / "stacks.txt"
-            stack.enter_context(watch(self._config, moves, self._give_up, self._save, stacks))
+            stack.enter_context(_watch(self._config, moves, self._give_up, self._save, stacks))
             stack.enter_context(
                 doing(lambda: f"{self._observer.describe(self._items)}, {frontier.in_flight:,} under way")
             )
@@ -360,3 +362,35 @@ class Loop:
 
 def _lost_workers(failures: Mapping[str, int]) -> bool:
     return any(kind_of(code).loses_worker for code in failures)
+
+
+def stall_limit(config: Config) -> float:
+    """Seconds without any progress after which a run is given up.
+
+    By default more than all limits of the stages, and the longest pause that a host may ask for, together.
+    """
+    if config.job.stall_timeout:
+        return config.job.stall_timeout
+    pause = max(config.download.max_retry_after, LONGEST_BACKOFF_SECONDS)
+    return 2 * (config.download.total_timeout + config.transform.timeout) + pause + SLACK_SECONDS
+
+
+def _watch(
+    config: Config,
+    moves: Callable[[], Iterable[int]],
+    give_up: Callable[[str], None],
+    save: Callable[[ExitCode], None],
+    stacks_path: Path,
+) -> Watchdog:
+    """The watch of a run: `give_up` hears why it is to be stopped, `save` saves it when it cannot be."""
+    limit_seconds = stall_limit(config)
+    why = f"no item began or ended for {limit_seconds:g} s ([job] stall_timeout)"
+    return Watchdog(
+        lambda: list(moves()),
+        lambda: give_up(f"{why}; {stacks_path} says where every thread stood"),
+        lambda: exit_by_force(
+            ExitCode.INTERNAL, f"{why}, and the run cannot be stopped: leaving", lambda: save(ExitCode.INTERNAL)
+        ),
+        stacks_path,
+        limit_seconds=limit_seconds,
+    )

@@ -12,7 +12,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,7 @@ from types import TracebackType
 from typing import Self
 
 from batchproc import signals
-from batchproc.config import Config
 from batchproc.errors import ExitCode
-from batchproc.frontier import LONGEST_BACKOFF_SECONDS
 from batchproc.lifecycle import call_within, exit_by_force
 
 ENDING = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED, signal.SIGHUP: ExitCode.TERMINATED}
@@ -199,41 +197,8 @@ def _do_nothing() -> None:
     """There is no line."""
 
 
-LAST_SECONDS = 60.0  # for the run to end by itself, once it was stopped
-SLACK_SECONDS = 60.0
+AFTER_STALL_SECONDS = 60.0  # for the run to end by itself, once it was stopped
 STACKS_SECONDS = 5.0  # at most, for a disk that hangs
-
-
-def stall_limit(config: Config) -> float:
-    """Seconds without any progress after which a run is given up.
-
-    By default more than all limits of the stages, and the longest pause that a host may ask for, together.
-    """
-    if config.job.stall_timeout:
-        return config.job.stall_timeout
-    pause = max(config.download.max_retry_after, LONGEST_BACKOFF_SECONDS)
-    return 2 * (config.download.total_timeout + config.transform.timeout) + pause + SLACK_SECONDS
-
-
-def watch(
-    config: Config,
-    moves: Callable[[], Iterable[int]],
-    give_up: Callable[[str], None],
-    save: Callable[[ExitCode], None],
-    stacks_path: Path,
-) -> "Watchdog":
-    """The watch of a run: `give_up` hears why it is to be stopped, `save` saves it when it cannot be."""
-    limit_seconds = stall_limit(config)
-    why = f"no item began or ended for {limit_seconds:g} s ([job] stall_timeout)"
-    return Watchdog(
-        lambda: list(moves()),
-        lambda: give_up(f"{why}; {stacks_path} says where every thread stood"),
-        lambda: exit_by_force(
-            ExitCode.INTERNAL, f"{why}, and the run cannot be stopped: leaving", lambda: save(ExitCode.INTERNAL)
-        ),
-        stacks_path,
-        limit_seconds=limit_seconds,
-    )
 
 
 class Watchdog:
@@ -252,7 +217,7 @@ class Watchdog:
         stacks_path: Path,
         *,
         limit_seconds: float,
-        last_seconds: float = LAST_SECONDS,
+        last_seconds: float = AFTER_STALL_SECONDS,
     ) -> None:
         self._progress = progress
         self._stop = stop

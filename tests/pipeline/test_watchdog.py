@@ -7,7 +7,8 @@ from pathlib import Path
 
 from batchproc.cli import load_job
 from batchproc.errors import ExecutorError, ExitCode
-from batchproc.pipeline.stopping import Watchdog, stall_limit
+from batchproc.pipeline.loop import stall_limit
+from batchproc.pipeline.stopping import Watchdog
 from tests.jobs import MakeJob
 
 from .test_events import events
