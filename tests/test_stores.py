@@ -11,6 +11,8 @@ from tests.object_store import StoreServer, store
 
 pytest.importorskip("obstore", reason="the extra [cloud] is not installed")
 
+pytestmark = pytest.mark.extra
+
 __all__ = ["store"]
 ADDRESS = "s3://bkt/job"
 

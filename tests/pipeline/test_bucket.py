@@ -19,6 +19,8 @@ from .test_shards import SHARDS, shards
 
 pytest.importorskip("obstore", reason="the extra [cloud] is not installed")
 
+pytestmark = pytest.mark.extra
+
 __all__ = ["store"]
 BUCKET = (*SHARDS, 'job.output="s3://bkt/set"', 'job.state="state"')
 

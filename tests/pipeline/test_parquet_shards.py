@@ -22,6 +22,8 @@ __all__ = ["write_csv"]
 pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
 parquet = pytest.importorskip("pyarrow.parquet")
 
+pytestmark = pytest.mark.extra
+
 PARQUET = (*SHARDS, 'output.layout="parquet"')
 
 

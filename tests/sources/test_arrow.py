@@ -21,6 +21,8 @@ pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not inst
 parquet = pytest.importorskip("pyarrow.parquet")
 feather = pytest.importorskip("pyarrow.feather")
 
+pytestmark = pytest.mark.extra
+
 URL = "http://a.com/0"
 
 

@@ -50,6 +50,7 @@ def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
         fetch_list("http://127.0.0.1:9/list.txt", tmp_path)
 
 
+@pytest.mark.extra
 def test_a_list_in_a_bucket_is_fetched_again_only_when_it_has_changed(store: StoreServer, tmp_path: Path) -> None:
     pytest.importorskip("obstore", reason="the extra [cloud] is not installed")
     store.objects["lists/new.csv"] = CONTENT
@@ -62,6 +63,7 @@ def test_a_list_in_a_bucket_is_fetched_again_only_when_it_has_changed(store: Sto
     assert 2 == store.requests.count("GET lists/new.csv")
 
 
+@pytest.mark.extra
 def test_a_list_that_is_not_in_the_bucket_is_refused(store: StoreServer, tmp_path: Path) -> None:
     pytest.importorskip("obstore", reason="the extra [cloud] is not installed")
 

@@ -39,6 +39,7 @@ def test_lists_follow_each_other_and_lines_know_theirs(write: Write) -> None:
     assert [Ignored(lines=2)] == [entry for entry in entries if isinstance(entry, Ignored)]
 
 
+@pytest.mark.extra
 def test_a_table_in_columns_is_a_list_among_others(write: Write, tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     from pyarrow import feather
@@ -127,6 +128,7 @@ def test_columns_are_named_anew_and_left_out(write: Write, kind: str) -> None:
     assert [{"caption": "t, u", "rest": "r"}] == cells(read([write(f"list.{kind}", TABLES[kind])], COLUMNS))
 
 
+@pytest.mark.extra
 def test_columns_of_arrow_are_named_anew_and_left_out(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
     from pyarrow import parquet
