@@ -1,30 +1,16 @@
 """Which stage held the run back: a reason with its numbers; `wording` makes the sentence. Unknown is a valid answer."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from batchproc.explain.enough import is_little, mostly_waited
 from batchproc.explain.measured import held_by_hosts
+from batchproc.explain.reasons import Reason
 from batchproc.record.run import Bottleneck, RunRecord
 from batchproc.record.stage import StageLoad, StageRecord
 
 BUSY = 0.9  # a stage whose workers are busier than that sets the pace (EVIDENCE: utilisation >= 90%)
 SOME = 0.1
 RESERVE = 0.75  # below that share of their time a stage's workers could have done clearly more
-
-
-class Reason(StrEnum):
-    """Why a stage, or none, held a run back."""
-
-    NOTHING_DONE = "nothing_done"
-    MOSTLY_WAITED = "mostly_waited"  # for a retry or a host, which is no work of anybody's
-    LITTLE_TO_DO = "little_to_do"
-    NO_IMAGE_CAME = "no_image_came"
-    ONE_THREAD = "one_thread"  # did everything in turn: the longer stage is to blame
-    BUSY = "busy"
-    NEARLY_BUSY = "nearly_busy"
-    STARTS_LIMITED = "starts_limited"  # no stage is full, and transform waits for input
-    UNDECIDED = "undecided"
 
 
 def find_bottleneck(record: RunRecord) -> Bottleneck:

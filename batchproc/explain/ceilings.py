@@ -4,12 +4,14 @@ from collections.abc import Mapping
 
 from batchproc.explain.measured import Measured, held_by_hosts
 from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, limits, predict
-from batchproc.explain.words import cores, count, seconds, workers
-from batchproc.record.explanation import Ceiling, StageModel
+from batchproc.explain.reasons import CeilingReason
+from batchproc.record.explanation import Ceiling, StageModel, Value
 from batchproc.record.run import RunRecord
 
 BINDS = 0.75  # a ceiling binds when the run came that near to it and no other is lower
 NAMES = ("workers", "cores", "gil", "pipe", "network", "per_host")
+
+Finding = tuple[CeilingReason, Mapping[str, Value]]
 
 
 def find_ceilings(record: RunRecord, run: Measured) -> dict[str, tuple[Ceiling, ...]]:
@@ -17,59 +19,59 @@ def find_ceilings(record: RunRecord, run: Measured) -> dict[str, tuple[Ceiling, 
     found = {(limit.name, limit.stage): limit for limit in limits(run.job, run.variant)}
     lowest = predict(run.job, run.variant).bound
     reached = run.rate_per_second >= BINDS * lowest.rate_per_second
-    return {
-        stage: tuple(_ceiling(name, stage, record, run, found, lowest if reached else None) for name in NAMES)
-        for stage in ("download", "transform")
-    }
+
+    def ceiling(name: str, stage: str) -> Ceiling:
+        limit = found.get((name, stage)) or found.get((name, None))
+        code, values = _finding(name, stage, record, run, limit)
+        rate = limit.rate_per_second if limit else float("inf")
+        return Ceiling(
+            name=name,
+            rate_per_second=rate if rate < float("inf") else None,
+            binds=reached and limit == lowest,
+            code=code,
+            values=values,
+        )
+
+    return {stage: tuple(ceiling(name, stage) for name in NAMES) for stage in ("download", "transform")}
 
 
-def _ceiling(
-    name: str,
-    stage: str,
-    record: RunRecord,
-    run: Measured,
-    found: Mapping[tuple[str, str | None], Limit],
-    lowest: Limit | None,
-) -> Ceiling:
-    limit = found.get((name, stage)) or found.get((name, None))
-    rate = limit.rate_per_second if limit else None
-    return Ceiling(
-        name=name,
-        rate_per_second=rate if rate is None or rate < float("inf") else None,
-        binds=limit is not None and limit == lowest,
-        because=_because(name, stage, record, run, limit),
-    )
-
-
-def _because(name: str, stage: str, record: RunRecord, run: Measured, limit: Limit | None) -> str:
+def _finding(name: str, stage: str, record: RunRecord, run: Measured, limit: Limit | None) -> Finding:
+    """What the ceiling is made of."""
     if name == "workers":
-        return _workers_text(stage, record, run, limit)
+        return _workers(stage, record, run, limit)
     if name == "cores":
-        cpu = cpu_seconds(run.job, run.variant)
-        return f"{cores(run.job.cores)} free for this run, and an image costs {seconds(cpu)} of CPU in all"
+        return CeilingReason.CORES, {"cores": run.job.cores, "cpu_seconds": cpu_seconds(run.job, run.variant)}
     if name == "gil":
-        held = gil_seconds(run.job, run.variant)
-        return f"the main process holds its GIL for about {seconds(held)} per image; it has one, whatever the cores"
+        return CeilingReason.GIL, {"held_seconds": gil_seconds(run.job, run.variant)}
     if name == "pipe":
         if limit is None:
-            return "no stage runs in processes, so nothing is copied through pipes"
-        return f"the main process spends {seconds(1.0 / limit.rate_per_second)} per image on handing it to processes"
+            return CeilingReason.NO_PIPE, {}
+        return CeilingReason.PIPE, {"parent_seconds": 1.0 / limit.rate_per_second}
     if name == "network":
-        return "unknown: one run at one number of workers does not show where server or network are full"
+        return CeilingReason.NETWORK_UNTESTED, {}
+    return _hosts(stage, record, run)
+
+
+def _hosts(stage: str, record: RunRecord, run: Measured) -> Finding:
     if stage != "download":
-        return "does not apply: this stage asks no host"
+        return CeilingReason.NO_HOSTS, {}
     if run.job.connections is None:
-        return "unknown: how many hosts the list has is not in the facts"
+        return CeilingReason.HOSTS_UNKNOWN, {}
     allowed = held_by_hosts(record)
     if allowed is not None:
-        return f"on average {allowed:.1f} downloads were under way, though workers and items were waiting to start"
-    text = f"at most {count(round(run.job.connections), 'connection')} at once to the one host of this run"
-    return f"{text}; a serial download uses one" if run.variant.download == "serial" else text
+        return CeilingReason.HOSTS_HELD, {"downloads_allowed": allowed}
+    is_serial = run.variant.download == "serial"
+    code = CeilingReason.ONE_HOST_SERIAL if is_serial else CeilingReason.ONE_HOST
+    return code, {"connections": round(run.job.connections)}
 
 
-def _workers_text(stage: str, record: RunRecord, run: Measured, limit: Limit | None) -> str:
+def _workers(stage: str, record: RunRecord, run: Measured, limit: Limit | None) -> Finding:
     if limit is not None and limit.stage is None:
-        return "one thread does everything in turn: the times of both stages add up"
+        return CeilingReason.ONE_THREAD, {}
     model: StageModel = getattr(run.job, stage)
-    parts = f"{seconds(model.cpu_seconds)} of CPU and {seconds(model.blocked_seconds)} of waiting per image"
-    return f"{workers(record.stages[stage])} with {parts}"
+    return CeilingReason.WORKERS, {
+        "mode": record.stages[stage].mode,
+        "workers": record.stages[stage].workers,
+        "cpu_seconds": model.cpu_seconds,
+        "blocked_seconds": model.blocked_seconds,
+    }

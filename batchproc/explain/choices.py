@@ -1,37 +1,19 @@
-"""Why each stage's mode was right or wrong: what was measured, and what the other modes are predicted to do."""
+"""Whether each stage's mode was right: what was measured, and what the other modes are predicted to do."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from batchproc.explain.measured import Measured, full_workers
-from batchproc.explain.predict import MODES, Limit, Prediction, cpu_seconds, predict, start_seconds
+from batchproc.explain.predict import MODES, Limit, cpu_seconds, predict, start_seconds
+from batchproc.explain.reasons import Judgement, Rank
 from batchproc.explain.rules import unexplained, waits_overlap
-from batchproc.explain.words import cores, crew, seconds, share, significant
-from batchproc.record.explanation import Alternative, Choice, Figure, Variant
+from batchproc.record.explanation import Alternative, Choice, Figure, Value, Variant
 from batchproc.record.run import RunRecord
 from batchproc.record.stage import ModeName
 
 TIE = 0.05  # a predicted difference below that is none
 ALIKE, ALIKE_ERROR = 0.15, 0.20  # a predicted difference, and an error, that still allow to call two modes alike
 MUCH_START = 0.05  # of the run: a start that is worth a word
-UNIT_RATE = "images/s"
-
-
-def better(one: Alternative) -> bool:
-    """Whether it is predicted to be faster by more than the model's error."""
-    ratio, low = one.predicted_ratio, one.low
-    return ratio is not None and low is not None and ratio > 1.0 + TIE and low > 1.0
-
-
-def worse(one: Alternative) -> bool:
-    """Whether it is predicted to be slower by more than the model's error."""
-    ratio, high = one.predicted_ratio, one.high
-    return ratio is not None and high is not None and ratio < 1.0 - TIE and high < 1.0
-
-
-def alike(one: Alternative) -> bool:
-    """Whether it is predicted to come to the same, by a model that is good enough to say so."""
-    return one.predicted_ratio is not None and abs(one.predicted_ratio - 1.0) <= ALIKE and one.error <= ALIKE_ERROR
 
 
 def find_alternatives(record: RunRecord, run: Measured, stage: str) -> list[Alternative]:
@@ -53,28 +35,37 @@ def variant_with(variant: Variant, stage: str, mode: ModeName, workers: int) -> 
 
 
 def compare(run: Measured, variant: Variant, stage: str) -> Alternative:
-    """A variant against this run, in the words of the stage that it changes.
+    """A variant against this run, as far as it changes `stage`.
 
     The interval covers both ends of the GIL shares and the model's error (`Measured.error_of`).
     """
     mode, workers = getattr(variant, stage), getattr(variant, f"{stage}_workers")
     if not run.fits:
-        return Alternative(mode=mode, workers=workers, because=f"unknown: {_miss_text(run)}")
+        unknown = {"miss": abs(run.miss)}
+        return Alternative(mode=mode, workers=workers, rank=Rank.UNKNOWN, code=Judgement.MODEL_MISSES, values=unknown)
     ratios = [_ratio(run, edge, variant) for edge in ("low", "point", "high")]
     error = run.error_of(variant)
+    low, high = min(ratios) * max(0.0, 1.0 - error), max(ratios) * (1.0 + error)
     return Alternative(
         mode=mode,
         workers=workers,
         predicted_ratio=ratios[1],
-        low=min(ratios) * max(0.0, 1.0 - error),
-        high=max(ratios) * (1.0 + error),
-        because=_bound_text(run, predict(run.job, variant), variant),
+        low=low,
+        high=high,
         error=error,
+        rank=_rank(ratios[1], low, high, error),
+        code=predict(run.job, variant).bound.name,
+        values=_pace(run, variant),
     )
 
 
-def _miss_text(run: Measured) -> str:
-    return f"the model misses this run by {share(abs(run.miss))}, so it is not asked about others"
+def _rank(ratio: float, low: float, high: float, error: float) -> Rank:
+    """Better and worse by more than the error; a tie is a claim too, made only where the error is small enough."""
+    if ratio > 1.0 + TIE and low > 1.0:
+        return Rank.BETTER
+    if ratio < 1.0 - TIE and high < 1.0:
+        return Rank.WORSE
+    return Rank.ALIKE if abs(ratio - 1.0) <= ALIKE and error <= ALIKE_ERROR else Rank.OPEN
 
 
 def _ratio(run: Measured, edge: str, variant: Variant) -> float:
@@ -82,148 +73,93 @@ def _ratio(run: Measured, edge: str, variant: Variant) -> float:
     return predict(job, variant).rate_per_second / predict(job, run.variant).rate_per_second
 
 
-def _bound_text(run: Measured, prediction: Prediction, variant: Variant) -> str:
-    """What would set the pace, in words, and what else differs from this run."""
-    limit = prediction.bound
-    text = f"{_who(run, limit, variant)} would set the pace at {significant(limit.rate_per_second)} {UNIT_RATE}"
-    cpu, here = cpu_seconds(run.job, variant), cpu_seconds(run.job, run.variant)
-    if limit.name == "cores" and significant(1000 * cpu) != significant(1000 * here):
-        text += f", with {seconds(cpu)} of CPU per image in all instead of {seconds(here)}"
+def _pace(run: Measured, variant: Variant) -> dict[str, Value]:
+    """What would set the pace, and what else differs from this run."""
+    prediction = predict(run.job, variant)
+    values = _limit(run, prediction.bound, variant)
+    values["cpu_seconds"], values["cpu_seconds_here"] = cpu_seconds(run.job, variant), cpu_seconds(run.job, run.variant)
     extra = start_seconds(run.job, variant) - start_seconds(run.job, run.variant)
-    if abs(extra) > MUCH_START * prediction.seconds:
-        text += f"; starting takes {seconds(abs(extra))} {'longer' if extra > 0 else 'less'}"
-    return text
+    values["start_seconds_more"] = extra if abs(extra) > MUCH_START * prediction.seconds else None
+    return values
 
 
-def _who(run: Measured, limit: Limit, variant: Variant) -> str:
-    if limit.stage and limit.name == "workers":
-        return f"{limit.stage} with {_crew(variant, limit.stage)}"
-    return {
-        "cores": f"the free cores ({cores(run.job.cores)})",
-        "gil": "the one GIL of the main process",
-        "pipe": "copying images through pipes",
-        "per_host": "the limit of connections to one host",
-        "workers": "one thread for everything",
-    }[limit.name]
-
-
-def _crew(variant: Variant, stage: str) -> str:
-    mode = getattr(variant, stage)
-    return crew(mode, 1 if mode == "serial" else getattr(variant, f"{stage}_workers"))
+def _limit(run: Measured, limit: Limit, variant: Variant) -> dict[str, Value]:
+    values: dict[str, Value] = {
+        "pace": limit.name, "pace_stage": limit.stage, "pace_rate_per_second": limit.rate_per_second,
+        "pace_cores": run.job.cores,
+    }  # fmt: skip
+    if limit.stage:
+        mode = getattr(variant, limit.stage)
+        values["pace_mode"] = mode
+        values["pace_workers"] = 1 if mode == "serial" else getattr(variant, f"{limit.stage}_workers")
+    return values
 
 
 def find_choice(record: RunRecord, run: Measured, stage: str) -> Choice:
     """Whether one stage's mode was right."""
     alternatives = find_alternatives(record, run, stage)
-    judgement = _judge(record, run, stage, alternatives)
+    phi = run.shares[stage]
+    code, values = _judge(record, run, stage, alternatives)
     return Choice(
         stage=stage,
         mode=getattr(run.variant, stage),
         workers=getattr(run.variant, f"{stage}_workers"),
-        brief=f"{judgement.head}{judgement.ranking}",
-        verdict=f"{judgement.head}{judgement.reason}{judgement.ranking}",
         evidence=tuple(_evidence(record, run, stage)),
         alternatives=tuple(alternatives),
+        code=code,
+        values={**(phi.values if phi else {}), **values},
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """A sentence in three pieces: what is so, why (with its numbers), and what the other modes are predicted to do."""
-
-    head: str
-    reason: str = ""
-    ranking: str = ""
-
-
-def _judge(record: RunRecord, run: Measured, stage: str, alternatives: list[Alternative]) -> Judgement:
+def _judge(
+    record: RunRecord, run: Measured, stage: str, alternatives: list[Alternative]
+) -> tuple[Judgement, Mapping[str, Value]]:
     mode = getattr(run.variant, stage)
     others = [one for one in alternatives if one.mode != mode]
     hidden = unexplained(record, stage)
-    unknown = f"unknown whether {mode} was right for {stage}: "
     if hidden is not None:
-        return Judgement(head=f"{unknown}{share(hidden)} of its worker-seconds are unexplained")
+        return Judgement.UNEXPLAINED, {"unexplained_share": hidden}
     if not run.fits:
-        return Judgement(head=f"{unknown}{_miss_text(run)}")
+        return Judgement.MODEL_MISSES, {"miss": abs(run.miss)}
     best = max(others, key=lambda one: one.predicted_ratio or 0.0)
-    if better(best):
-        return Judgement(
-            head=f"{mode} was not the best for {stage}: {best.mode} is predicted to make the whole run "
-            f"{significant(best.predicted_ratio or 0.0)} times as fast",
-            reason=f", because {best.because}",
-        )
-    return _won_or_tied(run, stage, others, _reason(record, run, stage))
-
-
-def _won_or_tied(run: Measured, stage: str, others: list[Alternative], reason: str) -> Judgement:
-    """No other mode is better. A tie is a claim too: it is made only where the error is small enough for one."""
-    mode = getattr(run.variant, stage)
-    ratios = ", ".join(f"{one.mode} {significant(one.predicted_ratio or 0.0)} times" for one in others)
-    ranking = f" (predicted: {ratios} this run's rate)"
-    ties = [one for one in others if not worse(one)]
+    if best.rank == Rank.BETTER:
+        return Judgement.NOT_BEST, {**best.values, "best": best.mode, "ratio": best.predicted_ratio}
+    values = _own_figures(record, run, stage)
+    ties = [one for one in others if one.rank != Rank.WORSE]
     if not ties:
-        return Judgement(head=f"{mode} won for {stage}", reason=f" because {reason}", ranking=ranking)
-    if not all(alike(one) for one in ties):
-        return Judgement(head=_undecided(mode, stage, others, ties), reason=f": {reason}", ranking=ranking)
+        return Judgement.WON, values
+    if not all(_is_alike(one) for one in ties):
+        return Judgement.OPEN, {**values, "error": max(one.error for one in ties)}
     lightest = next(name for name in MODES if name in (mode, *(one.mode for one in ties)))
-    because = f": {_common_pace(run, stage, ties)}{reason}"
-    if lightest != mode:
-        head = f"{lightest} would be as fast as {mode} for {stage}, and is lighter"
-        if mode == "process":
-            head += "; but only a process can be killed when an item hangs, and takes no other item with it"
-        return Judgement(head=head, reason=because, ranking=ranking)
-    names = " and ".join(one.mode for one in ties)
-    head = f"{mode} was right for {stage}; {names} would be as fast, and no lighter"
-    return Judgement(head=head, reason=because, ranking=ranking)
+    code = Judgement.TIE if lightest == mode else Judgement.LIGHTER_WOULD_DO
+    return code, {**values, **_common_pace(run, stage, ties), "lightest": lightest}
 
 
-def _undecided(mode: str, stage: str, others: list[Alternative], ties: list[Alternative]) -> str:
-    """What can be said where the error is too large for a tie: which modes are worse all the same."""
-    error = share(max(one.error for one in ties))
-    worse_ones = " and ".join(one.mode for one in others if one not in ties)
-    open_ones = " or ".join(one.mode for one in ties)
-    unknown = f"unknown whether {open_ones} would do better for {stage} (the error allowed for is {error})"
-    return f"{mode} beat {worse_ones} for {stage}, and it is {unknown}" if worse_ones else unknown
+def _is_alike(one: Alternative) -> bool:
+    return one.rank == Rank.ALIKE
 
 
-def _common_pace(run: Measured, stage: str, ties: list[Alternative]) -> str:
+def _common_pace(run: Measured, stage: str, ties: list[Alternative]) -> dict[str, Value]:
     """Why modes tie, where one ceiling outside the stage binds in all of them."""
     variants = [run.variant, *(variant_with(run.variant, stage, one.mode, one.workers) for one in ties)]
     bounds = [predict(run.job, variant).bound for variant in variants]
     same = len({(bound.name, bound.stage) for bound in bounds}) == 1 and bounds[0].stage != stage
-    if not same:
-        return ""
-    where = _who(run, bounds[0], run.variant)
-    return f"{where} set{'' if where.endswith(')') else 's'} the pace in any case, and "
+    return _limit(run, bounds[0], run.variant) if same else {}
 
 
-def _reason(record: RunRecord, run: Measured, stage: str) -> str:
-    """What decides between the modes, from this stage's own numbers."""
+def _own_figures(record: RunRecord, run: Measured, stage: str) -> dict[str, Value]:
+    """What decides between the modes: this stage's own numbers."""
     model = getattr(run.job, stage)
-    overlap = waits_overlap(record, run) if stage == "download" else ""
-    times = f"an image takes {seconds(model.cpu_seconds)} of CPU and {seconds(model.blocked_seconds)} of waiting"
-    if overlap:
-        return f"{times}; {overlap}"
-    phi = run.shares[stage]
-    if phi is None or not phi.is_known:
-        doubt = f": {phi.doubt}" if phi and phi.doubt else ""
-        return f"{times}, and how much of the CPU holds the GIL is not known{doubt}"
-    return f"{times}; about {share(phi.point)} of the CPU holds the GIL ({phi.method})"
+    overlap = waits_overlap(record, run) if stage == "download" else {}
+    return {"cpu_seconds": model.cpu_seconds, "blocked_seconds": model.blocked_seconds, **overlap}
 
 
 def _evidence(record: RunRecord, run: Measured, stage: str) -> Iterator[Figure]:
     measured, model, phi = record.stages[stage], getattr(run.job, stage), run.shares[stage]
-    yield _figure("CPU per image of the job", model.cpu_seconds, "s")
-    yield _figure("waiting for network and disk per image of the job", model.blocked_seconds, "s")
-    wait = measured.account.get("gil_wait")
-    method = f"({measured.gil_method})" if wait is not None else "is unknown here and counts as waiting"
-    yield _figure(f"waiting for the GIL, all workers together {method}", wait, "s")
-    yield _figure("ready, but no core was free, all workers together", measured.account.get("run_queue"), "s")
-    held = f"({phi.method}{'; but ' + phi.doubt if phi.doubt else ''})" if phi else "is unknown"
-    yield _figure(f"share of its CPU that holds the GIL {held}", phi.point if phi else None, "")
-    yield _figure("rate of this run by the model", predict(run.job, run.variant).rate_per_second, UNIT_RATE)
-    yield _figure("rate of this run, measured, without waits for retries", run.rate_per_second, UNIT_RATE)
-
-
-def _figure(text: str, value: float | None, unit: str) -> Figure:
-    return Figure(text=text, value=value, unit=unit)
+    yield Figure(code="cpu", value=model.cpu_seconds, unit="s")
+    yield Figure(code="blocked", value=model.blocked_seconds, unit="s")
+    yield Figure(code="gil_wait", value=measured.account.get("gil_wait"), unit="s")
+    yield Figure(code="run_queue", value=measured.account.get("run_queue"), unit="s")
+    yield Figure(code="gil_held", value=phi.point if phi else None, unit="")
+    yield Figure(code="rate_of_model", value=predict(run.job, run.variant).rate_per_second, unit="images/s")
+    yield Figure(code="rate", value=run.rate_per_second, unit="images/s")

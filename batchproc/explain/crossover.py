@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from batchproc.explain.measured import Measured
 from batchproc.explain.predict import predict, start_seconds
-from batchproc.explain.words import cores, count, crew, seconds, share, significant
+from batchproc.explain.reasons import BreakEvenReason, CrossoverReason
 from batchproc.record.run import BreakEven, Crossover
 
 
@@ -13,24 +13,23 @@ def find_crossover(run: Measured) -> Crossover:
     """P* = 1 / phi for the transform stage, with the rest of the main process's GIL time in the same sum."""
     phi = run.shares["transform"]
     if phi is None:
-        return Crossover(text="unknown: the transform stage used no CPU that could be measured")
+        return Crossover(code=CrossoverReason.NO_CPU)
     if not phi.is_known:
-        why = phi.doubt or "what your own steps do with it is not known"
-        text = f"unknown: between {share(phi.low)} and {share(phi.high)} of the transform CPU holds the GIL, for {why}"
-        return Crossover(phi_low=phi.low, phi_high=phi.high, method=phi.method, text=text)
+        unknown = CrossoverReason.GIL_UNKNOWN
+        return Crossover(phi_low=phi.low, phi_high=phi.high, code=unknown, values=phi.values)
     limit, here = _crossover_cores(run), run.job.cores
-    side = "so threads can use all of them" if limit > here else "so processes are needed to use all of them"
-    text = (
-        f"about {share(phi.point)} of the transform CPU holds the GIL ({phi.method}): threads can keep about "
-        f"{cores(limit)} busy, {significant(here)} were free for this run, {side}"
-    )
     return Crossover(
-        phi=phi.point, phi_low=phi.low, phi_high=phi.high, method=phi.method, cores=limit, text=text
-    )  # fmt: skip
+        phi=phi.point,
+        phi_low=phi.low,
+        phi_high=phi.high,
+        cores=limit,
+        code=CrossoverReason.THREADS_REACH if limit > here else CrossoverReason.PROCESSES_NEEDED,
+        values={**phi.values, "cores": limit, "cores_free": here},
+    )
 
 
 def _crossover_cores(run: Measured) -> float:
-    """CPU of the whole line per second of the one GIL, were both stages in threads."""
+    """CPU of both stages per second of the one GIL, were both in threads."""
     job = run.job
     held = job.glue_seconds + sum(stage.phi * stage.cpu_seconds for stage in (job.download, job.transform))
     return (job.glue_seconds + job.download.cpu_seconds + job.transform.cpu_seconds) / held
@@ -38,20 +37,17 @@ def _crossover_cores(run: Measured) -> float:
 
 def find_break_even(run: Measured) -> BreakEven:
     """The number of items from which transform in processes repays its start against transform in threads."""
+    phi = run.shares["transform"]
+    if phi is None or not phi.is_known or not run.fits:
+        return BreakEven(code=BreakEvenReason.UNKNOWN)
     workers = max(2, run.variant.transform_workers)
     threads = replace(run.variant, transform="thread", transform_workers=workers)
     processes = replace(threads, transform="process")
-    gain = 1.0 / predict(run.job, threads).steady_rate_per_second - 1.0 / predict(
-        run.job, processes
-    ).steady_rate_per_second
+    slow, quick = (predict(run.job, one).steady_rate_per_second for one in (threads, processes))
+    gain = 1.0 / slow - 1.0 / quick
     cost = start_seconds(run.job, processes) - start_seconds(run.job, threads)
-    phi = run.shares["transform"]
-    if phi is None or not phi.is_known or not run.fits:
-        return BreakEven(text="unknown: what a process would gain per image cannot be told from this run")
-    start = f"starting {crew('process', workers)} costs {seconds(cost)}"
+    values = {"workers": workers, "start_seconds": cost, "gain_seconds": gain}
     if gain <= 0:
-        text = f"never for this job: {start}, and after it processes are not faster per image than threads"
-        return BreakEven(text=text)
+        return BreakEven(code=BreakEvenReason.NEVER, values=values)
     items = max(1, math.ceil(cost / gain))
-    text = f"{start} and gains {seconds(gain)} per image against threads: it pays from {count(items, 'image')} on"
-    return BreakEven(items=items, text=text)
+    return BreakEven(items=items, code=BreakEvenReason.PAYS, values={**values, "items": items})

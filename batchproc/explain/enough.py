@@ -1,7 +1,7 @@
-"""Whether a run tells enough of its modes to judge them, and what to say where it does not."""
+"""Whether a run tells enough of its modes to judge them."""
 
 from batchproc.explain.measured import waited_seconds
-from batchproc.explain.words import count, seconds
+from batchproc.explain.reasons import Doubt
 from batchproc.record.run import RunRecord
 
 # The time of an item differs from the next one's by some 0.7 of their mean (sizes of the open web's pictures). The mean
@@ -13,12 +13,11 @@ MOST_WAITED = 0.5
 LEAST_EACH = 3  # items per worker: below that most of a stage's time is its first item and its last
 
 
-def doubt_about_modes(record: RunRecord) -> str:
-    """Why this run has no verdict on modes; empty when it has one."""
-    items = record.measured_leg.items
-    if items < LEAST_ITEMS:
-        return f"no verdict on modes: {count(items, 'item')} are too few to compare them ({LEAST_ITEMS} at least)"
-    return f"no verdict on modes: {waiting_text(record)}" if mostly_waited(record) else ""
+def doubt_about_modes(record: RunRecord) -> Doubt | None:
+    """Why this run has no verdict on modes; None when it has one."""
+    if record.measured_leg.items < LEAST_ITEMS:
+        return Doubt.FEW_ITEMS
+    return Doubt.MOSTLY_WAITED if mostly_waited(record) else None
 
 
 def mostly_waited(record: RunRecord) -> bool:
@@ -31,11 +30,3 @@ def is_little(record: RunRecord, workers: int) -> bool:
     """Whether a stage with so many workers had nearly nothing to do."""
     items = record.measured_leg.items
     return items < LEAST_ITEMS and items < LEAST_EACH * workers
-
-
-def waiting_text(record: RunRecord) -> str:
-    """How long a run waited, and for what."""
-    leg = record.measured_leg
-    retry, pause = leg.retry_wait_seconds or 0.0, leg.pause_wait_seconds or 0.0
-    what = "a paused or paced host" if pause > retry else "a retry"
-    return f"for {seconds(retry + pause)} of {seconds(leg.seconds)} there was nothing to do but wait for {what}"

@@ -7,15 +7,14 @@ side, what they waited for the GIL tells. So phi is an interval with a point in 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
-from batchproc.explain.words import share as in_percent
+from batchproc.explain.reasons import GilDoubt, GilMethod
 from batchproc.measure.gil import held_fraction
+from batchproc.record.explanation import Value
 from batchproc.record.stage import StageRecord
 
-METHOD = "from Pillow's source and this run's CPU per step"
-MEASURED_METHOD = "from this run's threads and what they waited for the GIL"
 LEAST_TOGETHER = 0.5  # of their time at work, for threads whose waiting tells something
 HELD_STEPS = frozenset({"median"})  # Pillow's rank filters keep the GIL
 RELEASED_STEPS = frozenset(
@@ -42,7 +41,6 @@ GLUE_LOW, GLUE_HIGH = 0.5, 3.0  # other machines, and allocations that grow with
 # A download's CPU is Python, which holds the GIL, and system calls, which release it: user time was 0.51 to 0.67 of the
 # CPU of a thread that fetched 233 pictures of 146 KB over plain HTTP (getrusage(2) with RUSAGE_THREAD, three times).
 DOWNLOAD_LOW, DOWNLOAD_POINT, DOWNLOAD_HIGH = 0.4, 0.6, 0.9
-DOWNLOAD_METHOD = "from the user and system time of a thread that fetched pictures of 146 KB, not measured in this run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +50,15 @@ class GilShare:
     low: float
     point: float
     high: float
-    method: str
-    doubt: str = ""  # what the measured waiting for the GIL says against it
+    method: GilMethod
+    doubt: GilDoubt = GilDoubt.NONE
+    waits: Mapping[str, float] = field(default_factory=dict)  # what the doubt follows from, as shares of the time
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """What a sentence may say of it."""
+        shares = {"phi": self.point if self.is_known else None, "phi_low": self.low, "phi_high": self.high}
+        return {**shares, "phi_method": self.method, "phi_doubt": self.doubt, **self.waits}
 
     @property
     def is_known(self) -> bool:
@@ -75,7 +80,7 @@ def transform_share(stage: StageRecord, *, encoder_releases: bool) -> GilShare |
         low=min(1.0, low / cpu),
         point=min(1.0, (point + rest / 2) / cpu),
         high=min(1.0, (high + rest) / cpu),
-        method=METHOD,
+        method=GilMethod.SOURCE,
     )
     return _checked(estimate, stage)
 
@@ -88,7 +93,7 @@ def download_share(stage: StageRecord) -> GilShare | None:
         low=DOWNLOAD_LOW,
         point=DOWNLOAD_POINT,
         high=DOWNLOAD_HIGH,
-        method=DOWNLOAD_METHOD,
+        method=GilMethod.TYPICAL,
     )
 
 
@@ -116,13 +121,11 @@ def _checked(estimate: GilShare, stage: StageRecord) -> GilShare:
     expected = 1.0 - 1.0 / demand if demand > 1.0 else 0.0
     if not estimate.is_known and (measured := _measured(stage)) is not None:
         return measured
-    text = f"the threads waited {in_percent(waited)} of their time for the GIL, which "
+    waits = {"waited": waited, "waited_expected": expected}
     if waited + error < expected / 2.0:
-        doubt = f"{text}is less than the {in_percent(expected)} that this estimate asks for"
-        return replace(estimate, low=0.0, doubt=doubt)
+        return replace(estimate, low=0.0, doubt=GilDoubt.WAITED_LESS, waits=waits)
     if waited - error > SURPRISING_WAIT and threads * estimate.high < 1.0:
-        doubt = f"{text}is more than this estimate explains"
-        return replace(estimate, high=1.0, doubt=doubt)
+        return replace(estimate, high=1.0, doubt=GilDoubt.WAITED_MORE, waits=waits)
     return estimate
 
 
@@ -145,7 +148,7 @@ def _measured(stage: StageRecord) -> GilShare | None:
         low=held(waited - error)[0],
         point=fmean((*held(waited), *held(at_most))),
         high=held(at_most + error)[1],
-        method=MEASURED_METHOD,
+        method=GilMethod.THREADS,
     )
 
 

@@ -11,9 +11,9 @@ from batchproc.explain.bottleneck import SOME, load_of
 from batchproc.explain.measured import Measured, held_by_hosts, process_cpu
 from batchproc.explain.phi import gil_wait_share
 from batchproc.explain.predict import gil_seconds, predict
-from batchproc.explain.words import crew, seconds, share
+from batchproc.explain.reasons import Advice
 from batchproc.kinds import Code, Effect, kind_of
-from batchproc.record.explanation import Hint
+from batchproc.record.explanation import Hint, Value
 from batchproc.record.run import HostsRecord, RunRecord
 
 FULL = 0.9
@@ -29,15 +29,14 @@ def unexplained(record: RunRecord, stage: str) -> float | None:
     return None
 
 
-def waits_overlap(record: RunRecord, run: Measured) -> str:
+def waits_overlap(record: RunRecord, run: Measured) -> dict[str, Value]:
     """How much of a download is waiting, and how many waited at once; says less when the model misses the run."""
     stage = record.stages["download"]
     network = stage.account.get("network", stage.account.get("blocked", 0.0))
     if not stage.busy_seconds or network < NETWORK_BOUND * stage.busy_seconds:
-        return ""
-    text = f"{share(network / stage.busy_seconds)} of a download is waiting for the network"
+        return {}
     together = stage.busy_seconds / run.working_seconds
-    return f"{text}, and on average {together:.1f} downloads waited at the same time" if run.fits else text
+    return {"network_share": network / stage.busy_seconds, "downloads_at_once": together if run.fits else None}
 
 
 def from_evidence(record: RunRecord, run: Measured) -> Iterator[Hint]:
@@ -61,11 +60,8 @@ def _gil_is_full(run: Measured) -> Iterator[Hint]:
     held = gil_seconds(run.job, run.variant)
     load = held * run.rate_per_second
     if load >= FULL and predict(run.job, run.variant).bound.name == "gil":
-        yield Hint(
-            text="move a stage into processes",
-            evidence=f"the main process holds its GIL about {share(min(1.0, load))} of the time: "
-            f"{seconds(held)} per image",
-        )
+        values: dict[str, Value] = {"held_share": min(1.0, load), "held_seconds": held}
+        yield Hint(code=Advice.GIL_IS_FULL, values=values)
 
 
 def _held_steps(record: RunRecord) -> Iterator[Hint]:
@@ -75,10 +71,9 @@ def _held_steps(record: RunRecord) -> Iterator[Hint]:
     waited = gil_wait_share(stage)
     if waited is None or not stage.cpu_seconds or held < SOME * stage.cpu_seconds:
         return
-    evidence = f"{share(held / stage.cpu_seconds)} of the transform CPU is the median filter, which holds the GIL"
     if waited > FEW_WAITS:
-        evidence += f"; the threads waited {share(waited)} of their time for the GIL"
-        yield Hint(text='transform.mode = "process", or no median filter', evidence=evidence)
+        values = {"held_share": held / stage.cpu_seconds, "waited": waited}
+        yield Hint(code=Advice.STEPS_HOLD_GIL, values=values)
 
 
 def _too_many_workers(record: RunRecord, run: Measured) -> Iterator[Hint]:
@@ -89,11 +84,10 @@ def _too_many_workers(record: RunRecord, run: Measured) -> Iterator[Hint]:
         return
     free = round(run.job.cores)
     if stage.workers > free >= 1:
-        yield Hint(
-            text=f"transform.workers = {free}: the same rate from fewer workers",
-            evidence=f"{crew(stage.mode, stage.workers)} were ready but without a core "
-            f"{share(queue / busy)} of the time they were busy",
-        )
+        values: dict[str, Value] = {
+            "workers": free, "mode": stage.mode, "workers_now": stage.workers, "queued_share": queue / busy,
+        }  # fmt: skip
+        yield Hint(code=Advice.FEWER_WORKERS, values=values)
 
 
 def _pipe(record: RunRecord, run: Measured) -> Iterator[Hint]:
@@ -104,11 +98,7 @@ def _pipe(record: RunRecord, run: Measured) -> Iterator[Hint]:
     load = main / run.working_seconds
     starved = load_of(record, "transform").starved
     if load >= FULL and starved > SOME:
-        yield Hint(
-            text="transform in threads, or fewer and larger images per pipe: the main process may be the ceiling",
-            evidence=f"the main process used {share(load)} of a core while transform waited for input "
-            f"{share(starved)} of the time; whether the pipe or the download is to blame was not tested",
-        )
+        yield Hint(code=Advice.PIPE_SUSPECTED, values={"main_share": load, "starved": starved})
 
 
 def _hosts(record: RunRecord, run: Measured) -> Iterator[Hint]:
@@ -120,29 +110,29 @@ def _hosts(record: RunRecord, run: Measured) -> Iterator[Hint]:
         return
     download, hosts = record.stages["download"], record.hosts
     if hosts.lowest_limit < hosts.per_host:
-        yield Hint(
-            text="a lower download.per_host, or patience: a host struggled and was given fewer connections",
-            evidence=f"per_host = {hosts.per_host} was cut to {hosts.lowest_limit} after 503, 429 or time-outs; "
-            f"on average {held:.1f} downloads were under way",
-        )
+        values: dict[str, Value] = {
+            "per_host": hosts.per_host, "lowest_limit": hosts.lowest_limit, "downloads_allowed": held,
+        }  # fmt: skip
+        yield Hint(code=Advice.HOST_STRUGGLED, values=values)
         return
     twice = predict(replace(run.job, connections=2.0 * held), run.variant).rate_per_second
-    waiting = record.sampled.gauge_means["waiting"]
     yield Hint(
-        text="download.per_host twice as high, where the servers are yours or allow it",
-        evidence=f"per_host = {record.setting('download', 'per_host')} binds: on average {held:.1f} downloads were "
-        f"under way, while {crew(download.mode, download.workers)} were there and {waiting:.0f} items waited"
-        f"{_busiest(hosts)}",
+        code=Advice.MORE_PER_HOST,
+        values={
+            "per_host": int(record.setting("download", "per_host")),
+            "downloads_allowed": held,
+            "mode": download.mode,
+            "workers": download.workers,
+            "waiting": record.sampled.gauge_means["waiting"],
+            "busiest_share": _busiest_share(hosts),
+        },
         gain=twice / predict(run.job, run.variant).rate_per_second,
     )
 
 
-def _busiest(hosts: HostsRecord) -> str:
+def _busiest_share(hosts: HostsRecord) -> float | None:
     """How much of the list is on one host, where that is known."""
-    top = hosts.top
-    if not top:
-        return ""
-    return f"; {share(top[0].starts / sum(entry.starts for entry in top))} of the downloads went to one host"
+    return hosts.top[0].starts / sum(entry.starts for entry in hosts.top) if hosts.top else None
 
 
 def _servers(record: RunRecord) -> Iterator[Hint]:
@@ -150,23 +140,19 @@ def _servers(record: RunRecord) -> Iterator[Hint]:
     answers = {code: number for code, number in codes.items() if code != Code.CONNECT}
     refused = {code: number for code, number in answers.items() if kind_of(code).effect is Effect.REFUSED}
     if refused:
-        told = ", ".join(f"{number} {code}" for code, number in refused.items())
-        yield Hint(text="a lower download.per_host: the server asks for less", evidence=f"it answered {told}")
+        yield Hint(code=Advice.SERVER_REFUSED, values={**refused})
 
 
 def _retries(record: RunRecord) -> Iterator[Hint]:
     idle, line = record.retry_wait_seconds or 0.0, record.line_seconds
     if idle > SOME * line:
-        yield Hint(
-            text="download.retries = 0 leaves what failed to the next run, if this run's end must not wait",
-            evidence=f"for {seconds(idle)} of {seconds(line)} there was nothing to do but wait for a retry",
-        )
+        yield Hint(code=Advice.RETRIES_WAITED, values={"idle_seconds": idle, "seconds": line})
 
 
 def _machine(record: RunRecord) -> Iterator[Hint]:
     for check in record.checks:
         if check.name in ("others", "steal", "throttling") and check.passed is False:
-            yield Hint(text="measure again on a quiet machine before deciding", evidence=check.text)
+            yield Hint(code=Advice.MEASURE_AGAIN, values={"check": check.name})
 
 
 def _failed(record: RunRecord, name: str) -> bool:

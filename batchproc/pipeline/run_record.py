@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from batchproc.config import Config, resolved
-from batchproc.explain.unknown import nothing_done
+from batchproc.explain.wording import nothing_done
 from batchproc.measure.hardware import describe_machine
 from batchproc.pipeline.closing import Ending
 from batchproc.pipeline.import_list import ImportedList

@@ -1,8 +1,12 @@
 """What the record says of why: modes and their rivals, ceilings, hints, each with its numbers and its sentence."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from batchproc.record.stage import ModeName
+
+# What a reason is about: a number with its unit in its name, or a word of the config.
+Value = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +36,9 @@ class StageModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A measured figure behind a choice; `value` None is unknown."""
+    """A measured figure behind a choice; `value` None is unknown. `code`: which one; `text`: its name in words."""
 
+    code: str = ""
     text: str = ""
     value: float | None = None
     unit: str = ""
@@ -43,7 +48,8 @@ class Figure:
 class Alternative:
     """Another way to run one stage, and the whole run's rate in it against this run's. None: not predicted.
 
-    `error`: of the ratio, relative, beside what the GIL shares leave open.
+    `error`: of the ratio, relative, beside what the GIL shares leave open. `rank`: a `batchproc.explain.reasons.Rank`;
+    `code`: what would set its pace, with `values`; `because`: that as a sentence.
     """
 
     mode: ModeName
@@ -53,11 +59,17 @@ class Alternative:
     high: float | None = None
     because: str = ""
     error: float = 1.0
+    rank: str = ""
+    code: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Whether a stage's mode was right: in a few words, in a sentence, by these figures, against these others."""
+    """Whether a stage's mode was right: in a few words, in a sentence, by these figures, against these others.
+
+    `code`: a `batchproc.explain.reasons.Judgement`, with its `values`.
+    """
 
     stage: str
     mode: str = ""
@@ -66,25 +78,37 @@ class Choice:
     verdict: str = ""
     evidence: tuple[Figure, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    code: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ceiling:
-    """How fast a stage could go at most by one limit, in items of the job per second; None is unknown."""
+    """How fast a stage could go at most by one limit, in items of the job per second; None is unknown.
+
+    `code`: a `batchproc.explain.reasons.CeilingReason`, with its `values`; `because`: that as a sentence.
+    """
 
     name: str
     rate_per_second: float | None = None
     binds: bool = False
     because: str = ""
+    code: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """One piece of advice. `gain`: the whole run's rate afterwards against now, None where it is not known."""
+    """One piece of advice. `gain`: the whole run's rate afterwards against now, None where it is not known.
 
-    text: str
+    `code`: a `batchproc.explain.reasons.Advice`, with its `values`; `text`, `evidence`: that in words.
+    """
+
+    text: str = ""
     evidence: str = ""
     gain: float | None = None
+    code: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

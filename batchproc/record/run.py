@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
 
     from batchproc.measure.checks import Check
     from batchproc.measure.samples import Samples
-    from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint
+    from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value
     from batchproc.record.stage import (
         ConcurrencyRecord,
         HostStarts,
@@ -134,7 +134,10 @@ class Bottleneck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossover:
-    """The number of cores beyond which threads cannot use more, and the GIL-held fraction that it follows from."""
+    """The number of cores beyond which threads cannot use more, and the GIL-held fraction that it follows from.
+
+    `code`: a `batchproc.explain.reasons.CrossoverReason`, with its `values`; `text`: that as a sentence.
+    """
 
     phi: float | None = None
     phi_low: float | None = None
@@ -142,14 +145,21 @@ class Crossover:
     method: str = "unknown"
     cores: float | None = None
     text: str = ""
+    code: str = ""
+    values: "Mapping[str, Value]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakEven:
-    """The number of items from which transform in processes repays its start; None: never, or unknown."""
+    """The number of items from which transform in processes repays its start; None: never, or unknown.
+
+    `code`: a `batchproc.explain.reasons.BreakEvenReason`, with its `values`; `text`: that as a sentence.
+    """
 
     items: int | None = None
     text: str = ""
+    code: str = ""
+    values: "Mapping[str, Value]" = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,7 +303,7 @@ def _adapter() -> "TypeAdapter[RunRecord]":
     # The names that stand in quotes in the record's types are looked up here.
     from batchproc.measure.checks import Check  # noqa: F401
     from batchproc.measure.samples import Samples  # noqa: F401
-    from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint  # noqa: F401
+    from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value  # noqa: F401
     from batchproc.record.stage import (  # noqa: F401
         ConcurrencyRecord,
         HostStarts,

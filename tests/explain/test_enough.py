@@ -6,6 +6,7 @@ import pytest
 
 from batchproc.explain.enough import LEAST_ITEMS, doubt_about_modes
 from batchproc.explain.explanation import explain
+from batchproc.explain.reasons import Doubt
 from batchproc.record.run import Bottleneck, RunRecord, record_of
 
 from .runs import cpu_bound, run, stage
@@ -70,7 +71,7 @@ def test_of_few_items_that_kept_their_workers_busy_the_stage_is_named_all_the_sa
     )
 
     assert "transform" == bottleneck_of(facts).stage
-    assert doubt_about_modes(record_of(facts))
+    assert Doubt.FEW_ITEMS == doubt_about_modes(record_of(facts))
 
 
 @pytest.mark.parametrize("pause", [False, True], ids=["retry", "pause"])
@@ -90,8 +91,8 @@ def test_the_hint_of_a_run_that_waited_for_retries_is_about_retries() -> None:
 
 
 def test_enough_items_on_a_quiet_stretch_have_their_verdict() -> None:
-    assert "" == doubt_about_modes(record_of(handful(LEAST_ITEMS, waited=1.4)))
-    assert "" == doubt_about_modes(record_of(cpu_bound()))
+    assert None is doubt_about_modes(record_of(handful(LEAST_ITEMS, waited=1.4)))
+    assert None is doubt_about_modes(record_of(cpu_bound()))
     assert 4 == len(explained(cpu_bound()).choices[0].alternatives)
 
 

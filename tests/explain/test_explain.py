@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from batchproc.explain.explanation import explain
-from batchproc.record.explanation import Choice
+from batchproc.explain.reasons import (
+    Advice,
+    BreakEvenReason,
+    CeilingReason,
+    CrossoverReason,
+    Doubt,
+    GilDoubt,
+    Judgement,
+    Rank,
+)
+from batchproc.record.explanation import Choice, Hint
 from batchproc.record.run import RunRecord, record_of, to_json, write_text
 from tests.explain.runs import CPU_BOUND, all_serial, cpu_bound, held, run, stage
 
@@ -29,12 +39,8 @@ def ratio(told: RunRecord, name: str, mode: str) -> float | None:
     return next(one.predicted_ratio for one in choice(told, name).alternatives if one.mode == mode)
 
 
-def sentences(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from sentences(one)
+def advice_of(told: RunRecord) -> dict[str, Hint]:
+    return {hint.code: hint for hint in told.hints}
 
 
 RUNS = {"process": cpu_bound(), "thread": cpu_bound("thread"), "serial": all_serial(), "held": held()}
@@ -76,9 +82,9 @@ def test_exactly_one_ceiling_binds(facts: dict[str, Any]) -> None:
 def test_waiting_downloads_make_threads_win() -> None:
     told = explained(cpu_bound())
 
-    verdict = choice(told, "download").verdict
-    assert "waiting for the network" in verdict
-    assert "downloads waited at the same time" in verdict
+    values = choice(told, "download").values
+    assert 0.8 < values["network_share"] <= 1.0
+    assert values["downloads_at_once"] > 1.0
     assert (ratio(told, "download", "serial") or 1.0) < 0.5
 
 
@@ -86,10 +92,10 @@ def test_a_model_that_misses_its_run_says_less_about_waiting_and_nothing_about_m
     facts = cpu_bound()
     told = explained(facts | {"line_seconds": 2 * facts["line_seconds"]})
 
-    assert "unknown whether thread was right for download" in choice(told, "download").verdict
+    assert Judgement.MODEL_MISSES == choice(told, "download").code
     assert {None} == {one.predicted_ratio for one in choice(told, "download").alternatives}
-    assert "downloads waited at the same time" not in " ".join(sentences(to_json(told)))
-    assert None is told.break_even.items
+    assert "downloads_at_once" not in choice(told, "download").values
+    assert BreakEvenReason.UNKNOWN == told.break_even.code
 
 
 def test_unexplained_seconds_forbid_a_verdict_on_that_stage() -> None:
@@ -97,8 +103,9 @@ def test_unexplained_seconds_forbid_a_verdict_on_that_stage() -> None:
     facts["checks"].append({"name": "remainder.transform", "value": 0.08, "passed": False, "text": "8%"})
     told = explained(facts)
 
-    assert "8% of its worker-seconds are unexplained" in choice(told, "transform").verdict
-    assert "unknown" not in choice(told, "download").verdict
+    assert Judgement.UNEXPLAINED == choice(told, "transform").code
+    assert 0.08 == choice(told, "transform").values["unexplained_share"]
+    assert Judgement.UNEXPLAINED != choice(told, "download").code
 
 
 def test_released_steps_make_threads_as_good_as_processes() -> None:
@@ -106,7 +113,7 @@ def test_released_steps_make_threads_as_good_as_processes() -> None:
 
     assert (ratio(told, "transform", "thread") or 0.0) > 0.95
     assert (told.crossover.cores or 0.0) > 8.0
-    assert "never" in told.break_even.text
+    assert BreakEvenReason.NEVER == told.break_even.code
 
 
 def test_a_held_gil_with_waiting_threads_asks_for_processes() -> None:
@@ -115,9 +122,8 @@ def test_a_held_gil_with_waiting_threads_asks_for_processes() -> None:
     assert (ratio(told, "transform", "process") or 0.0) > 1.5
     assert (told.crossover.cores or 9.0) < 1.5
     assert (told.break_even.items or 0.0) > 1
-    hints = " ".join(hint.text + hint.evidence for hint in told.hints)
-    assert 'transform.mode = "process"' in hints
-    assert "the threads waited" in hints
+    assert {Advice.CHANGE_MODE, Advice.STEPS_HOLD_GIL} <= advice_of(told).keys()
+    assert "process" == advice_of(told)[Advice.CHANGE_MODE].values["mode"]
 
 
 def test_held_steps_whose_threads_did_not_wait_are_doubted() -> None:
@@ -125,18 +131,17 @@ def test_held_steps_whose_threads_did_not_wait_are_doubted() -> None:
     facts["stages"]["transform"]["account"]["gil_wait"] = 0.0
     told = explained(facts)
 
-    assert "less than the 41% that this estimate asks for" in " ".join(
-        one.text for one in choice(told, "transform").evidence
-    )
-    assert told.crossover.text.startswith("unknown")
-    assert "no median filter" not in " ".join(hint.text for hint in told.hints)
+    values = choice(told, "transform").values
+    assert (GilDoubt.WAITED_LESS, 0.0) == (values["phi_doubt"], values["waited"])
+    assert pytest.approx(0.41, abs=0.005) == values["waited_expected"]
+    assert CrossoverReason.GIL_UNKNOWN == told.crossover.code
+    assert Advice.STEPS_HOLD_GIL not in advice_of(told)
 
 
 def test_released_steps_whose_threads_waited_are_doubted() -> None:
     told = explained(cpu_bound("thread", gil_wait=12.0))
 
-    evidence = [one.text for one in choice(told, "transform").evidence]
-    assert any("more than this estimate explains" in text for text in evidence)
+    assert GilDoubt.WAITED_MORE == choice(told, "transform").values["phi_doubt"]
     assert None is told.crossover.cores
 
 
@@ -144,7 +149,7 @@ def test_a_step_of_the_users_own_leaves_the_crossover_unknown() -> None:
     told = explained(cpu_bound(parts_cpu={"decode": 0.002, "steps.mine:work": 0.018}))
 
     assert (None, None) == (told.crossover.phi, told.crossover.cores)
-    assert told.crossover.text.startswith("unknown")
+    assert CrossoverReason.GIL_UNKNOWN == told.crossover.code
     assert None is told.break_even.items
 
 
@@ -154,10 +159,10 @@ def test_more_workers_than_cores_is_said_on_a_quiet_machine_only() -> None:
     noisy = json.loads(json.dumps(crowded))
     noisy["checks"] = [{"name": "others", "passed": False, "value": 0.3, "text": "other programs used 30%"}]
 
-    quiet_hints, noisy_hints = ([hint.text for hint in explained(one).hints] for one in (crowded, noisy))
-    assert any("transform.workers = 2" in text for text in quiet_hints)
-    assert not any("transform.workers = 2" in text for text in noisy_hints)
-    assert any("quiet machine" in text for text in noisy_hints)
+    quiet_advice, noisy_advice = advice_of(explained(crowded)), advice_of(explained(noisy))
+    assert (2, 8) == tuple(quiet_advice[Advice.FEWER_WORKERS].values[key] for key in ("workers", "workers_now"))
+    assert Advice.FEWER_WORKERS not in noisy_advice
+    assert {"check": "others"} == noisy_advice[Advice.MEASURE_AGAIN].values
 
 
 def test_neighbours_widen_what_is_predicted() -> None:
@@ -174,17 +179,18 @@ def test_neighbours_widen_what_is_predicted() -> None:
 def test_a_noisy_machine_leaves_a_tie_open_and_still_tells_the_clear_loser() -> None:
     facts = cpu_bound()
     facts["samples"]["machine"] |= {"others_cpu_share": 0.22, "busy_share": 0.99}
-    verdict = choice(explained(facts), "download").verdict
+    found = choice(explained(facts), "download")
 
-    assert "thread beat serial for download" in verdict
-    assert "unknown whether process would do better" in verdict
+    assert Judgement.OPEN == found.code
+    assert {"serial": Rank.WORSE, "process": Rank.OPEN} == {
+        one.mode: one.rank for one in found.alternatives if one.mode != "thread"
+    }
 
 
 def test_refusing_servers_are_named() -> None:
     told = explained(cpu_bound() | {"failures_this_run": {"rate": 3, "http.404": 9}})
 
-    assert any("3 rate" in hint.evidence for hint in told.hints)
-    assert not any("404" in hint.evidence for hint in told.hints)
+    assert {"rate": 3} == advice_of(told)[Advice.SERVER_REFUSED].values
 
 
 def test_a_busy_parent_with_starving_processes_is_a_suspicion_only() -> None:
@@ -195,9 +201,7 @@ def test_a_busy_parent_with_starving_processes_is_a_suspicion_only() -> None:
     )
     facts["samples"]["processes"] = [{"role": "main", "cpu_seconds": 3.9}]
 
-    evidence = [hint.evidence for hint in explained(facts).hints if "main process used" in hint.evidence]
-    assert 1 == len(evidence)
-    assert "was not tested" in evidence[0]
+    assert 0.9 < advice_of(explained(facts))[Advice.PIPE_SUSPECTED].values["main_share"]
 
 
 def test_hosts_that_are_not_known_leave_per_host_unknown() -> None:
@@ -206,7 +210,7 @@ def test_hosts_that_are_not_known_leave_per_host_unknown() -> None:
     ceilings = {one.name: one for one in explained(facts).ceilings["download"]}
 
     assert None is ceilings["per_host"].rate_per_second
-    assert ceilings["per_host"].because.startswith("unknown")
+    assert CeilingReason.HOSTS_UNKNOWN == ceilings["per_host"].code
     assert None is ceilings["network"].rate_per_second
 
 
@@ -215,7 +219,7 @@ def test_nothing_processed_is_explained_as_unknown() -> None:
     told = explained(run(empty, empty))
 
     assert () == told.choices
-    assert told.crossover.text.startswith("unknown")
+    assert Doubt.TOO_LITTLE == told.crossover.code
 
 
 def numbers_in(value: Any) -> Iterator[float]:
@@ -275,9 +279,9 @@ def limited_by_hosts() -> dict[str, Any]:
 def test_idle_workers_beside_waiting_items_point_at_the_hosts() -> None:
     told = explained(limited_by_hosts())
 
-    assert "the hosts' limits (per_host) let 3.9 downloads run at once" in told.bottleneck.because
-    hint = next(hint for hint in told.hints if "per_host" in hint.text)
-    assert "per_host = 4 binds: on average 3.9 downloads" in hint.evidence
+    assert pytest.approx(3.9, abs=0.05) == told.bottleneck.downloads_allowed
+    hint = advice_of(told)[Advice.MORE_PER_HOST]
+    assert 4 == hint.values["per_host"]
     assert (hint.gain or 0.0) > 1.5
     assert ["per_host"] == [one.name for one in told.ceilings["download"] if one.binds]
     assert (ratio(told, "transform", "serial") or 0.0) > 0.95
@@ -287,7 +291,7 @@ def test_idle_workers_without_waiting_items_say_nothing_about_hosts() -> None:
     facts = limited_by_hosts()
     facts["samples"]["gauge_means"] = {"waiting": 0.0}
 
-    assert not any("per_host" in hint.text for hint in explained(facts).hints)
+    assert Advice.MORE_PER_HOST not in advice_of(explained(facts))
 
 
 def test_a_run_whose_downloads_all_failed_is_told_as_too_little() -> None:
@@ -298,7 +302,7 @@ def test_a_run_whose_downloads_all_failed_is_told_as_too_little() -> None:
     told = explained(facts)
 
     assert () == told.choices
-    assert "too little" in told.verdict[1]
+    assert Doubt.TOO_LITTLE == told.crossover.code
 
 
 def test_a_run_that_never_opened_its_stages_is_told_as_unknown() -> None:

@@ -1,10 +1,21 @@
-"""The sentence on a bottleneck: every reason has one, with its numbers."""
+"""Every code of an explanation has its sentence, with its numbers."""
+
+from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.bottleneck import Reason
-from batchproc.explain.wording import bottleneck_text
-from batchproc.record.run import Bottleneck, RunCounts, RunRecord
+from batchproc.explain.reasons import Advice, BreakEvenReason, CeilingReason, CrossoverReason, Doubt, Judgement, Reason
+from batchproc.explain.wording import (
+    Words,
+    advice_text,
+    bottleneck_text,
+    break_even_text,
+    ceiling_text,
+    crossover_text,
+    worded,
+)
+from batchproc.record.explanation import Alternative, Choice, Hint, Value
+from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunCounts, RunRecord
 from batchproc.record.stage import PhaseRecord, StageLoad, StageRecord
 
 RECORD = RunRecord(
@@ -36,3 +47,84 @@ def test_every_reason_has_its_sentence(reason: Reason, stage: str | None) -> Non
 
     assert SENTENCES[reason, stage] in bottleneck_text(RECORD, found)
     assert set(Reason) == {one for one, _ in SENTENCES}
+
+
+VALUES: dict[str, Value] = {
+    "stage": "download", "mode": "process", "workers": 4, "workers_now": 2, "download": "thread",
+    "transform": "process", "pace": "cores", "pace_cores": 2.0, "pace_rate_per_second": 251.0, "cpu_seconds": 0.005,
+    "cpu_seconds_here": 0.006, "start_seconds_more": 0.25,
+    "blocked_seconds": 0.07, "held_seconds": 0.001, "held_share": 0.95, "waited": 0.2,
+    "queued_share": 0.5, "main_share": 0.97, "starved": 0.3, "per_host": 4, "lowest_limit": 1, "downloads_allowed": 3.9,
+    "waiting": 90.0, "busiest_share": 0.8, "idle_seconds": 1.9, "seconds": 2.9, "check": "others", "connections": 1,
+    "parent_seconds": 0.0002, "cores": 2.0, "cores_free": 1.9, "phi": 0.5, "phi_method": "source", "start_seconds": 0.3,
+    "gain_seconds": 0.001, "items": 300, "items_needed": 50, "doubt": "few_items", "unexplained_share": 0.08,
+    "miss": 0.4, "best": "thread", "ratio": 1.3, "error": 0.3, "lightest": "serial",
+}  # fmt: skip
+ADVICE = {
+    Advice.CHANGE_WORKERS: ("download.workers = 4 instead of 2", "the free cores (2 cores) would set the pace at 251"),
+    Advice.CHANGE_MODE: ('download.mode = "process" with 4 processes', "starting takes 250 ms longer"),
+    Advice.CHANGE_BOTH_MODES: ('download.mode = "thread" and transform.mode = "process"', "5 ms of CPU per image"),
+    Advice.GIL_IS_FULL: ("move a stage into processes", "about 95% of the time: 1 ms per image"),
+    Advice.STEPS_HOLD_GIL: ("or no median filter", "the threads waited 20% of their time for the GIL"),
+    Advice.FEWER_WORKERS: ("transform.workers = 4", "2 processes were ready but without a core 50% of the time"),
+    Advice.PIPE_SUSPECTED: ("may be the ceiling", "97% of a core while transform waited for input 30%"),
+    Advice.HOST_STRUGGLED: ("a host struggled", "per_host = 4 was cut to 1"),
+    Advice.MORE_PER_HOST: ("download.per_host twice", "3.9 downloads were under way, while 4 processes were there"),
+    Advice.SERVER_REFUSED: ("the server asks for less", "it answered"),
+    Advice.RETRIES_WAITED: ("download.retries = 0", "for 1.9 s of 2.9 s there was nothing to do"),
+    Advice.MEASURE_AGAIN: ("measure again on a quiet machine", ""),
+}
+JUDGEMENTS = {
+    Judgement.NO_VERDICT: "no verdict on modes: 4 items are too few to compare them (50 at least)",
+    Judgement.UNEXPLAINED: "unknown whether process was right for transform: 8% of its worker-seconds are unexplained",
+    Judgement.MODEL_MISSES: "the model misses this run by 40%",
+    Judgement.NOT_BEST: "thread is predicted to make the whole run 1.3 times as fast, because the free cores",
+    Judgement.WON: "process won for transform because an image takes 5 ms of CPU and 70.0 ms of waiting; about 50%",
+    Judgement.OPEN: "process beat serial for transform, and it is unknown whether thread would do better",
+    Judgement.LIGHTER_WOULD_DO: "serial would be as fast as process for transform, and is lighter; but only a process",
+    Judgement.TIE: "process was right for transform; thread would be as fast, and no lighter: the free cores",
+}
+EXPLAINED = replace(RECORD, bottleneck=Bottleneck(reason=Reason.NOTHING_DONE))
+ALTERNATIVES = (
+    Alternative(mode="serial", workers=1, predicted_ratio=0.5, rank="worse", code="cores", values=VALUES),
+    Alternative(mode="thread", workers=2, predicted_ratio=1.0, rank="alike", code="cores", values=VALUES),
+)
+
+
+@pytest.mark.parametrize("code", Advice)
+def test_every_advice_has_its_text_and_its_figures(code: Advice) -> None:
+    hint = worded(replace(EXPLAINED, hints=(Hint(code=code, values=VALUES),))).hints[0]
+
+    text, evidence = ADVICE[code]
+    assert text in hint.text
+    assert evidence in hint.evidence
+    assert hint.text == advice_text(code, Words(VALUES))
+
+
+@pytest.mark.parametrize("code", Judgement)
+def test_every_judgement_has_its_sentence(code: Judgement) -> None:
+    choice = Choice(
+        stage="transform", mode="process", workers=2, code=code, values=VALUES, alternatives=ALTERNATIVES
+    )  # fmt: skip
+
+    assert JUDGEMENTS[code] in worded(replace(EXPLAINED, choices=(choice,))).choices[0].verdict
+
+
+@pytest.mark.parametrize("code", CeilingReason)
+def test_every_ceiling_has_its_sentence(code: CeilingReason) -> None:
+    assert ceiling_text(code, Words(VALUES))
+
+
+@pytest.mark.parametrize("code", [*CrossoverReason, *Doubt])
+def test_every_crossover_has_its_sentence(code: str) -> None:
+    text = crossover_text(RECORD, Crossover(phi=0.5, phi_low=0.0, phi_high=1.0, code=code, values=VALUES))
+
+    is_known = code in (CrossoverReason.THREADS_REACH, CrossoverReason.PROCESSES_NEEDED)
+    assert is_known == ("threads can keep about 2 cores busy" in text)
+
+
+@pytest.mark.parametrize("code", [*BreakEvenReason, *Doubt])
+def test_every_break_even_has_its_sentence(code: str) -> None:
+    text = break_even_text(RECORD, BreakEven(code=code, values=VALUES))
+
+    assert (code == BreakEvenReason.PAYS) == ("it pays from 300 images on" in text)

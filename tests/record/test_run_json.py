@@ -19,8 +19,10 @@ def folder_with(tmp_path: Path, content: object) -> Path:
 
 
 def objects_in(value: Any) -> list[dict[str, Any]]:
-    """Every object of the file, itself included."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    """Every object of the file, itself included, but for the values of a reason, whose names are open."""
+    inside = value if isinstance(value, list) else []
+    if isinstance(value, dict):
+        inside = [part for key, part in value.items() if key != "values"]
     found = [value] if isinstance(value, dict) else []
     return found + [one for part in inside for one in objects_in(part)]
 
