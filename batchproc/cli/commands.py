@@ -1,8 +1,9 @@
 """The smaller commands: `check`, `status`, `steps`, `schema` only read; `init`, `report`, `rebuild`, `origin`."""
 
+import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -74,13 +75,17 @@ def schema() -> None:
 
     Example: batchproc schema > batchproc.schema.json
     """
+    print_json(_schema())
+
+
+def _schema() -> dict[str, Any]:
     from batchproc.config import json_schema
     from batchproc.transform.steps.table import steps_json_schema
 
-    print_json(json_schema(steps_json_schema()))
+    return json_schema(steps_json_schema())
 
 
-STARTERS = ("job.toml", "urls.txt")  # beside the package's modules, in `templates`
+CONFIG, LIST, SCHEMA = "job.toml", "urls.txt", "job.schema.json"  # what `init` writes; the first two from `templates`
 
 ReportPath = Annotated[
     Path, typer.Argument(metavar="PATH", help="a run's or a bench's folder, or a job's output folder")
@@ -90,29 +95,51 @@ SamePlan = Annotated[
 ]
 
 
-def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path()) -> None:
-    """Write a commented starter config and an input list; never overwrites.
+FromImg2dataset = Annotated[
+    str, typer.Option("--from-img2dataset", metavar="FLAGS", help="write what these flags of img2dataset mean")
+]
+
+
+def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(), img2dataset: FromImg2dataset = "") -> None:
+    """Write a commented starter config, its JSON Schema and an input list; never overwrites.
 
     Example: batchproc init myjob
     """
     from_here(folder)
-    for path in _write_starter(folder):
+    for path in _write(folder, _converted(img2dataset, folder) if img2dataset else _starter()):
         print(f"wrote {path}")
-    print_message(f"next: put URLs into the list, then batchproc run {folder / 'job.toml'}")
+    first = "check it" if img2dataset else "put URLs into the list"
+    command = "check" if img2dataset else "run"
+    print_message(f"next: {first}, then batchproc {command} {folder / CONFIG}")
 
 
-def _write_starter(folder: Path) -> list[Path]:
-    """Writes the starter files into `folder`, made on demand. Raises `UsageError` when one is there, or on OSError."""
+def _starter() -> dict[str, str]:
     from importlib.resources import files
 
-    paths = [folder / name for name in STARTERS]
+    templates = files("batchproc") / "templates"
+    return {name: (templates / name).read_text("utf-8") for name in (CONFIG, LIST)}
+
+
+def _converted(flags: str, folder: Path) -> dict[str, str]:
+    from batchproc.cli.img2dataset import convert
+
+    return {CONFIG: f"#:schema {SCHEMA}\n{convert(flags, folder.absolute().name or 'img2dataset')}"}
+
+
+def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
+    """Writes `texts` by file name into `folder`, made on demand, and the schema that editors check the config by.
+
+    Raises `UsageError` when one of them is there, or on OSError.
+    """
+    texts = {**texts, SCHEMA: json.dumps(_schema(), indent=2) + "\n"}
+    paths = [folder / name for name in texts]
     standing = [str(path) for path in paths if path.exists()]
     if standing:
         raise UsageError(f"{', '.join(standing)}: already there, and init never overwrites; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in paths:
-            path.write_bytes((files("batchproc") / "templates" / path.name).read_bytes())
+            path.write_text(texts[path.name], encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
     return paths

@@ -116,7 +116,7 @@ def _is_command(line: str) -> bool:
     if command is None:
         return False
     flags = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
-    used = {word.partition("=")[0] for word in words[2:] if word.startswith("-") and word != "-"}
+    used = {word.partition("=")[0] for word in words[2:] if word.startswith("-") and word != "-" and " " not in word}
     keys = [key for key in re.findall(r"--set[= ]([\w.]+)=", " ".join(words)) if key != "KEY"]
     return used <= {*flags, "--help", "-h"} and all(_is_key(key) for key in keys)
 
