@@ -40,8 +40,12 @@ class ImageFolder:
         return f"images/{key_hex[:2]}/{key_hex}{suffix}"
 
     def final_path(self, key_hex: str, suffix: str) -> Path:
-        """Where a rendition belongs."""
-        return Path(self._output, self.file_name(key_hex, suffix))
+        """Where an output image belongs."""
+        return Path(self.final_name(key_hex, suffix))
+
+    def final_name(self, key_hex: str, suffix: str) -> str:
+        """The same as text, which takes a fifth of the time."""
+        return f"{self._output}/images/{key_hex[:2]}/{key_hex}{suffix}"
 
     def temporary_name(self, path: str) -> str:
         """The name of a temporary file. Raises ValueError for a file that is not directly in `.tmp`."""
@@ -106,7 +110,7 @@ class ImageFolder:
     def remove(self, key_hex: str, suffix: str) -> None:
         """Deletes a rendition's file, if it is there. A folder of that name is not ours and stays."""
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-            self.final_path(key_hex, suffix).unlink()
+            os.unlink(self.final_name(key_hex, suffix))  # noqa: PTH108
             self._touched.add(f"{self._output}/images/{key_hex[:2]}")
 
     def sync(self) -> None:

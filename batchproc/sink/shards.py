@@ -44,7 +44,9 @@ class StoredImages:
 
     def __init__(self, images: ImageFolder, folder: "ShardFolder", shards: Iterable[Shard]) -> None:
         self._images = images
-        self._opened = [opened for shard in shards if (opened := folder.open(shard.name)) is not None]
+        self._folder = folder
+        self._unopened = list(shards)  # most are never needed: all images of a new shard wait as files
+        self._opened: list[OpenedShard] = []
 
     def __enter__(self) -> Self:
         return self
@@ -55,14 +57,16 @@ class StoredImages:
 
     def waits(self, sample: Sample) -> bool:
         """Whether there is a file of that image's name and size."""
-        with suppress(OSError):
-            return self._waiting_path(sample).stat().st_size == sample.size_bytes
-        return False
+        try:
+            return os.stat(self._waiting_name(sample)).st_size == sample.size_bytes  # noqa: PTH116  # a name, no path
+        except OSError:
+            return False
 
     def has(self, sample: Sample) -> bool:
         """Whether there is an image of that name and size."""
-        packed = any(opened.size_of(sample.packed_name) == sample.size_bytes for opened in self._opened)
-        return packed or self.waits(sample)
+        return self.waits(sample) or any(
+            opened.size_of(sample.packed_name) == sample.size_bytes for opened in self._earlier()
+        )
 
     def read(self, sample: Sample) -> bytes:
         """The image. Raises `LostImageError`."""
@@ -71,16 +75,25 @@ class StoredImages:
                 return content
         raise LostImageError(sample.item)
 
-    def _waiting_path(self, sample: Sample) -> Path:
-        return self._images.final_path(sample.key_hex, sample.suffix)
+    def _waiting_name(self, sample: Sample) -> str:
+        return self._images.final_name(sample.key_hex, sample.suffix)
 
     def _candidates(self, sample: Sample) -> Iterator[bytes]:
-        with suppress(OSError):
-            yield self._waiting_path(sample).read_bytes()
-        for opened in self._opened:
+        with suppress(OSError), open(self._waiting_name(sample), "rb", 0) as file:  # noqa: PTH123  # likewise
+            yield file.read()
+        for opened in self._earlier():
             with suppress(OSError, ValueError):
                 if opened.size_of(sample.packed_name) is not None:
                     yield opened.read(sample.packed_name)
+
+    def _earlier(self) -> Iterator[OpenedShard]:
+        """The earlier shards, each opened when those before it did not have what is looked for."""
+        yield from self._opened
+        while self._unopened:
+            opened = self._folder.open(self._unopened.pop(0).name)
+            if opened is not None:
+                self._opened.append(opened)
+                yield opened
 
 
 def open_shard(path: Path) -> OpenedShard | None:

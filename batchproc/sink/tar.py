@@ -20,6 +20,8 @@ _MODE_AND_OWNERS = b"0000644\0" + b"0000000\0" * 2
 _TIME = b"00000000000\0"
 _REST = b"0" + bytes(100) + b"ustar\x0000" + bytes(BLOCK_BYTES - 265)  # a regular file, no link, nobody's
 
+_SUM_OF_REST = sum(_SPACES) + sum(_REST)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -35,7 +37,7 @@ def header(name: str, size_bytes: int) -> bytes:
     if len(name) > LONGEST_NAME or size_bytes >= 8**11:
         raise ValueError(f"{name}: too long for a member of a tar file")
     before = name.encode("ascii").ljust(100, b"\0") + _MODE_AND_OWNERS + b"%011o\0" % size_bytes + _TIME
-    checksum = sum(before) + sum(_SPACES) + sum(_REST)
+    checksum = sum(before) + _SUM_OF_REST
     return before + b"%06o\0 " % checksum + _REST
 
 

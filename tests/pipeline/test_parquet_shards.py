@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.pipeline import assembly
+from batchproc.pipeline import opening
 from batchproc.pipeline.types import RunOptions
 from tests.jobs import MakeJob
 
@@ -121,7 +121,7 @@ def test_a_row_of_an_earlier_list_that_no_longer_fits_is_dropped_and_not_its_sha
 
 
 def test_without_pyarrow_the_install_line_is_told(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly, "find_spec", lambda _: None)
+    monkeypatch.setattr(opening, "find_spec", lambda _: None)
 
     with pytest.raises(UsageError, match=r"\[output\] layout = \"parquet\".*pip install 'batchproc\[parquet\]'"):
         run(make_job(images=1), *PARQUET)
