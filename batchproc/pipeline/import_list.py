@@ -37,6 +37,7 @@ class ImportedList:
     opened_version: int  # of the ledger's tables, before this version took them over
     recovered: Recovered
     imported: Imported
+    items: int  # of the list
     pruned: int  # files deleted whose sources left the list
     recipe: str  # how this run makes images
     outdated: int  # images of another recipe, which may have made them otherwise
@@ -100,6 +101,7 @@ def take_in(
         opened_version=ledger.opened_version,
         recovered=recovered,
         imported=imported,
+        items=items,
         pruned=pruned,
         recipe=recipe_of(transform),
         outdated=ledger.count_outdated(),

@@ -93,10 +93,10 @@ class Run:
         ledger = self._open_ledger(stack)
         port = origin_port(self.layout.output) if self.config.origin else 0
         found, due = self._take_in(ledger, port)
-        work, terminal = min(due, self.options.limit or due), ledger.counts().items - due
+        work = min(due, self.options.limit or due)
         if work:
             warm_up(self.config)
-        log_ledger(self.log, found, work=work, items=terminal + due)
+        log_ledger(self.log, found, work=work, items=found.items)
         for text in describe_import(found):
             self.note(text)
         folder = self.layout.new_run_folder(started)
@@ -108,6 +108,7 @@ class Run:
         self._begin_run(ledger, folder, started, found, stack)
         line_started = time.perf_counter()
         self._run_line_to_its_end(ledger, work, folder)
+        counts = ledger.counts()
         evidence = RunMeasurements(
             config=self.config,
             run_id=folder.name,
@@ -119,13 +120,13 @@ class Run:
             line_started=line_started,
             line_ended=self.line_ended,
             imported_list=found,
-            counts=ledger.counts(),
+            counts=counts,
             failures=ledger.failures_by_code(),
             deferrals=ledger.deferrals_by_code(),
-            already_terminal=terminal,
+            already_terminal=found.items - due,
             observer=self.observer,
             loop_result=self.loop_result,
-            stopped_by=find_stop(self.observer, work, ledger.counts().pending, self.control.stopped_by),
+            stopped_by=find_stop(self.observer, work, counts.pending, self.control.stopped_by),
         )
         return self._finish(ledger, evidence, folder)
 
