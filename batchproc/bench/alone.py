@@ -1,4 +1,4 @@
-"""One stage by itself, in a process of its own: what a mode does to it with the other stage out of the picture.
+"""One stage by itself, in a process of its own: what a mode does to it with the other stage left out of it.
 
 All items are in memory before the clock starts, and nothing is done with what comes out: no ledger, no final names. It
 is the same stage, executor and sampler as in a run. Started by `command`, not by `-m`: the workers would import a main

@@ -51,7 +51,7 @@ class BenchDataset:
     """The images. `left_out`: what the list has beyond them."""
 
     kind: str = UNKNOWN  # origin, photos or replay
-    text: str = "unknown pictures"
+    text: str = "unknown images"
     items: int = 1
     left_out: int | None = None
     per_host: int | None = None

@@ -126,18 +126,18 @@ def _served(config: Config, kind: str, *, photos: str, limit: int) -> Dataset:
         origin=replace(settings, latencies=waits),
         per_host=config.download.per_host,
         left_out=total - len(paths),
-        text=f"{len(paths)} pictures, {source}, from one local origin without faults, with {latency}",
+        text=f"{len(paths)} images, {source}, from one local origin without faults, with {latency}",
     )
 
 
 def _listed_paths(config: Config, served: frozenset[str]) -> tuple[list[str], int]:
-    """What the list names of the origin's pictures, each once, in the list's order; and how many URLs it has."""
+    """What the list names of the origin's images, each once, in the list's order; and how many URLs it has."""
     entries = JobList.of(config, ORIGIN).entries()
     found = dict.fromkeys(entry.url.removeprefix(ORIGIN) for entry in entries if isinstance(entry, Source))
     paths = [path for path in found if path in served]
     if not paths:
         where = f'[job] input = "{config.job.input_text}"'
-        message = "names no picture of the embedded origin; without [origin] its URLs are fetched once and replayed"
+        message = "names no image of the embedded origin; without [origin] its URLs are fetched once and replayed"
         raise UsageError([Problem(where=where, message=message)])
     return paths, len(found)
 
@@ -154,7 +154,7 @@ def _replayed(config: Config, captured: Captured) -> Dataset:
         per_host=per_host,
         left_out=captured.left_out,
         text=(
-            f"{len(captured.paths)} pictures of your list, fetched once from {hosts} and served again by a local "
+            f"{len(captured.paths)} images of your list, fetched once from {hosts} and served again by a local "
             "origin, each after the wait that it had then (first byte and body; connecting and TLS are not replayed)"
         ),
     )

@@ -195,15 +195,15 @@ def _because(bound: Limit, job: JobModel, case: Case, known: Bounds) -> str:
     if bound.name == "gil":
         return "the GIL of the main process is always held"
     if bound.name == "pipe":
-        return "the main process does nothing but hand pictures to processes"
+        return "the main process does nothing but hand images to processes"
     if bound.name == "per_host":
         return f"{known.per_host} connections to the one origin are all in use"
     if bound.stage is None:
-        return f"one thread, {seconds(1.0 / bound.rate_per_second)} per picture"
+        return f"one thread, {seconds(1.0 / bound.rate_per_second)} per image"
     stage: StageModel = getattr(job, bound.stage)
     mode: Mode = getattr(case, bound.stage)
     number = 1 if mode is Mode.SERIAL else getattr(known, f"{bound.stage}_workers")
-    took = f"{seconds(stage.blocked_seconds + stage.cpu_seconds)} per picture"
+    took = f"{seconds(stage.blocked_seconds + stage.cpu_seconds)} per image"
     return f"{bound.stage} has {number} worker{'' if number == 1 else 's'}, {took}"
 
 
@@ -221,6 +221,6 @@ def _text(run: Measured) -> str:
     held = run.shares["transform"]
     gil = f"the GIL held for {share(held.low)} to {share(held.high)} of it" if held else "the GIL's share unknown"
     return (
-        f"a picture takes {seconds(download.blocked_seconds)} of waiting and {seconds(download.cpu_seconds)} of CPU to "
+        f"an image takes {seconds(download.blocked_seconds)} of waiting and {seconds(download.cpu_seconds)} of CPU to "
         f"download, and {seconds(transform.cpu_seconds)} of CPU to transform, with {gil}"
     )

@@ -3,25 +3,21 @@
 A figure that is missing or uncertain is named, never guessed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from batchproc.explain.phi import HELD_STEPS
 from batchproc.explain.words import quantity, seconds, significant, size
 from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
-from batchproc.lab.results import Judged, Number, Place, Table, Verdict
+from batchproc.lab.results import Judged, Measurements, NotMeasured, Number, Verdict
 
 PAYS = 1.1  # less than a tenth gained is not worth a thread's trouble
 STEPS = (BLUR, MEDIAN, LOOP)
 WAITS_MS = (20.0, 100.0)
-PICTURE_BYTES, LARGE_BYTES = 155_000.0, 8_000_000.0
+IMAGE_BYTES, LARGE_BYTES = 155_000.0, 8_000_000.0
 MOST_WAITED = 0.15  # of the workers' time without a free core; more, and a missing gain proves nothing
 FREE_SHARE = 0.1  # handing over 8 MB is free when it costs less than a tenth of sending it
-
-
-class NotMeasured(Exception):
-    """A claim cannot be judged; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,51 +29,6 @@ class Job:
     transform_mode: str
     steps: tuple[str, ...]
     cores: int
-
-
-@dataclass(slots=True, kw_only=True)
-class Measurements:
-    """Tables by experiment; remembers in `used` which cells were asked for. `failures`: experiments without one."""
-
-    tables: Mapping[str, Table]
-    failures: Mapping[str, str] = field(default_factory=dict)
-    used: list[Number] = field(default_factory=list)
-
-    def find(self, experiment: str, series: str, x: Place) -> Number | None:
-        """The figure of a series at a place; None when the experiment did not give it."""
-        table = self.tables.get(experiment)
-        found = table.find(series) if table else None
-        cell = found.at(x) if found else None
-        if table is None or found is None or cell is None:
-            return None
-        return self._use(Number(
-            name=series, unit=found.unit, experiment=experiment, x=cell.x, x_unit=table.x_unit,
-            value=cell.value, low=cell.low, high=cell.high, values=cell.values,
-        ))  # fmt: skip
-
-    def need(self, experiment: str, series: str, x: Place) -> Number:
-        """The figure; raises `NotMeasured` when it is not there."""
-        found = self.find(experiment, series, x)
-        if found is None:
-            raise NotMeasured(f"the experiment {experiment} gave no {series}: {self._why(experiment)}")
-        return found
-
-    def need_fact(self, experiment: str, name: str) -> Number:
-        """A single number that stands for the whole table; raises `NotMeasured` when it is not there."""
-        table = self.tables.get(experiment)
-        if table is None or name not in table.facts:
-            raise NotMeasured(f"the experiment {experiment} gave no {name}: {self._why(experiment)}")
-        value = table.facts[name]
-        return self._use(Number(name=name, unit="", experiment=experiment, value=value, values=(value,)))
-
-    def _use(self, number: Number) -> Number:
-        if number not in self.used:
-            self.used.append(number)
-        return number
-
-    def _why(self, experiment: str) -> str:
-        silent = "this system does not tell" if experiment in self.tables else "it was not made"
-        return self.failures.get(experiment, silent)
 
 
 Finding: TypeAlias = tuple[Verdict, str]  # and what it means for the job, in one sentence
@@ -230,12 +181,12 @@ def processes_weigh_more(measured: Measurements, _job: Job) -> Finding:
 @_claim(8, "Inter-process communication has a cost.", "payload")
 def pipes_cost(measured: Measurements, _job: Job) -> Finding:
     """An echo through the pipe against an echo between threads."""
-    pipe, large = (measured.need("payload", "no work, processes", x) for x in (PICTURE_BYTES, LARGE_BYTES))
-    queue = measured.need("payload", "no work, threads", PICTURE_BYTES)
+    pipe, large = (measured.need("payload", "no work, processes", x) for x in (IMAGE_BYTES, LARGE_BYTES))
+    queue = measured.need("payload", "no work, threads", IMAGE_BYTES)
     step = measured.need("payload", "work, threads", 0.0)
     verdict = _apart(pipe, queue)
     meaning = (
-        f"a picture of 155 KB costs {words(pipe)} through the pipe and {words(queue)} between threads, 8 MB "
+        f"an image of 155 KB costs {words(pipe)} through the pipe and {words(queue)} between threads, 8 MB "
         f"{words(large)}; a step of {words(step)} that holds the GIL {_repays(measured)}"
     )
     return verdict, meaning
@@ -303,7 +254,7 @@ def a_crash_takes_one_item(measured: Measurements, _job: Job) -> Finding:
     items = measured.need_fact("crash", "items")
     meaning = (
         f"a crash took {process.value:.0f} of {items.value:.0f} items in processes (a run of {words(took)} in place of "
-        f"{words(clean)}) and {thread.value:.0f} in threads, with the whole run: take processes for pictures that you "
+        f"{words(clean)}) and {thread.value:.0f} in threads, with the whole run: take processes for images that you "
         "do not trust"
     )
     return _all_some_none([max(process.values) == 1, min(thread.values) > 1]), meaning
@@ -395,7 +346,7 @@ def _lighter(measured: Measurements) -> list[bool]:
 
 def _repays(measured: Measurements) -> str:
     """Up to which payload processes pay on a step that holds the GIL, as the end of a sentence."""
-    gained = measured.need("payload", "processes gain", PICTURE_BYTES)
+    gained = measured.need("payload", "processes gain", IMAGE_BYTES)
     crossings = measured.tables["payload"].crossings
     if gained.low is not None and gained.low > 1:
         places = [x for each in crossings for x in each.measured]

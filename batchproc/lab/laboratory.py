@@ -23,9 +23,9 @@ from batchproc.config import Config
 from batchproc.errors import DiskError
 from batchproc.lab.batches import busy_seconds
 from batchproc.lab.catalogue import EXPERIMENTS, Experiment
-from batchproc.lab.claims import CLAIMS, Job, Measurements, judge
+from batchproc.lab.claims import CLAIMS, Job, judge
 from batchproc.lab.models import add_predictions
-from batchproc.lab.results import TABLES, Judged, Result
+from batchproc.lab.results import TABLES, Judged, Measurements, Result
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import usable_cores
 

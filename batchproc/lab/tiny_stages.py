@@ -42,7 +42,7 @@ class Small:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filtering(Small):
-    """One filter of a picture that the worker holds, again and again. The mode is RGB."""
+    """One filter of an image that the worker holds, again and again. The mode is RGB."""
 
     image: Image.Image
     applied: ImageFilter.Filter
@@ -54,23 +54,23 @@ class Filtering(Small):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blur(Small):
-    """GaussianBlur of one picture held by the worker: Pillow releases the GIL."""
+    """GaussianBlur of one image held by the worker: Pillow releases the GIL."""
 
     name: ClassVar[str] = "blur"
 
     def open(self) -> Filtering:
-        """Paints the worker's picture."""
+        """Draws the worker's image."""
         return Filtering(image=noise(384), applied=ImageFilter.GaussianBlur(8))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Median(Small):
-    """MedianFilter of one picture held by the worker: Pillow keeps the GIL."""
+    """MedianFilter of one image held by the worker: Pillow keeps the GIL."""
 
     name: ClassVar[str] = "median"
 
     def open(self) -> Filtering:
-        """Paints the worker's picture."""
+        """Draws the worker's image."""
         return Filtering(image=noise(320), applied=ImageFilter.MedianFilter(3))
 
 
@@ -132,7 +132,7 @@ def spin(loops: int) -> int:
 
 
 def noise(side_px: int) -> Image.Image:
-    """A picture full of detail, always the same; mode RGB, (side, side) px."""
+    """An image full of detail, always the same; mode RGB, (side, side) px."""
     grey = Image.radial_gradient("L").resize((side_px, side_px))
     turned = Image.linear_gradient("L").resize((side_px, side_px))
     return Image.merge("RGB", (grey, turned, turned.transpose(Image.Transpose.ROTATE_90)))

@@ -48,7 +48,7 @@ def test_the_embedded_origin_serves_what_the_list_names_of_it_without_faults(mak
 def test_a_list_that_names_nothing_of_the_origin_is_a_usage_error(make_job: MakeJob, tmp_path: Path) -> None:
     config = config_of(make_job(lines=["https://example.com/a.jpg"]), "origin.images=5", "job.base_url=")
 
-    with pytest.raises(UsageError, match="names no picture"):
+    with pytest.raises(UsageError, match="names no image"):
         find_dataset(config, tmp_path, limit=0, notify=quiet)
 
 

@@ -38,10 +38,10 @@ def steps(*, blur: float = 1.0, median: float = 0.5, python: float = 0.8, cores:
 
 
 def workers() -> Table:
-    """5 ms of CPU per picture on two cores: 400/s at most; threads get nearly there with two, processes to 360/s."""
+    """5 ms of CPU per image on two cores: 400/s at most; threads get nearly there with two, processes to 360/s."""
     rates = {"threads": {1.0: 200, 2.0: 396, 8.0: 390}, "processes": {1.0: 190, 2.0: 360, 8.0: 350}}
     return Table(x="workers", facts={"cores": 2, "cpu_seconds_per_item": 0.005}, series=tuple(
-        measured(name, "pictures/s", {n: rounds(rate) for n, rate in each.items()}) for name, each in rates.items()
+        measured(name, "images/s", {n: rounds(rate) for n, rate in each.items()}) for name, each in rates.items()
     ))  # fmt: skip
 
 

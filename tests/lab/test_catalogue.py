@@ -9,7 +9,7 @@ from batchproc.lab.results import Place
 
 # What must come out even of the smallest; counts are exact, times only have to be there.
 SERIES = {
-    "python_alone": {"one picture", "gain"},
+    "python_alone": {"one image", "gain"},
     "steps": {"threads against processes", "serial", "threads gain", "processes gain", "threads, busy"},
     "own_gil": {"busy", "gain"},
     "workers": {"threads", "processes"},

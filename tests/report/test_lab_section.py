@@ -76,8 +76,8 @@ def test_more_workers_are_held_against_their_ceilings() -> None:
     made = {"workers": tables.workers(), "steps": tables.steps(blur=0.9)}
     text, svg = sentence("workers", made), str(charts(add_predictions(made))["workers"].svg)
 
-    assert "threads: 200 pictures/s at 1, 396 pictures/s at 2, 390 pictures/s at 8" in text.lower()
-    assert "all cores 400 pictures/s" in text
+    assert "threads: 200 images/s at 1, 396 images/s at 2, 390 images/s at 8" in text.lower()
+    assert "all cores 400 images/s" in text
     assert re.search(r"9\d ?% of the lowest was reached", text)
     assert ">all cores</text>" in svg
     assert ">the GIL, lowest</text>" in svg

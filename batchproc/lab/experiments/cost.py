@@ -42,7 +42,7 @@ def startup(size: Size) -> Table:
 
 
 def memory(size: Size) -> Table:
-    """PSS of the whole process tree with one and with five workers that each hold a picture and have filtered it."""
+    """PSS of the whole process tree with one and with five workers that each hold an image and have filtered it."""
     start_context(Blur().preload)
     found: dict[Mode, list[float]] = {mode: [] for mode in ONE}
     if procfs.memory(os.getpid()).pss_bytes is not None:

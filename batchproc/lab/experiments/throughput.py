@@ -70,8 +70,8 @@ def workers(size: Size) -> Table:
     found = interleave(STEPS[BLUR], plans, plain_items([None] * items), rounds=size.rounds)
     cpu_seconds = median(batch.cpu_seconds / items for batch in found.batches["serial"])
     return Table(
-        x="workers", y="pictures per second",
-        series=tuple(measured(name, "pictures/s", {
+        x="workers", y="images per second",
+        series=tuple(measured(name, "images/s", {
             float(count): [items / seconds for seconds in found.seconds(f"{name} {count}")] for count in counts
         }) for name in modes),
         facts={"cores": usable_cores(), "cpu_seconds_per_item": cpu_seconds, "rounds_made_again": found.made_again},
@@ -79,7 +79,7 @@ def workers(size: Size) -> Table:
 
 
 def python_alone(size: Size) -> Table:
-    """The same grey picture made by a loop in Python and by Pillow's C: byte-identical, so only the speed differs."""
+    """The same grey image made by a loop in Python and by Pillow's C: byte-identical, so only the speed differs."""
     image = noise(GREY_SIDE_PX)
     pixels = image.tobytes()
     by_python, by_pillow = [], []
@@ -87,9 +87,9 @@ def python_alone(size: Size) -> Table:
         by_python.append(_typical_seconds(lambda: _grey(pixels), 3))
         by_pillow.append(_typical_seconds(lambda: image.convert("L"), 50))
     if _grey(pixels) != image.convert("L").tobytes():
-        raise AssertionError("the loop in Python and Pillow made different grey pictures")
+        raise AssertionError("the loop in Python and Pillow made different grey images")
     return Table(x="who", series=(
-        measured("one picture", "s", {"Python": by_python, "Pillow": by_pillow}),
+        measured("one image", "s", {"Python": by_python, "Pillow": by_pillow}),
         gained("gain", {"Pillow": (by_pillow, by_python)}),
     ))  # fmt: skip
 
