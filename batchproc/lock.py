@@ -27,8 +27,8 @@ PEEK_SECONDS = 0.01
 class RunLock:
     """Holds the lock for the length of a `with` block. Not reentrant; use it from one thread.
 
-    Raises `LockHeldError`, naming the holder, when another process has it and keeps it for `wait_seconds`; `tell`
-    hears that there is something to wait for.
+    Raises `LockHeldError`, naming the holder, when another process has it and keeps it for `wait_seconds`; `notify`
+    is called when there is something to wait for.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class RunLock:
         path: Path,
         *,
         wait_seconds: float = 0.0,
-        tell: Callable[[str], None] = lambda _: None,
+        notify: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._path = path
         self._wait_seconds = wait_seconds
-        self._tell = tell
+        self._notify = notify
         self._sleep = sleep
         self._descriptor = -1
         self._waited_seconds = 0.0
@@ -83,7 +83,7 @@ class RunLock:
                     "Wait for its end, or stop it."
                 )
             if not waited:
-                self._tell(f"waiting up to {self._wait_seconds:g} s for another run of this job{self._holder}")
+                self._notify(f"waiting up to {self._wait_seconds:g} s for another run of this job{self._holder}")
             pause = min(POLL_SECONDS, self._wait_seconds - waited)
             self._sleep(pause)
             self._waited_seconds += pause
@@ -136,7 +136,7 @@ def find_holder(path: Path) -> Holder | None:
 
 
 def read_last_holder(path: Path) -> Holder | None:
-    """Who took the lock at `path` last, whether he holds it still or not; None where the file does not tell.
+    """Who took the lock at `path` last, whether he holds it still or not; None where the file does not say.
 
     For messages alone: what ended before it could write anything else is known by this. Changes nothing.
     """

@@ -1,6 +1,6 @@
 """What flows: frozen values that go from stage to stage, thread to thread and process to process.
 
-A source becomes an original, an original becomes a rendition; whoever leaves early is a `Rejection` or a `Failure`, as
+A source becomes a source image, that becomes an output image; whoever leaves early is a `Rejection` or a `Failure`, as
 a value. All are safe to share between threads and to pickle.
 """
 
@@ -120,7 +120,7 @@ class Reply:
 
 @_travels
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Original:
+class SourceImage:
     """The downloaded bytes with their facts."""
 
     content: bytes
@@ -129,7 +129,7 @@ class Original:
 
 @_travels
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rendition:
+class OutputImage:
     """The image made from an original, written to a temporary file beside its final place."""
 
     temporary_path: str  # absolute; the ledger's writer renames it

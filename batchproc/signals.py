@@ -1,8 +1,8 @@
 """The signals sent to this program, from its first instant to its last, and what it says of itself when asked.
 
 SIGUSR1 asks what is being done: a sentence on stderr. SIGUSR2 asks where every thread stands. SIGINT, SIGTERM
-and SIGHUP raise `Stopped` in the main thread, and a second one leaves at once, unless somebody hears them
-(`hearing`).
+and SIGHUP raise `Stopped` in the main thread, and a second one leaves at once, unless somebody handles them
+(`handled_by`).
 
 A Python signal handler runs in the main thread alone, and neither while that is in C code nor so that it ends a wait.
 So the interpreter also writes each signal's number to a socket (`signal.set_wakeup_fd`), and a thread, the listener,
@@ -36,7 +36,7 @@ class _Now:
 
     show: Callable[[str], None]  # has an answer shown
     doing: list[Callable[[], str]] = field(default_factory=list)  # the innermost last
-    hearers: dict[int, Callable[[int], None]] = field(default_factory=dict)
+    handlers: dict[int, Callable[[int], None]] = field(default_factory=dict)
     exit_code: int | None = None  # of work that is done, whatever comes
     is_stopping: bool = False  # `Stopped` was raised
     listened_to: socket.socket | None = None  # the listener is at work, and reads what is written here
@@ -130,8 +130,8 @@ def listening() -> Iterator[None]:
 
 
 @contextmanager
-def hearing(hear: Callable[[int], None]) -> Iterator[None]:
-    """Inside the block the signals that end a program raise nothing: the listener calls `hear` with their number.
+def handled_by(handle: Callable[[int], None]) -> Iterator[None]:
+    """Inside the block the signals that end a program raise nothing: the listener calls `handle` with their number.
 
     Those that are ignored stay so, as SIGHUP under nohup. Outside the main thread nothing changes.
     """
@@ -139,15 +139,15 @@ def hearing(hear: Callable[[int], None]) -> Iterator[None]:
         yield
         return
     with listening():
-        handlers = _wanted(dict.fromkeys(EXIT_CODES, _do_nothing))
-        hearers, _now.hearers = _now.hearers, dict.fromkeys(handlers, hear)
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        wanted = _wanted(dict.fromkeys(EXIT_CODES, _do_nothing))
+        handlers, _now.handlers = _now.handlers, dict.fromkeys(wanted, handle)
+        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-            _now.hearers = hearers
+            _now.handlers = handlers
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def ignore_all() -> None:
 
 
 def raise_stopped(number: int, _frame: FrameType | None) -> None:
-    """The handler of the signals that end the program, where nobody hears them."""
+    """The handler of the signals that end the program, where nobody else handles them."""
     exit_code = EXIT_CODES[signal.Signals(number)] if _now.exit_code is None else _now.exit_code
     if _now.is_stopping:
         os._exit(exit_code)
@@ -200,8 +200,8 @@ def _listen(reader: socket.socket) -> None:
             for number in numbers:
                 if number in QUESTIONS:
                     _answer(number)
-                elif hear := _now.hearers.get(number):
-                    hear(number)
+                elif handle := _now.handlers.get(number):
+                    handle(number)
 
 
 def _answer(number: int) -> None:

@@ -103,7 +103,7 @@ def test_a_run_that_waits_gets_the_lock_when_its_holder_ends(tmp_path: Path) -> 
             holder.stdin.close()
             holder.wait(10)
 
-        with RunLock(path, wait_seconds=60, tell=told.append, sleep=sleep):
+        with RunLock(path, wait_seconds=60, notify=told.append, sleep=sleep):
             assert f'"pid": {os.getpid()}' in path.read_text()
 
     assert 1 == len(told)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from batchproc import signals
-from batchproc.signals import Counted, Stopped, doing, hearing, listening, shown_by
+from batchproc.signals import Counted, Stopped, doing, handled_by, listening, shown_by
 from tests.jobs import MakeJob
 
 ROOT = Path(__file__).parents[1]
@@ -84,7 +84,7 @@ def test_a_stop_that_is_heard_raises_nothing_and_an_ignored_one_stays_ignored() 
 
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with hearing(hear):
+        with handled_by(hear):
             send(signal.SIGHUP)
             send(signal.SIGTERM)
             assert arrived.wait(10)

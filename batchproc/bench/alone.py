@@ -21,7 +21,7 @@ from batchproc.measure.breakdown import break_down
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
-from batchproc.model import Item, Original, Outcome, Source
+from batchproc.model import Item, Outcome, Source, SourceImage
 from batchproc.pipeline import stages
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.observer import STAGES, StageSums
@@ -118,7 +118,7 @@ def _describe(
     return describe_stage(executor, sums, totals, break_down(totals))
 
 
-def _originals(config: Config, download: Download) -> list[Item[Original]]:
+def _originals(config: Config, download: Download) -> list[Item[SourceImage]]:
     with ThreadExecutor(workers=LOADING_WORKERS) as executor:
         fetched = list(_fetch(executor, download, _frontier(config)))
     return [replace(one, spans=()) for one in fetched if isinstance(one, Item)]
@@ -145,4 +145,4 @@ def _output(outcome: Outcome) -> str:
     if not isinstance(outcome, Item):
         return str(getattr(outcome, "code", "unchanged"))
     value = outcome.value
-    return hashlib.sha256(value.content).hexdigest() if isinstance(value, Original) else str(value.sha256)
+    return hashlib.sha256(value.content).hexdigest() if isinstance(value, SourceImage) else str(value.sha256)

@@ -25,7 +25,7 @@ from batchproc.errors import Problem, UsageError
 from batchproc.executors import ThreadExecutor
 from batchproc.frontier import host_of
 from batchproc.measure.hardware import usable_cores
-from batchproc.model import Failure, Item, Original, Outcome, Rejection, Source
+from batchproc.model import Failure, Item, Outcome, Rejection, Source, SourceImage
 from batchproc.origin import OriginSettings, listing
 from batchproc.origin.replies import content_type
 from batchproc.origin.settings import LONGEST_LATENCY_SECONDS
@@ -211,7 +211,7 @@ def _keep(outcome: Outcome, folder: Path) -> dict[str, Any]:
     key = outcome.source.key_hex
     if not isinstance(outcome, Item):
         return {"key": key, "code": outcome.code if isinstance(outcome, Failure | Rejection) else ""}
-    original: Original = outcome.value
+    original: SourceImage = outcome.value
     name = f"{key}{SUFFIXES.get(content_type(original.content), OTHER_SUFFIX)}"
     (folder / name).write_bytes(original.content)
     parts = outcome.spans[-1].parts

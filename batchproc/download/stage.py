@@ -14,7 +14,7 @@ from batchproc.download.transport import Request, Response, Transport
 from batchproc.download.urls import Location
 from batchproc.download.verdict import REDIRECTS, Asked, judge
 from batchproc.errors import Code, StageError
-from batchproc.model import Fetch, Item, Moved, Original, Reply
+from batchproc.model import Fetch, Item, Moved, Reply, SourceImage
 from batchproc.protocols import Lap
 
 MOST_HOPS = 10
@@ -41,7 +41,7 @@ class DownloadWork:
         self._sites = Sites(settings)
         self._robots = RobotsGate(settings, self._send_for_rules, self._transport.interrupt.check)
 
-    def __call__(self, item: Item[Fetch], lap: Lap) -> Original | Moved:
+    def __call__(self, item: Item[Fetch], lap: Lap) -> SourceImage | Moved:
         """Downloads the item's URL, or goes on where a redirect of it led.
 
         Books dns, connect, first_byte and body on `lap`. An unchanged image (304) has empty content. Raises
@@ -102,7 +102,7 @@ class DownloadWork:
             headers["If-Modified-Since"] = fetch.last_modified
         return headers
 
-    def _take(self, reply: Response, fetch: Fetch, final_url: str, lap: Lap) -> Original:
+    def _take(self, reply: Response, fetch: Fetch, final_url: str, lap: Lap) -> SourceImage:
         headers = reply.headers
         self._judge(reply, fetch)
         content = b""
@@ -111,7 +111,7 @@ class DownloadWork:
                 content = read_body(reply.raw, self._settings, headers.get("content-encoding", ""))
             finally:
                 lap("body")
-        return Original(
+        return SourceImage(
             content=content,
             reply=Reply(
                 status_code=reply.status_code,
@@ -150,7 +150,7 @@ class DownloadWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download(Settings):
-    """The stage `download`: takes `Item[Fetch]`, gives `Original` or `Moved`. Picklable; its limits: see `Settings`."""
+    """The stage `download`: takes `Item[Fetch]`, gives `SourceImage` or `Moved`. Picklable; limits: see `Settings`."""
 
     @property
     def name(self) -> str:

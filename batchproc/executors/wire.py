@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
-from batchproc.model import Original
+from batchproc.model import SourceImage
 
 Pipe: TypeAlias = "Connection[Any, Any]"
 
@@ -40,7 +40,7 @@ class Packed:
 def pack(*parts: Any) -> Packed:
     """Packs the parts; the content of an original that is the first travels as payload. Raises what pickle raises."""
     value = parts[0]
-    if isinstance(value, Original) and value.content:
+    if isinstance(value, SourceImage) and value.content:
         light = replace(value, content=b"")
         return Packed(pickle.dumps((light, *parts[1:]), pickle.HIGHEST_PROTOCOL), value.content)
     return Packed(pickle.dumps(parts, pickle.HIGHEST_PROTOCOL))

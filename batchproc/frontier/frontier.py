@@ -20,7 +20,7 @@ from batchproc.frontier.hosts import Hosts, Recall
 from batchproc.frontier.machine import MISHAPS_PER_ITEM, Machine
 from batchproc.frontier.waiting import End, Memory, Refill, Retries, Wait, Waits, find_not_due, full_jitter
 from batchproc.kinds import Code, Effect, kind_of
-from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Outcome, Source, Span, Validators
+from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, SourceImage, Span, Validators
 from batchproc.record.run import HostsRecord
 
 WINDOW = 1000  # sources read ahead of their start and kept in memory
@@ -173,7 +173,7 @@ class Frontier:
                 outcome = self._land(entry, outcome)
             if isinstance(outcome, Item):
                 value = outcome.value
-                if isinstance(value, Original):
+                if isinstance(value, SourceImage):
                     size_bytes = len(value.content)
                     self._memory.held_bytes += size_bytes - entry.size_bytes
                     self._memory.learn(size_bytes)

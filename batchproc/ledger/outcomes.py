@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from batchproc.kinds import kind_of
 from batchproc.ledger.schema import State, touch
-from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition, Reply, Unchanged
+from batchproc.model import Disposition, Failure, Item, Outcome, OutputImage, Rejection, Reply, Unchanged
 
 DIGEST_BYTES = 32  # SHA-256
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -67,7 +67,7 @@ def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[
             if kind_of(outcome.code).is_charged and not _is_failed_refresh(outcome):
                 left.append(_make_left_row(outcome, plan))
             continue
-        rendition: Rendition = outcome.value
+        rendition: OutputImage = outcome.value
         name = temporary_name(rendition.temporary_path)
         staged.append(_make_staged_row(outcome.source.index + 1, outcome.source.url, rendition, name))
         digests.append(rendition.sha256)
@@ -114,7 +114,7 @@ def _make_revalidated_row(item: int, reply: Reply) -> tuple[object, ...]:
     return (reply.etag or None, reply.last_modified or None, item)
 
 
-def _make_staged_row(item: int, url: str, rendition: Rendition, name: str) -> tuple[object, ...]:
+def _make_staged_row(item: int, url: str, rendition: OutputImage, name: str) -> tuple[object, ...]:
     reply = rendition.reply
     return (
         item, name, rendition.suffix, reply.attempts, reply.status_code,

@@ -271,7 +271,7 @@ class Ledger(LedgerView):
         self._writer = started_writer  # behind: a thread that could not be started is not to be joined
 
     def record(self, outcome: Outcome) -> None:
-        """Takes over what became of an item: `Item[Rendition]`, `Rejection` or `Failure`. Returns before it is written.
+        """Takes over what became of an item: `Item[OutputImage]`, `Rejection`, `Failure`. Returns before it is written.
 
         Blocks while 2,000 outcomes wait. Raises `DiskError` once the writer could not write: the run has to end.
         """

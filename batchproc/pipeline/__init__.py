@@ -3,11 +3,11 @@
     list --import--> ledger --window--> frontier
                                            |  Item[Fetch]
                                    download executor        (serial, thread or process)
-                                           |  Item[Original], Failure
+                                           |  Item[SourceImage], Failure
                                    frontier.downloaded      (frees the place at the host; a 304 is `Unchanged` now)
                                            |
                                    transform executor       (serial, thread or process)
-                                           |  Item[Rendition], Rejection, Failure
+                                           |  Item[OutputImage], Rejection, Failure
                         loop: frontier, observer and ledger hear of it
                                            |
                         ledger: staged -> final name -> done

@@ -82,7 +82,7 @@ class Run:
 
     def _take_lock(self, stack: ExitStack) -> float:
         """Waits for the job's lock as long as was asked for; returns the seconds it took."""
-        lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, tell=self.note)
+        lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, notify=self.note)
         asked = time.perf_counter()
         with doing(lock.describe):
             stack.enter_context(lock)

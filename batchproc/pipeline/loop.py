@@ -29,7 +29,7 @@ from batchproc.lifecycle import exit_by_force
 from batchproc.measure.gauges import Gauges
 from batchproc.measure.sampler import Sampler
 from batchproc.measure.samples import Samples
-from batchproc.model import Disposition, Failure, Item, Original, Outcome, Source, Unchanged, describe_line
+from batchproc.model import Disposition, Failure, Item, Outcome, Source, SourceImage, Unchanged, describe_line
 from batchproc.pipeline import stages
 from batchproc.pipeline.events import log_line
 from batchproc.pipeline.mode_selector import ModeSelector
@@ -52,7 +52,7 @@ NOT_MODIFIED = 304  # RFC 9110, section 15.4.5
 def settle_unchanged(outcome: Outcome) -> Outcome:
     """Turns a download that brought nothing new into an `Unchanged`, which executors pass on as it is. Thread-safe."""
     known = outcome.source.refresh
-    if known is None or not isinstance(outcome, Item) or not isinstance(outcome.value, Original):
+    if known is None or not isinstance(outcome, Item) or not isinstance(outcome.value, SourceImage):
         return outcome
     original = outcome.value
     if original.reply.status_code == NOT_MODIFIED:

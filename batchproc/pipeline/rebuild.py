@@ -59,7 +59,7 @@ def rebuild_ledger(
     layout = Layout(output=config.paths.output)
     _check(config, layout)
     layout.prepare()
-    with RunLock(layout.lock_path, tell=tell) as lock, lock.forgetting():
+    with RunLock(layout.lock_path, notify=tell) as lock, lock.forgetting():
         _refuse_whole(layout)
         transform = transform_settings(config, steps)
         former = _find_former(layout, transform)

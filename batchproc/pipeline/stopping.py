@@ -74,7 +74,7 @@ class Control:
 
     def take_over(self) -> None:
         """A signal raises nothing any more: what it asks for is done here, to the end of the `with` block."""
-        self._open.enter_context(signals.hearing(self._requests.put))
+        self._open.enter_context(signals.handled_by(self._requests.put))
         self._thread.start()
         self._open.callback(self._end)
 

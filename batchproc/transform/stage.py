@@ -16,7 +16,7 @@ from typing import TypeAlias
 from PIL import Image
 
 from batchproc.errors import Code, StageError
-from batchproc.model import Item, Original, Rendition
+from batchproc.model import Item, OutputImage, SourceImage
 from batchproc.protocols import Lap
 from batchproc.transform import encode, write
 from batchproc.transform.colour import Colours
@@ -32,7 +32,7 @@ _Move: TypeAlias = Callable[[Image.Image, View], tuple[Image.Image, View]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transform(TransformSettings):
-    """The stage `transform`: takes `Item[Original]`, gives `Rendition`. Picklable, the same in every worker."""
+    """The stage `transform`: takes `Item[SourceImage]`, gives `OutputImage`. Picklable, the same in every worker."""
 
     @property
     def name(self) -> str:
@@ -68,7 +68,7 @@ class TransformWork:
         self._moves = [(_part_of(step), _move(step)) for step in steps[heads:]]
         self._scaling = first_scaling(steps[heads:])
 
-    def __call__(self, item: Item[Original], lap: Lap) -> Rendition:
+    def __call__(self, item: Item[SourceImage], lap: Lap) -> OutputImage:
         """Makes the rendition of one original. Raises `StageError` and `Reject`."""
         plan, original = self._plan, item.value
         opened = open_picture(original.content, formats=plan.formats, max_pixels=plan.max_pixels)
@@ -112,8 +112,8 @@ class TransformWork:
         return image, list(dict.fromkeys(notes))
 
     def _written(
-        self, item: Item[Original], opened: Opened, encoded: encode.Encoded, notes: tuple[str, ...]
-    ) -> Rendition:
+        self, item: Item[SourceImage], opened: Opened, encoded: encode.Encoded, notes: tuple[str, ...]
+    ) -> OutputImage:
         content = item.value.content
         path = write.write_temporary(
             encoded.data,
@@ -121,7 +121,7 @@ class TransformWork:
             key_hex=item.source.key_hex,
             durable=self._plan.durability == "power",
         )
-        return Rendition(
+        return OutputImage(
             temporary_path=path,
             suffix=encoded.target.suffix,
             size_bytes=len(encoded.data),

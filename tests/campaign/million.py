@@ -26,7 +26,7 @@ from batchproc.config import Config, OutputTable, load
 from batchproc.errors import Retry
 from batchproc.ledger import Ledger
 from batchproc.measure.hardware import usable_cores
-from batchproc.model import Failure, Item, Outcome, Rendition, Reply, Source
+from batchproc.model import Failure, Item, Outcome, OutputImage, Reply, Source
 from batchproc.pipeline import RunOptions
 from batchproc.pipeline.closing import write_manifests
 from batchproc.pipeline.import_list import take_in
@@ -181,7 +181,7 @@ def make_outcome(source: Source, temporary_folder: Path) -> Outcome:
         status_code=200, content_type="image/jpeg", etag=f'"{digest[:32]}"', final_url=source.url,
         last_modified="Wed, 21 Oct 2015 07:28:00 GMT", attempts=1,
     )  # fmt: skip
-    rendition = Rendition(
+    rendition = OutputImage(
         temporary_path=f"{temporary_folder}/{source.key_hex}.4711-{source.index}.part", suffix=".jpg",
         size_bytes=20_000 + source.index % 10_000, sha256=digest, format="JPEG", mode="RGB", width_px=512,
         height_px=341, original_width_px=2048, original_height_px=1365, original_format="JPEG",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from batchproc.errors import Reject, Retry, StageError
-from batchproc.model import Fetch, Item, Original, Outcome, Reply, Source
+from batchproc.model import Fetch, Item, Outcome, Reply, Source, SourceImage
 from batchproc.protocols import Lap
 
 
@@ -46,7 +46,7 @@ class Deed:
         lap("first")
         if isinstance(value, str):
             return getattr(self, value)()
-        if isinstance(value, Original):
+        if isinstance(value, SourceImage):
             return replace(value, content=value.content[::-1])
         return value * 2
 
@@ -108,8 +108,8 @@ class DiesOnOpen(Deed):
         os._exit(7)
 
 
-def original(number: int, size: int) -> Original:
-    return Original(content=bytes([number % 256]) * (size - 1) + b"!", reply=Reply(status_code=200))
+def original(number: int, size: int) -> SourceImage:
+    return SourceImage(content=bytes([number % 256]) * (size - 1) + b"!", reply=Reply(status_code=200))
 
 
 class Waits:

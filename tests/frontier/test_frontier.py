@@ -12,7 +12,7 @@ import pytest
 from batchproc.frontier import WINDOW, Concurrency, End, Frontier, HostLimit, Refill, Wait, Waits, full_jitter, host_of
 from batchproc.frontier.hosts import Recall
 from batchproc.kinds import Retry
-from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Original, Reply, Source, Span, Validators
+from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Reply, Source, SourceImage, Span, Validators
 
 
 def source(number: int, host: str = "a.org") -> Source:
@@ -244,7 +244,7 @@ def test_bytes_in_memory_are_bounded_but_one_item_always_goes() -> None:
     assert 4 == len(started)
 
     for item in started:
-        big = replace(item, value=Original(content=bytes(9_000_000), reply=Reply(status_code=200)))
+        big = replace(item, value=SourceImage(content=bytes(9_000_000), reply=Reply(status_code=200)))
         bench.frontier.downloaded(big)
     assert isinstance(bench.decide(), Wait)
 

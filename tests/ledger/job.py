@@ -10,7 +10,7 @@ from pathlib import Path
 
 from batchproc.errors import Retry
 from batchproc.ledger import Ledger, ListedItem
-from batchproc.model import Disposition, Failure, Item, Outcome, Rejection, Rendition, Reply, Source
+from batchproc.model import Disposition, Failure, Item, Outcome, OutputImage, Rejection, Reply, Source
 from batchproc.remembered import Block
 from batchproc.sink import ImageFolder, Layout, write_manifest
 
@@ -75,7 +75,7 @@ class Job:
         failures = write_manifest(self.layout.failures_path, ledger.failures())
         return {"metadata": metadata.blocks, "failures": failures.blocks}
 
-    def rendition(self, source: Source, *, suffix: str = ".jpg", text: str = "") -> Item[Rendition]:
+    def rendition(self, source: Source, *, suffix: str = ".jpg", text: str = "") -> Item[OutputImage]:
         """Writes the temporary file, as a worker does, and returns the outcome that tells of it."""
         content = (text or source.url).encode() * 3
         path = self.layout.temporary_folder / f"{source.key_hex}.1.0.part"
@@ -111,8 +111,8 @@ class Job:
         return self.image_files(), self.layout.metadata_path.read_bytes(), self.layout.failures_path.read_bytes()
 
 
-def describe(path: Path, content: bytes, suffix: str, url: str) -> Rendition:
-    return Rendition(
+def describe(path: Path, content: bytes, suffix: str, url: str) -> OutputImage:
+    return OutputImage(
         temporary_path=str(path),
         suffix=suffix,
         size_bytes=len(content),

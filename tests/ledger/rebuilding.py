@@ -9,7 +9,7 @@ from typing import Any
 
 from batchproc.ledger import Ledger, ListedItem, ListRule, Restored, put_in_place, replacement
 from batchproc.ledger.view import LedgerView
-from batchproc.model import Item, Outcome, Rendition, Source
+from batchproc.model import Item, Outcome, OutputImage, Source
 from batchproc.sink import read_manifest
 from tests.ledger.job import NOW, PLAN, Job, listing
 
@@ -64,7 +64,7 @@ def run(
     return work
 
 
-def redirected(item: Item[Rendition], url: str) -> Outcome:
+def redirected(item: Item[OutputImage], url: str) -> Outcome:
     """The same image, found under another URL, by a server without validators."""
     value = item.value
     return replace(item, value=replace(value, reply=replace(value.reply, final_url=url, etag="", last_modified="")))

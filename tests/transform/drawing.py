@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from batchproc.model import Item, Original, Reply, Source
+from batchproc.model import Item, Reply, Source, SourceImage
 from batchproc.transform.stage import Transform
 
 
@@ -28,10 +28,10 @@ def encoded(image: Image.Image, format: str = "JPEG", **options: Any) -> bytes:
     return file.getvalue()
 
 
-def item(content: bytes, name: str = "a") -> Item[Original]:
+def item(content: bytes, name: str = "a") -> Item[SourceImage]:
     """An original on its way into the transform stage."""
     source = Source(index=0, line=1, url=f"http://images.test/{name}", key=name.encode().ljust(16, b"\x00"))
-    return Item(source=source, value=Original(content=content, reply=Reply(status_code=200)))
+    return Item(source=source, value=SourceImage(content=content, reply=Reply(status_code=200)))
 
 
 def no_lap(part: str) -> None:

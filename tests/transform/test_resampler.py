@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageChops
 from PIL.Image import Resampling
 
-from batchproc.model import Rendition
+from batchproc.model import OutputImage
 from batchproc.transform import resampler
 from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import difference, encoded, item, no_lap, photo, run
@@ -32,7 +32,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(resampler, "RustResizer", Failing)
 
 
-def made(folder: Path, content: bytes, *tables: dict[str, Any]) -> Rendition:
+def made(folder: Path, content: bytes, *tables: dict[str, Any]) -> OutputImage:
     return plan(folder, *tables, output_format="png").open()(item(content), no_lap)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from batchproc.model import Item, Original
+from batchproc.model import Item, SourceImage
 from batchproc.transform.plan_fingerprint import fingerprint
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.table import build_steps
@@ -22,7 +22,7 @@ def stage(folder: Path, **settings: Any) -> Transform:
     return Transform(steps=steps, temporary_folder=str(folder), gallery_folder=str(folder / "gallery"), **settings)
 
 
-def at(index: int, content: bytes) -> Item[Original]:
+def at(index: int, content: bytes) -> Item[SourceImage]:
     made = item(content, f"k{index}")
     return replace(made, source=replace(made.source, index=index))
 

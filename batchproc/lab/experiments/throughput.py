@@ -11,7 +11,7 @@ from batchproc.lab.models import crossings, gil_models, payload_that_eats, waiti
 from batchproc.lab.results import Crossing, Kind, Series, Table, gained, measured
 from batchproc.lab.tiny_stages import Blur, Echo, Median, PurePython, noise
 from batchproc.measure.hardware import usable_cores
-from batchproc.model import Fetch, Item, Mode, Original, Reply
+from batchproc.model import Fetch, Item, Mode, Reply, SourceImage
 from batchproc.origin import EmbeddedOrigin, OriginSettings, demo_paths
 from batchproc.protocols import Stage
 
@@ -173,7 +173,7 @@ def payload(size: Size) -> Table:
     sweep = FULL_SWEEP if size.full else SWEEP
     work, echo = {}, {}
     for content_bytes in sweep:
-        one = Original(content=bytes(content_bytes), reply=Reply(status_code=200))
+        one = SourceImage(content=bytes(content_bytes), reply=Reply(status_code=200))
         count = size.items(max(LEAST_ITEMS, min(MOST_ITEMS, BATCH_BYTES // max(1, content_bytes))))
         echo[float(content_bytes)] = _both(Echo(), 1, one, count, size.rounds)
         work[float(content_bytes)] = _both(PurePython(), usable_cores(), one, size.items(WORK_ITEMS), size.rounds)
@@ -190,7 +190,7 @@ def payload(size: Size) -> Table:
                  series=(*series.values(), gains), crossings=(met,))  # fmt: skip
 
 
-def _both(stage: Stage[Any, Any], workers: int, one: Original, count: int, rounds: int) -> dict[str, list[float]]:
+def _both(stage: Stage[Any, Any], workers: int, one: SourceImage, count: int, rounds: int) -> dict[str, list[float]]:
     """Seconds per item by threads and by processes, of which there are `workers`."""
     items: list[Item[Any]] = plain_items([one] * count)
     found = interleave(stage, {name: (mode, workers) for name, mode in MODES.items()}, items, rounds=rounds)
