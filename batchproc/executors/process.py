@@ -12,6 +12,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from multiprocessing.context import BaseContext
 from pathlib import Path
@@ -179,7 +180,7 @@ class ProcessExecutor:
         self._finished = self._drained and not busy
         if self._finished or supply.closed:
             return outcomes
-        outcomes += self._hear_workers(0.0 if outcomes or more else WATCH_SECONDS)
+        outcomes += self._take_replies(0.0 if outcomes or more else WATCH_SECONDS)
         return outcomes + self._give_out()
 
     def _take_arrivals(self) -> list[Outcome]:
@@ -236,7 +237,7 @@ class ProcessExecutor:
         chosen = self._affinities.choose(self._jobs, [slot.number for slot in free])
         return None if chosen is None else (chosen[0], self._slots[chosen[1]])
 
-    def _hear_workers(self, most_seconds: float) -> list[Outcome]:
+    def _take_replies(self, most_seconds: float) -> list[Outcome]:
         """Takes what the workers have sent, waiting for it so long at most; then kills who is overdue."""
         waits = bool(most_seconds) and self._inbox.fall_asleep()
         ready = self._poll.poll(most_seconds * 1000 if waits else 0)
@@ -246,7 +247,7 @@ class ProcessExecutor:
         for descriptor, _ in ready:
             slot = self._by_descriptor.get(descriptor)
             while slot is not None:
-                if (outcome := self._hear(slot, descriptor)) is not None:
+                if (outcome := self._take_reply(slot, descriptor)) is not None:
                     outcomes.append(outcome)
                 if slot.worker is None or not slot.worker.post.has_more:
                     break
@@ -255,14 +256,14 @@ class ProcessExecutor:
             self._watch_deadlines(now)
         return outcomes
 
-    def _hear(self, slot: WorkerSlot, descriptor: int) -> Outcome | None:
-        heard = slot.hear(self._away_seconds)
+    def _take_reply(self, slot: WorkerSlot, descriptor: int) -> Outcome | None:
+        reply = slot.take_reply(self._away_seconds)
         if slot.worker is None:
             self._poll.unregister(descriptor)
             del self._by_descriptor[descriptor]
-        if self._affinities is not None and (slot.worker is None or isinstance(heard, Left)):
+        if self._affinities is not None and (slot.worker is None or isinstance(reply, Left)):
             self._affinities.left(slot.number)
-        return None if isinstance(heard, Left) else heard
+        return None if isinstance(reply, Left) else reply
 
     def _watch_deadlines(self, now: float) -> None:
         """Kills what is overdue. When this process itself did not run (Ctrl-Z, a paused container), neither did its
@@ -305,9 +306,4 @@ class ProcessExecutor:
                 log.unlink()
 
     def _limits_of(self, number: int) -> WorkerLimits:
-        log_path = f"{self._log_stem}-{number}.log" if self._log_stem else ""
-        return WorkerLimits(
-            memory_bytes=self._limits.memory_bytes,
-            timeout_seconds=self._limits.timeout_seconds,
-            log_path=log_path,
-        )
+        return replace(self._limits, log_path=f"{self._log_stem}-{number}.log" if self._log_stem else "")

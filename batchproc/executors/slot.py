@@ -74,7 +74,7 @@ class WorkerSlot:
         self.is_open = False  # it has its stage, and takes jobs
         self._overdue = False
         self._tally = Tally()  # its last word about its own time
-        self._greetings = self._sent = self._answered = 0
+        self._starts_noted = self._sent = self._answered = 0
 
     def assign(self, stage: Stage[Any, Any]) -> None:
         """Says what is to be done here."""
@@ -151,7 +151,7 @@ class WorkerSlot:
         self.times.ipc_bytes += packed.size_bytes
         return None
 
-    def hear(self, away_seconds: float) -> Outcome | Left | None:
+    def take_reply(self, away_seconds: float) -> Outcome | Left | None:
         """Takes one message of the worker, which has come, or its death; what came out of it, if anything.
 
         `away_seconds` is how long the caller's thread was elsewhere in all: so long no worker could be given a job.
@@ -161,11 +161,11 @@ class WorkerSlot:
         try:
             packed = self.worker.post.receive()
         except (EOFError, OSError):
-            return self._bury()
+            return self._handle_crash()
         started = time.thread_time()
         parts = unpack(packed)
         if len(parts) == 1:
-            return self._hear_word(*parts)
+            return self._handle_notice(*parts)
         value, spans, tally = parts
         outcome = self._answer(value, spans)
         self.times.ipc_parent_cpu_seconds += time.thread_time() - started
@@ -176,18 +176,18 @@ class WorkerSlot:
             self._replace()
         return outcome
 
-    def _hear_word(self, word: Ready | Broken | Left) -> Left | None:
-        if isinstance(word, Broken):
-            raise ExecutorError(f"a worker could not open its stage:\n{word.trace}")
-        if isinstance(word, Left):
-            return word
-        self._greet(word)
+    def _handle_notice(self, notice: Ready | Broken | Left) -> Left | None:
+        if isinstance(notice, Broken):
+            raise ExecutorError(f"a worker could not open its stage:\n{notice.trace}")
+        if isinstance(notice, Left):
+            return notice
+        self._note_start(notice)
         return None
 
-    def _greet(self, answer: Ready) -> None:
+    def _note_start(self, answer: Ready) -> None:
         """It has started; or, the second time, opened its stage."""
-        self._greetings += 1
-        if self._greetings == 1:
+        self._starts_noted += 1
+        if self._starts_noted == 1:
             self.times.began = self.times.began or answer.perf_counter
             return
         self._starts_failed = 0
@@ -222,11 +222,11 @@ class WorkerSlot:
         self._crashes_in_a_row = 0
         self.idle_since, self._away_before = time.perf_counter(), away_seconds
 
-    def _bury(self) -> Failure | None:
+    def _handle_crash(self) -> Failure | None:
         """Blames a death on exactly one job: the first one unanswered. It gets one more try, alone."""
         if self._stopped.is_set():
             raise Closed
-        code, how = self._post_mortem()
+        code, how = self._cause_of_death()
         if not self.is_open:
             self._starts_failed += 1
             if self._starts_failed == STARTS_TRIED:
@@ -279,14 +279,14 @@ class WorkerSlot:
             spans=job.item.spans,
         )
 
-    def _post_mortem(self) -> tuple[Code, str]:
+    def _cause_of_death(self) -> tuple[Code, str]:
         """How the worker died."""
         assert self.worker is not None
         if self._overdue:
             if not self.is_open:
                 return Code.WORKER_CRASH, f"it was not ready within {START_SECONDS:g} s"
             return Code.WORKER_TIMEOUT, f"took longer than {self._timeout_seconds:g} s; its worker was killed"
-        return verdict(self.worker.reap(), self.worker.last_words())
+        return verdict(self.worker.reap(), self.worker.exit_reason())
 
     def kill_overdue(self, now: float) -> None:
         """Kills the worker if its task, or its start, is past the deadline, in monotonic seconds."""

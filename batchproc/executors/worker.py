@@ -210,7 +210,7 @@ class WorkerProcess:
             os.close(self._pidfd)
             self._pidfd = -1
 
-    def last_words(self) -> str:
+    def exit_reason(self) -> str:
         """The innermost Python frame that faulthandler wrote when a fatal signal came, as ` in decode.py:12 load`."""
         if not self._log_path:
             return ""

@@ -34,7 +34,7 @@ from batchproc.pipeline import stages
 from batchproc.pipeline.events import log_line
 from batchproc.pipeline.mode_selector import ModeSelector
 from batchproc.pipeline.observer import Observer
-from batchproc.pipeline.phase_record import GAUGES, MOVES, PhaseMeasurements, counted, describe_phase
+from batchproc.pipeline.phase_record import GAUGES, MOVES, PhaseMeasurements, describe_phase
 from batchproc.pipeline.run_record import LoopResult, describe_circumstances
 from batchproc.pipeline.stages import for_plan, make_executors
 from batchproc.pipeline.stopping import Control, StopHandlers, Watchdog
@@ -121,8 +121,8 @@ class Phase:
         downloading, transforming = self.executors
         settled = map(settle_unchanged, downloading.run(self._download, self._admitted()))
         downloaded = (outcome for outcome in map(self._frontier.downloaded, settled) if outcome is not None)
-        originals = counted(downloaded, self._gauges, "download_out_total")
-        return counted(transforming.run(self._transform, originals), self._gauges, "transform_out_total")
+        originals = _counted(downloaded, self._gauges, "download_out_total")
+        return _counted(transforming.run(self._transform, originals), self._gauges, "transform_out_total")
 
     def _admitted(self) -> Iterator[Outcome]:
         for item in self._frontier:
@@ -394,3 +394,10 @@ def _watch(
         stacks_path,
         limit_seconds=limit_seconds,
     )
+
+
+def _counted(items: Iterable[Outcome], gauges: Gauges, name: str) -> Iterator[Outcome]:
+    """Passes items on and counts them; holds none back."""
+    for item in items:
+        gauges.add(name)
+        yield item

@@ -1,9 +1,8 @@
 """What the record says of the stages of a phase: time breakdowns, percentiles, memory, checks. No judgement."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from batchproc.executors import Executor
 from batchproc.frontier import Waits
@@ -17,7 +16,6 @@ from batchproc.measure.breakdown import (
     sampled_gil_wait,
 )
 from batchproc.measure.checks import Check
-from batchproc.measure.gauges import Gauges
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.samples import Samples
 from batchproc.model import Mode
@@ -25,8 +23,6 @@ from batchproc.pipeline.observer import STAGES, Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.record.run import MemoryRecord, NotSampled, RunRecord
 from batchproc.record.stage import Percentiles, PhaseRecord, StageRecord, WorkerRecord
-
-T = TypeVar("T")
 
 # Each counter has one writing thread: whoever pulls the stage behind it.
 GAUGES = (
@@ -39,13 +35,6 @@ GAUGES = (
 )
 IN_TASK_WAITS = ("network", "pipe", "disk", "sleep", "other")  # a lock is waited for between tasks: the queue
 MOVES = ("download_in_total", "download_out_total", "transform_out_total")  # one of them grows while a run is alive
-
-
-def counted(items: Iterable[T], gauges: Gauges, name: str) -> Iterator[T]:
-    """Passes items on and counts them; holds none back."""
-    for item in items:
-        gauges.add(name)
-        yield item
 
 
 def stage_totals(
@@ -72,7 +61,7 @@ def stage_totals(
         pause_wait_seconds=waits.pause_worker_seconds if name == "download" else workers * waits.pause_seconds,
     )
     gil = _gil_wait(totals, executor, name, samples)
-    return StageTotals(**{field: getattr(totals, field) for field in totals.__slots__} | {"gil": gil})
+    return replace(totals, gil=gil)
 
 
 def _gil_wait(totals: StageTotals, executor: Executor, name: str, samples: Samples | None) -> GilWait | None:

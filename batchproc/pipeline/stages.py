@@ -94,7 +94,7 @@ def make_transform(config: Config, steps: tuple[Step, ...]) -> Transform:
 
 
 def with_gallery(transform: Transform, config: Config, run_folder: Path, work: int) -> Transform:
-    """The same stage, which also leaves small pictures of about `[report] gallery` of the `work` items for the page."""
+    """The same stage, which also leaves small images of about `[report] gallery` of the `work` items for the page."""
     wanted = config.report.gallery if config.report.html else 0
     if not wanted:
         return transform

@@ -130,7 +130,7 @@ class Waits:
                 item = self._waiting.pop(0)
             yield item
 
-    def heard(self, outcome: Outcome) -> None:
+    def on_outcome(self, outcome: Outcome) -> None:
         with self._changed:
             if not self.retried and self._unheard == 1:
                 self.retried = True
