@@ -25,7 +25,6 @@ COMMANDS = (run, bench, report, check, status, rebuild, steps, schema, init, ori
 app = typer.Typer(
     name="batchproc",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from batchproc.config.units import is_remote
 from batchproc.errors import Problem, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ def read_size(flag: str, text: str) -> int:
 
 def read_folder(flag: str, text: str) -> str:
     """The absolute path, or the address; an empty one would be the working directory, which nobody meant."""
+    from batchproc.config.units import is_remote
+
     if is_remote(text):
         return text
     if not text.strip():

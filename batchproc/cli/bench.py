@@ -38,7 +38,9 @@ def bench(
     fresh: Fresh = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare the modes of both stages on real runs of a job; an interrupted bench is continued by the same command.
+    """Compare the modes of both stages on real runs of a job.
+
+    An interrupted bench is continued by the same command.
 
     Example: batchproc bench configs/bench.toml --quick
     """

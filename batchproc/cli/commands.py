@@ -24,7 +24,9 @@ from batchproc.errors import DiskError, UsageError
 
 
 def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False) -> None:
-    """Validate a config, show the plan it resolves to, and find what a run would refuse; touches nothing.
+    """Validate a config and show the plan it resolves to.
+
+    Also finds what a run would refuse; touches nothing.
 
     Example: batchproc check configs/demo.toml
     """
@@ -42,7 +44,9 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
 
 
 def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False) -> None:
-    """Show what the job's ledger holds: done, pending, failed by code, the last runs; changes nothing.
+    """Show what is done, pending and failed, and the last runs.
+
+    It reads the ledger and changes nothing.
 
     Example: batchproc status configs/demo.toml
     """
@@ -101,7 +105,9 @@ FromImg2dataset = Annotated[
 
 
 def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(), img2dataset: FromImg2dataset = "") -> None:
-    """Write a commented starter config, its JSON Schema and an input list; never overwrites.
+    """Write a commented starter config and an input list.
+
+    Beside them the JSON Schema of the config, for editors. Never overwrites.
 
     Example: batchproc init myjob
     """
@@ -146,7 +152,9 @@ def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
 
 
 def report(path: ReportPath) -> None:
-    """Make the HTML report again, of a run, a bench, or a job's output folder (its last run, else its last bench).
+    """Make the HTML report of a run, a bench or a job again.
+
+    Of a job's output folder it is that of its last run, else of its last bench.
 
     Example: batchproc report outputs/demo
     """
@@ -160,7 +168,9 @@ def report(path: ReportPath) -> None:
 
 
 def rebuild(config: ConfigPath, output: Output = None, setting: Settings = None, same_plan: SamePlan = False) -> None:
-    """Make a damaged ledger anew from metadata.jsonl and the files it names, hashes checked; fetches nothing.
+    """Make a damaged ledger anew from what stands in the output.
+
+    From metadata.jsonl and the files it names, hashes checked; fetches nothing.
 
     Example: batchproc rebuild configs/nightly.toml
     """

@@ -3,24 +3,38 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from fnmatch import fnmatch
-from importlib.resources import files
 from typing import Annotated
 
 import typer
 
 from batchproc.errors import UsageError
 
-Topic = Annotated[str, typer.Argument(metavar="[TOPIC]", help="a page, config key, failure code, exit code or step")]
+
+def _pages() -> dict[str, str]:
+    """The text of each page by its name."""
+    from importlib.resources import files
+
+    return {page.name.removesuffix(".md"): page.read_text("utf-8") for page in (files("batchproc") / "docs").iterdir()}
+
+
+Topic = Annotated[
+    str,
+    typer.Argument(
+        metavar="[TOPIC]",
+        help="a page, config key, failure code, exit code or step",
+        autocompletion=lambda: [*_pages()],
+    ),
+]
 
 
 def help(topic: Topic = "") -> None:
-    """Show a page of the documentation, or what it says of a config key, a failure code, an exit code or a step.
+    """Show a page of the documentation, or one entry of it.
+
+    An entry is that of a config key, a failure code, an exit code, a step or a command.
 
     Example: batchproc help nightly, or batchproc help http.404
     """
-    pages = {page.name.removesuffix(".md"): page.read_text("utf-8") for page in (files("batchproc") / "docs").iterdir()}
+    pages = _pages()
     if not topic:
         print(_contents(pages))
     elif topic in pages:
@@ -28,6 +42,8 @@ def help(topic: Topic = "") -> None:
     elif entries := [*_entries(pages, topic)]:
         _show("\n\n".join(entries))
     else:
+        from difflib import get_close_matches
+
         near = get_close_matches(topic, [*pages, *_known(pages)], n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(f"{topic}: no page, key, code or step of that name{meant} batchproc help lists the pages")
@@ -58,6 +74,8 @@ def _entries(pages: Mapping[str, str], topic: str) -> Iterator[str]:
     sections = [section for text in pages.values() for name, section in _sections(text) if name == topic]
     yield from sections
     if not found and not sections:
+        from fnmatch import fnmatch
+
         yield from [row for name, row in rows if "*" in name and fnmatch(topic, name)][:1]
 
 

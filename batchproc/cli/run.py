@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from batchproc.pipeline import RunOptions, RunResult
     from batchproc.transform.steps.step import Step
 
-StageMode = Annotated[str, typer.Option(help="serial | thread | process")]
-DownloadWorkers = Annotated[str, typer.Option(metavar="N", help="threads or OS processes")]
+StageMode = Annotated[
+    str,
+    typer.Option(
+        help="serial | thread | process | auto", autocompletion=lambda: ["serial", "thread", "process", "auto"]
+    ),
+]
+DownloadWorkers = Annotated[str, typer.Option(metavar="N", help="threads or OS processes, or auto")]
 TransformWorkers = Annotated[str, typer.Option(metavar="N", help="threads or OS processes, or auto")]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="items at most in this run; 0 = all")]
 Output = Annotated[Optional[str], typer.Option(metavar="DIR", help="output folder")]  # noqa: UP045 - typer reads it
@@ -27,9 +32,7 @@ Refresh = Annotated[
     bool, typer.Option("--refresh", help="ask servers whether what is done has changed (conditional GETs)")
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="every item is pending again")]
-AcceptConfigChange = Annotated[
-    bool, typer.Option("--accept-config-change", help="make again what another plan made")
-]
+AcceptConfigChange = Annotated[bool, typer.Option("--accept-config-change", help="make again what another plan made")]
 Repair = Annotated[bool, typer.Option("--repair", help="make again what is done and has no file, or another one")]
 MaxDuration = Annotated[str, typer.Option(metavar="TIME", help="stop after this time, as 1h30m")]
 WaitForLock = Annotated[str, typer.Option(metavar="TIME", help="wait so long for another run's lock, as 10m")]

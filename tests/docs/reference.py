@@ -258,7 +258,13 @@ def _steps() -> str:
 
 def _commands() -> str:
     parts = [_command(command.__name__) for command in COMMANDS]
-    head = "Results go to stdout, all else to stderr. `batchproc COMMAND --help` prints the same. `NO_COLOR` is obeyed."
+    head = """
+Results go to stdout, all else to stderr. `batchproc COMMAND --help` prints the same as this page. `NO_COLOR` is obeyed.
+
+`batchproc --install-completion` lets your shell (bash, zsh, fish) complete commands, flags, modes and topics with
+the Tab key; `batchproc --show-completion` prints the script, to put it where you want it. Both take the shell's name
+where they cannot tell it: `batchproc --show-completion zsh`.
+"""
     return _page("Every command and flag", head, *parts)
 
 
