@@ -47,7 +47,7 @@ def run() -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt as stop:
         return getattr(stop, "exit_code", 130)
-    except BaseException as error:  # noqa: BLE001 - a bug of ours: told, and left as everything else
+    except BaseException as error:  # noqa: BLE001 - a bug of ours: reported, and left as everything else
         lifecycle.report_bug(error)
         return 1
     return 0

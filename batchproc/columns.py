@@ -18,7 +18,7 @@ MOST_KEYS = 100  # of an object with a type of its own; one that has more is a t
 MOST_SHAPES = 1_000
 EXACT = 2**53  # whole numbers up to here have a float of the same value
 LARGEST = 2**63  # of a 64-bit integer, which is what loaders know
-FILE_NAME_ENDINGS = ("file_name", "file_names")  # what the imagefolder loader takes for paths of pictures
+FILE_NAME_ENDINGS = ("file_name", "file_names")  # what the imagefolder loader takes for paths of images
 
 
 class Scalar(StrEnum):
@@ -54,7 +54,7 @@ class TooManyColumnsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remark:
-    """Something that was noticed, or mended silently, in so many rows of a list."""
+    """Something that was noticed, or fixed silently, in so many rows of a list."""
 
     text: str
     rows: int
@@ -138,13 +138,13 @@ class Columns:
 
     @classmethod
     def parse(cls, text: str) -> "Columns":
-        """The columns that `dump` told of."""
+        """The columns that `dump` wrote."""
         columns = cls()
         columns.load(text)
         return columns
 
     def load(self, text: str) -> None:
-        """Becomes what `dump` told of."""
+        """Becomes what `dump` wrote."""
         known = json.loads(text)
         self.types = known["types"]
         self._mixed = set(known["mixed"])

@@ -2,7 +2,7 @@
 
 `kill -9` at a named point, again and again, is how the promise "kill it at any instant" is proven. The process that
 passes the point for the count-th time kills itself with SIGKILL: no handler, no `finally`, no flush. With
-`name:count@socket` it calls at that Unix socket instead, tells its pid, and goes on when it is hung up on: meanwhile a
+`name:count@socket` it calls at that Unix socket instead, sends its pid, and goes on when it is hung up on: meanwhile a
 test can kill whom it likes, in a run that stands at that very point.
 """
 
@@ -45,7 +45,7 @@ def failpoint(name: str) -> None:
 
 
 def _call(address: str) -> None:
-    """Tells this process's pid and waits for the other side to hang up; nobody there is as good as hung up."""
+    """Sends this process's pid and waits for the other side to hang up; nobody there is as good as hung up."""
     import socket
 
     with socket.socket(socket.AF_UNIX) as line, contextlib.suppress(OSError):

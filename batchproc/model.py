@@ -155,7 +155,7 @@ class Span:
     """The times of one item in one stage: perf_counter seconds, which processes of one Linux machine share.
 
     `parts` splits the service time: name -> (wall seconds, CPU seconds). `runqueue_seconds` is None where the system
-    does not tell. `counts` is what happened meanwhile, as `opened img.example.org`.
+    does not say. `counts` is what happened meanwhile, as `opened img.example.org`.
     """
 
     stage: str

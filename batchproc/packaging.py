@@ -1,6 +1,6 @@
 """Read when the package is installed from source, by setuptools alone: leaves out what has no wheel for this Python.
 
-Markers in pyproject.toml name platforms and versions. No marker tells musl from glibc, or a build of Python without the
+Markers in pyproject.toml name platforms and versions. No marker knows musl from glibc, or a build of Python without the
 GIL: there pip would try to build the resampler from its source, and fail where there is no Rust.
 """
 
@@ -14,7 +14,7 @@ RESAMPLER = "cykooz-resizer"
 
 
 def has_wheel() -> bool:
-    """Whether the resampler has a wheel for this Python, as far as markers cannot tell."""
+    """Whether the resampler has a wheel for this Python, as far as markers do not say."""
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return False
     return sys.platform != "linux" or platform.libc_ver()[0] == "glibc"

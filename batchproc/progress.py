@@ -7,7 +7,7 @@ from typing import Any
 from batchproc.pipeline.observer import Observer
 
 REFRESH_SECONDS = 0.2
-LEFT = ("failed", "quarantined", "deferred", "rejected", "retried")  # what the bar tells besides
+LEFT = ("failed", "quarantined", "deferred", "rejected", "retried")  # what the bar shows besides
 
 
 class Bar:
@@ -31,7 +31,7 @@ class Bar:
         )
 
     def advance(self, observer: Observer) -> None:
-        """One outcome more was heard."""
+        """One outcome more was recorded."""
         bar = self._bar
         if bar.disable:
             return

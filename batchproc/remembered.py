@@ -35,7 +35,7 @@ class ListMemory:
 
     rule: str
     checkpoints: tuple[Checkpoint, ...] = ()  # in the order of the list
-    files: tuple[str, ...] = ()  # what tells the files of several lists from others; such are known as a whole
+    files: tuple[str, ...] = ()  # what distinguishes several lists from others; such are known as a whole
 
     def hasher(self) -> "hashlib._Hash":
         """What makes the digest of a checkpoint: fed with the text before it."""

@@ -1,4 +1,4 @@
-"""What this machine, or a limit set for this process, has not enough of: told in words and not by a traceback;
+"""What this machine, or a limit set for this process, has not enough of: in words and not as a traceback;
 and how many files this process may have open."""
 
 import contextlib

@@ -14,14 +14,14 @@ from tests.pipeline.test_modes import run
 def test_the_page_is_made_and_told(make_job: MakeJob, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     result = run(make_job(images=2))
 
-    make_page(result.folder, tell=True)
+    make_page(result.folder, announce=True)
 
     assert (f"  report      {result.folder / 'report.html'}\n", "") == tuple(capfd.readouterr())
     assert (tmp_path / "out/report.html").read_text().startswith("<!doctype html>")
 
 
 def test_a_page_that_cannot_be_made_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    make_page(tmp_path, tell=True)
+    make_page(tmp_path, announce=True)
 
     out, err = capsys.readouterr()
     assert "" == out
@@ -34,7 +34,7 @@ def test_a_page_that_takes_too_long_is_given_up(
 ) -> None:
     monkeypatch.setattr("batchproc.report.drawing.LONGEST_SECONDS", 0.0)
 
-    make_page(tmp_path, tell=True)
+    make_page(tmp_path, announce=True)
 
     assert "warning: no report: it was not made within 0 s; " in capsys.readouterr().err
 

@@ -7,13 +7,13 @@ import typer
 from batchproc.cli.arguments import AsJson, ConfigPath, Settings, load_job
 from batchproc.cli.console import make_page, print_json, print_message
 
-Quick = Annotated[bool, typer.Option("--quick", help="few rounds, few pictures: indicative only")]
+Quick = Annotated[bool, typer.Option("--quick", help="few rounds, few images: indicative only")]
 Rounds = Annotated[int, typer.Option(min=0, metavar="N", help="rounds that count; 0 = as the config says")]
 UntilDecided = Annotated[
     bool, typer.Option("--until-decided", help="look after 10, 20 and 30 rounds, stop when nothing is undecided")
 ]
 Modes = Annotated[str, typer.Option(metavar="LIST", help="as thread,process or serial+thread,thread+process")]
-Limit = Annotated[int, typer.Option(min=0, metavar="N", help="pictures per run at most; 0 = all")]
+Limit = Annotated[int, typer.Option(min=0, metavar="N", help="images per run at most; 0 = all")]
 Alone = Annotated[bool, typer.Option("--alone", help="also each stage by itself, in every mode")]
 Claims = Annotated[
     bool, typer.Option("--claims", help="judge the textbook's thirteen claims by experiments; alone: no rounds")
@@ -73,4 +73,4 @@ def bench(
 
         print(summarise_bench(result.bench, result.folder))
     if result.with_page:
-        make_page(result.folder, tell=not as_json)
+        make_page(result.folder, announce=not as_json)

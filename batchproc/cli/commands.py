@@ -185,8 +185,8 @@ def rebuild(config: ConfigPath, output: Output = None, setting: Settings = None,
     print(summarise_rebuilt(rebuilt, shlex.join([*words, *(f"--set={one}" for one in setting or ())])))
 
 
-Photos = Annotated[str, typer.Option(metavar="DIR", help="serve this folder's pictures")]
-Images = Annotated[int, typer.Option(min=1, help="pictures to make")]
+Photos = Annotated[str, typer.Option(metavar="DIR", help="serve this folder's images")]
+Images = Annotated[int, typer.Option(min=1, help="images to make")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 = any free one")]
 Latency = Annotated[str, typer.Option(metavar="TIME", help="before each reply, as 60ms")]
 Jitter = Annotated[float, typer.Option(min=0, max=2, help="sigma of the latency's log-normal factor")]
@@ -195,7 +195,7 @@ Faults = Annotated[
     Optional[bool],  # noqa: UP045 - typer reads it at run time
     typer.Option("--faults/--no-faults", help="misbehave for 5% of the URLs; by default only without --photos"),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="of pictures, latencies and faults")]
+Seed = Annotated[int, typer.Option(min=0, help="of images, latencies and faults")]
 
 
 def origin(
@@ -208,7 +208,7 @@ def origin(
     faults: Faults = None,
     seed: Seed = defaults.ORIGIN_SEED,
 ) -> None:
-    """Serve demo pictures, or your own, until Ctrl-C.
+    """Serve demo images, or your own, until Ctrl-C.
 
     Example: batchproc origin --photos ~/Pictures --port 8000 --latency 200ms
     """

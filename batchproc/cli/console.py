@@ -27,7 +27,7 @@ def print_errors(*problems: object) -> None:
 
 @contextmanager
 def errors_in_one_line(job: str, *, wanted: bool) -> Iterator[None]:
-    """What ends a quiet run is told in one line, as cron mails it; else it is left to the command line's end."""
+    """What ends a quiet run is printed as one line, as cron mails it; else it is left to the command line's end."""
     try:
         yield
     except BatchprocError as error:
@@ -46,8 +46,8 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=not lifecycle.speaks_unicode()))
 
 
-def make_page(folder: Path, *, tell: bool) -> None:
-    """Makes the page of a run or a bench and, if `tell`, prints where it is. Only warns when there is none."""
+def make_page(folder: Path, *, announce: bool) -> None:
+    """Makes the page of a run or a bench and, if `announce`, prints where it is. Only warns when there is none."""
     try:
         with doing("making the page"):
             path, problem = draw_page(folder)
@@ -56,5 +56,5 @@ def make_page(folder: Path, *, tell: bool) -> None:
         return
     if problem:
         print_message(f"warning: no report: {problem}; batchproc report {folder} tries again")
-    elif tell:
+    elif announce:
         print(f"  report      {path}")

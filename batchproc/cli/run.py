@@ -104,9 +104,9 @@ def run(
     )
     with errors_in_one_line(job.job.name, wanted=quiet):
         result = _work(job, steps, options, quiet=quiet)
-    _tell(result, quiet=quiet, verbose=verbose, as_json=as_json)
+    _print_result(result, quiet=quiet, verbose=verbose, as_json=as_json)
     if job.report.html and result.record.counts.processed:
-        make_page(result.folder, tell=not quiet and not as_json)
+        make_page(result.folder, announce=not quiet and not as_json)
     lost = lifecycle.ignore_lost_output()
     if lost is not None:
         print_message(f"warning: stdout cannot be written: {lost.strerror}; see {result.folder / 'run.json'}")
@@ -129,7 +129,7 @@ def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, qu
         return execute(Job(config=job, steps=steps), options, display)
 
 
-def _tell(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> None:
+def _print_result(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> None:
     from batchproc.exit_reason import run_line
     from batchproc.report.terminal import summarise
 

@@ -141,7 +141,7 @@ def open_for_reading(path: Path, *, at_rest: bool = False, is_replaced: bool = F
     Raises as `open_for_writing` does.
 
     `at_rest`: nobody writes to it, and SQLite needs no files beside it to see that (https://sqlite.org/uri.html,
-    "immutable"). `is_replaced`: by the caller, who alone may look at it meanwhile.
+    "immutable"). `is_replaced`: by the caller, who alone may read it meanwhile.
     """
     _check_library()
     if not is_replaced:

@@ -2,7 +2,7 @@
 
 Results of two plans never mix unnoticed. A plan is known by its fingerprint, which is of the user's will alone. Beside
 it stands the recipe: how the version of the program that ran made pixels of such a plan, and by which engine. What
-another recipe made is as good as it was; it is told, and made again on demand.
+another recipe made is as good as it was; it is reported, and made again on demand.
 
 Failures whose cause was in the config are due again once that part of the config has changed: every run notes the
 fingerprints of the keys that decide failures, and an item's failure is of its last run.

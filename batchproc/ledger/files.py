@@ -23,7 +23,7 @@ from batchproc.ledger.schema import MADE, WINDOW, touch, transaction
 
 
 class Images(Protocol):
-    """Where renditions are: their temporary and their final names. Used by the writer thread, or before it starts."""
+    """Where output images are: their temporary and their final names. By the writer thread, or before it starts."""
 
     def temporary_name(self, path: str) -> str:
         """The name of a temporary file among the temporary files: what the ledger remembers of its path."""
@@ -36,13 +36,13 @@ class Images(Protocol):
         ...
 
     def file_name(self, key_hex: str, suffix: str) -> str:
-        """The path of a rendition as the manifests name it."""
+        """The path of an image as the manifests name it."""
         ...
 
     def final_path(self, key_hex: str, suffix: str) -> Path: ...
 
     def final_names(self) -> Iterable[tuple[str, str]]:
-        """Key and suffix of every rendition's file that exists."""
+        """Key and suffix of every image's file that exists."""
         ...
 
     def names_in(self, prefix: str) -> list[str]:
@@ -54,7 +54,7 @@ class Images(Protocol):
         ...
 
     def look(self) -> str:
-        """What changes whenever a file is added or removed; empty while the last such change is too fresh to tell."""
+        """What changes whenever a file is added or removed; empty while the last such change is too recent to know."""
         ...
 
     def place(self, name: str, key_hex: str, suffix: str) -> None:
@@ -62,7 +62,7 @@ class Images(Protocol):
         ...
 
     def remove(self, key_hex: str, suffix: str) -> None:
-        """Deletes the file of an older rendition; one that is already gone is fine, and a folder stays."""
+        """Deletes the file of an older image; one that is already gone is fine, and a folder stays."""
         ...
 
     def sync(self) -> None:
@@ -70,7 +70,7 @@ class Images(Protocol):
         ...
 
 
-CHECKED = "files_checked"  # in `meta`: the look of the folders, the revision of the items, and how many were missing
+CHECKED = "files_checked"  # in `meta`: a snapshot of the folders, the revision of the items, and how many were missing
 FOLDERS = 256
 
 
@@ -100,7 +100,7 @@ def examine(path: Path, size_bytes: int | None, sha256: bytes | None) -> FileSta
 class FileNames:
     """The names of all images that are there: one listing per folder, 8 bytes for each name.
 
-    Not a look at each file: for 1,000,000 of them that takes as many reads of a disk.
+    Not a probe of each file: for 1,000,000 of them that takes as many reads of a disk.
     """
 
     def __init__(self, images: Images) -> None:

@@ -133,11 +133,11 @@ class Imported:
     absent: int = 0  # left the list with this import
     returned: int = 0  # were absent, are listed again
     skipped: bool = False
-    remarks: tuple[str, ...] = ()  # what was noticed or mended in its rows
+    remarks: tuple[str, ...] = ()  # what was noticed or fixed in its rows
 
 
 def input_fingerprint(path: Path, *settings: str) -> str:
-    """What tells one list from another without reading it whole: place, size, times, both ends, reading settings.
+    """The identity of a list, without reading it whole: place, size, times, both ends, reading settings.
 
     `settings` are the options that change what is read from the file (columns, base_url). A change in the middle that
     keeps size and modification time goes unseen. Not for pipes: they have no fingerprint, pass "".
@@ -204,7 +204,7 @@ def import_rows(
 
 
 def read_columns(connection: sqlite3.Connection) -> Columns:
-    """The columns of the list that was imported last, learned from its items where its reader did not tell."""
+    """The columns of the list that was imported last, learned from its items where its reader did not say."""
     known = connection.execute("SELECT value FROM meta WHERE name = 'columns'").fetchone()
     columns = Columns.parse(known[0]) if known else Columns()
     held = "SELECT made_extra_json FROM item WHERE made_extra_json != ''"  # of an image that an earlier list brought
@@ -300,7 +300,7 @@ class _Import:
             )
         if extra != row.extra_json:
             self._cursor.execute("UPDATE item SET extra_json = ? WHERE id = ?", (row.extra_json, item))
-        if line != row.line:  # by itself: no row of metadata.jsonl tells it
+        if line != row.line:  # by itself: no row of metadata.jsonl has it
             self._cursor.execute("UPDATE item SET line = ? WHERE id = ?", (row.line, item))
 
     def mark_absent(self) -> None:

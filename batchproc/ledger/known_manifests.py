@@ -30,7 +30,7 @@ LATE_FACTS = ("image_notes", "image_recipe")  # rows of earlier versions do not 
 FACT_TYPES: Mapping[str, Type] = {
     name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, *LATE_FACTS)
 }
-IMAGE = "image"  # what loaders call the picture itself
+IMAGE = "image"  # what loaders call the image itself
 CAPTION = "text"  # what they call its caption
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
@@ -54,7 +54,7 @@ def spans(last_item: int) -> Iterator[tuple[int, int, int]]:
 
 
 def note_manifests(connection: sqlite3.Connection, written: Mapping[str, Sequence[Block]], looks: str) -> None:
-    """Notes that the manifests tell what the ledger tells now, where their blocks stand, and how the files look."""
+    """Notes that the manifests hold what the ledger holds now, where their blocks stand, and how the files look."""
     full = connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()[0] // BLOCK_ITEMS
     with transaction(connection):
         for manifest, blocks in written.items():
@@ -115,7 +115,7 @@ class Left:
 def name_columns(columns: Iterable[str], caption: str = "") -> dict[str, str]:
     """The names of a list's columns in `metadata.jsonl`: their own, unless a loader would take them for something else.
 
-    Such a name gets `list_` before it, and `_` behind it where a loader takes its end for that of a picture's path. A
+    Such a name gets `list_` before it, and `_` behind it where a loader takes its end for that of an image's path. A
     name that is taken then, whatever its case, gets `_2` and so on. The columns that keep their names come first. The
     column `caption`, if there is one of that name, is `text`, whatever it was.
     """
@@ -149,7 +149,7 @@ def _safe_name(column: str) -> str:
 def read_made(
     row: Mapping[str, Any] | None, file_name: Callable[[str, str], str], names: Mapping[str, str] = NO_NAMES
 ) -> Made | None:
-    """The image that a row tells of. `file_name` makes the only path that a key and a suffix may have; `names` are
+    """The image of a row. `file_name` makes the only path that a key and a suffix may have; `names` are
     those of the list's columns here."""
     if row is None or not all(name in row for name in FACTS) or not _is_ours(row):
         return None
@@ -182,7 +182,7 @@ def read_made(
 
 
 def read_left(row: Mapping[str, Any] | None) -> Left | None:
-    """The item that a row tells of."""
+    """The item of a row."""
     texts = ("key", "url", "stage", "outcome", "code", "message", "hint")
     if row is None or not all(isinstance(row.get(name), str) for name in texts) or not _is_count(row.get("attempts")):
         return None

@@ -32,7 +32,7 @@ class Naming:
     temporary: str
     key_hex: str
     suffix: str
-    stale_suffix: str = ""  # of an older rendition's file, which the new name does not replace
+    stale_suffix: str = ""  # of an older image's file, which the new name does not replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Batch:
 
 
 def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[[str], str]) -> Batch:
-    """Sorts outcomes into renditions to stage and items that left early."""
+    """Sorts outcomes into images to stage and items that left early."""
     staged: list[tuple[object, ...]] = []
     namings: list[Naming] = []
     digests: list[str] = []
@@ -67,17 +67,17 @@ def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[
             if kind_of(outcome.code).is_charged and not _is_failed_refresh(outcome):
                 left.append(_make_left_row(outcome, plan))
             continue
-        rendition: OutputImage = outcome.value
-        name = temporary_name(rendition.temporary_path)
-        staged.append(_make_staged_row(outcome.source.index + 1, outcome.source.url, rendition, name))
-        digests.append(rendition.sha256)
-        source_digests.append(rendition.source_sha256)
+        image: OutputImage = outcome.value
+        name = temporary_name(image.temporary_path)
+        staged.append(_make_staged_row(outcome.source.index + 1, outcome.source.url, image, name))
+        digests.append(image.sha256)
+        source_digests.append(image.source_sha256)
         namings.append(
             Naming(
                 item=outcome.source.index + 1,
                 temporary=name,
                 key_hex=outcome.source.key_hex,
-                suffix=rendition.suffix,
+                suffix=image.suffix,
             )
         )
     return Batch(
@@ -114,13 +114,13 @@ def _make_revalidated_row(item: int, reply: Reply) -> tuple[object, ...]:
     return (reply.etag or None, reply.last_modified or None, item)
 
 
-def _make_staged_row(item: int, url: str, rendition: OutputImage, name: str) -> tuple[object, ...]:
-    reply = rendition.reply
+def _make_staged_row(item: int, url: str, image: OutputImage, name: str) -> tuple[object, ...]:
+    reply = image.reply
     return (
-        item, name, rendition.suffix, reply.attempts, reply.status_code,
-        None if reply.final_url == url else reply.final_url, reply.etag, reply.last_modified, rendition.size_bytes,
-        rendition.width_px, rendition.height_px, rendition.original_width_px, rendition.original_height_px,
-        rendition.original_format, "; ".join(rendition.notes),
+        item, name, image.suffix, reply.attempts, reply.status_code,
+        None if reply.final_url == url else reply.final_url, reply.etag, reply.last_modified, image.size_bytes,
+        image.width_px, image.height_px, image.original_width_px, image.original_height_px,
+        image.original_format, "; ".join(image.notes),
     )  # fmt: skip
 
 

@@ -102,7 +102,7 @@ def _check_last_run(connection: sqlite3.Connection, images: Images) -> int:
 
 
 def _booted_since(run: LedgerRun) -> bool:
-    """Whether the machine was started again since; where it does not tell, an unclean end counts as one."""
+    """Whether the machine was started again since; where it does not say, an unclean end counts as one."""
     return run.boot_id != boot_id() or (not run.boot_id and not run.is_clean)
 
 

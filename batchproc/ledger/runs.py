@@ -39,7 +39,7 @@ class LedgerRun:
 
 
 def boot_id() -> str:
-    """What changes with every start of the machine; empty where the system does not tell."""
+    """What changes with every start of the machine; empty where the system does not say."""
     try:
         return BOOT_ID_PATH.read_text(encoding="ascii").strip()
     except OSError:

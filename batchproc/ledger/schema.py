@@ -24,7 +24,7 @@ class State(StrEnum):
     """What the ledger knows of an item."""
 
     PENDING = "pending"
-    STAGED = "staged"  # the rendition is written under its temporary name; not yet believed
+    STAGED = "staged"  # the image is written under its temporary name; not yet believed
     DONE = "done"
     REJECTED = "rejected"
     FAILED = "failed"
@@ -37,7 +37,7 @@ EARLY = "('failed', 'rejected', 'quarantined', 'deferred')"  # the states of who
 
 # `due` is 1 where a coming run has work to do: pending, deferred, and failed for a transient reason. It is a column of
 # its own so that the partial index stays valid whatever `max_runs_per_item` says. `id` is the order of the input.
-# `stale_suffix` is the file of an older rendition that has to go when the new one has its name.
+# `stale_suffix` is the file of an older image that has to go when the new one has its name.
 # `made_url` and `made_extra_json` are the URL and the columns that the item's image was made with, where the list has
 # another URL for it by now: the facts from `suffix` on are true of that one.
 # `listed_row` has the further rows of a listed item, where each of them is to have a row in metadata.jsonl.

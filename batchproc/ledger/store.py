@@ -226,13 +226,13 @@ class Ledger(LedgerView):
 
     def check_files(self) -> int:
         """How many images have no file any more; remembered for as long as no folder of images changes."""
-        look = self._files_look(self._images)
-        missing = self._count_missing(look, self._images)
-        if look:
+        snapshot = self._files_snapshot(self._images)
+        missing = self._count_missing(snapshot, self._images)
+        if snapshot:
             with disk_errors(self._path), transaction(self._own()):
                 self._connection.execute(
                     "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                    (CHECKED, f"{look} {missing}"),
+                    (CHECKED, f"{snapshot} {missing}"),
                 )
         return missing
 
@@ -256,7 +256,7 @@ class Ledger(LedgerView):
     ) -> None:
         """Opens the run's row and starts the writer; `deciding` is what decides its failures.
 
-        `committed` hears, in the writer's thread, of outcomes whose files have their final names.
+        `committed` is called in the writer's thread with outcomes whose files have their final names.
 
         Raises LookupError before `adopt_plan`.
         """
@@ -308,7 +308,7 @@ class Ledger(LedgerView):
             close_run(connection, self._run, ended, exit_code, counters)
 
     def note_manifests(self, written: Mapping[str, Sequence[Block]], looks: str = "") -> None:
-        """Notes that the manifests on disk tell what the ledger tells now. Not while recording.
+        """Notes that the manifests on disk hold what the ledger holds now. Not while recording.
 
         `written`: where the parts of each stand; `looks`: how the files look from outside.
         """

@@ -56,7 +56,7 @@ class LedgerView:
     def open_view(cls, path: Path) -> "LedgerView":
         """Opens the ledger at `path` without the right to change it; makes no file beside it either.
 
-        Whoever writes has a `-wal` file beside the ledger from his first look at it to his clean end.
+        Whoever writes has a `-wal` file beside the ledger from the first read to a clean end.
         """
         return LedgerView(path, open_for_reading(path, at_rest=not path.with_name(f"{path.name}-wal").exists()))
 
@@ -211,7 +211,7 @@ class LedgerView:
             item, line, _ = rows[-1]
 
     def remarks(self) -> list[str]:
-        """What was noticed or mended in the rows of the list."""
+        """What was noticed or fixed in the rows of the list."""
         known = self._fetch("SELECT value FROM meta WHERE name = 'columns'")
         with value_errors(self._path):
             place = partial(describe_line, lists=self._list_names())
@@ -255,18 +255,18 @@ class LedgerView:
                 json.loads(settings)
 
     def count_missing(self, images: Images) -> int:
-        """How many images have no file any more. Cheap where no folder of images changed since the last look at all."""
-        return self._count_missing(self._files_look(images), images)
+        """How many images have no file any more. Cheap where no folder of images changed since the last check."""
+        return self._count_missing(self._files_snapshot(images), images)
 
-    def _files_look(self, images: Images) -> str:
-        """What changes whenever a file or an item does; empty while the files are too young to tell."""
-        look = images.look()
-        return look and f"{look} {self._fetch('SELECT value FROM meta WHERE name = ?', ('revision',))[0][0]}"
+    def _files_snapshot(self, images: Images) -> str:
+        """What changes whenever a file or an item does; empty while the files are too recent to be sure."""
+        snapshot = images.look()
+        return snapshot and f"{snapshot} {self._fetch('SELECT value FROM meta WHERE name = ?', ('revision',))[0][0]}"
 
-    def _count_missing(self, look: str, images: Images) -> int:
+    def _count_missing(self, snapshot: str, images: Images) -> int:
         checked = self._fetch("SELECT value FROM meta WHERE name = ?", (CHECKED,))
         known, _, missing = str(checked[0][0]).rpartition(" ") if checked else ("", "", "")
-        if look and look == known:
+        if snapshot and snapshot == known:
             return int(missing)
         made, names = MADE if self._has_urls else "state = 'done'", FileNames(images)
         packed = self._packed(images)

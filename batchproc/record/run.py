@@ -76,7 +76,7 @@ class RunCounts(Counts):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRecord:
-    """PSS and USS of the process tree, and of the largest worker process; None: the system does not tell."""
+    """PSS and USS of the process tree, and of the largest worker process; None: the system does not say."""
 
     peak_pss_bytes: int | None = None
     peak_uss_bytes: int | None = None
@@ -180,7 +180,7 @@ class RunRecord:
     wall_seconds: float = 0.0
     line_seconds: float = 0.0
     observer_started: float | None = None
-    exit_code: int = -1  # in a file that does not tell
+    exit_code: int = -1  # in a file that does not say
     reason: str = ""
     stopped_by: str | None = None
     counts: RunCounts = RunCounts()
