@@ -131,6 +131,23 @@ class LedgerView:
         """How many items are left for the next run, by code, the most frequent first."""
         return self._count_codes("'deferred'")
 
+    def left_by_code(self) -> dict[str, int]:
+        """How many items have no image, by code, the most frequent first."""
+        return self._count_codes(EARLY.strip("()"))
+
+    def image_totals(self) -> tuple[int, int]:
+        """How many images there are, and their bytes."""
+        images, size_bytes = self._fetch(f"SELECT count(*), coalesce(sum(size_bytes), 0) FROM item WHERE {MADE}")[0]
+        return images, size_bytes
+
+    def frequent_values(self, column: str, most: int) -> list[tuple[str, int]]:
+        """The most frequent values of a column of the list among the items with images; empty where there is none."""
+        query = (
+            "SELECT CAST(coalesce(json_extract(nullif(extra_json, ''), ?), '') AS TEXT), count(*) FROM item "
+            f"WHERE {MADE} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?"
+        )
+        return self._fetch(query, (f"$.{json.dumps(column, ensure_ascii=False)}", most))
+
     def metadata(self, file_name: Callable[[str, str], str], columns: Columns, caption: str = "") -> Manifest:
         """What `metadata.jsonl` is to hold, in the order of the input, with the `columns` of the list.
 

@@ -21,9 +21,18 @@ from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
 from batchproc.sink import Column, ImageFolder, Layout, write_atomically, write_data_card, write_manifest
-from batchproc.sink.data_card import DataFiles, files_of_images, parquet_shards, tar_shards
+from batchproc.sink.data_card import (
+    Contents,
+    DataFiles,
+    files_of_images,
+    licence_column,
+    parquet_shards,
+    tar_shards,
+)
 from batchproc.sink.samples import packed_name
+from batchproc.sink.shards import read_shard_manifest
 
+MOST_LICENCES = 20  # on a data card
 MANY = 0.1  # of the list: fewer that failed once more, or were left for the next run, are no news
 STOPPED = {"duration": "stopped by max_duration", "limit": "stopped by --limit"}
 
@@ -110,12 +119,14 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
     metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption))
     failures = _write(layout.failures_path, ledger.failures())
     card = layout.data_card_path
-    is_described = write_data_card(card, row_columns(learned, output.caption), _data_files(layout, output))
+    files = _data_files(layout, output)
+    is_described = write_data_card(
+        card, row_columns(learned, output.caption), files, _contents(ledger, layout, learned)
+    )
     failpoint("ledger.before_manifests_noted")
     ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout))
     failpoint("ledger.after_manifests_noted")
-    names = " and ".join(_data_files(layout, output).patterns)
-    advice = f"name {names} as data_files in its YAML head, or loaders may take other files"
+    advice = f"name {' and '.join(files.patterns)} as data_files in its YAML head, or loaders may take other files"
     return "" if is_described else f"{card} is your own and stays: {advice}"
 
 
@@ -124,6 +135,20 @@ def row_columns(learned: Columns, caption: str) -> list[Column]:
     facts = [Column(name=name, type=known) for name, known in FACT_TYPES.items()]
     names = name_columns(learned.types, caption)
     return facts + [Column(name=names[own], type=known, own=own) for own, known in learned.types.items()]
+
+
+def _contents(ledger: Ledger, layout: Layout, learned: Columns) -> Contents:
+    """What the data card says of the images."""
+    images, size_bytes = ledger.image_totals()
+    column = licence_column(learned.types)
+    return Contents(
+        images=images,
+        size_bytes=size_bytes,
+        shards=len(read_shard_manifest(layout.shard_manifest_path)),
+        left=ledger.left_by_code(),
+        licences=ledger.frequent_values(column, MOST_LICENCES) if column else (),
+        licence_column=column,
+    )
 
 
 def _data_files(layout: Layout, output: OutputTable) -> DataFiles:

@@ -9,8 +9,8 @@ user's own and stays.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,6 +32,7 @@ DTYPES: Mapping[str, str] = {
     Scalar.FLOAT: "float64",
     Scalar.TEXT: "string",
 }
+LICENCE_NAMES = frozenset({"license", "licence", "licenses", "licences", "rights"})
 Feature: TypeAlias = "dict[str, object]"
 UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")  # YAML takes them as escapes only
 
@@ -56,8 +57,8 @@ def files_of_images(metadata_path: Path) -> DataFiles:
     )
 
 
-def tar_shards(field: str, *, has_caption: bool) -> DataFiles:
-    """Tar shards; `field` is the name of their images' members behind the key, empty where it is not the same for all.
+def tar_shards(field_name: str, *, has_caption: bool) -> DataFiles:
+    """Tar shards; `field_name` is how the names of their images end, empty where that differs from image to image.
 
     A loader takes the types of the first five samples for those of all.
     """
@@ -65,13 +66,13 @@ def tar_shards(field: str, *, has_caption: bool) -> DataFiles:
     def features(columns: Sequence[Column]) -> list[Feature]:
         row = [_feature(column.name, column.type) for column in columns]
         texts = ("txt", "__key__", "__url__") if has_caption else ("__key__", "__url__")
-        known: list[Feature] = [{"name": field, "dtype": "image"}, {"name": "json", "struct": row}]
+        known: list[Feature] = [{"name": field_name, "dtype": "image"}, {"name": "json", "struct": row}]
         return known + [{"name": name, "dtype": "string"} for name in texts]
 
     return DataFiles(
         patterns=("shards/*.tar",),
         content="Images with their rows in tar shards, which `manifest.json` names,",
-        features=features if field else None,
+        features=features if field_name else None,
         place="dataset_info:\n  features",
     )
 
@@ -85,7 +86,24 @@ def parquet_shards() -> DataFiles:
     )
 
 
-def write_data_card(path: Path, columns: Sequence[Column], files: DataFiles) -> bool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What there is to say of the images of a job, the most frequent first where there are many."""
+
+    images: int
+    size_bytes: int
+    shards: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)  # items without an image, by code
+    licences: Sequence[tuple[str, int]] = ()
+    licence_column: str = ""
+
+
+def licence_column(columns: Iterable[str]) -> str:
+    """The list's column that says under which licence an image stands; empty where none is called so."""
+    return next((column for column in columns if column.lower() in LICENCE_NAMES), "")
+
+
+def write_data_card(path: Path, columns: Sequence[Column], files: DataFiles, contents: Contents) -> bool:
     """Writes the file, unless one of the user's own is there; returns whether loaders find the data set by it.
 
     Raises `DiskError`.
@@ -93,7 +111,7 @@ def write_data_card(path: Path, columns: Sequence[Column], files: DataFiles) -> 
     try:
         if not _is_ours(path):
             return _names_data_set(path, files.patterns[0])
-        card = _sign(_describe(path.parent.name, columns, files))
+        card = _sign(_describe(path.parent.name, columns, files, contents))
         with renewing(path) as renewal:
             renewal.write(card.encode())
         return True
@@ -127,18 +145,42 @@ def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _describe(title: str, columns: Sequence[Column], files: DataFiles) -> str:
+def _describe(title: str, columns: Sequence[Column], files: DataFiles, contents: Contents) -> str:
     types = f"{files.place}: {_yaml(files.features(columns))}\n" if files.features else ""
     patterns = "".join(f"    - {pattern}\n" for pattern in files.patterns)
     renamed = [column for column in columns if column.own not in (None, column.name)]
     lines = [f"| {_cell(column.own or '')} | {_cell(column.name)} |\n" for column in renamed]
     table = "\nColumns of the list under another name here:\n\n| in the list | here |\n|---|---|\n" if renamed else ""
     return (
+        f"pretty_name: {_yaml(title)}\nsize_categories:\n- {_size_category(contents.images)}\n"
         "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path:\n"
         f"{patterns}{types}---\n\n# {title}\n\n{files.content} made by "
         '`batchproc`. `datasets.load_dataset("path/of/this/folder")` loads them together.\n'
-        f"{table}{''.join(lines)}"
+        f"\n{_tell(contents)}{table}{''.join(lines)}"
     )
+
+
+def _size_category(images: int) -> str:
+    """The Hub's word for how many there are."""
+    bounds = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B")
+    power = max(3, len(str(images)))
+    if power == 3:
+        return "n<1K"
+    return f"{bounds[power - 4]}<n<{bounds[power - 3]}" if power - 3 < len(bounds) else f"n>{bounds[-1]}"
+
+
+def _tell(contents: Contents) -> str:
+    """The figures, as Markdown."""
+    shards = f" in {contents.shards:,} shard{'s' * (contents.shards != 1)}" if contents.shards else ""
+    text = f"{contents.images:,} images{shards}, {contents.size_bytes / 1e6:,.1f} MB.\n"
+    if contents.left:
+        text += "\nItems of the list without an image, by reason:\n\n| reason | items |\n|---|---|\n"
+        text += "".join(f"| `{code}` | {number:,} |\n" for code, number in contents.left.items())
+    if contents.licences:
+        text += f"\nLicences, as the list's column {_cell(contents.licence_column)} tells them:\n\n"
+        text += "| licence | images |\n|---|---|\n"
+        text += "".join(f"| {_cell(name) if name else 'none'} | {number:,} |\n" for name, number in contents.licences)
+    return text
 
 
 def _row_features(columns: Sequence[Column]) -> list[Feature]:

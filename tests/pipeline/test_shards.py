@@ -282,6 +282,19 @@ def test_a_caption_has_a_file_of_its_own_in_every_sample(
     assert [("eine Möwe", "x"), ("", "y")] == [(row["text"], row["list_text"]) for row in listed_rows(tmp_path / "out")]
 
 
+def test_the_data_card_counts_images_and_licences(
+    write_csv: Callable[[str], Path], site: Site, tmp_path: Path
+) -> None:
+    config = write_csv("url,license\n/a.png,CC0\n/b.png,\n/none.png,CC0\n/c.png,CC0\n")
+
+    run(config, *SHARDS)
+
+    told = (tmp_path / "out/README.md").read_text()
+    assert "3 images in 1 shard, " in told
+    assert "| `http.404` | 1 |" in told
+    assert "| `CC0` | 2 |\n| none | 1 |\n" in told
+
+
 def test_a_caption_that_is_no_column_is_refused(write_csv: Callable[[str], Path], tmp_path: Path) -> None:
     config = write_csv("url,caption\n/a.png,x\n")
 

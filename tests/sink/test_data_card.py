@@ -7,9 +7,10 @@ import pytest
 
 from batchproc.errors import DiskError
 from batchproc.sink import Column, write_data_card
-from batchproc.sink.data_card import files_of_images, tar_shards
+from batchproc.sink.data_card import Contents, files_of_images, licence_column, tar_shards
 
 COLUMNS = [Column(name="file_name", type="text"), Column(name="url", type="text")]
+CONTENTS = Contents(images=1, size_bytes=15_000)
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def metadata(tmp_path: Path) -> Path:
 
 def card(metadata: Path, columns: list[Column] | None = None) -> str:
     path = metadata.with_name("README.md")
-    assert write_data_card(path, COLUMNS if columns is None else columns, files_of_images(metadata))
+    assert write_data_card(path, COLUMNS if columns is None else columns, files_of_images(metadata), CONTENTS)
     return path.read_text(encoding="utf-8")
 
 
@@ -79,7 +80,7 @@ def test_a_file_of_the_user_s_own_stays(metadata: Path, kind: str) -> None:
     else:
         path.write_bytes(contents[kind])
 
-    is_described = write_data_card(path, COLUMNS, files_of_images(metadata))
+    is_described = write_data_card(path, COLUMNS, files_of_images(metadata), CONTENTS)
 
     assert (kind == "edited") == is_described  # which still names the data set
     assert kind not in contents or contents[kind] == path.read_bytes()
@@ -88,12 +89,12 @@ def test_a_file_of_the_user_s_own_stays(metadata: Path, kind: str) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_disk_error(metadata: Path) -> None:
     with pytest.raises(DiskError, match=r"README\.md: cannot be written"):
-        write_data_card(metadata.with_name("gone") / "README.md", COLUMNS, files_of_images(metadata))
+        write_data_card(metadata.with_name("gone") / "README.md", COLUMNS, files_of_images(metadata), CONTENTS)
 
 
 def test_shards_tell_the_types_of_all_their_samples(metadata: Path) -> None:
     path = metadata.with_name("README.md")
-    write_data_card(path, COLUMNS, tar_shards("jpg", has_caption=True))
+    write_data_card(path, COLUMNS, tar_shards("jpg", has_caption=True), CONTENTS)
 
     head = path.read_text().split("---\n")[1]
     assert ["shards/*.tar"] == re.findall(r"    - (\S+)", head)
@@ -106,6 +107,36 @@ def test_shards_tell_the_types_of_all_their_samples(metadata: Path) -> None:
 
 def test_shards_of_images_in_several_formats_tell_no_types(metadata: Path) -> None:
     path = metadata.with_name("README.md")
-    write_data_card(path, COLUMNS, tar_shards("", has_caption=False))
+    write_data_card(path, COLUMNS, tar_shards("", has_caption=False), CONTENTS)
 
     assert "features" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("images", "category"),
+    [(0, "n<1K"), (999, "n<1K"), (1_000, "1K<n<10K"), (1_234_567, "1M<n<10M"), (10**11, "n>10B")],
+)
+def test_the_head_has_the_hubs_word_for_the_number_of_images(metadata: Path, images: int, category: str) -> None:
+    path = metadata.with_name("README.md")
+    write_data_card(path, COLUMNS, files_of_images(metadata), Contents(images=images, size_bytes=0))
+
+    assert f"size_categories:\n- {category}\n" in path.read_text()
+
+
+def test_the_figures_of_the_images_are_told(metadata: Path) -> None:
+    path = metadata.with_name("README.md")
+    contents = Contents(
+        images=1_234, size_bytes=15_000_000, shards=2, left={"http.404": 5}, licence_column="license",
+        licences=[("CC BY|4.0", 1_200), ("", 34)],
+    )  # fmt: skip
+    write_data_card(path, COLUMNS, tar_shards("jpg", has_caption=False), contents)
+
+    told = path.read_text()
+    assert "1,234 images in 2 shards, 15.0 MB.\n" in told
+    assert "| `http.404` | 5 |\n" in told
+    assert "the list's column `license` tells" in told
+    assert "| `CC BY\\|4.0` | 1,200 |\n| none | 34 |\n" in told
+
+
+def test_the_column_of_licences_is_known_by_its_name() -> None:
+    assert ("License", "") == (licence_column(["a", "License"]), licence_column(["a", "licensed"]))
