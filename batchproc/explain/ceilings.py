@@ -1,12 +1,14 @@
-"""The ceilings of each stage against its measured rate, and the one that binds."""
+"""How fast each stage could go at most, by each limit, and from where on processes overtake threads."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from batchproc.explain.measured import Measured, held_by_hosts
-from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, limits, predict
-from batchproc.explain.reasons import CeilingReason
+from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, limits, predict, start_seconds
+from batchproc.explain.reasons import BreakEvenReason, CeilingReason, CrossoverReason
 from batchproc.record.explanation import Ceiling, StageModel, Value
-from batchproc.record.run import RunRecord
+from batchproc.record.run import BreakEven, Crossover, RunRecord
 
 BINDS = 0.75  # a ceiling binds when the run came that near to it and no other is lower
 NAMES = ("workers", "cores", "gil", "pipe", "network", "per_host")
@@ -75,3 +77,47 @@ def _workers(stage: str, record: RunRecord, run: Measured, limit: Limit | None) 
         "cpu_seconds": model.cpu_seconds,
         "blocked_seconds": model.blocked_seconds,
     }
+
+
+def find_crossover(run: Measured) -> Crossover:
+    """P* = 1 / phi for the transform stage, with the rest of the main process's GIL time in the same sum."""
+    phi = run.shares["transform"]
+    if phi is None:
+        return Crossover(code=CrossoverReason.NO_CPU)
+    if not phi.is_known:
+        unknown = CrossoverReason.GIL_UNKNOWN
+        return Crossover(phi_low=phi.low, phi_high=phi.high, code=unknown, values=phi.values)
+    limit, here = _crossover_cores(run), run.job.cores
+    return Crossover(
+        phi=phi.point,
+        phi_low=phi.low,
+        phi_high=phi.high,
+        cores=limit,
+        code=CrossoverReason.THREADS_REACH if limit > here else CrossoverReason.PROCESSES_NEEDED,
+        values={**phi.values, "cores": limit, "cores_free": here},
+    )
+
+
+def _crossover_cores(run: Measured) -> float:
+    """CPU of both stages per second of the one GIL, were both in threads."""
+    job = run.job
+    held = job.glue_seconds + sum(stage.phi * stage.cpu_seconds for stage in (job.download, job.transform))
+    return (job.glue_seconds + job.download.cpu_seconds + job.transform.cpu_seconds) / held
+
+
+def find_break_even(run: Measured) -> BreakEven:
+    """The number of items from which transform in processes repays its start against transform in threads."""
+    phi = run.shares["transform"]
+    if phi is None or not phi.is_known or not run.fits:
+        return BreakEven(code=BreakEvenReason.UNKNOWN)
+    workers = max(2, run.variant.transform_workers)
+    threads = replace(run.variant, transform="thread", transform_workers=workers)
+    processes = replace(threads, transform="process")
+    slow, quick = (predict(run.job, one).steady_rate_per_second for one in (threads, processes))
+    gain = 1.0 / slow - 1.0 / quick
+    cost = start_seconds(run.job, processes) - start_seconds(run.job, threads)
+    values = {"workers": workers, "start_seconds": cost, "gain_seconds": gain}
+    if gain <= 0:
+        return BreakEven(code=BreakEvenReason.NEVER, values=values)
+    items = max(1, math.ceil(cost / gain))
+    return BreakEven(items=items, code=BreakEvenReason.PAYS, values={**values, "items": items})

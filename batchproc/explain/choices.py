@@ -6,13 +6,13 @@ from dataclasses import replace
 from batchproc.explain.measured import Measured, full_workers
 from batchproc.explain.predict import MODES, Limit, cpu_seconds, predict, start_seconds
 from batchproc.explain.reasons import Judgement, Rank
-from batchproc.explain.rules import unexplained, waits_overlap
 from batchproc.record.explanation import Alternative, Choice, Figure, Value, Variant
 from batchproc.record.run import RunRecord
 from batchproc.record.stage import ModeName
 
 TIE = 0.05  # a predicted difference below that is none
 ALIKE, ALIKE_ERROR = 0.15, 0.20  # a predicted difference, and an error, that still allow to call two modes alike
+NETWORK_BOUND = 0.8  # of a download: that much waiting decides its mode
 MUCH_START = 0.05  # of the run: a start that is worth a word
 
 
@@ -163,3 +163,21 @@ def _evidence(record: RunRecord, run: Measured, stage: str) -> Iterator[Figure]:
     yield Figure(code="gil_held", value=phi.point if phi else None, unit="")
     yield Figure(code="rate_of_model", value=predict(run.job, run.variant).rate_per_second, unit="images/s")
     yield Figure(code="rate", value=run.rate_per_second, unit="images/s")
+
+
+def unexplained(record: RunRecord, stage: str) -> float | None:
+    """The share of a stage's worker-seconds that nothing explains, when it is too large to conclude anything."""
+    for check in record.checks:
+        if check.name == f"remainder.{stage}" and check.passed is False:
+            return abs(check.value or 0.0)
+    return None
+
+
+def waits_overlap(record: RunRecord, run: Measured) -> dict[str, Value]:
+    """How much of a download is waiting, and how many waited at once; says less when the model misses the run."""
+    stage = record.stages["download"]
+    network = stage.account.get("network", stage.account.get("blocked", 0.0))
+    if not stage.busy_seconds or network < NETWORK_BOUND * stage.busy_seconds:
+        return {}
+    together = stage.busy_seconds / run.working_seconds
+    return {"network_share": network / stage.busy_seconds, "downloads_at_once": together if run.fits else None}

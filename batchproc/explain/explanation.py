@@ -2,15 +2,12 @@
 
 from dataclasses import replace
 
-from batchproc.explain.bottleneck import find_bottleneck
-from batchproc.explain.ceilings import find_ceilings
+from batchproc.explain.bottleneck import LEAST_ITEMS, doubt_about_modes, find_bottleneck
+from batchproc.explain.ceilings import find_break_even, find_ceilings, find_crossover
 from batchproc.explain.choices import find_choice
-from batchproc.explain.crossover import find_break_even, find_crossover
-from batchproc.explain.enough import LEAST_ITEMS, doubt_about_modes
-from batchproc.explain.hints import find_hints
+from batchproc.explain.hints import find_hints, whatever_the_modes
 from batchproc.explain.measured import Measured, measure, working_seconds
 from batchproc.explain.reasons import Doubt, Judgement
-from batchproc.explain.rules import whatever_the_modes
 from batchproc.explain.wording import unknown, worded
 from batchproc.record.explanation import Choice, Value
 from batchproc.record.run import RunRecord

@@ -120,7 +120,7 @@ class NotSampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bottleneck:
-    """The stage that held the run back, or None; `reason`: a `batchproc.explain.bottleneck.Reason`; and the sentence.
+    """The stage that held the run back, or None; `reason`: a `batchproc.explain.reasons.Reason`; and the sentence.
 
     `loads`: how busy each stage was. `downloads_allowed`: at once, on average, where the hosts' limits held it back.
     """

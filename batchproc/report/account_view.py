@@ -9,9 +9,9 @@ from batchproc.explain.words import seconds, share, significant, workers
 from batchproc.record.explanation import Ceiling, Choice
 from batchproc.record.run import RunRecord
 from batchproc.record.stage import StageRecord
-from batchproc.report.canvas import Label
 from batchproc.report.charts import RateBar, Segment, account_bar, ceiling_bars
 from batchproc.report.palette import BUCKETS
+from batchproc.report.svg import Label
 
 SMALL = 0.0005  # shares below this are told together
 CEILING_NAMES = {

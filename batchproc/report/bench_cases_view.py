@@ -23,7 +23,7 @@ from batchproc.report.bench_files import (
     relate,
     times,
 )
-from batchproc.report.canvas import Label
+from batchproc.report.svg import Label
 
 MODES = ("serial", "thread", "process")
 MOST_MAPS = 12

@@ -1,10 +1,13 @@
-"""From bench.json to what the bench's page shows, in the page's order. Unknown stays unknown, never zero."""
+"""From a bench's record to what its page shows, with what speaks for and against its figures."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from batchproc.bench.bench_json import Bench
-from batchproc.explain.words import share, significant
+from batchproc.bench.statistics import fewest_rounds
+from batchproc.bench.verdicts import Comparison, NoiseFloor
+from batchproc.explain.words import count, share, significant
 from batchproc.report.account_view import Chart
 from batchproc.report.bench_cases_view import (
     ForecastView,
@@ -15,25 +18,194 @@ from batchproc.report.bench_cases_view import (
     view_maps,
     view_points,
 )
-from batchproc.report.bench_costs_view import (
+from batchproc.report.bench_files import WORDS, from_to, median_error, relate, seen_from, times, told, whole_runs
+from batchproc.report.bench_rates_view import (
     AccountsView,
+    CeilingRow,
     LegendEntry,
     view_accounts,
+    view_case_ceilings,
     view_memory,
+    view_rates,
     view_starts,
     view_startup,
 )
-from batchproc.report.bench_files import median_error, relate, times, told, whole_runs
-from batchproc.report.bench_rates_view import CeilingRow, view_case_ceilings, view_rates
-from batchproc.report.bench_trust_view import (
-    view_bench_provenance,
-    view_bench_trust,
-    view_disturbances,
-)
 from batchproc.report.bench_verdict import is_proven, sentences
-from batchproc.report.lab_section import LabSection, view_lab
-from batchproc.report.trust_view import Provenance, TrustView
-from batchproc.report.view import as_sentence
+from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again, view_lab
+from batchproc.report.view import CheckRow, Provenance, TrustView, as_sentence, view_provenance
+
+FINGERPRINT_LETTERS = 12  # the whole of it does not fit on a phone
+
+
+def view_bench_trust(bench: Bench, lab: LabSection) -> TrustView:
+    """The honesty panel."""
+    checks = list(_checks(bench, lab))
+    counts = {word: sum(check.verdict == word for check in checks) for word in ("passed", "failed", "unknown")}
+    return TrustView(
+        summary=f"{counts['passed']} of {count(len(checks), 'check')} passed, {counts['failed']} failed, "
+        f"{counts['unknown']} could not be made.",
+        checks=checks,
+        methods=list(_methods(bench)),
+        notes=list(bench.notes),
+    )
+
+
+def view_disturbances(bench: Bench) -> list[tuple[str, str]]:
+    """The rounds that something else disturbed, and what; the warm-up is no round."""
+    return [
+        (f"round {one.number}, attempt {one.attempt}", ", ".join(one.disturbances))
+        for one in bench.rounds if one.number and one.disturbances
+    ]  # fmt: skip
+
+
+def view_bench_provenance(bench: Bench) -> Provenance:
+    """What was benched, on what, with which settings."""
+    settings, material = bench.settings, bench.material
+    rows = [
+        ("program", f"batchproc {bench.version}"),
+        ("job", bench.job),
+        ("started", bench.started),
+        ("ended", bench.ended or "not yet"),
+        ("pictures", material.text),
+        ("left out of the list", "unknown" if material.left_out is None else f"{material.left_out:,}"),
+        ("rounds asked for", told(settings.rounds)),
+        ("seed of the order", told(settings.seed)),
+        ("fingerprint begins", bench.fingerprint[:FINGERPRINT_LETTERS]),
+    ]
+    return view_provenance(rows, bench.host, bench.config)
+
+
+def _checks(bench: Bench, lab: LabSection) -> Iterator[CheckRow]:
+    if bench.baseline:
+        yield _check_noise(bench)
+        yield _check_rounds(bench)
+        yield _check_quiet(bench)
+        yield _check_outputs(bench)
+        yield _check_forecast(bench)
+    if lab.results:
+        yield _check_lab(lab)
+
+
+def _check_noise(bench: Bench) -> CheckRow:
+    floor = bench.noise_floor
+    name = "two runs of the same case are alike"
+    if floor is None:
+        return CheckRow(name=name, text="unknown: no round is complete", limit="unknown", verdict="unknown")
+    interval = floor.interval
+    span = from_to((1 / interval[1], 1 / interval[0])) if interval else "too few rounds for an interval"
+    text = f"of the baseline's two runs of a round, one has {times(1 / floor.ratio)} the speed of the other ({span})"
+    if interval and not interval[0] <= 1.0 <= interval[1]:
+        text += "; more than chance, so the margin of a tie covers it"
+    verdict = "failed" if floor.suspicious else "passed" if interval else "unknown"
+    return CheckRow(name=name, text=text, limit="5%, or chance", verdict=verdict)
+
+
+def _check_rounds(bench: Bench) -> CheckRow:
+    made, compared = bench.contamination.rounds or 0, len(bench.comparisons)
+    fewest = fewest_rounds(compared, bench.settings.level)
+    return CheckRow(
+        name="enough rounds to prove a win",
+        text=f"{count(made, 'round')}; a clean sweep over {count(compared, 'comparison')} needs {fewest}",
+        limit=str(fewest),
+        verdict="unknown" if not compared else "passed" if made >= fewest else "failed",
+    )
+
+
+def _check_quiet(bench: Bench) -> CheckRow:
+    kept = bench.contamination.counted_disturbed
+    return CheckRow(
+        name="nothing else used the machine",
+        text=bench.contamination.text,
+        limit="0 disturbed",
+        verdict="unknown" if kept is None else "passed" if kept == 0 else "failed",
+    )
+
+
+def _check_outputs(bench: Bench) -> CheckRow:
+    outputs = bench.outputs
+    return CheckRow(
+        name="outputs are byte-identical in all modes",
+        text="every run of the same plan made the same files" if outputs else "not known before the bench has ended",
+        limit="all",
+        verdict="unknown" if not outputs else "passed" if outputs.identical else "failed",
+    )
+
+
+def _check_forecast(bench: Bench) -> CheckRow:
+    winner, favourite = bench.winner, bench.favourite
+    decided = "passed" if winner and winner.predicted else "failed"
+    return CheckRow(
+        name="the predicted winner is the measured one",
+        text=f"predicted {favourite or 'nobody'}, fastest median {winner.fastest_median if winner else 'unknown'}",
+        limit="a proof",
+        verdict=decided if is_proven(bench) and favourite else "unknown",
+    )
+
+
+def _check_lab(lab: LabSection) -> CheckRow:
+    """How many experiments had the machine for themselves."""
+    made, again = lab.results, rounds_made_again(lab.results)
+    shares = [one.others_cpu_share for one in made if one.others_cpu_share is not None]
+    busy = sum(each > BUSY for each in shares)
+    most = f", at most {share(max(shares))}" if shares else ""
+    return CheckRow(
+        name="nothing else used the machine during the experiments",
+        text=f"in {busy} of {count(len(made), 'experiment')} other programs used more than {share(BUSY)} of the CPU"
+        f"{most}; {count(again, 'round')} made again",
+        limit=f"{share(BUSY)} each",
+        verdict="unknown" if len(shares) < len(made) else "failed" if busy else "passed",
+    )
+
+
+def _worst_run(bench: Bench) -> str:
+    """The most that other programs and the hypervisor took during any run, of rounds set aside as well."""
+    seen = [run.conditions for one in bench.rounds if one.number for run in one.runs.values() if run.conditions]
+    shares = {"other programs": [one.others_cpu_share for one in seen],
+              "the hypervisor": [one.steal_share for one in seen]}  # fmt: skip
+    found = {name: [value for value in values if value is not None] for name, values in shares.items()}
+    most = [f"{name} {share(max(values))}" for name, values in found.items() if values]
+    return f"{', '.join(most)} of the CPU in the worst run" if most else "unknown"
+
+
+def _methods(bench: Bench) -> Iterator[tuple[str, str]]:
+    if not bench.baseline:
+        return
+    found, floor = bench.contamination, bench.noise_floor
+    yield "rounds that count", told(found.rounds)
+    yield "extra rounds, after disturbed ones", told(found.extra)
+    yield "disturbed rounds", (f"{told(found.disturbed)} of all that were made; "
+                               f"{told(found.counted_disturbed)} count all the same")  # fmt: skip
+    yield "what disturbed most", _worst_run(bench)
+    yield "order of cases", "random in every round; the baseline runs twice in each; a warm-up round is thrown away"
+    yield "what is timed", bench.makespan.because
+    yield "an interval", _coverage(floor)
+    margin = f"{share(math.expm1(floor.margin))}: the noise floor, at least 5%" if floor else "unknown"
+    yield "margin of a tie", margin
+    yield "level of a proof", f"{share(bench.settings.level)} for all comparisons together, after Holm"
+    yield "error of the predictions, median", share(median_error(bench))
+    miss = bench.calibration.miss_of_its_own_run if bench.calibration else None
+    yield "how far the model misses its own calibration run", share(miss)
+
+
+def _coverage(floor: NoiseFloor | None) -> str:
+    covered = floor.coverage if floor else None
+    exact = "exact, from order statistics of the rounds"
+    return f"{exact}; too few rounds for any here" if covered is None else f"{exact}; covers {100 * covered:.1f}%"
+
+
+def comparison_words(one: Comparison) -> dict[str, str]:
+    """One planned comparison as it came out, in words by column."""
+    seen, needed = seen_from(one, one.pair), one.rounds_to_decide
+    outlook = f"about {needed} rounds would decide" if needed else "more than 100 rounds would be needed"
+    lighter = f"{one.winner} is lighter" if one.winner else "neither is lighter"
+    sign, tone = WORDS[seen.word]
+    remark = {"undecided": outlook, "tie": lighter}.get(seen.word, "")
+    return {"speed": times(seen.speed), "interval": from_to(seen.interval) or "none", "p": _probability(one.p),
+            "p_adjusted": _probability(one.p_adjusted), "sign": sign, "tone": tone, "remark": remark}  # fmt: skip
+
+
+def _probability(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,9 +14,8 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from batchproc.explain.words import significant
-from batchproc.report.canvas import FONT_PX, NARROW_PX, WIDE_PX, Label, blank, one_plot, plot_in
 from batchproc.report.palette import stand_in
-from batchproc.report.svg import chart_text, in_our_style
+from batchproc.report.svg import FONT_PX, NARROW_PX, WIDE_PX, Label, blank, chart_text, in_our_style, one_plot, plot_in
 
 LANE_PX = 9
 FEW_LANES = 8

@@ -14,14 +14,12 @@ from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.account_view import ceiling_name, gil_words
-from batchproc.report.bench_trust_view import comparison_words
-from batchproc.report.bench_view import BenchPage, view_bench
-from batchproc.report.command_time import command_time
+from batchproc.report.bench_view import BenchPage, comparison_words, view_bench
 from batchproc.report.items_view import link_to, told
 from batchproc.report.lab_section import number_figure, number_name
 from batchproc.report.palette import css_reference, css_variables
-from batchproc.report.run_files import RunFolder
-from batchproc.report.subject import find_subject
+from batchproc.report.run_files import RunFolder, find_subject
+from batchproc.report.summary import command_time
 from batchproc.report.view import Page, as_sentence, view_page
 from batchproc.sink import Layout, write_atomically
 

@@ -1,4 +1,4 @@
-"""What a run left on disk, read in bounded time and memory: a list of ten million rows is sampled, and says so."""
+"""What a run or a bench left on disk, read in bounded time and memory: a list of ten million rows is sampled."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from batchproc.bench.bench_json import FILE_NAME
 from batchproc.errors import UsageError
 from batchproc.sink import Layout
 
@@ -103,3 +104,25 @@ def _row(line: bytes) -> Row | None:
     except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
+
+
+def find_subject(path: Path) -> RunFolder | Path:
+    """A run, or the folder of a bench. Raises `UsageError`.
+
+    The folder itself goes first: `run.json` or `bench.json` in it. Then its `latest`, as a job's output folder and the
+    `bench` folder in it have one. A job that has runs and benches means its last run; one without runs its last bench.
+    """
+    for folder in (path, path / "latest"):
+        if (folder / FILE_NAME).is_file():
+            return folder.resolve()
+    latest_bench = path / "bench" / "latest"
+    has_run = any((folder / "run.json").is_file() for folder in (path, Layout(output=path).latest_path))
+    if not has_run and (latest_bench / FILE_NAME).is_file():
+        return latest_bench.resolve()
+    try:
+        return find_run(path)
+    except UsageError as error:
+        if not path.exists():
+            raise
+        message = f"{path}: holds no run.json, no bench.json, and no latest/ with one"
+        raise UsageError(f"{message}; give a run's or a bench's folder, or a job's output folder") from error

@@ -14,8 +14,7 @@ from batchproc.explain.words import count, seconds, significant
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
 from batchproc.record.run import Counts, DueAgain
-from batchproc.report.advice import failure_step, named_keys
-from batchproc.report.list_words import list_lines
+from batchproc.report.summary import failure_step, list_lines, named_keys
 from batchproc.sink import ImageFolder, Layout
 
 NOTHING_DUE = DueAgain()

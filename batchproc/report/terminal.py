@@ -8,10 +8,8 @@ from batchproc.errors import ExitCode
 from batchproc.exit_reason import shown_codes
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.record.run import RunRecord
-from batchproc.report.advice import failure_step, named_keys
-from batchproc.report.command_time import command_time
-from batchproc.report.list_words import list_lines
 from batchproc.report.palette import BUCKETS
+from batchproc.report.summary import command_time, failure_step, list_lines, named_keys
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -10,9 +10,9 @@ from markupsafe import Markup
 from batchproc.explain.words import seconds, share, significant, size
 from batchproc.record.run import RunRecord
 from batchproc.report.account_view import Chart
-from batchproc.report.canvas import Label
 from batchproc.report.charts import Curve, Lane, LanePanel, curves, timeline
 from batchproc.report.run_files import Row
+from batchproc.report.svg import Label
 
 MOST_LANES = 40
 BINS = 700  # a lane's resolution: idle time shorter than one bin is not seen

@@ -7,8 +7,7 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.report import html
-from batchproc.report.run_files import RunFolder
-from batchproc.report.subject import find_subject
+from batchproc.report.run_files import RunFolder, find_subject
 from tests.jobs import MakeJob
 from tests.report.bench_folder import a_bench
 from tests.report.folder import Job
