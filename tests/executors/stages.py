@@ -113,7 +113,7 @@ def original(number: int, size: int) -> SourceImage:
 
 
 class Waits:
-    """An upstream like a frontier: it ends only when it has heard every outcome, and lets one item come back."""
+    """An upstream like a frontier: it ends only when it knows every outcome, and lets one item come back."""
 
     def __init__(self, count: int) -> None:
         self._waiting = [Item(source=source(number), value=number) for number in range(count)]
