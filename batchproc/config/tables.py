@@ -252,6 +252,8 @@ class OutputTable(Table):
     """Bytes of images that may wait for the rest of their shards; above that, a shard is made before it is complete."""
     caption: str = ""
     """The list's column with the captions: named text in the rows, and a .txt of its own in tar shards."""
+    metadata_parquet: bool = False
+    """Write metadata.parquet beside metadata.jsonl (extra [parquet])."""
     background: Colour = defaults.BACKGROUND
     """Colour behind transparent images where the format has no transparency, and around padded ones."""
     durability: Literal["process", "power"] = "process"

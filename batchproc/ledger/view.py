@@ -170,10 +170,10 @@ class LedgerView:
         for number, first, last in spans(last_item):
             yield Part(rows=rows(first, last), known=known.get(number))
 
-    def metadata_rows(self, file_name: Callable[[str, str], str]) -> Iterator[dict[str, object]]:
+    def metadata_rows(self, file_name: Callable[[str, str], str], caption: str = "") -> Iterator[dict[str, object]]:
         """The rows of `metadata.jsonl`, all of them."""
         columns = self.columns()
-        return self._metadata_rows(file_name, columns, name_columns(columns.types), 1, LAST)
+        return self._metadata_rows(file_name, columns, name_columns(columns.types, caption), 1, LAST)
 
     def _metadata_rows(
         self, file_name: Callable[[str, str], str], columns: Columns, names: Mapping[str, str], first: int, last: int

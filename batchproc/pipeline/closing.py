@@ -1,6 +1,6 @@
 """The end of a run: its exit code and why, the manifests, and what its folder and the ledger keep of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
 from batchproc.sink import Column, ImageFolder, Layout, write_atomically, write_data_card, write_manifest
+from batchproc.sink.atomic import replacing
 from batchproc.sink.data_card import (
     Contents,
     DataFiles,
@@ -111,20 +112,23 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
 
     Returns what the user is to be told of it, or nothing. Raises `DiskError`.
     """
-    look = _look(layout)
+    look = _look(layout, output)
     if look and ledger.manifests_are_current(look):
         return ""
     learned = ledger.columns()
     file_name = ImageFolder(layout.output).file_name if output.layout == "files" else packed_name
     metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption))
     failures = _write(layout.failures_path, ledger.failures())
+    if output.metadata_parquet:
+        columns = row_columns(learned, output.caption)
+        _write_table(layout.metadata_table_path, columns, ledger.metadata_rows(file_name, output.caption))
     card = layout.data_card_path
     files = _data_files(layout, output)
     is_described = write_data_card(
         card, row_columns(learned, output.caption), files, _contents(ledger, layout, learned)
     )
     failpoint("ledger.before_manifests_noted")
-    ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout))
+    ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout, output))
     failpoint("ledger.after_manifests_noted")
     advice = f"name {' and '.join(files.patterns)} as data_files in its YAML head, or loaders may take other files"
     return "" if is_described else f"{card} is your own and stays: {advice}"
@@ -135,6 +139,18 @@ def row_columns(learned: Columns, caption: str) -> list[Column]:
     facts = [Column(name=name, type=known) for name, known in FACT_TYPES.items()]
     names = name_columns(learned.types, caption)
     return facts + [Column(name=names[own], type=known, own=own) for own, known in learned.types.items()]
+
+
+def _write_table(path: Path, columns: list[Column], rows: Iterable[Mapping[str, object]]) -> None:
+    """Writes the rows as a Parquet file. Raises `DiskError`."""
+    from batchproc.sink.parquet import write_rows
+
+    counted = Counted(rows)
+    try:
+        with doing(lambda: f"writing {path.name}, {count(counted.number, 'row')} so far"), replacing(path) as file:
+            write_rows(file, columns, counted)
+    except OSError as error:
+        raise DiskError(f"{path}: cannot be written: {error.strerror}. The next run writes it.") from error
 
 
 def _contents(ledger: Ledger, layout: Layout, learned: Columns) -> Contents:
@@ -167,10 +183,11 @@ def _write(path: Path, manifest: Manifest) -> list[Block]:
         return write_manifest(path, replace(manifest, parts=iter(parts))).blocks
 
 
-def _look(layout: Layout) -> str:
+def _look(layout: Layout, output: OutputTable) -> str:
     """What changes whenever somebody writes to a manifest, or puts another file in its place."""
     looks = []
-    for path in (layout.metadata_path, layout.failures_path):
+    tables = (layout.metadata_table_path,) if output.metadata_parquet else ()
+    for path in (layout.metadata_path, layout.failures_path, *tables):
         try:
             status = path.stat(follow_symlinks=False)
         except OSError:

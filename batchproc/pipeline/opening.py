@@ -60,9 +60,12 @@ def open_ledger(config: Config, layout: Layout) -> Ledger:
 
 def check_layout(config: Config) -> None:
     """Raises `UsageError` where the layout of the output needs what is not installed."""
-    if config.output.layout == "parquet" and find_spec("pyarrow") is None:
+    output = config.output
+    asked = {'layout = "parquet"': output.layout == "parquet", "metadata_parquet": output.metadata_parquet}
+    wanted = [key for key, is_asked in asked.items() if is_asked]
+    if wanted and find_spec("pyarrow") is None:
         message = "needs pyarrow, which is not installed: pip install 'batchproc[parquet]'."
-        raise UsageError([Problem(where='[output] layout = "parquet"', message=message)])
+        raise UsageError([Problem(where=f"[output] {key}", message=message) for key in wanted])
 
 
 def warm_up(config: Config) -> None:

@@ -46,6 +46,10 @@ class Layout:
         return self.temporary_folder / RESERVE_NAME
 
     @property
+    def metadata_table_path(self) -> Path:
+        return self.output / "metadata.parquet"
+
+    @property
     def metadata_path(self) -> Path:
         return self.output / "metadata.jsonl"
 

@@ -8,15 +8,18 @@ one into memory, and images have no statistics: each would be in the footer twic
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from batchproc.columns import Scalar, Type
+from batchproc.remembered import Row
 from batchproc.sink.samples import ByteSink, Column, Read, Sample, ShardSettings, UnfitRowError
 
 if TYPE_CHECKING:
     import pyarrow
 
 ROW_GROUP_ROWS = 100
+ROWS_AT_ONCE = 5_000  # without their images
+T = TypeVar("T")
 IMAGE = "image"
 FEATURES = {"info": {"features": {IMAGE: {"_type": "Image"}}}}
 
@@ -40,15 +43,44 @@ class ParquetFormat:
             write_statistics=facts,
             write_page_checksum=True,
         ) as writer:
-            for group in _groups(samples):
+            for group in _groups(samples, ROW_GROUP_ROWS):
                 contents = [{"bytes": read(sample), "path": sample.file_name} for sample in group]
                 arrays = [pyarrow.array(contents, schema.field(IMAGE).type)]
-                arrays += [_array(column, group, schema.field(column.name).type) for column in settings.columns]
+                rows = [sample.row for sample in group]
+                for column, field in zip(settings.columns, list(schema)[1:], strict=True):
+                    try:
+                        arrays.append(_array(column, rows, field.type))
+                    except _UnfitValueError as error:
+                        raise UnfitRowError(group[error.place].item, column.name) from None
                 writer.write_batch(pyarrow.record_batch(arrays, schema=schema), row_group_size=ROW_GROUP_ROWS)
 
     def open(self, file: BinaryIO) -> "OpenedParquet":
         """Opens one. Raises OSError and ValueError."""
         return OpenedParquet(file)
+
+
+def write_rows(file: ByteSink, columns: Sequence[Column], rows: Iterable[Row]) -> None:
+    """Writes a table of rows without their images. What does not fit its column, as of an earlier list, is null there.
+
+    Raises OSError.
+    """
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    schema = pyarrow.schema(list(make_schema(columns))[1:])
+    with ParquetWriter(file, schema, compression="ZSTD") as writer:
+        for group in _groups(rows, ROWS_AT_ONCE):
+            arrays = [_fitting(column, group, field.type) for column, field in zip(columns, schema, strict=True)]
+            writer.write_batch(pyarrow.record_batch(arrays, schema=schema))
+
+
+def _fitting(column: Column, rows: Sequence[Row], kind: "pyarrow.DataType") -> "pyarrow.Array":
+    rows = list(rows)
+    while True:
+        try:
+            return _array(column, rows, kind)
+        except _UnfitValueError as error:
+            rows[error.place] = {}
 
 
 class OpenedParquet:
@@ -136,24 +168,34 @@ def _leaf_paths(path: str, kind: "pyarrow.DataType") -> Iterator[str]:
         yield path
 
 
-def _groups(samples: Sequence[Sample]) -> Iterator[list[Sample]]:
-    waiting = iter(samples)
-    while group := list(islice(waiting, ROW_GROUP_ROWS)):
+def _groups(entries: Iterable[T], size: int) -> Iterator[list[T]]:
+    waiting = iter(entries)
+    while group := list(islice(waiting, size)):
         yield group
 
 
-def _array(column: Column, group: Sequence[Sample], kind: "pyarrow.DataType") -> "pyarrow.Array":
-    """The values of a column. Raises `UnfitRowError` for the first that is not of its type."""
+class _UnfitValueError(Exception):
+    """A value is not of its column's type; `place` is that of its row."""
+
+    def __init__(self, place: int) -> None:
+        super().__init__(place)
+        self.place = place
+
+
+def _array(column: Column, rows: Sequence[Row], kind: "pyarrow.DataType") -> "pyarrow.Array":
+    """The values of a column. Raises `_UnfitValueError` for the first that is not of its type."""
     import pyarrow
 
+    refused = (pyarrow.ArrowException, OverflowError, TypeError, AttributeError)
+    values = [_value(row.get(column.name), column.type) for row in rows]
     try:
-        return pyarrow.array([_value(sample.row.get(column.name), column.type) for sample in group], kind)
-    except (pyarrow.ArrowException, OverflowError, TypeError, AttributeError):
-        for sample in group:
+        return pyarrow.array(values, kind)
+    except refused:
+        for place, value in enumerate(values):
             try:
-                pyarrow.array([_value(sample.row.get(column.name), column.type)], kind)
-            except (pyarrow.ArrowException, OverflowError, TypeError, AttributeError):
-                raise UnfitRowError(sample.item, column.name) from None
+                pyarrow.array([value], kind)
+            except refused:
+                raise _UnfitValueError(place) from None
         raise
 
 

@@ -1,5 +1,6 @@
 """`[output] layout = "parquet"`: images and rows in Parquet files of one schema."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from batchproc.errors import UsageError
 from batchproc.pipeline import opening
 from batchproc.pipeline.types import RunOptions
+from batchproc.sink import Column
+from batchproc.sink.parquet import write_rows
 from tests.jobs import MakeJob
 
 from .site import Site
@@ -139,3 +142,30 @@ def test_a_damaged_shard_is_made_again_on_demand(make_job: MakeJob, tmp_path: Pa
     run(config, *PARQUET, options=RunOptions(repair=True))
 
     assert before == shards(tmp_path / "out")
+
+
+def test_rows_are_in_a_parquet_file_too_when_asked(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=7, faults=True)
+    path = tmp_path / "out/metadata.parquet"
+    run(config)
+    assert not path.exists()
+
+    run(config, "output.metadata_parquet=true")
+
+    assert rows(tmp_path / "out/metadata.jsonl") == parquet.read_table(path).to_pylist()
+    before = path.stat().st_mtime_ns
+    run(config, "output.metadata_parquet=true")
+    assert before == path.stat().st_mtime_ns
+    path.unlink()
+    run(config, "output.metadata_parquet=true")
+    assert path.exists()
+
+
+def test_what_does_not_fit_its_column_is_null_in_a_table_of_rows() -> None:
+    columns = [Column(name="n", type="int"), Column(name="t", type="text")]
+    file = io.BytesIO()
+
+    write_rows(file, columns, [{"n": 1, "t": "a"}, {"n": "x", "t": "b"}, {"n": 2**70, "t": None}])
+
+    assert [1, None, None] == parquet.read_table(file)["n"].to_pylist()
+    assert ["a", "b", None] == parquet.read_table(file)["t"].to_pylist()
