@@ -23,7 +23,7 @@ CHANGES_OF_A_RACE, WINDOW_SECONDS = 3, 2.0
 BUSY = 0.25  # of the machine, used by others: their next second may be quite another
 FREE_SHARE = 0.02  # of the time that is left: what a race may cost without hope of a gain
 ISOLATION = (
-    "processes, because a picture of the open web that crashes or hangs Pillow costs one item there and the whole run "
+    "processes, because an image of the open web that crashes or hangs Pillow costs one item there and the whole run "
     "in a thread"
 )
 WEIGHTS: dict[ModeName, int] = {"serial": 0, "thread": 1, "process": 2}

@@ -7,7 +7,7 @@ from batchproc.explain.reasons import Doubt, Reason
 from batchproc.record.run import Bottleneck, RunRecord
 from batchproc.record.stage import StageLoad, StageRecord
 
-# The time of an item differs from the next one's by some 0.7 of their mean (sizes of the open web's pictures). The mean
+# The time of an item differs from the next one's by some 0.7 of their mean (sizes of the open web's images). The mean
 # over 50 is known to a tenth then, and a tenth is the error that the model is granted anyway.
 LEAST_ITEMS = 50
 # With more of the run spent waiting for a retry or a paused host, what is left is mostly the edges of those waits: a

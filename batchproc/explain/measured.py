@@ -10,7 +10,7 @@ from batchproc.record.run import RunRecord
 from batchproc.record.stage import ModeName, StageRecord
 
 # What a run without worker processes cannot measure: seconds of CPU per item on either side of the pipe, and of a
-# start. Rounded from runs of the demo and of the executors' own benchmark: CPython 3.11, Linux 6.18, x86-64, pictures
+# start. Rounded from runs of the demo and of the executors' own benchmark: CPython 3.11, Linux 6.18, x86-64, images
 # of 140 KB, forkserver with Pillow preloaded.
 TYPICAL_IPC_PARENT_SECONDS = 0.25e-3
 TYPICAL_IPC_WORKER_SECONDS = 0.2e-3

@@ -24,7 +24,7 @@ RELEASED_STEPS = frozenset(
     )
 )  # fmt: skip
 CHECKS = frozenset({"min_size", "max_aspect"})  # Python alone
-# Seconds of CPU per picture of the Python around each part, measured on pictures of 16 x 16 px, where the pixels cost
+# Seconds of CPU per image of the Python around each part, measured on images of 16 x 16 px, where the pixels cost
 # nothing: CPython 3.11, Pillow 13.0, x86-64, the least of five repetitions.
 GLUE_SECONDS: Mapping[str, float] = {
     "decode": 70e-6,
@@ -37,9 +37,9 @@ GLUE_SECONDS: Mapping[str, float] = {
 }
 STEP_GLUE_SECONDS = 25e-6  # every other step
 SURPRISING_WAIT = 0.25  # of their time, for threads that together hold the GIL less than all the time
-GLUE_LOW, GLUE_HIGH = 0.5, 3.0  # other machines, and allocations that grow with the picture
+GLUE_LOW, GLUE_HIGH = 0.5, 3.0  # other machines, and allocations that grow with the image
 # A download's CPU is Python, which holds the GIL, and system calls, which release it: user time was 0.51 to 0.67 of the
-# CPU of a thread that fetched 233 pictures of 146 KB over plain HTTP (getrusage(2) with RUSAGE_THREAD, three times).
+# CPU of a thread that fetched 233 images of 146 KB over plain HTTP (getrusage(2) with RUSAGE_THREAD, three times).
 DOWNLOAD_LOW, DOWNLOAD_POINT, DOWNLOAD_HIGH = 0.4, 0.6, 0.9
 
 

@@ -101,7 +101,7 @@ def _chart(label: Label, setting: str, traces: Sequence[Trace], models: Sequence
     places = sorted({x for trace in traces for x, _ in trace.points})
     zero = min((x for x in places if x > 0), default=1.0) / 2  # the axis is logarithmic
     svg = curve_chart(label, Axis(name=setting, write=lambda n: f"{n:g}", ticks=places, zero=zero),
-                      Axis(name="pictures per second", write=_rate), traces, models)  # fmt: skip
+                      Axis(name="images per second", write=_rate), traces, models)  # fmt: skip
     return Chart(sentence=label.sentence, svg=svg)
 
 
@@ -329,7 +329,7 @@ def _told(value: float | None) -> str:
 
 
 def _accounts_sentence(bench: Bench, stage: str, accounts: Mapping[str, Mapping[str, float]]) -> str:
-    """What took most in the baseline and in the fastest case, and how CPU per picture compares."""
+    """What took most in the baseline and in the fastest case, and how CPU per image compares."""
     baseline, best = bench.baseline, next(iter(accounts))
     parts = []
     for name in dict.fromkeys((baseline, best)):
@@ -345,5 +345,5 @@ def _accounts_sentence(bench: Bench, stage: str, accounts: Mapping[str, Mapping[
         return f"{text}."
     least, most = (pick(cpu, key=lambda name: cpu[name]) for pick in (min, max))
     if least == most:
-        return f"{text}; CPU per picture is {seconds(cpu[least])}."
-    return f"{text}; CPU per picture is {seconds(cpu[least])} ({least}) to {seconds(cpu[most])} ({most})."
+        return f"{text}; CPU per image is {seconds(cpu[least])}."
+    return f"{text}; CPU per image is {seconds(cpu[least])} ({least}) to {seconds(cpu[most])} ({most})."

@@ -44,7 +44,7 @@ def _heading(bench: Bench, results: Sequence[Result]) -> Iterator[str]:
 def _rounds(bench: Bench) -> Iterator[str]:
     counts, cases = bench.contamination, bench.cases
     yield f"{bench.job}: {count(len(cases), 'case')} and the baseline again, {count(counts.rounds or 0, 'round')}"
-    yield f"  pictures    {bench.material.text}"
+    yield f"  images      {bench.material.text}"
     yield from ([f"  noise       {_noise(bench.noise_floor)}"] if bench.noise_floor else [])
     yield f"  rounds      {counts.text}"
     yield f"  cold start  {_cold_start(bench)}"

@@ -116,7 +116,7 @@ def _computing(bench: Bench) -> Iterator[str]:
         return
     low, high, cores = model.phi_transform_low, model.phi_transform_high, model.cores
     cpu = seconds(model.transform.cpu_seconds)
-    held = f"transform computes {cpu} per picture and holds the GIL for {share(low)} to {share(high)} of that"
+    held = f"transform computes {cpu} per image and holds the GIL for {share(low)} to {share(high)} of that"
     if high * cores < 1:
         yield f"{held}, so threads can compute side by side on {significant(cores)} cores"
     elif low * cores > 1:
@@ -185,7 +185,7 @@ def _of_starting(bench: Bench, winner: BenchCase) -> str:
     if not 0 < lost <= START_EXPLAINS * start:
         return ""
     text = f"; {rival.name} took {seconds(lost)} longer, and starting its {CREWS[other]} takes {seconds(start)}"
-    isolated = ", and only a process survives a picture that hangs or crashes" if other == "process" else ""
+    isolated = ", and only a process survives an image that hangs or crashes" if other == "process" else ""
     return f"{text}: in a longer run they come closer{isolated}"
 
 

@@ -66,7 +66,7 @@ def view_bench_provenance(bench: Bench) -> Provenance:
         ("job", bench.job),
         ("started", bench.started),
         ("ended", bench.ended or "not yet"),
-        ("pictures", material.text),
+        ("images", material.text),
         ("left out of the list", "unknown" if material.left_out is None else f"{material.left_out:,}"),
         ("rounds asked for", told(settings.rounds)),
         ("seed of the order", told(settings.seed)),

@@ -10,7 +10,7 @@ from batchproc.record.run import Counts, RunRecord
 COMMAND_PARTS = {
     "start": "starting",
     "lock": "waiting for the lock",
-    "origin": "making the origin's pictures",
+    "origin": "making the origin's images",
     "prepare": "opening the ledger and reading the list",
     "items": "items",
     "settle": "ledger and manifests",
