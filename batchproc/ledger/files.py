@@ -53,7 +53,7 @@ class Images(Protocol):
         """Where a shard is; None where it is not on a disk, and was seen there when it was written."""
         ...
 
-    def look(self) -> str:
+    def snapshot(self) -> str:
         """What changes whenever a file is added or removed; empty while the last such change is too recent to know."""
         ...
 

@@ -277,7 +277,7 @@ class LedgerView:
 
     def _files_snapshot(self, images: Images) -> str:
         """What changes whenever a file or an item does; empty while the files are too recent to be sure."""
-        snapshot = images.look()
+        snapshot = images.snapshot()
         return snapshot and f"{snapshot} {self._fetch('SELECT value FROM meta WHERE name = ?', ('revision',))[0][0]}"
 
     def _count_missing(self, snapshot: str, images: Images) -> int:

@@ -28,7 +28,7 @@ from batchproc.pipeline.closing import row_columns
 from batchproc.remembered import Shard
 from batchproc.signals import Counted, doing
 from batchproc.sink import ImageFolder, Layout
-from batchproc.sink.images import RENDITION_NAME
+from batchproc.sink.images import IMAGE_NAME
 from batchproc.sink.samples import (
     LostImageError,
     Sample,
@@ -277,7 +277,7 @@ def unpack_without_ledger(config: Config, layout: Layout, images: ImageFolder) -
         for name in names:
             opened = folder.open(name)
             for image in opened.names() if opened else ():
-                found = RENDITION_NAME.fullmatch(image)
+                found = IMAGE_NAME.fullmatch(image)
                 if opened and found and found[2] not in BESIDE and not images.final_path(found[1], found[2]).exists():
                     with suppress(ValueError):  # damaged: what was in it is lost
                         _give_file(opened.read(image), found[1], found[2], layout, images)

@@ -20,7 +20,7 @@ from batchproc.sink.atomic import renewing
 from batchproc.sink.samples import Column
 
 # The loader reads 10 MiB of metadata.jsonl, and takes the types that it sees there for those of the whole column: one
-# that is null so far would stay null. From a little less on, it is told the types.
+# that is null so far would stay null. From a little less on, the card has the types.
 INFERRED_BYTES = 8 << 20
 _MOST_HEAD_BYTES = 1 << 16  # of a file of the user's own
 OURS = re.compile(r"---\n# batchproc ([0-9a-f]{32}): [^\n]*\n")
@@ -156,7 +156,7 @@ def _describe(title: str, columns: Sequence[Column], files: DataFiles, contents:
         "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path:\n"
         f"{patterns}{types}---\n\n# {title}\n\n{files.content} made by "
         '`batchproc`. `datasets.load_dataset("path/of/this/folder")` loads them together.\n'
-        f"\n{_tell(contents)}{table}{''.join(lines)}"
+        f"\n{_figures(contents)}{table}{''.join(lines)}"
     )
 
 
@@ -169,7 +169,7 @@ def _size_category(images: int) -> str:
     return f"{bounds[power - 4]}<n<{bounds[power - 3]}" if power - 3 < len(bounds) else f"n>{bounds[-1]}"
 
 
-def _tell(contents: Contents) -> str:
+def _figures(contents: Contents) -> str:
     """The figures, as Markdown."""
     shards = f" in {contents.shards:,} shard{'s' * (contents.shards != 1)}" if contents.shards else ""
     text = f"{contents.images:,} images{shards}, {contents.size_bytes / 1e6:,.1f} MB.\n"

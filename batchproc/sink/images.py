@@ -1,4 +1,4 @@
-"""The renditions on disk: a temporary name first, then `images/ab/<key><suffix>`, which depends on the key alone."""
+"""The output images on disk: a temporary name first, then `images/ab/<key><suffix>`, which depends on the key alone."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ RESERVE_NAME = "ballast"  # the name on disk, which jobs have already
 OWNER_NAME = "owner.json"  # in the folder of a job whose shards go to a bucket: which one it is
 YOUNG_NANOSECONDS = 2_000_000_000  # more than the coarsest clock of a file system
 TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.\d+\.\d+\.part")  # as a worker names what it writes: key, pid, number
-RENDITION_NAME = re.compile(r"([0-9a-f]{32})(\.[a-z0-9]{1,8})")
+IMAGE_NAME = re.compile(r"([0-9a-f]{32})(\.[a-z0-9]{1,8})")
 
 
 class ImageFolder:
@@ -36,7 +36,7 @@ class ImageFolder:
         return self._power
 
     def file_name(self, key_hex: str, suffix: str) -> str:
-        """The path of a rendition relative to the output folder."""
+        """The path of an output image relative to the output folder."""
         return f"images/{key_hex[:2]}/{key_hex}{suffix}"
 
     def final_path(self, key_hex: str, suffix: str) -> Path:
@@ -66,11 +66,11 @@ class ImageFolder:
                     yield entry.name
 
     def final_names(self) -> Iterator[tuple[str, str]]:
-        """Key and suffix of every rendition's file that exists, in no order. What else lies there is not ours."""
+        """Key and suffix of every output image's file that exists, in no order. What else lies there is not ours."""
         for folder in Path(self._output, "images").glob("[0-9a-f][0-9a-f]"):
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    name = RENDITION_NAME.fullmatch(entry.name)
+                    name = IMAGE_NAME.fullmatch(entry.name)
                     if name and name[1][:2] == folder.name and not entry.is_dir(follow_symlinks=False):
                         yield name[1], name[2]
 
@@ -85,17 +85,17 @@ class ImageFolder:
         """Where a shard of this name is; None for those of a job that has a bucket for its output."""
         return None if Path(self._output, OWNER_NAME).exists() else Path(self._output, name)
 
-    def look(self) -> str:
+    def snapshot(self) -> str:
         """What changes whenever a file is added or removed; empty while the last such change is too fresh to tell.
 
         A folder's time changes with its names. Within a tick of the system's clock it may change unseen.
         """
-        look, newest = hashlib.blake2b(digest_size=16), 0
+        digest, newest = hashlib.blake2b(digest_size=16), 0
         folders = [*Path(self._output, "images").glob("[0-9a-f][0-9a-f]"), *Path(self._output).glob("shards")]
         for folder, status in sorted((folder.name, folder.stat()) for folder in folders):
-            look.update(f"{folder} {status.st_ino} {status.st_mtime_ns}\n".encode())
+            digest.update(f"{folder} {status.st_ino} {status.st_mtime_ns}\n".encode())
             newest = max(newest, status.st_mtime_ns)
-        return look.hexdigest() if newest < time.time_ns() - YOUNG_NANOSECONDS else ""
+        return digest.hexdigest() if newest < time.time_ns() - YOUNG_NANOSECONDS else ""
 
     def place(self, name: str, key_hex: str, suffix: str) -> None:
         """Gives a temporary file its final name; what stood there, a link included, is replaced. Raises OSError."""
@@ -108,7 +108,7 @@ class ImageFolder:
         self._touched.add(folder)
 
     def remove(self, key_hex: str, suffix: str) -> None:
-        """Deletes a rendition's file, if it is there. A folder of that name is not ours and stays."""
+        """Deletes an output image's file, if it is there. A folder of that name is not ours and stays."""
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             os.unlink(self.final_name(key_hex, suffix))  # noqa: PTH108
             self._touched.add(f"{self._output}/images/{key_hex[:2]}")

@@ -105,7 +105,7 @@ class Layout:
             shutil.rmtree(robots, ignore_errors=True)
 
     def robots_folder(self) -> AbstractContextManager[str]:
-        """A folder where the download processes of a run tell each other of robots.txt; it goes with the block."""
+        """A folder where the download processes of a run share what they know of robots.txt; it goes with the block."""
         return TemporaryDirectory(prefix=ROBOTS_PREFIX, dir=self.temporary_folder, ignore_cleanup_errors=True)
 
     def new_run_folder(self, now: datetime) -> Path:

@@ -223,7 +223,7 @@ def manifest_of(settings: ShardSettings, shards: Sequence[Shard]) -> bytes:
 
 
 def read_shard_manifest(path: Path) -> list[str]:
-    """The names of the shards that `manifest.json` tells of; none where it is missing or not as we write it."""
+    """The names of the shards in `manifest.json`; none where it is missing or not as we write it."""
     try:
         names = [shard["name"] for shard in json.loads(path.read_bytes())["shards"]]
     except (OSError, ValueError, TypeError, LookupError):
