@@ -27,6 +27,7 @@ def write_job_file(path: Path, config: Config, *, items: Path, base_url: str, pe
         "id_column": "",
         "delimiter": "",
         "quoting": "auto",
+        "columns": {},
         "duplicates": "first",
         "base_url": base_url,
         "output": str(path.parent / "unused"),  # every run is given its own
@@ -40,6 +41,7 @@ def write_job_file(path: Path, config: Config, *, items: Path, base_url: str, pe
     }
     tables["download"] |= {"allow_addresses": [LOOPBACK], "per_host": per_host, "headers": {}, "proxy": "", "hosts": {}}
     tables["download"] |= {"ca_file": "", "client_cert": "", "client_key": ""}
+    tables["output"]["caption"] = ""  # the items have no columns
     tables["report"] |= {"html": False, "trace": False, "gallery": 0, "sampling": True}
     write_atomically(path, [toml_text(tables).encode()], mode=PRIVATE)
 

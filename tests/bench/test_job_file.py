@@ -48,10 +48,21 @@ def test_the_job_keeps_the_work_and_drops_what_would_disturb(make_job: MakeJob, 
     assert (1.0, 0, False) == (written.job.max_failed_ratio, written.job.max_failed, written.job.exit_on_limit)
     assert (17, original.download.workers) == (written.download.per_host, written.download.workers)
     assert (False, False, 0) == (written.report.html, written.report.trace, written.report.gallery)
-    assert str(tmp_path / "items.txt") == written.paths.input
+    assert (str(tmp_path / "items.txt"),) == written.paths.inputs
     assert original.paths.root == written.paths.root
     assert "geheim" not in path.read_text()
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+
+
+def test_columns_of_the_list_are_not_asked_of_items_that_have_none(make_job: MakeJob, tmp_path: Path) -> None:
+    settings = ['job.columns={caption = "TEXT"}', "output.caption=caption", "output.layout=webdataset"]
+    original, _ = load_job(make_job(), settings)
+    path = tmp_path / "bench.toml"
+
+    write_job_file(path, original, items=tmp_path / "items.txt", base_url="http://127.0.0.1:9/", per_host=1)
+
+    written, _ = load_job(path, ())
+    assert ({}, "", "webdataset") == (written.job.columns, written.output.caption, written.output.layout)
 
 
 def test_the_configs_variables_are_not_laid_over_the_job_twice(monkeypatch: pytest.MonkeyPatch) -> None:
