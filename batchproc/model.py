@@ -146,6 +146,7 @@ class OutputImage:
     original_size_bytes: int
     source_sha256: str
     reply: Reply
+    image_hash: str = ""  # of what it looks like, 16 hexadecimal digits; empty where nobody asks for it
     notes: tuple[str, ...] = ()  # what was not taken as it stands in the file, as "icc profile dropped: corrupt"
 
 

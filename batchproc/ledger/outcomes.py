@@ -19,7 +19,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 STAGED_COLUMNS = (
     "temporary", "suffix", "attempts", "status_code", "final_url", "etag", "last_modified", "size_bytes", "width_px",
-    "height_px", "original_width_px", "original_height_px", "original_format", "image_notes",
+    "height_px", "original_width_px", "original_height_px", "original_format", "image_notes", "image_hash",
 )  # fmt: skip
 LEFT_COLUMNS = ("state", "due", "charged", "plan", "stage", "code", "message", "hint", "attempts")
 
@@ -120,7 +120,7 @@ def _make_staged_row(item: int, url: str, image: OutputImage, name: str) -> tupl
         item, name, image.suffix, reply.attempts, reply.status_code,
         None if reply.final_url == url else reply.final_url, reply.etag, reply.last_modified, image.size_bytes,
         image.width_px, image.height_px, image.original_width_px, image.original_height_px,
-        image.original_format, "; ".join(image.notes),
+        image.original_format, "; ".join(image.notes), image.image_hash or None,
     )  # fmt: skip
 
 

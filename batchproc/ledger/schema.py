@@ -17,7 +17,7 @@ from batchproc.failpoints import failpoint
 from batchproc.remembered import BLOCK_ITEMS
 
 APPLICATION_ID = 0x62617463  # "batc", in bytes 68 to 71 of the file
-SCHEMA_VERSION = 3  # raised with every change of TABLES that a released version has; STEPS has one for each
+SCHEMA_VERSION = 4  # raised with every change of TABLES that a released version has; STEPS has one for each
 
 
 class State(StrEnum):
@@ -61,7 +61,7 @@ CREATE TABLE item (
   before_absent TEXT, temporary TEXT, suffix TEXT, stale_suffix TEXT, status_code INTEGER, final_url TEXT, etag TEXT,
   last_modified TEXT, size_bytes INTEGER, width_px INTEGER, height_px INTEGER, original_width_px INTEGER,
   original_height_px INTEGER, original_format TEXT, sha256 BLOB, source_sha256 BLOB,
-  made_url TEXT, made_extra_json TEXT, image_notes TEXT);
+  made_url TEXT, made_extra_json TEXT, image_notes TEXT, image_hash TEXT);
 CREATE TABLE listed_row (
   item INTEGER NOT NULL, line INTEGER NOT NULL, extra_json TEXT NOT NULL, PRIMARY KEY (item, line)) WITHOUT ROWID;
 CREATE INDEX item_due ON item (id) WHERE due = 1;
@@ -103,6 +103,7 @@ PARTS = {  # tables, indexes and triggers, by version
          "early_end_changed", "listed_row_came", "listed_row_went", "item_due", "item_state"}
     ),
 }  # fmt: skip
+PARTS[4] = PARTS[3]  # an item has a column more
 # Items that have an image: of their own URL, or of an earlier one whose successor has none yet.
 MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"
 WINDOW = 2_000  # rows per transaction: a long reader would let the WAL grow without bound
@@ -180,6 +181,7 @@ INSERT INTO plan_3 SELECT id, fingerprint, settings_json, recipe FROM plan;
 DROP TABLE plan;
 ALTER TABLE plan_3 RENAME TO plan;
 """ + MANIFEST_BLOCKS + CHECKPOINTS,
+    3: "ALTER TABLE item ADD COLUMN image_hash TEXT;",
 }
 
 

@@ -30,6 +30,7 @@ from batchproc.ledger.deciding import (
     make_due_again,
     take_over_plans,
 )
+from batchproc.ledger.duplicates import Decided, reject_duplicates
 from batchproc.ledger.files import CHECKED, Images, Repaired, ReserveFile, repair
 from batchproc.ledger.importing import Imported, ListedItem, import_rows, read_checkpoints
 from batchproc.ledger.known_manifests import note_manifests
@@ -240,6 +241,14 @@ class Ledger(LedgerView):
         """Deletes the files of items that left the list; returns how many. Listed again, they are fetched again."""
         with disk_errors(self._path):
             return prune_absent(self._own(), self._images)
+
+    def reject_duplicates(self, bits: int) -> Decided:
+        """Rejects images that look like an earlier one of the list, by hashes that differ in at most so many bits.
+
+        After `finish_recording`. Others are due again that had been rejected so, and are like no image any more.
+        """
+        with disk_errors(self._path), value_errors(self._path):
+            return reject_duplicates(self._own(), self._images, bits=bits)
 
     def make_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
         """Makes pending what failed by a part of the config that has changed since; `deciding` is how it is now."""

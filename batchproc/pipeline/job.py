@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from batchproc.config import Config, is_remote
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ItemFailedError
+from batchproc.explain.words import count
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.model import Outcome
@@ -36,6 +37,7 @@ from batchproc.shortage import find_shortage
 from batchproc.signals import doing
 from batchproc.sink import Layout
 from batchproc.transform.steps.step import Step
+from batchproc.transform.steps.unique import unique_bits
 
 if TYPE_CHECKING:  # what only a run that packs its images needs
     from batchproc.pipeline.shards import ShardMaker
@@ -171,7 +173,9 @@ class Run:
             max_runs=self.config.job.max_runs_per_item,
             refresh=self.options.refresh,
         )
-        self.shards = stack.enter_context(ShardMaker(self.config, self.layout, ledger, work=work))
+        is_decided_late = unique_bits(self.steps) is not None
+        maker = ShardMaker(self.config, self.layout, ledger, work=work, is_decided_late=is_decided_late)
+        self.shards = stack.enter_context(maker)
 
     def _committed(self, outcomes: Sequence[Outcome]) -> None:
         """These outcomes are on disk. In the thread of the ledger's writer."""
@@ -220,6 +224,7 @@ class Run:
             if self.shards is not None:
                 self.shards.stop()
             ledger.finish_recording()
+            self._keep_unique(ledger)
             ledger.remember_pauses(self.loop_result.pauses)
             if self.shards is not None and not isinstance(self.error, DiskError):
                 self.shards.finish()
@@ -229,6 +234,18 @@ class Run:
                 self.shards.publish_card()
         except DiskError as error:
             self.error = self.error or error
+
+    def _keep_unique(self, ledger: Ledger) -> None:
+        """Decides which images look alike, where a step asks for it and the disk still writes. Raises `DiskError`."""
+        bits = unique_bits(self.steps)
+        if bits is None or isinstance(self.error, DiskError):
+            return
+        with doing("looking for images that look alike"):
+            decided = ledger.reject_duplicates(bits)
+        if decided.rejected:
+            self.note(f"{count(decided.rejected, 'image')} rejected: they look like one that the list names earlier")
+        if decided.returned:
+            self.note(f"{count(decided.returned, 'item')} due again: they look like no other image any more")
 
     def _finish(self, ledger: Ledger, evidence: RunMeasurements, folder: Path) -> RunResult:
         """Writes what is to be known of this run: run.json, the spans, the ledger's row."""

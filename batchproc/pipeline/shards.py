@@ -71,7 +71,9 @@ class ShardMaker:
     Its own thread makes them from `__enter__` to `stop`, and the caller of `finish` after that.
     """
 
-    def __init__(self, config: Config, layout: Layout, ledger: Ledger, *, work: Mapping[int, int]) -> None:
+    def __init__(
+        self, config: Config, layout: Layout, ledger: Ledger, *, work: Mapping[int, int], is_decided_late: bool = False
+    ) -> None:
         power = config.output.durability == "power"
         self._layout = layout
         self._ledger = ledger
@@ -82,6 +84,7 @@ class ShardMaker:
         self._folder = shard_folder(config, power=power)
         self._table = ShardTable.open(layout.ledger_path, power=power)
         self._most_bytes = config.output.spool
+        self._is_decided_late = is_decided_late  # which images stay: shards are made at the end, if the spool holds
         self._left = dict(work)  # items that have not come out, by shard; the writer's, as are the next two
         self._waiting_bytes: Counter[int] = Counter()
         self._waiting_total = 0
@@ -116,7 +119,7 @@ class ShardMaker:
                 self._waiting_bytes[number] += outcome.value.size_bytes
                 self._waiting_total += outcome.value.size_bytes
             self._left[number] = self._left.get(number, 0) - 1
-            if self._left[number] == 0:
+            if self._left[number] == 0 and not self._is_decided_late:
                 self._ask_for(number, is_complete=True)
         while self._waiting_total > self._most_bytes:
             self._ask_for(self._waiting_bytes.most_common(1)[0][0], is_complete=False)

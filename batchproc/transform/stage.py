@@ -25,6 +25,7 @@ from batchproc.transform.resampler import pixels_for
 from batchproc.transform.settings import MODULES, TransformSettings
 from batchproc.transform.steps.custom import CustomStep, OpenedStep
 from batchproc.transform.steps.step import Pixelwise, SizeCheck, Sizing, Step
+from batchproc.transform.steps.unique import Unique
 from batchproc.transform.thumbnails import Thumbnails
 from batchproc.transform.view import Size, View
 
@@ -66,6 +67,7 @@ class TransformWork:
         heads = next((at for at, step in enumerate(steps) if not isinstance(step, SizeCheck)), len(steps))
         self._header_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
         self._moves = [(_part_of(step), _move(step)) for step in steps[heads:]]
+        self._is_hashed = any(isinstance(step, Unique) for step in steps)
         self._scaling = first_scaling(steps[heads:])
 
     def __call__(self, item: Item[SourceImage], lap: Lap) -> OutputImage:
@@ -81,9 +83,13 @@ class TransformWork:
         lap("decode")
         before = self._gallery.begin(item.source, decoded.image, lap)
         image, notes = self._stepped(decoded, opened.size, lap)
+        image_hash = ""
+        if self._is_hashed:
+            image_hash = Unique.hash_of(image)
+            lap(f"steps.{Unique.op}")
         encoded = encode.encode(image, target, quality=plan.output_quality, background=plan.background)
         lap("encode")
-        rendition = self._written(item, opened, encoded, (*decoded.notes, *notes))
+        rendition = self._written(item, opened, encoded, image_hash, (*decoded.notes, *notes))
         lap("write")
         self._gallery.end(item.source, before, image, lap)
         return rendition
@@ -112,7 +118,12 @@ class TransformWork:
         return image, list(dict.fromkeys(notes))
 
     def _written(
-        self, item: Item[SourceImage], opened: Opened, encoded: encode.Encoded, notes: tuple[str, ...]
+        self,
+        item: Item[SourceImage],
+        opened: Opened,
+        encoded: encode.Encoded,
+        image_hash: str,
+        notes: tuple[str, ...],
     ) -> OutputImage:
         content = item.value.content
         path = write.write_temporary(
@@ -136,6 +147,7 @@ class TransformWork:
             original_size_bytes=len(content),
             source_sha256=hashlib.sha256(content).hexdigest(),
             reply=item.value.reply,
+            image_hash=image_hash,
             notes=notes,
         )
 

@@ -65,7 +65,7 @@ def test_a_migrated_ledger_knows_what_it_knew(job: Job, old: Path, version: int)
             counts.items, counts.done, counts.rejected, counts.failed, counts.absent, counts.bad_rows,
         )  # fmt: skip
         assert [f"{BASE_URL}ill.png"] == [source.url for source in ledger.pending(10)]
-        assert [(f"{BASE_URL}a.png", str(version)), (f"{BASE_URL}b.png", str(version))] == [
+        assert [(f"{BASE_URL}a.png", str(min(version, 2))), (f"{BASE_URL}b.png", str(min(version, 2)))] == [
             (row["url"], row["image_recipe"]) for row in ledger.metadata_rows(job.images.file_name)
         ]
         assert [(2, 0), (1, 0)] == [(run.number, run.exit_code) for run in ledger.last_runs()]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from batchproc.errors import Problem, UsageError
-from batchproc.transform.steps import filters, geometry
+from batchproc.transform.steps import filters, geometry, unique
 from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, prepared
 from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, error_of, keys_of, quoted
 
@@ -35,6 +35,7 @@ _CLASSES: tuple[type[BuiltIn], ...] = (
     filters.ColourStep,
     geometry.MinSize,
     geometry.MaxAspect,
+    unique.Unique,
 )
 BUILT_IN: dict[str, type[BuiltIn]] = {one.op: one for one in _CLASSES}
 
