@@ -20,6 +20,10 @@ class Lap(Protocol):
         """Counts something that happened in the work, as `opened img.example.org`."""
         ...
 
+    def long_wait(self, whom: str) -> None:
+        """Says that the item waits for somebody for longer than usual: until it ends, its worker is not needed."""
+        ...
+
 
 class Work(Protocol[In_contra, Out_co]):
     """A stage opened by one worker. Called by that worker alone, one item at a time."""

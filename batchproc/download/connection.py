@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -83,6 +84,14 @@ class SocketInterrupt:
                 return  # not connected any more: its reader has noticed already
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """After how many seconds of silence `give_up` is called, once; the wait goes on."""
+
+    seconds: float
+    give_up: Callable[[], None]
+
+
 _READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
 
 
@@ -91,6 +100,7 @@ class Connection:
 
     def __init__(self, origin: Origin, raw: socket.socket, interrupt: SocketInterrupt) -> None:
         self.origin = origin
+        self.patience: Patience | None = None
         self.answered = False  # it has brought a reply: it may have been closed since
         self.keep_seconds = float("inf")  # how long the server keeps it idle, when it said so
         self.idle_since = 0.0  # monotonic seconds; the pool's
@@ -171,7 +181,15 @@ class Connection:
         if event != _READABLE:
             poll = select.poll()
             poll.register(self._socket, event)
-        ready = poll.poll(deadline.seconds_left() * 1000)
+        seconds, patience = deadline.seconds_left(), self.patience
+        if patience is not None and patience.seconds < seconds:
+            ready = poll.poll(patience.seconds * 1000)
+            if not ready:
+                self.patience = None
+                patience.give_up()
+                ready = poll.poll(deadline.seconds_left() * 1000)
+        else:
+            ready = poll.poll(seconds * 1000)
         self._interrupt.check()
         if not ready:
             raise deadline.error()

@@ -5,6 +5,7 @@ below its own adapter knows neither a deadline per exchange nor a pool that a wh
 GET without a body, is `connection`, `head`, `chunks` and `wire`.
 """
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any
 import requests
 from requests.adapters import BaseAdapter
 
-from batchproc.download.connection import Connection, Deadline, SocketInterrupt
+from batchproc.download.connection import Connection, Deadline, Patience, SocketInterrupt
 from batchproc.download.pool import Pool
 from batchproc.download.reply import ReceiveBuffer, StaleConnectionError, WireReply, receive_head
 from batchproc.download.route import Route
@@ -21,6 +22,10 @@ from batchproc.download.settings import Settings
 from batchproc.download.urls import Location, parse
 from batchproc.errors import Code
 from batchproc.protocols import Lap
+
+LEAST_PATIENCE_SECONDS = 0.25
+PATIENCE = 2  # times the usual time: what takes longer is a long wait
+USUAL_OVER = 8  # replies
 
 
 class Uncounted:
@@ -31,6 +36,9 @@ class Uncounted:
 
     def count(self, what: str) -> None:
         """Counts nothing."""
+
+    def long_wait(self, whom: str) -> None:
+        """Says nothing."""
 
 
 class Request(requests.PreparedRequest):
@@ -74,6 +82,7 @@ class Transport(BaseAdapter):
         self._settings = settings
         self._pool = pool
         self._inbox = ReceiveBuffer()
+        self._usual_seconds = LEAST_PATIENCE_SECONDS  # until the head of a reply, of those that came
         self._route = Route(settings, self.interrupt, self._inbox)
 
     def send(
@@ -110,12 +119,20 @@ class Transport(BaseAdapter):
             seconds = self._settings.first_byte_timeout_seconds
             deadline = Deadline.after(seconds, Code.TIMEOUT_FIRST_BYTE).or_earlier(request.total)
             self._ask(request, connection, deadline)
+            connection.patience = self._patience(request)
+            asked = time.monotonic()
             head = receive_head(self._inbox, connection, deadline)
+            connection.patience = None
+            self._usual_seconds += (time.monotonic() - asked - self._usual_seconds) / USUAL_OVER
             connection.keep_seconds = head.keep_seconds
             return WireReply(head, self._inbox, connection, give_back, idle_seconds=seconds, total=request.total)
         except BaseException:
             give_back(connection, False)
             raise
+
+    def _patience(self, request: Request) -> Patience:
+        seconds = max(LEAST_PATIENCE_SECONDS, PATIENCE * self._usual_seconds)
+        return Patience(seconds, partial(request.lap.long_wait, request.location.origin.authority))
 
     def _connect(self, request: Request, fresh: bool) -> Connection:
         origin, lap = request.location.origin, request.lap

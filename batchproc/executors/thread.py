@@ -1,8 +1,10 @@
 """Thread: workers in this process, who ask upstream in turn, and a queue of their results."""
 
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, suppress
 from functools import partial
 from queue import SimpleQueue
 from types import TracebackType
@@ -14,9 +16,69 @@ from batchproc.measure.clocks import Stopwatch
 from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, Work, WorkerTimes
 
+SHARE_OF_ONE = 4  # of the spare threads, at most such a part (but one) for what waits for one host
+
+
+class _Staff:
+    """Which threads may work: `workers`, and one more for each that is in a long wait; as many again at most.
+
+    A thread too many rests until it is needed. Shared, all under `_changed`: the counts.
+    """
+
+    def __init__(self, workers: int, start: Callable[[int], None]) -> None:
+        self.threads = workers  # started
+        self._workers = workers
+        self._start = start
+        self._changed = threading.Condition()
+        self._active = workers  # not at rest
+        self._waits: Counter[str] = Counter()
+        self._ended = False
+
+    def begin_wait(self, whom: str) -> None:
+        """The calling thread will wait long for somebody: another may go on in its place."""
+        with self._changed:
+            self._waits[whom] += 1
+            if self._ended or self._active >= self._allowed():
+                return
+            if self._active < self.threads:
+                self._changed.notify()
+                return
+            with suppress(RuntimeError):  # the system has no room for another thread: it goes without
+                self._start(self.threads)
+                self.threads += 1
+                self._active += 1
+
+    def end_wait(self, whom: str) -> None:
+        """The wait is over."""
+        with self._changed:
+            self._waits[whom] -= 1
+            if not self._waits[whom]:
+                del self._waits[whom]
+
+    def rest(self) -> None:
+        """Returns when the calling thread is needed: mostly at once, at the end always."""
+        with self._changed:
+            if self._active <= self._allowed():
+                return
+            self._active -= 1
+            self._changed.wait_for(lambda: self._ended or self._active < self._allowed())
+            self._active += 1
+
+    def end(self) -> None:
+        """Nobody rests any more, and nobody starts."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _allowed(self) -> int:
+        share = max(1, self._workers // SHARE_OF_ONE)
+        return self._workers + min(self._workers, sum(min(share, number) for number in self._waits.values()))
+
 
 class ThreadExecutor:
     """Runs a stage in `workers` threads of this process: shared memory, one GIL, and no way to kill one.
+
+    One that waits long for somebody else (`Lap.long_wait`) is no worker meanwhile: a spare thread goes on.
 
     A time limit per item cannot be enforced here; a stage that can be interrupted does it itself (`Work.abort`).
     """
@@ -29,6 +91,7 @@ class ThreadExecutor:
         self.times: list[WorkerTimes] = []
         self._presence = Presence()
         self._supplies: list[Supply] = []
+        self._staffs: list[_Staff] = []
         self._works: list[Work[Any, Any]] = []  # workers append, `stop` reads a copy; both are atomic
 
     @property
@@ -54,24 +117,32 @@ class ThreadExecutor:
         supply = Supply(items, self.capacity, results.put)
         self._supplies.append(supply)
         opened = time.perf_counter()
-        times = [WorkerTimes(worker=f"{stage.name}-{number}", opened=opened) for number in range(self.workers)]
-        self.times.extend(times)
-        for own in times:
-            supply.start(own.worker, partial(self._consume, stage, own, supply, results))
-        return self._outcomes(supply, results)
+
+        def start(number: int, opened: float | None = None) -> None:
+            times = WorkerTimes(worker=f"{stage.name}-{number}", opened=opened or time.perf_counter())
+            supply.start(times.worker, partial(self._consume, stage, times, supply, staff, results))
+            self.times.append(times)
+
+        staff = _Staff(self.workers, start)
+        self._staffs.append(staff)
+        for number in range(self.workers):
+            start(number, opened)
+        return self._outcomes(supply, staff, results)
 
     def stop(self) -> None:
         """Ends every wait and aborts the calls in progress."""
+        for staff in self._staffs:
+            staff.end()  # first: nothing starts behind the back of the next line
         for supply in self._supplies:
             supply.close()
         for work in tuple(self._works):
             work.abort()
 
-    def _outcomes(self, supply: Supply, results: "SimpleQueue[Arrival]") -> Iterator[Outcome]:
+    def _outcomes(self, supply: Supply, staff: _Staff, results: "SimpleQueue[Arrival]") -> Iterator[Outcome]:
         """Yields what comes out until every worker has ended. Raises what upstream raised, or what broke a worker."""
         ended = 0
         try:
-            while ended < self.workers:
+            while ended < staff.threads:
                 result = results.get()
                 if supply.closed:
                     return
@@ -83,10 +154,16 @@ class ThreadExecutor:
                     yield result
                     supply.make_room()
         finally:
+            staff.end()
             supply.close()
 
     def _consume(
-        self, stage: Stage[Any, Any], times: WorkerTimes, supply: Supply, results: "SimpleQueue[Arrival]"
+        self,
+        stage: Stage[Any, Any],
+        times: WorkerTimes,
+        supply: Supply,
+        staff: _Staff,
+        results: "SimpleQueue[Arrival]",
     ) -> None:
         times.began = time.perf_counter()
         try:
@@ -94,18 +171,28 @@ class ThreadExecutor:
                 self._works.append(work)
                 times.ready = time.perf_counter()
                 times.startup_seconds = times.ready - times.opened
-                _consume(work, stopwatch, times, supply, results)
+                stopwatch.on_long_wait = staff.begin_wait
+                _consume(work, stopwatch, times, supply, staff, results)
         finally:
+            staff.end()  # the first to leave has found the end
             times.closed = time.perf_counter()
         results.put(END)
 
 
 def _consume(
-    work: Work[Any, Any], stopwatch: Stopwatch, times: WorkerTimes, supply: Supply, results: "SimpleQueue[Arrival]"
+    work: Work[Any, Any],
+    stopwatch: Stopwatch,
+    times: WorkerTimes,
+    supply: Supply,
+    staff: _Staff,
+    results: "SimpleQueue[Arrival]",
 ) -> None:
     clock = time.perf_counter
     while True:
+        resting = clock()
+        staff.rest()
         done = clock()
+        times.starved_seconds += done - resting
         supply.wait_for_room()
         asked = clock()
         times.output_blocked_seconds += asked - done
@@ -115,7 +202,10 @@ def _consume(
         if isinstance(item, Item):
             times.first_task = times.first_task or got
             times.tasks += 1
-            results.put(attempt(work, item, stopwatch, got))
+            outcome = attempt(work, item, stopwatch, got)
+            if stopwatch.waited_for:
+                staff.end_wait(stopwatch.waited_for)
+            results.put(outcome)
         elif isinstance(item, EndMark):
             return
         else:

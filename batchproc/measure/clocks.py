@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -54,6 +55,8 @@ class Stopwatch:
     def __init__(self, stage: str, worker: str) -> None:
         self.stage = stage
         self.worker = worker
+        self.on_long_wait: Callable[[str], None] | None = None
+        self.waited_for = ""  # by the present item
         self._runqueue = RunQueueClock()
         self._parts: dict[str, tuple[float, float]] = {}
         self._counts: dict[str, int] = {}
@@ -72,6 +75,7 @@ class Stopwatch:
     def start(self) -> None:
         """Begins an item."""
         self._parts, self._counts = {}, {}
+        self.waited_for = ""
         self._started_runqueue = self._runqueue.seconds()
         self._started_cpu = self._lap_cpu = time.thread_time_ns()
         self._started = self._lap_wall = time.perf_counter()
@@ -89,6 +93,12 @@ class Stopwatch:
     def count(self, what: str) -> None:
         """Counts something that happened in the work."""
         self._counts[what] = self._counts.get(what, 0) + 1
+
+    def long_wait(self, whom: str) -> None:
+        """Says, once per item, that it waits for somebody for longer than usual."""
+        if self.on_long_wait is not None and not self.waited_for:
+            self.waited_for = whom
+            self.on_long_wait(whom)
 
     def span(self, enqueued: float) -> Span:
         """Ends the item that `start` began."""

@@ -41,7 +41,8 @@ def stage_totals(
     executor: Executor, sums: StageSums, name: str, samples: Samples | None, waits: Waits
 ) -> StageTotals:
     """What is known of one stage, added up over its workers; of workers still at it, up to now."""
-    times, workers, wall = executor.times, executor.workers, executor.wall_seconds
+    times, wall = executor.times, executor.wall_seconds
+    workers = max(executor.workers, len(times))  # with the spare ones that were started
     now = time.perf_counter()
     present = sum((entry.closed or now) - entry.opened for entry in times if entry.opened)
     totals = StageTotals(
@@ -187,6 +188,7 @@ def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, bre
     return StageRecord(
         mode=Mode(executor.mode).value,
         workers=executor.workers,
+        spare_workers=max(0, len(times) - executor.workers),
         capacity=executor.capacity,
         wall_seconds=totals.wall_seconds,
         tasks=tasks,

@@ -77,7 +77,7 @@ def for_plan(download: Download, plan: Variant) -> Download:
     if plan.download == "process":
         return replace(download, most_connections=1)
     wanted = max(LEAST_CONNECTIONS, CONNECTIONS_PER_THREAD * plan.download_workers)
-    most = max(1, min(wanted, _spare_descriptors(plan) - plan.download_workers))
+    most = max(1, min(wanted, _spare_descriptors(plan) - 2 * plan.download_workers))
     return replace(download, most_connections=most, robots_folder="")
 
 

@@ -84,12 +84,14 @@ class StageLoad:
 class StageRecord:
     """One stage. Seconds are of all its workers together but `wall_seconds`; None is unknown.
 
-    `account`: worker-seconds by bucket, which sum to workers x wall. `busy_seconds`: with an item in hand.
+    `account`: worker-seconds by bucket, which sum to workers, spare ones too, x wall. `busy_seconds`: with an item in
+    hand.
     `inside_seconds`: sum over the items, queues included. `parts`: wall seconds inside tasks by name.
     """
 
     mode: ModeName = "serial"
     workers: int = 1
+    spare_workers: int = 0
     capacity: int | None = None
     wall_seconds: float = 0.0
     tasks: int = 0
@@ -118,7 +120,7 @@ class StageRecord:
     @property
     def whole_seconds(self) -> float:
         """Workers x wall time: what the account splits."""
-        return self.workers * self.wall_seconds
+        return (self.workers + self.spare_workers) * self.wall_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
