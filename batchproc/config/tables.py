@@ -24,6 +24,7 @@ from batchproc.config.units import (
     ListNames,
     Network,
     OutputName,
+    Splits,
     Text,
     Timeout,
     TransformWorkers,
@@ -254,6 +255,8 @@ class OutputTable(Table):
     """The list's column with the captions: named text in the rows, and a .txt of its own in tar shards."""
     metadata_parquet: bool = False
     """Write metadata.parquet beside metadata.jsonl (extra [parquet])."""
+    splits: Splits = {}
+    """Shares that add up to 1, as {train = 0.9, test = 0.1}: with files, a metadata-<split>.jsonl each, by key."""
     background: Colour = defaults.BACKGROUND
     """Colour behind transparent images where the format has no transparency, and around padded ones."""
     durability: Literal["process", "power"] = "process"

@@ -33,6 +33,9 @@ _SIZE_HELP = 'must be a size as "32MB" (10^6) or "32MiB" (2^20), or a number of 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
+SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
 def refuse(sentence: str) -> PydanticCustomError:
     """The error to raise from a validator: `sentence` says what is allowed and reaches the user as it is."""
     return PydanticCustomError(OUR_ERROR, "{sentence}", {"sentence": sentence})
@@ -121,6 +124,14 @@ def _workers_schema(minimum: int) -> WithJsonSchema:
 
 DownloadWorkers: TypeAlias = Annotated[int | Literal["auto"], PlainValidator(_download_workers), _workers_schema(1)]
 TransformWorkers: TypeAlias = Annotated[int | Literal["auto"], PlainValidator(_transform_workers), _workers_schema(0)]
+
+
+def _splits(value: dict[str, float]) -> dict[str, float]:
+    if wrong := [name for name in value if not SPLIT_NAME.fullmatch(name)]:
+        raise refuse(f'has the name "{wrong[0]}": must be letters, digits and underscores, as train.')
+    if value and abs(sum(value.values()) - 1) > 1e-9:
+        raise refuse(f"adds up to {sum(value.values()):g}: the shares must add up to 1.")
+    return value
 
 
 def _one_line(value: str) -> str:
@@ -255,6 +266,7 @@ def _output_name(value: str) -> str:
     return value
 
 
+Splits: TypeAlias = Annotated[dict[str, Annotated[float, Field(gt=0, le=1)]], AfterValidator(_splits)]
 Text: TypeAlias = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
 TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
 ListNames: TypeAlias = Annotated[

@@ -32,6 +32,7 @@ from batchproc.sink.data_card import (
 )
 from batchproc.sink.samples import packed_name
 from batchproc.sink.shards import read_shard_manifest
+from batchproc.sink.splits import file_names, split_of, write_splits
 
 MOST_LICENCES = 20  # on a data card
 MANY = 0.1  # of the list: fewer that failed once more, or were left for the next run, are no news
@@ -119,14 +120,18 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
     file_name = ImageFolder(layout.output).file_name if output.layout == "files" else packed_name
     metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption))
     failures = _write(layout.failures_path, ledger.failures())
+    columns = row_columns(learned, output.caption)
+    if output.splits:
+        write_splits(layout.output, output.splits, ledger.metadata_rows(file_name, output.caption))
     if output.metadata_parquet:
-        columns = row_columns(learned, output.caption)
         _write_table(layout.metadata_table_path, columns, ledger.metadata_rows(file_name, output.caption))
+        for split, name in file_names(output.splits, ".parquet").items():
+            rows = ledger.metadata_rows(file_name, output.caption)
+            chosen = (row for row in rows if split_of(str(row["key"]), output.splits) == split)
+            _write_table(layout.output / name, columns, chosen)
     card = layout.data_card_path
     files = _data_files(layout, output)
-    is_described = write_data_card(
-        card, row_columns(learned, output.caption), files, _contents(ledger, layout, learned)
-    )
+    is_described = write_data_card(card, columns, files, _contents(ledger, layout, learned))
     failpoint("ledger.before_manifests_noted")
     ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout, output))
     failpoint("ledger.after_manifests_noted")
@@ -170,7 +175,8 @@ def _contents(ledger: Ledger, layout: Layout, learned: Columns) -> Contents:
 def _data_files(layout: Layout, output: OutputTable) -> DataFiles:
     """What loaders are to read."""
     if output.layout == "files":
-        return files_of_images(layout.metadata_path)
+        suffix = ".parquet" if output.metadata_parquet else ".jsonl"
+        return files_of_images(layout.metadata_path, file_names(output.splits, suffix))
     if output.layout == "parquet":
         return parquet_shards()
     field = {"jpeg": "jpg", "keep": ""}.get(output.format, output.format)
@@ -185,8 +191,10 @@ def _write(path: Path, manifest: Manifest) -> list[Block]:
 
 def _look(layout: Layout, output: OutputTable) -> str:
     """What changes whenever somebody writes to a manifest, or puts another file in its place."""
-    looks = []
-    tables = (layout.metadata_table_path,) if output.metadata_parquet else ()
+    looks: list[object] = [output.layout, output.caption, output.splits]
+    tables = [layout.metadata_table_path] if output.metadata_parquet else []
+    suffixes = (".jsonl", ".parquet") if output.metadata_parquet else (".jsonl",)
+    tables += [layout.output / name for end in suffixes for name in file_names(output.splits, end).values()]
     for path in (layout.metadata_path, layout.failures_path, *tables):
         try:
             status = path.stat(follow_symlinks=False)

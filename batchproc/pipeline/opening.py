@@ -61,6 +61,9 @@ def open_ledger(config: Config, layout: Layout) -> Ledger:
 def check_layout(config: Config) -> None:
     """Raises `UsageError` where the layout of the output needs what is not installed."""
     output = config.output
+    if output.splits and output.layout != "files":
+        message = f'must be empty with layout = "{output.layout}": shards are not split.'
+        raise UsageError([Problem(where="[output] splits", message=message)])
     asked = {'layout = "parquet"': output.layout == "parquet", "metadata_parquet": output.metadata_parquet}
     wanted = [key for key, is_asked in asked.items() if is_asked]
     if wanted and find_spec("pyarrow") is None:

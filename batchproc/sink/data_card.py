@@ -41,19 +41,21 @@ UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")  # YAML takes them as 
 class DataFiles:
     """Which files are the data set, and what one sample of it is. No types: loaders are to find them out."""
 
-    patterns: tuple[str, ...]
+    patterns: tuple[str, ...]  # of all images; with splits, beside the rows of each
     content: str  # a sentence
     features: Callable[[Sequence[Column]], list[Feature]] | None
     place: str = "  features"  # of the features in the head: imagefolder takes them as a setting, others as facts
+    splits: Mapping[str, str] = field(default_factory=dict)  # the file with the rows of each; without any, all is train
 
 
-def files_of_images(metadata_path: Path) -> DataFiles:
-    """A file for each image, and a manifest."""
+def files_of_images(metadata_path: Path, splits: Mapping[str, str]) -> DataFiles:
+    """A file for each image, and a manifest; `splits` has the names of those of the splits."""
     is_large = metadata_path.is_file() and metadata_path.stat().st_size > INFERRED_BYTES
     return DataFiles(
         patterns=("metadata.jsonl", "images/**"),
         content="Images, and a row for each in `metadata.jsonl`,",
         features=_row_features if is_large else None,
+        splits=splits,
     )
 
 
@@ -147,17 +149,22 @@ def _hash(text: str) -> str:
 
 def _describe(title: str, columns: Sequence[Column], files: DataFiles, contents: Contents) -> str:
     types = f"{files.place}: {_yaml(files.features(columns))}\n" if files.features else ""
-    patterns = "".join(f"    - {pattern}\n" for pattern in files.patterns)
+    splits = {name: (rows, *files.patterns[1:]) for name, rows in files.splits.items()} or {"train": files.patterns}
+    named = f"  metadata_filenames: {_yaml(list(files.splits.values()))}\n" if files.splits else ""
     renamed = [column for column in columns if column.own not in (None, column.name)]
     lines = [f"| {_cell(column.own or '')} | {_cell(column.name)} |\n" for column in renamed]
     table = "\nColumns of the list under another name here:\n\n| in the list | here |\n|---|---|\n" if renamed else ""
     return (
         f"pretty_name: {_yaml(title)}\nsize_categories:\n- {_size_category(contents.images)}\n"
-        "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path:\n"
-        f"{patterns}{types}---\n\n# {title}\n\n{files.content} made by "
+        "configs:\n- config_name: default\n  data_files:\n"
+        f"{''.join(map(_split, splits, splits.values()))}{named}{types}---\n\n# {title}\n\n{files.content} made by "
         '`batchproc`. `datasets.load_dataset("path/of/this/folder")` loads them together.\n'
         f"\n{_figures(contents)}{table}{''.join(lines)}"
     )
+
+
+def _split(name: str, patterns: Iterable[str]) -> str:
+    return f"  - split: {name}\n    path:\n" + "".join(f"    - {pattern}\n" for pattern in patterns)
 
 
 def _size_category(images: int) -> str:

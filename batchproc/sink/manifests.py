@@ -42,7 +42,7 @@ def _write_part(renewal: Renewal, manifest: Manifest, part: Part) -> Block:
         renewal.keep(known.start_bytes, known.size_bytes)
         return replace(known, start_bytes=start)
     digest = manifest.hasher()
-    for chunk in _encode(part.rows):
+    for chunk in encode_rows(part.rows):
         digest.update(chunk)
         renewal.write(chunk)
     return Block(start_bytes=start, size_bytes=renewal.position - start, digest=digest.digest())
@@ -76,7 +76,7 @@ def _decode(line: bytes) -> Mapping[str, Any] | None:
     return row if isinstance(row, dict) else None
 
 
-def _encode(rows: Iterable[Row]) -> Iterator[bytes]:
+def encode_rows(rows: Iterable[Row]) -> Iterator[bytes]:
     """The rows as lines, many to a chunk."""
     encode = json.JSONEncoder(ensure_ascii=False).encode
     lines: list[bytes] = []

@@ -345,6 +345,19 @@ def test_problem_of_a_step_names_the_layer_of_the_steps(write: Write, where: str
     assert [f"{where}: no."] == problems
 
 
+@pytest.mark.parametrize(
+    ("splits", "says"),
+    [
+        ("{train = 0.9, test = 0.2}", "adds up to 1.1: the shares must add up to 1."),
+        ('{"a/b" = 1.0}', 'the name "a/b"'),
+    ],
+)
+def test_splits_are_names_with_shares_that_add_up(write: Write, splits: str, says: str) -> None:
+    (problem,) = _problems(write(), overrides=[f"output.splits={splits}"])
+
+    assert says in problem
+
+
 ASKED_FOR = {
     "download.keep_originals": "true",
 }

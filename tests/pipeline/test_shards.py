@@ -302,6 +302,22 @@ def test_a_caption_that_is_no_column_is_refused(write_csv: Callable[[str], Path]
         run(config, *SHARDS, 'output.caption="captoin"')
 
 
+def test_a_caption_that_is_named_later_makes_the_rows_anew(
+    write_csv: Callable[[str], Path], site: Site, tmp_path: Path
+) -> None:
+    config = write_csv("url,TEXT\n/a.png,x\n")
+    run(config)
+
+    assert 0 == run(config, "output.caption=TEXT").counts.processed
+
+    assert ["x"] == [row["text"] for row in rows(tmp_path / "out/metadata.jsonl")]
+
+
+def test_splits_of_shards_are_refused(make_job: MakeJob) -> None:
+    with pytest.raises(UsageError, match=r"\[output\] splits"):
+        run(make_job(images=1), *SHARDS, "output.splits={train = 1.0}")
+
+
 def test_every_row_of_an_image_is_a_sample(write_csv: Callable[[str], Path], site: Site, tmp_path: Path) -> None:
     config = write_csv("url,n\n/a.png,1\n/b.png,2\n/a.png,3\n")
 

@@ -22,7 +22,7 @@ def metadata(tmp_path: Path) -> Path:
 
 def card(metadata: Path, columns: list[Column] | None = None) -> str:
     path = metadata.with_name("README.md")
-    assert write_data_card(path, COLUMNS if columns is None else columns, files_of_images(metadata), CONTENTS)
+    assert write_data_card(path, COLUMNS if columns is None else columns, files_of_images(metadata, {}), CONTENTS)
     return path.read_text(encoding="utf-8")
 
 
@@ -80,7 +80,7 @@ def test_a_file_of_the_user_s_own_stays(metadata: Path, kind: str) -> None:
     else:
         path.write_bytes(contents[kind])
 
-    is_described = write_data_card(path, COLUMNS, files_of_images(metadata), CONTENTS)
+    is_described = write_data_card(path, COLUMNS, files_of_images(metadata, {}), CONTENTS)
 
     assert (kind == "edited") == is_described  # which still names the data set
     assert kind not in contents or contents[kind] == path.read_bytes()
@@ -89,7 +89,7 @@ def test_a_file_of_the_user_s_own_stays(metadata: Path, kind: str) -> None:
 
 def test_a_folder_that_cannot_be_written_is_a_disk_error(metadata: Path) -> None:
     with pytest.raises(DiskError, match=r"README\.md: cannot be written"):
-        write_data_card(metadata.with_name("gone") / "README.md", COLUMNS, files_of_images(metadata), CONTENTS)
+        write_data_card(metadata.with_name("gone") / "README.md", COLUMNS, files_of_images(metadata, {}), CONTENTS)
 
 
 def test_shards_tell_the_types_of_all_their_samples(metadata: Path) -> None:
@@ -118,7 +118,7 @@ def test_shards_of_images_in_several_formats_tell_no_types(metadata: Path) -> No
 )
 def test_the_head_has_the_hubs_word_for_the_number_of_images(metadata: Path, images: int, category: str) -> None:
     path = metadata.with_name("README.md")
-    write_data_card(path, COLUMNS, files_of_images(metadata), Contents(images=images, size_bytes=0))
+    write_data_card(path, COLUMNS, files_of_images(metadata, {}), Contents(images=images, size_bytes=0))
 
     assert f"size_categories:\n- {category}\n" in path.read_text()
 
@@ -140,3 +140,15 @@ def test_the_figures_of_the_images_are_told(metadata: Path) -> None:
 
 def test_the_column_of_licences_is_known_by_its_name() -> None:
     assert ("License", "") == (licence_column(["a", "License"]), licence_column(["a", "licensed"]))
+
+
+def test_splits_have_their_rows_in_files_of_their_own(metadata: Path) -> None:
+    path = metadata.with_name("README.md")
+    names = {"train": "metadata-train.jsonl", "test": "metadata-test.jsonl"}
+    write_data_card(path, COLUMNS, files_of_images(metadata, names), CONTENTS)
+
+    assert (
+        "  - split: train\n    path:\n    - metadata-train.jsonl\n    - images/**\n"
+        "  - split: test\n    path:\n    - metadata-test.jsonl\n    - images/**\n"
+        '  metadata_filenames: ["metadata-train.jsonl", "metadata-test.jsonl"]\n'
+    ) in path.read_text()

@@ -52,6 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for layout in ("files", "webdataset", "parquet"):
             (folder / f"{layout}.toml").write_text(CONFIG.format(layout=layout, url=site.url))
             run(folder / f"{layout}.toml")
+        run(folder / "files.toml", "output.splits={train = 0.5, test = 0.5}", 'job.output="split"')
     return folder
 
 
@@ -102,6 +103,19 @@ def test_datasets_loads_files_as_an_imagefolder(folder: Path, datasets: Any, tmp
 
     assert_rows(rows)
     assert {(100, 100)} == {row["image"].size for row in rows}
+
+
+def test_datasets_loads_the_splits_of_files(folder: Path, datasets: Any, tmp_path: Path) -> None:
+    loaded = datasets.load_dataset(str(folder / "split"), cache_dir=str(tmp_path))
+
+    lines = {
+        split: (folder / f"split/metadata-{split}.jsonl").read_text().splitlines() for split in ("train", "test")
+    }
+    assert {split: [json.loads(line)["url"] for line in lines[split]] for split in lines} == {
+        split: list(loaded[split]["url"]) for split in loaded
+    }
+    assert len(ROWS) == sum(map(len, lines.values()))
+    assert {(100, 100)} == {row["image"].size for split in loaded for row in loaded[split]}
 
 
 def test_webdataset_reads_tar_shards(folder: Path) -> None:

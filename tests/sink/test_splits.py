@@ -1,0 +1,39 @@
+"""Each row in one split, whatever else is in the list."""
+
+import json
+from collections import Counter
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from batchproc.sink.splits import split_of, write_splits
+
+RATIOS = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+def keys(number: int) -> list[str]:
+    return [blake2b(b"%d" % place, digest_size=16).hexdigest() for place in range(number)]
+
+
+def test_splits_have_their_shares() -> None:
+    counts = Counter(split_of(key, RATIOS) for key in keys(10_000))
+
+    assert [8, 1, 1] == [round(counts[split] / 1_000) for split in RATIOS]
+
+
+@pytest.mark.parametrize(("key", "split"), [("0" * 32, "train"), ("f" * 32, "test"), ("cccccc" + "0" * 26, "train")])
+def test_a_key_alone_chooses_the_split(key: str, split: str) -> None:
+    assert split == split_of(key, RATIOS)
+
+
+def test_every_row_is_in_the_file_of_its_split_in_order(tmp_path: Path) -> None:
+    rows = [{"key": key, "place": place} for place, key in enumerate(keys(50))]
+
+    write_splits(tmp_path, RATIOS, rows)
+
+    found = {
+        split: [json.loads(line) for line in (tmp_path / f"metadata-{split}.jsonl").read_text().splitlines()]
+        for split in RATIOS
+    }
+    assert {split: [row for row in rows if split_of(str(row["key"]), RATIOS) == split] for split in RATIOS} == found
