@@ -14,6 +14,7 @@ from batchproc.config import load, tables
 from batchproc.kinds import TABLE
 from batchproc.transform.steps.table import BUILT_IN, build_steps
 from tests.docs import reference
+from tests.test_layers import FLOOR_OF
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -86,6 +87,36 @@ def test_every_page_is_linked_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
 
     assert [] == [page.name for page in PAGES if page.parent != ROOT and f"docs/{page.name}" not in readme]
+
+
+def test_the_map_of_the_packages_is_that_of_the_layers() -> None:
+    text = (ROOT / "docs/how-it-works.md").read_text()
+    lines = [line[:47].split() for line in text.partition("```text\n")[2].partition("```")[0].splitlines()]
+    named = [name for line in lines for name in line]
+
+    assert sorted(FLOOR_OF) == sorted(named)
+    assert [FLOOR_OF[name] for name in named] == sorted(FLOOR_OF[name] for name in named)
+
+
+def test_every_module_that_how_it_works_names_exists() -> None:
+    text = (ROOT / "docs/how-it-works.md").read_text()
+    named = re.findall(r"`([a-z_]+/[a-z_/]*(?:\.py)?)`", text)
+
+    assert len(named) > 25
+    assert [] == [name for name in named if not (ROOT / "batchproc" / name).exists() and not (ROOT / name).exists()]
+
+
+def test_every_dependency_has_its_reason() -> None:
+    text = (ROOT / "docs/how-it-works.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [
+        project["optional-dependencies"][name]
+        for name in project["optional-dependencies"]
+        if name not in ("test", "dev")
+    ]
+    wanted = [*project["dependencies"], *(one for extra in extras for one in extra)]
+
+    assert [] == [name for one in wanted if f"`{(name := re.split('[^a-z0-9-]', one)[0])}`" not in text]
 
 
 def test_the_readme_is_short() -> None:
