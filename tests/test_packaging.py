@@ -1,9 +1,11 @@
-"""An install never fails for want of the resampler's wheel: where there is none it is no dependency."""
+"""An install never fails for want of the resampler's wheel, and a wheel contains the documentation."""
 
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -37,3 +39,20 @@ def test_the_resampler_is_asked_for_where_it_has_a_wheel(libc: str, without_gil:
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=60)
 
     assert (expected, "") == (done.stdout.strip(), done.stderr)
+
+
+@pytest.mark.slow
+def test_a_wheel_contains_every_page(tmp_path: Path) -> None:
+    root = Path(__file__).parents[1]
+    source = tmp_path / "source"
+    shutil.copytree(root / "batchproc", source / "batchproc", symlinks=True)
+    shutil.copytree(root / "docs", source / "docs")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(root / name, source)
+
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source)]
+    subprocess.run(build, capture_output=True, check=True, timeout=300)
+
+    (wheel,) = tmp_path.glob("*.whl")
+    pages = {f"batchproc/docs/{page.name}" for page in (root / "docs").glob("*.md")}
+    assert pages == {name for name in ZipFile(wheel).namelist() if name.startswith("batchproc/docs/")}

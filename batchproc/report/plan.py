@@ -41,7 +41,7 @@ def describe_plan(facts: dict[str, Any]) -> str:
     job, download, transform, output = (config[name] for name in ("job", "download", "transform", "output"))
     steps = [" ".join(_step(step)) for step in transform["steps"]] or ["none: decode and encode again"]
     lines = [
-        f"job         {job['name']}: {job['input']} -> {job['output']}",
+        f"job         {job['name']}: {', '.join(job['input'])} -> {job['output']}",
         f"list        {_list_words(job)}",
         f"download    {_mode(download)}, {_adaptive(download)}{workers['download']} workers, "
         f"at most {download['per_host']} per host, {size(download['max_bytes'])} per image, "
