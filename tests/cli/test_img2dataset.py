@@ -5,11 +5,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from batchproc.cli import main
 from batchproc.cli.img2dataset import FLAGS, convert, read_flags
 from batchproc.config import load
 from batchproc.errors import UsageError
+from batchproc.transform.steps.table import build_steps
 
 PAGE = Path(__file__).parents[2] / "docs/from-img2dataset.md"
 
@@ -161,3 +163,29 @@ def test_the_page_has_every_flag() -> None:
     rows = PAGE.read_text()
 
     assert [] == [flag for flag in FLAGS if f"| `{flag}`" not in rows]
+
+
+@pytest.mark.parametrize("only_if_bigger", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "size", "expected"),
+    [  # as img2dataset 1.47 made them: without the switch, with it
+        ("border", (1000, 600), ((256, 256), (256, 256))),
+        ("keep_ratio", (1000, 600), ((427, 256), (427, 256))),
+        ("keep_ratio", (200, 100), ((512, 256), (200, 100))),
+        ("keep_ratio_largest", (600, 1000), ((154, 256), (154, 256))),
+        ("keep_ratio_largest", (200, 100), ((256, 128), (200, 100))),
+        ("center_crop", (1000, 600), ((256, 256), (256, 256))),
+        ("center_crop", (200, 100), ((256, 256), (200, 100))),
+        ("no", (300, 256), ((300, 256), (300, 256))),
+    ],
+)
+def test_images_get_the_sizes_that_they_have_there(
+    mode: str, size: tuple[int, int], expected: tuple[tuple[int, int], tuple[int, int]], only_if_bigger: bool
+) -> None:
+    config = tables(f"--resize_mode={mode} --resize_only_if_bigger={only_if_bigger}")
+    image = Image.new("RGB", size)
+
+    for step in build_steps(config.get("transform", {}).get("steps", [])):  # type: ignore[arg-type]
+        image = step(image)
+
+    assert expected[only_if_bigger] == image.size
