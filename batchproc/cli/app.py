@@ -14,13 +14,15 @@ from batchproc.cli.bench import bench
 from batchproc.cli.commands import check, init, origin, rebuild, report, schema, status, steps
 from batchproc.cli.console import print_errors
 from batchproc.cli.help import help
+from batchproc.cli.quick import demo, get, try_
 from batchproc.cli.run import run
 from batchproc.errors import BatchprocError, ExitCode, UsageError
 from batchproc.shortage import find_shortage
 from batchproc.signals import Stopped, doing
 from batchproc.version import VERSION
 
-COMMANDS = (run, bench, report, check, status, rebuild, steps, schema, init, origin, help)  # in the order of `--help`
+# In the order of `--help`.
+COMMANDS = (run, bench, report, check, status, rebuild, steps, schema, init, demo, get, try_, origin, help)
 
 app = typer.Typer(
     name="batchproc",
@@ -36,7 +38,7 @@ def _ended_by_signals(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def ended(*arguments: Any, **options: Any) -> None:
-        if command is not run:  # which does so itself, when it has imported more
+        if command not in (run, demo, get):  # which do so themselves, when they have imported more
             gc.enable()
         try:
             with doing(f"starting batchproc {command.__name__}"):
