@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -63,7 +64,27 @@ def _show(text: str) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    Console().print(Markdown(text, hyperlinks=False))
+    console = Console()
+    console.print(Markdown(_narrowed(text, console.width), hyperlinks=False))
+
+
+def _narrowed(text: str, width: int) -> str:
+    """The page with each table that is wider than the terminal as a list: rich would cut its names off."""
+    lines: list[str] = []
+    for is_table, block in groupby(text.splitlines(), lambda line: line.startswith("|")):
+        rows = [*block]
+        if not is_table or max(map(len, rows)) <= width:
+            lines += rows
+            continue
+        headings, _, *entries = map(_cells, rows)
+        for first, *cells in entries:
+            told = [f"*{heading}*: {cell}" for heading, cell in zip(headings[2:], cells[1:], strict=False) if cell]
+            lines.append(f"- {first}: " + "; ".join([*cells[:1], *told]))
+    return "\n".join(lines)
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row.strip("|"))]
 
 
 def _entries(pages: Mapping[str, str], topic: str) -> Iterator[str]:
@@ -92,7 +113,7 @@ def _rows(text: str) -> Iterator[tuple[str, str]]:
         if not line.startswith("|"):
             headings = []
             continue
-        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip("|"))]
+        cells = _cells(line)
         headings = headings or cells
         for name in re.findall("`([^`]+)`", cells[0]) if re.fullmatch("(`[^`]+`(, )?)+", cells[0]) else ():
             facts = [f"- {heading}: {cell}" for heading, cell in zip(headings[1:], cells[1:], strict=False) if cell]

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from batchproc.cli import main
+from batchproc.cli.help import _narrowed
 
 
 @pytest.fixture
@@ -51,6 +52,13 @@ def test_help_shows_the_entry_of_a_key_a_code_or_a_step(call, topic: str, expect
 
     assert 0 == code
     assert expected in out
+
+
+def test_help_makes_lists_of_tables_that_are_wider_than_the_terminal() -> None:
+    text = "# Codes\n\n| code | means | do | when |\n| --- | --- | --- | --- |\n| `a\\|b` | gone | drop it | |\n\nEnd."
+
+    assert "# Codes\n\n- `a|b`: gone; *do*: drop it\n\nEnd." == _narrowed(text, 20)
+    assert text == _narrowed(text, 80)
 
 
 def test_help_names_the_nearest_topic(call) -> None:
