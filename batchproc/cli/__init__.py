@@ -4,6 +4,7 @@
     run.py  bench.py     one command each, the function named as its module
     commands.py          the smaller ones: check, status, steps, schema, init, report, rebuild, origin
     help.py              the pages of docs/
+    quick.py             a run without a config: demo, get, try
     img2dataset.py       a config from another program's flags, for `init`
     arguments.py         options that several commands share, and how flags and configs are read
     console.py           results to stdout, the rest to stderr; the HTML page after the work
