@@ -1,5 +1,6 @@
 """The config of a job: read and checked once, in the parent process; workers never import this."""
 
+from batchproc.config.inspection import deciding_values, json_schema, resolved, unwise
 from batchproc.config.load import CheckSteps, load
 from batchproc.config.problems import NOT_YET
 from batchproc.config.tables import (
@@ -18,7 +19,6 @@ from batchproc.config.tables import (
     TransformTable,
 )
 from batchproc.config.units import LIST_SUFFIXES, is_remote
-from batchproc.config.view import deciding_values, json_schema, resolved, unwise
 
 __all__ = [
     "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable",

@@ -4,6 +4,7 @@ from batchproc.ledger.deciding import PlanChange
 from batchproc.ledger.files import Images, Repaired
 from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
 from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, name_columns
+from batchproc.ledger.reader import LedgerView
 from batchproc.ledger.recovery import Recovered
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.restoring import ListRule, Restored
@@ -11,7 +12,6 @@ from batchproc.ledger.runs import LedgerRun
 from batchproc.ledger.schema import SCHEMA_VERSION, State
 from batchproc.ledger.shards import MOST_SHARD_ITEMS, ShardTable
 from batchproc.ledger.store import Ledger
-from batchproc.ledger.view import LedgerView
 
 __all__ = [
     "CAPTION",

@@ -23,8 +23,8 @@ from batchproc.ledger.database import (
     open_for_reading,
     replacement_path,
 )
+from batchproc.ledger.reader import LedgerView
 from batchproc.ledger.schema import PARTS, SCHEMA_VERSION, read_version, upgrade
-from batchproc.ledger.view import LedgerView
 
 
 def is_whole(path: Path) -> bool:

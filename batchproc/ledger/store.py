@@ -34,6 +34,7 @@ from batchproc.ledger.duplicates import Decided, reject_duplicates
 from batchproc.ledger.files import CHECKED, Images, Repaired, ReserveFile, repair
 from batchproc.ledger.importing import Imported, ListedItem, import_rows, read_checkpoints
 from batchproc.ledger.known_manifests import note_manifests
+from batchproc.ledger.reader import LedgerView
 from batchproc.ledger.recovery import Recovered, prune_absent, recover
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
 from batchproc.ledger.runs import (
@@ -47,7 +48,6 @@ from batchproc.ledger.runs import (
 )
 from batchproc.ledger.schema import migrate, remove_copies, touch, transaction
 from batchproc.ledger.url_changes import SameUrl
-from batchproc.ledger.view import LedgerView
 from batchproc.ledger.writer import Committed, Writer
 from batchproc.model import Outcome
 from batchproc.record.run import DueAgain

@@ -35,7 +35,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class KnownItem:
     """What the ledger says of an item that is in the list."""
 
     url: str
@@ -66,16 +66,16 @@ def change_url(
     `keyed_by_id`: the list's id says which item it is, and its URL may be any other. Otherwise the key is the URL as
     listed, so that only what it is joined with can have changed: then an image stays done.
     """
-    known = Known(**dict(zip(Known.__slots__, connection.execute(READ, (item,)).fetchone(), strict=True)))
+    known = KnownItem(**dict(zip(KnownItem.__slots__, connection.execute(READ, (item,)).fetchone(), strict=True)))
     new = _next(known, listing, same_url, keyed_by_id=keyed_by_id)
-    facts = {name: getattr(new, name) for name in Known.__slots__}
+    facts = {name: getattr(new, name) for name in KnownItem.__slots__}
     is_reset = (new.state, new.stage) != (known.state, known.stage) or not same_url(known.url, new.url)
     connection.execute(
         WRITE, facts | {"item": item, "is_reset": is_reset, "due": int(new.state == State.PENDING)}
     )
 
 
-def _next(known: Known, listing: Listing, same_url: SameUrl, *, keyed_by_id: bool) -> Known:
+def _next(known: KnownItem, listing: Listing, same_url: SameUrl, *, keyed_by_id: bool) -> KnownItem:
     new = replace(known, url=listing.url, extra_json=listing.extra_json)
     if listing.code:
         return _refused(known, replace(new, code=listing.code, message=listing.message))
@@ -92,7 +92,7 @@ def _next(known: Known, listing: Listing, same_url: SameUrl, *, keyed_by_id: boo
     return _pending(_holding(known, new))
 
 
-def _refused(known: Known, new: Known) -> Known:
+def _refused(known: KnownItem, new: KnownItem) -> KnownItem:
     """The line is no URL any more. One that an image was made of is believed to be one."""
     if known.has_image and known.url == new.url:
         return replace(known, extra_json=new.extra_json)
@@ -100,11 +100,11 @@ def _refused(known: Known, new: Known) -> Known:
     return replace(held, state=State.FAILED, stage=INPUT_STAGE)
 
 
-def _holding(known: Known, new: Known) -> Known:
+def _holding(known: KnownItem, new: KnownItem) -> KnownItem:
     """The item keeps the image that it has, with the URL and the columns that were the image's."""
     extra_json = known.extra_json if known.made_extra_json is None else known.made_extra_json
     return replace(new, made_url=known.image_url, made_extra_json=extra_json)
 
 
-def _pending(new: Known) -> Known:
+def _pending(new: KnownItem) -> KnownItem:
     return replace(new, state=State.PENDING, stage="", code="", message="")

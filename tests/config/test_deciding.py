@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.config import Config, deciding_values
-from batchproc.config.view import STEPS
+from batchproc.config.inspection import STEPS
 from batchproc.kinds import DECIDING_KEYS
 from batchproc.version import VERSION
 

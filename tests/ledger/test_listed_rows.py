@@ -110,7 +110,7 @@ def _broken() -> Any:
 
 
 def test_more_rows_than_a_window_come_out_whole(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchproc.ledger.view.WINDOW", 2)
+    monkeypatch.setattr("batchproc.ledger.reader.WINDOW", 2)
     rows = [(url, {"caption": f"{number}"}) for number in range(5) for url in (A, B, C)]
 
     run(job, rows)

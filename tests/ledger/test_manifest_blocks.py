@@ -13,8 +13,8 @@ import pytest
 from batchproc.config import OutputTable
 from batchproc.ledger import Ledger, LedgerView, ListedItem
 from batchproc.ledger.known_manifests import known_blocks
+from batchproc.ledger.reader import FACTS
 from batchproc.ledger.schema import TABLES
-from batchproc.ledger.view import FACTS
 from batchproc.pipeline.closing import write_manifests
 from batchproc.remembered import BLOCK_ITEMS
 from tests.ledger.job import NOW, Job, failure, hash_key, listing, rejection, urls
