@@ -5,7 +5,8 @@ which `view` reads when one is asked for: pydantic would read this source at eve
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -35,6 +36,7 @@ from batchproc.config.units import (
 from batchproc.version import VERSION
 
 STDIN = "-"
+_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 MOST_THREADS = 64  # of `[download] workers = "auto"`; how many of them work is found out on the way
 PROCESSES_PER_CORE = 4  # likewise; each weighs 7 MB
 
@@ -51,10 +53,27 @@ def _with_version(value: str) -> str:
     return value.replace("{version}", VERSION)
 
 
-class Table(BaseModel):
-    """What all tables share: frozen, no unknown keys, no silent conversion of types."""
+@contextmanager
+def _without_plugins() -> Iterator[None]:
+    """Pydantic's plugins have no part in our tables: to look for one opens a file of every package installed."""
+    before = os.environ.get(_PLUGINS)
+    os.environ[_PLUGINS] = "__all__"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PLUGINS]
+        else:
+            os.environ[_PLUGINS] = before
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+class Table(BaseModel):
+    """What all tables share: frozen, no unknown keys, no silent conversion of types.
+
+    `defer_build`: most are only ever checked as a part of `Config`, and need no validator of their own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 class JobTable(Table):
@@ -342,11 +361,11 @@ class Config(Table):
     """The whole config of a job. Immutable; `load` makes one."""
 
     job: JobTable
-    download: DownloadTable = DownloadTable()
-    transform: TransformTable = TransformTable()
-    output: OutputTable = OutputTable()
-    report: ReportTable = ReportTable()
-    metrics: MetricsTable = MetricsTable()
+    download: DownloadTable = Field(default_factory=DownloadTable)
+    transform: TransformTable = Field(default_factory=TransformTable)
+    output: OutputTable = Field(default_factory=OutputTable)
+    report: ReportTable = Field(default_factory=ReportTable)
+    metrics: MetricsTable = Field(default_factory=MetricsTable)
     origin: OriginTable | None = None
     bench: BenchTable | None = None
 
@@ -355,7 +374,10 @@ class Config(Table):
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], *, file: Path, cores: int | None) -> Self:
         """Checks the tables read from `file`. Raises pydantic's ValidationError; `cores` is only for its messages."""
-        config = cls.model_validate(tables, context={"cores": cores})
+        optional = [name for name, field in cls.model_fields.items() if field.default_factory]
+        tables = {name: {} for name in optional} | dict(tables)
+        with _without_plugins():
+            config = cls.model_validate(tables, context={"cores": cores})
         config._file = _join(Path.cwd(), file)
         return config
 

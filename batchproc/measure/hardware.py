@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,7 +14,6 @@ CODECS = ("libjpeg_turbo", "zlib", "webp", "avif")
 LIBRARIES = ("pillow", "cykooz-resizer", "requests")
 _CGROUP_MOUNT = Path("/sys/fs/cgroup")
 _CGROUP_OF_SELF = Path("/proc/self/cgroup")
-
 
 
 def usable_cores() -> int:
@@ -61,14 +61,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def describe_machine() -> dict[str, Any]:
-    """The `host` object of run.json. Imports Pillow, to name the codecs it was built with."""
-    import multiprocessing
-
-    from PIL import features
-
-    methods = multiprocessing.get_all_start_methods()
-    codecs = {name: features.version(name) for name in CODECS if features.check(name)}
+def describe_machine(*, with_libraries: bool = True) -> dict[str, Any]:
+    """The `host` object of run.json. What its libraries are is a third of a short command: Pillow loads its codecs."""
     return {
         "name": platform.node(),
         "system": f"{platform.system()} {platform.release()}",
@@ -78,9 +72,15 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "implementation": platform.python_implementation(),
         "gil": getattr(sys, "_is_gil_enabled", lambda: True)(),
-        "start_method": "forkserver" if "forkserver" in methods else "spawn",
-        "libraries": _versions() | {k: v for k, v in codecs.items() if v},
+        "start_method": start_method(),
+        "libraries": _versions() | _codecs() if with_libraries else {},
     }
+
+
+def start_method() -> str:
+    """How worker processes start here; as multiprocessing decides, whose import costs more than the whole answer."""
+    can_send_sockets = hasattr(socket.socket, "sendmsg") and hasattr(socket, "SCM_RIGHTS")
+    return "forkserver" if os.name == "posix" and can_send_sockets else "spawn"
 
 
 def _versions() -> dict[str, str]:
@@ -91,3 +91,10 @@ def _versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
+
+
+def _codecs() -> dict[str, str]:
+    from PIL import features
+
+    versions = {name: features.version(name) for name in CODECS if features.check(name)}
+    return {name: version for name, version in versions.items() if version}

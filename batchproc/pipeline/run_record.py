@@ -143,7 +143,7 @@ def _describe_stages(evidence: RunMeasurements) -> RunRecord:
     loop_result = evidence.loop_result
     if loop_result.snapshot is not None and not evidence.observer.phase_items:
         return loop_result.snapshot
-    known = describe_circumstances(evidence.config, loop_result.hosts)
+    known = describe_circumstances(evidence.config, loop_result.hosts, worked=loop_result.phase is not None)
     if loop_result.phase is None:
         return replace(known, samples=NotSampled(unknown="there was nothing to do"))
     from batchproc.pipeline.phase_record import describe_phase
@@ -151,9 +151,10 @@ def _describe_stages(evidence: RunMeasurements) -> RunRecord:
     return describe_phase(known, loop_result.phase, evidence.observer)
 
 
-def describe_circumstances(config: Config, hosts: HostsRecord) -> RunRecord:
-    """Of whichever stages: the machine, the config, and the hosts that were asked."""
-    return RunRecord(hosts=hosts, host=MachineRecord(**describe_machine()), config=resolved(config))
+def describe_circumstances(config: Config, hosts: HostsRecord, *, worked: bool = True) -> RunRecord:
+    """Of whichever stages: the config, the hosts that were asked, the machine; its libraries, where they `worked`."""
+    machine = MachineRecord(**describe_machine(with_libraries=worked))
+    return RunRecord(hosts=hosts, host=machine, config=resolved(config))
 
 
 def _iso(moment: datetime) -> str:

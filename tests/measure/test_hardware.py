@@ -1,11 +1,12 @@
 """The usable cores, from fake cgroup trees."""
 
+import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
 
-from batchproc.measure.hardware import quota_cores, usable_cores
+from batchproc.measure.hardware import describe_machine, quota_cores, start_method, usable_cores
 
 
 def _tree(folder: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -59,3 +60,14 @@ def test_affinity_limits_the_cores() -> None:
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+def test_the_start_method_is_the_one_that_multiprocessing_has() -> None:
+    has_fork_server = "forkserver" in multiprocessing.get_all_start_methods()
+
+    assert ("forkserver" if has_fork_server else "spawn") == start_method()
+
+
+def test_libraries_are_looked_at_only_where_they_are_wanted() -> None:
+    assert {} == describe_machine(with_libraries=False)["libraries"]
+    assert {"pillow", "zlib"} <= describe_machine()["libraries"].keys()
