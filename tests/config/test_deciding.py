@@ -49,7 +49,7 @@ def test_the_order_of_addresses_and_formats_decides_nothing() -> None:
 
 def test_an_update_of_the_program_is_no_change_of_its_user_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     before = deciding_values(config(download={}))
-    for module in ("tables", "view"):
+    for module in ("tables", "inspection"):
         monkeypatch.setattr(f"batchproc.config.{module}.VERSION", f"{VERSION}.1")
 
     assert f"batchproc/{VERSION}.1" == config(download={}).download.user_agent
