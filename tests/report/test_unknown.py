@@ -96,7 +96,7 @@ def test_a_missing_file_costs_its_section_only(job: Job, missing: str) -> None:
 
     page = job.page()
 
-    words = {"spans.jsonl": ("timeline", "no spans"), "gallery": ("gallery", "no pictures")}[missing]
+    words = {"spans.jsonl": ("timeline", "no spans"), "gallery": ("gallery", "no images of this run")}[missing]
     assert words[1] in page.by_id(words[0]).text
     assert page.by_id("account-download-title")
 
