@@ -16,9 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from batchproc.config import Config
-from batchproc.config import load as load_config
-from batchproc.errors import BatchprocError, ExitCode, Problem, UsageError
+from batchproc.errors import BatchprocError, ExitCode
+from batchproc.job_file import Job, load
 from batchproc.model import Failure, Rejection, Unchanged
 from batchproc.model import Outcome as InnerOutcome
 from batchproc.pipeline import Display, RunOptions, RunResult, run_job
@@ -26,34 +25,11 @@ from batchproc.progress import Bar, Quiet
 from batchproc.record.run import read_run
 from batchproc.signals import settle
 from batchproc.sink import ImageFolder
-from batchproc.transform.steps.step import Step
 
 __all__ = ["Job", "Outcome", "RunResult", "check", "load", "read_run", "run", "stream"]
 
 HELD_OUTCOMES = 1_000  # that a caller of `stream` has not taken yet; then the run waits
-FLAGS = {
-    "download_mode": "download.mode",
-    "transform_mode": "transform.mode",
-    "download_workers": "download.workers",
-    "transform_workers": "transform.workers",
-    "max_duration": "job.max_duration",
-    "output": "job.output",
-}
-
 _one_run = threading.Lock()  # signals, fork server and Pillow's switches belong to the whole process
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A checked config with its steps, ready to be run. Made by `load`."""
-
-    config: Config
-    steps: tuple[Step, ...]
-
-    @property
-    def output(self) -> Path:
-        """The folder of images, manifests and runs; absolute."""
-        return self.config.paths.output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,33 +52,6 @@ class Outcome:
     code: str = ""
     message: str = ""
     columns: Mapping[str, Any] = field(default_factory=dict)
-
-
-def load(config: str | os.PathLike[str], *, settings: Sequence[str] = (), **flags: object) -> Job:
-    """A job from its TOML file. Raises `UsageError` with every problem at once.
-
-    >>> import batchproc
-    >>> job = batchproc.load("job.toml", transform_mode="thread", settings=["download.retries=1"])
-    >>> job.config.transform.mode, job.config.download.retries
-    ('thread', 1)
-
-    `settings` are overrides as `--set` takes them ("download.retries=2"), `flags` those of `run` that have a key in
-    the config: download_mode, transform_mode, download_workers, transform_workers, max_duration, output.
-    """
-    from batchproc.measure.hardware import usable_cores
-    from batchproc.transform.steps.table import build_steps
-
-    unknown = sorted(set(flags) - set(FLAGS))
-    if unknown:
-        raise TypeError(f"{', '.join(unknown)}: no such setting; known: {', '.join(FLAGS)}")
-    given = {name: value for name, value in flags.items() if value is not None}
-    if "output" in given:
-        given["output"] = Path(str(given["output"])).absolute()
-    overrides = [*(f"{FLAGS[name]}={value}" for name, value in given.items()), *settings]
-    found = load_config(
-        Path(config), overrides=overrides, environ=os.environ, check_steps=_check_built_in, cores=usable_cores()
-    )
-    return Job(config=found, steps=build_steps(found.transform.steps, search_path=found.paths.root))
 
 
 def check(job: Job | str | os.PathLike[str]) -> Job:
@@ -199,17 +148,6 @@ def _loaded(job: Job | str | os.PathLike[str], settings: Sequence[str], flags: M
     if settings or flags:
         raise TypeError("settings of a job that is loaded already: give them to load")
     return job
-
-
-def _check_built_in(tables: Sequence[Mapping[str, object]]) -> Sequence[Problem]:
-    """Of steps that need no import from the job's folder."""
-    from batchproc.transform.steps.table import build_steps
-
-    try:
-        build_steps([table for table in tables if ":" not in str(table.get("op"))])
-    except UsageError as error:
-        return error.problems
-    return ()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ FLOORS = [
     {"lab"},
     {"bench"},
     {"mapping", "pipeline"},
+    {"job_file"},
     {"frontier", "executors", "download", "transform", "sink", "ledger", "sources", "origin", "exit_reason",
      "explain", "lock", "runlog"},
     {"record"},

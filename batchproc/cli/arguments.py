@@ -78,7 +78,7 @@ def from_here(path: Path) -> Path:
 
 def load_job(path: Path, overrides: Sequence[str]) -> "tuple[Config, tuple[Step, ...]]":
     """The config under `overrides` (KEY=VALUE) and its steps. Raises `UsageError` with all problems at once."""
-    from batchproc.api import load
+    from batchproc.job_file import load
 
     from_here(path)
     with redirect_stdout(sys.stderr):  # importing a step of the user's may print

@@ -82,15 +82,18 @@ def run(
     with errors_in_one_line(config.name, wanted=quiet):
         overrides = [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())]
         job, steps = load_job(config, overrides)
-    if not gc.isenabled():  # since the program's first line
-        gc.freeze()
-        gc.enable()
     if dry_run:
         _preview(job, steps, any_plan=accept_config_change or fresh)
         return
+    from batchproc.job_file import warm_up_first_run
+
+    warm_up_first_run(job)
     from batchproc.measure.clocks import process_started
     from batchproc.pipeline import RunOptions
 
+    if not gc.isenabled():  # since the program's first line
+        gc.freeze()
+        gc.enable()
     options = RunOptions(
         limit=limit,
         retry_failed=retry_failed,

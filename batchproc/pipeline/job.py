@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from batchproc.config import Config, is_remote
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ItemFailedError
 from batchproc.explain.words import count
+from batchproc.job_file import warm_up
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.model import Outcome
@@ -27,7 +28,6 @@ from batchproc.pipeline.opening import (
     open_ledger,
     origin_port,
     transform_settings,
-    warm_up,
 )
 from batchproc.pipeline.run_record import LoopResult, RunMeasurements, describe_run
 from batchproc.pipeline.stopping import Control

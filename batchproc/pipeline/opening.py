@@ -19,7 +19,7 @@ from batchproc.pipeline.job_list import JobList
 from batchproc.shortage import file_limit, raise_file_limit
 from batchproc.sink import ImageFolder, Layout
 from batchproc.transform.plan_fingerprint import fingerprint, keeps_images, plan_settings
-from batchproc.transform.settings import MODULES, TransformSettings
+from batchproc.transform.settings import TransformSettings
 from batchproc.transform.steps.step import Step
 
 PORTS = range(20_000, 30_000)  # of the embedded origin, below what Linux gives to outgoing connections
@@ -69,21 +69,6 @@ def check_layout(config: Config) -> None:
     if wanted and find_spec("pyarrow") is None:
         message = "needs pyarrow, which is not installed: pip install 'batchproc[parquet]'."
         raise UsageError([Problem(where=f"[output] {key}", message=message) for key in wanted])
-
-
-def warm_up(config: Config) -> None:
-    """Starts the fork server ahead of its first worker, if there will be one: its imports take longer than all else
-    that comes before."""
-    if "process" in (config.download.first_mode, config.transform.first_mode):
-        from batchproc.executors import start_context
-
-        start_context(worker_modules(config))
-
-
-def worker_modules(config: Config) -> tuple[str, ...]:
-    """What the fork server imports once for all workers: of downloads only where a process may be given some."""
-    downloads = ("batchproc.download.stage",) if config.download.mode in ("process", "auto") else ()
-    return (*downloads, *MODULES)
 
 
 def origin_port(output: Path) -> int:

@@ -13,10 +13,11 @@ from batchproc.download.settings import Site
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
 from batchproc.frontier import Concurrency, Frontier, HostLimit, host_asked
+from batchproc.job_file import worker_modules
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
-from batchproc.pipeline.opening import OTHER_DESCRIPTORS, transform_settings, worker_modules
+from batchproc.pipeline.opening import OTHER_DESCRIPTORS, transform_settings
 from batchproc.record.explanation import Variant
 from batchproc.record.stage import ModeName
 from batchproc.shortage import file_limit

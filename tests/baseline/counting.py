@@ -115,7 +115,7 @@ def _modules_of_a_worker(config: Path) -> list[str]:
     """What the fork server imports for the workers of a job, and with it each worker."""
     asked = (
         "import os, sys; from pathlib import Path; from batchproc.config import load\n"
-        "from batchproc.pipeline.opening import worker_modules\n"
+        "from batchproc.job_file import worker_modules\n"
         f"print(*worker_modules(load(Path({str(config)!r}), environ=os.environ)))"
     )
     names = _printed(asked).split()
