@@ -75,6 +75,7 @@ class WorkerTimes:
     startup_seconds: float = 0.0
     lost_seconds: float = 0.0  # in tasks that ended with the death of their worker
     starved_seconds: float = 0.0  # waiting for input
+    rested_seconds: float = 0.0  # a spare worker, or another in its place, that nobody needed: no time of a worker
     output_blocked_seconds: float = 0.0  # waiting for room downstream
     ipc_seconds: float = 0.0  # in the worker: unpacking jobs, packing and sending replies
     ipc_parent_cpu_seconds: float = 0.0  # in the parent, for this worker

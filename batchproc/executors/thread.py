@@ -192,7 +192,7 @@ def _consume(
         resting = clock()
         staff.rest()
         done = clock()
-        times.starved_seconds += done - resting
+        times.rested_seconds += done - resting
         supply.wait_for_room()
         asked = clock()
         times.output_blocked_seconds += asked - done

@@ -1,4 +1,4 @@
-"""The time breakdown of a stage: workers x wall in categories that sum to the whole. Pure arithmetic.
+"""The time breakdown of a stage: workers x wall, and what spare workers added, in categories that sum to the whole.
 
     whole = cpu + run_queue + gil_wait + network + disk_or_lock      inside tasks, from spans
           + output_blocked + starved + ipc + startup + unstaffed     between tasks, from the workers' own clocks
@@ -52,11 +52,12 @@ class StageTotals:
     retry_wait_seconds: float = 0.0
     pause_wait_seconds: float = 0.0
     gil: GilWait | None = None
+    spare_seconds: float = 0.0  # of spare workers that went on beside the others
 
     @property
     def whole_seconds(self) -> float:
-        """Workers x wall: what the breakdown splits."""
-        return self.workers * self.wall_seconds
+        """Workers x wall, and what spare workers added: what the breakdown splits."""
+        return self.workers * self.wall_seconds + self.spare_seconds
 
     @property
     def blocked_seconds(self) -> float:

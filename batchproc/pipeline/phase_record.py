@@ -42,9 +42,9 @@ def stage_totals(
 ) -> StageTotals:
     """What is known of one stage, added up over its workers; of workers still at it, up to now."""
     times, wall = executor.times, executor.wall_seconds
-    workers = max(executor.workers, len(times))  # with the spare ones that were started
-    now = time.perf_counter()
-    present = sum((entry.closed or now) - entry.opened for entry in times if entry.opened)
+    workers, now = executor.workers, time.perf_counter()
+    present = sum((entry.closed or now) - entry.opened - entry.rested_seconds for entry in times if entry.opened)
+    spare = max(0.0, present - workers * wall) if len(times) > workers else 0.0
     totals = StageTotals(
         workers=workers,
         wall_seconds=wall,
@@ -57,9 +57,10 @@ def stage_totals(
         starved_seconds=sum(entry.starved_seconds for entry in times),
         ipc_seconds=sum(entry.ipc_seconds for entry in times),
         startup_seconds=sum(entry.startup_seconds for entry in times),
-        not_running_seconds=workers * wall - present + sum(entry.lost_seconds for entry in times),
+        not_running_seconds=workers * wall + spare - present + sum(entry.lost_seconds for entry in times),
         retry_wait_seconds=waits.retry_worker_seconds if name == "download" else workers * waits.retry_seconds,
         pause_wait_seconds=waits.pause_worker_seconds if name == "download" else workers * waits.pause_seconds,
+        spare_seconds=spare,
     )
     gil = _gil_wait(totals, executor, name, samples)
     return replace(totals, gil=gil)
@@ -189,6 +190,7 @@ def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, bre
         mode=Mode(executor.mode).value,
         workers=executor.workers,
         spare_workers=max(0, len(times) - executor.workers),
+        spare_seconds=totals.spare_seconds,
         capacity=executor.capacity,
         wall_seconds=totals.wall_seconds,
         tasks=tasks,

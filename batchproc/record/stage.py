@@ -84,14 +84,15 @@ class StageLoad:
 class StageRecord:
     """One stage. Seconds are of all its workers together but `wall_seconds`; None is unknown.
 
-    `account`: worker-seconds by bucket, which sum to workers, spare ones too, x wall. `busy_seconds`: with an item in
-    hand.
+    `account`: worker-seconds by bucket, which sum to `whole_seconds`. `busy_seconds`: with an item in hand.
+    `spare_workers`: threads that went on where others waited for a silent server, `spare_seconds` beside the others.
     `inside_seconds`: sum over the items, queues included. `parts`: wall seconds inside tasks by name.
     """
 
     mode: ModeName = "serial"
     workers: int = 1
     spare_workers: int = 0
+    spare_seconds: float = 0.0
     capacity: int | None = None
     wall_seconds: float = 0.0
     tasks: int = 0
@@ -119,8 +120,8 @@ class StageRecord:
 
     @property
     def whole_seconds(self) -> float:
-        """Workers x wall time: what the account splits."""
-        return (self.workers + self.spare_workers) * self.wall_seconds
+        """Workers x wall time, and what spare workers added: what the account splits."""
+        return self.workers * self.wall_seconds + self.spare_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
