@@ -20,7 +20,7 @@ HELD_STEPS = frozenset({"median"})  # Pillow's rank filters keep the GIL
 RELEASED_STEPS = frozenset(
     (
         "resize", "crop", "rotate", "sharpen", "unsharp", "blur", "box_blur",
-        "grayscale", "autocontrast", "brightness", "contrast", "colour",
+        "grayscale", "autocontrast", "brightness", "contrast", "colour", "unique",
     )
 )  # fmt: skip
 CHECKS = frozenset({"min_size", "max_aspect"})  # Python alone

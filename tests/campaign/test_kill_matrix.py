@@ -57,7 +57,6 @@ AT_THE_END = (
     "ledger.after_manifests_noted:1",
     "sink.before_replace:4",  # spans.jsonl
     "sink.before_replace:5",  # run.json
-    "sink.before_replace:6",  # report.html
 )
 SHORT = (
     ("transform.mid_write:1", "worker"),

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.phi import download_share, transform_share
+from batchproc.explain.phi import CHECKS, HELD_STEPS, RELEASED_STEPS, download_share, transform_share
 from batchproc.explain.reasons import GilMethod
 from batchproc.record.stage import StageRecord
+from batchproc.transform.steps.table import BUILT_IN
 
 
 def stage(parts_cpu: dict[str, float], tasks: int = 100, cpu: float | None = None) -> StageRecord:
@@ -117,3 +118,7 @@ def test_threads_that_were_seldom_at_work_together_tell_nothing() -> None:
 
     assert share is not None
     assert (0.0, 1.0) == (share.low, share.high)
+
+
+def test_every_built_in_step_is_known_for_what_it_does_with_the_gil() -> None:
+    assert set(BUILT_IN) == HELD_STEPS | RELEASED_STEPS | CHECKS
