@@ -18,7 +18,7 @@ from typing import Any
 
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.job_file import Job, load
-from batchproc.model import Failure, Rejection, Unchanged
+from batchproc.model import LINES_PER_LIST, Failure, Rejection, Unchanged
 from batchproc.model import Outcome as InnerOutcome
 from batchproc.pipeline import Display, RunOptions, RunResult, run_job
 from batchproc.progress import Bar, Quiet
@@ -38,6 +38,7 @@ class Outcome:
 
     `state`: done, unchanged, rejected, failed, quarantined or deferred. `path`, sizes and format are of a done image,
     the code and message of one that is not there. `columns`: the list's other columns.
+    `path` is None with layouts of shards: there the image moves into its shard. `line` is that of its own list.
     """
 
     key: str
@@ -181,7 +182,7 @@ class _Streamed:
     def __init__(self, job: Job, limit: int) -> None:
         self._job = job
         self._options = RunOptions(limit=limit, audience=self)
-        self._images = ImageFolder(job.output)
+        self._images = ImageFolder(job.output) if job.config.output.layout == "files" else None
         self._ready: queue.SimpleQueue[InnerOutcome | None] = queue.SimpleQueue()
         self._room = threading.Event()
         self._room.set()
@@ -245,10 +246,11 @@ class _Streamed:
             self._ready.put(None)
 
 
-def _public_outcome(outcome: InnerOutcome, images: ImageFolder) -> Outcome:
+def _public_outcome(outcome: InnerOutcome, images: ImageFolder | None) -> Outcome:
+    """`images` is None where an image does not stay a file."""
     source = outcome.source
     make = partial(
-        Outcome, key=source.key_hex, url=source.url, line=source.line,
+        Outcome, key=source.key_hex, url=source.url, line=source.line % LINES_PER_LIST,
         columns=json.loads(source.extra_json) if source.extra_json else {},
     )  # fmt: skip
     if isinstance(outcome, Unchanged):
@@ -258,7 +260,8 @@ def _public_outcome(outcome: InnerOutcome, images: ImageFolder) -> Outcome:
     if isinstance(outcome, Failure):
         return make(state=str(outcome.disposition), code=str(outcome.code), message=outcome.message)
     image = outcome.value
+    path = None if images is None else images.final_path(source.key_hex, image.suffix)
     return make(
-        state="done", path=images.final_path(source.key_hex, image.suffix), width_px=image.width_px,
+        state="done", path=path, width_px=image.width_px,
         height_px=image.height_px, size_bytes=image.size_bytes, format=image.format,
     )  # fmt: skip

@@ -244,3 +244,17 @@ def test_the_example_of_a_function_runs(name: str) -> None:
 
 def test_the_page_names_what_is_public() -> None:
     assert [] == [name for name in batchproc.__all__ if name not in PAGE.read_text()]
+
+
+def test_an_image_that_moves_into_a_shard_has_no_path(make_job: MakeJob) -> None:
+    outcomes = [*batchproc.stream(make_job(images=2), settings=['output.layout="webdataset"'])]
+
+    assert [("done", None)] * 2 == [(outcome.state, outcome.path) for outcome in outcomes]
+
+
+def test_a_bucket_without_its_extra_is_told_at_once(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchproc.pipeline.opening.find_spec", lambda name: None)
+    job = batchproc.load(make_job(), settings=['job.output="s3://b/x"', 'job.state="s"', 'output.layout="webdataset"'])
+
+    with pytest.raises(batchproc.UsageError, match=r"s3://b/x: is reached by obstore, .*batchproc\[cloud\]"):
+        batchproc.check(job)

@@ -18,10 +18,10 @@ from batchproc.config.tables import (
     ReportTable,
     TransformTable,
 )
-from batchproc.config.units import LIST_SUFFIXES, is_remote
+from batchproc.config.units import LIST_SUFFIXES, is_in_bucket, is_remote
 
 __all__ = [
     "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable",
     "HostTable", "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable",
-    "deciding_values", "is_remote", "json_schema", "load", "resolved", "unwise",
+    "deciding_values", "is_in_bucket", "is_remote", "json_schema", "load", "resolved", "unwise",
 ]  # fmt: skip

@@ -212,6 +212,11 @@ def is_remote(name: str) -> bool:
     return "://" in name
 
 
+def is_in_bucket(name: str) -> bool:
+    """Whether an address is that of an object store."""
+    return is_remote(name) and urlsplit(name).scheme in BUCKETS
+
+
 def find_bad_address(name: str, schemes: Sequence[str]) -> str:
     """What is wrong with an address, as the end of a sentence; nothing where it may be used."""
     parts = urlsplit(name)

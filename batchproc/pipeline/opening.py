@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from batchproc.config import Config, DownloadTable, HostTable
+from batchproc.config import Config, DownloadTable, HostTable, is_in_bucket
 from batchproc.errors import Problem, UsageError
 from batchproc.ledger import Ledger, LedgerView
 from batchproc.pipeline.import_list import refuse_lost_ledger, refused_plan
@@ -59,8 +59,12 @@ def open_ledger(config: Config, layout: Layout) -> Ledger:
 
 
 def check_layout(config: Config) -> None:
-    """Raises `UsageError` where the layout of the output needs what is not installed."""
+    """Raises `UsageError` where the lists or the output need what is not installed."""
     output = config.output
+    buckets = [*filter(None, [config.paths.bucket]), *(name for name in config.paths.inputs if is_in_bucket(name))]
+    if buckets and find_spec("obstore") is None:
+        message = "is reached by obstore, which is not installed: pip install 'batchproc[cloud]'."
+        raise UsageError([Problem(where=address, message=message) for address in buckets])
     if output.splits and output.layout != "files":
         message = f'must be empty with layout = "{output.layout}": shards are not split.'
         raise UsageError([Problem(where="[output] splits", message=message)])

@@ -12,6 +12,7 @@ import pytest
 from batchproc.cli import load_job
 from batchproc.errors import UsageError
 from batchproc.pipeline.rebuild import rebuild_ledger
+from batchproc.pipeline.shards import ShardMaker
 from batchproc.pipeline.types import RunOptions
 from batchproc.report.plan import describe_plan, missing_files, plan_facts
 from tests.jobs import MakeJob
@@ -135,12 +136,26 @@ def test_a_new_line_makes_the_last_shard_again_and_no_other(make_job: MakeJob, t
     assert_whole(tmp_path / "out")
 
 
-def test_more_than_the_spool_holds_makes_shards_before_they_are_complete(make_job: MakeJob, tmp_path: Path) -> None:
+def test_more_than_the_spool_holds_makes_shards_before_they_are_complete(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = make_job(images=12)
-    run(config, *SHARDS, "output.shard_items=100")
+    large = (*SHARDS, "output.shard_items=100", "transform.steps=[]", 'output.format="png"')
+    run(config, *large)
+    asked: list[bool] = []
+    ask_for = ShardMaker._ask_for
+    monkeypatch.setattr(
+        ShardMaker,
+        "_ask_for",
+        lambda self, number, *, is_complete: (
+            asked.append(is_complete),
+            ask_for(self, number, is_complete=is_complete),
+        ),
+    )
 
-    run(config, *SHARDS, "output.shard_items=100", 'output.spool="1MB"', 'job.output="small"')
+    run(config, *large, 'output.spool="1MB"', 'job.output="small"')
 
+    assert False in asked
     assert shards(tmp_path / "out") == shards(tmp_path / "small")
 
 
@@ -284,9 +299,7 @@ def test_a_caption_has_a_file_of_its_own_in_every_sample(
     assert [("eine Möwe", "x"), ("", "y")] == [(row["text"], row["list_text"]) for row in listed_rows(tmp_path / "out")]
 
 
-def test_the_data_card_counts_images_and_licences(
-    write_csv: Callable[[str], Path], site: Site, tmp_path: Path
-) -> None:
+def test_the_data_card_counts_images_and_licences(write_csv: Callable[[str], Path], site: Site, tmp_path: Path) -> None:
     config = write_csv("url,license\n/a.png,CC0\n/b.png,\n/none.png,CC0\n/c.png,CC0\n")
 
     run(config, *SHARDS)
