@@ -19,6 +19,7 @@ from batchproc.protocols import Lap
 
 IDLE_SECONDS = 30.0
 _FRESH_SECONDS = 0.5  # idle for less than that, a connection is lent without a look whether it was closed
+USUAL_OVER = 64  # replies of all workers: what is usual is their moving mean
 _SLICE_SECONDS = 0.2  # how often a waiting worker looks whether it was told to stop
 
 
@@ -36,6 +37,7 @@ class Pool:
     def __init__(
         self, *, per_host: Callable[[Origin], int], most: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self.usual_seconds: float | None = None  # until the head of a reply, of those that came; a hint, without a lock
         self._per_host = per_host
         self._most = most
         self._clock = clock
@@ -49,6 +51,11 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<Pool {self._open} open, {len(self._idle)} idle, {len(self._origins)} origins>"
+
+    def note_head(self, seconds: float) -> None:
+        """A reply's head has come after so long."""
+        usual = seconds if self.usual_seconds is None else self.usual_seconds
+        self.usual_seconds = usual + (seconds - usual) / USUAL_OVER
 
     def take(
         self, origin: Origin, deadline: Deadline, check: Callable[[], None], lap: Lap, *, fresh: bool = False

@@ -25,7 +25,6 @@ from batchproc.protocols import Lap
 
 LEAST_PATIENCE_SECONDS = 0.25
 PATIENCE = 2  # times the usual time: what takes longer is a long wait
-USUAL_OVER = 8  # replies
 
 
 class Uncounted:
@@ -82,7 +81,6 @@ class Transport(BaseAdapter):
         self._settings = settings
         self._pool = pool
         self._inbox = ReceiveBuffer()
-        self._usual_seconds = LEAST_PATIENCE_SECONDS  # until the head of a reply, of those that came
         self._route = Route(settings, self.interrupt, self._inbox)
 
     def send(
@@ -123,15 +121,19 @@ class Transport(BaseAdapter):
             asked = time.monotonic()
             head = receive_head(self._inbox, connection, deadline)
             connection.patience = None
-            self._usual_seconds += (time.monotonic() - asked - self._usual_seconds) / USUAL_OVER
+            self._pool.note_head(time.monotonic() - asked)
             connection.keep_seconds = head.keep_seconds
             return WireReply(head, self._inbox, connection, give_back, idle_seconds=seconds, total=request.total)
         except BaseException:
             give_back(connection, False)
             raise
 
-    def _patience(self, request: Request) -> Patience:
-        seconds = max(LEAST_PATIENCE_SECONDS, PATIENCE * self._usual_seconds)
+    def _patience(self, request: Request) -> Patience | None:
+        """None before the first reply: a host that is slow and well is not to be taken for a silent one."""
+        usual = self._pool.usual_seconds
+        if usual is None:
+            return None
+        seconds = max(LEAST_PATIENCE_SECONDS, PATIENCE * usual)
         return Patience(seconds, partial(request.lap.long_wait, request.location.origin.authority))
 
     def _connect(self, request: Request, fresh: bool) -> Connection:

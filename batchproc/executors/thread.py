@@ -31,6 +31,7 @@ class _Staff:
         self._start = start
         self._changed = threading.Condition()
         self._active = workers  # not at rest
+        self._called = 0  # of those at rest, to go on
         self._waits: Counter[str] = Counter()
         self._ended = False
 
@@ -41,6 +42,8 @@ class _Staff:
             if self._ended or self._active >= self._allowed():
                 return
             if self._active < self.threads:
+                self._active += 1  # for the one that is woken, who may not run at once
+                self._called += 1
                 self._changed.notify()
                 return
             with suppress(RuntimeError):  # the system has no room for another thread: it goes without
@@ -61,8 +64,11 @@ class _Staff:
             if self._active <= self._allowed():
                 return
             self._active -= 1
-            self._changed.wait_for(lambda: self._ended or self._active < self._allowed())
-            self._active += 1
+            self._changed.wait_for(lambda: self._ended or self._called)
+            if self._called:
+                self._called -= 1
+            else:
+                self._active += 1
 
     def end(self) -> None:
         """Nobody rests any more, and nobody starts."""
