@@ -21,7 +21,11 @@ class Lap(Protocol):
         ...
 
     def long_wait(self, whom: str) -> None:
-        """Says that the item waits for somebody for longer than usual: until it ends, its worker is not needed."""
+        """Says that the item waits for somebody for longer than usual: until that is over, its worker is not needed."""
+        ...
+
+    def long_wait_over(self) -> None:
+        """Says that the wait has ended, if there was one."""
         ...
 
 

@@ -196,6 +196,9 @@ class _Parts:
     def long_wait(self, host: str) -> None:
         """Nobody else waits."""
 
+    def long_wait_over(self) -> None:
+        """Nobody else waits."""
+
 
 def _transform(
     content: bytes, steps: "tuple[Step, ...]", folder: str, format: str

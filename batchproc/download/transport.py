@@ -39,6 +39,9 @@ class Uncounted:
     def long_wait(self, whom: str) -> None:
         """Says nothing."""
 
+    def long_wait_over(self) -> None:
+        """Says nothing."""
+
 
 class Request(requests.PreparedRequest):
     """A GET that needs no preparation: its location was parsed and its headers were checked before."""
@@ -121,6 +124,7 @@ class Transport(BaseAdapter):
             asked = time.monotonic()
             head = receive_head(self._inbox, connection, deadline)
             connection.patience = None
+            request.lap.long_wait_over()
             self._pool.note_head(time.monotonic() - asked)
             connection.keep_seconds = head.keep_seconds
             return WireReply(head, self._inbox, connection, give_back, idle_seconds=seconds, total=request.total)

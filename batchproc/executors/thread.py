@@ -177,12 +177,19 @@ class ThreadExecutor:
                 self._works.append(work)
                 times.ready = time.perf_counter()
                 times.startup_seconds = times.ready - times.opened
-                stopwatch.on_long_wait = staff.begin_wait
+                stopwatch.on_long_wait = partial(_let_others_go_on, staff, supply)
+                stopwatch.on_long_wait_over = staff.end_wait
                 _consume(work, stopwatch, times, supply, staff, results)
         finally:
             staff.end()  # the first to leave has found the end
             times.closed = time.perf_counter()
         results.put(END)
+
+
+def _let_others_go_on(staff: _Staff, supply: Supply, whom: str) -> None:
+    """The item of the calling thread waits long: neither the thread's place nor the item's room is held meanwhile."""
+    staff.begin_wait(whom)
+    supply.make_room()
 
 
 def _consume(
@@ -209,8 +216,8 @@ def _consume(
             times.first_task = times.first_task or got
             times.tasks += 1
             outcome = attempt(work, item, stopwatch, got)
-            if stopwatch.waited_for:
-                staff.end_wait(stopwatch.waited_for)
+            if stopwatch.waited_long:
+                supply.wait_for_room()  # which it had let go
             results.put(outcome)
         elif isinstance(item, EndMark):
             return

@@ -56,7 +56,9 @@ class Stopwatch:
         self.stage = stage
         self.worker = worker
         self.on_long_wait: Callable[[str], None] | None = None
-        self.waited_for = ""  # by the present item
+        self.on_long_wait_over: Callable[[str], None] | None = None
+        self.waited_long = False  # the present item, some time
+        self._waited_for = ""  # by the present item, now
         self._runqueue = RunQueueClock()
         self._parts: dict[str, tuple[float, float]] = {}
         self._counts: dict[str, int] = {}
@@ -75,7 +77,7 @@ class Stopwatch:
     def start(self) -> None:
         """Begins an item."""
         self._parts, self._counts = {}, {}
-        self.waited_for = ""
+        self.waited_long = False
         self._started_runqueue = self._runqueue.seconds()
         self._started_cpu = self._lap_cpu = time.thread_time_ns()
         self._started = self._lap_wall = time.perf_counter()
@@ -96,12 +98,20 @@ class Stopwatch:
 
     def long_wait(self, whom: str) -> None:
         """Says, once per item, that it waits for somebody for longer than usual."""
-        if self.on_long_wait is not None and not self.waited_for:
-            self.waited_for = whom
+        if self.on_long_wait is not None and not self.waited_long:
+            self.waited_long = True
+            self._waited_for = whom
             self.on_long_wait(whom)
+
+    def long_wait_over(self) -> None:
+        """Says that the wait has ended, if there was one; the end of the item is its end, too."""
+        if self._waited_for and self.on_long_wait_over is not None:
+            self.on_long_wait_over(self._waited_for)
+            self._waited_for = ""
 
     def span(self, enqueued: float) -> Span:
         """Ends the item that `start` began."""
+        self.long_wait_over()
         ended = time.perf_counter()
         cpu_seconds = (time.thread_time_ns() - self._started_cpu) * NANOSECONDS
         delay, delay_before = self._runqueue.seconds(), self._started_runqueue

@@ -48,6 +48,9 @@ class Counts:
     def long_wait(self, whom: str) -> None:
         """Nobody goes on in its place."""
 
+    def long_wait_over(self) -> None:
+        """Nobody went on in its place."""
+
     def count(self, what: str) -> None:
         self.counts[what.split(" ")[0]] += 1
 

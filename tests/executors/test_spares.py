@@ -62,6 +62,14 @@ def test_others_go_on_while_all_workers_wait_for_silent_hosts() -> None:
     assert 2 < len(executor.times) <= 4
 
 
+def test_items_in_a_long_wait_hold_no_room_that_others_need() -> None:
+    executor = ThreadExecutor(workers=2, capacity=2)
+
+    found = answered_first(executor, Silent(threading.Event(), hosts=9), [1, 3, 0, 2, 4], wanted=3)
+
+    assert {0, 2, 4} == set(found)
+
+
 def test_one_silent_host_takes_a_part_of_the_spares_only() -> None:
     executor = ThreadExecutor(workers=4)
 
