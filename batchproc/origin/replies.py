@@ -103,9 +103,9 @@ def prepare(settings: OriginSettings, entries: tuple[Entry, ...]) -> dict[str, A
     if settings.photos:
         pictures = _photos(Path(settings.photos), entries)
     else:
-        from batchproc.origin.pictures import make_pictures  # Pillow is of no use to whoever serves photos
+        from batchproc.origin.cache import load_pictures  # Pillow is of no use to whoever serves photos
 
-        pictures = [picture(content) for content in make_pictures(settings.images, settings.seed)]
+        pictures = [picture(content) for content in load_pictures(settings.images, settings.seed)]
     return {
         unquote(entry.path): replace(
             faulty(good, entry.fault), index=entry.index, latency_seconds=settings.latencies.get(entry.path)

@@ -142,7 +142,7 @@ def test_a_head_request_gets_the_head_alone() -> None:
 
 
 def test_a_known_etag_gets_304_without_a_body() -> None:
-    reply = Client().send(get(fields=f"If-None-Match: W/{PICTURE.etag.decode()}, \"other\"\r\n"))
+    reply = Client().send(get(fields=f'If-None-Match: W/{PICTURE.etag.decode()}, "other"\r\n'))
 
     assert reply.startswith(b"HTTP/1.1 304 Not Modified\r\nETag: " + PICTURE.etag)
     assert reply.endswith(b"\r\n\r\n")
