@@ -134,9 +134,14 @@ def stream(
 def execute(job: Job, options: RunOptions, display: Display) -> RunResult:
     """A run of the job, and its trace where the config wants one: what `run` and the command line share."""
     with _alone():
-        result = run_job(job.config, job.steps, options, display)
+        if job.config.cluster is not None:
+            from batchproc.cluster.run import run_on_cluster
+
+            result = run_on_cluster(job, options, display)
+        else:
+            result = run_job(job.config, job.steps, options, display)
         settle(result.exit_code)
-        if job.config.report.trace:
+        if job.config.report.trace and job.config.cluster is None:
             from batchproc.report.trace import write_trace
 
             write_trace(result.record, result.folder)

@@ -64,6 +64,17 @@ class Bucket:
 
         return self._ask(name, "read", get)
 
+    def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """A range of an object's bytes. Raises `StoreError`, also where there is no such object."""
+        import obstore
+
+        found = self._ask(
+            name, "read", lambda: bytes(obstore.get_range(self._store, name, start=offset, length=size_bytes))
+        )
+        if found is None:
+            raise StoreError(f"{self._place(name)}: is not there.")
+        return found
+
     def download(self, name: str, path: Path) -> Version | None:
         """Writes an object to a new file, piece by piece; returns its version, None where there is none."""
         import obstore

@@ -13,6 +13,7 @@ FLOORS = [
     {"__main__"},
     {"cli"},
     {"api"},
+    {"cluster"},
     {"progress", "report"},
     {"lab"},
     {"bench"},

@@ -87,7 +87,8 @@ def run(
         return
     from batchproc.job_file import warm_up_first_run
 
-    warm_up_first_run(job)
+    if job.cluster is None:
+        warm_up_first_run(job)
     from batchproc.measure.clocks import process_started
     from batchproc.pipeline import RunOptions
 

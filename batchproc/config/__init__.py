@@ -7,6 +7,7 @@ from batchproc.config.tables import (
     MOST_THREADS,
     STDIN,
     BenchTable,
+    ClusterTable,
     Config,
     DownloadTable,
     HostTable,
@@ -21,7 +22,7 @@ from batchproc.config.tables import (
 from batchproc.config.units import LIST_SUFFIXES, is_in_bucket, is_remote
 
 __all__ = [
-    "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "Config", "DownloadTable",
-    "HostTable", "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable", "TransformTable",
-    "deciding_values", "is_in_bucket", "is_remote", "json_schema", "load", "resolved", "unwise",
+    "LIST_SUFFIXES", "MOST_THREADS", "NOT_YET", "STDIN", "BenchTable", "CheckSteps", "ClusterTable", "Config",
+    "DownloadTable", "HostTable", "JobTable", "MetricsTable", "OriginTable", "OutputTable", "Paths", "ReportTable",
+    "TransformTable", "deciding_values", "is_in_bucket", "is_remote", "json_schema", "load", "resolved", "unwise",
 ]  # fmt: skip

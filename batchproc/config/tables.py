@@ -336,6 +336,25 @@ class BenchTable(Table):
     """Other keys to vary with their values, as {"transform.workers" = [1, 2, 4]}."""
 
 
+class ClusterTable(Table):
+    """The job on several machines (extra [dask]); the table's presence hands its parts to their workers."""
+
+    engine: Literal["dask"] = "dask"
+    """Who hands out the parts: Dask's distributed scheduler."""
+    scheduler: str = ""
+    """Address of a running scheduler, as "tcp://10.0.0.1:8786"; or local says how many workers to start here."""
+    local: Annotated[int, Field(ge=0, le=256)] = 0
+    """Workers of a cluster on this machine, which lasts as long as the run; 0 = there is a scheduler."""
+    shard_urls: Annotated[int, Field(ge=10, le=1_000_000)] = 5_000
+    """Lines of the list per part. All URLs of a domain are in one part, or in slices that run one after another."""
+    shard_timeout: Timeout = 7200.0
+    """A part returns what it has after this time; what is left becomes a part of its own."""
+    window: Annotated[int, Field(ge=1, le=20)] = 2
+    """Parts handed out per worker, the one that it works on included."""
+    tries: Annotated[int, Field(ge=1, le=20)] = 3
+    """Attempts at a part before it is put into quarantine."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
     """Where things are: absolute paths, not checked for existence.
@@ -368,6 +387,7 @@ class Config(Table):
     metrics: MetricsTable = Field(default_factory=MetricsTable)
     origin: OriginTable | None = None
     bench: BenchTable | None = None
+    cluster: ClusterTable | None = None
 
     _file: Path = PrivateAttr()
 

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -97,6 +97,20 @@ class Histogram:
             p99=self.percentile(99),
             max=self.largest if self.count else None,
         )
+
+    def buckets(self) -> dict[str, int]:
+        """The counts of the buckets that are not empty, by their numbers."""
+        return {str(index): count for index, count in enumerate(self._counts) if count}
+
+    def merge(self, buckets: Mapping[str, int], *, mean: float, largest: float) -> None:
+        """Adds what another histogram counted. The smallest value is known to the width of its bucket only."""
+        for index, count in buckets.items():
+            self._counts[int(index)] += count
+            self.count += count
+            self.sum_seconds += mean * count
+        if buckets:
+            self.smallest = min(self.smallest, SMALLEST_SECONDS * math.pow(GROWTH, min(map(int, buckets))))
+            self.largest = max(self.largest, largest)
 
     def __repr__(self) -> str:
         return f"Histogram(count={self.count}, p50={self.percentile(50)}, max={self.summary().max})"

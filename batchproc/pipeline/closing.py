@@ -1,6 +1,6 @@
 """The end of a run: its exit code and why, the manifests, and what its folder and the ledger keep of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,15 @@ from batchproc.record.run import FILE_NAME, Counts, RunRecord, write_text
 from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
-from batchproc.sink import Column, ImageFolder, Layout, write_atomically, write_data_card, write_manifest
+from batchproc.sink import (
+    Column,
+    ImageFolder,
+    Layout,
+    read_manifest,
+    write_atomically,
+    write_data_card,
+    write_manifest,
+)
 from batchproc.sink.atomic import replacing
 from batchproc.sink.data_card import (
     Contents,
@@ -72,14 +80,15 @@ def judge(
     if signalled is not None and stopped_by in ("signal", "duration"):
         word = "interrupted" if signalled is ExitCode.INTERRUPTED else "terminated"
         return Ending(exit_code=signalled, reason=f"{word}, {left}")
-    if crossed := list(_limits_crossed(job, counts)):
+    if crossed := list(limits_crossed(job, counts)):
         return Ending(exit_code=ExitCode.TOO_MANY_FAILED, reason=" and ".join(crossed))
     if job.exit_on_limit and counts.pending:
         return Ending(exit_code=ExitCode.LIMIT, reason=f"{STOPPED.get(stopped_by or '', 'stopped')}, {left}")
     return Ending(exit_code=ExitCode.DONE, reason=_news(counts, observer, missing_files))
 
 
-def _limits_crossed(job: JobTable, counts: Counts) -> Iterator[str]:
+def limits_crossed(job: JobTable, counts: Counts) -> Iterator[str]:
+    """Which limits of the config are crossed, in words."""
     failed, items = counts.failed + counts.quarantined, counts.items
     away = counts.deferred > job.max_deferred_ratio * items
     too = "" if away else _deferred(counts)
@@ -120,21 +129,44 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
     file_name = ImageFolder(layout.output).file_name if output.layout == "files" else packed_name
     metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption))
     failures = _write(layout.failures_path, ledger.failures())
-    columns = row_columns(learned, output.caption)
-    if output.splits:
-        write_splits(layout.output, output.splits, ledger.metadata_rows(file_name, output.caption))
-    if output.metadata_parquet:
-        _write_table(layout.metadata_table_path, columns, ledger.metadata_rows(file_name, output.caption))
-        for split, name in file_names(output.splits, ".parquet").items():
-            rows = ledger.metadata_rows(file_name, output.caption)
-            chosen = (row for row in rows if split_of(str(row["key"]), output.splits) == split)
-            _write_table(layout.output / name, columns, chosen)
-    card = layout.data_card_path
-    files = _data_files(layout, output)
-    is_described = write_data_card(card, columns, files, _contents(ledger, layout, learned))
+    advice = write_beside(
+        layout,
+        output,
+        learned,
+        _contents(ledger, layout, learned),
+        rows=lambda: ledger.metadata_rows(file_name, output.caption),
+    )
     failpoint("ledger.before_manifests_noted")
     ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout, output))
     failpoint("ledger.after_manifests_noted")
+    return advice
+
+
+def write_beside(
+    layout: Layout,
+    output: OutputTable,
+    learned: Columns,
+    contents: Contents,
+    *,
+    rows: Callable[[], Iterable[Mapping[str, object]]] | None = None,
+) -> str:
+    """Writes what is made of the rows besides: splits, tables, and the data card.
+
+    `rows`: those of metadata.jsonl, which is read where they are not given. Returns what the user is to be told, or
+    nothing. Raises `DiskError`.
+    """
+    read = rows or (lambda: (row for row in read_manifest(layout.metadata_path) if row is not None))
+    columns = row_columns(learned, output.caption)
+    if output.splits:
+        write_splits(layout.output, output.splits, read())
+    if output.metadata_parquet:
+        _write_table(layout.metadata_table_path, columns, read())
+        for split, name in file_names(output.splits, ".parquet").items():
+            chosen = (row for row in read() if split_of(str(row["key"]), output.splits) == split)
+            _write_table(layout.output / name, columns, chosen)
+    card = layout.data_card_path
+    files = _data_files(layout, output)
+    is_described = write_data_card(card, columns, files, contents)
     advice = f"name {' and '.join(files.patterns)} as data_files in its YAML head, or loaders may take other files"
     return "" if is_described else f"{card} is your own and stays: {advice}"
 

@@ -72,7 +72,7 @@ def take_in(
         recovered = ledger.recover()
         _adopt_plan(config, options, transform, ledger)
     columns = Columns()
-    job_list = JobList.of(config, base_url, keep=True)
+    job_list = options.listing or JobList.of(config, base_url, keep=True)
     listed = Counted(job_list.rows(columns, job_list.memory(ledger.checkpoints())))
     with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
         imported = ledger.import_sources(

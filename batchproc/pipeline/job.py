@@ -68,7 +68,9 @@ class Run:
         """Runs the job. See `run_job`."""
         with doing("checking the list and the output folder"):
             check_descriptors()
-            if not any(map(is_remote, self.config.paths.inputs)):  # such a list is fetched under the lock
+            if self.options.listing is not None:
+                self.options.listing.check()
+            elif not any(map(is_remote, self.config.paths.inputs)):  # such a list is fetched under the lock
                 JobList.of(self.config, self.config.job.base_url).check()
             check_layout(self.config)
             check_certificates(self.config)
@@ -174,7 +176,10 @@ class Run:
             refresh=self.options.refresh,
         )
         is_decided_late = unique_bits(self.steps) is not None
-        maker = ShardMaker(self.config, self.layout, ledger, work=work, is_decided_late=is_decided_late)
+        maker = ShardMaker(
+            self.config, self.layout, ledger, work=work, is_decided_late=is_decided_late,
+            first_number=self.options.first_shard,
+        )  # fmt: skip
         self.shards = stack.enter_context(maker)
 
     def _committed(self, outcomes: Sequence[Outcome]) -> None:

@@ -86,7 +86,9 @@ class JobList:
         """The list as the ledger takes it. Opened at the first item. Raises `UsageError`."""
         return (row for row in self.rows(columns, None) if isinstance(row, ListedItem))
 
-    def rows(self, columns: Columns | None, memory: ListMemory | None) -> Iterator[ListedItem | Known | Checkpoint]:
+    def rows(
+        self, columns: Columns | None, memory: ListMemory | None = None
+    ) -> Iterator[ListedItem | Known | Checkpoint]:
         """The same, without the beginning that is as it was by what is remembered, with the checkpoints of the rest."""
         for entry in self.entries(columns, memory):
             if isinstance(entry, Source):

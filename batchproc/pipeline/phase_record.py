@@ -194,8 +194,10 @@ def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, bre
         capacity=executor.capacity,
         wall_seconds=totals.wall_seconds,
         tasks=tasks,
-        service_seconds=_percentiles(sums.service),
-        waiting_seconds=_percentiles(sums.waiting),
+        service_seconds=percentiles(sums.service),
+        waiting_seconds=percentiles(sums.waiting),
+        service_histogram=sums.service.buckets(),
+        waiting_histogram=sums.waiting.buckets(),
         busy_seconds=busy,
         cpu_seconds=totals.cpu_seconds,
         cpu_per_item_seconds=totals.cpu_seconds / tasks if tasks else None,
@@ -259,6 +261,7 @@ def _memory(samples: Samples | None) -> MemoryRecord:
     )
 
 
-def _percentiles(histogram: Histogram) -> Percentiles:
+def percentiles(histogram: Histogram) -> Percentiles:
+    """What the record says of a distribution."""
     summary = histogram.summary()
     return Percentiles(mean=summary.mean, p50=summary.p50, p95=summary.p95, p99=summary.p99, max=summary.max)

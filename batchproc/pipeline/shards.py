@@ -72,7 +72,14 @@ class ShardMaker:
     """
 
     def __init__(
-        self, config: Config, layout: Layout, ledger: Ledger, *, work: Mapping[int, int], is_decided_late: bool = False
+        self,
+        config: Config,
+        layout: Layout,
+        ledger: Ledger,
+        *,
+        work: Mapping[int, int],
+        is_decided_late: bool = False,
+        first_number: int = 0,
     ) -> None:
         power = config.output.durability == "power"
         self._layout = layout
@@ -84,6 +91,7 @@ class ShardMaker:
         self._folder = shard_folder(config, power=power)
         self._table = ShardTable.open(layout.ledger_path, power=power)
         self._most_bytes = config.output.spool
+        self._first_number = first_number  # in the names: other machines make those before
         self._is_decided_late = is_decided_late  # which images stay: shards are made at the end, if the spool holds
         self._left = dict(work)  # items that have not come out, by shard; the writer's, as are the next two
         self._waiting_bytes: Counter[int] = Counter()
@@ -206,7 +214,7 @@ class ShardMaker:
         if not samples:
             self._table.commit_empty(first, last)
             return
-        name = shard_name(self._settings, number, samples)
+        name = shard_name(self._settings, self._first_number + number, samples)
         if self._table.is_made(name) and not any(map(stored.waits, samples)):
             self._table.confirm(name)
         else:

@@ -1,15 +1,18 @@
 """What goes into one run besides its config, and what comes out of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from batchproc.columns import Columns
 from batchproc.errors import BatchprocError, ExitCode
+from batchproc.ledger import ListedItem
 from batchproc.model import Outcome
 from batchproc.pipeline.observer import Observer
 from batchproc.record.run import RunCounts, RunRecord, to_json
 from batchproc.record.stage import StageRecord
+from batchproc.remembered import Checkpoint, Known, ListMemory
 
 
 class Display(Protocol):
@@ -40,6 +43,31 @@ class Audience(Protocol):
         ...
 
 
+class Listing(Protocol):
+    """The list of a job, however it is kept."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What tells its files apart in messages; empty for a single one."""
+        ...
+
+    def check(self) -> None:
+        """Raises `UsageError` where it cannot be read, as far as that can be told before anything is touched."""
+        ...
+
+    def rows(self, columns: Columns, memory: ListMemory | None) -> Iterator[ListedItem | Known | Checkpoint]:
+        """Its lines; `columns` learns of them. Those that are remembered may be left out."""
+        ...
+
+    def memory(self, checkpoints: tuple[Checkpoint, ...]) -> ListMemory | None:
+        """What is remembered of it; None where that is nothing."""
+        ...
+
+    def fingerprint(self) -> str:
+        """What tells it from another; empty where nothing does."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
     """What the command line asks of one run, beyond the config."""
@@ -54,6 +82,8 @@ class RunOptions:
     wait_seconds: float = 0.0  # at most, for another run's lock
     command_started: float | None = None  # perf_counter; None where the run is not all that its process is for
     audience: Audience | None = None
+    listing: Listing | None = None  # in the place of the config's
+    first_shard: int = 0  # the number of the first shard of images, where this run makes a part of all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

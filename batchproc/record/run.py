@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
 
     from batchproc.measure.checks import Check
     from batchproc.measure.samples import Samples
+    from batchproc.record.cluster import ClusterRecord
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value
     from batchproc.record.stage import (
         ConcurrencyRecord,
@@ -167,8 +168,9 @@ class RunRecord:
     """A run: what was counted and measured, and from `verdict` on what follows from it (`batchproc.explain`).
 
     `failures`, `deferrals`: items of the whole list by code, `failures_this_run` of this run alone. `stages`, `leg`,
-    `memory`, `checks` and `samples` are of the last leg. `config`: as resolved, without secrets. `command_seconds`: the
-    whole command in its parts, in their order; None where the run is not all that its process is for.
+    `memory`, `checks` and `samples` are of the last leg. `cluster`: of a run on several machines; its stages are those
+    of all parts together. `config`: as resolved, without secrets. `command_seconds`: the whole command in its parts, in
+    their order; None where the run is not all that its process is for.
     """
 
     schema: int = SCHEMA
@@ -200,6 +202,7 @@ class RunRecord:
     rendition_bytes: int | None = None
     auto: "AutoRecord | None" = None
     concurrency: "ConcurrencyRecord | None" = None
+    cluster: "ClusterRecord | None" = None
     hosts: HostsRecord = HostsRecord()
     host: MachineRecord = MachineRecord()
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -303,6 +306,7 @@ def _adapter() -> "TypeAdapter[RunRecord]":
     # The names that stand in quotes in the record's types are looked up here.
     from batchproc.measure.checks import Check  # noqa: F401
     from batchproc.measure.samples import Samples  # noqa: F401
+    from batchproc.record.cluster import ClusterRecord  # noqa: F401
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value  # noqa: F401
     from batchproc.record.stage import (  # noqa: F401
         ConcurrencyRecord,

@@ -87,6 +87,8 @@ class StageRecord:
     `account`: worker-seconds by bucket, which sum to `whole_seconds`. `busy_seconds`: with an item in hand.
     `spare_workers`: threads that went on where others waited for a silent server, `spare_seconds` beside the others.
     `inside_seconds`: sum over the items, queues included. `parts`: wall seconds inside tasks by name.
+    `service_histogram`, `waiting_histogram`: tasks by the number of a bucket of `batchproc.measure.histogram`, so that
+    what several machines measured can be added up.
     """
 
     mode: ModeName = "serial"
@@ -98,6 +100,8 @@ class StageRecord:
     tasks: int = 0
     service_seconds: Percentiles = Percentiles()
     waiting_seconds: Percentiles = Percentiles()
+    service_histogram: Mapping[str, int] = field(default_factory=dict)
+    waiting_histogram: Mapping[str, int] = field(default_factory=dict)
     busy_seconds: float = 0.0
     cpu_seconds: float = 0.0
     cpu_per_item_seconds: float | None = None

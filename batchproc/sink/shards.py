@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from batchproc.errors import UsageError
 from batchproc.failpoints import failpoint
@@ -34,6 +34,16 @@ def shard_name(settings: ShardSettings, number: int, samples: Iterable[Sample]) 
     for sample in samples:
         digest.update(b"\n" + sample.row_json)
     return f"{FOLDER}/{number:05d}-{digest.hexdigest()[:DIGEST_DIGITS]}{settings.suffix}"
+
+
+class HasLayout(Protocol):
+    """What a manifest says of how its shards are made."""
+
+    @property
+    def layout(self) -> str: ...
+
+    @property
+    def shard_items(self) -> int: ...
 
 
 class StoredImages:
@@ -203,21 +213,22 @@ class ShardFolder:
 
 def manifest_of(settings: ShardSettings, shards: Sequence[Shard]) -> bytes:
     """What `manifest.json` is to hold."""
+    entries = [
+        {"name": shard.name, "count": shard.samples, "bytes": shard.size_bytes, "sha256": shard.sha256.hex()}
+        for shard in shards
+    ]
+    return manifest_text(settings, entries)
+
+
+def manifest_text(settings: HasLayout, entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """The same of entries as `manifest.json` has them."""
     facts = {
         "format": FORMAT,
         "layout": settings.layout,
         "shard_items": settings.shard_items,
-        "count": sum(shard.samples for shard in shards),
-        "bytes": sum(shard.size_bytes for shard in shards),
-        "shards": [
-            {
-                "name": shard.name,
-                "count": shard.samples,
-                "bytes": shard.size_bytes,
-                "sha256": shard.sha256.hex(),
-            }
-            for shard in shards
-        ],
+        "count": sum(entry["count"] for entry in entries),
+        "bytes": sum(entry["bytes"] for entry in entries),
+        "shards": list(entries),
     }
     return (json.dumps(facts, indent=1) + "\n").encode()
 

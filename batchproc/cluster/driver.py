@@ -1,0 +1,246 @@
+"""Hands out the parts of a job and puts down what came of them, until there is nothing left that can be done.
+
+A part is handed out again when its attempt failed, and put into quarantine when that has happened too often. What one
+leaves behind because its time was over becomes a part of its own. Nothing is handed out twice at a time, and the loop
+waits for nothing longer than a moment: a lost worker, scheduler or signal is noticed there.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from batchproc.cluster.engine import Ended, Engine, LostEngineError
+from batchproc.cluster.manifest import PartManifest
+from batchproc.cluster.part_ledger import COMMITTED, QUARANTINED, WAITING, PartLedger
+from batchproc.cluster.plan import LIST_NAME, ClusterPlan
+from batchproc.cluster.queue import Part, PartQueue
+from batchproc.cluster.task import AT_THE_END_SECONDS, PartTask, machine_of
+from batchproc.config import ClusterTable, Config
+from batchproc.errors import ExecutorError
+
+TICK_SECONDS = 0.5
+WORKERLESS_SECONDS = 600.0  # without a worker or a word of one: a batch system may take its time to start some
+RECONNECT_SECONDS = 300.0
+BETWEEN_TRIES_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listeners:
+    """Whom the driver tells. `note`: a line for the user. `committed`: a part is done."""
+
+    note: Callable[[str], None]
+    committed: Callable[[PartManifest], None]
+
+
+class Driver:
+    """Around one plan. Used by one thread; `stop` is a signal handler's."""
+
+    def __init__(
+        self,
+        config: Config,
+        plan: ClusterPlan,
+        ledger: PartLedger,
+        reopen: Callable[[], Engine],
+        listeners: Listeners,
+        *,
+        store: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        assert config.cluster is not None
+        self._table: ClusterTable = config.cluster
+        self._config = config
+        self._plan = plan
+        self._ledger = ledger
+        self._reopen = reopen
+        self._listeners = listeners
+        self._store = store
+        self._clock = clock
+        self._sleep = sleep
+        self._queue = PartQueue()
+        self._out: dict[tuple[int, int], Part] = {}
+        self._is_stopping = False
+        self._stop_by: float | None = None
+        self._slots: dict[str, int] = {}
+        self._looked = self._last_word = clock()
+
+    def stop(self) -> None:
+        """Nothing more is handed out; what is out may commit what it has."""
+        self._is_stopping = True
+
+    def work(self, engine: Engine) -> Engine:
+        """Works until nothing is left, or it was stopped; the engine that is open in the end.
+
+        Raises `ExecutorError` where nobody is there to work, and `DiskError`.
+        """
+        self._fill()
+        while self._out or (self._queue and not self._is_stopping):
+            try:
+                self._turn(engine)
+            except LostEngineError as error:
+                engine = self._find_again(engine, error)
+            if self._stop_by is not None and self._clock() > self._stop_by:
+                break
+        return engine
+
+    def _fill(self) -> None:
+        """Queues what is not done: parts, and what earlier runs left of them; slices of big domains first."""
+        known = {(row.number, row.generation): row for row in self._ledger.rows()}
+        last = {manifest.number: manifest for manifest in self._ledger.manifests()}
+        base = 0
+        parts: list[Part] = []
+        for shard in self._plan.shards:
+            part = Part(
+                number=shard.number,
+                generation=0,
+                list_name=f"cluster/{self._plan.name}/{LIST_NAME}",
+                offset=shard.offset,
+                size_bytes=shard.size_bytes,
+                items=shard.items,
+                first_shard=base,
+                domain=shard.domain,
+            )
+            base += -(-shard.items // self._config.output.shard_items)
+            left = last.get(shard.number)
+            if left is not None and left.due:
+                part = _rest_of(left, part)
+            row = known.get(part.place)
+            if (left is None or left.due) and (row is None or row.state == WAITING):
+                parts.append(replace(part, tries=row.tries if row else 0))
+        for part in sorted(parts, key=lambda one: one.domain is None):
+            self._queue.add(part)
+
+    def _turn(self, engine: Engine) -> None:
+        if self._is_stopping and self._stop_by is None:
+            engine.stop_parts()
+            self._stop_by = self._clock() + self._config.job.grace + AT_THE_END_SECONDS
+        self._look(engine)
+        while self._queue and not self._is_stopping and len(self._out) < self._room():
+            part = self._queue.take()
+            self._out[part.place] = part  # first: when the engine gets lost over it, it is handed out again
+            engine.submit(self._task(part), part.avoid)
+        for ended in engine.wait(TICK_SECONDS):
+            self._last_word = self._clock()
+            self._put_down(ended)
+
+    def _look(self, engine: Engine) -> None:
+        """Who is there, now and then. Raises `ExecutorError` when nobody was for too long."""
+        now = self._clock()
+        if now - self._looked < TICK_SECONDS and self._slots:
+            return
+        self._looked = now
+        self._slots = dict(engine.slots())
+        if self._slots:
+            self._last_word = now
+        elif now - self._last_word > WORKERLESS_SECONDS:
+            raise ExecutorError(
+                f"no worker has come to the scheduler for {WORKERLESS_SECONDS:.0f} s; start some (dask worker), "
+                "and the same command continues"
+            )
+
+    def _room(self) -> int:
+        return max(1, self._table.window * sum(self._slots.values()))
+
+    def _task(self, part: Part) -> PartTask:
+        return PartTask(
+            config=self._config,
+            store=self._store,
+            plan=self._plan.name,
+            columns=self._plan.columns,
+            names=self._plan.names,
+            number=part.number,
+            generation=part.generation,
+            list_name=part.list_name,
+            offset=part.offset,
+            size_bytes=part.size_bytes,
+            first_shard=part.first_shard,
+            seconds=self._table.shard_timeout,
+            slots=self._slots_by_machine(),
+        )
+
+    def _slots_by_machine(self) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for address, slots in self._slots.items():
+            found[machine_of(address)] += slots
+        return found
+
+    def _put_down(self, ended: Ended) -> None:
+        part = self._out.pop((ended.number, ended.generation), None)
+        if part is None:
+            return
+        self._queue.put_down(part)
+        if ended.manifest is not None:
+            self._commit(part, ended.manifest)
+        elif not ended.is_charged:
+            self._queue.add(part)
+        else:
+            self._charge(part, ended)
+
+    def _commit(self, part: Part, manifest: PartManifest) -> None:
+        self._ledger.commit(manifest)
+        self._listeners.committed(manifest)
+        if manifest.pending:
+            self._listeners.note(f"part {part.number}: {manifest.pending:,} items are left for a part of their own")
+            self._queue.add(_rest_of(manifest, part))
+
+    def _charge(self, part: Part, ended: Ended) -> None:
+        tries = part.tries + 1
+        state = QUARANTINED if tries >= self._table.tries else WAITING
+        self._ledger.fail(*part.place, ended.worker, ended.reason, tries=tries, state=state)
+        what = f"in quarantine after {tries} tries" if state == QUARANTINED else "handed out again"
+        self._listeners.note(f"part {part.number}: {what}: {ended.reason.splitlines()[-1] if ended.reason else ''}")
+        if state == WAITING:
+            self._queue.add(replace(part, tries=tries, avoid=part.avoid | {ended.worker}))
+
+    def _find_again(self, engine: Engine, error: LostEngineError) -> Engine:
+        """Another connection to the scheduler; what was out is handed out again, and found committed if it is.
+
+        Raises `ExecutorError` when there is none for too long.
+        """
+        self._listeners.note(f"{error}; trying to find it again for {RECONNECT_SECONDS:.0f} s")
+        engine.close()
+        limit = self._clock() + RECONNECT_SECONDS
+        while not self._is_stopping:
+            try:
+                found = self._reopen()
+            except OSError:
+                if self._clock() > limit:
+                    break
+                self._sleep(BETWEEN_TRIES_SECONDS)
+                continue
+            for part in self._out.values():
+                self._queue.put_down(part)
+            parts, self._out = list(self._out.values()), {}
+            for part in parts:
+                self._queue.add(part)
+            self._last_word = self._clock()
+            return found
+        raise ExecutorError(f"{error}, and it did not come back; the same command continues") from error
+
+
+def _rest_of(manifest: PartManifest, part: Part) -> Part:
+    """What a part left, as a part of its own."""
+    return replace(
+        part,
+        generation=manifest.generation + 1,
+        list_name=manifest.rest,
+        offset=0,
+        size_bytes=manifest.rest_bytes,
+        items=manifest.due,
+        tries=0,
+        avoid=frozenset(),
+    )
+
+
+def quarantined(ledger: PartLedger) -> Sequence[str]:
+    """A line for each part that was given up."""
+    return [
+        f"part {row.number}: {row.reason or 'no reason is known'}"
+        for row in ledger.rows() if row.state == QUARANTINED
+    ]  # fmt: skip
+
+
+def is_complete(plan: ClusterPlan, ledger: PartLedger) -> bool:
+    """Whether every part is committed."""
+    return len({row.number for row in ledger.rows() if row.state == COMMITTED}) == len(plan.shards)

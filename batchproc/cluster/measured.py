@@ -1,0 +1,187 @@
+"""What was measured on every machine, added up: seconds, bytes and histograms exactly, so that one report can judge."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+from batchproc.cluster.manifest import PartManifest
+from batchproc.measure.histogram import Histogram
+from batchproc.pipeline.phase_record import percentiles
+from batchproc.record.cluster import ClusterPart, ClusterWorker
+from batchproc.record.run import record_of
+from batchproc.record.stage import ConnectionTotals, PhaseRecord, StageRecord
+
+PARTS_SHOWN = 100
+SUMMED = ("spare_seconds", "busy_seconds", "cpu_seconds", "inside_seconds", "ipc_parent_cpu_seconds")
+CONNECTIONS = ("opened", "reused", "dropped")
+BY_NAME = ("account", "parts", "parts_cpu")
+
+
+@dataclass(slots=True)
+class _Stage:
+    """One stage of all parts so far."""
+
+    first: StageRecord
+    workers: dict[str, int] = field(default_factory=dict)  # of each worker of the cluster
+    whole_seconds: float = 0.0  # workers x wall
+    tasks: int = 0
+    sums: Counter[str] = field(default_factory=Counter)
+    by_name: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    notes: dict[str, None] = field(default_factory=dict)
+    service: Histogram = field(default_factory=Histogram)
+    waiting: Histogram = field(default_factory=Histogram)
+    ipc_bytes: float = 0.0
+    starts: int = 0
+    process_cpu_seconds: float | None = None
+    blocked_seconds: float | None = 0.0
+    gil_error_seconds: float | None = 0.0
+    connections: Counter[str] = field(default_factory=Counter)
+
+
+class Measured:
+    """Adds up the records of parts. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, _Stage] = {}
+        self._parts: list[ClusterPart] = []
+        self._seconds = 0.0
+        self._waits: dict[str, float] = defaultdict(float)
+        self.counts: Counter[str] = Counter()  # of this run
+        self.failures: Counter[str] = Counter()
+        self.original_bytes = 0
+        self.output_bytes = 0
+        self.recipe = ""
+        self.resampler_problem = ""
+
+    def add(self, manifest: PartManifest) -> None:
+        """A part that was committed in this run."""
+        record = record_of(manifest.record)
+        counts = record.counts
+        self._parts.append(
+            ClusterPart(
+                number=manifest.number, generation=manifest.generation, worker=manifest.worker,
+                seconds=manifest.seconds, processed=counts.processed, done=counts.done, left=manifest.due,
+                failed=counts.failed + counts.quarantined,
+            )
+        )
+        for name in ("processed", "retried", "unchanged", "done"):
+            self.counts[name] += getattr(counts, name)
+        self.failures.update(record.failures_this_run or {})
+        self.original_bytes += record.original_bytes or 0
+        self.output_bytes += record.rendition_bytes or 0
+        self.recipe = self.recipe or record.recipe
+        self.resampler_problem = self.resampler_problem or record.resampler_problem
+        self._seconds += record.measured_leg.seconds
+        self._waits["retry"] += record.retry_wait_seconds or 0.0
+        self._waits["pause"] += record.pause_wait_seconds or 0.0
+        for name, stage in record.stages.items():
+            self._add_stage(self._stages.setdefault(name, _Stage(first=stage)), manifest.worker, stage)
+
+    def _add_stage(self, known: _Stage, worker: str, stage: StageRecord) -> None:
+        known.workers[worker] = max(stage.workers, known.workers.get(worker, 0))
+        known.whole_seconds += stage.workers * stage.wall_seconds
+        known.tasks += stage.tasks
+        known.starts += stage.worker_starts
+        known.ipc_bytes += stage.ipc_bytes_per_item * stage.tasks
+        for name in SUMMED:
+            known.sums[name] += getattr(stage, name)
+        for name in BY_NAME:
+            known.by_name[name].update(getattr(stage, name))
+        known.notes |= dict.fromkeys(stage.account_notes)
+        for histogram, buckets, times in (
+            (known.service, stage.service_histogram, stage.service_seconds),
+            (known.waiting, stage.waiting_histogram, stage.waiting_seconds),
+        ):
+            histogram.merge(buckets, mean=times.mean or 0.0, largest=times.max or 0.0)
+        known.process_cpu_seconds = _sum(known.process_cpu_seconds, stage.process_cpu_seconds, unknown_stays=False)
+        blocked = None if stage.blocked_share is None else stage.blocked_share * stage.busy_seconds
+        known.blocked_seconds = _sum(known.blocked_seconds, blocked)
+        known.gil_error_seconds = _sum(known.gil_error_seconds, stage.gil_error_seconds)
+        if stage.connections is not None:
+            known.connections.update({name: getattr(stage.connections, name) for name in CONNECTIONS})
+
+    def stages(self) -> dict[str, StageRecord]:
+        """The stages of the whole run, as if its workers were one machine's."""
+        return {name: _described(stage) for name, stage in self._stages.items()}
+
+    def phase(self) -> PhaseRecord:
+        """What the stages' figures are of: the time in which parts were worked on, on all workers at once."""
+        at_once = max(1, len({part.worker for part in self._parts}))
+        return PhaseRecord(
+            items=self.counts["processed"],
+            seconds=self._seconds / at_once,
+            retry_wait_seconds=self._waits["retry"] / at_once,
+            pause_wait_seconds=self._waits["pause"] / at_once,
+        )
+
+    def workers(self) -> tuple[ClusterWorker, ...]:
+        """Every worker that did something, the busiest first."""
+        by_worker: dict[str, list[ClusterPart]] = defaultdict(list)
+        for part in self._parts:
+            by_worker[part.worker].append(part)
+        found = [_worker(worker, parts) for worker, parts in by_worker.items()]
+        return tuple(sorted(found, key=lambda one: (-one.processed, one.worker)))
+
+    def slowest_parts(self) -> tuple[ClusterPart, ...]:
+        """Those that took longest."""
+        return tuple(sorted(self._parts, key=lambda part: -part.seconds)[:PARTS_SHOWN])
+
+    @property
+    def parts(self) -> list[ClusterPart]:
+        """All of this run, in the order in which they were committed."""
+        return self._parts
+
+    @property
+    def skew(self) -> float | None:
+        """The slowest part's time, divided by the mean; None without parts."""
+        seconds = [part.seconds for part in self._parts if not part.generation]
+        return max(seconds) * len(seconds) / sum(seconds) if seconds and sum(seconds) else None
+
+
+def _described(stage: _Stage) -> StageRecord:
+    workers = sum(stage.workers.values())
+    busy, tasks = stage.sums["busy_seconds"], stage.tasks
+    whole = stage.whole_seconds + stage.sums["spare_seconds"]
+    values: dict[str, Any] = {name: stage.sums[name] for name in SUMMED}
+    values |= {name: dict(stage.by_name[name]) for name in BY_NAME}
+    return StageRecord(
+        mode=stage.first.mode,
+        workers=workers,
+        capacity=stage.first.capacity,
+        wall_seconds=stage.whole_seconds / workers if workers else 0.0,
+        tasks=tasks,
+        service_seconds=percentiles(stage.service),
+        waiting_seconds=percentiles(stage.waiting),
+        service_histogram=stage.service.buckets(),
+        waiting_histogram=stage.waiting.buckets(),
+        cpu_per_item_seconds=stage.sums["cpu_seconds"] / tasks if tasks else None,
+        blocked_share=None if stage.blocked_seconds is None or not busy else stage.blocked_seconds / busy,
+        utilisation=busy / whole if whole else None,
+        account_notes=tuple(stage.notes),
+        gil_method=stage.first.gil_method,
+        gil_error_seconds=stage.gil_error_seconds,
+        ipc_bytes_per_item=stage.ipc_bytes / tasks if tasks else 0.0,
+        worker_starts=stage.starts,
+        process_cpu_seconds=stage.process_cpu_seconds,
+        startup_per_worker_seconds=stage.first.startup_per_worker_seconds,
+        connections=_connections(stage.connections) if stage.connections else None,
+        **values,
+    )
+
+
+def _connections(counts: Counter[str]) -> ConnectionTotals:
+    return ConnectionTotals(opened=counts["opened"], reused=counts["reused"], dropped=counts["dropped"])
+
+
+def _worker(worker: str, parts: list[ClusterPart]) -> ClusterWorker:
+    seconds, done = sum(part.seconds for part in parts), sum(part.done for part in parts)
+    return ClusterWorker(
+        worker=worker, parts=len(parts), processed=sum(part.processed for part in parts), done=done, seconds=seconds,
+        images_per_second=done / seconds if seconds else None,
+    )  # fmt: skip
+
+
+def _sum(known: float | None, more: float | None, *, unknown_stays: bool = True) -> float | None:
+    if more is None:
+        return None if unknown_stays else known
+    return None if known is None and unknown_stays else (known or 0.0) + more

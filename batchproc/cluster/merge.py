@@ -1,0 +1,102 @@
+"""What all parts came to, put together: the manifests of the whole job, its counts, and what was measured."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchproc.cluster.manifest import PartManifest
+from batchproc.cluster.plan import decode_line
+from batchproc.cluster.store import Store
+from batchproc.errors import DiskError
+from batchproc.record.run import Counts
+from batchproc.sink.atomic import replacing
+from batchproc.sink.data_card import Contents
+
+
+@dataclass(slots=True)
+class Merged:
+    """What stands in the manifests of the whole job."""
+
+    counts: Counter[str] = field(default_factory=Counter)  # items by state, as the keys of `Counts`
+    failures: Counter[str] = field(default_factory=Counter)  # by code
+    deferrals: Counter[str] = field(default_factory=Counter)
+    rejections: Counter[str] = field(default_factory=Counter)
+    images: int = 0
+    shards: int = 0
+    size_bytes: int = 0
+
+    def contents(self) -> Contents:
+        """What the data card says of the images."""
+        left = self.failures + self.deferrals + self.rejections
+        return Contents(images=self.images, size_bytes=self.size_bytes, shards=self.shards, left=dict(left))
+
+    def all_counts(self, items: int) -> Counts:
+        """The states of the whole list; what no part has come to is pending."""
+        counts = self.counts
+        known = sum(counts[state] for state in ("done", "rejected", "failed", "quarantined", "deferred"))
+        return Counts(**{name: counts[name] for name in counts} | {"items": items, "pending": max(0, items - known)})
+
+
+def write_rows(store: Store, manifests: Iterable[PartManifest], metadata: Path, failures: Path) -> Merged:
+    """Writes `metadata.jsonl` and `failures.jsonl` of the whole job, part after part. Raises `DiskError`.
+
+    What a part failed to do and a later one of it did, or failed to do again, is told once: by the later.
+    """
+    merged = Merged()
+    try:
+        with replacing(metadata) as rows, replacing(failures) as left:
+            for group in _by_number(manifests):
+                _write_group(store, group, rows, left, merged)
+    except OSError as error:
+        raise DiskError(f"{error.filename}: cannot be written: {error.strerror}. The next run writes it.") from error
+    return merged
+
+
+def _by_number(manifests: Iterable[PartManifest]) -> Iterator[list[PartManifest]]:
+    """The generations of each part together, the first one first."""
+    group: list[PartManifest] = []
+    for manifest in manifests:
+        if group and group[-1].number != manifest.number:
+            yield group
+            group = []
+        group.append(manifest)
+    if group:
+        yield group
+
+
+def _write_group(store: Store, group: list[PartManifest], rows: Any, left: Any, merged: Merged) -> None:
+    superseded: set[str] = set()
+    for manifest, later in zip(group, [*group[1:], None], strict=True):
+        content = store.get(manifest.rows)
+        failed = store.get(manifest.failures)
+        if content is None or failed is None:
+            raise DiskError(f"{store.address}/{manifest.rows}: is gone; --fresh makes everything again.")
+        rows.write(content)
+        record = manifest.record["counts"]
+        for name in ("done", "duplicates", "bad_rows"):
+            if name == "done" or manifest.generation == 0:
+                merged.counts[name] += record[name]
+        superseded = _rest_keys(store, manifest) if later is not None else set()
+        for line in failed.splitlines(keepends=True):
+            row = json.loads(line)
+            if row["key"] not in superseded:
+                left.write(line)
+                _count_failure(row, merged)
+        merged.shards += len(manifest.shards)
+        merged.size_bytes += manifest.record.get("rendition_bytes") or 0
+    merged.images = merged.counts["done"]
+
+
+def _rest_keys(store: Store, manifest: PartManifest) -> set[str]:
+    rest = store.get(manifest.rest) if manifest.rest else None
+    return {decode_line(line).key.hex() for line in (rest or b"").splitlines()}
+
+
+def _count_failure(row: Mapping[str, Any], merged: Merged) -> None:
+    state, code = row["outcome"], row["code"]
+    merged.counts[state] += 1
+    by_state = {"deferred": merged.deferrals, "rejected": merged.rejections}
+    by_state.get(state, merged.failures)[code] += 1

@@ -1,0 +1,98 @@
+"""What the driver knows of each part: a row in a small database of its own. A cache: the committed manifests decide.
+
+Lost, it is made again by looking for each part's manifest.
+"""
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from batchproc.cluster.manifest import PartManifest, parse_manifest
+from batchproc.errors import DiskError
+
+SCHEMA_VERSION = 1
+TABLES = """
+CREATE TABLE IF NOT EXISTS part (
+  number INTEGER NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
+  worker TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', manifest BLOB,
+  PRIMARY KEY (number, generation)) WITHOUT ROWID;
+"""
+WAITING, COMMITTED, QUARANTINED = "waiting", "committed", "quarantined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRow:
+    """One part's row. `reason`: of its last failed attempt."""
+
+    number: int
+    generation: int
+    state: str
+    tries: int
+    worker: str
+    reason: str
+
+
+class PartLedger:
+    """The rows of one plan. A context manager; used by one thread. Raises `DiskError`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, isolation_level=None)
+            self._connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {TABLES}")
+        except (sqlite3.Error, OSError) as error:
+            raise DiskError(f"{path}: cannot be opened: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def commit(self, manifest: PartManifest) -> None:
+        """A part is done."""
+        content = zlib.compress(manifest.to_json())
+        self._write(
+            "INSERT INTO part (number, generation, state, worker, manifest) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET state = excluded.state, worker = excluded.worker, manifest = excluded.manifest",
+            (manifest.number, manifest.generation, COMMITTED, manifest.worker, content),
+        )
+
+    def fail(self, number: int, generation: int, worker: str, reason: str, *, tries: int, state: str) -> None:
+        """An attempt failed."""
+        self._write(
+            "INSERT INTO part (number, generation, state, tries, worker, reason) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
+            "DO UPDATE SET state = excluded.state, tries = excluded.tries, worker = excluded.worker, "
+            "reason = excluded.reason WHERE state != 'committed'",
+            (number, generation, state, tries, worker, reason),
+        )
+
+    def forgive(self) -> None:
+        """What is in quarantine is tried again."""
+        self._write("UPDATE part SET state = 'waiting', tries = 0 WHERE state = 'quarantined'", ())
+
+    def rows(self) -> Iterator[PartRow]:
+        """Every part of which something is known, in order."""
+        query = "SELECT number, generation, state, tries, worker, reason FROM part ORDER BY number, generation"
+        for number, generation, state, tries, worker, reason in self._connection.execute(query):
+            yield PartRow(
+                number=number, generation=generation, state=state, tries=tries, worker=worker, reason=reason
+            )
+
+    def manifests(self) -> Iterator[PartManifest]:
+        """What is committed, in order."""
+        query = "SELECT manifest FROM part WHERE state = 'committed' ORDER BY number, generation"
+        with closing(self._connection.cursor()) as cursor:
+            for (content,) in cursor.execute(query):
+                yield parse_manifest(zlib.decompress(content))
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise DiskError(f"{self._path}: cannot be written: {error}") from error

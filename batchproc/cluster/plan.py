@@ -1,0 +1,87 @@
+"""The parts of a list that is shared out among machines: where each stands in `list.jsonl`, and what may not meet.
+
+`list.jsonl` has a line per line of the job's lists, as `PartList` reads it; a part is a range of its bytes. `plan.json`
+is written behind it: who finds the one finds the other whole.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from batchproc.errors import UsageError
+from batchproc.ledger import ListedItem
+from batchproc.sink import write_atomically
+
+PLAN_NAME = "plan.json"
+LIST_NAME = "list.jsonl"
+SCHEMA = 1
+TEXTS = ("url", "extra_json", "code", "message")  # of a line, behind its number and its key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListShard:
+    """One part: a range of bytes of the list. All of a registrable domain's URLs are in one, or in slices of it.
+
+    `after`: the part that must have ended before this one begins, as both ask the hosts of `domain`.
+    """
+
+    number: int  # from 0
+    offset: int
+    size_bytes: int
+    items: int  # lines, bad rows and duplicates included
+    hosts: int
+    after: int | None = None
+    domain: str | None = None  # of a slice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPlan:
+    """All parts of a list. `digest`: of the list's content and what decides how it is read and shared out.
+
+    `fingerprint`: tells the list's files from others, without reading them.
+    """
+
+    digest: str
+    fingerprint: str
+    columns: str  # `Columns.dump` of the whole list: each part's rows have the types of all
+    names: tuple[str, ...]  # of several lists
+    items: int
+    hosts: int
+    shards: tuple[ListShard, ...]
+
+    @property
+    def name(self) -> str:
+        """A short name for folders."""
+        return self.digest[:16]
+
+
+def encode_line(item: ListedItem) -> bytes:
+    """A line of the list as a line of `list.jsonl`."""
+    values = [item.line, item.key.hex(), item.url, item.extra_json, item.code, item.message]
+    while not values[-1]:
+        values.pop()
+    return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_line(line: bytes) -> ListedItem:
+    """The same back."""
+    number, key_hex, *texts = json.loads(line)
+    return ListedItem(line=number, key=bytes.fromhex(key_hex), **dict(zip(TEXTS, texts, strict=False)))
+
+
+def write_plan(folder: Path, plan: ClusterPlan) -> None:
+    """Writes `plan.json`; `list.jsonl` stands beside it already. Raises OSError."""
+    write_atomically(folder / PLAN_NAME, [json.dumps({"schema": SCHEMA, **asdict(plan)}).encode()])
+
+
+def read_plan(folder: Path) -> ClusterPlan | None:
+    """The plan in a folder; None where there is none. Raises `UsageError` when it is of another version."""
+    try:
+        content: dict[str, Any] = json.loads((folder / PLAN_NAME).read_bytes())
+    except FileNotFoundError:
+        return None
+    if content.pop("schema", None) != SCHEMA:
+        raise UsageError(f"{folder / PLAN_NAME}: is of another version of batchproc; use that, or remove it.")
+    shards = tuple(ListShard(**one) for one in content.pop("shards"))
+    return ClusterPlan(**content | {"names": tuple(content["names"]), "shards": shards})

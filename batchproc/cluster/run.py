@@ -1,0 +1,323 @@
+"""A run of a job on several machines, from its plan to its record: what `batchproc run` does with `[cluster]`."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from signal import Signals
+from typing import Any
+
+from batchproc import signals
+from batchproc.cluster.driver import Driver, Listeners, is_complete, quarantined
+from batchproc.cluster.engine import Engine, open_engine, refuse_without_extra
+from batchproc.cluster.manifest import PartManifest
+from batchproc.cluster.measured import Measured
+from batchproc.cluster.merge import Merged, write_rows
+from batchproc.cluster.part_ledger import PartLedger
+from batchproc.cluster.partition import make_plan
+from batchproc.cluster.plan import LIST_NAME, ClusterPlan, read_plan
+from batchproc.cluster.preflight import ask_workers
+from batchproc.cluster.store import Store, open_store
+from batchproc.cluster.task import place_images
+from batchproc.columns import Columns
+from batchproc.config import STDIN, Config, resolved
+from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
+from batchproc.explain.explanation import explain
+from batchproc.explain.wording import nothing_done
+from batchproc.job_file import Job
+from batchproc.lock import RunLock
+from batchproc.measure.hardware import describe_machine
+from batchproc.pipeline import Display, RunOptions, RunResult
+from batchproc.pipeline.closing import limits_crossed, write_beside
+from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.observer import Observer
+from batchproc.pipeline.opening import check_certificates, check_layout, transform_settings
+from batchproc.pipeline.stopping import ENDING
+from batchproc.record.cluster import ClusterRecord
+from batchproc.record.run import FILE_NAME, Counts, MachineRecord, NotSampled, RunCounts, RunRecord, write_text
+from batchproc.sink import Layout, write_atomically
+from batchproc.sink.shards import MANIFEST, manifest_text
+from batchproc.transform.plan_fingerprint import fingerprint, recipe_of
+from batchproc.transform.steps.unique import unique_bits
+from batchproc.version import VERSION
+
+FOLDER = "cluster"
+CURRENT = "current.json"  # which plan the last run worked on, and which files of the list it was made of
+PARTS_NAME = "parts.jsonl"
+
+
+def run_on_cluster(job: Job, options: RunOptions, display: Display) -> RunResult:
+    """Runs a job on the workers of its cluster, and continues what an earlier run left. Main thread.
+
+    Raises `UsageError` before anything is touched, `LockHeldError`, `DiskError`, and `ExecutorError` when nobody is
+    there to work; what is committed by then is kept.
+    """
+    refuse(job)
+    layout = Layout(output=job.config.paths.output)
+    layout.prepare()
+    with RunLock(layout.lock_path, wait_seconds=options.wait_seconds, notify=display.note):
+        layout.sweep()
+        return _ClusterRun(job, options, display, layout).execute()
+
+
+def refuse(job: Job) -> None:
+    """Raises `UsageError` for a job that cannot be shared out."""
+    refuse_without_extra()
+    config = job.config
+    assert config.cluster is not None
+    problems = []
+    if bool(config.cluster.scheduler) == bool(config.cluster.local):
+        message = "must name a scheduler, or the number of workers to start here: the one or the other."
+        problems.append(Problem(where="[cluster] scheduler, local", message=message))
+    if STDIN in config.paths.inputs:
+        problems.append(Problem(where="[job] input", message="stdin can be read only once; give a file to [cluster]."))
+    if config.origin is not None:
+        message = "is a server inside one process, which other machines do not reach; start one by itself."
+        problems.append(Problem(where="[origin]", message=message))
+    if unique_bits(job.steps) is not None:
+        message = "`unique` compares all images of a job, and no worker sees them all; run it without [cluster]."
+        problems.append(Problem(where="[transform] steps", message=message))
+    if problems:
+        raise UsageError(problems)
+    JobList.of(config, config.job.base_url).check()
+    check_layout(config)
+    check_certificates(config)
+
+
+class _ClusterRun:
+    """One run under way."""
+
+    def __init__(self, job: Job, options: RunOptions, display: Display, layout: Layout) -> None:
+        assert job.config.cluster is not None
+        self._job = job
+        self._config: Config = job.config
+        self._table = job.config.cluster
+        self._options = options
+        self._display = display
+        self._layout = layout
+        self._measured = Measured()
+        self._observer = Observer()  # of the display
+        self._signals: list[Signals] = []
+        self._started = datetime.now(UTC)
+        self._clock_started = time.perf_counter()
+
+    def execute(self) -> RunResult:
+        store = open_store(self._config.paths.bucket or str(self._layout.output))
+        plan = self._plan(store)
+        folder = self._layout.new_run_folder(self._started)
+        with PartLedger(self._home / plan.name / "parts.db") as ledger:
+            if self._options.retry_failed:
+                ledger.forgive()
+            error, line_seconds = self._work(plan, ledger, store)
+            merged = self._merge(plan, ledger, store)
+            record = self._record(plan, ledger, merged, error, line_seconds)
+        self._write(folder, record)
+        return RunResult(exit_code=ExitCode(record.exit_code), record=record, folder=folder, error=error)
+
+    @property
+    def _home(self) -> Path:
+        """Where the driver keeps what it knows: on this machine's disk, beside the rows."""
+        return self._layout.output / FOLDER
+
+    def _plan(self, store: Store) -> ClusterPlan:
+        """The plan of the list as it is; made on demand. Raises `UsageError` when the list or the settings changed."""
+        job_list = JobList.of(self._config, self._config.job.base_url, keep=True)
+        salt = fingerprint(transform_settings(self._config, self._job.steps))
+        salt = f"{salt} {self._config.output.layout} {self._config.output.shard_items} {self._config.output.caption}"
+        known = self._current()
+        wanted = [job_list.fingerprint(), salt, self._table.shard_urls]
+        if known is not None and known["made_of"] == wanted:
+            plan = read_plan(self._home / known["plan"])
+            if plan is not None and not self._options.fresh:
+                return plan
+        fresh = self._options.fresh or self._options.accept_config_change
+        with signals.doing("sharing out the list"):
+            new = make_plan(job_list, self._home / "new", shard_urls=self._table.shard_urls, salt=salt)
+        if known is not None and known["plan"] != new.name and not fresh:
+            raise UsageError(
+                f"{self._layout.output}: the list or the settings have changed since its parts were planned. "
+                "--fresh plans anew and makes every image again; another --output keeps both."
+            )
+        return self._adopt(new, wanted, store)
+
+    def _adopt(self, plan: ClusterPlan, made_of: list[object], store: Store) -> ClusterPlan:
+        place = self._home / plan.name
+        place.mkdir(exist_ok=True)
+        if self._options.fresh:
+            (place / "parts.db").unlink(missing_ok=True)
+        for path in (self._home / "new").iterdir():
+            path.replace(place / path.name)
+        (self._home / "new").rmdir()
+        if self._config.paths.bucket:
+            store.put(f"{FOLDER}/{plan.name}/{LIST_NAME}", place / LIST_NAME)
+        content = json.dumps({"plan": plan.name, "made_of": made_of}).encode()
+        write_atomically(self._home / CURRENT, [content])
+        return plan
+
+    def _current(self) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = json.loads((self._home / CURRENT).read_bytes())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def _work(self, plan: ClusterPlan, ledger: PartLedger, store: Store) -> tuple[BatchprocError | None, float]:
+        """Does what is left of the plan; what ended that before its time, and how long it took."""
+        if not _has_work(plan, ledger):
+            return None, 0.0
+        engine = open_engine(self._table)
+        began = time.perf_counter()
+        try:
+            if engine.dashboard:
+                self._display.note(f"dashboard: {engine.dashboard}")
+            if engine.slots():
+                ask_workers(engine, self._config, store)
+            listeners = Listeners(note=self._display.note, committed=self._committed)
+            driver = Driver(self._config, plan, ledger, self._reopen, listeners, store=store.address)
+            self._display.begin(plan.items)
+            began = time.perf_counter()
+            with self._heard(driver):
+                engine = driver.work(engine)
+        except BatchprocError as error:
+            if isinstance(error, UsageError):
+                raise
+            return error, time.perf_counter() - began
+        finally:
+            self._display.end()
+            engine.close()
+        return None, time.perf_counter() - began
+
+    def _reopen(self) -> Engine:
+        return open_engine(self._table)
+
+    @contextmanager
+    def _heard(self, driver: Driver) -> Iterator[None]:
+        """A signal stops the driver; a second one is the program's own affair."""
+
+        def hear(number: int) -> None:
+            if number in ENDING:
+                self._signals.append(Signals(number))
+                driver.stop()
+                self._display.note("nothing more is handed out; parts in progress commit what they have")
+
+        with signals.handled_by(hear):
+            yield
+
+    def _committed(self, manifest: PartManifest) -> None:
+        self._measured.add(manifest)
+        counts = self._measured.parts[-1]
+        self._observer.outcomes.update(done=counts.done, failed=counts.failed)
+        self._observer.outcomes["rejected"] += counts.processed - counts.done - counts.failed
+        self._display.advance(self._observer)
+
+    def _merge(self, plan: ClusterPlan, ledger: PartLedger, store: Store) -> Merged:
+        """The manifests of the whole job, from those of its parts."""
+        with signals.doing("putting the parts together"):
+            for manifest in ledger.manifests():
+                place_images(store, manifest)  # whose worker was killed over it
+            merged = write_rows(
+                store, ledger.manifests(), self._layout.metadata_path, self._layout.failures_path
+            )
+            if self._config.output.layout != "files":
+                shards = [shard for manifest in ledger.manifests() for shard in manifest.shards]
+                content = manifest_text(self._config.output, [asdict(shard) for shard in shards])
+                store.replace(MANIFEST, content)
+                write_atomically(self._layout.shard_manifest_path, [content])
+            write_beside(self._layout, self._config.output, Columns.parse(plan.columns), merged.contents())
+        return merged
+
+    def _record(
+        self,
+        plan: ClusterPlan,
+        ledger: PartLedger,
+        merged: Merged,
+        error: BatchprocError | None,
+        line_seconds: float,
+    ) -> RunRecord:
+        measured = self._measured
+        counts = merged.all_counts(plan.items)
+        given_up = tuple(quarantined(ledger))
+        exit_code, reason = self._ending(counts, given_up, error)
+        done = measured.counts["done"]
+        record = RunRecord(
+            version=VERSION,
+            job=self._config.job.name,
+            run_id=self._started.strftime("%Y%m%dT%H%M%SZ"),
+            started=_iso(self._started),
+            ended=_iso(datetime.now(UTC)),
+            wall_seconds=time.perf_counter() - self._clock_started,
+            line_seconds=line_seconds,
+            exit_code=int(exit_code),
+            reason=reason,
+            stopped_by="signal" if self._signals else None,
+            counts=RunCounts(
+                **asdict(counts), processed=measured.counts["processed"], retried=measured.counts["retried"],
+                already_done=counts.done - done, unchanged=measured.counts["unchanged"],
+            ),
+            failures=dict(merged.failures),
+            deferrals=dict(merged.deferrals),
+            failures_this_run=dict(measured.failures),
+            images_per_second=done / line_seconds if line_seconds else 0.0,
+            recipe=measured.recipe or recipe_of(transform_settings(self._config, self._job.steps)),
+            resampler_problem=measured.resampler_problem,
+            original_bytes=measured.original_bytes,
+            rendition_bytes=measured.output_bytes,
+            host=MachineRecord(**describe_machine(with_libraries=True)),
+            config=resolved(self._config),
+            leg=measured.phase(),
+            stages=measured.stages(),
+            samples=NotSampled(unknown="each part was sampled by itself"),
+            cluster=ClusterRecord(
+                scheduler=self._table.scheduler or f"{self._table.local} workers on this machine",
+                plan=plan.name,
+                parts_planned=len(plan.shards),
+                parts_committed=sum(1 for row in ledger.rows() if row.state == "committed" and not row.generation),
+                parts_this_run=len(measured.parts),
+                skew=measured.skew,
+                workers=measured.workers(),
+                parts=measured.slowest_parts(),
+                quarantined=given_up,
+            ),
+        )
+        return explain(record) if record.stages else nothing_done(record)
+
+    def _ending(
+        self, counts: Counts, given_up: tuple[str, ...], error: BatchprocError | None
+    ) -> tuple[ExitCode, str]:
+        if error is not None:
+            return error.exit_code, str(error)
+        if self._signals:
+            return ENDING[self._signals[0]], f"stopped by a signal, {counts.pending:,} items left"
+        crossed = [*limits_crossed(self._config.job, counts)]
+        if given_up:
+            crossed.append(f"{len(given_up)} parts are in quarantine; --retry-failed tries them again: {given_up[0]}")
+        if crossed:
+            return ExitCode.TOO_MANY_FAILED, " and ".join(crossed)
+        return ExitCode.DONE, ""
+
+    def _write(self, folder: Path, record: RunRecord) -> None:
+        try:
+            lines = [json.dumps(asdict(part)).encode() + b"\n" for part in self._measured.parts]
+            write_atomically(folder / PARTS_NAME, lines)
+            write_atomically(folder / "spans.jsonl", [])
+            write_atomically(folder / FILE_NAME, [write_text(record)])
+            self._layout.point_latest(folder)
+            self._layout.prune_runs(self._config.job.keep_runs)
+        except OSError as error:
+            raise DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
+
+
+def _has_work(plan: ClusterPlan, ledger: PartLedger) -> bool:
+    return not is_complete(plan, ledger) or any(manifest.due for manifest in _last(ledger))
+
+
+def _last(ledger: PartLedger) -> Iterator[PartManifest]:
+    """The last manifest of each part."""
+    return iter({manifest.number: manifest for manifest in ledger.manifests()}.values())
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,184 @@
+"""Where the machines of a cluster meet: a folder that all of them see, or a bucket.
+
+Names are relative and use slashes. Nothing is listed: who looks for an object knows its name.
+"""
+
+import errno
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+from uuid import uuid4
+
+from batchproc.errors import DiskError
+from batchproc.stores import Bucket
+
+
+class Store(Protocol):
+    """What the parts of a run need of it. Every method raises `DiskError`, or `StoreError`, which is one."""
+
+    address: str
+
+    def get(self, name: str) -> bytes | None:
+        """An object; None where there is none."""
+        ...
+
+    def get_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """A range of an object's bytes."""
+        ...
+
+    def put(self, name: str, path: Path) -> None:
+        """Moves a local file there, under a name that stands for its content."""
+        ...
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Makes an object if there is none, whole or not at all; whether the one that stands is this."""
+        ...
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Makes an object, or another of it."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Removes an object, if it is there."""
+        ...
+
+
+class FolderStore:
+    """A folder of a file system that all machines have mounted at the same place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder)
+        self.folder = folder
+
+    def get(self, name: str) -> bytes | None:
+        """An object; None where there is none."""
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._failed("read", name, error) from error
+
+    def get_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """A range of an object's bytes."""
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(offset)
+                return file.read(size_bytes)
+        except OSError as error:
+            raise self._failed("read", name, error) from error
+
+    def put(self, name: str, path: Path) -> None:
+        """Moves a local file there."""
+        target = self.folder / name
+        try:
+            move(path, target)
+        except OSError as error:
+            raise self._failed("written", name, error) from error
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Makes an object if there is none: a hard link is refused where the name is taken, as on NFS too."""
+        target = self.folder / name
+        new = _beside(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(new, content)
+            with suppress(FileExistsError):
+                os.link(new, target)
+                return True
+            return target.read_bytes() == content
+        except OSError as error:
+            raise self._failed("written", name, error) from error
+        finally:
+            new.unlink(missing_ok=True)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Makes an object, or another of it."""
+        target = self.folder / name
+        new = _beside(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(new, content)
+            new.replace(target)
+        except OSError as error:
+            raise self._failed("written", name, error) from error
+        finally:
+            new.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Removes an object, if it is there."""
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise self._failed("removed", name, error) from error
+
+    def _failed(self, done: str, name: str, error: OSError) -> DiskError:
+        return DiskError(f"{self.folder / name}: cannot be {done}: {error.strerror}")
+
+
+class BucketStore:
+    """A folder of a bucket. Made where it is used: no fork may inherit one."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._bucket = Bucket(address)
+
+    def get(self, name: str) -> bytes | None:
+        """An object; None where there is none."""
+        found = self._bucket.read(name)
+        return None if found is None else found[0]
+
+    def get_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """A range of an object's bytes."""
+        return self._bucket.read_range(name, offset, size_bytes)
+
+    def put(self, name: str, path: Path) -> None:
+        """Sends a local file there, and removes it here."""
+        self._bucket.write(name, path)
+        path.unlink()
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Makes an object if there is none."""
+        return self._bucket.replace(name, content, None)
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Makes an object, or another of it."""
+        self._bucket.write(name, content)
+
+    def remove(self, name: str) -> None:
+        """Removes an object, if it is there."""
+        self._bucket.delete(name)
+
+
+def open_store(address: str) -> Store:
+    """The store at an address, or in a folder given by its path."""
+    return BucketStore(address) if "://" in address else FolderStore(Path(address))
+
+
+def move(path: Path, target: Path) -> None:
+    """Gives a file another name; on another file system it is copied, and appears there whole. Raises OSError."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = _beside(target)
+        try:
+            shutil.copyfile(path, copy)
+            copy.replace(target)
+        finally:
+            copy.unlink(missing_ok=True)
+        path.unlink()
+
+
+def _beside(target: Path) -> Path:
+    """A name in the same folder that nobody else has: several machines write there."""
+    return target.with_name(f".{target.name}.{uuid4().hex}.tmp")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)

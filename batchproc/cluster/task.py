@@ -1,0 +1,271 @@
+"""The work on one part, on whichever machine: a process of its own does it, and what it made is published at once.
+
+Nothing of an attempt can be seen before its manifest is committed, and only one attempt's ever is: rows and images wait
+under names of the attempt's own, shards have names that stand for their content. So a worker that was taken for dead
+and comes back does no harm, and one that is killed at any instant leaves a part that another may do.
+"""
+
+import json
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from batchproc.cluster import child
+from batchproc.cluster.child import Order
+from batchproc.cluster.manifest import Made, PartManifest, manifest_name, parse_manifest
+from batchproc.cluster.store import FolderStore, Store, move, open_store
+from batchproc.config import Config
+from batchproc.errors import BatchprocError, ExitCode
+from batchproc.measure.hardware import usable_cores
+from batchproc.record.run import read_run, to_json
+from batchproc.sink import Layout
+
+POLL_SECONDS = 0.1
+AT_THE_END_SECONDS = 120.0  # for a run that was told to stop: its grace, its shards, its manifests
+ERROR_CHARACTERS = 2_000
+ENDED_WELL = {ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT, ExitCode.TERMINATED}
+NOT_SHARED = frozenset(  # of the record: what is of one machine, or follows from the rest
+    {"config", "samples", "verdict", "choices", "ceilings", "hints", "crossover", "break_even", "command_seconds"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartTask:
+    """What travels to a worker. `generation` 0 is the part as planned, others what an earlier one left."""
+
+    config: Config
+    store: str
+    plan: str
+    columns: str
+    names: tuple[str, ...]
+    number: int
+    generation: int
+    list_name: str
+    offset: int
+    size_bytes: int
+    first_shard: int
+    seconds: float  # after which it returns what it has
+    slots: Mapping[str, int]  # how many parts a machine works on at once, by its address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartOutcome:
+    """What came of an attempt: the part's manifest, or why there is none."""
+
+    number: int
+    generation: int
+    worker: str
+    manifest: PartManifest | None = None
+    reason: str = ""
+
+
+_stopping = threading.Event()  # of this worker: parts in progress commit what they have
+
+
+def stop_parts() -> None:
+    """Parts in progress on this worker commit what they have, and end. From any thread."""
+    _stopping.set()
+
+
+def run_part(
+    task: PartTask, *, worker: str, folder: str | None = None, is_ended: Callable[[], bool] = lambda: False
+) -> PartOutcome:
+    """Does one part and commits it; one that is committed already costs a look. Never raises a `BatchprocError`.
+
+    `folder`: on a disk of this machine. `is_ended` is asked now and then whether nobody wants the result any more.
+    """
+    _stopping.clear()
+    try:
+        store = open_store(task.store)
+        committed = _committed(store, task)
+        if committed is None:
+            with TemporaryDirectory(prefix="batchproc-part-", dir=folder, ignore_cleanup_errors=True) as own:
+                committed = _attempt(task, store, Path(own), worker, is_ended)
+    except (BatchprocError, OSError) as error:
+        return PartOutcome(number=task.number, generation=task.generation, worker=worker, reason=str(error))
+    return PartOutcome(number=task.number, generation=task.generation, worker=worker, manifest=committed)
+
+
+def _committed(store: Store, task: PartTask) -> PartManifest | None:
+    content = store.get(manifest_name(task.plan, task.number, task.generation))
+    return None if content is None else parse_manifest(content)
+
+
+def _attempt(
+    task: PartTask, store: Store, folder: Path, worker: str, is_ended: Callable[[], bool]
+) -> PartManifest:
+    """One attempt; the manifest that stands in the end, whoever made it. Raises `BatchprocError` and OSError."""
+    began = time.monotonic()
+    lines = store.get_range(task.list_name, task.offset, task.size_bytes)
+    (folder / child.LIST_NAME).write_bytes(lines)
+    order = Order(
+        config=part_config(task, folder / child.OUTPUT_NAME, cores=_cores(task, worker)),
+        folder=folder,
+        columns=task.columns,
+        names=task.names,
+        first_shard=task.first_shard,
+        max_runs=max(1, task.config.job.max_runs_per_item - task.generation),
+    )
+    ended = _run(order, task.seconds + order.config.job.grace + AT_THE_END_SECONDS, is_ended)
+    if ended["run"] is None or ended["exit_code"] not in ENDED_WELL:
+        raise BatchprocError(ended["reason"] or f"the run of this part ended with {ended['exit_code']}")
+    manifest = _publish(task, store, order, ended, worker, time.monotonic() - began)
+    name = manifest_name(task.plan, task.number, task.generation)
+    if not store.create(name, manifest.to_json()):
+        standing = store.get(name)
+        if standing is None:
+            raise BatchprocError(f"{store.address}/{name}: was there, and is gone.")
+        _withdraw(store, manifest)
+        return parse_manifest(standing)
+    place_images(store, manifest)
+    return manifest
+
+
+def _cores(task: PartTask, worker: str) -> int:
+    """This machine's, shared out among the parts that it works on at once."""
+    return max(1, usable_cores() // max(1, task.slots.get(machine_of(worker), 1)))
+
+
+def machine_of(worker: str) -> str:
+    """The machine's name in the address of a worker."""
+    return urlsplit(worker).hostname or worker
+
+
+def part_config(task: PartTask, output: Path, *, cores: int) -> Config:
+    """The job as one machine does a part of it: what is of the whole is left to whoever puts the parts together."""
+    config = task.config
+    job = {
+        "output": str(output), "state": "", "prune": False, "fail_on_empty": False, "exit_on_limit": False,
+        "max_failed_ratio": 1.0, "max_deferred_ratio": 1.0, "max_failed": 0, "max_bad_rows": 0,
+        "max_duration": task.seconds,
+    }  # fmt: skip
+    workers = config.transform.workers
+    transform = {"workers": cores if workers in ("auto", 0) else workers}
+    return config.model_copy(
+        update={
+            "job": config.job.model_copy(update=job),
+            "transform": config.transform.model_copy(update=transform),
+            "output": config.output.model_copy(update={"splits": {}, "metadata_parquet": False}),
+            "report": config.report.model_copy(update={"html": False, "trace": False}),
+            "metrics": config.metrics.model_copy(update={"textfile": "", "ping_url": ""}),
+            "cluster": None,
+        }
+    )
+
+
+def _run(order: Order, seconds: float, is_ended: Callable[[], bool]) -> dict[str, Any]:
+    """Runs the process to its end, or kills it; what it said. Raises `BatchprocError` where it said nothing."""
+    errors = order.folder / "stderr.txt"
+    limit = time.monotonic() + seconds
+    with errors.open("wb") as stderr:
+        process = subprocess.Popen(
+            child.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, cwd=order.folder,
+            start_new_session=True,
+        )  # fmt: skip
+    assert process.stdin is not None
+    is_told = False
+    try:
+        child.send(order, process.stdin)
+        while process.poll() is None and time.monotonic() < limit and not is_ended():
+            if _stopping.is_set() and not is_told:
+                process.terminate()
+                is_told = True
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(POLL_SECONDS)
+    except BrokenPipeError:
+        process.wait(POLL_SECONDS)
+    finally:
+        with suppress(OSError):
+            process.stdin.close()  # whoever still lives ends with this
+        process.wait()
+    try:
+        ended: dict[str, Any] = json.loads((order.folder / child.ENDED_NAME).read_bytes())
+    except FileNotFoundError:
+        told = errors.read_text(errors="replace").strip()[-ERROR_CHARACTERS:]
+        raise BatchprocError(
+            f"the process of this part ended with {process.returncode}: {told or 'it said nothing'}"
+        ) from None
+    return ended
+
+
+def _publish(
+    task: PartTask, store: Store, order: Order, ended: dict[str, Any], worker: str, seconds: float
+) -> PartManifest:
+    """Sends what the run made, under names that nobody reads yet."""
+    layout, attempt = Layout(output=order.config.paths.output), uuid4().hex
+    part = f"cluster/{task.plan}/attempts/{task.number:06d}-{task.generation}-{attempt}"
+    names = {"rows": f"{part}/metadata.jsonl", "failures": f"{part}/failures.jsonl"}
+    store.put(names["rows"], layout.metadata_path)
+    store.put(names["failures"], layout.failures_path)
+    rest, rest_bytes = "", 0
+    if ended["due"]:
+        rest, path = f"{part}/rest.jsonl", order.folder / child.REST_NAME
+        rest_bytes = path.stat().st_size
+        store.put(rest, path)
+    record = read_run(layout.runs_folder / ended["run"])
+    return PartManifest(
+        plan=task.plan,
+        number=task.number,
+        generation=task.generation,
+        attempt=attempt,
+        worker=worker,
+        exit_code=ended["exit_code"],
+        seconds=seconds,
+        **names,
+        rest=rest,
+        rest_bytes=rest_bytes,
+        due=ended["due"],
+        pending=ended["pending"],
+        staged=_stage(store, layout, part),
+        shards=tuple(_send_shards(store, layout)),
+        record={name: value for name, value in to_json(record).items() if name not in NOT_SHARED},
+    )
+
+
+def _stage(store: Store, layout: Layout, part: str) -> str:
+    """Moves the images beside their places; empty where there are none."""
+    if not isinstance(store, FolderStore) or not any(layout.images_folder.iterdir()):
+        return ""
+    staged = f"{part}/images"
+    for folder in layout.images_folder.iterdir():
+        for image in folder.iterdir():
+            move(image, store.folder / staged / folder.name / image.name)
+    return staged
+
+
+def _send_shards(store: Store, layout: Layout) -> list[Made]:
+    if not layout.shard_manifest_path.exists():
+        return []
+    made = [Made(**one) for one in json.loads(layout.shard_manifest_path.read_bytes())["shards"]]
+    for shard in made:
+        store.put(shard.name, layout.output / shard.name)
+    return made
+
+
+def place_images(store: Store, manifest: PartManifest) -> None:
+    """Gives the images of a committed part their places. May be done again, by anyone, until it is done."""
+    if not manifest.staged or not isinstance(store, FolderStore):
+        return
+    staged = store.folder / manifest.staged
+    for image in staged.glob("??/*"):
+        with suppress(FileNotFoundError):  # another has just done it
+            move(image, store.folder / "images" / image.parent.name / image.name)
+    shutil.rmtree(staged, ignore_errors=True)
+
+
+def _withdraw(store: Store, manifest: PartManifest) -> None:
+    """Removes what an attempt made that came second. Its shards stay: another may have made the same."""
+    for name in (manifest.rows, manifest.failures, manifest.rest):
+        if name:
+            store.remove(name)
+    if manifest.staged and isinstance(store, FolderStore):
+        shutil.rmtree(store.folder / manifest.staged, ignore_errors=True)
