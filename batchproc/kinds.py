@@ -47,6 +47,10 @@ class Code(StrEnum):
     POLICY_ROBOTS = "policy.robots"
     POLICY_NOAI = "policy.noai"
     POLICY_PORT = "policy.port"
+    FILE_MISSING = "file.missing"
+    FILE_UNREADABLE = "file.unreadable"
+    FILE_OUTSIDE = "file.outside"
+    FILE_KIND = "file.kind"
     DNS = "dns"
     CONNECT = "connect"
     BUSY = "busy"
@@ -125,6 +129,7 @@ class Kind:
 IDENTITY = ("download.headers", "download.hosts", "download.user_agent")  # what a server knows us by
 ROBOTS = ("download.hosts", "download.robots", "download.user_agent")
 PROXY = ("download.hosts", "download.proxy")
+LOCAL = ("job.local_root",)
 STEPS = ("transform.steps",)
 
 _KINDS = (
@@ -134,7 +139,8 @@ _KINDS = (
     Kind(Code.INPUT_ENCODING, "the line is not valid UTF-8", "save the list as UTF-8"),
     Kind(Code.INPUT_ROW, "the row of the table cannot be read", "mend its quotes, columns or JSON"),
 
-    Kind(Code.POLICY_SCHEME, "neither http nor https", "only those two are fetched"),
+    Kind(Code.POLICY_SCHEME, "neither http nor https",
+         "only those two are fetched; file:// with allow_local and local_root", decided_by=("job.allow_local",)),
     Kind(Code.POLICY_ADDRESS, "a private or reserved address", "name it in allow_addresses if it is yours",
          decided_by=("download.allow_addresses",)),
     Kind(Code.POLICY_ROBOTS, "robots.txt forbids it, or could not be read",
@@ -142,6 +148,15 @@ _KINDS = (
          exceptions=(Retry.HOST, Retry.NEXT_RUN), decided_by=ROBOTS),  # the exceptions: it could not be read
     Kind(Code.POLICY_NOAI, "the server forbids this use in X-Robots-Tag", "ask the owner", decided_by=ROBOTS),
     Kind(Code.POLICY_PORT, "a port that browsers refuse too", "mend the URL"),
+
+    Kind(Code.FILE_MISSING, "no such file", "the next run looks again; is its disk mounted?",
+         retry=Retry.NEXT_RUN, effect=Effect.NOTHING, decided_by=LOCAL),
+    Kind(Code.FILE_UNREADABLE, "the file cannot be read", "see to its permissions, or to its disk",
+         retry=Retry.NEXT_RUN, effect=Effect.NOTHING, decided_by=LOCAL),
+    Kind(Code.FILE_OUTSIDE, "the file, or what it is a link to, is not below local_root",
+         "name a folder in local_root that holds both", effect=Effect.NOTHING, decided_by=LOCAL),
+    Kind(Code.FILE_KIND, "a folder, device, pipe or socket, and no file", "drop it from the list",
+         effect=Effect.NOTHING),
 
     Kind(Code.DNS, "the host's name does not resolve", "check the spelling; is the host gone?",
          retry=Retry.BACKOFF, exceptions=(Retry.ONCE,), effect=Effect.UNREACHED, decided_by=PROXY),  # no such name

@@ -5,8 +5,20 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 
 _PREFIX_BYTES = 1024
+IMAGE_SUFFIXES = frozenset(  # those of formats that are not read are among them, or their files would just be missing
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".avif", ".tif", ".tiff", ".bmp", ".mpo", ".jp2",
+        ".heic", ".heif", ".jxl",
+    )
+)  # fmt: skip
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is named like an image."""
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 class Nature(StrEnum):

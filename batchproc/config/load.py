@@ -104,6 +104,7 @@ def _further_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[t
     for loc, value, reason in find_not_yet(tables):
         yield loc, problem_at(origins, loc, value, reason)
     yield from _bucket_problems(tables, origins)
+    yield from _local_problems(tables, origins)
     bench = tables.get("bench")
     vary = bench.get("vary") if isinstance(bench, Mapping) else None
     for key in vary if isinstance(vary, Mapping) else ():
@@ -126,6 +127,14 @@ def _bucket_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tu
     if layout == "files":
         message = 'must be "webdataset" or "parquet", as output is a bucket.'
         yield ("output", "layout"), problem_at(origins, ("output", "layout"), layout, message)
+
+
+def _local_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
+    """The folder that local files are read from has to be named by whoever allows them."""
+    job = tables.get("job")
+    if isinstance(job, Mapping) and job.get("allow_local") is True and not job.get("local_root"):
+        loc = ("job", "local_root")
+        yield loc, problem_at(origins, loc, "", "must name the folder with the files, as allow_local is set.")
 
 
 def _step_problems(tables: Mapping[str, Any], check: CheckSteps | None, origins: Origins) -> list[Problem]:

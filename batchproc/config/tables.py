@@ -86,7 +86,7 @@ class JobTable(Table):
     input: ListNames
     """The URL list: .txt, .csv, .tsv or .jsonl, each also with .gz; .parquet, .feather or .arrow; "-" reads stdin.
     A path, or an address: https://, s3://, gs://, az://. Several as ["a.csv", "lists/*.parquet"]: lists, folders of
-    lists and patterns, one after the other."""
+    lists and patterns, one after the other. Or images of this machine: a folder, or patterns as "photos/**/*.jpg"."""
     url_column: Text = "url"
     """Tables only: the column that holds the URL. Other columns are carried into metadata.jsonl."""
     id_column: str = ""
@@ -99,6 +99,10 @@ class JobTable(Table):
     """Tables only: whether double quotes may stand around cells; "auto" = they may in .csv, and are text in .tsv."""
     duplicates: Literal["first", "rows"] = "first"
     """The same URL again is one image; "rows" gives each of its rows a row of its own in metadata.jsonl."""
+    allow_local: bool = False
+    """Take file:// URLs of the list, and relative ones where there is no base_url, as files below local_root."""
+    local_root: str = ""
+    """Folder below which such files may be read; no link is followed out of it."""
     base_url: WebAddress = ""
     """Joined with relative URLs; the embedded origin sets it."""
     output: OutputName

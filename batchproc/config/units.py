@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Val
 from pydantic_core import PydanticCustomError
 
 from batchproc.hostname import ascii_host
+from batchproc.sniff import is_image_name
 
 OUR_ERROR = "batchproc"  # the pydantic error type of messages that are whole sentences already
 
@@ -258,10 +259,20 @@ def _list_names(value: object) -> tuple[str, ...]:
             raise refuse(bad)
         path = urlsplit(name).path if is_remote(name) else name
         suffix = Path(path.removesuffix(".gz")).suffix.lower()
-        if suffix and suffix not in LIST_SUFFIXES and not path.lower().endswith(ARROW_SUFFIXES):
+        is_known = not suffix or suffix in LIST_SUFFIXES or path.lower().endswith(ARROW_SUFFIXES)
+        if not is_known and (is_remote(name) or not _may_be_image(name)):
             known, arrow = ", ".join(LIST_SUFFIXES), " or ".join(ARROW_SUFFIXES)
-            raise refuse(f'must end in {known}, each also with .gz, in {arrow}, or be "-" for stdin.')
+            raise refuse(
+                f'must end in {known}, each also with .gz, in {arrow}, or be "-" for stdin; '
+                "or be images: a folder with a slash at its end, or files as photos/*.jpg."
+            )
     return tuple(names)
+
+
+def _may_be_image(name: str) -> bool:
+    """Whether a path may mean images of this machine: by its ending, or because only what is there can tell."""
+    suffix = Path(name).suffix
+    return name.endswith("/") or is_image_name(name) or any(sign in suffix for sign in "*?[")
 
 
 def _output_name(value: str) -> str:

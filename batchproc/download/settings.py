@@ -54,6 +54,7 @@ class Settings:
     sites: tuple[tuple[str, "Site"], ...] = ()  # by host pattern: what differs from all this
     per_host: int = defaults.PER_HOST  # connections to one origin that this process may have at once
     most_connections: int = 256  # of this process, idle ones included
+    local_roots: tuple[str, ...] = ()  # folders below which file:// may be read
     robots_folder: str = ""  # where worker processes tell each other what they have read; empty = in memory alone
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from batchproc.download import urls
 from batchproc.download.body import read_body
 from batchproc.download.connection import Deadline
+from batchproc.download.local import SCHEME, LocalFiles
 from batchproc.download.pool import pools
 from batchproc.download.robots import RobotsGate
 from batchproc.download.rules import product_token
@@ -39,6 +40,7 @@ class DownloadWork:
         self._own_headers = {name: value for name, value in settings.headers if name.lower() != "host"}
         self._robots_name = product_token(settings.user_agent)
         self._sites = Sites(settings)
+        self._local = LocalFiles(settings.local_roots, settings.max_bytes)
         self._robots = RobotsGate(settings, self._send_for_rules, self._transport.interrupt.check)
 
     def __call__(self, item: Item[Fetch], lap: Lap) -> SourceImage | Moved:
@@ -49,6 +51,8 @@ class DownloadWork:
         """
         self._transport.interrupt.check()
         url, fetch = item.source.url, item.value
+        if url.startswith(SCHEME):  # as listed: a redirect to one is refused like any other scheme
+            return self._local(url, fetch, lap)
         moved = fetch.moved or _NOT_MOVED
         total_seconds = self._settings.total_timeout_seconds
         total = Deadline.after(total_seconds - moved.spent_seconds, Code.TIMEOUT_TOTAL)

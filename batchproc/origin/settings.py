@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 from batchproc import defaults
 from batchproc.errors import Problem, UsageError
+from batchproc.sniff import IMAGE_SUFFIXES, is_image_name
 
 DEFAULT_FAULT_SHARE = 0.05
 MAX_IMAGES = 2000  # they are held in memory, about 150 KB each
@@ -109,9 +110,6 @@ def base_url_of(host: str, port: int) -> str:
 
 SLOW_SECONDS = 1.0
 TRUNCATED_SHARE = 0.6
-PHOTO_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".avif", ".tif", ".tiff", ".bmp", ".mpo", ".jp2")
-)
 
 
 class Fault(StrEnum):
@@ -224,9 +222,9 @@ def demo_list(images: int, seed: int = defaults.ORIGIN_SEED) -> str:
 
 def photo_files(folder: Path) -> list[Path]:
     """The files of a folder that are named like images, in order of name. Raises `UsageError` when there is none."""
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
+    files = sorted(path for path in folder.iterdir() if is_image_name(path.name) and path.is_file())
     if not files:
-        allowed = " ".join(sorted(PHOTO_SUFFIXES))
+        allowed = " ".join(sorted(IMAGE_SUFFIXES))
         raise UsageError([Problem(where=f'[origin] photos = "{folder}"', message=f"holds no file named {allowed}")])
     return files
 

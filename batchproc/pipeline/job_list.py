@@ -16,7 +16,8 @@ from batchproc.errors import Problem, UsageError
 from batchproc.ledger import ListedItem, input_fingerprint
 from batchproc.model import Source
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import BadRow, Entry, ListFormat, Unusable, find_lists, is_stream, read_sources
+from batchproc.sources import BadRow, Entry, ListFormat, Unusable, find_sources, is_stream, list_images, read_sources
+from batchproc.sources.finding import file_url, folder_of, may_mean_images
 from batchproc.sources.remote import fetch_list
 from batchproc.version import VERSION
 
@@ -30,6 +31,8 @@ class JobList:
     paths: tuple[str, ...]  # absolute; "-" is stdin
     format: ListFormat
     duplicates: str
+    images: tuple[str, ...] = ()  # absolute; in place of lists
+    root: Path = Path("/")  # images below it are known by their paths from there
 
     @classmethod
     def of(cls, config: Config, base_url: str, *, keep: bool = False) -> Self:
@@ -47,11 +50,13 @@ class JobList:
             id_column=job.id_column,
             delimiter=job.delimiter,
             quoting=job.quoting,
-            base_url=base_url,
+            base_url=base_url or _local_base(config),
+            local=job.allow_local,
             renamed=job.renamed_columns,
             dropped=job.dropped_columns,
         )
-        return cls(paths=find_lists(local), format=format, duplicates=job.duplicates)
+        found, root = find_sources(local), config.paths.root
+        return cls(paths=found.lists, format=format, duplicates=job.duplicates, images=found.images, root=root)
 
     @property
     def is_stream(self) -> bool:
@@ -80,6 +85,8 @@ class JobList:
 
     def entries(self, columns: Columns | None = None, memory: ListMemory | None = None) -> Iterator[Entry]:
         """The list as the config says to read it; `columns` learns of it. Raises `UsageError`."""
+        if self.images:
+            return list_images(self.images, self.root)
         return read_sources(self.paths, self.format, columns=columns, memory=memory)
 
     def items(self, columns: Columns | None = None) -> Iterator[ListedItem]:
@@ -114,12 +121,12 @@ class JobList:
         """What tells this list from another; empty for stdin and pipes."""
         if self.is_stream:
             return ""
-        prints = self._fingerprints()
+        prints = self._fingerprints() if self.paths else (*self.images, str(self.root), *self._settings)
         return prints[0] if len(prints) == 1 else hashlib.sha256("\n".join(prints).encode()).hexdigest()
 
     def memory(self, checkpoints: tuple[Checkpoint, ...]) -> ListMemory | None:
-        """What is remembered of this list, if it is read as it was then; None for stdin and pipes."""
-        if self.is_stream:
+        """What is remembered of this list, if it is read as it was then; None for stdin, pipes and images."""
+        if self.is_stream or not self.paths:
             return None
         kinds = sorted({Path(path.lower().removesuffix(".gz")).suffix for path in self.paths})
         rule = json.dumps([VERSION, *kinds, *self._settings])
@@ -135,7 +142,25 @@ class JobList:
         how = self.format
         columns = json.dumps([sorted(how.renamed.items()), sorted(how.dropped)]) if how.renamed or how.dropped else ""
         settings = how.url_column, how.id_column, how.delimiter, how.quoting, self.duplicates, how.base_url
-        return (*settings, columns) if columns else settings
+        more = (*filter(None, [columns]), *(["local"] if how.local else []))
+        return (*settings, *more)
+
+
+def _local_base(config: Config) -> str:
+    """What relative URLs are joined with where they are files. Raises `UsageError` where their folder is missing."""
+    if not config.job.allow_local:
+        return ""
+    folder = Path(config.paths.at_root(config.job.local_root))
+    if not folder.is_dir():  # perhaps its disk is not mounted: no reason to take every file for missing
+        where = f'[job] local_root = "{config.job.local_root}"'
+        raise UsageError([Problem(where=where, message=f"is no folder: {folder}.")])
+    return file_url(folder)
+
+
+def local_roots(config: Config) -> tuple[str, ...]:
+    """The folders that files may be read from: the one that the config names, and those of its images."""
+    named = [config.paths.at_root(config.job.local_root)] if config.job.allow_local else []
+    return tuple(dict.fromkeys(named + [folder_of(name) for name in config.paths.inputs if may_mean_images(name)]))
 
 
 @cache

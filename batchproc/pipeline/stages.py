@@ -17,6 +17,7 @@ from batchproc.job_file import worker_modules
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
+from batchproc.pipeline.job_list import local_roots
 from batchproc.pipeline.opening import OTHER_DESCRIPTORS, transform_settings
 from batchproc.record.explanation import Variant
 from batchproc.record.stage import ModeName
@@ -49,6 +50,7 @@ def make_download(config: Config, origin_address: str = "", robots_folder: str =
         honour_robots=table.robots == "honour",
         per_host=table.per_host,
         robots_folder=robots_folder,
+        local_roots=local_roots(config),
         ca_file=config.paths.at_root(table.ca_file),
         client_cert=config.paths.at_root(table.client_cert),
         client_key=config.paths.at_root(table.client_key),

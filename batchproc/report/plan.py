@@ -9,6 +9,7 @@ from batchproc.ledger import LedgerView
 from batchproc.measure.hardware import usable_cores
 from batchproc.redact import printable
 from batchproc.sink import ImageFolder, Layout
+from batchproc.sniff import is_image_name
 from batchproc.transform.steps.table import StepDescription
 
 
@@ -70,6 +71,8 @@ def _shard_words(job: dict[str, Any], output: dict[str, Any]) -> Iterator[str]:
 
 def _list_words(job: dict[str, Any]) -> str:
     """How the list is read."""
+    if all(map(is_image_name, job["input"])):
+        return f"none: the images themselves, each known by its path from {job['root']}"
     identity = f'known by "{job["id_column"]}"' if job["id_column"] else "known by their URL"
     cut = f'cells cut at "{printable(job["delimiter"])}"' if job["delimiter"] else "cut by its name's ending"
     return f"{cut}, quoting {job['quoting']}, items {identity}, duplicates {job['duplicates']}"

@@ -1,11 +1,10 @@
-"""The URL list of a job: text, tables or JSON Lines, each also gzipped, read as a stream in constant memory."""
+"""The sources of a job: a list as text, table or JSON Lines, each also gzipped, read as a stream in constant memory; or
+image files."""
 
-import glob
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
-from pathlib import Path
 from typing import BinaryIO, Literal
 
 from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
@@ -13,6 +12,7 @@ from batchproc.model import LINES_PER_LIST
 from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources.arrow import ARROW_SUFFIXES, read_arrow
 from batchproc.sources.entries import BadRow, Entry, Ignored, ItemMaker, Unusable, Wanted, read_text
+from batchproc.sources.finding import TABLES, Found, find_sources, is_list_name, list_images, suffix_of
 from batchproc.sources.json_lines import read_json_lines
 from batchproc.sources.lines import Segments, is_stream, open_list, refuse
 from batchproc.sources.separated import Dialect, read_separated
@@ -22,18 +22,19 @@ __all__ = [
     "BadRow",
     "BadUrl",
     "Entry",
+    "Found",
     "Ignored",
     "ListFormat",
     "Unusable",
     "canonical",
-    "find_lists",
+    "find_sources",
     "is_list_name",
     "is_stream",
     "joiner",
+    "list_images",
     "read_sources",
 ]
 
-TABLES = {".csv": ",", ".tsv": "\t"}  # and what stands between their cells
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListFormat:
@@ -44,42 +45,12 @@ class ListFormat:
     delimiter: str = ""  # empty: by the name
     quoting: Literal["auto", "double", "none"] = "auto"  # auto: tab-separated values have no quotes
     base_url: str = ""  # relative URLs are joined with it; their key does not depend on it
+    local: bool = False  # whether file:// is taken too
     renamed: Mapping[str, str] = field(default_factory=dict)  # other columns by their name in the list
     dropped: frozenset[str] = frozenset()  # other columns that are left out
 
 
 BY_NAME = ListFormat()
-
-
-def find_lists(names: Sequence[str]) -> tuple[str, ...]:
-    """The lists that these names mean, each once: of a folder its lists, of a pattern what matches, both by name.
-
-    Raises `UsageError` for a folder or a pattern without any.
-    """
-    return tuple(dict.fromkeys(path for name in names for path in _find_lists(name)))
-
-
-def _find_lists(name: str) -> list[str]:
-    path = Path(name)
-    if path.is_dir():
-        found = [str(entry) for entry in sorted(path.iterdir()) if is_list_name(entry.name) and entry.is_file()]
-    elif glob.has_magic(name) and not path.exists():
-        matching = glob.glob(name, recursive=True)  # noqa: PTH207 (pathlib's takes no absolute pattern)
-        found = [entry for entry in sorted(matching) if Path(entry).is_file()]
-    else:
-        return [name]
-    if not found:
-        refuse(name, "no list is in it." if path.is_dir() else "no file matches.")
-    return found
-
-
-def is_list_name(name: str) -> bool:
-    """Whether a name says by its ending that it is a list's."""
-    return _suffix(name) in (".txt", ".jsonl", *TABLES, *ARROW_SUFFIXES)
-
-
-def _suffix(path: str) -> str:
-    return "" if path == "-" else Path(path.removesuffix(".gz")).suffix.lower()
 
 
 def read_sources(
@@ -101,7 +72,7 @@ def read_sources(
     it cannot be read further.
     """
     paths = [fspath(lists)] if isinstance(lists, str | PathLike) else list(lists)
-    learned, maker = columns if columns is not None else Columns(), ItemMaker(format.base_url)
+    learned, maker = columns if columns is not None else Columns(), ItemMaker(format.base_url, local=format.local)
     if len(paths) == 1:
         entries = _entries(paths[0], format, maker, learned, stdin, memory)
     else:
@@ -154,7 +125,7 @@ def _entries(
     line: int = 0,
 ) -> Iterator[Entry]:
     """The entries of one list whose first line is the one behind `line`."""
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     wanted = Wanted(url=format.url_column, id=format.id_column, renamed=format.renamed, dropped=format.dropped)
     _check_format(path, suffix, format)
     try:

@@ -96,8 +96,9 @@ Entry: TypeAlias = Source | Unusable | BadRow | Ignored | Known | Checkpoint
 class ItemMaker:
     """Makes the entry of one line that has a URL. Counts the items; for one reader, not to be shared."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, *, local: bool = False) -> None:
         self.relative = bool(base_url)  # whether relative URLs are taken
+        self._local = local  # whether file:// is
         self._join = joiner(base_url) if base_url else None
         self._made = 0
 
@@ -106,7 +107,7 @@ class ItemMaker:
         index = self._made
         self._made += 1
         try:
-            url = canonical(text, relative=self.relative)
+            url = canonical(text, relative=self.relative, local=self._local)
         except BadUrl as error:
             source = self._source_of_text(index, line, text, item_id or text, extra_json)
             return Unusable(source=source, code=error.code, message=error.message)

@@ -52,8 +52,9 @@ class BadUrl(Exception):
         self.message = message
 
 
-def canonical(text: str, *, relative: bool = False) -> str:
-    """The canonical form of an http or https URL; with `relative` also of a relative reference. Raises `BadUrl`."""
+def canonical(text: str, *, relative: bool = False, local: bool = False) -> str:
+    """The canonical form of an http or https URL; with `relative` also of a relative reference, with `local` of a
+    file's. Raises `BadUrl`."""
     if len(text) > MAX_URL_CHARS:
         _refuse_long(text)
     if (quick := _QUICK.fullmatch(text)) and "/." not in text:
@@ -62,7 +63,24 @@ def canonical(text: str, *, relative: bool = False) -> str:
         return text if good == authority else f"{scheme}://{good}{text[quick.end(2) :]}"
     if relative and _QUICK_RELATIVE.fullmatch(text) and "/." not in text:
         return text
+    if local and text[:5].lower() == "file:":
+        return _canonical_file(text)
     return _canonical_slowly(text, relative=relative)
+
+
+def _canonical_file(text: str) -> str:
+    """RFC 8089, of this machine: there is no query, and nothing behind a `#`."""
+    if found := _ILLEGAL.search(text) or re.search(r"[?#]", text):
+        raise _no_url(f'"{printable(found[0])}" at position {found.start() + 1}: write %{ord(found[0]):02X} for it')
+    _, authority, path, _ = _split(text)
+    if authority and authority.lower() != "localhost":
+        raise _no_url(f'the file is said to be on "{printable(authority[:80])}"; this machine is file:///')
+    if not path.startswith("/"):
+        raise _no_url("the path of a file begins at the root, as file:///srv/photos/a.jpg")
+    url = f"file://{_remove_dots(_encode(path, 'path'), absolute=True)}"
+    if len(url) > MAX_URL_CHARS:
+        _refuse_long(url)
+    return url
 
 
 def is_same_url(first: str, second: str) -> bool:
@@ -77,7 +95,7 @@ def as_listed(text: str, url: str) -> str:
     """What is requested and shown of a line: its text, where that is a URL but for its spelling; else `url`, its
     canonical form. Servers compare the bytes of signed URLs, so the canonical form is for the item's identity alone.
     """
-    if text == url or "/." in text:  # dot segments are never sent
+    if text == url or "/." in text or url.startswith("file:"):  # dot segments are never sent
         return url
     try:
         text.encode()
@@ -93,7 +111,7 @@ def joiner(base_url: str) -> Callable[[str], str]:
     root = urljoin(base_url, "/").removesuffix("/") if base_url else ""
 
     def join(url: str) -> str:
-        if not base_url or url.startswith(("http://", "https://")):
+        if not base_url or url.startswith(("http://", "https://", "file://")):
             return url
         if url[0] not in "/?.":
             return folder + url

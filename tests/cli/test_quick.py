@@ -120,3 +120,11 @@ def test_what_cannot_be_tried_is_told(tmp_path: Path, code: int, says: str, argu
     assert code == done.returncode
     assert says.lower() in done.stderr.lower()
     assert not (tmp_path / "tried.png").exists()
+
+
+def test_get_takes_images_of_this_machine(tmp_path: Path) -> None:
+    Image.new("RGB", (200, 100), "red").save(tmp_path / "a.jpg")
+
+    done = call(tmp_path, "get", "a.jpg", "-o", "out", "--resize", "50", "--set", "report.html=false")
+
+    assert (0, ["a.jpg"]) == (done.returncode, names(tmp_path / "out"))

@@ -11,7 +11,7 @@ from batchproc.columns import Columns
 from batchproc.errors import UsageError
 from batchproc.model import LINES_PER_LIST, Source, describe_line
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import BadRow, Entry, Ignored, ListFormat, find_lists, read_sources
+from batchproc.sources import BadRow, Entry, Ignored, ListFormat, find_sources, read_sources
 from tests.sources.conftest import Write, urls_of
 
 
@@ -95,7 +95,7 @@ def test_folders_and_patterns_are_their_lists_by_name_each_once(tmp_path: Path) 
         (tmp_path / name).touch()
 
     def found(*names: str) -> list[str]:
-        paths = find_lists([str(tmp_path / name) for name in names])
+        paths = find_sources([str(tmp_path / name) for name in names]).lists
         return [str(Path(path).relative_to(tmp_path)) for path in paths]
 
     assert ["a.jsonl.gz", "b.csv", "c.parquet"] == found("")
@@ -104,12 +104,12 @@ def test_folders_and_patterns_are_their_lists_by_name_each_once(tmp_path: Path) 
     assert ["no-such.csv"] == found("no-such.csv")
 
 
-@pytest.mark.parametrize(("name", "says"), [("*.csv", "no file matches"), ("empty", "no list is in it")])
+@pytest.mark.parametrize(("name", "says"), [("*.csv", "no file matches"), ("empty", "no list and no image is in it")])
 def test_a_pattern_or_folder_without_lists_is_refused(tmp_path: Path, name: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
 
     with pytest.raises(UsageError, match=says):
-        find_lists([str(tmp_path / name)])
+        find_sources([str(tmp_path / name)])
 
 
 COLUMNS = ListFormat(url_column="URL", renamed={"TEXT": "caption"}, dropped=frozenset({"n"}))

@@ -84,6 +84,38 @@ def test_bad_url_has_its_code_and_says_why(code: Code, says: str, text: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("expected", "text"),
+    [
+        ("file:///a/b.jpg", "file:///a/b.jpg"),
+        ("file:///a/b.jpg", "FILE://localhost/a/./c/../b.jpg"),
+        ("file:///a/b.jpg", "file:/a/b.jpg"),
+        ("file:///%C3%A9%FF%3Fb.jpg", "file:///\u00e9%ff%3fb.jpg"),
+        ("file:///etc/passwd", "file:///../../etc/passwd"),
+        ("http://a.com/", "http://A.com"),
+    ],
+)
+def test_the_url_of_a_file_is_canonical_where_files_are_taken(expected: str, text: str) -> None:
+    assert expected == canonical(text, local=True)
+
+
+@pytest.mark.parametrize(
+    ("says", "text"),
+    [
+        ('said to be on "host"', "file://host/a.jpg"),
+        ("begins at the root", "file:a.jpg"),
+        ("write %3F for it", "file:///a?b.jpg"),
+        ("write %23 for it", "file:///a#1.jpg"),
+        ("write %20 for it", "file:///a b.jpg"),
+    ],
+)
+def test_what_is_no_url_of_a_file_here_says_why(says: str, text: str) -> None:
+    with pytest.raises(BadUrl, match=says) as caught:
+        canonical(text, local=True)
+
+    assert Code.INPUT_URL == caught.value.code
+
+
+@pytest.mark.parametrize(
     ("expected", "joined", "text"),
     [
         ("cat.jpg", "http://h/d/cat.jpg", "cat.jpg"),
