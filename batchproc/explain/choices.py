@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from batchproc.explain.measured import Measured, full_workers
 from batchproc.explain.predict import MODES, Limit, cpu_seconds, predict, start_seconds
-from batchproc.explain.reasons import Judgement, Rank
+from batchproc.explain.reasons import Cause, Judgement, Rank
 from batchproc.record.explanation import Alternative, Choice, Figure, Value, Variant
 from batchproc.record.run import RunRecord
 from batchproc.record.stage import ModeName
@@ -13,6 +13,7 @@ from batchproc.record.stage import ModeName
 TIE = 0.05  # a predicted difference below that is none
 ALIKE, ALIKE_ERROR = 0.15, 0.20  # a predicted difference, and an error, that still allow to call two modes alike
 NETWORK_BOUND = 0.8  # of a download: that much waiting decides its mode
+MUCH_HELD = 0.3  # of the CPU with the GIL in hand: that much decides by itself
 MUCH_START = 0.05  # of the run: a start that is worth a word
 
 
@@ -99,16 +100,46 @@ def find_choice(record: RunRecord, run: Measured, stage: str) -> Choice:
     """Whether one stage's mode was right."""
     alternatives = find_alternatives(record, run, stage)
     phi = run.shares[stage]
-    code, values = _judge(record, run, stage, alternatives)
+    code, found = _judge(record, run, stage, alternatives)
+    mode, values = getattr(run.variant, stage), {**(phi.values if phi else {}), **found}
+    best = _best_mode(code, mode, values)
     return Choice(
         stage=stage,
-        mode=getattr(run.variant, stage),
+        mode=mode,
         workers=getattr(run.variant, f"{stage}_workers"),
+        best=best,
+        cause=_find_cause(run, stage, best, values) if best else "",
         evidence=tuple(_evidence(record, run, stage)),
         alternatives=tuple(alternatives),
         code=code,
-        values={**(phi.values if phi else {}), **values},
+        values=values,
     )
+
+
+def _best_mode(code: Judgement, mode: str, values: Mapping[str, Value]) -> str:
+    """The mode to take; empty where that is open."""
+    if code in (Judgement.WON, Judgement.TIE):
+        return mode
+    key = {Judgement.NOT_BEST: "best", Judgement.LIGHTER_WOULD_DO: "lightest"}.get(code, "")
+    return str(values.get(key, ""))
+
+
+def _find_cause(run: Measured, stage: str, best: str, values: Mapping[str, Value]) -> Cause:
+    """What says most about why a mode is best: waiting, then the GIL, then what sets the pace in any mode."""
+    elsewhere = Cause.PACE if values.get("pace") else Cause.COST
+    if best == "serial":
+        return elsewhere
+    if values.get("network_share"):
+        return Cause.WAITING
+    share = run.shares[stage]
+    if stage == "download" or share is None or not share.is_known:
+        return elsewhere
+    if best == "thread":
+        return Cause.GIL_FREE if share.point * run.job.cores < 1.0 else elsewhere
+    if share.point >= MUCH_HELD:
+        return Cause.GIL_HELD
+    threads = predict(run.job, variant_with(run.variant, stage, "thread", getattr(run.variant, f"{stage}_workers")))
+    return Cause.ONE_GIL if threads.bound.name == "gil" else elsewhere
 
 
 def _judge(
@@ -123,7 +154,8 @@ def _judge(
         return Judgement.MODEL_MISSES, {"miss": abs(run.miss)}
     best = max(others, key=lambda one: one.predicted_ratio or 0.0)
     if best.rank == Rank.BETTER:
-        return Judgement.NOT_BEST, {**best.values, "best": best.mode, "ratio": best.predicted_ratio}
+        overlap = waits_overlap(record, run) if stage == "download" else {}
+        return Judgement.NOT_BEST, {**best.values, **overlap, "best": best.mode, "ratio": best.predicted_ratio}
     values = _own_figures(record, run, stage)
     ties = [one for one in others if one.rank != Rank.WORSE]
     if not ties:
@@ -132,19 +164,21 @@ def _judge(
         return Judgement.OPEN, {**values, "error": max(one.error for one in ties)}
     lightest = next(name for name in MODES if name in (mode, *(one.mode for one in ties)))
     code = Judgement.TIE if lightest == mode else Judgement.LIGHTER_WOULD_DO
-    return code, {**values, **_common_pace(run, stage, ties), "lightest": lightest}
+    return code, {**values, **_pace_elsewhere(run, stage, ties), "lightest": lightest}
 
 
 def _is_alike(one: Alternative) -> bool:
     return one.rank == Rank.ALIKE
 
 
-def _common_pace(run: Measured, stage: str, ties: list[Alternative]) -> dict[str, Value]:
-    """Why modes tie, where one ceiling outside the stage binds in all of them."""
+def _pace_elsewhere(run: Measured, stage: str, ties: list[Alternative]) -> dict[str, Value]:
+    """What sets this run's pace outside the stage, and whether it does so in the modes that tie as well."""
     variants = [run.variant, *(variant_with(run.variant, stage, one.mode, one.workers) for one in ties)]
     bounds = [predict(run.job, variant).bound for variant in variants]
-    same = len({(bound.name, bound.stage) for bound in bounds}) == 1 and bounds[0].stage != stage
-    return _limit(run, bounds[0], run.variant) if same else {}
+    if bounds[0].stage == stage:
+        return {}
+    is_common = len({(bound.name, bound.stage) for bound in bounds}) == 1
+    return {**_limit(run, bounds[0], run.variant), "pace_in_all": int(is_common)}
 
 
 def _own_figures(record: RunRecord, run: Measured, stage: str) -> dict[str, Value]:

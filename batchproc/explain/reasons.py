@@ -38,6 +38,17 @@ class Judgement(StrEnum):
     TIE = "tie"  # and this mode is the lightest of them
 
 
+class Cause(StrEnum):
+    """The one figure that says most about why a stage's best mode is best."""
+
+    WAITING = "waiting"  # most of a download
+    GIL_HELD = "gil_held"  # so that threads would take turns
+    GIL_FREE = "gil_free"  # so that threads work beside each other
+    ONE_GIL = "one_gil"  # would hold threads back
+    PACE = "pace"  # is set elsewhere
+    COST = "cost"  # of an image: CPU and waiting
+
+
 class Rank(StrEnum):
     """A mode's predicted rate against this run's."""
 

@@ -3,71 +3,21 @@
 Light: a run that found nothing to do takes its one sentence from here too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from batchproc.explain.reasons import (
-    Advice,
-    BreakEvenReason,
-    CeilingReason,
-    CrossoverReason,
-    Doubt,
-    GilDoubt,
-    GilMethod,
-    Judgement,
-    Rank,
-    Reason,
-)
-from batchproc.explain.words import cores, count, crew, seconds, share, significant, workers
+from batchproc.explain.mode_wording import METHODS, doubt_text, gil_doubt_text, pace_text, waiting_text, word_choice
+from batchproc.explain.reasons import Advice, BreakEvenReason, CeilingReason, CrossoverReason, Doubt, Judgement, Reason
+from batchproc.explain.words import Words, count, crew, seconds, share, significant, workers
 from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunRecord
 
 if TYPE_CHECKING:
-    from batchproc.record.explanation import Alternative, Ceiling, Choice, Figure, Hint, Value
+    from batchproc.record.explanation import Ceiling, Hint, Value
 
 WORTH_A_WORD = 0.1  # of the time
 NOTHING_DONE = "nothing was processed, so nothing held the run back"
-SOME_LIMIT = "what may start at once was limited (per_host, start-up, or a short list)"
-
-
-class Words:
-    """The values of a finding, each as people read it: `words.seconds("cpu_seconds")`."""
-
-    def __init__(self, values: "Mapping[str, Value]") -> None:
-        self._values = values
-
-    def number(self, name: str) -> float | None:
-        """A number; None where it is not known."""
-        value = self._values.get(name)
-        return None if value is None or isinstance(value, str) else value
-
-    def text(self, name: str) -> str:
-        """A word of the config, a whole number, or a code."""
-        return str(self._values.get(name, ""))
-
-    def seconds(self, name: str) -> str:
-        """As `4.1 s`."""
-        return seconds(self.number(name))
-
-    def share(self, name: str) -> str:
-        """As `12%`."""
-        return share(self.number(name))
-
-    def rate(self, name: str) -> str:
-        """Three digits, without a unit."""
-        return significant(self.number(name))
-
-    def cores(self, name: str) -> str:
-        """As `2 cores`."""
-        return cores(self.number(name) or 0.0)
-
-    def count(self, name: str, noun: str) -> str:
-        """As `240 items`."""
-        return count(round(self.number(name) or 0), noun)
-
-    def workers(self, mode: str, number: str) -> str:
-        """As `32 threads`."""
-        return crew(self.text(mode), round(self.number(number) or 0))
+SOME_LIMIT = "starts were limited (per_host, start-up, short list)"
 
 
 def unknown(
@@ -96,7 +46,7 @@ def worded(record: RunRecord) -> RunRecord:
     found = replace(
         record,
         bottleneck=replace(record.bottleneck, because=bottleneck_text(record, record.bottleneck)),
-        choices=tuple(_word_choice(record, choice) for choice in record.choices),
+        choices=tuple(word_choice(record, choice) for choice in record.choices),
         ceilings={name: tuple(map(_word_ceiling, ceilings)) for name, ceilings in record.ceilings.items()},
         hints=tuple(_word_hint(record, hint) for hint in record.hints),
         crossover=replace(
@@ -135,32 +85,6 @@ def _best_text(hints: "tuple[Hint, ...]") -> str:
 
 
 MEASURED_VERDICTS = ("changed", "kept_after_race", "kept")  # of `batchproc.explain.auto.Verdict`
-METHODS: Mapping[str, str] = {
-    GilMethod.SOURCE: "from Pillow's source and this run's CPU per step",
-    GilMethod.THREADS: "from this run's threads and what they waited for the GIL",
-    GilMethod.TYPICAL: "from the user and system time of a thread that fetched images of 146 KB, not measured in this "
-    "run",
-}
-
-
-def doubt_text(record: RunRecord, doubt: str, words: Words) -> str:
-    """Why nothing is said of a run's modes."""
-    if doubt == Doubt.FEW_ITEMS:
-        items = count(record.measured_leg.items, "item")
-        return f"no verdict on modes: {items} are too few to compare them ({words.text('items_needed')} at least)"
-    if doubt == Doubt.MOSTLY_WAITED:
-        return f"no verdict on modes: {waiting_text(record)}"
-    return "unknown: too little was processed to explain"
-
-
-def waiting_text(record: RunRecord) -> str:
-    """How long a run waited, and for what."""
-    leg = record.measured_leg
-    retry, pause = leg.retry_wait_seconds or 0.0, leg.pause_wait_seconds or 0.0
-    what = "a paused or paced host" if pause > retry else "a retry"
-    return f"for {seconds(retry + pause)} of {seconds(leg.seconds)} there was nothing to do but wait for {what}"
-
-
 def bottleneck_text(record: RunRecord, found: Bottleneck) -> str:
     """Why the stage that `found` names, or none, held the run back."""
     if found.reason == Reason.NOTHING_DONE:
@@ -203,8 +127,8 @@ def _stages_text(record: RunRecord, found: Bottleneck) -> str:
         )
     if found.reason == Reason.STARTS_LIMITED:
         return (
-            f"download: the {makers} of transform waited for input {share(other.starved)} of the time, though the "
-            f"{fetchers} of download were busy only {share(load.busy)}; {_limit_text(record, found)}"
+            f"download: its {fetchers} were busy only {share(load.busy)}, while transform starved "
+            f"{share(other.starved)}; {_limit_text(record, found)}"
         )
     return (
         f"unknown: download workers were busy {share(load.busy)} and transform workers {share(other.busy)} of the "
@@ -301,153 +225,6 @@ def break_even_text(record: RunRecord, found: BreakEven) -> str:
     return doubt_text(record, found.code, words)
 
 
-def gil_doubt_text(words: Words) -> str:
-    """What the measured waiting for the GIL says against the estimate; empty where nothing."""
-    text = f"the threads waited {words.share('waited')} of their time for the GIL, which "
-    if words.text("phi_doubt") == GilDoubt.WAITED_LESS:
-        return f"{text}is less than the {words.share('waited_expected')} that this estimate asks for"
-    if words.text("phi_doubt") == GilDoubt.WAITED_MORE:
-        return f"{text}is more than this estimate explains"
-    return ""
-
-
-def _word_choice(record: RunRecord, choice: "Choice") -> "Choice":
-    """A sentence in three pieces: what is so, why (with its numbers), and what the other modes are predicted to do."""
-    words = Words(choice.values)
-    choice = replace(
-        choice,
-        alternatives=tuple(replace(one, because=_alternative_text(one)) for one in choice.alternatives),
-        evidence=tuple(replace(one, text=_figure_text(record, choice, one, words)) for one in choice.evidence),
-    )
-    head, reason, ranking = _head(record, choice, words), _reason(choice, words), ""
-    if choice.code in (Judgement.WON, Judgement.OPEN, Judgement.LIGHTER_WOULD_DO, Judgement.TIE):
-        ratios = ", ".join(f"{one.mode} {significant(one.predicted_ratio)} times" for one in _others(choice))
-        ranking = f" (predicted: {ratios} this run's rate)"
-    return replace(choice, brief=f"{head}{ranking}", verdict=f"{head}{reason}{ranking}")
-
-
-def _others(choice: "Choice") -> "list[Alternative]":
-    return [one for one in choice.alternatives if one.mode != choice.mode]
-
-
-def _head(record: RunRecord, choice: "Choice", words: Words) -> str:
-    """Whether the mode was right."""
-    mode, stage = choice.mode, choice.stage
-    unsure = f"unknown whether {mode} was right for {stage}: "
-    ties = [one.mode for one in _others(choice) if one.rank != Rank.WORSE]
-    if choice.code == Judgement.NO_VERDICT:
-        return doubt_text(record, words.text("doubt"), words)
-    if choice.code == Judgement.UNEXPLAINED:
-        return f"{unsure}{words.share('unexplained_share')} of its worker-seconds are unexplained"
-    if choice.code == Judgement.MODEL_MISSES:
-        return f"{unsure}{_miss_text(words)}"
-    if choice.code == Judgement.NOT_BEST:
-        gain = f"{words.text('best')} is predicted to make the whole run {words.rate('ratio')} times as fast"
-        return f"{mode} was not the best for {stage}: {gain}"
-    if choice.code == Judgement.OPEN:
-        return _open_text(choice, ties, words)
-    if choice.code == Judgement.TIE:
-        return f"{mode} was right for {stage}; {' and '.join(ties)} would be as fast, and no lighter"
-    if choice.code == Judgement.LIGHTER_WOULD_DO:
-        text = f"{words.text('lightest')} would be as fast as {mode} for {stage}, and is lighter"
-        kill = "; but only a process can be killed when an item hangs, and takes no other item with it"
-        return f"{text}{kill if mode == 'process' else ''}"
-    return f"{mode} won for {stage}"
-
-
-def _open_text(choice: "Choice", ties: Sequence[str], words: Words) -> str:
-    """What can be said where the error is too large for a tie: which modes are worse all the same."""
-    worse = " and ".join(one.mode for one in _others(choice) if one.rank == Rank.WORSE)
-    error = f"(the error allowed for is {words.share('error')})"
-    unsure = f"unknown whether {' or '.join(ties)} would do better for {choice.stage} {error}"
-    return f"{choice.mode} beat {worse} for {choice.stage}, and it is {unsure}" if worse else unsure
-
-
-def _reason(choice: "Choice", words: Words) -> str:
-    if choice.code == Judgement.NOT_BEST:
-        return f", because {_pace_text(words)}"
-    if choice.code == Judgement.WON:
-        return f" because {_own_text(words)}"
-    if choice.code == Judgement.OPEN:
-        return f": {_own_text(words)}"
-    if choice.code in (Judgement.TIE, Judgement.LIGHTER_WOULD_DO):
-        where = _who(words)
-        common = f"{where} set{'' if where.endswith(')') else 's'} the pace in any case, and " if where else ""
-        return f": {common}{_own_text(words)}"
-    return ""
-
-
-def _own_text(words: Words) -> str:
-    """What decides between the modes, from the stage's own numbers."""
-    cpu, waits = words.seconds("cpu_seconds"), words.seconds("blocked_seconds")
-    times = f"an image takes {cpu} of CPU and {waits} of waiting"
-    if words.number("network_share") is not None:
-        text = f"{times}; {words.share('network_share')} of a download is waiting for the network"
-        together = words.number("downloads_at_once")
-        return f"{text}, and on average {together:.1f} downloads waited at the same time" if together else text
-    if words.number("phi") is None:
-        doubt = gil_doubt_text(words)
-        return f"{times}, and how much of the CPU holds the GIL is not known{': ' if doubt else ''}{doubt}"
-    return f"{times}; about {words.share('phi')} of the CPU holds the GIL ({METHODS[words.text('phi_method')]})"
-
-
-def _alternative_text(one: "Alternative") -> str:
-    words = Words(one.values)
-    return f"unknown: {_miss_text(words)}" if one.code == Judgement.MODEL_MISSES else _pace_text(words)
-
-
-def _miss_text(words: Words) -> str:
-    return f"the model misses this run by {words.share('miss')}, so it is not asked about others"
-
-
-def _pace_text(words: Words) -> str:
-    """What would set the pace, in words, and what else differs from this run."""
-    text = f"{_who(words)} would set the pace at {words.rate('pace_rate_per_second')} images/s"
-    cpu, here = words.number("cpu_seconds") or 0.0, words.number("cpu_seconds_here") or 0.0
-    if words.text("pace") == "cores" and significant(1000 * cpu) != significant(1000 * here):
-        text += f", with {seconds(cpu)} of CPU per image in all instead of {seconds(here)}"
-    extra = words.number("start_seconds_more")
-    if extra:
-        text += f"; starting takes {seconds(abs(extra))} {'longer' if extra > 0 else 'less'}"
-    return text
-
-
-def _who(words: Words) -> str:
-    """What sets the pace; empty where that is not one thing."""
-    if words.text("pace") == "workers" and words.text("pace_mode"):
-        return f"{words.text('pace_stage')} with {words.workers('pace_mode', 'pace_workers')}"
-    return {
-        "cores": f"the free cores ({words.cores('pace_cores')})",
-        "gil": "the one GIL of the main process",
-        "pipe": "copying images through pipes",
-        "per_host": "the limit of connections to one host",
-        "workers": "one thread for everything",
-    }.get(words.text("pace"), "")
-
-
-def _figure_text(record: RunRecord, choice: "Choice", figure: "Figure", words: Words) -> str:
-    """The name of a measured figure, with how it was found."""
-    if figure.code == "gil_wait":
-        method = record.stages[choice.stage].gil_method
-        how = f"({method})" if figure.value is not None else "is unknown here and counts as waiting"
-        return f"waiting for the GIL, all workers together {how}"
-    if figure.code == "gil_held":
-        doubt = gil_doubt_text(words)
-        found = METHODS.get(words.text("phi_method"))
-        how = f"({found}{'; but ' if doubt else ''}{doubt})" if found else "is unknown"
-        return f"share of its CPU that holds the GIL {how}"
-    return FIGURES[figure.code]
-
-
-FIGURES: Mapping[str, str] = {
-    "cpu": "CPU per image of the job",
-    "blocked": "waiting for network and disk per image of the job",
-    "run_queue": "ready, but no core was free, all workers together",
-    "rate_of_model": "rate of this run by the model",
-    "rate": "rate of this run, measured, without waits for retries",
-}
-
-
 def _word_hint(record: RunRecord, hint: "Hint") -> "Hint":
     words = Words(hint.values)
     return replace(hint, text=advice_text(hint.code, words), evidence=_evidence_text(record, hint, words))
@@ -475,11 +252,11 @@ PLAIN_ADVICE: Mapping[str, str] = {
         "transform in threads, or fewer and larger images per pipe: the main process may be the ceiling"
     ),
     Advice.HOST_STRUGGLED: (
-        "a lower download.per_host, or patience: a host struggled and was given fewer connections"
+        "a lower download.per_host, or patience: a host struggled"
     ),
-    Advice.MORE_PER_HOST: "download.per_host twice as high, where the servers are yours or allow it",
+    Advice.MORE_PER_HOST: "download.per_host twice as high, where the servers allow it",
     Advice.SERVER_REFUSED: "a lower download.per_host: the server asks for less",
-    Advice.RETRIES_WAITED: "download.retries = 0 leaves what failed to the next run, if this run's end must not wait",
+    Advice.RETRIES_WAITED: "download.retries = 0, if the run's end must not wait for retries",
     Advice.MEASURE_AGAIN: "measure again on a quiet machine before deciding",
 }
 
@@ -487,7 +264,7 @@ PLAIN_ADVICE: Mapping[str, str] = {
 def _evidence_text(record: RunRecord, hint: "Hint", words: Words) -> str:
     """The figures behind a piece of advice."""
     if hint.code in (Advice.CHANGE_WORKERS, Advice.CHANGE_MODE, Advice.CHANGE_BOTH_MODES):
-        return _pace_text(words)
+        return pace_text(words)
     if hint.code == Advice.MEASURE_AGAIN:
         return next((check.text for check in record.checks if check.name == words.text("check")), "")
     if hint.code == Advice.SERVER_REFUSED:

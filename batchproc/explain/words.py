@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchproc.record.explanation import Alternative
+    from batchproc.record.explanation import Alternative, Value
     from batchproc.record.stage import StageRecord
 
 SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
@@ -87,3 +87,43 @@ def crew(mode: str, number: int) -> str:
 def cores(number: float) -> str:
     """As `2 cores`, `1 core`, `1.5 cores`."""
     return f"{significant(number)} core{'' if significant(number) == '1' else 's'}"
+
+
+class Words:
+    """The values of a finding, each as people read it: `words.seconds("cpu_seconds")`."""
+
+    def __init__(self, values: "Mapping[str, Value]") -> None:
+        self._values = values
+
+    def number(self, name: str) -> float | None:
+        """A number; None where it is not known."""
+        value = self._values.get(name)
+        return None if value is None or isinstance(value, str) else value
+
+    def text(self, name: str) -> str:
+        """A word of the config, a whole number, or a code."""
+        return str(self._values.get(name, ""))
+
+    def seconds(self, name: str) -> str:
+        """As `4.1 s`."""
+        return seconds(self.number(name))
+
+    def share(self, name: str) -> str:
+        """As `12%`."""
+        return share(self.number(name))
+
+    def rate(self, name: str) -> str:
+        """Three digits, without a unit."""
+        return significant(self.number(name))
+
+    def cores(self, name: str) -> str:
+        """As `2 cores`."""
+        return cores(self.number(name) or 0.0)
+
+    def count(self, name: str, noun: str) -> str:
+        """As `240 items`."""
+        return count(round(self.number(name) or 0), noun)
+
+    def workers(self, mode: str, number: str) -> str:
+        """As `32 threads`."""
+        return crew(self.text(mode), round(self.number(number) or 0))

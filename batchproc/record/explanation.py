@@ -68,12 +68,17 @@ class Alternative:
 class Choice:
     """Whether a stage's mode was right: in a few words, in a sentence, by these figures, against these others.
 
-    `code`: a `batchproc.explain.reasons.Judgement`, with its `values`.
+    `code`: a `batchproc.explain.reasons.Judgement`, with its `values`. `best`: the best mode, empty where that is not
+    known; `cause`: a `batchproc.explain.reasons.Cause`. `headline` says by how much, `reason` why in at most 12 words.
     """
 
     stage: str
     mode: str = ""
     workers: int = 0
+    best: str = ""
+    cause: str = ""
+    headline: str = ""
+    reason: str = ""
     brief: str = ""
     verdict: str = ""
     evidence: tuple[Figure, ...] = ()

@@ -12,9 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from batchproc.report.palette import stand_in
-from batchproc.report.svg import FONT_PX, NARROW_PX, WIDE_PX, Label, chart_text, in_our_style, one_plot
+from batchproc.report.svg import (
+    FONT_PX,
+    NARROW_PX,
+    WIDE_PX,
+    Label,
+    chart_text,
+    in_our_style,
+    name_above,
+    one_plot,
+    short_text,
+)
 
-MOST_LETTERS = 58
 GUTTER_LETTERS = 42  # names up to this length stand beside their row where there is room
 LETTER_PX = 6.6
 SIDE_SHARE = 0.28  # of the axis: a side that is narrower is not named
@@ -85,7 +94,7 @@ def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
     longest = max((max([sum(value for _, value, _ in row.parts), *row.points]) for row in rows), default=0.0) or 1.0
     axes.set(xlim=(0, 1.04 * longest), ylim=(len(rows) - 0.5, -0.5), yticks=[])
     for at, row in enumerate(rows):
-        _name_above(axes, at, row.name, row.note)
+        name_above(axes, at, row.name, row.note)
         left = 0.0
         for number, value, role in row.parts:
             axes.barh([at + 0.2], [value], left=left, height=0.42, color=stand_in(role), linewidth=0.8,
@@ -98,14 +107,14 @@ def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
         axes.plot(row.points, [at + 0.2] * len(row.points), linestyle="", marker="o", markersize=5, clip_on=False,
                   color=stand_in("ink"), markeredgecolor=stand_in("page"), markeredgewidth=0.8)  # fmt: skip
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} {_short(unit)}" if value else "0"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} {short_text(unit)}" if value else "0"))
     axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
     axes.set_axisbelow(True)
     return label.svg(figure)
 
 
 def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int, sides: tuple[str, str]) -> Any:
-    longest = max((len(_short(row.name)) for row in rows), default=0)
+    longest = max((len(short_text(row.name)) for row in rows), default=0)
     beside = width > NARROW_PX and longest <= GUTTER_LETTERS
     gutter, note = (round(LETTER_PX * longest) + 14, 150) if beside else (8, 12)
     row_px = 25 if beside else 36
@@ -120,7 +129,7 @@ def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int, sides: tupl
         if beside:
             _name_beside(axes, at, row)
         else:
-            _name_above(axes, at, row.name, row.note)
+            name_above(axes, at, row.name, row.note)
         _draw_marks(axes, at if beside else at + 0.2, row)
     ticks = _ticks(low, high, width - gutter - note)
     axes.set_xticks([math.log(tick) for tick in ticks])
@@ -132,7 +141,7 @@ def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int, sides: tupl
 
 def _name_sides(axes: Axes, sides: tuple[str, str], ends: tuple[float, float]) -> None:
     """What lies left and right of 1, above the rows, where there is room for it."""
-    names = (f"\u2190 {_short(sides[0])}", f"{_short(sides[1])} \u2192")
+    names = (f"\u2190 {short_text(sides[0])}", f"{short_text(sides[1])} \u2192")
     for name, shift, ha, end in zip(names, (-6, 6), ("right", "left"), ends, strict=True):
         if abs(math.log(end)) > SIDE_SHARE * math.log(ends[1] / ends[0]):
             axes.annotate(name, (0, 1), xycoords=("data", "axes fraction"), xytext=(shift, 5), ha=ha,
@@ -172,27 +181,10 @@ def _span(axes: Axes, y: float, ends: tuple[float, float], *, role: str, width: 
 
 def _name_beside(axes: Axes, at: int, row: SpeedRow) -> None:
     place: dict[str, Any] = {"textcoords": "offset points", "va": "center_baseline", "fontsize": FONT_PX}
-    axes.annotate(_short(row.name), (0, at), xycoords=("axes fraction", "data"), xytext=(-10, 0),
+    axes.annotate(short_text(row.name), (0, at), xycoords=("axes fraction", "data"), xytext=(-10, 0),
                   ha="right", color=stand_in("ink"), **place)  # fmt: skip
     axes.annotate(row.note, (1, at), xycoords=("axes fraction", "data"), xytext=(12, 0), ha="left",
                   color=stand_in("ink"), **place)  # fmt: skip
-
-
-def _name_above(axes: Axes, at: int, name: str, note: str) -> None:
-    """The name at the left, the note at the right, over the row's marks."""
-    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points",
-                             "va": "center_baseline", "fontsize": FONT_PX,
-                             "bbox": {"facecolor": stand_in("page"), "linewidth": 0, "pad": 0.8}}  # fmt: skip
-    room = MOST_LETTERS - len(note) - 2
-    axes.annotate(_short(name, room), (0, at - 0.24), xytext=(0, 0), ha="left", color=stand_in("ink"),
-                  **place)  # fmt: skip
-    axes.annotate(note, (1, at - 0.24), xytext=(0, 0), ha="right", color=stand_in("quiet"), **place)
-
-
-def _short(name: str, most: int = MOST_LETTERS) -> str:
-    """A name for a chart, cut after its secrets are gone: half a secret is not known as one."""
-    text = chart_text(name)
-    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def _extent(rows: Sequence[SpeedRow], margin: float) -> tuple[float, float]:

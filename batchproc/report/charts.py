@@ -14,8 +14,20 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from batchproc.explain.words import significant
+from batchproc.report.mode_rates import StageRates
 from batchproc.report.palette import stand_in
-from batchproc.report.svg import FONT_PX, NARROW_PX, WIDE_PX, Label, blank, chart_text, in_our_style, one_plot, plot_in
+from batchproc.report.svg import (
+    FONT_PX,
+    NARROW_PX,
+    WIDE_PX,
+    Label,
+    blank,
+    chart_text,
+    in_our_style,
+    name_above,
+    one_plot,
+    plot_in,
+)
 
 LANE_PX = 9
 FEW_LANES = 8
@@ -69,6 +81,25 @@ class Curve:
     dashes: str = "-"
     times: Sequence[float] = ()  # empty: those of the chart
     steps: bool = False
+
+
+@in_our_style
+def mode_bars(stage: StageRates) -> Markup:
+    """How fast each mode is: measured ones filled, predicted ones pale, each with its interval; the used one marked."""
+    rows, title = stage.rates, f"Modes of {stage.stage}"
+    label = Label(name=f"modes-{stage.stage.replace(' ', '-')}", title=title, sentence=stage.sentence)
+    figure, axes = one_plot(NARROW_PX, 8 + 38 * len(rows), left=4, right=10, top=2, bottom=4)
+    ends = [end for row in rows for end in (row.rate, row.high) if end is not None]
+    axes.set(xlim=(0, 1.02 * max(ends, default=1.0)), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
+    for at, row in enumerate(rows):
+        role = "cpu" if row.is_used else "starved"
+        name_above(axes, at, f"{row.name}{row.marks}", row.note, weight="bold" if row.is_used else "normal")
+        if row.rate is not None:
+            axes.barh([at + 0.2], [row.rate], height=0.42, color=stand_in(role), linewidth=0)
+        if row.low is not None and row.high is not None:
+            axes.plot([row.low, row.high], [at + 0.2] * 2, color=stand_in("ink"), linewidth=1.6, marker="|",
+                      markersize=9, markeredgewidth=1.6)  # fmt: skip
+    return label.svg(figure)
 
 
 @in_our_style

@@ -15,6 +15,7 @@ from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.account_view import ceiling_name, gil_words
 from batchproc.report.bench_view import BenchPage, comparison_words, view_bench
+from batchproc.report.charts import mode_bars
 from batchproc.report.items_view import link_to, told
 from batchproc.report.lab_section import number_figure, number_name
 from batchproc.report.palette import css_reference, css_variables
@@ -115,6 +116,7 @@ FILTERS = {
     "gain": _gain,
     "gil": gil_words,
     "link": link_to,
+    "mode_bars": mode_bars,
     "modes": name,
     "number": number_figure,
     "number_name": number_name,

@@ -56,7 +56,8 @@ def failure_step(failures: Mapping[str, int], counts: Counts, path: Path, comman
     if again:
         too = ", the quarantined too" if counts.quarantined else ""
         decided = {code: number for code, number in failures.items() if kind_of(code).decided_by}
-        steps = [f"see {path}", *(_config_step(*found, command) for found in list(decided.items())[:1])]
+        common = [(code, number) for code, number in decided.items() if 2 * number >= again]
+        steps = [f"see {path}", *(_config_step(*found, command) for found in common[:1])]
         if sum(decided.values()) < again:
             steps.append(f"--retry-failed tries {'all ' if decided else ''}{count(again, 'item')} again{too}")
         return "; ".join(steps)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from io import StringIO
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -114,6 +114,7 @@ def _describe(root: ElementTree.Element, name: str, title: str, description: str
 
 
 FONT_PX = 11.5
+MOST_LETTERS = 58  # across a narrow chart
 NARROW_PX = 380
 WIDE_PX = 1040
 
@@ -155,3 +156,20 @@ def plot_in(figure: Figure, box: tuple[float, float, float, float], size: tuple[
         spine.set_visible(False)
     axes.tick_params(length=0, labelsize=FONT_PX, labelcolor=stand_in("quiet"), pad=5)
     return axes
+
+
+def name_above(axes: Axes, at: int, name: str, note: str, *, weight: str = "normal") -> None:
+    """The name at the left, the note at the right, over the row's marks."""
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points",
+                             "va": "center_baseline", "fontsize": FONT_PX,
+                             "bbox": {"facecolor": stand_in("page"), "linewidth": 0, "pad": 0.8}}  # fmt: skip
+    room = MOST_LETTERS - len(note) - 2
+    axes.annotate(short_text(name, room), (0, at - 0.24), xytext=(0, 0), ha="left", color=stand_in("ink"),
+                  weight=weight, **place)  # fmt: skip
+    axes.annotate(note, (1, at - 0.24), xytext=(0, 0), ha="right", color=stand_in("quiet"), **place)
+
+
+def short_text(name: str, most: int = MOST_LETTERS) -> str:
+    """A name for a chart, cut after its secrets are gone: half a secret is not known as one."""
+    text = chart_text(name)
+    return text if len(text) <= most else f"{text[: most - 3]}..."

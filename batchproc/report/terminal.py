@@ -1,6 +1,7 @@
-"""The closing summary of a run, from its record alone."""
+"""The closing summary of a run, from its record alone: its verdict as a chart, and more of it with `-v`."""
 
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from batchproc.errors import ExitCode
 from batchproc.exit_reason import shown_codes
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.record.run import RunRecord
+from batchproc.report.mode_rates import ModeRate, StageRates, rates_of_run
 from batchproc.report.palette import BUCKETS
 from batchproc.report.summary import command_time, failure_step, list_lines, named_keys
 
@@ -18,40 +20,45 @@ if TYPE_CHECKING:
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
 STAGES = ("download", "transform")
+WIDTH = 80
+INDENT = 14  # of what a label is followed by
+BAR, CELL = 12, 33  # letters of a chart's bar, and of a stage's column
 
 
-def summarise(record: RunRecord, folder: Path, *, verbose: bool = False) -> str:
-    """The text for people: counts, rate, time per stage, the bottleneck, where things are."""
-    return "\n".join(_lines(record, folder, verbose))
+def summarise(record: RunRecord, folder: Path, *, verbose: bool = False, unicode: bool = True) -> str:
+    """The text for people: counts, rate, how fast each mode is and why, the bottleneck, where things are."""
+    return "\n".join(_lines(record, folder, verbose, unicode))
 
 
-def _lines(record: RunRecord, folder: Path, verbose: bool) -> Iterator[str]:
+def wrapped(text: str) -> str:
+    """The summary in lines of 80 columns, broken between words only: a path stays whole."""
+    lines = (
+        textwrap.fill(line, WIDTH, subsequent_indent=INDENT * " ", break_long_words=False, break_on_hyphens=False)
+        if len(line) > WIDTH else line
+        for line in text.split("\n")
+    )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _lines(record: RunRecord, folder: Path, verbose: bool, unicode: bool) -> Iterator[str]:
     yield _headline(record)
     if again := record.due_again.items:
         yield f"  due again   {count(again, 'item')}: {named_keys(record.due_again.because)} changed"
     if record.counts.processed:
-        yield from _rates(record)
-        if record.auto:
-            yield f"  auto        {record.auto.text}"
-        for name in STAGES:
-            yield from _stage_lines(name, record.stages[name])
-            if name == "download" and record.concurrency:
-                yield _adapted(record.concurrency)
+        yield from _verdict(record, unicode)
+        if verbose:
+            yield from _details(record)
         if record.resampler_problem:
             problem = record.resampler_problem
             yield f"  resampler   Pillow resized in its place, for two to three times the CPU: {problem}"
-        yield f"  bottleneck  {record.bottleneck.because}"
-        if all(record.stages[name].tasks for name in STAGES):
-            yield from _reasons(record)
     yield from _failures(record)
     yield from (f"  list        {text}" for text in _list_lines(record))
     if record.exit_code in (ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT):
         yield f"  exit code   {record.exit_code}: {record.reason}"
     output = Path(record.setting("job", "output", ""))
     yield f"  outputs     {output}"
-    yield f"  facts       {folder / 'run.json'}"
     if verbose:
-        yield from _details(record)
+        yield f"  facts       {folder / 'run.json'}"
         if (command := command_time(record)) is not None:
             yield f"  command     {command[0]} until here: {command[1]}"
     if step := _next_step(record, output / "failures.jsonl"):
@@ -69,7 +76,7 @@ def _next_step(record: RunRecord, failures_path: Path) -> str:
     counts = record.counts
     if counts.pending:
         return f"{count(counts.pending, 'item')} left: the same command continues"
-    if step := failure_step(record.failures, counts, failures_path, "the same command"):
+    if step := failure_step(record.failures, counts, Path(failures_path.name), "the same command"):
         return step
     return f"{count(counts.deferred, 'item')} left for the next run: the same command" if counts.deferred else ""
 
@@ -85,17 +92,49 @@ def _headline(record: RunRecord) -> str:
         return f"{text}; nothing to do"
     stopped = {"signal": "; interrupted", "duration": "; stopped by max_duration", "limit": "; stopped by --limit"}
     done = count(counts.processed, "item") if counts.processed else "no item finished"
-    return f"{text}; {done} in this run{stopped.get(record.stopped_by or '', '')}"
+    text = text if counts.processed == counts.items else f"{text}; {done} in this run"
+    return f"{text}{stopped.get(record.stopped_by or '', '')}{_speed(record)}"
 
 
-def _rates(record: RunRecord) -> Iterator[str]:
+def _speed(record: RunRecord) -> str:
     rate = record.images_per_second
     speed = f"{significant(rate)} images/s" if rate else "no new image"
-    yield (
-        f"  speed       {speed} in {seconds(record.line_seconds)}; "
-        f"start-up to the first request {seconds(record.startup_seconds)}; "
-        f"{size(record.original_bytes)} in, {size(record.rendition_bytes)} out"
-    )
+    return f"; {speed} in {seconds(record.line_seconds)}" if record.counts.processed else ""
+
+
+def _verdict(record: RunRecord, unicode: bool) -> Iterator[str]:
+    """How fast each mode of each stage is, why the best one is, what held the run back, and what to change first."""
+    if found := rates_of_run(record):
+        yield from _chart(record, found, unicode)
+    elif any(record.stages[name].tasks for name in STAGES):
+        yield from (f"  modes       {brief}" for brief in dict.fromkeys(choice.brief for choice in record.choices))
+    if record.auto:
+        yield f"  auto        {record.auto.text}"
+    yield from (f"  {one.stage:<11} {one.reason}" for one in found)
+    yield f"  bottleneck  {record.bottleneck.because}"
+    if record.hints and all(record.stages[name].tasks for name in STAGES):
+        yield f"  hint        {record.hints[0].text}"
+
+
+def _chart(record: RunRecord, found: Sequence[StageRates], unicode: bool) -> Iterator[str]:
+    """Modes down, stages across; the bar of the mode that was used is the solid one."""
+    heads = [f"{one.stage}: {workers(record.stages[one.stage])}" for one in found]
+    yield f"  images/s    {''.join(head.ljust(CELL) for head in heads)}".rstrip()
+    longest = max(rate.rate or 0.0 for one in found for rate in one.rates)
+    for row in zip(*(one.rates for one in found), strict=True):
+        cells = (_bar(rate, longest, unicode).ljust(CELL) for rate in row)
+        yield f"  {row[0].name:<11} {''.join(cells)}".rstrip()
+
+
+def _bar(mode: ModeRate, longest: float, unicode: bool) -> str:
+    """As `█████████    79.3 used, best` or `░            8.1 (7.2-9)`."""
+    if mode.rate is None:
+        return "not predicted"
+    letter = ("█" if unicode else "#") if mode.is_used else ("░" if unicode else "-")
+    bar = letter * max(1, round(BAR * mode.rate / longest))
+    span = "" if mode.low is None or mode.high is None else f" ({significant(mode.low)}-{significant(mode.high)})"
+    marks = ", ".join(word for word, holds in (("used", mode.is_used), ("best", mode.is_best)) if holds)
+    return f"{bar:<{BAR}} {significant(mode.rate)}{span} {marks}".rstrip()
 
 
 def _stage_lines(name: str, stage: "StageRecord") -> Iterator[str]:
@@ -128,20 +167,11 @@ def styled(text: str) -> "Text":
 
     lines = Text(text)
     lines.highlight_regex(r"(?m)^\S[^\n]*", "bold")
-    lines.highlight_regex(r"(?m)^  (speed|download|transform|outputs|facts|list|report)\b", "cyan")
+    lines.highlight_regex(r"(?m)^  (images/s|modes|serial|thread|process|start-up|outputs|facts|list|report)\b", "cyan")
     lines.highlight_regex(r"(?m)^    time went\b", "dim")
-    lines.highlight_regex(r"(?m)^  (auto|bottleneck|why|hint|next)\b", "green")
+    lines.highlight_regex(r"(?m)^  (auto|download|transform|bottleneck|hint|next)\b", "green")
     lines.highlight_regex(r"(?m)^  (failures|deferred|missing|due again|exit code)\b", "red")
     return lines
-
-
-def _reasons(record: RunRecord) -> Iterator[str]:
-    """Why each stage's mode was right or wrong, and the best hint."""
-    for brief in dict.fromkeys(choice.brief for choice in record.choices):
-        yield f"  why         {brief}"
-    if record.hints:
-        hint = record.hints[0]
-        yield f"  hint        {hint.text}: {hint.evidence}"
 
 
 def _failures(record: RunRecord) -> Iterator[str]:
@@ -154,10 +184,20 @@ def _failures(record: RunRecord) -> Iterator[str]:
 
 
 def _details(record: RunRecord) -> Iterator[str]:
+    """Where the time of each stage went, and the figures behind the verdict."""
     for name in STAGES:
-        stage = record.stages.get(name)
-        if stage and stage.parts:
+        stage = record.stages[name]
+        yield from _stage_lines(name, stage)
+        if name == "download" and record.concurrency:
+            yield _adapted(record.concurrency)
+        if stage.parts:
             parts = ", ".join(f"{part} {seconds(value)}" for part, value in stage.parts.items())
-            yield f"  {name} parts: {parts} in all"
+            yield f"    parts       {parts} in all"
+    if record.hints:
+        yield f"  hint        {record.hints[0].text}: {record.hints[0].evidence}"
+    yield (
+        f"  start-up    {seconds(record.startup_seconds)} to the first request; {size(record.original_bytes)} in, "
+        f"{size(record.rendition_bytes)} out"
+    )
     counts = record.counts
-    yield f"  retried {counts.retried}, duplicates {counts.duplicates}, bad rows {counts.bad_rows}"
+    yield f"  counts      retried {counts.retried}, duplicates {counts.duplicates}, bad rows {counts.bad_rows}"

@@ -10,6 +10,7 @@ from batchproc.record.run import MachineRecord, NotSampled, RunCounts, RunRecord
 from batchproc.report.account_view import CeilingView, Chart, StageView, view_ceilings, view_stages
 from batchproc.report.gallery import Gallery, Pair, read_gallery
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
+from batchproc.report.mode_rates import StageRates, pairs_of_auto, rates_of_run
 from batchproc.report.run_files import Row, Rows, RunFolder, manifest, read_attempts
 from batchproc.report.time_view import TimelineView, view_series, view_timeline
 from batchproc.sink import Layout
@@ -184,6 +185,7 @@ class Page:
     ended_how: str
     counts: str
     cpu_seconds: float | None
+    modes: Sequence[StageRates]
     stages: Sequence[StageView]
     leg_note: str  # which part of the run the stages' figures are of
     ceilings: Sequence[CeilingView]
@@ -212,6 +214,7 @@ def view_page(record: RunRecord, run: RunFolder) -> Page:
         ended_how=ended_how,
         counts=_counts(record.counts),
         cpu_seconds=sum(stage.cpu_seconds for stage in record.stages.values()) if record.stages else None,
+        modes=[*rates_of_run(record), *(pairs_of_auto(auto) for auto in [record.auto] if auto and auto.candidates)],
         stages=view_stages(record),
         leg_note=leg_note(record),
         ceilings=view_ceilings(record),

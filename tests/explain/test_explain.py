@@ -257,6 +257,7 @@ def test_every_number_in_a_verdict_is_a_figure_of_the_facts_or_of_the_explanatio
     told = explained(facts)
     known = figures(facts, {key: to_json(told)[key] for key in ("ceilings", "crossover", "break_even", "hints")})
     known += list(numbers_in([[one["evidence"], one["alternatives"]] for one in to_json(told)["choices"]]))
+    known += [1 / other.predicted_ratio for one in told.choices for other in one.alternatives if other.predicted_ratio]
 
     for sentence in [*told.verdict, *(one.verdict for one in told.choices)]:
         for match in NUMBER.finditer(sentence):

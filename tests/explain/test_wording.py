@@ -4,9 +4,18 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.reasons import Advice, BreakEvenReason, CeilingReason, CrossoverReason, Doubt, Judgement, Reason
+from batchproc.explain.mode_wording import cause_text
+from batchproc.explain.reasons import (
+    Advice,
+    BreakEvenReason,
+    Cause,
+    CeilingReason,
+    CrossoverReason,
+    Doubt,
+    Judgement,
+    Reason,
+)
 from batchproc.explain.wording import (
-    Words,
     advice_text,
     bottleneck_text,
     break_even_text,
@@ -14,6 +23,7 @@ from batchproc.explain.wording import (
     crossover_text,
     worded,
 )
+from batchproc.explain.words import Words
 from batchproc.record.explanation import Alternative, Choice, Hint, Value
 from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunCounts, RunRecord
 from batchproc.record.stage import PhaseRecord, StageLoad, StageRecord
@@ -36,7 +46,7 @@ SENTENCES = {
     (Reason.BUSY, "transform"): "transform: its 2 processes were busy 98% of the time; the 32 threads of",
     (Reason.BUSY, "download"): "while the 2 processes of transform waited for input 86% of the time",
     (Reason.NEARLY_BUSY, "transform"): "the 32 threads of download only 10%",
-    (Reason.STARTS_LIMITED, "download"): "busy only 10%; the hosts' limits (per_host) let 3.9 downloads run at once",
+    (Reason.STARTS_LIMITED, "download"): "only 10%, while transform starved 86%; the hosts' limits (per_host) let 3.9",
     (Reason.UNDECIDED, None): "unknown: download workers were busy 10% and transform workers 98% of the time",
 }
 
@@ -51,7 +61,8 @@ def test_every_reason_has_its_sentence(reason: Reason, stage: str | None) -> Non
 
 VALUES: dict[str, Value] = {
     "stage": "download", "mode": "process", "workers": 4, "workers_now": 2, "download": "thread",
-    "transform": "process", "pace": "cores", "pace_cores": 2.0, "pace_rate_per_second": 251.0, "cpu_seconds": 0.005,
+    "transform": "process", "pace": "cores", "pace_in_all": 1, "pace_cores": 2.0,
+    "pace_rate_per_second": 251.0, "cpu_seconds": 0.005,
     "cpu_seconds_here": 0.006, "start_seconds_more": 0.25,
     "blocked_seconds": 0.07, "held_seconds": 0.001, "held_share": 0.95, "waited": 0.2,
     "queued_share": 0.5, "main_share": 0.97, "starved": 0.3, "per_host": 4, "lowest_limit": 1, "downloads_allowed": 3.9,
@@ -108,6 +119,32 @@ def test_every_judgement_has_its_sentence(code: Judgement) -> None:
     )  # fmt: skip
 
     assert JUDGEMENTS[code] in worded(replace(EXPLAINED, choices=(choice,))).choices[0].verdict
+
+
+@pytest.mark.parametrize("code", Judgement)
+def test_every_judgement_has_a_reason_of_at_most_twelve_words(code: Judgement) -> None:
+    choice = Choice(stage="transform", mode="process", workers=2, best="thread", cause=Cause.PACE, code=code,
+                    values=VALUES, alternatives=ALTERNATIVES)  # fmt: skip
+
+    reason = worded(replace(EXPLAINED, choices=(choice,))).choices[0].reason
+
+    assert 4 <= len(reason.split()) <= 12
+    assert "unknown" not in reason or code in (Judgement.NO_VERDICT, Judgement.UNEXPLAINED, Judgement.MODEL_MISSES)
+
+
+CAUSES = {
+    Cause.WAITING: "98% of a download is waiting",
+    Cause.GIL_HELD: "50% of the CPU holds the GIL",
+    Cause.GIL_FREE: "only 50% of the CPU holds the GIL",
+    Cause.ONE_GIL: "the one GIL of the main process would hold threads back",
+    Cause.PACE: "the free cores (2 cores) set the pace",
+    Cause.COST: "5 ms of CPU and 70.0 ms of waiting per image",
+}
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_has_its_words(cause: Cause) -> None:
+    assert CAUSES[cause] == cause_text(cause, Words(VALUES | {"network_share": 0.98}))
 
 
 @pytest.mark.parametrize("code", CeilingReason)

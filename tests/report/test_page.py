@@ -2,16 +2,19 @@
 
 import re
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from batchproc.explain.explanation import explain
 from batchproc.explain.words import seconds
-from batchproc.record.run import read_run
+from batchproc.record.run import read_run, record_of, write_text
 from batchproc.report.account_view import view_stages
 from batchproc.report.html import make_report
 from batchproc.report.palette import BUCKETS, ROLES
+from tests.explain.runs import cpu_bound
 from tests.report.folder import Job, Parsed
 
 ORDER = ["account", "ceilings", "timeline", "series", "failures", "hosts", "slowest", "gallery", "trust", "provenance"]
@@ -29,6 +32,29 @@ def page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Parsed:
 def test_the_sections_stand_in_the_agreed_order(page: Parsed) -> None:
     assert ORDER == [section.attributes["id"] for section in page.all("section")]
     assert page.source.index('id="verdict"') < page.source.index('id="account"')
+
+
+@pytest.fixture
+def judged(job: Job) -> Job:
+    """A job whose last run did enough to be judged."""
+    (job.run / "run.json").write_bytes(write_text(replace(explain(record_of(cpu_bound())), images_per_second=79.3)))
+    return job
+
+
+def test_the_page_begins_with_a_chart_of_the_modes_of_each_stage(judged: Job) -> None:
+    page = judged.page()
+
+    assert 0 < page.source.index('id="modes"') < page.source.index('id="verdict"') < page.source.index("<table")
+    text = page.by_id("modes-download-desc").text
+    assert text.startswith("download: serial 12.5/s (11.2 to 13.7) predicted; ")
+    assert "thread (used, best) 79.3/s measured" in text
+    assert "process (used) 79.3/s measured" in page.by_id("modes-transform-desc").text
+    assert "threads: 99% of a download is waiting" in page.by_id("modes").text
+
+
+def test_a_run_too_small_to_be_judged_has_no_such_chart(page: Parsed) -> None:
+    assert 'id="modes"' not in page.source
+    assert "too few to compare" in page.by_id("verdict").text
 
 
 def test_the_verdict_is_three_sentences(page: Parsed) -> None:

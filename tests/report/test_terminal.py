@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from batchproc.report.terminal import styled, summarise
+from batchproc.explain.explanation import explain
+from batchproc.record.run import RunRecord, record_of
+from batchproc.report.terminal import styled, summarise, wrapped
 from batchproc.transform import resampler
+from tests.explain.runs import cpu_bound
 from tests.jobs import MakeJob
 from tests.pipeline.test_job import rows
 from tests.pipeline.test_modes import run
@@ -15,10 +19,55 @@ from tests.pipeline.test_modes import run
 def test_the_summary_says_where_each_stages_time_went(make_job: MakeJob) -> None:
     result = run(make_job(images=6))
 
-    text = summarise(result.record, result.folder)
+    text = summarise(result.record, result.folder, verbose=True)
 
     assert 2 == text.count("    time went ")
     assert "idle: nothing to work on" in text
+    assert "time went" not in summarise(result.record, result.folder)
+
+
+def of(stages: dict[str, Any]) -> RunRecord:
+    """A run of those stages that made 79.3 images per second."""
+    return explain(record_of(stages | {"images_per_second": 79.3, "line_seconds": stages["line_seconds"]}))
+
+
+def test_the_summary_begins_with_how_fast_each_mode_is() -> None:
+    lines = summarise(of(cpu_bound()), Path("runs/1")).splitlines()
+
+    assert ["  images/s", "  serial  ", "  thread  ", "  process "] == [line[:10] for line in lines[1:5]]
+    assert "download: 32 threads             transform: 2 processes" in lines[1]
+    assert "█ 79.3 used, best " in lines[3]
+    assert "█ 79.3 used" in lines[4]
+    assert lines[5].startswith("  download    threads: 99% of a download is waiting")
+    assert lines[6].startswith("  transform   threads: only ")
+
+
+def test_a_terminal_without_unicode_gets_the_same_chart_in_ascii() -> None:
+    record = of(cpu_bound())
+    plain = summarise(record, Path("runs/1"), unicode=False)
+
+    assert plain.isascii()
+    assert plain == summarise(record, Path("runs/1")).replace("█", "#").replace("░", "-")
+
+
+def test_modes_that_are_not_predicted_have_no_bar() -> None:
+    facts = cpu_bound()
+
+    text = summarise(of(facts | {"line_seconds": 2 * facts["line_seconds"]}), Path("runs/1"))
+
+    assert 4 == text.count("not predicted")
+    assert "  download    unknown: the model misses this run by " in text
+
+
+def test_lines_break_between_words_at_80_columns_and_never_inside_a_path() -> None:
+    path = f"/{'long/' * 20}outputs"
+    text = wrapped(f"  bottleneck  {'seven words that go on and on ' * 5}\n  outputs     {path}\n  next        none")
+
+    first, *_ = lines = text.splitlines()
+    assert first.startswith("  bottleneck  seven words")
+    assert all(len(line) <= 80 or path in line for line in lines)
+    assert all(line.startswith(" " * 14) for line in lines[1:3])
+    assert path in text
 
 
 def test_styles_change_no_word_of_the_summary(make_job: MakeJob) -> None:
@@ -58,21 +107,21 @@ def test_a_run_without_a_new_image_does_not_speak_of_the_unknown(make_job: MakeJ
 
     text = summarise(result.record, result.folder, verbose=True)
 
-    assert "speed       no new image in " in text
+    assert "0 done, 2 failed; no new image in " in text
     assert "transform   process, 2 processes; no image came so far" in text
     assert "0 images/s" not in text
     assert "unknown" not in text
-    assert "transform parts" not in text
+    assert 1 == text.count("    parts  ")
     assert "--retry-failed tries 2 items again" in text
 
 
-def test_bad_lines_alone_are_not_to_be_tried_again(make_job: MakeJob, tmp_path: Path) -> None:
+def test_bad_lines_alone_are_not_to_be_tried_again(make_job: MakeJob) -> None:
     result = run(make_job(lines=["http://", "ftp://example.org/a.jpg"]))
 
     text = summarise(result.record, result.folder)
 
     assert "--retry-failed" not in text
-    assert f"see {tmp_path / 'out/failures.jsonl'}, and mend 2 lines of the list" in text
+    assert "see failures.jsonl, and mend 2 lines of the list" in text
 
 
 def test_the_quarantined_are_named_with_their_way_back(make_job: MakeJob) -> None:

@@ -1,0 +1,250 @@
+"""Every sentence on the modes of a run: which is best, by how much, and why. From codes and numbers alone."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from batchproc.explain.reasons import Cause, Doubt, GilDoubt, GilMethod, Judgement, Rank
+from batchproc.explain.words import Words, count, seconds, significant
+from batchproc.record.run import RunRecord
+
+if TYPE_CHECKING:
+    from batchproc.record.explanation import Alternative, Choice, Figure
+
+PLURALS = {"thread": "threads", "process": "processes"}
+METHODS: Mapping[str, str] = {
+    GilMethod.SOURCE: "from Pillow's source and this run's CPU per step",
+    GilMethod.THREADS: "from this run's threads and what they waited for the GIL",
+    GilMethod.TYPICAL: "from the user and system time of a thread that fetched images of 146 KB, not measured in this "
+    "run",
+}
+
+
+
+
+def doubt_text(record: RunRecord, doubt: str, words: Words) -> str:
+    """Why nothing is said of a run's modes."""
+    if doubt == Doubt.FEW_ITEMS:
+        items = count(record.measured_leg.items, "item")
+        return f"no verdict on modes: {items} are too few to compare them ({words.text('items_needed')} at least)"
+    if doubt == Doubt.MOSTLY_WAITED:
+        return f"no verdict on modes: {waiting_text(record)}"
+    return "unknown: too little was processed to explain"
+
+
+def waiting_text(record: RunRecord) -> str:
+    """How long a run waited, and for what."""
+    leg = record.measured_leg
+    retry, pause = leg.retry_wait_seconds or 0.0, leg.pause_wait_seconds or 0.0
+    what = "a paused or paced host" if pause > retry else "a retry"
+    return f"for {seconds(retry + pause)} of {seconds(leg.seconds)} there was nothing to do but wait for {what}"
+
+
+def gil_doubt_text(words: Words) -> str:
+    """What the measured waiting for the GIL says against the estimate; empty where nothing."""
+    text = f"the threads waited {words.share('waited')} of their time for the GIL, which "
+    if words.text("phi_doubt") == GilDoubt.WAITED_LESS:
+        return f"{text}is less than the {words.share('waited_expected')} that this estimate asks for"
+    if words.text("phi_doubt") == GilDoubt.WAITED_MORE:
+        return f"{text}is more than this estimate explains"
+    return ""
+
+
+def word_choice(record: RunRecord, choice: "Choice") -> "Choice":
+    """A sentence in three pieces: what is so, why (with its numbers), and what the other modes are predicted to do."""
+    words = Words(choice.values)
+    choice = replace(
+        choice,
+        alternatives=tuple(replace(one, because=_alternative_text(one)) for one in choice.alternatives),
+        evidence=tuple(replace(one, text=_figure_text(record, choice, one, words)) for one in choice.evidence),
+    )
+    head, because, ranking = _head(record, choice, words), _because(choice, words), ""
+    if choice.code in (Judgement.WON, Judgement.OPEN, Judgement.LIGHTER_WOULD_DO, Judgement.TIE):
+        ratios = ", ".join(f"{one.mode} {significant(one.predicted_ratio)} times" for one in _others(choice))
+        ranking = f" (predicted: {ratios} this run's rate)"
+    headline, reason = _headline(choice, words), reason_text(record, choice, words)
+    return replace(
+        choice,
+        headline=headline,
+        reason=reason,
+        brief=head if choice.code == Judgement.NO_VERDICT else f"{choice.stage}: {headline} ({reason})",
+        verdict=f"{head}{because}{ranking}",
+    )
+
+
+def _headline(choice: "Choice", words: Words) -> str:
+    """Which mode is best, and by how much; of the one that was used where that is open."""
+    mode, others = choice.mode, _others(choice)
+    ties = " and ".join(one.mode for one in others if one.rank != Rank.WORSE)
+    worse = _lead(one for one in others if one.rank == Rank.WORSE)
+    if choice.code == Judgement.NOT_BEST:
+        return f"{choice.best} is best, {words.rate('ratio')} times {mode}"
+    if choice.code == Judgement.LIGHTER_WOULD_DO:
+        return f"{choice.best} would do, as fast as {mode} and lighter{worse}"
+    if choice.code == Judgement.TIE:
+        return f"{mode} is best, as fast as {ties} and lighter{worse}"
+    if choice.code == Judgement.OPEN:
+        return f"{mode} was used{worse}; {ties} may be faster"
+    return f"{mode} is best{worse}" if choice.code == Judgement.WON else f"{mode} was used"
+
+
+def _lead(slower: "Iterable[Alternative]") -> str:
+    """By how much a mode leads others, the closest first."""
+    known = sorted((one for one in slower if one.predicted_ratio), key=lambda one: -(one.predicted_ratio or 0.0))
+    ratios = [(1.0 / (one.predicted_ratio or 1.0), one.mode) for one in known]
+    return "".join(f", {significant(round(ratio, 1 if ratio >= 2 else 2))} times {mode}" for ratio, mode in ratios)
+
+
+def reason_text(record: RunRecord, choice: "Choice", words: Words) -> str:
+    """Why the best mode is best, or why none is named: at most twelve words."""
+    if choice.code == Judgement.NO_VERDICT:
+        if words.text("doubt") == Doubt.MOSTLY_WAITED:
+            return "unknown: most of the time went by waiting for a retry or host"
+        items = count(record.measured_leg.items, "item")
+        return f"unknown: {items} are too few to compare modes, {words.text('items_needed')} would do"
+    if choice.code == Judgement.UNEXPLAINED:
+        return f"unknown: {words.share('unexplained_share')} of its workers' time is unexplained"
+    if choice.code == Judgement.MODEL_MISSES:
+        return f"unknown: the model misses this run by {words.share('miss')}"
+    if choice.code == Judgement.OPEN:
+        open_modes = [choice.mode, *(one.mode for one in _others(choice) if one.rank != Rank.WORSE)]
+        if words.number("network_share") and "serial" not in open_modes:
+            return f"{' or '.join(PLURALS[mode] for mode in open_modes)}: {cause_text(Cause.WAITING, words)}"
+        return f"undecided: predictions may be off by {words.share('error')} here"
+    return f"{PLURALS.get(choice.best, choice.best)}: {cause_text(choice.cause, words)}"
+
+
+def cause_text(cause: str, words: Words) -> str:
+    """The figure that decides; ten words at most."""
+    if cause == Cause.WAITING:
+        return f"{words.share('network_share')} of a download is waiting"
+    if cause in (Cause.GIL_HELD, Cause.GIL_FREE):
+        return f"{'only ' if cause == Cause.GIL_FREE else ''}{words.share('phi')} of the CPU holds the GIL"
+    if cause == Cause.ONE_GIL:
+        return "the one GIL of the main process would hold threads back"
+    where = _who(words) if cause == Cause.PACE else ""
+    if where:
+        return f"{where} set{'' if where.endswith(')') else 's'} the pace"
+    return f"{words.seconds('cpu_seconds')} of CPU and {words.seconds('blocked_seconds')} of waiting per image"
+
+
+def _others(choice: "Choice") -> "list[Alternative]":
+    return [one for one in choice.alternatives if one.mode != choice.mode]
+
+
+def _head(record: RunRecord, choice: "Choice", words: Words) -> str:
+    """Whether the mode was right."""
+    mode, stage = choice.mode, choice.stage
+    unsure = f"unknown whether {mode} was right for {stage}: "
+    ties = [one.mode for one in _others(choice) if one.rank != Rank.WORSE]
+    if choice.code == Judgement.NO_VERDICT:
+        return doubt_text(record, words.text("doubt"), words)
+    if choice.code == Judgement.UNEXPLAINED:
+        return f"{unsure}{words.share('unexplained_share')} of its worker-seconds are unexplained"
+    if choice.code == Judgement.MODEL_MISSES:
+        return f"{unsure}{_miss_text(words)}"
+    if choice.code == Judgement.NOT_BEST:
+        gain = f"{words.text('best')} is predicted to make the whole run {words.rate('ratio')} times as fast"
+        return f"{mode} was not the best for {stage}: {gain}"
+    if choice.code == Judgement.OPEN:
+        return _open_text(choice, ties, words)
+    if choice.code == Judgement.TIE:
+        return f"{mode} was right for {stage}; {' and '.join(ties)} would be as fast, and no lighter"
+    if choice.code == Judgement.LIGHTER_WOULD_DO:
+        text = f"{words.text('lightest')} would be as fast as {mode} for {stage}, and is lighter"
+        kill = "; but only a process can be killed when an item hangs, and takes no other item with it"
+        return f"{text}{kill if mode == 'process' else ''}"
+    return f"{mode} won for {stage}"
+
+
+def _open_text(choice: "Choice", ties: Sequence[str], words: Words) -> str:
+    """What can be said where the error is too large for a tie: which modes are worse all the same."""
+    worse = " and ".join(one.mode for one in _others(choice) if one.rank == Rank.WORSE)
+    error = f"(the error allowed for is {words.share('error')})"
+    unsure = f"unknown whether {' or '.join(ties)} would do better for {choice.stage} {error}"
+    return f"{choice.mode} beat {worse} for {choice.stage}, and it is {unsure}" if worse else unsure
+
+
+def _because(choice: "Choice", words: Words) -> str:
+    if choice.code == Judgement.NOT_BEST:
+        return f", because {pace_text(words)}"
+    if choice.code == Judgement.WON:
+        return f" because {_own_text(words)}"
+    if choice.code == Judgement.OPEN:
+        return f": {_own_text(words)}"
+    if choice.code in (Judgement.TIE, Judgement.LIGHTER_WOULD_DO):
+        where = _who(words) if words.number("pace_in_all") else ""
+        common = f"{where} set{'' if where.endswith(')') else 's'} the pace in any case, and " if where else ""
+        return f": {common}{_own_text(words)}"
+    return ""
+
+
+def _own_text(words: Words) -> str:
+    """What decides between the modes, from the stage's own numbers."""
+    cpu, waits = words.seconds("cpu_seconds"), words.seconds("blocked_seconds")
+    times = f"an image takes {cpu} of CPU and {waits} of waiting"
+    if words.number("network_share") is not None:
+        text = f"{times}; {words.share('network_share')} of a download is waiting for the network"
+        together = words.number("downloads_at_once")
+        return f"{text}, and on average {together:.1f} downloads waited at the same time" if together else text
+    if words.number("phi") is None:
+        doubt = gil_doubt_text(words)
+        return f"{times}, and how much of the CPU holds the GIL is not known{': ' if doubt else ''}{doubt}"
+    return f"{times}; about {words.share('phi')} of the CPU holds the GIL ({METHODS[words.text('phi_method')]})"
+
+
+def _alternative_text(one: "Alternative") -> str:
+    words = Words(one.values)
+    return f"unknown: {_miss_text(words)}" if one.code == Judgement.MODEL_MISSES else pace_text(words)
+
+
+def _miss_text(words: Words) -> str:
+    return f"the model misses this run by {words.share('miss')}, so it is not asked about others"
+
+
+def pace_text(words: Words) -> str:
+    """What would set the pace, in words, and what else differs from this run."""
+    text = f"{_who(words)} would set the pace at {words.rate('pace_rate_per_second')} images/s"
+    cpu, here = words.number("cpu_seconds") or 0.0, words.number("cpu_seconds_here") or 0.0
+    if words.text("pace") == "cores" and significant(1000 * cpu) != significant(1000 * here):
+        text += f", with {seconds(cpu)} of CPU per image in all instead of {seconds(here)}"
+    extra = words.number("start_seconds_more")
+    if extra:
+        text += f"; starting takes {seconds(abs(extra))} {'longer' if extra > 0 else 'less'}"
+    return text
+
+
+def _who(words: Words) -> str:
+    """What sets the pace; empty where that is not one thing."""
+    if words.text("pace") == "workers" and words.text("pace_mode"):
+        return f"{words.text('pace_stage')} with {words.workers('pace_mode', 'pace_workers')}"
+    return {
+        "cores": f"the free cores ({words.cores('pace_cores')})",
+        "gil": "the one GIL of the main process",
+        "pipe": "copying images through pipes",
+        "per_host": "the limit of connections to one host",
+        "workers": "one thread for everything",
+    }.get(words.text("pace"), "")
+
+
+def _figure_text(record: RunRecord, choice: "Choice", figure: "Figure", words: Words) -> str:
+    """The name of a measured figure, with how it was found."""
+    if figure.code == "gil_wait":
+        method = record.stages[choice.stage].gil_method
+        how = f"({method})" if figure.value is not None else "is unknown here and counts as waiting"
+        return f"waiting for the GIL, all workers together {how}"
+    if figure.code == "gil_held":
+        doubt = gil_doubt_text(words)
+        found = METHODS.get(words.text("phi_method"))
+        how = f"({found}{'; but ' if doubt else ''}{doubt})" if found else "is unknown"
+        return f"share of its CPU that holds the GIL {how}"
+    return FIGURES[figure.code]
+
+
+FIGURES: Mapping[str, str] = {
+    "cpu": "CPU per image of the job",
+    "blocked": "waiting for network and disk per image of the job",
+    "run_queue": "ready, but no core was free, all workers together",
+    "rate_of_model": "rate of this run by the model",
+    "rate": "rate of this run, measured, without waits for retries",
+}
