@@ -236,7 +236,7 @@ def _fields(table: str | int) -> dict[str, Any]:
 
 
 def _place(loc: Loc) -> str:
-    """`loc` as one finds it in the file; steps are counted from 1."""
+    """`loc` as one finds it in the file; steps are counted from 0, as `--set` does."""
     if loc[:2] == ("transform", "steps") and len(loc) > 2:
-        return " ".join(["[[transform.steps]]", f"#{int(loc[2]) + 1}", *map(str, loc[3:])])
+        return ".".join([f"[transform] steps[{loc[2]}]", *map(str, loc[3:])])
     return " ".join([f"[{loc[0]}]", *([".".join(map(str, loc[1:]))] if len(loc) > 1 else [])])

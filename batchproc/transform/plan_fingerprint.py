@@ -84,7 +84,7 @@ def asked_steps(transform: TransformSettings) -> list[dict[str, Any]]:
 
 
 def describe_changes(before: Settings, after: Settings) -> Iterator[str]:
-    """What a changed plan changes: a line per setting, as `output_format: 'jpeg' -> 'webp'`."""
+    """What a changed plan changes: a line per setting, as `steps[0].size: [9, 9] -> [8, 8]`."""
     older = {**ADDED, **before}
     for name in sorted({*older, *after} - {"recipe", "steps"}):
         yield from _describe(name, older, after)
@@ -93,8 +93,8 @@ def describe_changes(before: Settings, after: Settings) -> Iterator[str]:
     if old_ops != new_ops:
         yield f"steps: {', '.join(old_ops) or 'none'} -> {', '.join(new_ops) or 'none'}"
         return
-    for number, (old, new) in enumerate(zip(old_steps, new_steps, strict=True), start=1):
-        yield from _describe_step(f"step {number}, {new['op']}", old, new)
+    for number, (old, new) in enumerate(zip(old_steps, new_steps, strict=True)):
+        yield from _describe_step(f"steps[{number}]", old, new)
 
 
 def _describe(name: str, before: Settings, after: Settings, where: str = "") -> Iterator[str]:
@@ -106,12 +106,12 @@ def _describe(name: str, before: Settings, after: Settings, where: str = "") -> 
 def _describe_step(where: str, old: Settings, new: Settings) -> Iterator[str]:
     older_keys = {**_defaults(new["op"]), **old["keys"]}
     for name in sorted({*older_keys, *new["keys"]}):
-        yield from _describe(name, older_keys, new["keys"], f"{where}: ")
+        yield from _describe(name, older_keys, new["keys"], f"{where}.")
     old_source, is_versioned = old.get("source", ""), old["version"] or new["version"]
     if is_versioned and ((old["version"] and new["version"]) or old_source != new["source"]):
-        yield from _describe("version", old, new, f"{where}: ")
+        yield from _describe("version", old, new, f"{where}.")
     elif not is_versioned and old_source and old_source != new["source"]:  # early versions did not look at the source
-        yield f"{where}: its source is another one; a `version` of its own would decide in its place"
+        yield f"{where} ({new['op']}): its source is another one; a `version` of its own would decide in its place"
 
 
 def _defaults(op: str) -> dict[str, Any]:

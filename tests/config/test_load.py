@@ -231,8 +231,8 @@ def test_worker_count_of_auto_and_zero_is_the_cores(write: Write) -> None:
         ('job.toml [download] headers: the value of "A" must be one line', '[download]\nheaders = {A = "x\\ny"}'),
         ("job.toml [transform] formats = []: must have at least one entry.", "[transform]\nformats = []"),
         ('job.toml [transform] formats.0 = "jpg": must be "jpeg",', '[transform]\nformats = ["jpg"]'),
-        ("job.toml [[transform.steps]] #1 = 5: must be a table.", "[transform]\nsteps = [5]"),
-        ("job.toml [[transform.steps]] #1 when", '[[transform.steps]]\nop = "x"\nwhen = 2026-01-01'),
+        ("job.toml [transform] steps[0] = 5: must be a table.", "[transform]\nsteps = [5]"),
+        ("job.toml [transform] steps[0].when", '[[transform.steps]]\nop = "x"\nwhen = 2026-01-01'),
         ("job.toml output = [{", '[[output]]\nformat = "jpeg"'),
         ("job.toml [bench] vary.download.worker: no such key; did you mean download.workers?",
          '[bench]\nvary = {"download.worker" = [1]}'),
@@ -271,7 +271,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
         write(text),
         overrides=["download.per_host=0", "nonsense"],
         environ={"BATCHPROC_JOB__GRACE": "soon"},
-        check_steps=lambda steps: [Problem(where="[[transform.steps]] #1", message=f"{steps[0]['op']}: no such step.")],
+        check_steps=lambda steps: [Problem(where="[transform] steps[0]", message=f"{steps[0]['op']}: no such step.")],
     )
 
     beginnings = [
@@ -282,7 +282,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
         'job.toml [transform] mode = "x": must be',
         "job.toml [xyz]: no such table",
         "job.toml [download] keep_originals = true: must be false: storing",
-        "job.toml [[transform.steps]] #1: nope: no such step.",
+        "job.toml [transform] steps[0]: nope: no such step.",
     ]
     assert beginnings == [problem[: len(start)] for problem, start in zip(problems, beginnings, strict=True)]
 
@@ -330,8 +330,8 @@ def test_problem_never_shows_a_secret(write: Write, text: str) -> None:
 @pytest.mark.parametrize(
     ("where", "override"),
     [
-        ("job.toml [[transform.steps]] #1", "transform.steps.0.op=nope"),
-        ("--set transform.steps [[transform.steps]] #1", 'transform.steps=[{op = "nope"}]'),
+        ("job.toml [transform] steps[0]", "transform.steps.0.op=nope"),
+        ("--set transform.steps [transform] steps[0]", 'transform.steps=[{op = "nope"}]'),
     ],
     ids=["one key", "all steps"],
 )
@@ -339,7 +339,7 @@ def test_problem_of_a_step_names_the_layer_of_the_steps(write: Write, where: str
     path = write('[[transform.steps]]\nop = "blur"\n')
 
     problems = _problems(
-        path, overrides=[override], check_steps=lambda steps: [Problem(where="[[transform.steps]] #1", message="no.")]
+        path, overrides=[override], check_steps=lambda steps: [Problem(where="[transform] steps[0]", message="no.")]
     )
 
     assert [f"{where}: no."] == problems

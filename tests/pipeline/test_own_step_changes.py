@@ -54,7 +54,7 @@ def test_an_edited_step_is_told_and_its_images_are_made_again_on_demand(write: W
 
     with pytest.raises(UsageError, match="3 items were made by another plan") as caught:
         run(write("blue"), SERIAL)
-    assert ":tint: its source is another one" in str(caught.value)
+    assert ":tint): its source is another one" in str(caught.value)
     assert red == hashes(tmp_path)
 
     assert 3 == run(write("blue"), SERIAL, options=ACCEPT).facts["counts"]["processed"]

@@ -59,9 +59,9 @@ def test_the_settings_of_the_first_version_are_those_of_now() -> None:
         (plan(*STEPS[:1]), ["steps: min_size, resize, old_steps:invert -> min_size"]),
         (
             plan(STEPS[0], *build_steps([{"op": "resize", "size": [9, 9], "how": "fit"}]), INVERT),
-            ["step 2, resize: how: 'contain' -> 'fit'", "step 2, resize: size: [48, 48] -> [9, 9]"],
+            ["steps[1].how: 'contain' -> 'fit'", "steps[1].size: [48, 48] -> [9, 9]"],
         ),
-        (plan(*STEPS[:2], replace(INVERT, version="1")), ["step 3, old_steps:invert: version: '' -> '1'"]),
+        (plan(*STEPS[:2], replace(INVERT, version="1")), ["steps[2].version: '' -> '1'"]),
     ],
 )
 def test_what_changed_since_the_first_version_is_told_by_name(after: Transform, expected: list[str]) -> None:
@@ -74,14 +74,14 @@ def test_a_key_that_an_earlier_version_did_not_have_is_what_it_is_by_default() -
 
     assert [] == changes(settings, plan())
     fit = plan(STEPS[0], *build_steps([{"op": "resize", "size": [48, 48], "how": "fit"}]), INVERT)
-    assert ["step 2, resize: how: 'contain' -> 'fit'"] == changes(settings, fit)
+    assert ["steps[1].how: 'contain' -> 'fit'"] == changes(settings, fit)
 
 
 def test_a_key_that_is_gone_is_a_change() -> None:
     settings = plan_settings(plan())
     settings["steps"][1]["keys"]["sharpen"] = 2
 
-    assert ["step 2, resize: sharpen: 2 -> not set"] == changes(settings, plan())
+    assert ["steps[1].sharpen: 2 -> not set"] == changes(settings, plan())
 
 
 def test_the_source_of_an_own_step_decides_where_it_has_no_version() -> None:
@@ -89,20 +89,20 @@ def test_the_source_of_an_own_step_decides_where_it_has_no_version() -> None:
 
     assert fingerprint(own()) != fingerprint(edited)
     assert [
-        "step 1, old_steps:invert: its source is another one; a `version` of its own would decide in its place"
+        "steps[0] (old_steps:invert): its source is another one; a `version` of its own would decide in its place"
     ] == changes(own(), edited)
 
 
 def test_the_version_of_an_own_step_decides_where_it_has_one() -> None:
     assert fingerprint(own(version="1")) == fingerprint(own(version="1", source="bb"))
     assert [] == changes(own(version="1"), own(version="1", source="bb"))
-    assert ["step 1, old_steps:invert: version: '1' -> '2'"] == changes(own(version="1"), own(version="2"))
+    assert ["steps[0].version: '1' -> '2'"] == changes(own(version="1"), own(version="2"))
 
 
 @pytest.mark.parametrize(("before", "after"), [("", "1"), ("1", "")])
 def test_declaring_a_version_changes_nothing_while_the_source_is_the_same(before: str, after: str) -> None:
     assert [] == changes(own(version=before), own(version=after))
-    assert [f"step 1, old_steps:invert: version: {before!r} -> {after!r}"] == changes(
+    assert [f"steps[0].version: {before!r} -> {after!r}"] == changes(
         own(version=before), own(version=after, source="bb")
     )
 

@@ -71,8 +71,8 @@ def build_steps(tables: Sequence[_Table], search_path: Path | None = None) -> tu
     """
     steps: list[Step] = []
     problems: list[Problem] = []
-    for number, table in enumerate(tables, start=1):
-        made = _build(table, f"[[transform.steps]] #{number}", str(search_path.resolve()) if search_path else "")
+    for number, table in enumerate(tables):
+        made = _build(table, f"[transform] steps[{number}]", str(search_path.resolve()) if search_path else "")
         if isinstance(made, list):
             problems.extend(made)
         else:
@@ -102,33 +102,33 @@ def _build(table: _Table, where: str, search_path: str) -> Step | list[Problem]:
     op = table.get("op")
     if not isinstance(op, str):
         told = "op is missing" if op is None else f"{quoted(op)} is no name"
-        return [Problem(where=f"{where} op", message=f"{told}: must name a step, as in op = \"resize\"")]
+        return [Problem(where=f"{where}.op", message=f"{told}: must name a step, as in op = \"resize\"")]
     keys = {name: value for name, value in table.items() if name != "op"}
     if op in BUILT_IN:
-        return _built_in(BUILT_IN[op], keys, f"{where} {op}")
+        return _built_in(BUILT_IN[op], keys, where)
     path = op if ":" in op else _registered(op)
     if path is None:
-        return [Problem(where=f"{where} op", message=f"{quoted(op)} is no step{_nearest(op, _names())}")]
-    return _own(path, keys, f"{where} {op}", search_path)
+        return [Problem(where=f"{where}.op", message=f"{quoted(op)} is no step{_nearest(op, _names())}")]
+    return _own(path, keys, f"{where} ({op})", search_path)
 
 
 def _built_in(kind: type[BuiltIn], keys: _Table, where: str) -> Step | list[Problem]:
     known = {one.name: one for one in keys_of(kind)}
     problems = [
-        Problem(where=f"{where}.{name}", message=f"unknown key{_nearest(name, tuple(known))}")
+        Problem(where=f"{where}.{name} ({kind.op})", message=f"unknown key{_nearest(name, tuple(known))}")
         for name in keys
         if name not in known
     ]
     for one in known.values():
         wrong = _wrong(one, keys)
         if wrong:
-            problems.append(Problem(where=f"{where}.{one.name}", message=wrong))
+            problems.append(Problem(where=f"{where}.{one.name} ({kind.op})", message=wrong))
     if problems:
         return problems
     try:
         step: Step = kind(**keys)
     except ValueError as error:
-        return [Problem(where=where, message=str(error))]
+        return [Problem(where=f"{where} ({kind.op})", message=str(error))]
     return step
 
 

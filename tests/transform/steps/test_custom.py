@@ -233,7 +233,7 @@ def test_what_cannot_be_a_step_is_refused_with_the_reason(
         build_steps([{"op": op, **keys}], home)
 
     assert message in str(caught.value)
-    assert f"[[transform.steps]] #1 {op}" == caught.value.problems[0].where
+    assert f"[transform] steps[0] ({op})" == caught.value.problems[0].where
 
 
 def test_the_fingerprint_knows_an_own_step_by_path_keys_and_version(home: Path, tmp_path: Path) -> None:

@@ -38,15 +38,15 @@ def test_every_problem_of_every_table_is_told_at_once() -> None:
     )
 
     assert [
-        '[[transform.steps]] #1 op: "resise" is no step; did you mean "resize"?',
-        '[[transform.steps]] #2 resize.sizes: unknown key; did you mean "size"?',
-        "[[transform.steps]] #2 resize.size: [0, 10]: must be two whole numbers of 1 px or more, up to 65500",
-        '[[transform.steps]] #2 resize.how: "contian": must be one of contain, cover, fit, pad, exact, scale; '
+        '[transform] steps[0].op: "resise" is no step; did you mean "resize"?',
+        '[transform] steps[1].sizes (resize): unknown key; did you mean "size"?',
+        "[transform] steps[1].size (resize): [0, 10]: must be two whole numbers of 1 px or more, up to 65500",
+        '[transform] steps[1].how (resize): "contian": must be one of contain, cover, fit, pad, exact, scale; '
         'did you mean "contain"?',
-        '[[transform.steps]] #3 op: op is missing: must name a step, as in op = "resize"',
-        '[[transform.steps]] #4 op: 7 is no name: must name a step, as in op = "resize"',
-        "[[transform.steps]] #5 max_aspect.ratio: missing: must be a number from 1 to 100000",
-        "[[transform.steps]] #6 grayscale.amount: unknown key; it takes none",
+        '[transform] steps[2].op: op is missing: must name a step, as in op = "resize"',
+        '[transform] steps[3].op: 7 is no name: must name a step, as in op = "resize"',
+        "[transform] steps[4].ratio (max_aspect): missing: must be a number from 1 to 100000",
+        "[transform] steps[5].amount (grayscale): unknown key; it takes none",
     ] == [text.split(" known:")[0] for text in found]
 
 
