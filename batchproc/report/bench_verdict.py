@@ -6,9 +6,14 @@ from statistics import median
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchStage, Winner
 from batchproc.bench.statistics import fewest_rounds
-from batchproc.explain.words import count, crew, seconds, share, significant
+from batchproc.explain.mode_wording import cause_text
+from batchproc.explain.predict import MODES
+from batchproc.explain.reasons import Cause
+from batchproc.explain.words import Words, count, crew, seconds, share, significant
 from batchproc.lab.results import Judged
+from batchproc.record.explanation import Value
 from batchproc.report.bench_files import Relation, from_to, relate, times
+from batchproc.report.mode_rates import ModeRate, StageRates
 
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
 TRUSTED = 0.25  # error of a predicted speed, above which its reason is not told as a fact
@@ -16,6 +21,7 @@ NAMED = 3
 START_EXPLAINS = 1.5  # a lead of at most so many start-ups may be nothing else
 CLAIM_WORDS = {"holds": "hold", "holds_here_not_there": "hold in part", "refuted": "are refuted",
                "not_measured": "were not measured"}  # fmt: skip
+BUSY_BUCKETS = ("cpu", "run_queue", "gil_wait", "network", "disk_or_lock", "blocked")  # with an image in hand
 CREWS = {"thread": "threads", "process": "processes"}
 OTHERS = {"thread": "process", "process": "thread"}
 
@@ -36,6 +42,72 @@ def sentences(bench: Bench, claims: Sequence[Judged], experiments: int) -> list[
         alone = f"Nothing was compared: {bench.baseline} is the only case."
         return [alone, _why(bench), "Name more modes, as --modes serial,thread,process."]
     return [_which(bench, bench.winner), _why(bench), _what_to_do(bench, bench.winner)]
+
+
+def stage_rates(bench: Bench) -> list[StageRates]:
+    """How fast each mode of a stage was, the other stage being as in the leader; none where there is one mode only."""
+    leader = bench.case(_leader(bench))
+    if leader is None:
+        return []
+    return [found for stage in ("download", "transform") if len((found := _of_stage(bench, leader, stage)).rates) > 1]
+
+
+def _of_stage(bench: Bench, leader: BenchCase, stage: str) -> StageRates:
+    other = "transform" if stage == "download" else "download"
+    cases = [case for case in bench.cases if not case.alone and case.mode(other) == leader.mode(other)
+             and case.varied.items() <= leader.varied.items()]  # fmt: skip
+    rates = [_mode_rate(case, stage, is_best=case is leader and is_proven(bench)) for case in cases]
+    best = leader.mode(stage)
+    cause, values = _cause(bench, stage, best)
+    return StageRates(
+        stage=stage,
+        rates=sorted(rates, key=lambda one: MODES.index(one.name)),
+        headline=_stage_headline(bench, leader, stage, cases),
+        reason=f"{CREWS.get(best, best)}: {cause_text(cause, Words(values))}" if cause else "unknown: no calibration",
+    )
+
+
+def _mode_rate(case: BenchCase, stage: str, *, is_best: bool) -> ModeRate:
+    low, high = case.rate_interval or (None, None)
+    return ModeRate(name=case.mode(stage), rate=case.median_rate_per_second, low=low, high=high, is_best=is_best)
+
+
+def _stage_headline(bench: Bench, leader: BenchCase, stage: str, cases: Sequence[BenchCase]) -> str:
+    """Which mode is best, by how much where that was compared."""
+    mode = leader.mode(stage)
+    if not is_proven(bench):
+        return f"undecided: {mode} has the fastest median"
+    seen = [(case.mode(stage), found) for case in cases if (found := relate(bench, leader.name, case.name))]
+    told = [f"{significant(found.speed)} times {other}{'' if found.word == 'faster' else f' ({found.word})'}"
+            for other, found in seen]  # fmt: skip
+    return ", ".join([f"{mode} is best", *told])
+
+
+def _cause(bench: Bench, stage: str, best: str) -> tuple[Cause | None, dict[str, Value]]:
+    """What says most about why the mode is best, from the baseline's waiting and the calibration."""
+    model = bench.calibration
+    if stage == "download" and best != "serial" and (waits := _network_share(bench)):
+        return Cause.WAITING, {"network_share": waits}
+    if model is None:
+        return None, {}
+    costs = getattr(model, stage)
+    values: dict[str, Value] = {
+        "phi": costs.phi, "cpu_seconds": costs.cpu_seconds, "blocked_seconds": costs.blocked_seconds,
+    }  # fmt: skip
+    low, high = model.phi_transform_low, model.phi_transform_high
+    if stage == "transform" and best == "thread" and high is not None and high * model.cores < 1:
+        return Cause.GIL_FREE, values
+    if stage == "transform" and best == "process" and low is not None and low * model.cores > 1:
+        return Cause.GIL_HELD, values
+    return Cause.COST, values
+
+
+def _network_share(bench: Bench) -> float:
+    """How much of the baseline's downloads is waiting for the network; 0 where nothing says so."""
+    stage = _download(bench.case(bench.baseline))
+    account = stage.account if stage else {}
+    busy = sum(account.get(bucket, 0.0) for bucket in BUSY_BUCKETS)
+    return account.get("network", 0.0) / busy if busy else 0.0
 
 
 def _of_claims(claims: Sequence[Judged], experiments: int) -> list[str]:

@@ -30,8 +30,9 @@ from batchproc.report.bench_rates_view import (
     view_starts,
     view_startup,
 )
-from batchproc.report.bench_verdict import is_proven, sentences
+from batchproc.report.bench_verdict import is_proven, sentences, stage_rates
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again, view_lab
+from batchproc.report.mode_rates import StageRates
 from batchproc.report.view import CheckRow, Provenance, TrustView, as_sentence, view_provenance
 
 FINGERPRINT_LETTERS = 12  # the whole of it does not fit on a phone
@@ -216,6 +217,7 @@ class BenchPage:
     started: str
     tone: str
     ended_how: str
+    modes: Sequence[StageRates]
     verdict: Sequence[str]
     figures: Sequence[tuple[str, str, str]]  # name, value, remark
     maps: Sequence[HeatMap]
@@ -248,6 +250,7 @@ def view_bench(bench: Bench) -> BenchPage:
         started=bench.started.replace("T", " ").removesuffix("Z"),
         tone=tone,
         ended_how=ended_how,
+        modes=stage_rates(bench),
         verdict=[as_sentence(sentence) for sentence in sentences(bench, lab.claims, len(lab.results))],
         figures=_figures(bench) if bench.baseline else [],
         maps=maps,

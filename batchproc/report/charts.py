@@ -85,15 +85,15 @@ class Curve:
 
 @in_our_style
 def mode_bars(stage: StageRates) -> Markup:
-    """How fast each mode is: measured ones filled, predicted ones pale, each with its interval; the used one marked."""
+    """How fast each mode is: measured ones filled, predicted ones pale, each with its interval."""
     rows, title = stage.rates, f"Modes of {stage.stage}"
-    label = Label(name=f"modes-{stage.stage.replace(' ', '-')}", title=title, sentence=stage.sentence)
+    label = Label(name=f"rates-{stage.stage.replace(' ', '-')}", title=title, sentence=stage.sentence)
     figure, axes = one_plot(NARROW_PX, 8 + 38 * len(rows), left=4, right=10, top=2, bottom=4)
     ends = [end for row in rows for end in (row.rate, row.high) if end is not None]
     axes.set(xlim=(0, 1.02 * max(ends, default=1.0)), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
     for at, row in enumerate(rows):
-        role = "cpu" if row.is_used else "starved"
-        name_above(axes, at, f"{row.name}{row.marks}", row.note, weight="bold" if row.is_used else "normal")
+        role = "cpu" if row.is_measured else "starved"
+        name_above(axes, at, row.title, row.note, weight="bold" if row.marks else "normal")
         if row.rate is not None:
             axes.barh([at + 0.2], [row.rate], height=0.42, color=stand_in(role), linewidth=0)
         if row.low is not None and row.high is not None:

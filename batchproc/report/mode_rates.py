@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from batchproc.explain.auto import name
 from batchproc.explain.predict import MODES
 from batchproc.explain.reasons import Judgement
-from batchproc.explain.words import crew, significant
+from batchproc.explain.words import significant
 from batchproc.record.explanation import Alternative, AutoRecord, Choice
 from batchproc.record.run import RunRecord
 
@@ -17,11 +17,10 @@ PAIRS_SHOWN = 5
 class ModeRate:
     """A mode, in images per second of the whole run; None is unknown. `low`, `high`: the interval, where there is one.
 
-    `workers` as `32 threads`. `is_used`: in the run, or by the winner of a bench.
+    `is_used`: in this run; a bench used all of them.
     """
 
     name: str
-    workers: str = ""
     rate: float | None
     low: float | None = None
     high: float | None = None
@@ -31,9 +30,13 @@ class ModeRate:
 
     @property
     def marks(self) -> str:
-        """What stands behind its name."""
-        words = [word for word, holds in (("used", self.is_used), ("best", self.is_best)) if holds]
-        return f" ({', '.join(words)})" if words else ""
+        """What it was, as `used, best`."""
+        return ", ".join(word for word, holds in (("used", self.is_used), ("best", self.is_best)) if holds)
+
+    @property
+    def title(self) -> str:
+        """Its name with its marks."""
+        return f"{self.name} ({self.marks})" if self.marks else self.name
 
     @property
     def note(self) -> str:
@@ -57,7 +60,7 @@ class StageRates:
     @property
     def sentence(self) -> str:
         """The chart in words."""
-        return f"{self.stage}: " + "; ".join(f"{one.name}{one.marks} {one.note}" for one in self.rates)
+        return f"{self.stage}: " + "; ".join(f"{one.title} {one.note}" for one in self.rates)
 
 
 def rates_of_run(record: RunRecord) -> list[StageRates]:
@@ -73,8 +76,7 @@ def _rates(choice: Choice, rate: float) -> Iterator[ModeRate]:
     others = {one.mode: one for one in reversed(choice.alternatives) if one.mode != choice.mode}
     for mode in MODES:
         if mode == choice.mode:
-            workers = crew(mode, choice.workers)
-            yield ModeRate(name=mode, workers=workers, rate=rate, is_used=True, is_best=mode == choice.best)
+            yield ModeRate(name=mode, rate=rate, is_used=True, is_best=mode == choice.best)
         elif mode in others:
             yield _predicted(others[mode], rate, is_best=mode == choice.best)
 
@@ -83,9 +85,8 @@ def _predicted(one: Alternative, rate: float, *, is_best: bool) -> ModeRate:
     rates = (None if ratio is None else ratio * rate for ratio in (one.predicted_ratio, one.low, one.high))
     middle, low, high = rates
     return ModeRate(
-        name=one.mode, workers=crew(one.mode, one.workers), rate=middle, low=low, high=high, is_best=is_best,
-        is_measured=False,
-    )  # fmt: skip
+        name=one.mode, rate=middle, low=low, high=high, is_best=is_best, is_measured=False
+    )
 
 
 def pairs_of_auto(auto: AutoRecord) -> StageRates:

@@ -133,8 +133,7 @@ def _bar(mode: ModeRate, longest: float, unicode: bool) -> str:
     letter = ("█" if unicode else "#") if mode.is_used else ("░" if unicode else "-")
     bar = letter * max(1, round(BAR * mode.rate / longest))
     span = "" if mode.low is None or mode.high is None else f" ({significant(mode.low)}-{significant(mode.high)})"
-    marks = ", ".join(word for word, holds in (("used", mode.is_used), ("best", mode.is_best)) if holds)
-    return f"{bar:<{BAR}} {significant(mode.rate)}{span} {marks}".rstrip()
+    return f"{bar:<{BAR}} {significant(mode.rate)}{span} {mode.marks}".rstrip()
 
 
 def _stage_lines(name: str, stage: "StageRecord") -> Iterator[str]:

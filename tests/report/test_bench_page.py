@@ -75,6 +75,21 @@ def test_the_verdict_is_three_sentences_with_the_winner_why_and_what_to_do(page:
     assert 'What to do Set transform.mode = "thread"; to be sure, repeat it' in verdict
 
 
+def test_the_page_begins_with_how_fast_each_mode_of_each_stage_was(page: Parsed) -> None:
+    told = words(page, "rates")
+
+    assert page.source.index('id="rates"') < page.source.index('id="verdict"') < page.source.index("<table")
+    assert "download thread is best, 1.5" in told
+    assert "threads: 80% of a download is waiting" not in told
+    assert "transform thread is best" in told
+    assert "threads: only 3% of the CPU holds the GIL" in told
+    assert 3 == words(page, "rates-download-desc").count(" measured")
+
+
+def test_a_bench_of_one_mode_begins_without_such_a_chart(tmp_path: Path) -> None:
+    assert 'id="rates"' not in page_of(a_bench(["thread"]), tmp_path).source
+
+
 def test_each_cell_of_the_heat_map_has_speed_interval_and_verdict_in_words(page: Parsed) -> None:
     found = cells(page)
 

@@ -44,16 +44,16 @@ def judged(job: Job) -> Job:
 def test_the_page_begins_with_a_chart_of_the_modes_of_each_stage(judged: Job) -> None:
     page = judged.page()
 
-    assert 0 < page.source.index('id="modes"') < page.source.index('id="verdict"') < page.source.index("<table")
-    text = page.by_id("modes-download-desc").text
+    assert 0 < page.source.index('id="rates"') < page.source.index('id="verdict"') < page.source.index("<table")
+    text = page.by_id("rates-download-desc").text
     assert text.startswith("download: serial 12.5/s (11.2 to 13.7) predicted; ")
     assert "thread (used, best) 79.3/s measured" in text
-    assert "process (used) 79.3/s measured" in page.by_id("modes-transform-desc").text
-    assert "threads: 99% of a download is waiting" in page.by_id("modes").text
+    assert "process (used) 79.3/s measured" in page.by_id("rates-transform-desc").text
+    assert "threads: 99% of a download is waiting" in page.by_id("rates").text
 
 
 def test_a_run_too_small_to_be_judged_has_no_such_chart(page: Parsed) -> None:
-    assert 'id="modes"' not in page.source
+    assert 'id="rates"' not in page.source
     assert "too few to compare" in page.by_id("verdict").text
 
 
