@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from batchproc.errors import BatchprocError, ExitCode
+from batchproc.errors import BatchprocError, ExitCode, check_codes
 from batchproc.job_file import Job, load
 from batchproc.model import LINES_PER_LIST, Failure, Rejection, Unchanged
 from batchproc.model import Outcome as InnerOutcome
@@ -74,7 +74,7 @@ def run(
     *,
     settings: Sequence[str] = (),
     limit: int = 0,
-    retry_failed: bool = False,
+    retry_failed: bool | Sequence[str] = False,
     refresh: bool = False,
     fresh: bool = False,
     accept_config_change: bool = False,
@@ -92,12 +92,14 @@ def run(
     (2, 2)
 
     Returns how it ended, also when the disk was full or too many items failed: see `exit_code` and `error`. Makes the
-    HTML page where the config wants it. `progress` shows a bar on stderr. Raises `UsageError` before anything is
-    touched, `LockHeldError` when another run is under way, and KeyboardInterrupt after a Ctrl-C.
+    HTML page where the config wants it. `retry_failed` may also name codes, as `["http.404"]`. `progress` shows a bar
+    on stderr. Raises `UsageError` before anything is touched, `LockHeldError` when another run is under way, and
+    KeyboardInterrupt after a Ctrl-C.
     """
     options = RunOptions(
         limit=limit,
-        retry_failed=retry_failed,
+        retry_failed=bool(retry_failed),
+        retry_codes=check_codes([] if isinstance(retry_failed, bool) else retry_failed),
         refresh=refresh,
         fresh=fresh,
         accept_config_change=accept_config_change,

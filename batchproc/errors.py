@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from batchproc.kinds import TABLE, UNKNOWN, kind_of
 from batchproc.kinds import Code as Code
 from batchproc.kinds import Retry as Retry
 from batchproc.kinds import http_code as http_code
-from batchproc.kinds import kind_of
 
 
 class ExitCode(IntEnum):
@@ -94,6 +94,21 @@ class UsageError(BatchprocError):
     def __init__(self, problems: Sequence[Problem] | str) -> None:
         self.problems = (Problem(where="", message=problems),) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def check_codes(codes: Sequence[str]) -> tuple[str, ...]:
+    """The failure codes as they are asked for. Raises `UsageError` for what is none, with the nearest one."""
+    from difflib import get_close_matches  # of no use to workers
+
+    problems = []
+    for code in codes:
+        if kind_of(code).meaning == UNKNOWN.meaning:
+            near = get_close_matches(code, TABLE, n=1)
+            meant = f'did you mean "{near[0]}"?' if near else "`batchproc status` lists those of a job."
+            problems.append(Problem(where=f"--retry-failed={code}", message=f"is no failure code; {meant}"))
+    if problems:
+        raise UsageError(problems)
+    return tuple(codes)
 
 
 class LockHeldError(BatchprocError):

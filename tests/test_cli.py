@@ -311,6 +311,25 @@ def test_status_tells_what_the_ledger_holds(call, make_job: MakeJob) -> None:
     assert 1 == json.loads(as_json)["counts"]["failed"]
 
 
+def test_only_failures_of_a_code_are_tried_again(call, make_job: MakeJob) -> None:
+    config = make_job(lines=["/no/such.jpg", "file:///x"])
+    call("run", str(config), "-q")
+
+    code, _, err = call("run", str(config), "--retry-failed=http.404,http.410")
+    _, out, _ = call("run", str(config), "--retry-failed", "--json")
+
+    assert 0 == code
+    assert "1 item that failed so: tried again" in err
+    assert 1 == json.loads(out)["counts"]["processed"]
+
+
+def test_a_code_that_is_none_is_refused_with_the_nearest(call, make_job: MakeJob) -> None:
+    code, _, err = call("run", str(make_job()), "--retry-failed=timeout.conect")
+
+    assert 2 == code
+    assert '--retry-failed=timeout.conect: is no failure code; did you mean "timeout.connect"?' in err
+
+
 def test_status_of_a_job_that_never_ran_is_a_usage_error(call, make_job: MakeJob) -> None:
     code, _, err = call("status", str(make_job()))
 

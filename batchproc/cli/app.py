@@ -68,9 +68,15 @@ def main() -> None:
             sys.exit(ExitCode.INTERNAL)
 
 
+def _split_value(argument: str) -> tuple[str, ...]:
+    """`--retry-failed=CODE` in two: typer has no flag whose value may be left out."""
+    flag, _, value = argument.partition("=")
+    return (flag, f"--retry-codes={value}") if flag == "--retry-failed" and value else (argument,)
+
+
 def _run_app() -> None:
     try:
-        app()
+        app(args=[part for argument in sys.argv[1:] for part in _split_value(argument)])
     except UsageError as error:
         print_errors(*error.problems)
         sys.exit(error.exit_code)

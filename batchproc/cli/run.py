@@ -10,6 +10,7 @@ import typer
 from batchproc import lifecycle
 from batchproc.cli.arguments import AsJson, ConfigPath, Settings, load_job, read_duration, read_folder
 from batchproc.cli.console import errors_in_one_line, make_page, print_errors, print_json, print_message
+from batchproc.errors import check_codes
 from batchproc.signals import shown_by
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ DownloadWorkers = Annotated[str, typer.Option(metavar="N", help="threads or OS p
 TransformWorkers = Annotated[str, typer.Option(metavar="N", help="threads or OS processes, or auto")]
 Limit = Annotated[int, typer.Option(min=0, metavar="N", help="items at most in this run; 0 = all")]
 Output = Annotated[Optional[str], typer.Option(metavar="DIR", help="output folder")]  # noqa: UP045 - typer reads it
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="try failed items again, and quarantined ones")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="try failed items again, and quarantined ones; =CODE,... only those")
+]
+RetryCodes = Annotated[str, typer.Option("--retry-codes", hidden=True)]  # what `--retry-failed=CODE` becomes
 Refresh = Annotated[
     bool, typer.Option("--refresh", help="ask servers whether what is done has changed (conditional GETs)")
 ]
@@ -53,6 +57,7 @@ def run(
     output: Output = None,
     setting: Settings = None,
     retry_failed: RetryFailed = False,
+    retry_codes: RetryCodes = "",
     refresh: Refresh = False,
     fresh: Fresh = False,
     accept_config_change: AcceptConfigChange = False,
@@ -98,6 +103,7 @@ def run(
     options = RunOptions(
         limit=limit,
         retry_failed=retry_failed,
+        retry_codes=check_codes([code.strip() for code in retry_codes.split(",")] if retry_codes else []),
         refresh=refresh,
         fresh=fresh,
         accept_config_change=accept_config_change,

@@ -1,5 +1,6 @@
 """The ledger as a run uses it: open, recover, import, then record what becomes of every item."""
 
+import json
 import operator
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -206,11 +207,12 @@ class Ledger(LedgerView):
                 self._own(), name, started=started, ended=ended, exit_code=exit_code, counters=counters
             )
 
-    def retry_failed(self) -> int:
-        """Makes every failed and quarantined item pending again, whatever for; returns how many. Not bad lines."""
+    def retry_failed(self, codes: Sequence[str] = ()) -> int:
+        """Makes failed and quarantined items pending again, of these codes or all; returns how many. Not bad lines."""
         return self._change(
-            "UPDATE item SET state = 'pending', due = 1, runs = 0 "
-            "WHERE state IN ('failed', 'quarantined') AND stage != 'input'"
+            "UPDATE item SET state = 'pending', due = 1, runs = 0 WHERE state IN ('failed', 'quarantined') "
+            "AND stage != 'input' AND (? OR code IN (SELECT value FROM json_each(?)))",
+            (not codes, json.dumps(list(codes))),
         )
 
     def start_afresh(self) -> int:
@@ -347,10 +349,10 @@ class Ledger(LedgerView):
             raise LookupError("the run has begun: the writer owns the ledger until finish_recording")
         return self._connection
 
-    def _change(self, statement: str) -> int:
+    def _change(self, statement: str, values: Sequence[object] = ()) -> int:
         with disk_errors(self._path), transaction(self._own()):
             touch(self._connection)
-            return self._connection.execute(statement).rowcount
+            return self._connection.execute(statement, values).rowcount
 
     def _stop_writer(self) -> None:
         if self._writer is not None:

@@ -44,6 +44,7 @@ class ImportedList:
     resampler_problem: str  # why Pillow resizes; empty where it does not, or nothing is resized
     deciding: Mapping[str, str]  # fingerprints of what decides failures, by key
     due_again: DueAgain
+    retried: int | None  # None: nobody asked for what failed as some code
     repaired: Repaired | None  # None: nobody asked
     missing_files: int  # of items that are done all the same
 
@@ -87,11 +88,12 @@ def take_in(
     items = _check_list(config, ledger)
     _check_caption(config, ledger)
     deciding = deciding_values(config, asked_steps(transform))
-    due_again = DueAgain()
+    due_again, retried = DueAgain(), None
     if options.fresh:
         ledger.start_afresh()
     elif options.retry_failed:
-        ledger.retry_failed()
+        again = ledger.retry_failed(options.retry_codes)
+        retried = again if options.retry_codes else None
     else:
         due_again = ledger.make_due_again(deciding, max_runs=config.job.max_runs_per_item)
     repaired = ledger.repair() if options.repair else None
@@ -108,6 +110,7 @@ def take_in(
         resampler_problem=resampler.problem() if resizes(transform) else "",
         deciding=deciding,
         due_again=due_again,
+        retried=retried,
         repaired=repaired,
         missing_files=ledger.check_files(),
     )
@@ -115,6 +118,8 @@ def take_in(
 
 def describe_import(found: ImportedList) -> Iterator[str]:
     """What the user has to know of it, a line each."""
+    if found.retried is not None:
+        yield f"{count(found.retried, 'item')} that failed so: tried again"
     if found.repaired is not None:
         yield _describe_repaired(found.repaired)
     if found.outdated:

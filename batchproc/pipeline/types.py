@@ -74,6 +74,7 @@ class RunOptions:
 
     limit: int = 0  # items at most; 0 = all
     retry_failed: bool = False
+    retry_codes: tuple[str, ...] = ()  # with `retry_failed`: only what failed as these; empty = whatever did
     refresh: bool = False  # ask servers whether what is done has changed
     fresh: bool = False
     accept_config_change: bool = False

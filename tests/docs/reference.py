@@ -278,6 +278,8 @@ def _command(name: str) -> str:
 
 def _parameters(command: Any) -> Iterator[tuple[str, str]]:
     for parameter in command.params:
+        if getattr(parameter, "hidden", False):
+            continue
         if parameter.param_type_name == "argument":
             yield f"`{parameter.metavar or parameter.name.upper()}`", parameter.help or ""
         elif parameter.name != "help":

@@ -138,6 +138,7 @@ def test_retry_failed_makes_failures_and_the_quarantined_pending(job: Job) -> No
         ledger.record(failure(quarantined, disposition=Disposition.QUARANTINED))
         ledger.finish_recording()
 
+        assert 0 == ledger.retry_failed(["dns"])
         assert 2 == ledger.retry_failed()
         assert [failed, quarantined] == ledger.pending(3)
 
