@@ -9,7 +9,7 @@ from batchproc.measure.histogram import Histogram
 from batchproc.pipeline.phase_record import percentiles
 from batchproc.record.cluster import ClusterPart, ClusterWorker
 from batchproc.record.run import record_of
-from batchproc.record.stage import ConnectionTotals, PhaseRecord, StageRecord
+from batchproc.record.stage import ConnectionTotals, PhaseRecord, StageRecord, load_of
 
 PARTS_SHOWN = 100
 SUMMED = ("spare_seconds", "busy_seconds", "cpu_seconds", "inside_seconds", "ipc_parent_cpu_seconds")
@@ -156,7 +156,7 @@ def _described(stage: _Stage) -> StageRecord:
         waiting_histogram=stage.waiting.buckets(),
         cpu_per_item_seconds=stage.sums["cpu_seconds"] / tasks if tasks else None,
         blocked_share=None if stage.blocked_seconds is None or not busy else stage.blocked_seconds / busy,
-        utilisation=busy / whole if whole else None,
+        utilisation=load_of(stage.by_name["account"], whole_seconds=whole, busy_seconds=busy).busy if whole else None,
         account_notes=tuple(stage.notes),
         gil_method=stage.first.gil_method,
         gil_error_seconds=stage.gil_error_seconds,

@@ -113,7 +113,7 @@ def choose(run: Measured, ranked: Sequence[Candidate], *, open_web: bool, fragil
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Race:
-    """What both pairs were seen to do, in images/s, one after the other: own, rival, and own again once it went back.
+    """What both pairs were seen to do, in items/s, one after the other: own, rival, and own again once it went back.
 
     A run drifts: folders are made, caches fill, so later is faster. The mean of before and after cancels that.
     """
@@ -173,7 +173,7 @@ def _keep(race: Race) -> Choice:
 def _measured(race: Race) -> str:
     rates = " and ".join(significant(rate) for rate in race.own_rates)
     return (
-        f"tried on the job's own items, {name(race.rival.crew)} did {significant(race.rival_rate)} images/s "
+        f"tried on the job's own items, {name(race.rival.crew)} did {significant(race.rival_rate)} items/s "
         f"and {name(race.own)} {rates}{' before and after' if len(race.own_rates) > 1 else ''}"
     )
 
@@ -200,7 +200,7 @@ def _same_limit(own: Candidate, rival: Candidate) -> bool:
 
 def _because(own: Candidate, rival: Candidate, margin: float, open_web: bool) -> str:
     text = (
-        f"{name(own)} does {significant(own.predicted_rate_per_second)} images/s here, and {name(rival)} is predicted "
+        f"{name(own)} does {significant(own.predicted_rate_per_second)} items/s here, and {name(rival)} is predicted "
         f"to do {significant(rival.predicted_rate_per_second)}"
     )
     if abs(margin) > TIE:

@@ -46,7 +46,7 @@ def find_bottleneck(record: RunRecord) -> Bottleneck:
     if not record.counts.processed or len(stages) < 2:
         return Bottleneck(reason=Reason.NOTHING_DONE)
     download, transform = stages["download"], stages["transform"]
-    loads = {name: load_of(record, name) for name in ("download", "transform")}
+    loads = {name: stages[name].load for name in ("download", "transform")}
     if mostly_waited(record):
         return Bottleneck(reason=Reason.MOSTLY_WAITED, loads=loads)
     if download.mode == transform.mode == "serial":
@@ -72,17 +72,3 @@ def _less_than_full(record: RunRecord, transform: StageRecord, loads: Mapping[st
         return Bottleneck(stage="transform", reason=Reason.NEARLY_BUSY, loads=loads)
     return Bottleneck(reason=Reason.UNDECIDED, loads=loads)
 
-
-def load_of(record: RunRecord, name: str) -> StageLoad:
-    """A stage's load over the time in which it could work: without its start, its end, and what was not yet due."""
-    stage = record.stages[name]
-    account = stage.account
-    absent = sum(account.get(bucket, 0.0) for bucket in ("startup", "unstaffed", "retry_wait", "pause_wait"))
-    present = stage.whole_seconds - absent
-    if present <= 0:
-        return StageLoad()
-    return StageLoad(
-        busy=min(1.0, (stage.busy_seconds + account.get("ipc", 0.0)) / present),
-        starved=min(1.0, account["starved"] / present),
-        held_up=min(1.0, account["output_blocked"] / present),
-    )

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from batchproc.explain.measured import Measured, full_workers
+from batchproc.explain.measured import BLOCKED, Measured, full_workers
 from batchproc.explain.predict import MODES, Limit, cpu_seconds, predict, start_seconds
 from batchproc.explain.reasons import Cause, Judgement, Rank
 from batchproc.record.explanation import Alternative, Choice, Figure, Value, Variant
 from batchproc.record.run import RunRecord
-from batchproc.record.stage import ModeName
+from batchproc.record.stage import ModeName, StageRecord
 
 TIE = 0.05  # a predicted difference below that is none
 ALIKE, ALIKE_ERROR = 0.15, 0.20  # a predicted difference, and an error, that still allow to call two modes alike
@@ -183,20 +183,27 @@ def _pace_elsewhere(run: Measured, stage: str, ties: list[Alternative]) -> dict[
 
 def _own_figures(record: RunRecord, run: Measured, stage: str) -> dict[str, Value]:
     """What decides between the modes: this stage's own numbers."""
-    model = getattr(run.job, stage)
     overlap = waits_overlap(record, run) if stage == "download" else {}
-    return {"cpu_seconds": model.cpu_seconds, "blocked_seconds": model.blocked_seconds, **overlap}
+    cpu, blocked = _costs(record.stages[stage])
+    return {"cpu_seconds": cpu, "blocked_seconds": blocked, **overlap}
+
+
+def _costs(stage: StageRecord) -> tuple[float, float]:
+    """What one image costs the stage: CPU as `cpu_per_item_seconds` has it, and waiting for network and disk."""
+    blocked = sum(stage.account.get(category, 0.0) for category in BLOCKED)
+    return stage.cpu_seconds / stage.tasks, blocked / stage.tasks
 
 
 def _evidence(record: RunRecord, run: Measured, stage: str) -> Iterator[Figure]:
-    measured, model, phi = record.stages[stage], getattr(run.job, stage), run.shares[stage]
-    yield Figure(code="cpu", value=model.cpu_seconds, unit="s")
-    yield Figure(code="blocked", value=model.blocked_seconds, unit="s")
+    measured, phi = record.stages[stage], run.shares[stage]
+    cpu, blocked = _costs(measured)
+    yield Figure(code="cpu", value=cpu, unit="s")
+    yield Figure(code="blocked", value=blocked, unit="s")
     yield Figure(code="gil_wait", value=measured.account.get("gil_wait"), unit="s")
     yield Figure(code="run_queue", value=measured.account.get("run_queue"), unit="s")
     yield Figure(code="gil_held", value=phi.point if phi else None, unit="")
-    yield Figure(code="rate_of_model", value=predict(run.job, run.variant).rate_per_second, unit="images/s")
-    yield Figure(code="rate", value=run.rate_per_second, unit="images/s")
+    yield Figure(code="rate_of_model", value=predict(run.job, run.variant).rate_per_second, unit="items/s")
+    yield Figure(code="rate", value=run.rate_per_second, unit="items/s")
 
 
 def unexplained(record: RunRecord, stage: str) -> float | None:

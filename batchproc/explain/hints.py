@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 
-from batchproc.explain.bottleneck import SOME, load_of
+from batchproc.explain.bottleneck import SOME
 from batchproc.explain.choices import compare, find_alternatives
 from batchproc.explain.measured import Measured, full_workers, held_by_hosts, process_cpu
 from batchproc.explain.phi import gil_wait_share
@@ -133,7 +133,7 @@ def _pipe(record: RunRecord, run: Measured) -> Iterator[Hint]:
     if main is None or run.variant.transform != "process":
         return
     load = main / run.working_seconds
-    starved = load_of(record, "transform").starved
+    starved = record.stages["transform"].load.starved
     if load >= FULL and starved > SOME:
         yield Hint(code=Advice.PIPE_SUSPECTED, values={"main_share": load, "starved": starved})
 

@@ -26,6 +26,9 @@ MOSTLY_STARVED = 0.3  # of its workers' time, a stage certainly was not what hel
 PRESSED = 0.9  # with this share of the machine busy, what others used is what they took from this run
 
 
+BLOCKED = ("network", "disk_or_lock", "blocked")  # categories of a time breakdown
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """One run as the model sees it. `rate_per_second` is of items, over the time in which there was work.
@@ -159,7 +162,7 @@ def full_workers(record: RunRecord, stage: str, mode: ModeName) -> int:
 
 def _stage(stage: StageRecord, items: int, share: GilShare | None) -> StageModel:
     account = stage.account
-    blocked = sum(account.get(bucket, 0.0) for bucket in ("network", "disk_or_lock", "blocked"))
+    blocked = sum(account.get(bucket, 0.0) for bucket in BLOCKED)
     if stage.mode == "process":
         parent = stage.ipc_parent_cpu_seconds / items
         starts = stage.worker_starts * TYPICAL_PROCESS_CPU_SECONDS

@@ -204,10 +204,10 @@ def _miss_text(words: Words) -> str:
 
 def pace_text(words: Words) -> str:
     """What would set the pace, in words, and what else differs from this run."""
-    text = f"{_who(words)} would set the pace at {words.rate('pace_rate_per_second')} images/s"
+    text = f"{_who(words)} would set the pace at {words.rate('pace_rate_per_second')} items/s"
     cpu, here = words.number("cpu_seconds") or 0.0, words.number("cpu_seconds_here") or 0.0
     if words.text("pace") == "cores" and significant(1000 * cpu) != significant(1000 * here):
-        text += f", with {seconds(cpu)} of CPU per image in all instead of {seconds(here)}"
+        text += f", with {seconds(cpu)} of CPU per item in all instead of {seconds(here)}"
     extra = words.number("start_seconds_more")
     if extra:
         text += f"; starting takes {seconds(abs(extra))} {'longer' if extra > 0 else 'less'}"
@@ -242,9 +242,9 @@ def _figure_text(record: RunRecord, choice: "Choice", figure: "Figure", words: W
 
 
 FIGURES: Mapping[str, str] = {
-    "cpu": "CPU per image of the job",
-    "blocked": "waiting for network and disk per image of the job",
+    "cpu": "CPU per image",
+    "blocked": "waiting for network and disk per image",
     "run_queue": "ready, but no core was free, all workers together",
     "rate_of_model": "rate of this run by the model",
-    "rate": "rate of this run, measured, without waits for retries",
+    "rate": "rate of this run, failed items included, without waits for retries",
 }

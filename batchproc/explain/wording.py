@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from batchproc.explain.mode_wording import METHODS, doubt_text, gil_doubt_text, pace_text, waiting_text, word_choice
 from batchproc.explain.reasons import Advice, BreakEvenReason, CeilingReason, CrossoverReason, Doubt, Judgement, Reason
-from batchproc.explain.words import Words, count, crew, seconds, share, significant, workers
+from batchproc.explain.words import Words, count, crew, seconds, share, significant, size, workers
 from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunRecord
 
 if TYPE_CHECKING:
     from batchproc.record.explanation import Ceiling, Hint, Value
+    from batchproc.record.stage import StageRecord
 
 WORTH_A_WORD = 0.1  # of the time
 NOTHING_DONE = "nothing was processed, so nothing held the run back"
@@ -146,6 +147,36 @@ def _limit_text(record: RunRecord, found: Bottleneck) -> str:
     return f"{limits} let {found.downloads_allowed:.1f} downloads run at once on average, while items waited"
 
 
+def spare_text(stage: "StageRecord") -> str:
+    """That a host was silent and spare threads went on meanwhile; empty where there were none."""
+    spare = stage.spare_workers
+    return f"{count(spare, 'spare thread')} went on while a host was silent" if spare else ""
+
+
+def process_cost_text(record: RunRecord, stage: "StageRecord") -> str:
+    """What a process of the stage cost: its start, and the memory of the largest one; empty in other modes."""
+    if stage.mode != "process":
+        return ""
+    return f"{seconds(stage.startup_per_worker_seconds)} to start, {size(record.memory.per_worker_pss_bytes)} at most"
+
+
+def check_text(name: str) -> str:
+    """What a self-check that failed means for the verdict; `name` as run.json has it."""
+    return CHECKS.get(name.partition(".")[0], "")
+
+
+CHECKS: Mapping[str, str] = {
+    "remainder": "so this stage's mode is not judged",
+    "little": "so times per image may be off by as much, and with them what is predicted of other modes",
+    "others": "so rates are lower than on a quiet machine, and predictions have wider intervals",
+    "steal": "so rates are lower than this machine's cores allow, and predictions do not know it",
+    "throttling": "so rates are those of the quota, not of the cores",
+    "origin": "so rates are lower than with a server elsewhere",
+    "hidden": "so CPU per image is more than is shown, and the ceilings of CPU are lower",
+    "overhead": "so rates are lower by as much as measuring costs",
+}
+
+
 def _little_text(record: RunRecord) -> str:
     counts, leg = record.counts, record.measured_leg
     due = f"{counts.processed:,} of {count(counts.items, 'item')}" if counts.items else "few items"
@@ -161,16 +192,16 @@ def _word_ceiling(ceiling: "Ceiling") -> "Ceiling":
 def ceiling_text(code: str, words: Words) -> str:
     """What a ceiling is made of."""
     if code == CeilingReason.WORKERS:
-        parts = f"{words.seconds('cpu_seconds')} of CPU and {words.seconds('blocked_seconds')} of waiting per image"
+        parts = f"{words.seconds('cpu_seconds')} of CPU and {words.seconds('blocked_seconds')} of waiting per item"
         return f"{words.workers('mode', 'workers')} with {parts}"
     if code == CeilingReason.CORES:
         cost = words.seconds("cpu_seconds")
-        return f"{words.cores('cores')} free for this run, and an image costs {cost} of CPU in all"
+        return f"{words.cores('cores')} free for this run, and an item costs {cost} of CPU in all"
     if code == CeilingReason.GIL:
         held = words.seconds("held_seconds")
-        return f"the main process holds its GIL for about {held} per image; it has one, whatever the cores"
+        return f"the main process holds its GIL for about {held} per item; it has one, whatever the cores"
     if code == CeilingReason.PIPE:
-        return f"the main process spends {words.seconds('parent_seconds')} per image on handing it to processes"
+        return f"the main process spends {words.seconds('parent_seconds')} per item on handing it to processes"
     if code == CeilingReason.HOSTS_HELD:
         allowed = words.number("downloads_allowed")
         return f"on average {allowed:.1f} downloads were under way, though workers and items were waiting to start"
@@ -277,7 +308,7 @@ def _rule_text(code: str, words: Words) -> str:
     allowed = words.number("downloads_allowed") or 0.0
     if code == Advice.GIL_IS_FULL:
         held = words.seconds("held_seconds")
-        return f"the main process holds its GIL about {words.share('held_share')} of the time: {held} per image"
+        return f"the main process holds its GIL about {words.share('held_share')} of the time: {held} per item"
     if code == Advice.STEPS_HOLD_GIL:
         held = f"{words.share('held_share')} of the transform CPU is the median filter, which holds the GIL"
         return f"{held}; the threads waited {words.share('waited')} of their time for the GIL"

@@ -22,7 +22,7 @@ from batchproc.model import Mode
 from batchproc.pipeline.observer import STAGES, Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.record.run import MemoryRecord, NotSampled, RunRecord
-from batchproc.record.stage import Percentiles, PhaseRecord, StageRecord, WorkerRecord
+from batchproc.record.stage import Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
 
 # Each counter has one writing thread: whoever pulls the stage behind it.
 GAUGES = (
@@ -202,7 +202,7 @@ def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, bre
         cpu_seconds=totals.cpu_seconds,
         cpu_per_item_seconds=totals.cpu_seconds / tasks if tasks else None,
         blocked_share=None if totals.runqueue_seconds is None or not busy else totals.blocked_seconds / busy,
-        utilisation=busy / whole if whole else None,
+        utilisation=load_of(breakdown.categories, whole_seconds=whole, busy_seconds=busy).busy if whole else None,
         account=dict(breakdown.categories),
         account_notes=breakdown.notes,
         gil_method=breakdown.gil_method,

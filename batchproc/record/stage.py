@@ -70,14 +70,30 @@ class PhaseRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageLoad:
-    """How busy a stage's workers were while the line worked: shares of their time, 0 to 1.
+    """How busy a stage's workers were: shares of the time in which they could work, 0 to 1.
 
-    `busy`: with an item in hand. `starved`: waiting for input. `held_up`: finished, waiting for room downstream.
+    That is their time without their start, their end, and what was not yet due. `busy`: with an item in hand, or
+    handing it over. `starved`: waiting for input. `held_up`: finished, waiting for room downstream.
     """
 
     busy: float = 0.0
     starved: float = 0.0
     held_up: float = 0.0
+
+
+NOT_AT_WORK = ("startup", "unstaffed", "retry_wait", "pause_wait")
+
+
+def load_of(account: Mapping[str, float], *, whole_seconds: float, busy_seconds: float) -> StageLoad:
+    """The load that follows from a time breakdown; all zero where no worker could work."""
+    present = whole_seconds - sum(account.get(category, 0.0) for category in NOT_AT_WORK)
+    if present <= 0:
+        return StageLoad()
+    return StageLoad(
+        busy=min(1.0, (busy_seconds + account.get("ipc", 0.0)) / present),
+        starved=min(1.0, account.get("starved", 0.0) / present),
+        held_up=min(1.0, account.get("output_blocked", 0.0) / present),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +102,7 @@ class StageRecord:
 
     `account`: worker-seconds by bucket, which sum to `whole_seconds`. `busy_seconds`: with an item in hand.
     `spare_workers`: threads that went on where others waited for a silent server, `spare_seconds` beside the others.
+    `utilisation`: the share of their time that its workers were busy, as `StageLoad` has it.
     `inside_seconds`: sum over the items, queues included. `parts`: wall seconds inside tasks by name.
     `service_histogram`, `waiting_histogram`: tasks by the number of a bucket of `batchproc.measure.histogram`, so that
     what several machines measured can be added up.
@@ -126,6 +143,11 @@ class StageRecord:
     def whole_seconds(self) -> float:
         """Workers x wall time, and what spare workers added: what the account splits."""
         return self.workers * self.wall_seconds + self.spare_seconds
+
+    @property
+    def load(self) -> StageLoad:
+        """How busy its workers were."""
+        return load_of(self.account, whole_seconds=self.whole_seconds, busy_seconds=self.busy_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

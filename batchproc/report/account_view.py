@@ -153,7 +153,7 @@ def _ceiling_sentence(name: str, ceilings: Sequence[Ceiling], measured: float | 
     """Which ceiling is reached, by the figures."""
     if measured is None:
         return f"The rate of {name} is unknown."
-    did = f"{name} did {significant(measured)} images/s"
+    did = f"{name} did {significant(measured)} items/s"
     known = [(one.rate_per_second, one) for one in ceilings if one.rate_per_second]
     binding = [(rate, one) for rate, one in known if one.binds]
     if binding:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from batchproc.bench.bench_json import read_bench
 from batchproc.explain.auto import name
 from batchproc.explain.explanation import explain
+from batchproc.explain.wording import process_cost_text, spare_text
 from batchproc.explain.words import count, quantity, seconds, share, significant, size, workers
 from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run import read_run
@@ -122,6 +123,7 @@ FILTERS = {
     "number_name": number_name,
     "pace": _pace,
     "printable": printable,
+    "process_cost": process_cost_text,
     "quantity": _quantity,
     "seconds": seconds,
     "sentence": as_sentence,
@@ -130,6 +132,7 @@ FILTERS = {
     "significant": significant,
     "size": size,
     "thousands": "{:,}".format,
+    "spare": spare_text,
     "told": told,
     "workers": workers,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchproc.errors import ExitCode
 from batchproc.exit_reason import shown_codes
+from batchproc.explain.wording import process_cost_text, spare_text
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.record.run import RunRecord
 from batchproc.report.mode_rates import ModeRate, StageRates, rates_of_run
@@ -111,6 +112,7 @@ def _verdict(record: RunRecord, unicode: bool) -> Iterator[str]:
     if record.auto:
         yield f"  auto        {record.auto.text}"
     yield from (f"  {one.stage:<11} {one.reason}" for one in found)
+    yield from (f"  silent host {text}" for stage in record.stages.values() if (text := spare_text(stage)))
     yield f"  bottleneck  {record.bottleneck.because}"
     if record.hints and all(record.stages[name].tasks for name in STAGES):
         yield f"  hint        {record.hints[0].text}"
@@ -142,7 +144,7 @@ def _stage_lines(name: str, stage: "StageRecord") -> Iterator[str]:
         return
     service = stage.service_seconds
     yield (
-        f"  {name:<11} {stage.mode}, {workers(stage)}, busy {share(stage.utilisation)}; per image "
+        f"  {name:<11} {stage.mode}, {workers(stage)}, busy {share(stage.load.busy)}; per image "
         f"{seconds(service.p50)} (p95 {seconds(service.p95)}), CPU {seconds(stage.cpu_per_item_seconds)}"
     )
     yield f"    time went {_account(stage)}"
@@ -168,7 +170,7 @@ def styled(text: str) -> "Text":
     lines.highlight_regex(r"(?m)^\S[^\n]*", "bold")
     lines.highlight_regex(r"(?m)^  (images/s|modes|serial|thread|process|start-up|outputs|facts|list|report)\b", "cyan")
     lines.highlight_regex(r"(?m)^    time went\b", "dim")
-    lines.highlight_regex(r"(?m)^  (auto|download|transform|bottleneck|hint|next)\b", "green")
+    lines.highlight_regex(r"(?m)^  (auto|download|transform|silent host|bottleneck|hint|next)\b", "green")
     lines.highlight_regex(r"(?m)^  (failures|deferred|missing|due again|exit code)\b", "red")
     return lines
 
@@ -187,6 +189,8 @@ def _details(record: RunRecord) -> Iterator[str]:
     for name in STAGES:
         stage = record.stages[name]
         yield from _stage_lines(name, stage)
+        if cost := process_cost_text(record, stage):
+            yield f"    process cost {cost}"
         if name == "download" and record.concurrency:
             yield _adapted(record.concurrency)
         if stage.parts:

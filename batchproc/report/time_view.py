@@ -131,11 +131,11 @@ def _kept_share(record: RunRecord, spans: Sequence[tuple[Row, bool]]) -> float |
 
 def _timeline_sentence(record: RunRecord, panels: Sequence[LanePanel], end: float, *, is_whole: bool) -> str:
     told = ", ".join(
-        f"the {stage} workers were at work {share(record.stages[stage].utilisation)} of their time"
+        f"the {stage} workers were busy {share(record.stages[stage].load.busy)} of the time in which they could work"
         for panel in panels
         if (stage := panel.title.split(",")[0]) in record.stages
     )
-    sentence = f"{told[:1].upper()}{told[1:]}, start-up included." if told else f"{seconds(end)} of work."
+    sentence = f"{told[:1].upper()}{told[1:]}." if told else f"{seconds(end)} of work."
     gap = _longest_gap(panels[-1], end) if is_whole and panels else None
     if gap is not None and gap[1] - gap[0] >= 0.05 * end:
         stage = panels[-1].title.split(",")[0]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from batchproc.explain.wording import check_text
 from batchproc.explain.words import count, seconds, share, size
 from batchproc.measure.checks import Check
 from batchproc.record.run import MachineRecord, NotSampled, RunCounts, RunRecord
@@ -98,7 +99,8 @@ def _check(check: Check) -> CheckRow:
     words = _NAMES.get(name, name.replace("_", " "))
     limit = seconds(check.limit) if name == "throttling" else share(check.limit)
     verdict = {True: "passed", False: "failed", None: "unknown"}[check.passed]
-    return CheckRow(name=f"{words}: {stage}" if stage else words, text=check.text, limit=limit, verdict=verdict)
+    text = f"{check.text}, {check_text(check.name)}" if check.passed is False else check.text
+    return CheckRow(name=f"{words}: {stage}" if stage else words, text=text, limit=limit, verdict=verdict)
 
 
 def _methods(record: RunRecord) -> list[tuple[str, str]]:

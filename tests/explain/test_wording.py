@@ -1,6 +1,8 @@
 """Every code of an explanation has its sentence, with its numbers."""
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,10 +22,12 @@ from batchproc.explain.wording import (
     bottleneck_text,
     break_even_text,
     ceiling_text,
+    check_text,
     crossover_text,
     worded,
 )
 from batchproc.explain.words import Words
+from batchproc.measure import checks
 from batchproc.record.explanation import Alternative, Choice, Hint, Value
 from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunCounts, RunRecord
 from batchproc.record.stage import PhaseRecord, StageLoad, StageRecord
@@ -74,8 +78,8 @@ VALUES: dict[str, Value] = {
 ADVICE = {
     Advice.CHANGE_WORKERS: ("download.workers = 4 instead of 2", "the free cores (2 cores) would set the pace at 251"),
     Advice.CHANGE_MODE: ('download.mode = "process" with 4 processes', "starting takes 250 ms longer"),
-    Advice.CHANGE_BOTH_MODES: ('download.mode = "thread" and transform.mode = "process"', "5 ms of CPU per image"),
-    Advice.GIL_IS_FULL: ("move a stage into processes", "about 95% of the time: 1 ms per image"),
+    Advice.CHANGE_BOTH_MODES: ('download.mode = "thread" and transform.mode = "process"', "5 ms of CPU per item"),
+    Advice.GIL_IS_FULL: ("move a stage into processes", "about 95% of the time: 1 ms per item"),
     Advice.STEPS_HOLD_GIL: ("or no median filter", "the threads waited 20% of their time for the GIL"),
     Advice.FEWER_WORKERS: ("transform.workers = 4", "2 processes were ready but without a core 50% of the time"),
     Advice.PIPE_SUSPECTED: ("may be the ceiling", "97% of a core while transform waited for input 30%"),
@@ -145,6 +149,15 @@ CAUSES = {
 @pytest.mark.parametrize("cause", Cause)
 def test_every_cause_has_its_words(cause: Cause) -> None:
     assert CAUSES[cause] == cause_text(cause, Words(VALUES | {"network_share": 0.98}))
+
+
+def test_every_self_check_says_what_its_failure_means() -> None:
+    names = {node.args[0].value for node in ast.walk(ast.parse(Path(checks.__file__).read_text()))
+             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "_check"
+             and isinstance(node.args[0], ast.Constant)}  # fmt: skip
+
+    assert {"others", "steal", "throttling", "origin"} <= names
+    assert all(check_text(name) for name in [*names, "remainder.download", "little.transform", "hidden.transform"])
 
 
 @pytest.mark.parametrize("code", CeilingReason)

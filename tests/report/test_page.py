@@ -52,6 +52,21 @@ def test_the_page_begins_with_a_chart_of_the_modes_of_each_stage(judged: Job) ->
     assert "threads: 99% of a download is waiting" in page.by_id("rates").text
 
 
+def test_spare_threads_and_a_silent_host_are_one_phrase(job: Job) -> None:
+    before = job.page().text
+    job.change(lambda facts: facts["stages"]["download"].update(spare_workers=1))
+
+    assert "silent" not in before
+    assert "4 threads; 1 spare thread went on while a host was silent" in " ".join(job.page().text.split())
+
+
+def test_a_check_that_failed_says_what_that_means_for_the_verdict(job: Job) -> None:
+    check = {"name": "remainder.transform", "value": 0.08, "limit": 0.05, "passed": False, "text": "8% unexplained"}
+    job.change(lambda facts: facts["checks"].append(check))
+
+    assert "8% unexplained, so this stage's mode is not judged" in job.page().by_id("trust").text
+
+
 def test_a_run_too_small_to_be_judged_has_no_such_chart(page: Parsed) -> None:
     assert 'id="rates"' not in page.source
     assert "too few to compare" in page.by_id("verdict").text

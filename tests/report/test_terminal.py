@@ -59,6 +59,16 @@ def test_modes_that_are_not_predicted_have_no_bar() -> None:
     assert "  download    unknown: the model misses this run by " in text
 
 
+def test_spare_threads_and_a_silent_host_are_one_phrase() -> None:
+    record = of(cpu_bound())
+    download = replace(record.stages["download"], spare_workers=3)
+
+    text = summarise(replace(record, stages=record.stages | {"download": download}), Path("runs/1"))
+
+    assert "\n  silent host 3 spare threads went on while a host was silent\n" in text
+    assert "silent" not in summarise(record, Path("runs/1"))
+
+
 def test_lines_break_between_words_at_80_columns_and_never_inside_a_path() -> None:
     path = f"/{'long/' * 20}outputs"
     text = wrapped(f"  bottleneck  {'seven words that go on and on ' * 5}\n  outputs     {path}\n  next        none")
