@@ -1,10 +1,15 @@
-"""What the user sees while a run is under way: a bar on a terminal, nothing on a pipe."""
+"""What the user sees while a run is under way: a bar on a terminal; on a pipe nothing, or a line every minute."""
 
 import sys
+import threading
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
 
 from batchproc.pipeline.observer import Observer
+from batchproc.signals import current
 
 REFRESH_SECONDS = 0.2
 LEFT = ("failed", "quarantined", "deferred", "rejected", "retried")  # what the bar shows besides
@@ -61,6 +66,36 @@ class Bar:
     def answer(self, text: str) -> None:
         """Shows what was asked for."""
         self.note(text)
+
+
+BEAT_SECONDS = 60.0
+
+
+class Heartbeat:
+    """Shows every minute how far the run is, from a thread of its own, for the length of a `with` block.
+
+    `wait` waits so many seconds, or until the end: then it returns True.
+    """
+
+    def __init__(self, show: Callable[[str], None], *, wait: Callable[[float], bool] | None = None) -> None:
+        self._show = show
+        self._ended = threading.Event()
+        self._wait = wait or self._ended.wait
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join(BEAT_SECONDS)
+
+    def _beat(self) -> None:
+        while not self._wait(BEAT_SECONDS):
+            self._show(f"{datetime.now():%H:%M:%S} {current()}")
 
 
 class Quiet:

@@ -1,9 +1,14 @@
 """The smaller commands: `check`, `status`, `steps`, `schema` only read; `init`, `report`, `rebuild`, `origin`."""
 
 import json
+import os
 import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -20,7 +25,10 @@ from batchproc.cli.arguments import (
 )
 from batchproc.cli.console import print_json, print_message
 from batchproc.cli.run import Output
-from batchproc.errors import DiskError, UsageError
+from batchproc.errors import DiskError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from batchproc.report.status import JobStatus
 
 
 def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False) -> None:
@@ -43,7 +51,10 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     refuse(job, steps)
 
 
-def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False) -> None:
+Watch = Annotated[bool, typer.Option("--watch", help="again and again, until the run that is under way ends")]
+
+
+def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False, watch: Watch = False) -> None:
     """Show what is done, pending and failed, and the last runs.
 
     It reads the ledger and changes nothing.
@@ -53,11 +64,30 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
     job, _ = load_job(config, setting or ())
     from batchproc.report.status import describe_status, read_status
 
+    if watch:
+        _watch(lambda: read_status(job))
+        return
     found = read_status(job)
     if as_json:
         print_json(found.to_json())
     else:
         print(describe_status(found))
+
+
+def _watch(read: "Callable[[], JobStatus]") -> None:
+    """Until the run ends, or until Ctrl-C: whoever looked on long enough has not failed."""
+    from batchproc.report.watching import lines, screen, watch
+
+    def write(text: str) -> None:
+        print(text, end="", flush=True)
+
+    is_screen = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    show = screen(write, shutil.get_terminal_size) if is_screen else lines(write, datetime.now)
+    try:
+        watch(read, show)
+    except KeyboardInterrupt as error:
+        if getattr(error, "exit_code", ExitCode.INTERRUPTED) != ExitCode.INTERRUPTED:  # SIGTERM asks for its own code
+            raise
 
 
 def steps(as_json: AsJson = False) -> None:

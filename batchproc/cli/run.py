@@ -2,7 +2,7 @@
 
 import gc
 import sys
-from contextlib import redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
@@ -44,7 +44,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="stop at the first failed
 Trace = Annotated[bool, typer.Option("--trace", help="write trace.json for Perfetto's viewer")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="read the list, count the work, touch nothing")]
 SayNothing = Annotated[bool, typer.Option("-q", "--quiet", help="say nothing unless something is wrong")]
-SayMore = Annotated[bool, typer.Option("-v", "--verbose", help="say more")]
+SayMore = Annotated[bool, typer.Option("-v", "--verbose", help="say more; on a pipe, how far it is every minute")]
 
 
 def run(
@@ -113,7 +113,7 @@ def run(
         command_started=process_started(),
     )
     with errors_in_one_line(job.job.name, wanted=quiet):
-        result = _work(job, steps, options, quiet=quiet)
+        result = _work(job, steps, options, quiet=quiet, verbose=verbose)
     _print_result(result, quiet=quiet, verbose=verbose, as_json=as_json)
     if job.report.html and result.record.counts.processed:
         make_page(result.folder, announce=not quiet and not as_json)
@@ -130,12 +130,18 @@ def _preview(job: "Config", steps: "tuple[Step, ...]", *, any_plan: bool) -> Non
     print(preview(job))
 
 
-def _work(job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, quiet: bool) -> "RunResult":
+def _work(
+    job: "Config", steps: "tuple[Step, ...]", options: "RunOptions", *, quiet: bool, verbose: bool
+) -> "RunResult":
     from batchproc.api import Job, execute
-    from batchproc.progress import Bar, Quiet
+    from batchproc.progress import Bar, Heartbeat, Quiet
 
     display = Quiet() if quiet else Bar()
-    with redirect_stdout(sys.stderr), shown_by(display.answer):  # what a step of the user's prints is no result
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))  # what a step of the user's prints is no result
+        stack.enter_context(shown_by(display.answer))
+        if verbose and not quiet and not sys.stderr.isatty():
+            stack.enter_context(Heartbeat(display.note))
         return execute(Job(config=job, steps=steps), options, display)
 
 

@@ -135,6 +135,11 @@ class LedgerView:
         """How many items have no image, by code, the most frequent first."""
         return self._count_codes(EARLY.strip("()"))
 
+    def failed_urls(self) -> Iterator[tuple[str, str]]:
+        """The URL and the code of every item that a server or a file let down; not of bad lines and checks."""
+        condition = "state IN ('failed', 'quarantined', 'deferred') AND stage != 'input'"
+        return ((url, code) for _, url, code in self._scan("id, url, code", condition))
+
     def image_totals(self) -> tuple[int, int]:
         """How many images there are, and their bytes."""
         images, size_bytes = self._fetch(f"SELECT count(*), coalesce(sum(size_bytes), 0) FROM item WHERE {MADE}")[0]

@@ -3,22 +3,28 @@
 Changes nothing: the ledger is opened for reading only, and the run lock is tried, never kept.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
 from batchproc.config import Config, deciding_values
-from batchproc.errors import ExitCode
-from batchproc.explain.words import count, seconds, significant
+from batchproc.errors import ExitCode, UsageError
+from batchproc.explain.words import count, seconds, significant, size
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
-from batchproc.record.run import Counts, DueAgain
+from batchproc.record.run import Counts, DueAgain, read_run
+from batchproc.report.items_view import host_of
+from batchproc.report.mode_rates import rates_of_run
 from batchproc.report.summary import failure_step, list_lines, named_keys
 from batchproc.sink import ImageFolder, Layout
 
 NOTHING_DUE = DueAgain()
 RUNS_SHOWN = 10
+HOSTS_SHOWN = 5
+CODES_SHOWN = 3
 SECOND = len("2026-11-22T08:15:30")  # of a time in ISO 8601: the lock file has whole seconds
 RUNS_COMPARED = 3  # a trend needs at least so many runs that had work
 STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
@@ -39,8 +45,30 @@ class TrendFigure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailingHost:
+    """A host and how many items are without an image there; `codes`: the causes, the most frequent first."""
+
+    host: str
+    items: int
+    codes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskUse:
+    """What a job takes of its disk, in bytes: images as the ledger knows them, the ledger, and the folders of runs."""
+
+    images_bytes: int
+    ledger_bytes: int
+    runs_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """A job as its ledger and its lock tell of it. `runs`: the last ones, newest first; `next`: what to do."""
+    """A job as its ledger and its lock tell of it. `runs`: the last ones, newest first; `next`: what to do.
+
+    `verdict`: what the last run that worked says of its modes, in one line.
+    """
 
     job: str
     config: str
@@ -54,6 +82,9 @@ class JobStatus:
     list_remarks: Sequence[str] = ()
     keeps_rows: bool = False
     missing_files: int = 0
+    failing_hosts: Sequence[FailingHost] = ()
+    disk: DiskUse | None = None
+    verdict: str = ""
     runs: Sequence[LedgerRun] = ()
     trend: Mapping[str, TrendFigure] | None = None
     next: str = ""
@@ -84,10 +115,51 @@ def read_status(config: Config) -> JobStatus:
             list_remarks=ledger.remarks(),
             keeps_rows=config.job.duplicates == "rows",
             missing_files=ledger.count_missing(ImageFolder(layout.output)),
+            failing_hosts=_failing_hosts(ledger.failed_urls()),
+            disk=_disk_use(layout, ledger.image_totals()[1]),
+            verdict=_read_verdict(layout, runs),
             runs=runs,
             trend=find_trend(runs),
         )
     return replace(status, next=advise(status))
+
+
+def _failing_hosts(failed: Iterable[tuple[str, str]]) -> tuple[FailingHost, ...]:
+    codes: dict[str, Counter[str]] = {}
+    for url, code in failed:
+        codes.setdefault(host_of(url), Counter())[code] += 1
+    most = sorted(codes, key=lambda host: (-codes[host].total(), host))[:HOSTS_SHOWN]
+    named = {host: [code for code, _ in codes[host].most_common(CODES_SHOWN)] for host in most}
+    return tuple(FailingHost(host=host, items=codes[host].total(), codes=named[host]) for host in most)
+
+
+def _disk_use(layout: Layout, images_bytes: int) -> DiskUse:
+    ledger = layout.ledger_path
+    return DiskUse(
+        images_bytes=images_bytes,
+        ledger_bytes=sum(map(_size, (ledger, ledger.with_name(f"{ledger.name}-wal")))),
+        runs_bytes=sum(map(_size, layout.runs_folder.rglob("*"))),
+        free_bytes=shutil.disk_usage(layout.output).free,
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:  # a run that is under way removes files
+        return 0
+
+
+def _read_verdict(layout: Layout, runs: Sequence[LedgerRun]) -> str:
+    worked = next((run for run in runs if run.is_clean and _counter(run, "images_per_second")), None)
+    try:
+        record = read_run(layout.runs_folder / worked.name) if worked else None
+    except UsageError:  # of another version, or removed
+        return ""
+    if record is None:
+        return ""
+    stages = "; ".join(f"{rates.stage}: {rates.headline}" for rates in rates_of_run(record) if rates.headline)
+    return stages or record.bottleneck.because
 
 
 def _find_lost_start(lock_path: Path, runs: Sequence[LedgerRun]) -> Holder | None:
@@ -158,8 +230,17 @@ def _lines(status: JobStatus) -> Iterator[str]:
     pruned = int(_counter(status.runs[0], "pruned")) if status.runs else 0
     for text in list_lines(status.counts, status.list_remarks, keeps_rows=status.keeps_rows, pruned=pruned):
         yield f"list: {text}"
+    if status.disk:
+        disk = status.disk
+        yield (
+            f"disk: images {size(disk.images_bytes)}, ledger {size(disk.ledger_bytes)}, runs {size(disk.runs_bytes)}; "
+            f"{size(disk.free_bytes)} free"
+        )
     if status.failures:
         yield "failed by code: " + ", ".join(f"{code} {number:,}" for code, number in status.failures.items())
+    if status.failing_hosts:
+        hosts = (f"{one.host} {one.items:,} ({', '.join(one.codes)})" for one in status.failing_hosts)
+        yield f"failing hosts: {', '.join(hosts)}"
     if status.running:
         yield f"running now: pid {status.running.pid}, since {status.running.started}"
     if status.lost_start:
@@ -169,6 +250,8 @@ def _lines(status: JobStatus) -> Iterator[str]:
     yield from (_run(run, status.running) for run in status.runs)
     if status.trend:
         yield "trend: " + "; ".join(_trend_words(status.trend))
+    if status.verdict:
+        yield f"last verdict: {status.verdict}"
     yield f"next: {status.next}"
 
 

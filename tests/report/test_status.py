@@ -13,6 +13,7 @@ import pytest
 
 from batchproc.cli import load_job
 from batchproc.ledger import LedgerRun, LedgerView
+from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import RunOptions
 from batchproc.record.run import Counts, DueAgain
 from batchproc.report.status import JobStatus, TrendFigure, advise, describe_status, find_trend, read_status
@@ -168,3 +169,31 @@ def test_the_advice_fits(changes: dict[str, Any], words: str) -> None:
     nothing = JobStatus(job="a", config="job.toml", output="out", counts=Counts(), runs=[ended()])
 
     assert words in advise(replace(nothing, **changes))
+
+
+def test_failing_hosts_disk_use_and_the_last_verdict_are_told(
+    make_job: MakeJob, tmp_path: Path, origin: EmbeddedOrigin
+) -> None:
+    good = next(entry.path for entry in origin.listing() if entry.fault is None)
+    config = make_job(lines=["/no/such.jpg", "/nor/this.jpg", good, "ftp://elsewhere/x.jpg"])
+    run(config, "report.html=false")
+    made = sum(path.stat().st_size for path in (tmp_path / "out/images").rglob("*.*"))
+
+    facts = status(config)
+
+    assert [("127.0.0.1", 2, "http.404")] == [
+        (host.host.partition(":")[0], host.items, *host.codes) for host in facts.failing_hosts
+    ]
+    assert facts.disk is not None
+    assert (made, True) == (facts.disk.images_bytes, min(facts.disk.ledger_bytes, facts.disk.free_bytes) > 0)
+    text = describe_status(facts)
+    assert "2 (http.404)" in text
+    assert "disk: images " in text
+    assert f"last verdict: {facts.verdict}" in text
+
+
+def test_a_run_of_another_version_has_no_verdict(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    (tmp_path / "out/runs" / run(config).folder.name / "run.json").write_text("{}")
+
+    assert "" == status(config).verdict
