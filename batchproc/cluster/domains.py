@@ -4,17 +4,31 @@ By the public suffix list (publicsuffix.org) as the package `publicsuffixlist` b
 every machine that has the same version.
 """
 
+import re
 from collections.abc import Callable
-from functools import lru_cache
+from ipaddress import AddressValueError, IPv6Address
+
+from batchproc.hostname import ascii_host
+
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
-def host_of(url: str) -> str:
-    """The host in an absolute URL, without user, port and case. As the lists have it: nothing is checked."""
-    authority = url.split("/", 3)[2] if url.count("/") >= 2 else ""
+def authority_of(url: str) -> str:
+    """The authority of an absolute URL, as the list spells it; empty where there is none."""
+    found = _AUTHORITY.match(url)
+    return found[1] if found else ""
+
+
+def host_of(authority: str) -> str:
+    """The host in an authority, in the one spelling by which two URLs are known for one; any text is taken."""
     name = authority.rpartition("@")[2]
     if name.startswith("["):
-        return name.partition("]")[0] + "]"
-    return name.partition(":")[0].lower().rstrip(".")
+        return f"[{_compressed(name[1:].partition(']')[0])}]"
+    name = name.partition(":")[0]
+    try:
+        return ascii_host(name)
+    except ValueError:
+        return name.lower()
 
 
 def domain_finder() -> Callable[[str], str]:
@@ -23,10 +37,16 @@ def domain_finder() -> Callable[[str], str]:
 
     suffixes = PublicSuffixList()
 
-    @lru_cache(maxsize=1 << 16)
     def domain_of(host: str) -> str:
         if host.startswith("[") or host.replace(".", "").isdecimal():
             return host
         return suffixes.privatesuffix(host) or host
 
     return domain_of
+
+
+def _compressed(address: str) -> str:
+    try:
+        return IPv6Address(address).compressed
+    except AddressValueError:
+        return address

@@ -15,7 +15,8 @@ from batchproc.sink import write_atomically
 
 PLAN_NAME = "plan.json"
 LIST_NAME = "list.jsonl"
-SCHEMA = 1
+SCHEMA = 2
+_quote = json.encoder.encode_basestring_ascii
 TEXTS = ("url", "extra_json", "code", "message")  # of a line, behind its number and its key
 
 
@@ -36,6 +37,14 @@ class ListShard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DomainSize:
+    """A registrable domain, and how many lines of the list are of it."""
+
+    domain: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterPlan:
     """All parts of a list. `digest`: of the list's content and what decides how it is read and shared out.
 
@@ -47,8 +56,10 @@ class ClusterPlan:
     columns: str  # `Columns.dump` of the whole list: each part's rows have the types of all
     names: tuple[str, ...]  # of several lists
     items: int
+    bad_rows: int  # of these, which never come to a host
     hosts: int
     shards: tuple[ListShard, ...]
+    largest: tuple[DomainSize, ...] = ()  # domains, the largest first
 
     @property
     def name(self) -> str:
@@ -58,10 +69,11 @@ class ClusterPlan:
 
 def encode_line(item: ListedItem) -> bytes:
     """A line of the list as a line of `list.jsonl`."""
-    values = [item.line, item.key.hex(), item.url, item.extra_json, item.code, item.message]
-    while not values[-1]:
-        values.pop()
-    return json.dumps(values, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+    texts = [item.url, item.extra_json, item.code, item.message]
+    while texts and not texts[-1]:
+        texts.pop()
+    values = ",".join([str(item.line), _quote(item.key.hex()), *map(_quote, texts)])
+    return f"[{values}]\n".encode()
 
 
 def decode_line(line: bytes) -> ListedItem:
@@ -84,4 +96,5 @@ def read_plan(folder: Path) -> ClusterPlan | None:
     if content.pop("schema", None) != SCHEMA:
         raise UsageError(f"{folder / PLAN_NAME}: is of another version of batchproc; use that, or remove it.")
     shards = tuple(ListShard(**one) for one in content.pop("shards"))
-    return ClusterPlan(**content | {"names": tuple(content["names"]), "shards": shards})
+    largest = tuple(DomainSize(**one) for one in content.pop("largest"))
+    return ClusterPlan(**content | {"names": tuple(content["names"]), "shards": shards, "largest": largest})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -32,6 +33,7 @@ from batchproc.lock import RunLock
 from batchproc.measure.hardware import describe_machine
 from batchproc.pipeline import Display, RunOptions, RunResult
 from batchproc.pipeline.closing import limits_crossed, write_beside
+from batchproc.pipeline.import_list import check_list
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.opening import check_certificates, check_layout, transform_settings
@@ -136,6 +138,8 @@ class _ClusterRun:
         fresh = self._options.fresh or self._options.accept_config_change
         with signals.doing("sharing out the list"):
             new = make_plan(job_list, self._home / "new", shard_urls=self._table.shard_urls, salt=salt)
+        columns = partial(Columns.parse, new.columns)
+        check_list(self._config, columns, items=new.items, bad_rows=new.bad_rows)
         if known is not None and known["plan"] != new.name and not fresh:
             raise UsageError(
                 f"{self._layout.output}: the list or the settings have changed since its parts were planned. "

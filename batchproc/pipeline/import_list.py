@@ -1,7 +1,7 @@
 """Before any work: the ledger is repaired, compared with the settings, and brought up to the list."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,8 +85,8 @@ def take_in(
             columns=columns,
             keep_rows=config.job.duplicates == "rows",
         )
-    items = _check_list(config, ledger)
-    _check_caption(config, ledger)
+    counts = ledger.counts()
+    check_list(config, ledger.columns, items=counts.items, bad_rows=counts.bad_rows)
     deciding = deciding_values(config, asked_steps(transform))
     due_again, retried = DueAgain(), None
     if options.fresh:
@@ -98,12 +98,12 @@ def take_in(
         due_again = ledger.make_due_again(deciding, max_runs=config.job.max_runs_per_item)
     repaired = ledger.repair() if options.repair else None
     # A list that came out empty by accident must not cost the whole collection.
-    pruned = ledger.prune_absent() if config.job.prune and items else 0
+    pruned = ledger.prune_absent() if config.job.prune and counts.items else 0
     return ImportedList(
         opened_version=ledger.opened_version,
         recovered=recovered,
         imported=imported,
-        items=items,
+        items=counts.items,
         pruned=pruned,
         recipe=recipe_of(transform),
         outdated=ledger.count_outdated(),
@@ -138,22 +138,18 @@ def _describe_repaired(repaired: Repaired) -> str:
     return f"{files} checked: {lost}; those items are due again" if lost else f"{files} checked, all of them whole"
 
 
-def _check_list(config: Config, ledger: Ledger) -> int:
-    """The number of items, when the config allows such a list."""
-    job, counts = config.job, ledger.counts()
-    if job.max_bad_rows and counts.bad_rows > job.max_bad_rows:
+def check_list(config: Config, columns: Callable[[], Columns], *, items: int, bad_rows: int) -> None:
+    """Raises `UsageError` for a list that the config does not allow."""
+    job = config.job
+    if job.max_bad_rows and bad_rows > job.max_bad_rows:
         raise UsageError(
-            f"{job.input_text}: {counts.bad_rows} bad rows, more than max_bad_rows = {job.max_bad_rows}; "
+            f"{job.input_text}: {bad_rows} bad rows, more than max_bad_rows = {job.max_bad_rows}; "
             "mend the list or raise the limit"
         )
-    if job.fail_on_empty and not counts.items:
+    if job.fail_on_empty and not items:
         raise UsageError(f"{job.input_text}: the list is empty, and fail_on_empty is set")
-    return counts.items
-
-
-def _check_caption(config: Config, ledger: Ledger) -> None:
     caption = config.output.caption
-    if caption and caption not in (names := list(ledger.columns().types)):
+    if caption and caption not in (names := list(columns().types)):
         near = difflib.get_close_matches(caption, names, 1)
         known = f'did you mean "{near[0]}"?' if near else f"its columns are {', '.join(names) or 'none'}."
         message = f'the list has no column "{caption}"; {known}'
