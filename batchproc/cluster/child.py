@@ -4,6 +4,7 @@ It gets its order on stdin and lives no longer than whoever holds the other end:
 of a part leaves nothing behind that asks a server for one image more.
 """
 
+import gc
 import json
 import os
 import pickle
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from batchproc.config import Config
     from batchproc.pipeline import RunResult
 
-COMMAND = (sys.executable, "-P", "-c", "from batchproc.cluster.child import main; main()")
+# Without the collector until all is imported: a tenth of the start.
+COMMAND = (sys.executable, "-P", "-c", "import gc; gc.disable(); from batchproc.cluster.child import main; main()")
 ENDED_NAME = "ended.json"
 LIST_NAME = "part.jsonl"
 REST_NAME = "rest.jsonl"
@@ -51,6 +53,8 @@ def main() -> None:
     threading.Thread(target=_die_with_parent, args=(stream,), name="life", daemon=True).start()
     ended = _work(order)
     (order.folder / ENDED_NAME).write_text(json.dumps(ended))
+    sys.stderr.flush()
+    os._exit(0)  # the interpreter's own end waits for the fork server's
 
 
 def _die_with_parent(stream: IO[bytes]) -> None:
@@ -70,6 +74,8 @@ def _work(order: Order) -> dict[str, object]:
     try:
         steps = build_steps(order.config.transform.steps, search_path=order.config.paths.root)
         warm_up(order.config)
+        gc.freeze()
+        gc.enable()
         listing = PartList(path=order.folder / LIST_NAME, columns=order.columns, names=order.names)
         options = RunOptions(listing=listing, first_shard=order.first_shard)
         result = run_job(order.config, steps, options, Quiet())
