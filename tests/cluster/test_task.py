@@ -1,0 +1,156 @@
+"""The work on one part: what it leaves when it is killed, and when another was quicker."""
+
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from batchproc.cluster.partition import make_plan
+from batchproc.cluster.plan import LIST_NAME, ClusterPlan
+from batchproc.cluster.task import PartTask, part_config, run_part
+from batchproc.job_file import Job
+from batchproc.pipeline.job_list import JobList
+
+from .conftest import MakeJob, Site
+
+pytest.importorskip("publicsuffixlist", reason="the extra [dask] is not installed")
+pytestmark = pytest.mark.extra
+
+WORKER = """
+import pickle, sys
+from batchproc.cluster.task import run_part
+with open(sys.argv[1], "rb") as file:
+    task = pickle.load(file)
+print(run_part(task, worker="first"))
+"""
+
+
+def planned(job: Job, folder: Path) -> ClusterPlan:
+    return make_plan(JobList.of(job.config, ""), folder / "cluster/plan", shard_urls=100)
+
+
+def first_part(job: Job, folder: Path) -> PartTask:
+    """The only part of a job whose output is `folder`."""
+    plan = planned(job, folder)
+    (shard,) = plan.shards
+    return PartTask(
+        config=job.config, store=str(folder), plan="plan", columns=plan.columns, names=plan.names, number=0,
+        generation=0, list_name=f"cluster/plan/{LIST_NAME}", offset=shard.offset, size_bytes=shard.size_bytes,
+        first_shard=0, seconds=60.0, slots={},
+    )  # fmt: skip
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_process_of_a_part_ends_with_its_worker(
+    make_job: MakeJob, tmp_path: Path, slow_asked: threading.Event
+) -> None:
+    order = tmp_path / "task"
+    order.write_bytes(pickle.dumps(first_part(make_job(slow=8), tmp_path / "out")))
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(order)], stdout=subprocess.DEVNULL)
+    assert slow_asked.wait(30)
+    family = psutil.Process(worker.pid).children(recursive=True)
+
+    worker.kill()
+    worker.wait()
+    _, alive = psutil.wait_procs(family, timeout=5)
+
+    assert family
+    assert [] == alive
+
+
+def test_a_part_is_done_by_another_after_its_worker_was_killed(
+    make_job: MakeJob, tmp_path: Path, slow_asked: threading.Event, let_go: threading.Event
+) -> None:
+    task, order = first_part(make_job(slow=1), tmp_path / "out"), tmp_path / "task"
+    order.write_bytes(pickle.dumps(task))
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, str(order)], stdout=subprocess.DEVNULL)
+    assert slow_asked.wait(30)
+    worker.kill()
+    worker.wait()
+    let_go.set()
+
+    outcome = run_part(task, worker="second")
+
+    assert "" == outcome.reason
+    assert outcome.manifest is not None
+    assert 40 == outcome.manifest.record["counts"]["done"]
+
+
+def test_of_two_attempts_one_is_committed_and_the_other_leaves_nothing(
+    make_job: MakeJob, tmp_path: Path, slow_asked: threading.Event, let_go: threading.Event
+) -> None:
+    """A worker that was taken for dead, and came back when another had done its part."""
+    output = tmp_path / "out"
+    late, task = first_part(make_job(slow=1), tmp_path / "out"), None
+    outcomes = []
+    thread = threading.Thread(target=lambda: outcomes.append(run_part(late, worker="late")))
+    thread.start()
+    assert slow_asked.wait(30)
+    part = (output / "cluster/plan" / LIST_NAME).read_bytes()
+    quick = b"".join(line for line in part.splitlines(keepends=True) if b"/slow/" not in line)
+    (output / "quick.jsonl").write_bytes(quick)
+    task = replace(late, list_name="quick.jsonl", size_bytes=len(quick))
+
+    first = run_part(task, worker="quick")
+    before = files_in(output)
+    let_go.set()
+    thread.join(30)
+
+    assert first.manifest is not None
+    assert [first.manifest] == [outcome.manifest for outcome in outcomes]
+    assert before == files_in(output)
+
+
+def test_a_part_that_is_committed_costs_a_look(make_job: MakeJob, tmp_path: Path, sites: list[Site]) -> None:
+    task = first_part(make_job(), tmp_path / "out")
+    first = run_part(task, worker="first")
+    asked = sum(site.asked.total() for site in sites)
+
+    again = run_part(task, worker="second")
+
+    assert first.manifest == again.manifest
+    assert asked == sum(site.asked.total() for site in sites)
+
+
+def test_what_is_of_the_whole_job_is_not_done_for_a_part(make_job: MakeJob, tmp_path: Path) -> None:
+    metrics = '[metrics]\ntextfile = "metrics.prom"\nping_url = "http://127.0.0.1:1/ping"\n'
+    task = first_part(make_job(more=metrics, settings=["job.prune=true", "transform.workers=auto"]), tmp_path / "out")
+
+    config = part_config(task, tmp_path / "part", cores=3)
+
+    assert ("", "", False, None) == (
+        config.metrics.textfile, config.metrics.ping_url, config.job.prune, config.cluster
+    )  # fmt: skip
+    assert (3, tmp_path / "part") == (config.transform.workers, config.paths.output)
+
+
+def test_a_part_whose_list_is_gone_tells_why(make_job: MakeJob, tmp_path: Path) -> None:
+    task = first_part(make_job(), tmp_path / "out")
+    (tmp_path / "out/cluster/plan" / LIST_NAME).unlink()
+
+    outcome = run_part(task, worker="first")
+
+    assert outcome.manifest is None
+    assert "list.jsonl: cannot be read: No such file or directory" in outcome.reason
+
+
+def test_an_attempt_that_nobody_waits_for_is_ended(
+    make_job: MakeJob, tmp_path: Path, slow_asked: threading.Event
+) -> None:
+    task = first_part(make_job(slow=8), tmp_path / "out")
+    began = time.monotonic()
+
+    outcome = run_part(task, worker="first", is_ended=slow_asked.is_set)
+
+    assert outcome.manifest is None
+    assert time.monotonic() - began < 30  # a bound, not a measure: the slow replies take as long
+    assert [] == psutil.Process().children()
