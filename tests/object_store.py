@@ -73,12 +73,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, content: bytes = b"") -> None:
         shown = content if status == 200 and self.command == "GET" else b""
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if shown and wanted:
+            first, last = int(wanted[1]), min(int(wanted[2]), len(content) - 1)
+            status, shown = 206, content[first : last + 1]
         if self.command == "POST":
             shown = b"<DeleteResult>%s</DeleteResult>" % b"".join(
                 b"<Deleted>%s</Deleted>" % key for key in self.removed
             )
         size = len(content) if status == 200 and self.command == "HEAD" else len(shown)
         self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
         self.send_header("Content-Length", str(size))
         self.send_header("ETag", _etag(content))
         self.send_header("Last-Modified", formatdate(usegmt=True))

@@ -1,0 +1,235 @@
+"""Real schedulers and workers of Dask, and what becomes of a run when one of them is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from batchproc.api import run
+from batchproc.errors import ExitCode
+
+from ..object_store import BUCKET, StoreServer, store
+from .conftest import MakeJob
+from .test_cluster_run import alone, images, rows
+
+pytest.importorskip("distributed", reason="the extra [dask] is not installed")
+pytestmark = pytest.mark.extra
+
+__all__ = ["store"]
+
+PATIENCE_SECONDS = 60.0
+
+
+class DaskCluster:
+    """A scheduler and workers, each a process of its own."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        self.port = 0
+        self.scheduler: subprocess.Popen[bytes] | None = None
+        self.workers: list[subprocess.Popen[bytes]] = []
+
+    def start_scheduler(self) -> None:
+        file = self._folder / "scheduler.json"
+        file.unlink(missing_ok=True)
+        self.scheduler = self._start(
+            "scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard",
+            "--scheduler-file", str(file),
+        )  # fmt: skip
+        wait_for(file.exists)
+        self.address = json.loads(file.read_text())["address"]
+        self.port = int(self.address.rpartition(":")[2])
+
+    def start_worker(self) -> None:
+        number = len(self.workers)
+        worker = self._start(
+            "worker", self.address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0", "--host", "127.0.0.1",
+            "--local-directory", str(self._folder / f"worker-{number}"),
+        )  # fmt: skip
+        self.workers.append(worker)
+
+    def pids(self) -> dict[str, int]:
+        """The processes that do the work, by the addresses of the workers; a nanny watches over each."""
+        import distributed
+
+        client: Any = distributed
+        with client.Client(self.address, set_as_default=False) as asked:
+            asked.wait_for_workers(len(self.workers), timeout=PATIENCE_SECONDS)
+            found: dict[str, int] = asked.run(os.getpid)
+            return found
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self._folder / f"{arguments[0]}.log").open("ab") as log:
+            process = subprocess.Popen([sys.executable, "-m", "dask", *arguments], stdout=log, stderr=log)
+        self._stack.callback(end, process)
+        return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a process and all below it."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    psutil.wait_procs(family, timeout=5)
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Returns when the condition holds; fails after a minute."""
+    ended = threading.Event()
+    for _ in range(int(PATIENCE_SECONDS / 0.05)):
+        if condition():
+            return
+        ended.wait(0.05)
+    raise AssertionError("did not come to pass")
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[DaskCluster]:
+    """A scheduler with two workers."""
+    (tmp_path / "dask").mkdir()
+    with ExitStack() as stack:
+        cluster = DaskCluster(tmp_path / "dask", stack)
+        cluster.start_scheduler()
+        cluster.start_worker()
+        cluster.start_worker()
+        yield cluster
+
+
+def table(dask: DaskCluster) -> str:
+    return f'[cluster]\nscheduler = "{dask.address}"\nshard_urls = 10\n'
+
+
+def part_processes(worker: int) -> list[psutil.Process]:
+    """The processes of parts below a worker, theirs included."""
+    try:
+        return [
+            process for process in psutil.Process(worker).children(recursive=True)
+            if "batchproc.cluster.child" in " ".join(process.cmdline())
+        ]  # fmt: skip
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_two_workers_come_to_the_same_as_one_machine(
+    make_job: MakeJob, dask: DaskCluster, tmp_path: Path
+) -> None:
+    alone(make_job, tmp_path / "alone", missing=1)
+
+    result = run(make_job(missing=1, cluster=table(dask)))
+
+    assert (ExitCode.DONE, 35) == (result.exit_code, result.counts.done)
+    assert images(tmp_path / "alone") == images(tmp_path / "out")
+    assert rows(tmp_path / "alone") == rows(tmp_path / "out")
+    assert result.record.cluster is not None
+    assert 2 == len(result.record.cluster.workers)
+
+
+def test_the_part_of_a_worker_that_is_killed_is_done_by_another(
+    make_job: MakeJob, dask: DaskCluster, tmp_path: Path, slow_asked: threading.Event, let_go: threading.Event
+) -> None:
+    job, workers, left = make_job(slow=1, cluster=table(dask)), dask.pids(), []
+
+    def kill() -> None:
+        slow_asked.wait(PATIENCE_SECONDS)
+        busy = next(pid for pid in workers.values() if part_processes(pid))
+        family = part_processes(busy)
+        os.kill(busy, signal.SIGKILL)
+        left.extend(psutil.wait_procs(family, timeout=5)[1])
+        let_go.set()
+
+    threading.Thread(target=kill, daemon=True).start()
+    result = run(job)
+
+    assert [] == left
+    assert (ExitCode.DONE, 40) == (result.exit_code, result.counts.done)
+    assert 40 == len(images(tmp_path / "out"))
+
+
+def test_a_run_goes_on_when_its_scheduler_was_killed_and_came_back(
+    make_job: MakeJob, dask: DaskCluster, slow_asked: threading.Event, let_go: threading.Event
+) -> None:
+    job = make_job(slow=1, cluster=table(dask))
+
+    def kill() -> None:
+        slow_asked.wait(PATIENCE_SECONDS)
+        assert dask.scheduler is not None
+        dask.scheduler.kill()
+        dask.scheduler.wait()
+        let_go.set()
+        dask.start_scheduler()
+        dask.start_worker()
+
+    threading.Thread(target=kill, daemon=True).start()
+    result = run(job)
+
+    assert (ExitCode.DONE, 40) == (result.exit_code, result.counts.done)
+
+
+def test_a_run_whose_driver_was_killed_is_continued_by_the_same_command(
+    make_job: MakeJob, dask: DaskCluster, tmp_path: Path, slow_asked: threading.Event, let_go: threading.Event
+) -> None:
+    make_job(slow=1, cluster=table(dask))
+    command = [sys.executable, "-m", "batchproc", "run", "-q", "job.toml"]
+    driver = subprocess.Popen(command, cwd=tmp_path)
+    assert slow_asked.wait(PATIENCE_SECONDS)
+    driver.kill()
+    driver.wait()
+    let_go.set()
+
+    continued = subprocess.run(command, cwd=tmp_path, check=False, timeout=PATIENCE_SECONDS)
+
+    assert 0 == continued.returncode
+    assert 40 == len(images(tmp_path / "out")) == len(rows(tmp_path / "out"))
+
+
+def test_a_worker_that_was_stopped_and_goes_on_later_does_no_harm(
+    make_job: MakeJob, dask: DaskCluster, tmp_path: Path, slow_asked: threading.Event, let_go: threading.Event
+) -> None:
+    job, workers = make_job(slow=1, cluster=table(dask)), dask.pids()
+
+    def stop() -> None:
+        slow_asked.wait(PATIENCE_SECONDS)
+        busy = next(pid for pid in workers.values() if part_processes(pid))
+        os.kill(busy, signal.SIGSTOP)
+        let_go.set()
+        threading.Event().wait(3)
+        os.kill(busy, signal.SIGCONT)
+
+    threading.Thread(target=stop, daemon=True).start()
+    result = run(job)
+
+    assert (ExitCode.DONE, 40) == (result.exit_code, result.counts.done)
+    assert 40 == len(images(tmp_path / "out"))
+
+
+def test_the_shards_of_all_workers_go_to_a_bucket(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: StoreServer
+) -> None:
+    pytest.importorskip("obstore", reason="the extra [cloud] is not installed")
+    with ExitStack() as stack:
+        (tmp_path / "dask").mkdir()
+        cluster = DaskCluster(tmp_path / "dask", stack)
+        cluster.start_scheduler()
+        cluster.start_worker()  # with the store's address in its environment
+        settings = [f"job.output=s3://{BUCKET}/set", "job.state=state", 'output.layout="webdataset"']
+
+        result = run(make_job(cluster=table(cluster), settings=settings))
+
+    assert (ExitCode.DONE, 40) == (result.exit_code, result.counts.done)
+    manifest = json.loads(store.objects["set/manifest.json"])
+    assert 40 == manifest["count"]
+    assert {f"set/{shard['name']}" for shard in manifest["shards"]} <= set(store.objects)
+    assert 40 == len(rows(tmp_path / "state"))
