@@ -115,7 +115,9 @@ def test_what_every_part_measured_adds_up(make_job: MakeJob, engines: list[Threa
     assert record.cluster.parts_planned == record.cluster.parts_committed == len(engines[0].submitted)
 
 
-def test_shards_of_all_parts_are_in_one_manifest(make_job: MakeJob, engines: list[ThreadEngine], tmp_path: Path) -> None:
+def test_shards_of_all_parts_are_in_one_manifest(
+    make_job: MakeJob, engines: list[ThreadEngine], tmp_path: Path
+) -> None:
     layout = '[output]\nlayout = "webdataset"\nshard_items = 4\ncaption = "caption"\n'
 
     result = shared(make_job(missing=1, more=layout))
