@@ -4,12 +4,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from batchproc.explain.reasons import Cause, Doubt, GilDoubt, GilMethod, Judgement, Rank
-from batchproc.explain.words import Words, count, seconds, significant
+from batchproc.explain.reasons import (
+    AutoReason,
+    AutoVerdict,
+    Cause,
+    Doubt,
+    GilDoubt,
+    GilMethod,
+    Judgement,
+    Rank,
+    TieBreak,
+)
+from batchproc.explain.words import Words, count, pair, seconds, significant
 from batchproc.record.run import RunRecord
 
 if TYPE_CHECKING:
-    from batchproc.record.explanation import Alternative, Choice, Figure
+    from batchproc.record.explanation import Alternative, AutoRecord, Choice, Figure
 
 PLURALS = {"thread": "threads", "process": "processes"}
 METHODS: Mapping[str, str] = {
@@ -247,4 +257,59 @@ FIGURES: Mapping[str, str] = {
     "run_queue": "ready, but no core was free, all workers together",
     "rate_of_model": "rate of this run by the model",
     "rate": "rate of this run, failed items included, without waits for retries",
+}
+
+
+def auto_text(found: "AutoRecord") -> str:
+    """What a run with `mode = "auto"` did about its modes, and why."""
+    chosen = pair(found.chosen)
+    begin = {
+        AutoVerdict.KEPT: f"{chosen} to the end: ",
+        AutoVerdict.UNKNOWN: f"{chosen} to the end: ",
+        AutoVerdict.RACE: f"{chosen} were being tried when the work ended: ",
+        AutoVerdict.KEPT_AFTER_RACE: f"back to {chosen}: ",
+        AutoVerdict.CHANGED: f"changed to {chosen}: ",
+    }.get(AutoVerdict(found.verdict), "")
+    words = Words(found.values)
+    lost = "; [transform] timeout and memory_limit do not hold there, and a crash ends the run"
+    return f"{begin}{_auto_reason(found, words)}{lost if words.number('lost_isolation') else ''}"
+
+
+def _auto_reason(found: "AutoRecord", words: Words) -> str:
+    chosen = pair(found.chosen)
+    if found.reason == AutoReason.FEW_ITEMS:
+        few = f"{words.count('items', 'item')} are too few to measure what would be better"
+        return f"{few}, so {chosen}: threads for what waits, processes for what computes"
+    if found.reason == AutoReason.ENDED_EARLY:
+        return f"the run ended before there was enough to choose from, so {chosen} to the end"
+    if found.reason == AutoReason.LOST_WORKER:
+        return "a worker crashed, hung or ran out of memory on an item of this list: only a process survives that"
+    if found.reason == AutoReason.OTHERS_BUSY:
+        return f"other programs used {words.share('others')} of the machine, so nothing measured here would last"
+    if found.reason == AutoReason.MODEL_MISSES:
+        return f"the model misses this run by {words.share('miss')}, so others are not predicted"
+    return f"{_both_pairs(found, words)}{TIE_BREAKS[words.text('tie_break')]}"
+
+
+def _both_pairs(found: "AutoRecord", words: Words) -> str:
+    """What the pair that the run began in and its rival did, or are predicted to do."""
+    began = found.began or found.chosen
+    other = found.runner_up if found.runner_up and found.runner_up != began else found.chosen
+    own, rival = words.rate("own_rate_per_second"), words.rate("rival_rate_per_second")
+    if found.reason == AutoReason.TRIED:
+        after = words.number("own_rate_after_per_second") is not None
+        twice = f" and {words.rate('own_rate_after_per_second')} before and after" if after else ""
+        return f"tried on the job's own items, {pair(other)} did {rival} items/s and {pair(began)} {own}{twice}"
+    text = f"{pair(began)} does {own} items/s here, and {pair(other)} is predicted to do {rival}"
+    is_tie = words.text("tie_break")
+    return text if is_tie else f"{text}; a change would take {words.seconds('change_seconds')}"
+
+
+TIE_BREAKS: Mapping[str, str] = {
+    TieBreak.NONE: "",
+    TieBreak.PRESENT: ": a tie, and then what runs already",
+    TieBreak.ISOLATION: (
+        ": a tie, and then processes, because an image of the open web that crashes or hangs Pillow costs one item "
+        "there and the whole run in a thread"
+    ),
 }

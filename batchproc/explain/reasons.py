@@ -49,6 +49,38 @@ class Cause(StrEnum):
     COST = "cost"  # of an image: CPU and waiting
 
 
+class AutoVerdict(StrEnum):
+    """What became of the question which modes a run with `mode = "auto"` should go on in."""
+
+    NOT_WORTH_IT = "not_worth_it"  # too few items: the usual modes, unmeasured
+    TOO_SHORT = "too_short"  # the work ended before there was enough to choose from
+    UNKNOWN = "unknown"  # the model does not describe this run
+    KEPT = "kept"
+    RACE = "race"  # to be decided by trying
+    KEPT_AFTER_RACE = "kept_after_race"
+    CHANGED = "changed"
+
+
+class AutoReason(StrEnum):
+    """Why that became of it."""
+
+    FEW_ITEMS = "few_items"
+    ENDED_EARLY = "ended_early"
+    LOST_WORKER = "lost_worker"  # which only a process survives
+    OTHERS_BUSY = "others_busy"
+    MODEL_MISSES = "model_misses"
+    PREDICTED = "predicted"
+    TRIED = "tried"
+
+
+class TieBreak(StrEnum):
+    """What decides between pairs of modes that are as fast as each other."""
+
+    NONE = ""
+    ISOLATION = "isolation"  # of what strangers made: a crash costs one item in a process
+    PRESENT = "present"  # what runs already
+
+
 class Rank(StrEnum):
     """A mode's predicted rate against this run's."""
 

@@ -8,7 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from batchproc.explain.mode_wording import METHODS, doubt_text, gil_doubt_text, pace_text, waiting_text, word_choice
-from batchproc.explain.reasons import Advice, BreakEvenReason, CeilingReason, CrossoverReason, Doubt, Judgement, Reason
+from batchproc.explain.reasons import (
+    Advice,
+    AutoVerdict,
+    BreakEvenReason,
+    CeilingReason,
+    CrossoverReason,
+    Doubt,
+    Judgement,
+    Reason,
+)
 from batchproc.explain.words import Words, count, crew, seconds, share, significant, size, workers
 from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunRecord
 
@@ -85,7 +94,7 @@ def _best_text(hints: "tuple[Hint, ...]") -> str:
     return f"{hints[0].text}{gain}; {hints[0].evidence}"
 
 
-MEASURED_VERDICTS = ("changed", "kept_after_race", "kept")  # of `batchproc.explain.auto.Verdict`
+MEASURED_VERDICTS = (AutoVerdict.CHANGED, AutoVerdict.KEPT_AFTER_RACE, AutoVerdict.KEPT)
 def bottleneck_text(record: RunRecord, found: Bottleneck) -> str:
     """Why the stage that `found` names, or none, held the run back."""
     if found.reason == Reason.NOTHING_DONE:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchproc.record.explanation import Alternative, Value
+    from batchproc.record.explanation import Alternative, Value, Variant
     from batchproc.record.stage import StageRecord
 
 SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
@@ -82,6 +82,12 @@ def crew(mode: str, number: int) -> str:
     if mode == "process":
         return "1 process" if number == 1 else f"{number:,} processes"
     return count(number, "thread" if mode == "thread" else "worker")
+
+
+def pair(variant: "Variant") -> str:
+    """As `32 threads + 2 processes`."""
+    sides = ((variant.download, variant.download_workers), (variant.transform, variant.transform_workers))
+    return " + ".join("serial" if mode == "serial" else crew(mode, number) for mode, number in sides)
 
 
 def cores(number: float) -> str:

@@ -10,13 +10,15 @@ Every item that is worked on here is one of the job's own, and its result is kep
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from batchproc.config import Config
 from batchproc.explain import auto
-from batchproc.explain.auto import Choice, Verdict
+from batchproc.explain.auto import Decision
 from batchproc.explain.measured import Measured
+from batchproc.explain.mode_wording import auto_text
 from batchproc.explain.predict import MODES
+from batchproc.explain.reasons import AutoReason, AutoVerdict
 from batchproc.pipeline.stages import make_plan
 from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
 
@@ -43,7 +45,8 @@ class ModeSelector:
         self._plans = _pairs(config)
         self._open_web = config.origin is None
         self._settled = not self._asked or work < auto.LEAST_ITEMS
-        self._choice = Choice(verdict=_before(work), because=_why_before(self.plan, work))
+        self._began = self.plan
+        self._decision = _before(work)
         self._ranked: Sequence[Candidate] = ()
         self._run: Measured | None = None
         self._own_rates: tuple[float, ...] = ()
@@ -95,18 +98,21 @@ class ModeSelector:
         """How the modes were found; None when the config names both modes."""
         if not self._asked:
             return None
-        rival = self._choice.rival
-        return AutoRecord(
+        rival = self._decision.rival
+        found = AutoRecord(
             stages=tuple(self._asked),
-            verdict=self._choice.verdict.value,
-            text=auto.sentence(self._choice, self.plan),
+            verdict=self._decision.verdict.value,
+            reason=self._decision.reason.value,
+            values=self._decision.values,
+            began=self._began,
             chosen=self.plan,
             runner_up=rival.crew if rival else None,
-            margin=self._choice.margin,
+            margin=self._decision.margin,
             inputs=auto.describe_inputs(self._run) if self._run else None,
             candidates=tuple(self._ranked),
             legs=tuple(self._phases),
         )
+        return replace(found, text=auto_text(found))
 
     def _has_seen_enough(self, now: float) -> bool:
         if self._phase_items < LEAST_HEARD or self._phase_items <= self._warm_items:
@@ -121,10 +127,10 @@ class ModeSelector:
         self._run = run
         self._own_rates = (rate,)
         self._ranked = auto.rank(run, self._plans, rate_per_second=rate, rest=rest)
-        self._choice = auto.choose(run, self._ranked, open_web=self._open_web, fragile=self.fragile)
-        self._settled = self._choice.verdict is not Verdict.RACE
-        if self._choice.rival is not None and not self._settled:
-            self._rival = self._choice.rival
+        self._decision = auto.choose(run, self._ranked, open_web=self._open_web, fragile=self.fragile)
+        self._settled = self._decision.verdict is not AutoVerdict.RACE
+        if self._decision.rival is not None and not self._settled:
+            self._rival = self._decision.rival
             self.plan = self._rival.crew
 
     def _raced(self, run: Measured, rival: Candidate, rate: float, rest: int) -> None:
@@ -134,7 +140,7 @@ class ModeSelector:
             self._rival_rate, judge = rate, auto.after_trying
         else:
             self._own_rates, judge = (*self._own_rates, rate), auto.after_returning
-        self._choice = judge(
+        self._decision = judge(
             auto.Race(
                 own=own,
                 rival=rival,
@@ -146,8 +152,8 @@ class ModeSelector:
                 fragile=self.fragile,
             )
         )
-        self._settled = self._choice.verdict is not Verdict.RACE
-        self.plan = rival.crew if self._choice.verdict is Verdict.CHANGED else own
+        self._settled = self._decision.verdict is not AutoVerdict.RACE
+        self.plan = rival.crew if self._decision.verdict is AutoVerdict.CHANGED else own
 
 
 def _pairs(config: Config) -> list[Variant]:
@@ -156,14 +162,8 @@ def _pairs(config: Config) -> list[Variant]:
     return [make_plan(config, download, transform) for download, transform in itertools.product(*sides)]
 
 
-def _before(work: int) -> Verdict:
-    return Verdict.NOT_WORTH_IT if work < auto.LEAST_ITEMS else Verdict.TOO_SHORT
-
-
-def _why_before(plan: Variant, work: int) -> str:
+def _before(work: int) -> Decision:
+    """What is to be said as long as nothing was measured."""
     if work < auto.LEAST_ITEMS:
-        return (
-            f"{work} items are too few to measure what would be better, so {auto.name(plan)}: threads for what waits, "
-            "processes for what computes"
-        )
-    return f"the run ended before there was enough to choose from, so {auto.name(plan)} to the end"
+        return Decision(verdict=AutoVerdict.NOT_WORTH_IT, reason=AutoReason.FEW_ITEMS, values={"items": work})
+    return Decision(verdict=AutoVerdict.TOO_SHORT, reason=AutoReason.ENDED_EARLY)

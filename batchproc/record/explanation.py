@@ -165,11 +165,18 @@ class ModelInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoRecord:
-    """How a run with `mode = "auto"` came to its modes. `margin`: the runner-up's rate by the chosen one's, less 1."""
+    """How a run with `mode = "auto"` came to its modes. `margin`: the runner-up's rate by the chosen one's, less 1.
+
+    `verdict`, `reason`: an `AutoVerdict` and an `AutoReason` of `batchproc.explain.reasons`, with `values`; `text`:
+    that as a sentence. `began`: the pair that the run began in.
+    """
 
     stages: tuple[str, ...]
     verdict: str
-    text: str
+    text: str = ""
+    reason: str = ""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    began: Variant | None = None
     chosen: Variant
     runner_up: Variant | None = None
     margin: float | None = None

@@ -7,10 +7,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from batchproc.bench.bench_json import read_bench
-from batchproc.explain.auto import name
 from batchproc.explain.explanation import explain
 from batchproc.explain.wording import process_cost_text, spare_text
-from batchproc.explain.words import count, quantity, seconds, share, significant, size, workers
+from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, workers
 from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
@@ -118,7 +117,7 @@ FILTERS = {
     "gil": gil_words,
     "link": link_to,
     "mode_bars": mode_bars,
-    "modes": name,
+    "modes": pair,
     "number": number_figure,
     "number_name": number_name,
     "pace": _pace,

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from batchproc.explain.auto import name
 from batchproc.explain.predict import MODES
 from batchproc.explain.reasons import Judgement
-from batchproc.explain.words import significant
+from batchproc.explain.words import pair, significant
 from batchproc.record.explanation import Alternative, AutoRecord, Choice
 from batchproc.record.run import RunRecord
 
@@ -91,16 +90,16 @@ def _predicted(one: Alternative, rate: float, *, is_best: bool) -> ModeRate:
 
 def pairs_of_auto(auto: AutoRecord) -> StageRates:
     """The pairs of modes that `auto` weighed: measured where it tried them, else predicted."""
-    tried = {name(leg): leg.rate_per_second for leg in auto.legs if leg.rate_per_second}
-    chosen = name(auto.chosen)
-    shown = [one for one in auto.candidates if name(one) in {*tried, chosen}]
+    tried = {pair(leg): leg.rate_per_second for leg in auto.legs if leg.rate_per_second}
+    chosen = pair(auto.chosen)
+    shown = [one for one in auto.candidates if pair(one) in {*tried, chosen}]
     shown += [one for one in auto.candidates if one not in shown][: max(0, PAIRS_SHOWN - len(shown))]
     rates = [
         ModeRate(
-            name=name(one),
-            rate=tried.get(name(one), one.predicted_rate_per_second),
-            is_used=name(one) == chosen,
-            is_measured=name(one) in tried,
+            name=pair(one),
+            rate=tried.get(pair(one), one.predicted_rate_per_second),
+            is_used=pair(one) == chosen,
+            is_measured=pair(one) in tried,
         )
         for one in shown
     ]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.auto import name
+from batchproc.explain.words import pair
 from batchproc.record.run import RunCounts, RunRecord
 from batchproc.record.stage import PhaseRecord
 from batchproc.report.html import make_report
@@ -34,8 +34,8 @@ def test_the_page_shows_every_pair_that_was_weighed_and_the_one_that_was_taken(m
     assert auto is not None
     assert 9 == len(auto.candidates)
     assert 1 == section.count(" chosen ")
-    for pair in (*auto.candidates, *auto.legs):
-        assert name(pair) in section
+    for each in (*auto.candidates, *auto.legs):
+        assert pair(each) in section
 
 
 def test_the_summary_says_why_nothing_was_measured(make_job: MakeJob) -> None:
