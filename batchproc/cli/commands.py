@@ -39,6 +39,7 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     Example: batchproc check configs/demo.toml
     """
     job, steps = load_job(config, setting or ())
+    from batchproc.config import outdated_schema
     from batchproc.pipeline.opening import refuse
     from batchproc.report.plan import describe_plan, missing_files, plan_facts
 
@@ -48,6 +49,8 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
         print_json(facts)
     else:
         print(describe_plan(facts))
+    if stale := outdated_schema(job):
+        print_message(f"note: {stale} is of another version; batchproc schema > {shlex.quote(stale)} renews it")
     refuse(job, steps)
 
 

@@ -16,6 +16,8 @@ from batchproc.redact import HIDDEN, is_secret_name, redact_text
 from batchproc.version import VERSION
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SCHEMA_TITLE = "batchproc config"
+LONGEST_LINE = 4096
 
 
 def resolved(config: Config) -> dict[str, Any]:
@@ -35,7 +37,22 @@ def json_schema(steps_schema: Mapping[str, Any] | None = None) -> dict[str, Any]
     if steps_schema is not None:
         schema["$defs"]["Step"] = dict(steps_schema)
         schema["$defs"]["TransformTable"]["properties"]["steps"]["items"] = {"$ref": "#/$defs/Step"}
-    return {"$schema": SCHEMA_DIALECT, **schema, "title": "batchproc config"}
+    return {"$schema": SCHEMA_DIALECT, "version": VERSION, **schema, "title": SCHEMA_TITLE}
+
+
+def outdated_schema(config: Config) -> str:
+    """The path of the schema that the config's first line gives to editors, where another version made it; or empty."""
+    path = config.paths.config
+    try:
+        with path.open(encoding="utf-8") as file:
+            named = file.readline(LONGEST_LINE).removeprefix("\ufeff").partition("#:schema ")[2].strip()
+        if not named or "://" in named:
+            return ""
+        known = json.loads((path.parent / named).read_text("utf-8"))
+    except (OSError, ValueError):
+        return ""
+    is_ours = isinstance(known, dict) and known.get("title") == SCHEMA_TITLE
+    return str(path.parent / named) if is_ours and known.get("version") != VERSION else ""
 
 
 def _texts_below_keys() -> dict[str, dict[str, str]]:

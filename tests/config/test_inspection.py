@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.config import Config, json_schema, load, resolved, unwise
+from batchproc.config import Config, json_schema, load, outdated_schema, resolved, unwise
 
 JOB = '[job]\nname = "test"\ninput = "urls.txt"\noutput = "out"\n'
 TEMPLATES = files("batchproc") / "templates"
@@ -131,3 +131,29 @@ def test_what_the_starter_comments_out_is_valid_too(tmp_path: Path) -> None:
 
     assert len(tomllib.loads("\n".join(lines))["job"]) < len(tomllib.loads("\n".join(active))["job"])
     assert "my-job" == load(path, environ={}).job.name
+
+
+@pytest.mark.parametrize(
+    ("is_stale", "schema"),
+    [
+        pytest.param(False, json.dumps(json_schema()), id="of-this-version"),
+        pytest.param(True, json.dumps({**json_schema(), "version": "0.0.9"}), id="of-another-version"),
+        pytest.param(True, json.dumps({"title": "batchproc config"}), id="of-an-early-version"),
+        pytest.param(False, json.dumps({"title": "another"}), id="not-ours"),
+        pytest.param(False, "[1", id="no-json"),
+        pytest.param(False, None, id="missing"),
+    ],
+)
+def test_a_schema_that_another_version_wrote_for_editors_is_found(
+    tmp_path: Path, is_stale: bool, schema: str | None
+) -> None:
+    text = '[job]\nname = "a"\ninput = "a.txt"\noutput = "o"\n'
+    (tmp_path / "job.toml").write_text(f"#:schema job.schema.json\n{text}")
+    (tmp_path / "plain.toml").write_text(text)
+    if schema is not None:
+        (tmp_path / "job.schema.json").write_text(schema)
+
+    found = outdated_schema(load(tmp_path / "job.toml", environ={}))
+
+    assert (str(tmp_path / "job.schema.json") if is_stale else "") == found
+    assert "" == outdated_schema(load(tmp_path / "plain.toml", environ={}))
