@@ -1,7 +1,8 @@
 """The command line. Each command parses, loads, calls, prints and exits; heavy imports wait until one runs.
 
     app.py               the table of commands; what goes wrong becomes words and an exit code
-    run.py  bench.py     one command each, the function named as its module
+    run.py  bench.py  shards.py
+                         one command each, the function named as its module
     commands.py          the smaller ones: check, status, steps, schema, init, report, rebuild, origin
     help.py              the pages of docs/
     quick.py             a run without a config: demo, get, try

@@ -16,13 +16,14 @@ from batchproc.cli.console import print_errors
 from batchproc.cli.help import help
 from batchproc.cli.quick import demo, get, try_
 from batchproc.cli.run import run
+from batchproc.cli.shards import shards
 from batchproc.errors import BatchprocError, ExitCode, UsageError
 from batchproc.shortage import find_shortage
 from batchproc.signals import Stopped, doing
 from batchproc.version import VERSION
 
 # In the order of `--help`.
-COMMANDS = (run, bench, report, check, status, rebuild, steps, schema, init, demo, get, try_, origin, help)
+COMMANDS = (run, bench, report, check, status, shards, rebuild, steps, schema, init, demo, get, try_, origin, help)
 
 app = typer.Typer(
     name="batchproc",

@@ -66,12 +66,11 @@ def run_on_cluster(job: Job, options: RunOptions, display: Display) -> RunResult
 
 
 def refuse(job: Job) -> None:
-    """Raises `UsageError` for a job that cannot be shared out."""
+    """Raises `UsageError` for a job that cannot be shared out; one without the table may be looked at."""
     refuse_without_extra()
     config = job.config
-    assert config.cluster is not None
     problems = []
-    if bool(config.cluster.scheduler) == bool(config.cluster.local):
+    if config.cluster is not None and bool(config.cluster.scheduler) == bool(config.cluster.local):
         message = "must name a scheduler, or the number of workers to start here: the one or the other."
         problems.append(Problem(where="[cluster] scheduler, local", message=message))
     if STDIN in config.paths.inputs:
