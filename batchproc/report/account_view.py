@@ -3,45 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from batchproc.explain.words import seconds, share, significant, workers
 from batchproc.record.explanation import Ceiling, Choice
 from batchproc.record.run import RunRecord
 from batchproc.record.stage import StageRecord
-from batchproc.report.charts import RateBar, Segment, account_bar, ceiling_bars
+from batchproc.report.charts import Part, account_bar, ceiling_bars, ceiling_name
 from batchproc.report.palette import BUCKETS
-from batchproc.report.svg import Label
+from batchproc.report.svg import Chart, Label
 
 SMALL = 0.0005  # shares below this are told together
-CEILING_NAMES = {
-    "workers": "workers",
-    "cores": "cores",
-    "gil": "Python's GIL",
-    "pipe": "pipes",
-    "network": "network",
-    "per_host": "host limits",
-    "source": "its supply",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BucketRow:
-    """A row of the account: number and colour as in the bar. `role`: of its colour."""
-
-    number: int
-    words: str
-    seconds: float
-    share: float
-    role: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
-    """An SVG with the sentence that says what it shows."""
-
-    sentence: str
-    svg: Markup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +22,7 @@ class StageView:
     stage: StageRecord
     choice: Choice
     chart: Chart
-    rows: Sequence[BucketRow]
+    rows: Sequence[Part]
     tiny: str
 
 
@@ -81,28 +51,27 @@ def view_ceilings(record: RunRecord) -> list[CeilingView]:
 
 
 def _view_stage(name: str, stage: StageRecord, choice: Choice | None) -> StageView:
-    rows, tiny = _bucket_rows(stage)
+    rows, tiny = _parts_of(stage)
     sentence = _account_sentence(name, stage, rows)
     label = Label(name=f"account-{name}", title=f"Where the time of {name} went", sentence=sentence)
-    segments = [Segment(number=row.number, share=max(0.0, row.share), role=row.role) for row in rows]
     unknown = f"Unknown: this run.json does not say why {name} ran in {stage.mode} mode."
     return StageView(
         name=name,
         stage=stage,
         choice=choice or Choice(stage=name, verdict=unknown),
-        chart=Chart(sentence=sentence, svg=account_bar(label, segments)),
+        chart=account_bar(label, rows),
         rows=rows,
         tiny=tiny,
     )
 
 
-def _bucket_rows(stage: StageRecord) -> tuple[list[BucketRow], str]:
+def _parts_of(stage: StageRecord) -> tuple[list[Part], str]:
     """The rows worth a line, and a phrase for the rest. A bucket that this program does not know keeps its name."""
     whole = stage.whole_seconds
     known = [(key, *BUCKETS.get(key, ("unexplained", key.replace("_", " ")))) for key in stage.account]
     order = list(BUCKETS)
     known.sort(key=lambda entry: order.index(entry[0]) if entry[0] in order else len(order))
-    rows: list[BucketRow] = []
+    rows: list[Part] = []
     tiny: list[str] = []
     for key, role, words in known:
         value = stage.account[key]
@@ -110,11 +79,11 @@ def _bucket_rows(stage: StageRecord) -> tuple[list[BucketRow], str]:
         if abs(part) < SMALL:
             tiny.append(words)
         else:
-            rows.append(BucketRow(number=len(rows) + 1, words=words, seconds=value, share=part, role=role))
+            rows.append(Part(number=len(rows) + 1, words=words, seconds=value, share=part, role=role))
     return rows, "; ".join(tiny)
 
 
-def _account_sentence(name: str, stage: StageRecord, rows: Sequence[BucketRow]) -> str:
+def _account_sentence(name: str, stage: StageRecord, rows: Sequence[Part]) -> str:
     if not rows:
         return f"{name} had no worker-seconds to account for."
     largest = sorted(rows, key=lambda row: -row.share)[:3]
@@ -134,19 +103,10 @@ def gil_words(stage: StageRecord) -> str:
 
 def _view_ceilings(name: str, ceilings: Sequence[Ceiling], measured: float | None) -> CeilingView:
     sentence = _ceiling_sentence(name, ceilings, measured)
-    bars = [RateBar(name=ceiling_name(one), rate=one.rate_per_second, binds=one.binds) for one in ceilings]
     label = Label(name=f"ceilings-{name}", title=f"Ceilings of {name}", sentence=sentence)
-    is_known = measured is not None and any(bar.rate is not None for bar in bars)
-    return CeilingView(
-        name=name,
-        chart=Chart(sentence=sentence, svg=ceiling_bars(label, bars, measured or 0.0)) if is_known else None,
-        ceilings=ceilings,
-    )
-
-
-def ceiling_name(ceiling: Ceiling) -> str:
-    """What people call it."""
-    return CEILING_NAMES.get(ceiling.name, ceiling.name)
+    is_known = measured is not None and any(one.rate_per_second is not None for one in ceilings)
+    chart = ceiling_bars(label, ceilings, measured or 0.0) if is_known else None
+    return CeilingView(name=name, chart=chart, ceilings=ceilings)
 
 
 def _ceiling_sentence(name: str, ceilings: Sequence[Ceiling], measured: float | None) -> str:

@@ -5,17 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup
-
 from batchproc.bench.bench_json import Bench, BenchCase, BenchPrediction
 from batchproc.bench.verdicts import LEAST_MARGIN
-from batchproc.explain.words import count, share, significant
+from batchproc.explain.words import count, share
 from batchproc.report.bench_charts import SpeedRow, speed_rows
 from batchproc.report.bench_files import (
     WORDS,
     Group,
     Relation,
-    from_to,
     groups_of,
     median_error,
     middle_of,
@@ -23,7 +20,7 @@ from batchproc.report.bench_files import (
     relate,
     times,
 )
-from batchproc.report.svg import Label
+from batchproc.report.svg import Chart, Label
 
 MODES = ("serial", "thread", "process")
 MOST_MAPS = 12
@@ -32,42 +29,13 @@ TINTS = (6, 40)  # per cent of the tone mixed into the page's ground
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """A cell of a heat map: what stands in it, and its tint in per cent. `sign`: the verdict in a word."""
-
-    name: str
-    speed: str
-    interval: str
-    sign: str
-    tone: str
-    tint: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HeatMap:
-    """Download modes down, transform modes across; None where the bench has no such case."""
+    """Download modes down, transform modes across, against a reference; None where the bench has no such case."""
 
     caption: str
+    reference: str
     columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell | None]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TwoWidths:
-    """A chart wide and narrow, with its sentence."""
-
-    title: str
-    sentence: str
-    svgs: Mapping[str, Markup]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForecastView:
-    """Predicted against measured: the charts, the sentence, the table."""
-
-    sentence: str
-    charts: Sequence[TwoWidths]
-    rows: Sequence[tuple[str, str, str, str, str]]  # case, predicted, measured, error, because
+    rows: Sequence[tuple[str, Sequence[BenchCase | None]]]
 
 
 def view_maps(bench: Bench) -> tuple[list[HeatMap], str]:
@@ -75,27 +43,22 @@ def view_maps(bench: Bench) -> tuple[list[HeatMap], str]:
     whole = [case for case in bench.cases if not case.alone]
     settings = _settings(whole)
     references = list(dict.fromkeys([bench.baseline, bench.favourite or bench.baseline]))
-    maps = [_map(bench, whole, varied, reference) for varied in settings for reference in references]
+    maps = [_map(whole, varied, reference) for varied in settings for reference in references]
     left_out = len(maps) - MOST_MAPS
     note = f"{count(left_out, 'more map')} left out; the table of comparisons has every case." if left_out > 0 else ""
     return (maps[:MOST_MAPS] if whole else []), note
 
 
-def view_points(bench: Bench) -> list[TwoWidths]:
+def view_points(bench: Bench) -> list[Chart]:
     """A strip of points per group of cases."""
     return [_strip(bench, group, at) for at, group in enumerate(groups_of(bench))]
 
 
-def view_forecast(bench: Bench) -> ForecastView | None:
-    """None when nothing was predicted."""
+def view_forecast(bench: Bench) -> list[Chart]:
+    """Predicted against measured, a chart per group of cases; none when nothing was predicted."""
     predictions = {row.case: row for row in bench.predictions if row.ratio}
-    if not predictions:
-        return None
-    charts = [
-        chart for at, group in enumerate(groups_of(bench)) if (chart := _forecast(bench, group, predictions, at))
-    ]
-    rows = [_forecast_row(row) for row in bench.predictions]
-    return ForecastView(sentence=_forecast_sentence(bench), charts=charts, rows=rows)
+    groups = enumerate(groups_of(bench))
+    return [chart for at, group in groups if (chart := _forecast(bench, group, predictions, at))]
 
 
 def _settings(whole: Sequence[BenchCase]) -> list[Mapping[str, Any]]:
@@ -109,7 +72,7 @@ def _settings(whole: Sequence[BenchCase]) -> list[Mapping[str, Any]]:
     return sorted(found, key=lambda varied: [str(value).rjust(12) for value in varied.values()])
 
 
-def _map(bench: Bench, whole: Sequence[BenchCase], varied: Mapping[str, Any], reference: str) -> HeatMap:
+def _map(whole: Sequence[BenchCase], varied: Mapping[str, Any], reference: str) -> HeatMap:
     here = [case for case in whole if (case.varied).items() <= varied.items()]
     by_pair = {(str(case.download), str(case.transform)): case for case in here}
     downloads, columns = ([mode for mode in MODES if any(case.mode(stage) == mode for case in here)]
@@ -118,35 +81,18 @@ def _map(bench: Bench, whole: Sequence[BenchCase], varied: Mapping[str, Any], re
     return HeatMap(
         caption=f"Speed against {reference}{f'; {setting}' if setting else ''}",
         columns=columns,
-        rows=[(mode, [_cell(bench, by_pair.get((mode, other)), reference) for other in columns])
-              for mode in downloads],
-    )  # fmt: skip
-
-
-def _cell(bench: Bench, case: BenchCase | None, reference: str) -> Cell | None:
-    if case is None:
-        return None
-    name = case.name
-    if name == reference:
-        return Cell(name=name, speed="×\u00a01", interval="by definition", sign="reference", tone="quiet", tint=0)
-    seen = relate(bench, name, reference)
-    if seen is None:
-        return Cell(name=name, speed="unknown", interval="", sign="not compared", tone="unknown", tint=0)
-    strength = min(1.0, abs(math.log(seen.speed)) / FULL_HEAT)
-    sign, tone = WORDS[seen.word]
-    is_open = seen.word in ("tie", "undecided")
-    tint = round((TINTS[0] + (TINTS[1] - TINTS[0]) * strength) / (2 if is_open else 1))
-    return Cell(
-        name=name,
-        speed=times(seen.speed),
-        interval=from_to(seen.interval) or "no interval",
-        sign=sign,
-        tone=tone if not is_open else "good" if seen.speed > 1 else "bad",
-        tint=tint,
+        reference=reference,
+        rows=[(mode, [by_pair.get((mode, other)) for other in columns]) for mode in downloads],
     )
 
 
-def _strip(bench: Bench, group: Group, at: int) -> TwoWidths:
+def tint(seen: Relation) -> int:
+    """Per cent of the tone in a cell: the more, the further the speed is from 1; half where nothing is proven."""
+    strength = min(1.0, abs(math.log(seen.speed)) / FULL_HEAT)
+    return round((TINTS[0] + (TINTS[1] - TINTS[0]) * strength) / (2 if seen.is_open else 1))
+
+
+def _strip(bench: Bench, group: Group, at: int) -> Chart:
     rows = [_strip_row(bench, group, case.name) for case in group.cases]
     if group.again:
         points = points_of(bench, group.again, group.baseline)
@@ -163,7 +109,7 @@ def _strip(bench: Bench, group: Group, at: int) -> TwoWidths:
     rows = [row for row in rows if row.points]
     sentence = _strip_sentence(group, rows)
     label = Label(name=f"points-{at}", title=f"{group.title}: every round", sentence=sentence)
-    return TwoWidths(title=group.title, sentence=sentence, svgs=speed_rows(label, rows, margin=margin_of(bench)))
+    return speed_rows(label, rows, margin=margin_of(bench))
 
 
 def _strip_row(bench: Bench, group: Group, name: str) -> SpeedRow:
@@ -205,7 +151,7 @@ def margin_of(bench: Bench) -> float:
     return math.exp(bench.noise_floor.margin if bench.noise_floor else LEAST_MARGIN)
 
 
-def _forecast(bench: Bench, group: Group, predictions: Mapping[str, BenchPrediction], at: int) -> TwoWidths | None:
+def _forecast(bench: Bench, group: Group, predictions: Mapping[str, BenchPrediction], at: int) -> Chart | None:
     rows = []
     for case in group.cases:
         name = case.name
@@ -217,9 +163,8 @@ def _forecast(bench: Bench, group: Group, predictions: Mapping[str, BenchPredict
     outside = sum(not _covers(row) for row in rows)
     sentence = (f"{group.title}: {len(rows) - outside} of {count(len(rows), 'prediction')} within 10% of what was "
                 "measured.")  # fmt: skip
-    label = Label(name=f"forecast-{at}", title=f"{group.title}: predicted and measured", sentence=sentence)
-    svgs = speed_rows(label, rows, margin=margin_of(bench))
-    return TwoWidths(title=f"{group.title}, against {group.baseline}", sentence=sentence, svgs=svgs)
+    title = f"{group.title}, against {group.baseline}: predicted and measured"
+    return speed_rows(Label(name=f"forecast-{at}", title=title, sentence=sentence), rows, margin=margin_of(bench))
 
 
 def _forecast_mark(name: str, row: BenchPrediction, seen: Relation | None) -> SpeedRow:
@@ -239,7 +184,8 @@ def _covers(row: SpeedRow) -> bool:
     return bool(row.middle and row.predicted and abs(math.log(row.middle / row.predicted)) <= math.log(1.1))
 
 
-def _forecast_sentence(bench: Bench) -> str:
+def forecast_sentence(bench: Bench) -> str:
+    """How good the predictions were."""
     error = median_error(bench)
     if error is None:
         return "What was predicted cannot be compared with anything yet."
@@ -253,17 +199,6 @@ def _favourites(bench: Bench) -> str:
         return "No winner was predicted."
     same = "which also had the fastest median" if favourite == fastest else f"but {fastest} had the fastest median"
     return f"The predicted winner was {favourite}, {same}."
-
-
-def _forecast_row(row: BenchPrediction) -> tuple[str, str, str, str, str]:
-    rate, measured = row.rate_per_second, row.measured_rate_per_second
-    return (
-        row.case,
-        "unknown" if not rate else f"{significant(rate)}/s",
-        "unknown" if not measured else f"{significant(measured)}/s",
-        "unknown" if (error := row.speed_error) is None else signed(error),
-        row.because,
-    )
 
 
 def signed(error: float) -> str:

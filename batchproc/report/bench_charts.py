@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -15,7 +14,7 @@ from batchproc.report.palette import stand_in
 from batchproc.report.svg import (
     FONT_PX,
     NARROW_PX,
-    WIDE_PX,
+    Chart,
     Label,
     chart_text,
     in_our_style,
@@ -76,19 +75,16 @@ class BarRow:
 @in_our_style
 def speed_rows(
     label: Label, rows: Sequence[SpeedRow], *, margin: float, sides: tuple[str, str] = ("slower", "faster")
-) -> dict[str, Markup]:
+) -> Chart:
     """Rows of marks on one log axis, wide and narrow; `margin` is the ratio within which a difference is a tie.
 
     `sides` is what it means to be left and right of 1.
     """
-    return {
-        "wide": label.svg(_speed_rows(rows, margin, WIDE_PX, sides), "wide"),
-        "narrow": label.svg(_speed_rows(rows, margin, NARROW_PX, sides), "narrow"),
-    }
+    return label.charts(lambda width: _speed_rows(rows, margin, width, sides))
 
 
 @in_our_style
-def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
+def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Chart:
     """A bar per case on one scale from 0."""
     figure, axes = one_plot(NARROW_PX, 30 + 38 * len(rows), left=4, right=10, top=4, bottom=26)
     longest = max((max([sum(value for _, value, _ in row.parts), *row.points]) for row in rows), default=0.0) or 1.0
@@ -110,7 +106,7 @@ def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Markup:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g} {short_text(unit)}" if value else "0"))
     axes.grid(axis="x", color=stand_in("line"), linewidth=0.8)
     axes.set_axisbelow(True)
-    return label.svg(figure)
+    return label.chart(figure)
 
 
 def _speed_rows(rows: Sequence[SpeedRow], margin: float, width: int, sides: tuple[str, str]) -> Any:
@@ -257,7 +253,7 @@ class Axis:
 def curve_chart(
     label: Label, axis: Axis, height: Axis, traces: Sequence[Trace], models: Sequence[Model],
     meetings: Sequence[Meeting] = (),
-) -> Markup:  # fmt: skip
+) -> Chart:  # fmt: skip
     """The whole chart, `NARROW_PX` wide, which fits a phone and half a page."""
     named = len(traces) + sum(bool(model.name) for model in models)
     top = LEGEND_PX * -(-named // 2) + (38 if meetings else 26)
@@ -273,7 +269,7 @@ def curve_chart(
         _draw_meeting(axes, meeting, place, number)
     _set_axes(axes, axis, height, traces, models, meetings)
     _draw_legend(axes, models)
-    return label.svg(figure)
+    return label.chart(figure)
 
 
 def _draw_legend(axes: Axes, models: Sequence[Model]) -> None:

@@ -24,6 +24,21 @@ class Relation:
     comparison: Comparison
 
     @property
+    def is_open(self) -> bool:
+        """Whether neither was proven faster."""
+        return self.word in ("tie", "undecided")
+
+    @property
+    def sign(self) -> str:
+        """The verdict with its sign."""
+        return WORDS[self.word][0]
+
+    @property
+    def tone(self) -> str:
+        """The tone of the verdict."""
+        return WORDS[self.word][1]
+
+    @property
     def favourable(self) -> int:
         """In how many rounds the one that is faster by the middle was faster."""
         return max(self.comparison.faster_rounds, self.comparison.slower_rounds)

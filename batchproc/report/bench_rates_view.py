@@ -10,11 +10,11 @@ from batchproc.explain.predict import JobModel, limits
 from batchproc.explain.words import count, seconds, share, significant, size
 from batchproc.record.explanation import Variant
 from batchproc.redact import redact_text
-from batchproc.report.account_view import CEILING_NAMES, Chart
 from batchproc.report.bench_charts import Axis, BarRow, Model, Trace, case_bars, curve_chart
 from batchproc.report.bench_files import groups_of, whole_runs
+from batchproc.report.charts import CEILING_NAMES
 from batchproc.report.palette import BUCKETS, css_reference
-from batchproc.report.svg import Label
+from batchproc.report.svg import Chart, Label
 
 MOST_SWEEPS = 8
 MOST_CEILINGS = 4
@@ -23,7 +23,7 @@ NEAR = 1.1  # of the roof: a ceiling that stays above it everywhere is not drawn
 STAGES = ("download", "transform")
 MODES = {"thread": "threads, measured", "process": "processes, measured"}
 
-CeilingRow: TypeAlias = tuple[str, str, Sequence[tuple[str, str]]]  # case, measured rate, (ceiling, rate) lowest first
+CeilingRow: TypeAlias = tuple[str, float, Sequence[tuple[str, float]]]  # case, rate, (ceiling, rate) lowest first
 
 
 def view_rates(bench: Bench) -> tuple[list[Chart], str]:
@@ -43,8 +43,7 @@ def view_case_ceilings(bench: Bench) -> list[CeilingRow]:
     for case in whole_runs(bench):
         found = sorted(_ceilings(bench, case).items(), key=lambda entry: entry[1])
         if found:
-            rates = [(name, _rate(rate)) for name, rate in found[:MOST_CEILINGS]]
-            rows.append((case.name, _rate(case.median_rate_per_second), rates))
+            rows.append((case.name, case.median_rate_per_second, found[:MOST_CEILINGS]))
     return rows
 
 
@@ -100,9 +99,8 @@ def _roof(bench: Bench, stage: str) -> Chart | None:
 def _chart(label: Label, setting: str, traces: Sequence[Trace], models: Sequence[Model]) -> Chart:
     places = sorted({x for trace in traces for x, _ in trace.points})
     zero = min((x for x in places if x > 0), default=1.0) / 2  # the axis is logarithmic
-    svg = curve_chart(label, Axis(name=setting, write=lambda n: f"{n:g}", ticks=places, zero=zero),
-                      Axis(name="images per second", write=_rate), traces, models)  # fmt: skip
-    return Chart(sentence=label.sentence, svg=svg)
+    return curve_chart(label, Axis(name=setting, write=lambda n: f"{n:g}", ticks=places, zero=zero),
+                       Axis(name="images per second", write=_rate), traces, models)  # fmt: skip
 
 
 def _rivals(cases: Sequence[BenchCase], stage: str) -> list[BenchCase]:
@@ -236,7 +234,7 @@ def view_memory(bench: Bench) -> Chart | None:
     if known_workers:
         sentence += f" A worker process holds {size(fmean(known_workers))} on average."
     label = Label(name="memory", title="Memory of each case", sentence=sentence)
-    return Chart(sentence=sentence, svg=case_bars(label, rows, "MB"))
+    return case_bars(label, rows, "MB")
 
 
 def view_startup(bench: Bench) -> Chart | None:
@@ -255,7 +253,7 @@ def view_startup(bench: Bench) -> Chart | None:
                 f"{seconds(last)} in {latest.name}; that is inside the compared times, and the per "
                 "cent are of them.")  # fmt: skip
     label = Label(name="startup", title="Time to the first item", sentence=sentence)
-    return Chart(sentence=sentence, svg=case_bars(label, rows, "ms"))
+    return case_bars(label, rows, "ms")
 
 
 def view_starts(bench: Bench) -> list[tuple[str, str]]:
@@ -320,7 +318,7 @@ def _view_accounts(
     label = Label(name=f"accounts-{stage}", title=f"Worker-seconds of {stage}, by case", sentence=sentence)
     heads = [*order, *dict.fromkeys(words for of in accounts.values() for words in of if words not in numbers)]
     table = [(name, [_told(account.get(words)) for words in heads]) for name, account in accounts.items()]
-    chart = Chart(sentence=sentence, svg=case_bars(label, rows, "s"))
+    chart = case_bars(label, rows, "s")
     return AccountsView(stage=stage, chart=chart, heads=heads, rows=table)
 
 

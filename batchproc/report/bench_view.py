@@ -6,19 +6,16 @@ from dataclasses import dataclass
 
 from batchproc.bench.bench_json import Bench
 from batchproc.bench.statistics import fewest_rounds
-from batchproc.bench.verdicts import Comparison, NoiseFloor
+from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.words import count, share, significant
-from batchproc.report.account_view import Chart
 from batchproc.report.bench_cases_view import (
-    ForecastView,
     HeatMap,
-    TwoWidths,
     margin_of,
     view_forecast,
     view_maps,
     view_points,
 )
-from batchproc.report.bench_files import WORDS, from_to, median_error, relate, seen_from, times, told, whole_runs
+from batchproc.report.bench_files import Relation, from_to, median_error, relate, times, told, whole_runs
 from batchproc.report.bench_rates_view import (
     AccountsView,
     CeilingRow,
@@ -33,6 +30,7 @@ from batchproc.report.bench_rates_view import (
 from batchproc.report.bench_verdict import is_proven, sentences, stage_rates
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again, view_lab
 from batchproc.report.mode_rates import StageRates
+from batchproc.report.svg import Chart
 from batchproc.report.view import CheckRow, Provenance, TrustView, as_sentence, view_provenance
 
 FINGERPRINT_LETTERS = 12  # the whole of it does not fit on a phone
@@ -194,18 +192,16 @@ def _coverage(floor: NoiseFloor | None) -> str:
     return f"{exact}; too few rounds for any here" if covered is None else f"{exact}; covers {100 * covered:.1f}%"
 
 
-def comparison_words(one: Comparison) -> dict[str, str]:
-    """One planned comparison as it came out, in words by column."""
-    seen, needed = seen_from(one, one.pair), one.rounds_to_decide
-    outlook = f"about {needed} rounds would decide" if needed else "more than 100 rounds would be needed"
-    lighter = f"{one.winner} is lighter" if one.winner else "neither is lighter"
-    sign, tone = WORDS[seen.word]
-    remark = {"undecided": outlook, "tie": lighter}.get(seen.word, "")
-    return {"speed": times(seen.speed), "interval": from_to(seen.interval) or "none", "p": _probability(one.p),
-            "p_adjusted": _probability(one.p_adjusted), "sign": sign, "tone": tone, "remark": remark}  # fmt: skip
+def remark(seen: Relation) -> str:
+    """What is to be said of a comparison that proved neither faster."""
+    if seen.word == "tie":
+        return f"{seen.comparison.winner} is lighter" if seen.comparison.winner else "neither is lighter"
+    needed = seen.comparison.rounds_to_decide
+    return f"about {needed} rounds would decide" if needed else "more than 100 rounds would be needed"
 
 
-def _probability(value: float) -> str:
+def probability(value: float) -> str:
+    """As `0.012` or `2e-05`."""
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
@@ -222,10 +218,10 @@ class BenchPage:
     figures: Sequence[tuple[str, str, str]]  # name, value, remark
     maps: Sequence[HeatMap]
     maps_note: str
-    points: Sequence[TwoWidths]
+    points: Sequence[Chart]
     accounts: Sequence[AccountsView]
     legend: Sequence[LegendEntry]
-    forecast: ForecastView | None
+    forecast: Sequence[Chart]
     ceilings: Sequence[CeilingRow]
     rates: Sequence[Chart]
     rates_note: str

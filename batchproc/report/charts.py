@@ -6,7 +6,6 @@ Text stays text. What must stay readable on a phone comes in two widths, and the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
@@ -14,12 +13,13 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from batchproc.explain.words import significant
+from batchproc.record.explanation import Ceiling
 from batchproc.report.mode_rates import StageRates
 from batchproc.report.palette import stand_in
 from batchproc.report.svg import (
     FONT_PX,
     NARROW_PX,
-    WIDE_PX,
+    Chart,
     Label,
     blank,
     chart_text,
@@ -29,6 +29,15 @@ from batchproc.report.svg import (
     plot_in,
 )
 
+CEILING_NAMES = {
+    "workers": "workers",
+    "cores": "cores",
+    "gil": "Python's GIL",
+    "pipe": "pipes",
+    "network": "network",
+    "per_host": "host limits",
+    "source": "its supply",
+}
 LANE_PX = 9
 FEW_LANES = 8
 ROOMY_LANE_PX = 15
@@ -36,21 +45,14 @@ LEAST_NUMBERED = 0.028  # share of a bar below which no number fits on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """A part of a stacked bar: the number of its row in the legend, its share of the whole, its colour's role."""
+class Part:
+    """A part of a whole: number and colour as in the bar, what it is, and how much. `role`: of its colour."""
 
     number: int
+    words: str
+    seconds: float
     share: float
     role: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateBar:
-    """A ceiling: its name, its rate per second (None: not known), and whether it is the one that binds."""
-
-    name: str
-    rate: float | None
-    binds: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class Curve:
 
 
 @in_our_style
-def mode_bars(stage: StageRates) -> Markup:
+def mode_bars(stage: StageRates) -> Chart:
     """How fast each mode is: measured ones filled, predicted ones pale, each with its interval."""
     rows, title = stage.rates, f"Modes of {stage.stage}"
     label = Label(name=f"rates-{stage.stage.replace(' ', '-')}", title=title, sentence=stage.sentence)
@@ -99,53 +101,58 @@ def mode_bars(stage: StageRates) -> Markup:
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [at + 0.2] * 2, color=stand_in("ink"), linewidth=1.6, marker="|",
                       markersize=9, markeredgewidth=1.6)  # fmt: skip
-    return label.svg(figure)
+    return label.chart(figure)
 
 
 @in_our_style
-def account_bar(label: Label, segments: Sequence[Segment]) -> Markup:
+def account_bar(label: Label, parts: Sequence[Part]) -> Chart:
     """One bar of 100%; every part wide enough carries its number in the legend."""
     figure, axes = one_plot(NARROW_PX, 74, left=4, right=8, top=2, bottom=20)
     left = 0.0
-    for segment in segments:
-        axes.barh([0], [segment.share], left=left, height=1, color=stand_in(segment.role), linewidth=1.2,
+    for part in parts:
+        axes.barh([0], [max(0.0, part.share)], left=left, height=1, color=stand_in(part.role), linewidth=1.2,
                   edgecolor=stand_in("page"))  # fmt: skip
-        if segment.share >= LEAST_NUMBERED:
-            ink = "ink" if segment.role == "unstaffed" else "on_fill"
-            axes.text(left + segment.share / 2, 0, str(segment.number), ha="center", va="center", weight="bold",
+        if part.share >= LEAST_NUMBERED:
+            ink = "ink" if part.role == "unstaffed" else "on_fill"
+            axes.text(left + part.share / 2, 0, str(part.number), ha="center", va="center", weight="bold",
                       color=stand_in(ink), fontsize=FONT_PX)  # fmt: skip
-        left += segment.share
+        left += max(0.0, part.share)
     axes.set(xlim=(0, max(1.0, left)), ylim=(-0.5, 0.5), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
     axes.set_xticklabels(["0", "25%", "50%", "75%", "100%"])
     first, *_, last = axes.get_xticklabels()
     first.set_horizontalalignment("left")
     last.set_horizontalalignment("right")
-    return label.svg(figure)
+    return label.chart(figure)
+
+
+def ceiling_name(ceiling: Ceiling) -> str:
+    """What people call it."""
+    return CEILING_NAMES.get(ceiling.name, ceiling.name)
 
 
 @in_our_style
-def ceiling_bars(label: Label, bars: Sequence[RateBar], measured: float) -> Markup:
+def ceiling_bars(label: Label, ceilings: Sequence[Ceiling], measured: float) -> Chart:
     """A bar per ceiling against the measured rate. Bars far beyond it are cut, and say so."""
-    figure, axes = one_plot(NARROW_PX, 46 + 26 * len(bars), left=100, right=14, top=24, bottom=22)
-    cut = 3.2 * max([measured, *(bar.rate for bar in bars if bar.rate is not None and bar.binds)]) or 1.0
-    for at, bar in enumerate(reversed(bars)):
-        rate = min(bar.rate or 0.0, cut)
+    figure, axes = one_plot(NARROW_PX, 46 + 26 * len(ceilings), left=100, right=14, top=24, bottom=22)
+    cut = 3.2 * max([measured, *(bar.rate_per_second or 0.0 for bar in ceilings if bar.binds)]) or 1.0
+    for at, bar in enumerate(reversed(ceilings)):
+        rate = min(bar.rate_per_second or 0.0, cut)
         axes.barh([at], [rate], height=0.62, color=stand_in("run_queue" if bar.binds else "starved"))
         _name_bar(axes, at, bar, cut)
     axes.axvline(measured, color=stand_in("ink"), linewidth=1.6, linestyle="--")
     axes.annotate(f"measured {significant(measured)}/s", (measured, 1), xycoords=("data", "axes fraction"),
                   xytext=(0, 4), textcoords="offset points", ha="left" if measured < cut / 2 else "center",
                   color=stand_in("ink"), fontsize=FONT_PX, weight="bold")  # fmt: skip
-    axes.set(xlim=(0, cut), ylim=(-0.6, len(bars) - 0.4), yticks=range(len(bars)))
-    axes.set_yticklabels([chart_text(bar.name) for bar in reversed(bars)])
+    axes.set(xlim=(0, cut), ylim=(-0.6, len(ceilings) - 0.4), yticks=range(len(ceilings)))
+    axes.set_yticklabels([chart_text(ceiling_name(bar)) for bar in reversed(ceilings)])
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    return label.svg(figure)
+    return label.chart(figure)
 
 
-def _name_bar(axes: Axes, at: int, bar: RateBar, cut: float) -> None:
-    text = "unknown" if bar.rate is None else f"{significant(bar.rate)}/s"
+def _name_bar(axes: Axes, at: int, bar: Ceiling, cut: float) -> None:
+    text = "unknown" if bar.rate_per_second is None else f"{significant(bar.rate_per_second)}/s"
     text += " – binds" if bar.binds else ""
-    rate = bar.rate or 0.0
+    rate = bar.rate_per_second or 0.0
     if rate > cut:
         text += " →"
     inside = rate > 0.55 * cut
@@ -155,12 +162,9 @@ def _name_bar(axes: Axes, at: int, bar: RateBar, cut: float) -> None:
 
 
 @in_our_style
-def timeline(label: Label, panels: Sequence[LanePanel], end: float) -> dict[str, Markup]:
+def timeline(label: Label, panels: Sequence[LanePanel], end: float) -> Chart:
     """Who worked when, a lane per worker, wide and narrow."""
-    return {
-        variant: label.svg(_timeline(panels, end, width), variant)
-        for variant, width in (("wide", WIDE_PX), ("narrow", NARROW_PX))
-    }
+    return label.charts(lambda width: _timeline(panels, end, width))
 
 
 def _timeline(panels: Sequence[LanePanel], end: float, width: int) -> Figure:
@@ -206,7 +210,7 @@ def _draw_lanes(axes: Axes, panel: LanePanel, end: float) -> None:
 
 @in_our_style
 def curves(label: Label, times: Sequence[float], lines: Sequence[Curve], *, limit: tuple[float, str] | None = None,
-           unit: str = "") -> Markup:  # fmt: skip
+           unit: str = "") -> Chart:  # fmt: skip
     """Figures over time with their names above. `limit`: a level that cannot be passed, and its name."""
     figure, axes = one_plot(NARROW_PX, 190, left=40, right=10, top=30, bottom=24)
     highest = 0.0
@@ -228,4 +232,4 @@ def curves(label: Label, times: Sequence[float], lines: Sequence[Curve], *, limi
     axes.legend(loc="upper left", bbox_to_anchor=(0, 0.98), bbox_transform=figure.transFigure, ncols=4, frameon=False,
                 fontsize=FONT_PX, labelcolor=stand_in("ink"), handlelength=1.5, columnspacing=1.0, handletextpad=0.4,
                 borderaxespad=0.2, borderpad=0)  # fmt: skip
-    return label.svg(figure)
+    return label.chart(figure)

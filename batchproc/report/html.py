@@ -13,9 +13,11 @@ from batchproc.explain.words import count, pair, quantity, seconds, share, signi
 from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
-from batchproc.report.account_view import ceiling_name, gil_words
-from batchproc.report.bench_view import BenchPage, comparison_words, view_bench
-from batchproc.report.charts import mode_bars
+from batchproc.report.account_view import gil_words
+from batchproc.report.bench_cases_view import forecast_sentence, signed, tint
+from batchproc.report.bench_files import from_to, relate, seen_from, times
+from batchproc.report.bench_view import BenchPage, probability, remark, view_bench
+from batchproc.report.charts import ceiling_name, mode_bars
 from batchproc.report.items_view import link_to, told
 from batchproc.report.lab_section import number_figure, number_name
 from batchproc.report.palette import css_reference, css_variables
@@ -79,7 +81,8 @@ def render(page: Page | BenchPage) -> str:
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
     template = environment.get_template("bench.html.jinja" if isinstance(page, BenchPage) else "page.html.jinja")
-    return template.render(page=page, themes=themes, style=Markup(style), count=count, command_time=command_time)
+    return template.render(page=page, themes=themes, style=Markup(style), count=count, relate=relate,
+                           command_time=command_time)  # fmt: skip
 
 
 def _showable(value: Any) -> Any:
@@ -112,7 +115,8 @@ def _pace(candidate: Candidate) -> str:
 FILTERS = {
     "ceiling_name": ceiling_name,
     "colour": css_reference,
-    "comparison": comparison_words,
+    "forecast": forecast_sentence,
+    "from_to": from_to,
     "gain": _gain,
     "gil": gil_words,
     "link": link_to,
@@ -120,11 +124,16 @@ FILTERS = {
     "modes": pair,
     "number": number_figure,
     "number_name": number_name,
+    "off": lambda error: "unknown" if error is None else signed(error),
     "pace": _pace,
     "printable": printable,
+    "probability": probability,
     "process_cost": process_cost_text,
     "quantity": _quantity,
+    "rate": lambda rate: f"{significant(rate)}/s" if rate else "unknown",
+    "remark": remark,
     "seconds": seconds,
+    "seen_from": seen_from,
     "sentence": as_sentence,
     "share": share,
     "signed": _signed,
@@ -132,6 +141,8 @@ FILTERS = {
     "size": size,
     "thousands": "{:,}".format,
     "spare": spare_text,
+    "times": times,
+    "tint": tint,
     "told": told,
     "workers": workers,
 }

@@ -278,14 +278,14 @@ def _draw(label: Label, table: Table) -> Markup | None:
         return _curves(label, table) if any(one.curve for one in main) else None
     if main[0].unit == "x":
         return speed_rows(label, [_speed_row(cell, main[0].sides) for cell in main[0].cells if cell.ends[0] > 0],
-                          margin=TIE, sides=main[0].sides)["narrow"]  # fmt: skip
+                          margin=TIE, sides=main[0].sides).narrow  # fmt: skip
     factor, unit = BAR_UNITS.get(main[0].unit.partition("/")[0], (1.0, main[0].unit))
     rows = [
         BarRow(name=str(cell.x), note=quantity(cell.value, chart_text(main[0].unit)),
                parts=[(0, max(0.0, factor * cell.value), "cpu")], points=[factor * value for value in cell.values])
         for cell in main[0].cells
     ]  # fmt: skip
-    return case_bars(label, rows, unit)
+    return case_bars(label, rows, unit).svg
 
 
 def _speed_row(cell: Cell, sides: tuple[str, str]) -> SpeedRow:
@@ -306,7 +306,7 @@ def _curves(label: Label, table: Table) -> Markup:
               enumerate(one for one in table.series if one.kind is Kind.MODEL and one.curve)]  # fmt: skip
     y_unit = drawn[0].unit
     return curve_chart(label, _x_axis(table, models), Axis(name=table.y or y_unit, write=_writer(y_unit)), traces,
-                       models, _meetings(table))  # fmt: skip
+                       models, _meetings(table)).svg  # fmt: skip
 
 
 def _points(series: Series) -> list[tuple[float, float]]:

@@ -120,16 +120,37 @@ WIDE_PX = 1040
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """An SVG with its title and the sentence that says what it shows. `narrow`: another for a phone. `note`: beside."""
+
+    title: str
+    sentence: str
+    svg: Markup
+    narrow: Markup | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """What a chart is called: prefix of its ids, title, and the sentence that says what it shows."""
 
     name: str
     title: str
     sentence: str
+    note: str = ""
 
-    def svg(self, figure: Figure, variant: str = "") -> Markup:
+    def chart(self, figure: Figure) -> Chart:
         """The figure with this label."""
-        name = f"{self.name}-{variant}" if variant else self.name
+        return Chart(title=self.title, sentence=self.sentence, note=self.note, svg=self._svg(figure, self.name))
+
+    def charts(self, draw: Callable[[int], Figure]) -> Chart:
+        """The figure in both widths, of which the style sheet shows the one that fits."""
+        wide, narrow = (
+            self._svg(draw(width), f"{self.name}-{name}") for name, width in (("wide", WIDE_PX), ("narrow", NARROW_PX))
+        )
+        return Chart(title=self.title, sentence=self.sentence, note=self.note, svg=wide, narrow=narrow)
+
+    def _svg(self, figure: Figure, name: str) -> Markup:
         return inline_svg(figure, name=name, title=self.title, description=self.sentence)
 
 

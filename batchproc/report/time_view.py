@@ -2,17 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-
-from markupsafe import Markup
 
 from batchproc.explain.words import seconds, share, significant, size
 from batchproc.record.run import RunRecord
-from batchproc.report.account_view import Chart
 from batchproc.report.charts import Curve, Lane, LanePanel, curves, timeline
 from batchproc.report.run_files import Row
-from batchproc.report.svg import Label
+from batchproc.report.svg import Chart, Label
 
 MOST_LANES = 40
 BINS = 700  # a lane's resolution: idle time shorter than one bin is not seen
@@ -24,16 +20,7 @@ MB = 1e6
 Series = Mapping[str, Sequence[float | None]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineView:
-    """The timeline in both widths, what it shows, and what it cannot show."""
-
-    sentence: str
-    note: str
-    svgs: Mapping[str, Markup]
-
-
-def view_timeline(record: RunRecord, attempts: Sequence[Row]) -> TimelineView | None:
+def view_timeline(record: RunRecord, attempts: Sequence[Row]) -> Chart | None:
     """None when there is no span."""
     zero = _zero(record, attempts)
     spans = [(span, row.get("outcome") in ("failed", "quarantined")) for row in attempts for span in row["spans"]]
@@ -51,8 +38,9 @@ def view_timeline(record: RunRecord, attempts: Sequence[Row]) -> TimelineView | 
     if kept is not None and kept < WHOLE_SAMPLE:
         notes.append(f"Drawn from a sample of {share(kept)} of the attempts, so a gap need not be idle time.")
     sentence = _timeline_sentence(record, panels, end, is_whole=kept is not None and kept >= WHOLE_SAMPLE)
-    label = Label(name="timeline", title="Who worked when", sentence=sentence)
-    return TimelineView(sentence=sentence, note=" ".join(notes), svgs=timeline(label, panels, end))
+    notes.append("A tall red tick is a failed attempt’s end.")
+    label = Label(name="timeline", title="Who worked when", sentence=sentence, note=" ".join(notes))
+    return timeline(label, panels, end)
 
 
 def view_series(record: RunRecord) -> list[Chart]:
@@ -194,7 +182,7 @@ def _throughput(series: Series) -> Chart | None:
     sentence += f"; the last tenth took {share(tail)} of the time." if tail > 0.2 else "."
     label = Label(name="throughput", title="Throughput", sentence=sentence)
     line = Curve(name="attempts finished per second", role="cpu", values=rates, steps=True)
-    return Chart(sentence=sentence, svg=curves(label, times, [line]))
+    return curves(label, times, [line])
 
 
 def _inside(record: RunRecord, series: Series) -> Chart | None:
@@ -220,7 +208,7 @@ def _inside(record: RunRecord, series: Series) -> Chart | None:
                     f"{significant(max(0.0, beyond))} inside transform, queues included")  # fmt: skip
         sentence += f"; at most {peaks['waiting']:,.0f} waited to start." if "waiting" in peaks else "."
     label = Label(name="inside", title="Items in flight", sentence=sentence)
-    return Chart(sentence=sentence, svg=curves(label, times, lines))
+    return curves(label, times, lines)
 
 
 def _cpu(record: RunRecord, series: Series) -> Chart | None:
@@ -246,7 +234,7 @@ def _cpu(record: RunRecord, series: Series) -> Chart | None:
         sentence += f"; other programs took {significant(other)}"
     label = Label(name="cpu", title="Cores in use", sentence=f"{sentence}.")
     limit = (cores, "all cores") if cores else None
-    return Chart(sentence=f"{sentence}.", svg=curves(label, times, lines, limit=limit))
+    return curves(label, times, lines, limit=limit)
 
 
 def _memory(record: RunRecord, series: Series) -> Chart | None:
@@ -265,4 +253,4 @@ def _memory(record: RunRecord, series: Series) -> Chart | None:
         sentence += f"; up to {size(max(row[1] for row in held))} were images on their way"
     label = Label(name="memory", title="Memory", sentence=f"{sentence}.")
     times = [row[0] for row in max((rows, held), key=len)]
-    return Chart(sentence=f"{sentence}.", svg=curves(label, times, lines, unit=" MB"))
+    return curves(label, times, lines, unit=" MB")

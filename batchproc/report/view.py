@@ -8,12 +8,13 @@ from batchproc.explain.wording import check_text
 from batchproc.explain.words import count, seconds, share, size
 from batchproc.measure.checks import Check
 from batchproc.record.run import MachineRecord, NotSampled, RunCounts, RunRecord
-from batchproc.report.account_view import CeilingView, Chart, StageView, view_ceilings, view_stages
+from batchproc.report.account_view import CeilingView, StageView, view_ceilings, view_stages
 from batchproc.report.gallery import Gallery, Pair, read_gallery
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
 from batchproc.report.mode_rates import StageRates, pairs_of_auto, rates_of_run
 from batchproc.report.run_files import Row, Rows, RunFolder, manifest, read_attempts
-from batchproc.report.time_view import TimelineView, view_series, view_timeline
+from batchproc.report.svg import Chart
+from batchproc.report.time_view import view_series, view_timeline
 from batchproc.sink import Layout
 
 _NAMES = {
@@ -191,7 +192,7 @@ class Page:
     stages: Sequence[StageView]
     leg_note: str  # which part of the run the stages' figures are of
     ceilings: Sequence[CeilingView]
-    timeline: TimelineView | None
+    timeline: Chart | None
     series: Sequence[Chart]
     items: ItemsView
     items_note: str
