@@ -12,6 +12,7 @@ from batchproc.config import json_schema
 from batchproc.errors import ExitCode
 from batchproc.kinds import FAMILIES, TABLE, Kind, Retry
 from batchproc.transform.steps.table import describe_steps
+from tests.docs.pictures import MEANINGS
 
 DOCS = Path(__file__).parents[2] / "docs"
 MADE = "<!-- Made by python -m tests.docs.reference: change its source, not this page. -->"
@@ -239,6 +240,18 @@ def _failure(code: str, kind: Kind) -> tuple[str, ...]:
     return (f"`{code}`", kind.meaning, kind.advice, again, ", ".join(f"`{key}`" for key in kind.decided_by))
 
 
+HOWS = _table(("`how`", "makes"), [(f"`{how}`", meaning) for how, meaning in MEANINGS.items()])
+SHOWN = {
+    "resize": f"""{HOWS}
+
+![The six ways, made of one picture of 180 x 120 px with size = [96, 96], whose edge is framed](resize-how.png)
+
+For a data set whose images must all have one size take `fit`, or `pad` where nothing may be lost; to save room take
+`contain`. Upright and flat pictures differ: `contain` bounds the longer side, `cover` the shorter one.""",
+    "crop": """![A picture of 180 x 120 px, and what size = [96, 96] keeps of it by each gravity](crop-gravity.png)""",
+}
+
+
 def _steps() -> str:
     parts = []
     for step in describe_steps():
@@ -252,7 +265,8 @@ def _steps() -> str:
             for key in step.keys
         ]
         keys = _table(("key of it", "allowed", "default", "means"), rows) + "\n\n" if rows else ""
-        parts.append(f"## `{step.name}`\n\n{step.summary}\n\n{keys}```toml\n{step.example}\n```")
+        shown = f"{SHOWN[step.name]}\n\n" if step.name in SHOWN else ""
+        parts.append(f"## `{step.name}`\n\n{step.summary}\n\n{keys}{shown}```toml\n{step.example}\n```")
     return _page("Steps", STEPS_HEAD, *parts)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from PIL import Image, ImageChops, ImageStat
 
 from batchproc.cli.app import app
 from batchproc.config import load, tables
 from batchproc.kinds import TABLE
-from batchproc.transform.steps.table import BUILT_IN, build_steps
-from tests.docs import reference
+from batchproc.transform.steps.table import BUILT_IN, build_steps, describe_steps
+from tests.docs import pictures, reference
 from tests.test_layers import FLOOR_OF
 
 ROOT = Path(__file__).parents[2]
@@ -177,3 +178,25 @@ def test_host_keys_are_those_of_the_made_page() -> None:
     page = (ROOT / "docs/config.md").read_text()
 
     assert [] == [key for key in tables.HostTable.model_fields if f"`download.hosts.NAME.{key}`" not in page]
+
+
+MOST_PICTURE_BYTES = 40_000
+DRAWN = pictures.sheets()
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_pictures_show_what_the_steps_do(name: str) -> None:
+    with Image.open(ROOT / "docs" / name) as shown:
+        difference = ImageStat.Stat(ImageChops.difference(shown.convert("RGB"), DRAWN[name].convert("RGB")))
+
+    assert max(difference.mean) < 1, "run: python -m tests.docs.pictures"  # fonts and resamplers differ by little
+
+
+def test_the_pictures_of_the_docs_are_small() -> None:
+    assert sum(path.stat().st_size for path in (ROOT / "docs").glob("*.png")) < MOST_PICTURE_BYTES
+
+
+def test_every_way_to_resize_is_explained() -> None:
+    (how,) = (key for key in describe_steps()[0].keys if key.name == "how")
+
+    assert how.allowed.removeprefix("one of ").split(", ") == list(pictures.MEANINGS)
