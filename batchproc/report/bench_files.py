@@ -140,6 +140,6 @@ def from_to(interval: tuple[float, float] | None) -> str:
     return f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
 
 
-def told(number: int | None) -> str:
+def number_or_unknown(number: int | None) -> str:
     """A number, or that it is not known."""
     return "unknown" if number is None else f"{number:,}"

@@ -15,7 +15,7 @@ from batchproc.report.bench_cases_view import (
     view_maps,
     view_points,
 )
-from batchproc.report.bench_files import Relation, from_to, median_error, relate, times, told, whole_runs
+from batchproc.report.bench_files import Relation, from_to, median_error, number_or_unknown, relate, times, whole_runs
 from batchproc.report.bench_rates_view import (
     AccountsView,
     CeilingRow,
@@ -31,25 +31,10 @@ from batchproc.report.bench_verdict import is_proven, sentences, stage_rates
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again, view_lab
 from batchproc.report.mode_rates import StageRates
 from batchproc.report.svg import Chart
-from batchproc.report.view import CheckRow, Provenance, TrustView, as_sentence, view_provenance
-
-FINGERPRINT_LETTERS = 12  # the whole of it does not fit on a phone
+from batchproc.report.view import CheckRow, as_sentence
 
 
-def view_bench_trust(bench: Bench, lab: LabSection) -> TrustView:
-    """The honesty panel."""
-    checks = list(_checks(bench, lab))
-    counts = {word: sum(check.verdict == word for check in checks) for word in ("passed", "failed", "unknown")}
-    return TrustView(
-        summary=f"{counts['passed']} of {count(len(checks), 'check')} passed, {counts['failed']} failed, "
-        f"{counts['unknown']} could not be made.",
-        checks=checks,
-        methods=list(_methods(bench)),
-        notes=list(bench.notes),
-    )
-
-
-def view_disturbances(bench: Bench) -> list[tuple[str, str]]:
+def disturbances(bench: Bench) -> list[tuple[str, str]]:
     """The rounds that something else disturbed, and what; the warm-up is no round."""
     return [
         (f"round {one.number}, attempt {one.attempt}", ", ".join(one.disturbances))
@@ -57,24 +42,8 @@ def view_disturbances(bench: Bench) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def view_bench_provenance(bench: Bench) -> Provenance:
-    """What was benched, on what, with which settings."""
-    settings, material = bench.settings, bench.material
-    rows = [
-        ("program", f"batchproc {bench.version}"),
-        ("job", bench.job),
-        ("started", bench.started),
-        ("ended", bench.ended or "not yet"),
-        ("images", material.text),
-        ("left out of the list", "unknown" if material.left_out is None else f"{material.left_out:,}"),
-        ("rounds asked for", told(settings.rounds)),
-        ("seed of the order", told(settings.seed)),
-        ("fingerprint begins", bench.fingerprint[:FINGERPRINT_LETTERS]),
-    ]
-    return view_provenance(rows, bench.host, bench.config)
-
-
-def _checks(bench: Bench, lab: LabSection) -> Iterator[CheckRow]:
+def bench_checks(bench: Bench, lab: LabSection) -> Iterator[CheckRow]:
+    """What speaks for and against a bench."""
     if bench.baseline:
         yield _check_noise(bench)
         yield _check_rounds(bench)
@@ -166,14 +135,15 @@ def _worst_run(bench: Bench) -> str:
     return f"{', '.join(most)} of the CPU in the worst run" if most else "unknown"
 
 
-def _methods(bench: Bench) -> Iterator[tuple[str, str]]:
+def bench_methods(bench: Bench) -> Iterator[tuple[str, str]]:
+    """How a bench was measured."""
     if not bench.baseline:
         return
     found, floor = bench.contamination, bench.noise_floor
-    yield "rounds that count", told(found.rounds)
-    yield "extra rounds, after disturbed ones", told(found.extra)
-    yield "disturbed rounds", (f"{told(found.disturbed)} of all that were made; "
-                               f"{told(found.counted_disturbed)} count all the same")  # fmt: skip
+    yield "rounds that count", number_or_unknown(found.rounds)
+    yield "extra rounds, after disturbed ones", number_or_unknown(found.extra)
+    yield "disturbed rounds", (f"{number_or_unknown(found.disturbed)} of all that were made; "
+                               f"{number_or_unknown(found.counted_disturbed)} count all the same")  # fmt: skip
     yield "what disturbed most", _worst_run(bench)
     yield "order of cases", "random in every round; the baseline runs twice in each; a warm-up round is thrown away"
     yield "what is timed", bench.makespan.because
@@ -210,9 +180,6 @@ class BenchPage:
     """All that the template needs."""
 
     bench: Bench
-    started: str
-    tone: str
-    ended_how: str
     modes: Sequence[StageRates]
     verdict: Sequence[str]
     figures: Sequence[tuple[str, str, str]]  # name, value, remark
@@ -229,23 +196,17 @@ class BenchPage:
     startup: Chart | None
     starts: Sequence[tuple[str, str]]
     lab: LabSection
-    trust: TrustView
-    disturbed: Sequence[tuple[str, str]]
-    provenance: Provenance
+    checks: Sequence[CheckRow]
 
 
 def view_bench(bench: Bench) -> BenchPage:
     """Arranges a bench; an interrupted one has what its complete rounds give."""
-    tone, ended_how = _ended(bench)
     lab = view_lab(bench)
     maps, maps_note = view_maps(bench)
     accounts, legend = view_accounts(bench)
     rates, rates_note = view_rates(bench)
     return BenchPage(
         bench=bench,
-        started=bench.started.replace("T", " ").removesuffix("Z"),
-        tone=tone,
-        ended_how=ended_how,
         modes=stage_rates(bench),
         verdict=[as_sentence(sentence) for sentence in sentences(bench, lab.claims, len(lab.results))],
         figures=_figures(bench) if bench.baseline else [],
@@ -262,13 +223,12 @@ def view_bench(bench: Bench) -> BenchPage:
         startup=view_startup(bench),
         starts=view_starts(bench),
         lab=lab,
-        trust=view_bench_trust(bench, lab),
-        disturbed=view_disturbances(bench),
-        provenance=view_bench_provenance(bench),
+        checks=list(bench_checks(bench, lab)),
     )
 
 
-def _ended(bench: Bench) -> tuple[str, str]:
+def bench_ending(bench: Bench) -> tuple[str, str]:
+    """How far it came, as a tone and in words."""
     if not bench.complete:
         return "unknown", "interrupted: the same command continues it"
     if not bench.baseline:
@@ -285,8 +245,8 @@ def _figures(bench: Bench) -> list[tuple[str, str, str]]:
         ("fastest median", f"{significant(best.median_rate_per_second)}/s" if best else "unknown",
          best.name if best else "images per second"),
         ("against the baseline", times(seen.speed) if seen else "unknown", f"the speed of {baseline}"),
-        ("rounds that count", told(found.rounds), f"{told(bench.settings.rounds)} asked for, "
-         f"{told(found.counted_disturbed)} disturbed"),
+        ("rounds that count", number_or_unknown(found.rounds), f"{number_or_unknown(bench.settings.rounds)} asked for, "
+         f"{number_or_unknown(found.counted_disturbed)} disturbed"),
         ("a tie lies within", f"± {share(margin_of(bench) - 1)}", "the noise floor, at least 5%")
         if bench.noise_floor else ("a tie lies within", "unknown", "no round is complete"),
         ("prediction error", share(median_error(bench)), "median of the predicted speeds"),

@@ -15,15 +15,35 @@ from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.account_view import gil_words
 from batchproc.report.bench_cases_view import forecast_sentence, signed, tint
-from batchproc.report.bench_files import from_to, relate, seen_from, times
-from batchproc.report.bench_view import BenchPage, probability, remark, view_bench
+from batchproc.report.bench_files import from_to, number_or_unknown, relate, seen_from, times
+from batchproc.report.bench_view import (
+    BenchPage,
+    bench_ending,
+    bench_methods,
+    disturbances,
+    probability,
+    remark,
+    view_bench,
+)
 from batchproc.report.charts import ceiling_name, mode_bars
 from batchproc.report.items_view import link_to, told
 from batchproc.report.lab_section import number_figure, number_name
 from batchproc.report.palette import css_reference, css_variables
 from batchproc.report.run_files import RunFolder, find_subject
 from batchproc.report.summary import command_time
-from batchproc.report.view import Page, as_sentence, view_page
+from batchproc.report.view import (
+    Page,
+    as_sentence,
+    config_text,
+    counts_text,
+    ending,
+    exit_code,
+    leg_note,
+    run_checks,
+    run_methods,
+    run_notes,
+    view_page,
+)
 from batchproc.sink import Layout, write_atomically
 
 PAGE_BYTES = 1_500_000
@@ -113,6 +133,19 @@ def _pace(candidate: Candidate) -> str:
 
 
 FILTERS = {
+    "bench_ending": bench_ending,
+    "bench_methods": bench_methods,
+    "config_text": config_text,
+    "counts_text": counts_text,
+    "disturbances": disturbances,
+    "ending": ending,
+    "exit_code": exit_code,
+    "leg_note": leg_note,
+    "moment": lambda text: text.replace("T", " ").partition(".")[0].removesuffix("Z") or "unknown",
+    "number_or_unknown": number_or_unknown,
+    "run_checks": run_checks,
+    "run_methods": run_methods,
+    "run_notes": run_notes,
     "ceiling_name": ceiling_name,
     "colour": css_reference,
     "forecast": forecast_sentence,

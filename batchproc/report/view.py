@@ -1,15 +1,15 @@
 """From a run's record and files to what its page shows, and how far to trust it. Unknown stays unknown, never zero."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from batchproc.explain.wording import check_text
 from batchproc.explain.words import count, seconds, share, size
 from batchproc.measure.checks import Check
-from batchproc.record.run import MachineRecord, NotSampled, RunCounts, RunRecord
+from batchproc.record.run import NotSampled, RunCounts, RunRecord
 from batchproc.report.account_view import CeilingView, StageView, view_ceilings, view_stages
-from batchproc.report.gallery import Gallery, Pair, read_gallery
+from batchproc.report.gallery import Pair, read_gallery
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
 from batchproc.report.mode_rates import StageRates, pairs_of_auto, rates_of_run
 from batchproc.report.run_files import Row, Rows, RunFolder, manifest, read_attempts
@@ -39,60 +39,19 @@ class CheckRow:
     verdict: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrustView:
-    """The honesty panel."""
-
-    summary: str
-    checks: Sequence[CheckRow]
-    methods: Sequence[tuple[str, str]]
-    notes: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """Machine, libraries, and the config as it was resolved, as text like TOML."""
-
-    run: Sequence[tuple[str, str]]
-    machine: Sequence[tuple[str, str]]
-    libraries: Sequence[tuple[str, str]]
-    config: str
-
-
-def view_trust(record: RunRecord, notes: Sequence[str]) -> TrustView:
-    """`notes`: what the page itself could not show."""
+def run_checks(record: RunRecord) -> list[CheckRow]:
+    """The self-checks of a run, also the one that was not made."""
     checks = [_check(check) for check in record.checks]
     if not any(check.name.startswith("overhead") for check in record.checks):
         checks.append(CheckRow(name=_NAMES["overhead"], text="not known: no pair of runs with and without measuring "
                                "was made", limit="1%", verdict="unknown"))  # fmt: skip
-    counts = {word: sum(check.verdict == word for check in checks) for word in ("passed", "failed", "unknown")}
+    return checks
+
+
+def run_notes(record: RunRecord) -> list[str]:
+    """What the measuring of a run remarked."""
     account = [f"{name}: {note}" for name, stage in record.stages.items() for note in stage.account_notes]
-    return TrustView(
-        summary=f"{counts['passed']} of {len(checks)} self-checks passed, {counts['failed']} failed, "
-        f"{counts['unknown']} could not be made.",
-        checks=checks,
-        methods=_methods(record),
-        notes=list(dict.fromkeys([*account, *_sampler_notes(record), *notes])),
-    )
-
-
-def view_provenance(
-    run: Sequence[tuple[str, str]], machine: MachineRecord, config: Mapping[str, object]
-) -> Provenance:
-    """What ran, on what, with which settings."""
-    return Provenance(
-        run=run,
-        machine=[
-            ("name", machine.name),
-            ("system", f"{machine.system}, {machine.machine}"),
-            ("usable cores", f"{machine.cores or 'unknown'} of {machine.cores_online or 'unknown'}"),
-            ("Python", f"{machine.implementation} {machine.python}".strip()),
-            ("GIL", {True: "yes", False: "no: free-threaded", None: "unknown"}[machine.gil]),
-            ("processes started by", machine.start_method),
-        ],
-        libraries=list(machine.libraries.items()),
-        config=_as_text(config),
-    )
+    return list(dict.fromkeys([*account, *_sampler_notes(record)]))
 
 
 def _check(check: Check) -> CheckRow:
@@ -104,7 +63,8 @@ def _check(check: Check) -> CheckRow:
     return CheckRow(name=f"{words}: {stage}" if stage else words, text=text, limit=limit, verdict=verdict)
 
 
-def _methods(record: RunRecord) -> list[tuple[str, str]]:
+def run_methods(record: RunRecord) -> list[tuple[str, str]]:
+    """How a run was measured."""
     samples, wall = record.sampled, record.line_seconds
     words = {"sampled": "sampled by a helper process", "residual": "residual of the account"}
     rows = [(f"GIL waiting in {name}", words.get(stage.gil_method, "unknown")) for name, stage in record.stages.items()]
@@ -127,34 +87,19 @@ def _sampler_notes(record: RunRecord) -> list[str]:
     return []
 
 
-def _as_text(config: Mapping[str, object]) -> str:
-    return "\n\n".join(_table(name, table) for name, table in config.items() if isinstance(table, dict))
+def config_text(config: Mapping[str, object]) -> str:
+    """A resolved config as text like TOML."""
+    return "\n\n".join(_table(f"[{name}]", table) for name, table in config.items() if isinstance(table, dict))
 
 
-def _table(name: str, table: Mapping[str, Any]) -> str:
-    plain = {key: value for key, value in table.items() if not _is_tables(value)}
-    lines = [f"[{name}]", *(f"{key} = {_value(value)}" for key, value in plain.items())]
-    for key, value in table.items():
-        if _is_tables(value):
-            for entry in value:
-                lines += ["", f"[[{name}.{key}]]", *(f"{part} = {_value(one)}" for part, one in entry.items())]
-    return "\n".join(lines)
-
-
-def _is_tables(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(entry, dict) for entry in value)
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_value(one)}" for key, one in value.items()) + "}"
-    return str(value)
+def _table(head: str, table: Mapping[str, object]) -> str:
+    """Values as in JSON, which TOML's mostly are; lists of tables follow."""
+    lists = {key: value for key, value in table.items() if isinstance(value, list) and value
+             and all(isinstance(one, dict) for one in value)}  # fmt: skip
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if key not in lists]
+    name = head.strip("[]")
+    more = ["", *(_table(f"[[{name}.{key}]]", one) for key, value in lists.items() for one in value)]
+    return "\n".join([head, *lines, *(more if lists else [])])
 
 
 GALLERY_BYTES = 850_000
@@ -171,34 +116,19 @@ _STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GalleryView:
-    """The pairs with the items they are of."""
-
-    pairs: Sequence[tuple[Pair, Link, str]]
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """The record of a run, and what is computed from it and its files; the template prints both."""
 
     record: RunRecord
-    started: str
-    tone: str
-    ended_how: str
-    counts: str
-    cpu_seconds: float | None
+    run_id: str
     modes: Sequence[StageRates]
     stages: Sequence[StageView]
-    leg_note: str  # which part of the run the stages' figures are of
     ceilings: Sequence[CeilingView]
     timeline: Chart | None
     series: Sequence[Chart]
     items: ItemsView
     items_note: str
-    gallery: GalleryView
-    trust: TrustView
-    provenance: Provenance
+    gallery: Sequence[tuple[Pair, Link, str]]
 
 
 def view_page(record: RunRecord, run: RunFolder) -> Page:
@@ -208,27 +138,24 @@ def view_page(record: RunRecord, run: RunFolder) -> Page:
     most = int(record.setting("report", "gallery") or 0)
     gallery = read_gallery(run.path / "gallery", most=most, budget_bytes=GALLERY_BYTES)
     items = view_items(record, attempts, metadata, failures, [pair.key for pair in gallery.pairs])
-    tone, ended_how = _ENDS.get(record.exit_code, ("unknown", f"exit code {_exit_code(record)}"))
-    items_note = _items_note(run, items)
+    auto = record.auto
     return Page(
         record=record,
-        started=record.started.replace("T", " ").partition(".")[0] or "unknown",
-        tone=tone,
-        ended_how=ended_how,
-        counts=_counts(record.counts),
-        cpu_seconds=sum(stage.cpu_seconds for stage in record.stages.values()) if record.stages else None,
-        modes=[*rates_of_run(record), *(pairs_of_auto(auto) for auto in [record.auto] if auto and auto.candidates)],
+        run_id=record.run_id or run.path.name,
+        modes=[*rates_of_run(record), *([pairs_of_auto(auto)] if auto and auto.candidates else [])],
         stages=view_stages(record),
-        leg_note=leg_note(record),
         ceilings=view_ceilings(record),
         timeline=view_timeline(record, attempts),
         series=view_series(record),
         items=items,
-        items_note=items_note,
-        gallery=_gallery(gallery, items),
-        trust=view_trust(record, [items_note] if items_note else []),
-        provenance=view_provenance(_provenance(record, run), record.host, record.config),
+        items_note=_items_note(run, items),
+        gallery=[(pair, *_about(pair.key, items.known.get(pair.key))) for pair in gallery.pairs],
     )
+
+
+def ending(record: RunRecord) -> tuple[str, str]:
+    """How a run ended, as a tone and in words."""
+    return _ENDS.get(record.exit_code, ("unknown", f"exit code {exit_code(record)}"))
 
 
 def leg_note(record: RunRecord) -> str:
@@ -241,18 +168,9 @@ def leg_note(record: RunRecord) -> str:
     return f"They are of the run's last {leg.items:,} of {processed:,} items, in the modes that were found."
 
 
-def _exit_code(record: RunRecord) -> str:
+def exit_code(record: RunRecord) -> str:
+    """As a number, where it is known."""
     return str(record.exit_code) if record.exit_code >= 0 else "unknown"
-
-
-def _provenance(record: RunRecord, run: RunFolder) -> list[tuple[str, str]]:
-    return [
-        ("program", f"batchproc {record.version}"),
-        ("run", record.run_id or run.path.name),
-        ("started", record.started or "unknown"),
-        ("ended", record.ended or "unknown"),
-        ("exit code", _exit_code(record)),
-    ]
 
 
 def _manifests(run: RunFolder) -> tuple[Rows | None, Rows | None]:
@@ -273,7 +191,8 @@ def _items_note(run: RunFolder, items: ItemsView) -> str:
     return " ".join(notes)
 
 
-def _counts(counts: RunCounts) -> str:
+def counts_text(counts: RunCounts) -> str:
+    """The states of the list, and what the run did."""
     states = ", ".join(f"{number:,} {word}" for word in _STATES if (number := getattr(counts, word)) or word == "done")
     return f"{count(counts.items, 'item')} in the list: {states}. In this run: {counts.processed:,}."
 
@@ -285,11 +204,6 @@ def as_sentence(text: str) -> str:
     first = text.split(" ", 1)[0]
     start = text[:1] if set("._+") & set(first) else text[:1].upper()
     return f"{start}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
-
-
-def _gallery(gallery: Gallery, items: ItemsView) -> GalleryView:
-    pairs = [(pair, *_about(pair.key, items.known.get(pair.key))) for pair in gallery.pairs]
-    return GalleryView(pairs=pairs, sentence=f"{count(len(pairs), 'item')} spread over the run.")
 
 
 def _about(key: str, row: Row | None) -> tuple[Link, str]:

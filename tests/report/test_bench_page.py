@@ -131,7 +131,7 @@ def test_predictions_stand_beside_what_was_measured(page: Parsed) -> None:
 def test_the_honesty_panel_counts_noise_rounds_and_disturbances(page: Parsed) -> None:
     text = words(page, "trust")
 
-    assert "4 of 5 checks passed, 1 failed, 0 could not be made." in text
+    assert "4 of 5 self-checks passed, 1 failed, 0 could not be made." in text
     assert "2 of the 11 made were disturbed, 1 run again" in text
     assert "round 4, attempt 1 other programs used 40.0% of the CPU" in text
     assert "round 7, attempt 1" in text
