@@ -159,6 +159,7 @@ def _described(stage: _Stage) -> StageRecord:
         utilisation=load_of(stage.by_name["account"], whole_seconds=whole, busy_seconds=busy).busy if whole else None,
         account_notes=tuple(stage.notes),
         gil_method=stage.first.gil_method,
+        steps=stage.first.steps,
         gil_error_seconds=stage.gil_error_seconds,
         ipc_bytes_per_item=stage.ipc_bytes / tasks if tasks else 0.0,
         worker_starts=stage.starts,

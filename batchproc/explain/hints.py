@@ -11,7 +11,7 @@ from dataclasses import replace
 from batchproc.explain.bottleneck import SOME
 from batchproc.explain.choices import compare, find_alternatives
 from batchproc.explain.measured import Measured, full_workers, held_by_hosts, process_cpu
-from batchproc.explain.phi import gil_wait_share
+from batchproc.explain.phi import gil_wait_share, held_step_seconds
 from batchproc.explain.predict import MODES, gil_seconds, predict
 from batchproc.explain.reasons import Advice, Rank
 from batchproc.kinds import Code, Effect, kind_of
@@ -104,7 +104,7 @@ def _gil_is_full(run: Measured) -> Iterator[Hint]:
 def _held_steps(record: RunRecord) -> Iterator[Hint]:
     """A step that holds the GIL matters only to threads beside it; that they did wait is the counter-check."""
     stage = record.stages["transform"]
-    held = stage.parts_cpu.get("steps.median", 0.0)
+    held = held_step_seconds(stage)
     waited = gil_wait_share(stage)
     if waited is None or not stage.cpu_seconds or held < SOME * stage.cpu_seconds:
         return

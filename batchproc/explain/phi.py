@@ -1,9 +1,9 @@
-"""phi: the share of a stage's CPU that holds the GIL, estimated from this run's CPU per step and Pillow's source.
+"""phi: the share of a stage's CPU that holds the GIL, estimated from this run's CPU per step and what each step holds.
 
-A normal run has no probe, so phi comes from two sources: what Pillow's C source holds and releases (read in 12.3 and
-13; that the resampler releases it was measured), and how much CPU this run spent in each step. On top comes the Python
-around every step, which always holds it. A custom step may hold all of its CPU or none: where threads worked side by
-side, what they waited for the GIL tells. So phi is an interval with a point in it.
+A normal run has no probe, so phi comes from two sources: what the run's record says of each step (`StepRecord`, as it
+was measured for its class, or declared by a custom step), and how much CPU this run spent in it. On top comes the
+Python around every step, which always holds it. A custom step that declares nothing may hold all of its CPU or none:
+where threads worked side by side, what they waited for the GIL tells. So phi is an interval with a point in it.
 """
 
 from collections.abc import Mapping
@@ -15,27 +15,16 @@ from batchproc.measure.gil import held_fraction
 from batchproc.record.explanation import Value
 from batchproc.record.stage import StageRecord
 
+STEP = "steps."  # before its name, a step's part of the time
 LEAST_TOGETHER = 0.5  # of their time at work, for threads whose waiting tells something
-HELD_STEPS = frozenset({"median"})  # Pillow's rank filters keep the GIL
-RELEASED_STEPS = frozenset(
-    (
-        "resize", "crop", "rotate", "sharpen", "unsharp", "blur", "box_blur",
-        "grayscale", "autocontrast", "brightness", "contrast", "colour", "unique",
-    )
-)  # fmt: skip
-CHECKS = frozenset({"min_size", "max_aspect"})  # Python alone
-# Seconds of CPU per image of the Python around each part, measured on images of 16 x 16 px, where the pixels cost
-# nothing: CPython 3.11, Pillow 13.0, x86-64, the least of five repetitions.
+# Seconds of CPU per image of the Python around the parts that are no steps, measured on images of 16 x 16 px, where the
+# pixels cost nothing: CPython 3.11, Pillow 13.0, x86-64, the least of five repetitions.
 GLUE_SECONDS: Mapping[str, float] = {
     "decode": 70e-6,
     "encode": 65e-6,
     "write": 75e-6,
-    "steps.resize": 35e-6,
-    "steps.autocontrast": 74e-6,
-    "steps.brightness": 110e-6,
-    "steps.contrast": 165e-6,
 }
-STEP_GLUE_SECONDS = 25e-6  # every other step
+STEP_GLUE_SECONDS = 25e-6  # of a step that does not say it
 SURPRISING_WAIT = 0.25  # of their time, for threads that together hold the GIL less than all the time
 GLUE_LOW, GLUE_HIGH = 0.5, 3.0  # other machines, and allocations that grow with the image
 # A download's CPU is Python, which holds the GIL, and system calls, which release it: user time was 0.51 to 0.67 of the
@@ -72,8 +61,10 @@ def transform_share(stage: StageRecord, *, encoder_releases: bool) -> GilShare |
     if not cpu or not tasks:
         return None
     low = point = high = 0.0
+    holds: dict[str, bool | None] = {"decode": False, "encode": not encoder_releases, "write": False}
+    holds |= {f"{STEP}{step.op}": step.holds_gil for step in stage.steps}
     for part, seconds in stage.parts_cpu.items():
-        least, middle, most = _held_seconds(part, seconds, tasks, encoder_releases)
+        least, middle, most = _held_seconds(seconds, tasks * _glue_seconds(part, stage), holds=holds.get(part))
         low, point, high = low + least, point + middle, high + most
     rest = max(0.0, cpu - sum(stage.parts_cpu.values()))  # of items that failed on the way, and the header's checks
     estimate = GilShare(
@@ -152,12 +143,21 @@ def _measured(stage: StageRecord) -> GilShare | None:
     )
 
 
-def _held_seconds(part: str, cpu: float, tasks: int, encoder_releases: bool) -> tuple[float, float, float]:
-    """Least, likely and most seconds of a part's CPU that hold the GIL."""
-    step = part.removeprefix("steps.") if part.startswith("steps.") else ""
-    if step in HELD_STEPS or step in CHECKS or (part == "encode" and not encoder_releases):
+def held_step_seconds(stage: StageRecord) -> float:
+    """CPU of the steps that are known to hold the GIL."""
+    return sum(stage.parts_cpu.get(f"{STEP}{step.op}", 0.0) for step in stage.steps if step.holds_gil)
+
+
+def _glue_seconds(part: str, stage: StageRecord) -> float:
+    """CPU per image of the Python around a part."""
+    said = next((step.overhead_seconds for step in stage.steps if f"{STEP}{step.op}" == part), None)
+    return GLUE_SECONDS.get(part, STEP_GLUE_SECONDS) if said is None else said
+
+
+def _held_seconds(cpu: float, glue: float, *, holds: bool | None) -> tuple[float, float, float]:
+    """Least, likely and most seconds of a part's CPU that hold the GIL; `glue`: those of the Python around it."""
+    if holds is None:
+        return 0.0, cpu / 2, cpu
+    if holds:
         return cpu, cpu, cpu
-    if part in ("decode", "encode", "write") or step in RELEASED_STEPS:
-        glue = GLUE_SECONDS.get(part, STEP_GLUE_SECONDS) * tasks
-        return min(cpu, GLUE_LOW * glue), min(cpu, glue), min(cpu, GLUE_HIGH * glue)
-    return 0.0, cpu / 2, cpu
+    return min(cpu, GLUE_LOW * glue), min(cpu, glue), min(cpu, GLUE_HIGH * glue)

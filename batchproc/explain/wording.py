@@ -319,7 +319,7 @@ def _rule_text(code: str, words: Words) -> str:
         held = words.seconds("held_seconds")
         return f"the main process holds its GIL about {words.share('held_share')} of the time: {held} per item"
     if code == Advice.STEPS_HOLD_GIL:
-        held = f"{words.share('held_share')} of the transform CPU is the median filter, which holds the GIL"
+        held = f"{words.share('held_share')} of the transform CPU is in steps that hold the GIL"
         return f"{held}; the threads waited {words.share('waited')} of their time for the GIL"
     if code == Advice.FEWER_WORKERS:
         ready = words.workers("mode", "workers_now")

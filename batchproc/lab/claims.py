@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from batchproc.explain.phi import HELD_STEPS
 from batchproc.explain.words import quantity, seconds, significant, size
 from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
 from batchproc.lab.results import Judged, Measurements, NotMeasured, Number, Verdict
@@ -22,12 +21,12 @@ FREE_SHARE = 0.1  # handing over 8 MB is free when it costs less than a tenth of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a claim's meaning is worded for: the job's modes, its steps' names, and the cores it may use."""
+    """What a claim's meaning is worded for: the job's modes, its steps that may hold the GIL, the cores."""
 
     download_mode: str
     download_workers: int
     transform_mode: str
-    steps: tuple[str, ...]
+    holding_steps: tuple[str, ...]
     cores: int
 
 
@@ -122,8 +121,8 @@ def threads_do_not_pay_for_cpu(measured: Measurements, job: Job) -> Finding:
     if open_ and len(set(found.values())) < 2:
         raise NotMeasured("; ".join(open_))
     listed = ", ".join(f"{step} {words(gains[step])}" for step in found)
-    holding = [step for step in job.steps if step in HELD_STEPS or ":" in step]
-    steps = f"here {', '.join(holding)} may hold it" if holding else "no step of this job is known to hold it"
+    holding = ", ".join(job.holding_steps)
+    steps = f"here {holding} may hold it" if holding else "no step of this job is known to hold it"
     meaning = f"the speed of threads against serial: {listed}; it depends on whether a step releases the GIL"
     return _all_some_none(list(found.values())), f"{meaning}, and {steps}"
 

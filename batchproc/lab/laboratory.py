@@ -28,6 +28,7 @@ from batchproc.lab.models import add_predictions
 from batchproc.lab.results import TABLES, Judged, Measurements, Result
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import usable_cores
+from batchproc.transform.steps.table import build_steps, record_steps
 
 LOST = "the experiments were stopped; they are short, and the same command makes them again"
 PROBE_SECONDS = 0.5
@@ -73,11 +74,12 @@ def run_experiments(interrupt: Interrupt, notify: Callable[[str], None], *, ever
 
 def judge_claims(results: Sequence[Result], config: Config) -> list[Judged]:
     """The thirteen claims."""
+    steps = build_steps(config.transform.steps, search_path=config.paths.root)
     job = Job(
         download_mode=config.download.first_mode,
         download_workers=config.download.worker_count(config.download.first_mode, usable_cores()),
         transform_mode=config.transform.first_mode,
-        steps=tuple(str(step["op"]) for step in config.transform.steps),
+        holding_steps=tuple(step.op for step in record_steps(steps) if step.holds_gil is not False),
         cores=usable_cores(),
     )
     tables = {one.name: one.table for one in results if one.table}

@@ -165,6 +165,7 @@ class Phase:
             waits=self._frontier.waits.since(self._waits_before),
             samples=samples,
             sampler_failure=self._sampler.failure if self._sampler else NOT_SAMPLED,
+            steps=self._transform.steps,
         )
 
 

@@ -23,6 +23,8 @@ from batchproc.pipeline.observer import STAGES, Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.record.run import MemoryRecord, NotSampled, RunRecord
 from batchproc.record.stage import Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
+from batchproc.transform.steps.step import Step
+from batchproc.transform.steps.table import record_steps
 
 # Each counter has one writing thread: whoever pulls the stage behind it.
 GAUGES = (
@@ -154,6 +156,7 @@ class PhaseMeasurements:
     waits: Waits
     samples: Samples | None
     sampler_failure: str
+    steps: Sequence[Step]  # of the transform stage
 
 
 def describe_phase(known: RunRecord, phase: PhaseMeasurements, observer: Observer) -> RunRecord:
@@ -173,7 +176,12 @@ def describe_phase(known: RunRecord, phase: PhaseMeasurements, observer: Observe
         ),
         line_startup_seconds=startup_seconds,
         stages={
-            name: describe_stage(executor, observer.stages.get(name, StageSums()), *breakdowns[name])
+            name: describe_stage(
+                executor,
+                observer.stages.get(name, StageSums()),
+                *breakdowns[name],
+                steps=phase.steps if name == "transform" else (),
+            )
             for name, executor in zip(STAGES, phase.executors, strict=False)
         },
         memory=_memory(phase.samples),
@@ -182,7 +190,9 @@ def describe_phase(known: RunRecord, phase: PhaseMeasurements, observer: Observe
     )
 
 
-def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, breakdown: TimeBreakdown) -> StageRecord:
+def describe_stage(
+    executor: Executor, sums: StageSums, totals: StageTotals, breakdown: TimeBreakdown, *, steps: Sequence[Step] = ()
+) -> StageRecord:
     """What was measured of one stage."""
     tasks, times = totals.tasks, executor.times
     busy, whole = totals.task_wall_seconds, totals.whole_seconds
@@ -216,6 +226,7 @@ def describe_stage(executor: Executor, sums: StageSums, totals: StageTotals, bre
         parts={name: wall for name, (wall, _) in sums.parts.items()},
         connections=sums.connections.describe(),
         parts_cpu={name: cpu for name, (_, cpu) in sums.parts.items()},
+        steps=record_steps(steps),
         per_worker=tuple(map(_describe_worker, times)),
     )
 

@@ -93,6 +93,7 @@ def describe_step(step: StepDescription) -> str:
     for key in step.keys:
         default = "required" if key.required else f"default {key.default}" if key.default else "optional"
         lines.append(f"    {key.name}  ({key.allowed}; {default})  {key.help}")
+    lines.append(f"    {'holds' if step.holds_gil else 'releases'} the GIL; costs {step.cost} per pixel")
     return "\n".join([*lines, *(f"      {line}" for line in step.example.splitlines())])
 
 

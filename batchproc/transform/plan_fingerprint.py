@@ -9,7 +9,7 @@ from batchproc.transform.resampler import engine
 from batchproc.transform.settings import TransformSettings
 from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize
-from batchproc.transform.steps.step import Step, keys_of
+from batchproc.transform.steps.step import BuiltIn, Step, keys_of
 from batchproc.transform.steps.table import BUILT_IN
 
 # Raised when the program begins to make other pixels from the same plan.
@@ -36,11 +36,13 @@ def fingerprint(transform: TransformSettings) -> str:
 
 
 def recipe_of(transform: TransformSettings) -> str:
-    """How this version of the program, here, makes the pixels of a plan: `3`, or `3 cykooz-resizer 4.0.1`.
+    """How this version of the program, here, makes the pixels of a plan: `3`, or `3 trim/2 cykooz-resizer 4.0.1`.
 
     It stands beside the fingerprint, not in it: what it changes is told and made again on demand, never refused.
     """
-    return f"{RECIPE} {engine()}" if resizes(transform) else str(RECIPE)
+    ours = [step for step in transform.steps if isinstance(step, BuiltIn)]
+    changed = {f"{step.op}/{step.version}" for step in ours if step.version > 1}
+    return " ".join([str(RECIPE), *sorted(changed), *([engine()] if resizes(transform) else [])])
 
 
 def resizes(transform: TransformSettings) -> bool:

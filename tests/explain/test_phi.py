@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.phi import CHECKS, HELD_STEPS, RELEASED_STEPS, download_share, transform_share
+from batchproc.explain.phi import download_share, held_step_seconds, transform_share
 from batchproc.explain.reasons import GilMethod
-from batchproc.record.stage import StageRecord
-from batchproc.transform.steps.table import BUILT_IN
+from batchproc.record.stage import StageRecord, StepRecord
+from tests.explain.runs import step_record
 
 
 def stage(parts_cpu: dict[str, float], tasks: int = 100, cpu: float | None = None) -> StageRecord:
     total = sum(parts_cpu.values()) if cpu is None else cpu
+    steps = tuple(StepRecord(**step_record(part)) for part in parts_cpu if part.startswith("steps."))
     return StageRecord(
-        mode="process", workers=2, busy_seconds=1.0, cpu_seconds=total, tasks=tasks, parts_cpu=parts_cpu
+        mode="process", workers=2, busy_seconds=1.0, cpu_seconds=total, tasks=tasks, parts_cpu=parts_cpu, steps=steps
     )
 
 
@@ -120,5 +121,33 @@ def test_threads_that_were_seldom_at_work_together_tell_nothing() -> None:
     assert (0.0, 1.0) == (share.low, share.high)
 
 
-def test_every_built_in_step_is_known_for_what_it_does_with_the_gil() -> None:
-    assert set(BUILT_IN) == HELD_STEPS | RELEASED_STEPS | CHECKS
+def test_a_step_that_declares_that_it_releases_the_gil_is_believed() -> None:
+    quiet = replace(stage({"steps.mine:work": 2.0}), steps=(StepRecord(op="mine:work", holds_gil=False),))
+
+    share = transform_share(quiet, encoder_releases=True)
+
+    assert share is not None
+    assert share.high < 0.01
+
+
+def test_the_python_around_a_step_counts_as_held_as_its_record_says() -> None:
+    one, ten = (
+        replace(
+            stage({"steps.blur": 2.0}), steps=(StepRecord(op="blur", holds_gil=False, overhead_seconds=seconds),)
+        )
+        for seconds in (1e-3, 10e-3)
+    )
+    shares = [transform_share(each, encoder_releases=True) for each in (one, ten)]
+
+    assert [0.05, 0.5] == pytest.approx([share.point for share in shares if share is not None])
+
+
+def test_only_steps_that_hold_the_gil_count_as_held() -> None:
+    assert 1.5 == held_step_seconds(stage({"decode": 1.0, "steps.blur": 2.0, "steps.median": 1.5}))
+
+
+def test_a_record_that_knows_no_steps_claims_nothing_of_them() -> None:
+    share = transform_share(replace(stage({"steps.blur": 2.0}), steps=()), encoder_releases=True)
+
+    assert share is not None
+    assert not share.is_known

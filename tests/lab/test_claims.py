@@ -11,7 +11,7 @@ from batchproc.lab.claims import CLAIMS, Job, Measurements, judge
 from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
 from batchproc.lab.results import Cell, Crossing, Judged, Place, Series, Table
 
-JOB = Job(download_mode="thread", download_workers=8, transform_mode="process", steps=("resize", "median"), cores=2)
+JOB = Job(download_mode="thread", download_workers=8, transform_mode="process", holding_steps=("median",), cores=2)
 HOLDS, HALF, REFUTED, UNKNOWN = "holds", "holds_here_not_there", "refuted", "not_measured"
 
 # What a quiet machine of two cores gives: (experiment, series, place) -> (value, low, high); at "" a fact.

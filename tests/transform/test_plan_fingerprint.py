@@ -21,6 +21,7 @@ from batchproc.transform.plan_fingerprint import (
 from batchproc.transform.resampler import engine
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.custom import CustomStep
+from batchproc.transform.steps.geometry import MinSize
 from batchproc.transform.steps.table import build_steps
 from tests.ledger.old_ledger import DUMPS
 
@@ -142,3 +143,9 @@ def test_steps_as_asked_for_hold_no_key_that_is_as_by_default() -> None:
 def test_the_recipe_names_the_resampler_where_there_is_something_to_resample() -> None:
     assert "3" == recipe_of(plan(STEPS[0]))
     assert f"3 {engine()}" == recipe_of(plan())
+
+
+def test_the_recipe_tells_the_version_of_a_step_that_makes_other_pixels_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MinSize, "version", 2)
+
+    assert f"3 min_size/2 {engine()}" == recipe_of(plan())

@@ -43,6 +43,7 @@ class CustomStep:
     search_path: str = ""
     version: str = ""  # of the step, where it has one: part of the plan's fingerprint
     source: str = ""  # what tells its source from another; in the fingerprint where there is no version
+    holds_gil: bool | None = None  # as it declares; None: it does not say
 
     def open(self) -> "OpenedStep":
         """Imports the step. Raises `CustomStepError`."""
@@ -94,12 +95,16 @@ class OpenedStep:
 @overload
 def step(found: Made, /) -> Made: ...
 @overload
-def step(*, version: str) -> Callable[[Made], Made]: ...
-def step(found: Callable[..., object] | None = None, /, *, version: str = "") -> object:
+def step(*, version: str = "", holds_gil: bool | None = None) -> Callable[[Made], Made]: ...
+def step(
+    found: Callable[..., object] | None = None, /, *, version: str = "", holds_gil: bool | None = None
+) -> object:
     """Marks a function `(Image) -> Image`, or a frozen dataclass with such a `__call__`, as a step: `@batchproc.step`.
 
     Checks at once what the config would complain about, and returns it as it is. `version` stands for its source in
-    the plan: images are made again when it changes, and not for every edit. Raises `CustomStepError`.
+    the plan: images are made again when it changes, and not for every edit. `holds_gil` says whether the step keeps the
+    GIL while it works (a loop in Python does, most of NumPy and Pillow does not), so that modes can be compared without
+    a measurement. Raises `CustomStepError`.
 
     >>> @step(version="1")
     ... @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def step(found: Callable[..., object] | None = None, /, *, version: str = "") ->
     '1'
     """
     if found is None:
-        return partial(step, version=version)
+        return partial(step, version=version, holds_gil=holds_gil)
     path = f"{found.__module__}:{found.__qualname__}"
     if isinstance(found, type):
         _check_class(found, path)
@@ -121,6 +126,8 @@ def step(found: Callable[..., object] | None = None, /, *, version: str = "") ->
         raise CustomStepError(f"{path} cannot be found by its name: define it at the top level of its module")
     if version:
         found.version = version  # type: ignore[union-attr]
+    if holds_gil is not None:
+        found.holds_gil = holds_gil  # type: ignore[union-attr]
     return found
 
 

@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from PIL import Image, ImageFilter, ImageOps, ImageStat
 
+from batchproc.record.stage import Cost
 from batchproc.transform.alpha import on_colours, on_neighbours, on_premultiplied, visible
 from batchproc.transform.modes import has_alpha
-from batchproc.transform.steps.step import BuiltIn, Float, Int, key
+from batchproc.transform.steps.step import BuiltIn, Float, Int, Work, key
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to L
 _FACTOR = Float(at_least=0, at_most=100)
@@ -23,10 +24,11 @@ _FACTOR = Float(at_least=0, at_most=100)
 class Grayscale(BuiltIn):
     """Turns colours to grey (ITU-R BT.601 luma).
 
-    The result has one channel, and alpha where it had alpha. Pillow releases the GIL.
+    The result has one channel, and alpha where it had alpha.
     """
 
     op = "grayscale"
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=20)
     example: ClassVar = {}
     pixelwise: ClassVar[bool] = True
 
@@ -39,10 +41,11 @@ class Autocontrast(BuiltIn):
     """Stretches each channel to the full range.
 
     `cutoff` percent of the lightest and of the darkest pixels are ignored, and all invisible ones. Alpha is left as it
-    is. Pillow releases the GIL.
+    is.
     """
 
     op = "autocontrast"
+    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=105)
     example: ClassVar = {"cutoff": 0.5}
 
     cutoff: float = key(Float(at_least=0, at_most=49, unit="percent"), "percent ignored at each end", default=0.0)
@@ -56,10 +59,11 @@ class Autocontrast(BuiltIn):
 class Brightness(BuiltIn):
     """Multiplies all levels: 0 is black, 1 changes nothing, 2 is twice as bright.
 
-    Alpha is left as it is. Pillow releases the GIL.
+    Alpha is left as it is.
     """
 
     op = "brightness"
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=140)
     example: ClassVar = {"factor": 1.2}
 
     factor: float = key(_FACTOR, "the multiplier")
@@ -72,10 +76,11 @@ class Brightness(BuiltIn):
 class Contrast(BuiltIn):
     """Moves all levels away from the visible pixels' mean: 0 is even grey, 1 changes nothing, 2 is twice the contrast.
 
-    Alpha is left as it is. Pillow releases the GIL.
+    Alpha is left as it is.
     """
 
     op = "contrast"
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=300)
     example: ClassVar = {"factor": 1.2}
 
     factor: float = key(_FACTOR, "the multiplier")
@@ -91,10 +96,11 @@ class Contrast(BuiltIn):
 class ColourStep(BuiltIn):
     """Makes colours stronger or weaker: 0 is grey, 1 changes nothing, 2 is twice as colourful.
 
-    Grey pictures and alpha are left as they are. Pillow releases the GIL.
+    Grey pictures and alpha are left as they are.
     """
 
     op = "colour"
+    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=15)
     example: ClassVar = {"factor": 0.8}
 
     factor: float = key(_FACTOR, "the multiplier")
@@ -122,10 +128,11 @@ def _mapped(image: Image.Image, *, pivot: int, factor: float) -> Image.Image:
 class Sharpen(BuiltIn):
     """Sharpens with a 3 x 3 kernel; cheap, and even over the whole picture.
 
-    Amount 1 is Pillow's `SHARPEN`. Alpha is left as it is. Pillow releases the GIL.
+    Amount 1 is Pillow's `SHARPEN`. Alpha is left as it is.
     """
 
     op = "sharpen"
+    work = Work(holds_gil=False, cost=Cost.HIGH, overhead_us=40)
     example: ClassVar = {"amount": 0.5}
 
     amount: float = key(Float(at_least=0, at_most=10), "strength; 0 changes nothing", default=1.0)
@@ -140,10 +147,11 @@ class Sharpen(BuiltIn):
 class Unsharp(BuiltIn):
     """Sharpens by unsharp mask: what differs from a blurred copy is made stronger.
 
-    Alpha is left as it is. Pillow releases the GIL.
+    Alpha is left as it is.
     """
 
     op = "unsharp"
+    work = Work(holds_gil=False, cost=Cost.HIGH, overhead_us=40)
     example: ClassVar = {"radius": 1.0, "percent": 80, "threshold": 2}
 
     radius: float = key(Float(at_least=0, at_most=100, unit="px"), "of the blur, px", default=2.0)
@@ -159,10 +167,11 @@ class Unsharp(BuiltIn):
 class Blur(BuiltIn):
     """Blurs with a Gaussian, as three box blurs.
 
-    Alpha is premultiplied. Pillow releases the GIL.
+    Alpha is premultiplied.
     """
 
     op = "blur"
+    work = Work(holds_gil=False, cost=Cost.HIGH, overhead_us=45)
     example: ClassVar = {"radius": 1.5}
 
     radius: float = key(Float(at_least=0, at_most=1000, unit="px"), "standard deviation, px", default=2.0)
@@ -175,10 +184,11 @@ class Blur(BuiltIn):
 class BoxBlur(BuiltIn):
     """Blurs with a square of equal weights.
 
-    Alpha is premultiplied. Pillow releases the GIL.
+    Alpha is premultiplied.
     """
 
     op = "box_blur"
+    work = Work(holds_gil=False, cost=Cost.HIGH, overhead_us=45)
     example: ClassVar = {"radius": 2}
 
     radius: float = key(Float(at_least=0, at_most=1000, unit="px"), "half the side of the square, px", default=2.0)
@@ -191,10 +201,11 @@ class BoxBlur(BuiltIn):
 class Median(BuiltIn):
     """Replaces each pixel by the median of its neighbourhood, channel by channel: removes specks, keeps edges.
 
-    Alpha is left as it is. Pillow holds the GIL: threads do not run it in parallel.
+    Alpha is left as it is.
     """
 
     op = "median"
+    work = Work(holds_gil=True, cost=Cost.HIGH, overhead_us=50)
     example: ClassVar = {"size": 3}
 
     size: int = key(Int(at_least=3, at_most=99, odd=True, unit="px"), "side of the neighbourhood, px", default=3)

@@ -10,10 +10,11 @@ from PIL import Image, ImageColor
 from PIL.Image import Resampling
 
 from batchproc.errors import Code, Reject, StageError
+from batchproc.record.stage import Cost
 from batchproc.transform.alpha import Ink, on_weighted
 from batchproc.transform.modes import has_alpha
 from batchproc.transform.resampler import resample
-from batchproc.transform.steps.step import Bool, BuiltIn, Colour, Float, Int, Ints, OneOf, key, quoted, validate
+from batchproc.transform.steps.step import Bool, BuiltIn, Colour, Float, Int, Ints, OneOf, Work, key, quoted, validate
 from batchproc.transform.view import Box, Size, View
 
 
@@ -25,6 +26,7 @@ class MinSize(BuiltIn):
     """
 
     op = "min_size"
+    work = Work(holds_gil=True, cost=Cost.NONE, overhead_us=5)
     example: ClassVar = {"width": 64, "height": 64}
 
     width: int = key(Int(at_least=1, at_most=1_000_000), "least width, px", default=1)
@@ -49,6 +51,7 @@ class MaxAspect(BuiltIn):
     """
 
     op = "max_aspect"
+    work = Work(holds_gil=True, cost=Cost.NONE, overhead_us=5)
     example: ClassVar = {"ratio": 3.0}
 
     ratio: float = key(Float(at_least=1, at_most=100_000), "the most, longer side divided by shorter side")
@@ -76,11 +79,11 @@ class Resize(BuiltIn):
     covers it and cuts what hangs over, evenly on both sides, `pad` contains it and fills the rest with the background,
     `exact` ignores the aspect, `scale` multiplies both sides by `factor`. `only_shrink` enlarges nothing: `fit` may
     then be smaller than asked, `pad` puts a small picture on a canvas of the size. No side ever falls below 1 px. The
-    filter depends on [transform] quality; colours are weighted by alpha. The resampler releases the GIL, but for those
-    weights.
+    filter depends on [transform] quality; colours are weighted by alpha, and the weights hold the GIL.
     """
 
     op = "resize"
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=15)
     example: ClassVar = {"size": [256, 256], "how": "contain", "only_shrink": True}
 
     size: tuple[int, int] | None = key(SIZE, "width and height, px; required unless how = scale", default=None)
@@ -192,10 +195,11 @@ class Crop(BuiltIn):
     """Cuts out a part: of a size at one of nine places, or the pixels of a box.
 
     What reaches beyond the picture is left out, so the result can be smaller than asked. A box that misses the picture
-    altogether is the failure `step.error`. Pillow releases the GIL.
+    altogether is the failure `step.error`.
     """
 
     op = "crop"
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=30)
     example: ClassVar = {"size": [200, 200], "gravity": "center"}
 
     size: tuple[int, int] | None = key(SIZE, "width and height, px; this or box", default=None)
@@ -239,10 +243,11 @@ class Rotate(BuiltIn):
     """Turns the picture counter-clockwise.
 
     With `expand` the canvas grows to hold all of it, else the corners are cut. Multiples of 90 degrees move pixels
-    without resampling, others are bicubic, colours weighted by alpha. Pillow releases the GIL, but for the weights.
+    without resampling, others are bicubic, colours weighted by alpha. The weights hold the GIL.
     """
 
     op = "rotate"
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=35)
     example: ClassVar = {"degrees": 90, "expand": True}
 
     degrees: float = key(Float(at_least=-360, at_most=360, unit="degrees"), "angle, counter-clockwise")

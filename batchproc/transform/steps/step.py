@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from PIL import Image
 
+from batchproc.record.stage import Cost
 from batchproc.transform.view import Size, View
 
 
@@ -269,11 +270,25 @@ def _spaced(unit: str) -> str:
     return f" {unit}" if unit else ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a built-in step does with the machine, as `python -m tests.campaign.beside` measured it.
+
+    `holds_gil`: while it works on pixels. `overhead_us`: Python around that, per image.
+    """
+
+    holds_gil: bool
+    cost: Cost
+    overhead_us: float
+
+
 class BuiltIn:
     """A step of the program: a frozen dataclass that validates its keys as it is made."""
 
     __slots__ = ()
     op: ClassVar[str]
+    work: ClassVar[Work]
+    version: ClassVar[int] = 1  # raised when it begins to make other pixels from the same keys
     example: ClassVar[dict[str, object]]  # its keys, as in TOML
 
     def __post_init__(self) -> None:

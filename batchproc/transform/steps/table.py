@@ -6,13 +6,14 @@ Parent only. Names come from the built-in steps, from the entry point group `bat
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from batchproc.errors import Problem, UsageError
+from batchproc.record.stage import Cost, StepRecord
 from batchproc.transform.steps import filters, geometry, unique
 from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, prepared
 from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, error_of, keys_of, quoted
@@ -62,6 +63,16 @@ class StepDescription:
     details: str
     keys: tuple[KeyDescription, ...]
     example: str  # TOML
+    holds_gil: bool
+    cost: str  # per pixel, in words
+
+
+COSTS = {
+    Cost.NONE: "nothing: it looks at no pixel",
+    Cost.LOW: "less than 3 ns",
+    Cost.MEDIUM: "3 to 12 ns",
+    Cost.HIGH: "more than 12 ns",
+}
 
 
 def build_steps(tables: Sequence[_Table], search_path: Path | None = None) -> tuple[Step, ...]:
@@ -85,6 +96,25 @@ def build_steps(tables: Sequence[_Table], search_path: Path | None = None) -> tu
 def describe_steps() -> tuple[StepDescription, ...]:
     """Every built-in step, in the order of the documentation."""
     return tuple(_described(one) for one in _CLASSES)
+
+
+def record_steps(steps: Iterable[Step]) -> tuple[StepRecord, ...]:
+    """What a run's record says of its steps, under the names that their shares of the time have; each kind once."""
+    return tuple({record.op: record for record in map(_recorded, steps)}.values())
+
+
+def _recorded(step: Step) -> StepRecord:
+    if isinstance(step, BuiltIn):
+        return StepRecord(
+            op=step.op,
+            version=str(step.version),
+            holds_gil=step.work.holds_gil,
+            cost=step.work.cost,
+            overhead_seconds=step.work.overhead_us / 1e6,
+        )
+    if isinstance(step, CustomStep):
+        return StepRecord(op=step.path, version=step.version, holds_gil=step.holds_gil)
+    return StepRecord(op=type(step).__name__)
 
 
 def steps_json_schema() -> dict[str, Any]:
@@ -148,13 +178,14 @@ def _own(path: str, keys: _Table, where: str, search_path: str) -> Step | list[P
         prepared(found, dict(keys), path)
     except CustomStepError as error:
         return [Problem(where=where, message=str(error))]
-    version = getattr(found, "version", "")
+    version, holds_gil = getattr(found, "version", ""), getattr(found, "holds_gil", None)
     return CustomStep(
         path=path,
         keys=tuple(sorted(keys.items())),
         search_path=search_path,
         version=str(version) if isinstance(version, str | int | float) else "",
         source=hash_source(found),
+        holds_gil=holds_gil if isinstance(holds_gil, bool) else None,
     )
 
 
@@ -192,7 +223,13 @@ def _described(kind: type[BuiltIn]) -> StepDescription:
     )
     example = "\n".join(["[[transform.steps]]", f'op = "{kind.op}"', *_toml(kind.example)])
     return StepDescription(
-        name=kind.op, summary=summary.strip(), details=" ".join(details.split()), keys=keys, example=example
+        name=kind.op,
+        summary=summary.strip(),
+        details=" ".join(details.split()),
+        keys=keys,
+        example=example,
+        holds_gil=kind.work.holds_gil,
+        cost=COSTS[kind.work.cost],
     )
 
 

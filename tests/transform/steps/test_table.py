@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from batchproc.errors import UsageError
+from batchproc.record.stage import Cost
 from batchproc.transform.steps import table
 from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize
-from batchproc.transform.steps.table import build_steps, describe_steps, steps_json_schema
+from batchproc.transform.steps.table import build_steps, describe_steps, record_steps, steps_json_schema
 
 
 def problems(*tables: dict[str, Any]) -> list[str]:
@@ -63,11 +64,31 @@ def test_every_step_and_key_has_its_line_of_help() -> None:
         assert all(key.help and key.allowed for key in step.keys)
 
 
-@pytest.mark.parametrize("name", ["sharpen", "blur", "median", "resize", "contrast", "rotate"])
-def test_the_help_says_what_pillow_does_with_the_gil(name: str) -> None:
-    described = {step.name: step.details for step in describe_steps()}
+def test_the_steps_that_hold_the_gil_are_the_median_and_checks_that_look_at_no_pixel() -> None:
+    holding = {op: kind.work.cost for op, kind in table.BUILT_IN.items() if kind.work.holds_gil}
 
-    assert ("holds" if name == "median" else "releases") + " the GIL" in described[name]
+    assert {"median": Cost.HIGH} == {op: cost for op, cost in holding.items() if cost != Cost.NONE}
+
+
+def test_the_record_says_of_each_step_what_its_class_says() -> None:
+    blur = {"op": "blur"}
+    recorded = record_steps(build_steps([{"op": "median"}, blur, blur, {"op": "PIL.ImageOps:mirror"}]))
+
+    assert [("median", True, Cost.HIGH), ("blur", False, Cost.HIGH), ("PIL.ImageOps:mirror", None, Cost.UNKNOWN)] == [
+        (step.op, step.holds_gil, step.cost) for step in recorded
+    ]
+    assert [50e-6, 45e-6, None] == [step.overhead_seconds for step in recorded]
+
+
+def test_a_custom_step_may_declare_what_it_does_with_the_gil(tmp_path: Path) -> None:
+    (tmp_path / "declared_steps.py").write_text(
+        "import batchproc\n\n"
+        "@batchproc.step(holds_gil=False)\ndef quiet(image):\n    return image\n\n"
+        "@batchproc.step\ndef silent(image):\n    return image\n"
+    )
+    steps = build_steps([{"op": "declared_steps:quiet"}, {"op": "declared_steps:silent"}], search_path=tmp_path)
+
+    assert [False, None] == [step.holds_gil for step in record_steps(steps)]
 
 
 def test_the_schema_names_every_step_with_its_required_keys() -> None:
