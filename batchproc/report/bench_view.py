@@ -1,36 +1,18 @@
 """From a bench's record to what its page shows, with what speaks for and against its figures."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from batchproc.bench.bench_json import Bench
 from batchproc.bench.statistics import fewest_rounds
 from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.words import count, share, significant
 from batchproc.report.bench_cases_view import (
-    HeatMap,
     margin_of,
-    view_forecast,
-    view_maps,
-    view_points,
 )
 from batchproc.report.bench_files import Relation, from_to, median_error, number_or_unknown, relate, times, whole_runs
-from batchproc.report.bench_rates_view import (
-    AccountsView,
-    CeilingRow,
-    LegendEntry,
-    view_accounts,
-    view_case_ceilings,
-    view_memory,
-    view_rates,
-    view_starts,
-    view_startup,
-)
-from batchproc.report.bench_verdict import is_proven, sentences, stage_rates
-from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again, view_lab
-from batchproc.report.mode_rates import StageRates
-from batchproc.report.svg import Chart
+from batchproc.report.bench_verdict import is_proven, sentences
+from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
 from batchproc.report.view import CheckRow, as_sentence
 
 
@@ -175,56 +157,9 @@ def probability(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchPage:
-    """All that the template needs."""
-
-    bench: Bench
-    modes: Sequence[StageRates]
-    verdict: Sequence[str]
-    figures: Sequence[tuple[str, str, str]]  # name, value, remark
-    maps: Sequence[HeatMap]
-    maps_note: str
-    points: Sequence[Chart]
-    accounts: Sequence[AccountsView]
-    legend: Sequence[LegendEntry]
-    forecast: Sequence[Chart]
-    ceilings: Sequence[CeilingRow]
-    rates: Sequence[Chart]
-    rates_note: str
-    memory: Chart | None
-    startup: Chart | None
-    starts: Sequence[tuple[str, str]]
-    lab: LabSection
-    checks: Sequence[CheckRow]
-
-
-def view_bench(bench: Bench) -> BenchPage:
-    """Arranges a bench; an interrupted one has what its complete rounds give."""
-    lab = view_lab(bench)
-    maps, maps_note = view_maps(bench)
-    accounts, legend = view_accounts(bench)
-    rates, rates_note = view_rates(bench)
-    return BenchPage(
-        bench=bench,
-        modes=stage_rates(bench),
-        verdict=[as_sentence(sentence) for sentence in sentences(bench, lab.claims, len(lab.results))],
-        figures=_figures(bench) if bench.baseline else [],
-        maps=maps,
-        maps_note=maps_note,
-        points=view_points(bench),
-        accounts=accounts,
-        legend=legend,
-        forecast=view_forecast(bench),
-        ceilings=view_case_ceilings(bench),
-        rates=rates,
-        rates_note=rates_note,
-        memory=view_memory(bench),
-        startup=view_startup(bench),
-        starts=view_starts(bench),
-        lab=lab,
-        checks=list(bench_checks(bench, lab)),
-    )
+def verdict_of(bench: Bench, lab: LabSection) -> list[str]:
+    """The three sentences that the page begins with."""
+    return [as_sentence(sentence) for sentence in sentences(bench, lab.claims, len(lab.results))]
 
 
 def bench_ending(bench: Bench) -> tuple[str, str]:
@@ -236,7 +171,8 @@ def bench_ending(bench: Bench) -> tuple[str, str]:
     return ("good", "decided") if is_proven(bench) else ("unknown", "undecided")
 
 
-def _figures(bench: Bench) -> list[tuple[str, str, str]]:
+def bench_figures(bench: Bench) -> list[tuple[str, str, str]]:
+    """The figures that sum it up: name, value, remark."""
     cases, baseline = whole_runs(bench), bench.baseline
     best = cases[0] if cases else None
     seen = relate(bench, best.name, baseline) if best else None

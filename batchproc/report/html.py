@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from batchproc.bench.bench_json import read_bench
+from batchproc.bench.bench_json import Bench, read_bench
 from batchproc.explain.explanation import explain
 from batchproc.explain.wording import process_cost_text, spare_text
 from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, workers
@@ -14,20 +14,30 @@ from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.account_view import gil_words
-from batchproc.report.bench_cases_view import forecast_sentence, signed, tint
+from batchproc.report.bench_cases_view import forecast_sentence, signed, tint, view_forecast, view_maps, view_points
 from batchproc.report.bench_files import from_to, number_or_unknown, relate, seen_from, times
+from batchproc.report.bench_rates_view import (
+    view_accounts,
+    view_case_ceilings,
+    view_memory,
+    view_rates,
+    view_starts,
+    view_startup,
+)
+from batchproc.report.bench_verdict import stage_rates
 from batchproc.report.bench_view import (
-    BenchPage,
+    bench_checks,
     bench_ending,
+    bench_figures,
     bench_methods,
     disturbances,
     probability,
     remark,
-    view_bench,
+    verdict_of,
 )
 from batchproc.report.charts import ceiling_name, mode_bars
 from batchproc.report.items_view import link_to, told
-from batchproc.report.lab_section import number_figure, number_name
+from batchproc.report.lab_section import number_figure, number_name, view_lab
 from batchproc.report.palette import css_reference, css_variables
 from batchproc.report.run_files import RunFolder, find_subject
 from batchproc.report.summary import command_time
@@ -77,7 +87,7 @@ def _of_run(run: RunFolder) -> Path:
 
 
 def _of_bench(folder: Path) -> Path:
-    return _write(folder, render(view_bench(read_bench(folder))))
+    return _write(folder, render(read_bench(folder)))
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -86,7 +96,7 @@ def _write(folder: Path, text: str) -> Path:
     return made
 
 
-def render(page: Page | BenchPage) -> str:
+def render(page: Page | Bench) -> str:
     """The page as text. Everything that is not markup of ours is made printable, stripped of secrets, and escaped."""
     environment = Environment(
         loader=PackageLoader("batchproc.report", "."),
@@ -97,12 +107,12 @@ def render(page: Page | BenchPage) -> str:
         finalize=_showable,
         auto_reload=False,
     )
-    environment.filters.update(FILTERS)
+    environment.filters.update({one.__name__: one for one in FILTERS})
+    environment.globals.update(count=count, command_time=command_time, relate=relate)
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
-    template = environment.get_template("bench.html.jinja" if isinstance(page, BenchPage) else "page.html.jinja")
-    return template.render(page=page, themes=themes, style=Markup(style), count=count, relate=relate,
-                           command_time=command_time)  # fmt: skip
+    name, about = ("bench.html.jinja", "bench") if isinstance(page, Bench) else ("page.html.jinja", "page")
+    return environment.get_template(name).render({about: page, "themes": themes, "style": Markup(style)})
 
 
 def _showable(value: Any) -> Any:
@@ -112,70 +122,54 @@ def _showable(value: Any) -> Any:
     return "\n".join(printable(line) for line in redact_text(value).split("\n"))
 
 
-def _signed(value: float) -> str:
+def signed_seconds(value: float) -> str:
     """Seconds that may be negative, as a remainder may."""
     return f"−{seconds(-value)}" if value < 0 else seconds(value)
 
 
-def _quantity(figure: Figure) -> str:
+def figure_text(figure: Figure) -> str:
     """A figure with its unit as people read it; empty where the text says it all."""
     return "" if figure.value is None else quantity(figure.value, figure.unit)
 
 
-def _gain(ratio: float) -> str:
+def gain(ratio: float) -> str:
+    """As `× 1.65`, or `+20%` of a share."""
     return f"× {ratio:.2f}" if ratio >= 1 else f"+{100 * ratio:.0f}%"
 
 
-def _pace(candidate: Candidate) -> str:
+def pace(candidate: Candidate) -> str:
     """What would set the pace of a pair of modes."""
     workers_of = f"the workers of {candidate.bound_stage}" if candidate.bound_stage else "one thread for everything"
     return BOUNDS.get(candidate.bound, workers_of)
 
 
-FILTERS = {
-    "bench_ending": bench_ending,
-    "bench_methods": bench_methods,
-    "config_text": config_text,
-    "counts_text": counts_text,
-    "disturbances": disturbances,
-    "ending": ending,
-    "exit_code": exit_code,
-    "leg_note": leg_note,
-    "moment": lambda text: text.replace("T", " ").partition(".")[0].removesuffix("Z") or "unknown",
-    "number_or_unknown": number_or_unknown,
-    "run_checks": run_checks,
-    "run_methods": run_methods,
-    "run_notes": run_notes,
-    "ceiling_name": ceiling_name,
-    "colour": css_reference,
-    "forecast": forecast_sentence,
-    "from_to": from_to,
-    "gain": _gain,
-    "gil": gil_words,
-    "link": link_to,
-    "mode_bars": mode_bars,
-    "modes": pair,
-    "number": number_figure,
-    "number_name": number_name,
-    "off": lambda error: "unknown" if error is None else signed(error),
-    "pace": _pace,
-    "printable": printable,
-    "probability": probability,
-    "process_cost": process_cost_text,
-    "quantity": _quantity,
-    "rate": lambda rate: f"{significant(rate)}/s" if rate else "unknown",
-    "remark": remark,
-    "seconds": seconds,
-    "seen_from": seen_from,
-    "sentence": as_sentence,
-    "share": share,
-    "signed": _signed,
-    "significant": significant,
-    "size": size,
-    "thousands": "{:,}".format,
-    "spare": spare_text,
-    "times": times,
-    "tint": tint,
-    "told": told,
-    "workers": workers,
-}
+def thousands(number: int) -> str:
+    """As `12,000`."""
+    return f"{number:,}"
+
+
+def moment(text: str) -> str:
+    """A time of the record as people read it."""
+    return text.replace("T", " ").partition(".")[0].removesuffix("Z") or "unknown"
+
+
+def rate(value: float | None) -> str:
+    """As `79.3/s`."""
+    return f"{significant(value)}/s" if value else "unknown"
+
+
+def speed_error(error: float | None) -> str:
+    """As `+12%`."""
+    return "unknown" if error is None else signed(error)
+
+
+# What the templates may call, each by its own name.
+FILTERS = (
+    as_sentence, bench_checks, bench_ending, bench_figures, bench_methods, ceiling_name, config_text, counts_text,
+    css_reference, disturbances, ending, exit_code, figure_text, forecast_sentence, from_to, gain, gil_words,
+    leg_note, link_to, mode_bars, moment, number_figure, number_name, number_or_unknown, pace, pair, printable,
+    probability, process_cost_text, rate, remark, run_checks, run_methods, run_notes, seconds, seen_from, share,
+    signed_seconds, significant, size, spare_text, speed_error, stage_rates, thousands, times, tint, told,
+    verdict_of, view_accounts, view_case_ceilings, view_forecast, view_lab, view_maps, view_memory, view_points,
+    view_rates, view_starts, view_startup, workers,
+)  # fmt: skip
