@@ -62,11 +62,22 @@ def check(job: Job | str | os.PathLike[str]) -> Job:
     >>> batchproc.check("job.toml").output.name
     'out'
     """
-    from batchproc.pipeline.opening import refuse
-
     found = job if isinstance(job, Job) else load(job)
-    refuse(found.config, found.steps)
+    refuse(found)
     return found
+
+
+def refuse(job: Job, *, any_plan: bool = False) -> None:
+    """Raises what a run of the job would end with before any work; `any_plan`: images of another would be made again.
+    """
+    if job.config.cluster is not None:
+        from batchproc.cluster.run import refuse as refuse_shared
+
+        refuse_shared(job)
+    else:
+        from batchproc.pipeline.opening import refuse as refuse_alone
+
+        refuse_alone(job.config, job.steps, any_plan=any_plan)
 
 
 def run(

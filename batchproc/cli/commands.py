@@ -39,8 +39,8 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     Example: batchproc check configs/demo.toml
     """
     job, steps = load_job(config, setting or ())
+    from batchproc.api import Job, refuse
     from batchproc.config import outdated_schema
-    from batchproc.pipeline.opening import refuse
     from batchproc.report.plan import describe_plan, missing_files, plan_facts
 
     facts = plan_facts(job)
@@ -51,7 +51,7 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
         print(describe_plan(facts))
     if stale := outdated_schema(job):
         print_message(f"note: {stale} is of another version; batchproc schema > {shlex.quote(stale)} renews it")
-    refuse(job, steps)
+    refuse(Job(config=job, steps=steps))
 
 
 Watch = Annotated[bool, typer.Option("--watch", help="again and again, until the run that is under way ends")]
@@ -65,6 +65,15 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
     Example: batchproc status configs/demo.toml
     """
     job, _ = load_job(config, setting or ())
+    if job.cluster is not None:
+        from batchproc.cluster.status import describe_cluster_status, read_cluster_status
+
+        parts = read_cluster_status(job)
+        if as_json:
+            print_json(parts.to_json())
+        else:
+            print(describe_cluster_status(parts))
+        return
     from batchproc.report.status import describe_status, read_status
 
     if watch:

@@ -124,9 +124,10 @@ def run(
 
 
 def _preview(job: "Config", steps: "tuple[Step, ...]", *, any_plan: bool) -> None:
-    from batchproc.pipeline.opening import preview, refuse
+    from batchproc.api import Job, refuse
+    from batchproc.pipeline.opening import preview
 
-    refuse(job, steps, any_plan=any_plan)
+    refuse(Job(config=job, steps=steps), any_plan=any_plan)
     print(preview(job))
 
 

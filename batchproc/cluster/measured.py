@@ -1,14 +1,15 @@
 """What was measured on every machine, added up: seconds, bytes and histograms exactly, so that one report can judge."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchproc.cluster.manifest import PartManifest
+from batchproc.explain.explanation import explain
 from batchproc.measure.histogram import Histogram
 from batchproc.pipeline.phase_record import percentiles
 from batchproc.record.cluster import ClusterPart, ClusterWorker
-from batchproc.record.run import record_of
+from batchproc.record.run import RunRecord, record_of
 from batchproc.record.stage import ConnectionTotals, PhaseRecord, StageRecord, load_of
 
 PARTS_SHOWN = 100
@@ -39,9 +40,10 @@ class _Stage:
 
 
 class Measured:
-    """Adds up the records of parts. Used by one thread."""
+    """Adds up the records of parts, of all workers and of each by itself. Used by one thread."""
 
     def __init__(self) -> None:
+        self._of_worker: dict[str, Measured] = {}
         self._stages: dict[str, _Stage] = {}
         self._parts: list[ClusterPart] = []
         self._seconds = 0.0
@@ -56,6 +58,10 @@ class Measured:
     def add(self, manifest: PartManifest) -> None:
         """A part that was committed in this run."""
         record = record_of(manifest.record)
+        self._add(manifest, record)
+        self._of_worker.setdefault(manifest.worker, Measured())._add(manifest, record)
+
+    def _add(self, manifest: PartManifest, record: RunRecord) -> None:
         counts = record.counts
         self._parts.append(
             ClusterPart(
@@ -114,13 +120,24 @@ class Measured:
             pause_wait_seconds=self._waits["pause"] / at_once,
         )
 
-    def workers(self) -> tuple[ClusterWorker, ...]:
-        """Every worker that did something, the busiest first."""
-        by_worker: dict[str, list[ClusterPart]] = defaultdict(list)
-        for part in self._parts:
-            by_worker[part.worker].append(part)
-        found = [_worker(worker, parts) for worker, parts in by_worker.items()]
+    def explained(self, known: RunRecord) -> RunRecord:
+        """`known` with what was measured, and the explanation that follows from it."""
+        return explain(replace(known, stages=self.stages(), leg=self.phase()))
+
+    def workers(self, known: RunRecord) -> tuple[ClusterWorker, ...]:
+        """Every worker that did something, the one with most items first; `known` is what is not of one worker."""
+        found = [own._as_worker(worker, known) for worker, own in self._of_worker.items()]
         return tuple(sorted(found, key=lambda one: (-one.processed, one.worker)))
+
+    def _as_worker(self, worker: str, known: RunRecord) -> ClusterWorker:
+        seconds, done = sum(part.seconds for part in self._parts), self.counts["done"]
+        counts = replace(known.counts, processed=self.counts["processed"])
+        record = replace(known, counts=counts, line_seconds=self._seconds)
+        return ClusterWorker(
+            worker=worker, parts=len(self._parts), processed=self.counts["processed"], done=done, seconds=seconds,
+            images_per_second=done / seconds if seconds else None,
+            choices=tuple(choice.brief for choice in self.explained(record).choices) if self._stages else (),
+        )  # fmt: skip
 
     def slowest_parts(self) -> tuple[ClusterPart, ...]:
         """Those that took longest."""
@@ -172,14 +189,6 @@ def _described(stage: _Stage) -> StageRecord:
 
 def _connections(counts: Counter[str]) -> ConnectionTotals:
     return ConnectionTotals(opened=counts["opened"], reused=counts["reused"], dropped=counts["dropped"])
-
-
-def _worker(worker: str, parts: list[ClusterPart]) -> ClusterWorker:
-    seconds, done = sum(part.seconds for part in parts), sum(part.done for part in parts)
-    return ClusterWorker(
-        worker=worker, parts=len(parts), processed=sum(part.processed for part in parts), done=done, seconds=seconds,
-        images_per_second=done / seconds if seconds else None,
-    )  # fmt: skip
 
 
 def _sum(known: float | None, more: float | None, *, unknown_stays: bool = True) -> float | None:

@@ -14,7 +14,7 @@ from typing import Self
 from batchproc.cluster.manifest import PartManifest, parse_manifest
 from batchproc.errors import DiskError
 
-SCHEMA_VERSION = 1
+PARTS_NAME = "parts.db"
 TABLES = """
 CREATE TABLE IF NOT EXISTS part (
   number INTEGER NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,

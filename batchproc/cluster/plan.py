@@ -13,6 +13,8 @@ from batchproc.errors import UsageError
 from batchproc.ledger import ListedItem
 from batchproc.sink import write_atomically
 
+FOLDER = "cluster"  # in the output: all that is of plans and parts
+CURRENT_NAME = "current.json"  # which plan the last run worked on, and which files of the list it was made of
 PLAN_NAME = "plan.json"
 LIST_NAME = "list.jsonl"
 SCHEMA = 2

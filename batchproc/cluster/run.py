@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,26 +17,27 @@ from batchproc.cluster.engine import Engine, open_engine, refuse_without_extra
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.measured import Measured
 from batchproc.cluster.merge import Merged, write_rows
-from batchproc.cluster.part_ledger import PartLedger
+from batchproc.cluster.part_ledger import PARTS_NAME, PartLedger
 from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan, read_plan
+from batchproc.cluster.plan import CURRENT_NAME, FOLDER, LIST_NAME, ClusterPlan, read_plan
 from batchproc.cluster.preflight import ask_workers
 from batchproc.cluster.store import Store, open_store
 from batchproc.cluster.task import place_images
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, resolved
 from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
-from batchproc.explain.explanation import explain
 from batchproc.explain.wording import nothing_done
 from batchproc.job_file import Job
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import describe_machine
+from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import Display, RunOptions, RunResult
 from batchproc.pipeline.closing import limits_crossed, write_beside
 from batchproc.pipeline.import_list import check_list
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.observer import Observer
-from batchproc.pipeline.opening import check_certificates, check_layout, transform_settings
+from batchproc.pipeline.opening import check_certificates, check_layout, origin_port, transform_settings
+from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
 from batchproc.record.cluster import ClusterRecord
 from batchproc.record.run import FILE_NAME, Counts, MachineRecord, NotSampled, RunCounts, RunRecord, write_text
@@ -46,9 +47,7 @@ from batchproc.transform.plan_fingerprint import fingerprint, recipe_of
 from batchproc.transform.steps.unique import unique_bits
 from batchproc.version import VERSION
 
-FOLDER = "cluster"
-CURRENT = "current.json"  # which plan the last run worked on, and which files of the list it was made of
-PARTS_NAME = "parts.jsonl"
+PARTS_JSONL = "parts.jsonl"
 
 
 def run_on_cluster(job: Job, options: RunOptions, display: Display) -> RunResult:
@@ -75,14 +74,19 @@ def refuse(job: Job) -> None:
         problems.append(Problem(where="[cluster] scheduler, local", message=message))
     if STDIN in config.paths.inputs:
         problems.append(Problem(where="[job] input", message="stdin can be read only once; give a file to [cluster]."))
-    if config.origin is not None:
-        message = "is a server inside one process, which other machines do not reach; start one by itself."
+    if config.origin is not None and config.cluster.scheduler:
+        message = "is a server of this machine, which others do not reach; `batchproc origin` starts one by itself."
         problems.append(Problem(where="[origin]", message=message))
     if unique_bits(job.steps) is not None:
         message = "`unique` compares all images of a job, and no worker sees them all; run it without [cluster]."
         problems.append(Problem(where="[transform] steps", message=message))
+    layout = Layout(output=config.paths.output)
+    if layout.ledger_path.exists():
+        message = f"{layout.output} holds what one machine made; choose another output for [cluster]."
+        problems.append(Problem(where="[job] output", message=message))
     if problems:
         raise UsageError(problems)
+    layout.check()
     JobList.of(config, config.job.base_url).check()
     check_layout(config)
     check_certificates(config)
@@ -107,12 +111,14 @@ class _ClusterRun:
 
     def execute(self) -> RunResult:
         store = open_store(self._config.paths.bucket or str(self._layout.output))
-        plan = self._plan(store)
+        port = origin_port(self._layout.output) if self._config.origin else 0
+        plan = self._plan(store, port)
         folder = self._layout.new_run_folder(self._started)
-        with PartLedger(self._home / plan.name / "parts.db") as ledger:
+        with PartLedger(self._home / plan.name / PARTS_NAME) as ledger:
             if self._options.retry_failed:
                 ledger.forgive()
-            error, line_seconds = self._work(plan, ledger, store)
+            with self._origin(port if _has_work(plan, ledger) else 0):
+                error, line_seconds = self._work(plan, ledger, store)
             merged = self._merge(plan, ledger, store)
             record = self._record(plan, ledger, merged, error, line_seconds)
         self._write(folder, record)
@@ -123,9 +129,20 @@ class _ClusterRun:
         """Where the driver keeps what it knows: on this machine's disk, beside the rows."""
         return self._layout.output / FOLDER
 
-    def _plan(self, store: Store) -> ClusterPlan:
+    @contextmanager
+    def _origin(self, port: int) -> Iterator[None]:
+        """The embedded origin of a cluster on this machine, while the block lasts."""
+        if not port:
+            yield
+            return
+        self._display.note("making the embedded origin's pictures ...")
+        with EmbeddedOrigin(make_origin_settings(self._config, port)):
+            yield
+
+    def _plan(self, store: Store, port: int) -> ClusterPlan:
         """The plan of the list as it is; made on demand. Raises `UsageError` when the list or the settings changed."""
-        job_list = JobList.of(self._config, self._config.job.base_url, keep=True)
+        base_url = f"http://127.0.0.1:{port}/" if port else self._config.job.base_url
+        job_list = JobList.of(self._config, base_url, keep=True)
         salt = fingerprint(transform_settings(self._config, self._job.steps))
         salt = f"{salt} {self._config.output.layout} {self._config.output.shard_items} {self._config.output.caption}"
         known = self._current()
@@ -150,19 +167,19 @@ class _ClusterRun:
         place = self._home / plan.name
         place.mkdir(exist_ok=True)
         if self._options.fresh:
-            (place / "parts.db").unlink(missing_ok=True)
+            (place / PARTS_NAME).unlink(missing_ok=True)
         for path in (self._home / "new").iterdir():
             path.replace(place / path.name)
         (self._home / "new").rmdir()
         if self._config.paths.bucket:
             store.put(f"{FOLDER}/{plan.name}/{LIST_NAME}", place / LIST_NAME)
         content = json.dumps({"plan": plan.name, "made_of": made_of}).encode()
-        write_atomically(self._home / CURRENT, [content])
+        write_atomically(self._home / CURRENT_NAME, [content])
         return plan
 
     def _current(self) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads((self._home / CURRENT).read_bytes())
+            found: dict[str, Any] = json.loads((self._home / CURRENT_NAME).read_bytes())
         except FileNotFoundError:
             return None
         return found
@@ -270,22 +287,26 @@ class _ClusterRun:
             rendition_bytes=measured.output_bytes,
             host=MachineRecord(**describe_machine(with_libraries=True)),
             config=resolved(self._config),
-            leg=measured.phase(),
-            stages=measured.stages(),
             samples=NotSampled(unknown="each part was sampled by itself"),
-            cluster=ClusterRecord(
-                scheduler=self._table.scheduler or f"{self._table.local} workers on this machine",
-                plan=plan.name,
-                parts_planned=len(plan.shards),
-                parts_committed=sum(1 for row in ledger.rows() if row.state == "committed" and not row.generation),
-                parts_this_run=len(measured.parts),
-                skew=measured.skew,
-                workers=measured.workers(),
-                parts=measured.slowest_parts(),
-                quarantined=given_up,
-            ),
         )
-        return explain(record) if record.stages else nothing_done(record)
+        if not measured.parts:
+            return nothing_done(replace(record, cluster=self._cluster(plan, ledger, record)))
+        return replace(measured.explained(record), cluster=self._cluster(plan, ledger, record))
+
+    def _cluster(self, plan: ClusterPlan, ledger: PartLedger, record: RunRecord) -> ClusterRecord:
+        """What there is to say of workers and parts; `record` has what is not of one worker."""
+        measured = self._measured
+        return ClusterRecord(
+            scheduler=self._table.scheduler or f"{self._table.local} workers on this machine",
+            plan=plan.name,
+            parts_planned=len(plan.shards),
+            parts_committed=sum(1 for row in ledger.rows() if row.state == "committed" and not row.generation),
+            parts_this_run=len(measured.parts),
+            skew=measured.skew,
+            workers=measured.workers(record),
+            parts=measured.slowest_parts(),
+            quarantined=tuple(quarantined(ledger)),
+        )
 
     def _ending(
         self, counts: Counts, given_up: tuple[str, ...], error: BatchprocError | None
@@ -304,7 +325,7 @@ class _ClusterRun:
     def _write(self, folder: Path, record: RunRecord) -> None:
         try:
             lines = [json.dumps(asdict(part)).encode() + b"\n" for part in self._measured.parts]
-            write_atomically(folder / PARTS_NAME, lines)
+            write_atomically(folder / PARTS_JSONL, lines)
             write_atomically(folder / "spans.jsonl", [])
             write_atomically(folder / FILE_NAME, [write_text(record)])
             self._layout.point_latest(folder)

@@ -23,12 +23,13 @@ from batchproc.cluster import child
 from batchproc.cluster.child import Order
 from batchproc.cluster.manifest import Made, PartManifest, manifest_name, parse_manifest
 from batchproc.cluster.store import FolderStore, Store, move, open_store
-from batchproc.config import Config
+from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.measure.hardware import usable_cores
 from batchproc.record.run import read_run, to_json
 from batchproc.sink import Layout
 
+ORIGIN_ADDRESS = "127.0.0.1"
 POLL_SECONDS = 0.1
 AT_THE_END_SECONDS = 120.0  # for a run that was told to stop: its grace, its shards, its manifests
 ERROR_CHARACTERS = 2_000
@@ -156,10 +157,19 @@ def part_config(task: PartTask, output: Path, *, cores: int) -> Config:
             "transform": config.transform.model_copy(update=transform),
             "output": config.output.model_copy(update={"splits": {}, "metadata_parquet": False}),
             "report": config.report.model_copy(update={"html": False, "trace": False}),
+            "download": _download_table(config),
             "metrics": config.metrics.model_copy(update={"textfile": "", "ping_url": ""}),
             "cluster": None,
+            "origin": None,
         }
     )
+
+
+def _download_table(config: Config) -> DownloadTable:
+    """That of the job, which may fetch from the embedded origin, too; the driver runs that."""
+    addresses = config.download.allow_addresses
+    own = (ORIGIN_ADDRESS,) if config.origin else ()
+    return config.download.model_copy(update={"allow_addresses": (*addresses, *own)})
 
 
 def _run(order: Order, seconds: float, is_ended: Callable[[], bool]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from batchproc.explain.words import Words, count, crew, seconds, share, signific
 from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunRecord
 
 if TYPE_CHECKING:
+    from batchproc.record.cluster import ClusterRecord
     from batchproc.record.explanation import Ceiling, Hint, Value
     from batchproc.record.stage import StageRecord
 
@@ -160,6 +161,22 @@ def spare_text(stage: "StageRecord") -> str:
     """That a host was silent and spare threads went on meanwhile; empty where there were none."""
     spare = stage.spare_workers
     return f"{count(spare, 'spare thread')} went on while a host was silent" if spare else ""
+
+
+def cluster_text(cluster: "ClusterRecord") -> str:
+    """How a run was shared out, and how evenly."""
+    rates = [worker.images_per_second for worker in cluster.workers if worker.images_per_second]
+    text = f"{count(len(cluster.workers), 'worker')} did {count(cluster.parts_this_run, 'part')}"
+    if len(rates) > 1:
+        text += f", {significant(min(rates))} to {significant(max(rates))} images/s each"
+    if cluster.skew is not None and cluster.parts_this_run > 1:
+        text += f"; the slowest part took {significant(cluster.skew)} times the mean"
+    left = cluster.parts_planned - cluster.parts_committed
+    if left:
+        text += f"; {left:,} of {count(cluster.parts_planned, 'part')} left"
+    if cluster.quarantined:
+        text += f", {len(cluster.quarantined):,} of them in quarantine"
+    return text
 
 
 def process_cost_text(record: RunRecord, stage: "StageRecord") -> str:

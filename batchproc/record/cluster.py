@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterWorker:
-    """One worker: the parts that it did in this run, the items that came to their end there, and its rate."""
+    """One worker: the parts that it did in this run, the items that came to their end there, and its rate.
+
+    `choices`: whether each stage's mode was right there, as the run's own `choices` say it of all workers.
+    """
 
     worker: str
     parts: int = 0
@@ -13,6 +16,7 @@ class ClusterWorker:
     done: int = 0
     seconds: float = 0.0
     images_per_second: float | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

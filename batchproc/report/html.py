@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from batchproc.bench.bench_json import Bench, read_bench
 from batchproc.explain.explanation import explain
-from batchproc.explain.wording import process_cost_text, spare_text
+from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, workers
 from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run import read_run
@@ -108,7 +108,7 @@ def render(page: Page | Bench) -> str:
         auto_reload=False,
     )
     environment.filters.update({one.__name__: one for one in FILTERS})
-    environment.globals.update(count=count, command_time=command_time, relate=relate)
+    environment.globals.update(cluster_text=cluster_text, count=count, command_time=command_time, relate=relate)
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
     name, about = ("bench.html.jinja", "bench") if isinstance(page, Bench) else ("page.html.jinja", "page")

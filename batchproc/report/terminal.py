@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchproc.errors import ExitCode
 from batchproc.exit_reason import shown_codes
-from batchproc.explain.wording import process_cost_text, spare_text
+from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.record.run import RunRecord
 from batchproc.report.mode_rates import ModeRate, StageRates, rates_of_run
@@ -47,6 +47,8 @@ def _lines(record: RunRecord, folder: Path, verbose: bool, unicode: bool) -> Ite
         yield f"  due again   {count(again, 'item')}: {named_keys(record.due_again.because)} changed"
     if record.counts.processed:
         yield from _verdict(record, unicode)
+        if record.cluster is not None:
+            yield f"  cluster     {cluster_text(record.cluster)}"
         if verbose:
             yield from _details(record)
         if record.resampler_problem:

@@ -101,3 +101,11 @@ def test_nothing_of_the_questions_stays(make_job: MakeJob, tmp_path: Path) -> No
     assert 2 == len(answers)
     assert [] == [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
     engine.close()
+
+
+def test_the_output_of_one_machine(make_job: MakeJob, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/batchproc.db").touch()
+
+    with pytest.raises(UsageError, match="holds what one machine made"):
+        refuse(make_job())

@@ -28,6 +28,7 @@ KEYS = {
     "metrics": tables.MetricsTable,
     "origin": tables.OriginTable,
     "bench": tables.BenchTable,
+    "cluster": tables.ClusterTable,
 }
 NO_KEYS = {*TABLE, "job.toml", "bench.json"}  # codes and files that are written like keys
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
