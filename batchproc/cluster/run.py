@@ -67,21 +67,21 @@ def run_on_cluster(job: Job, options: RunOptions, display: Display) -> RunResult
 def refuse(job: Job) -> None:
     """Raises `UsageError` for a job that cannot be shared out; one without the table may be looked at."""
     refuse_without_extra()
-    config = job.config
+    config, table = job.config, job.config.cluster
     problems = []
-    if config.cluster is not None and bool(config.cluster.scheduler) == bool(config.cluster.local):
+    if table is not None and bool(table.scheduler) == bool(table.local):
         message = "must name a scheduler, or the number of workers to start here: the one or the other."
         problems.append(Problem(where="[cluster] scheduler, local", message=message))
     if STDIN in config.paths.inputs:
         problems.append(Problem(where="[job] input", message="stdin can be read only once; give a file to [cluster]."))
-    if config.origin is not None and config.cluster.scheduler:
+    if config.origin is not None and (table is None or table.scheduler):
         message = "is a server of this machine, which others do not reach; `batchproc origin` starts one by itself."
         problems.append(Problem(where="[origin]", message=message))
     if unique_bits(job.steps) is not None:
         message = "`unique` compares all images of a job, and no worker sees them all; run it without [cluster]."
         problems.append(Problem(where="[transform] steps", message=message))
     layout = Layout(output=config.paths.output)
-    if layout.ledger_path.exists():
+    if table is not None and layout.ledger_path.exists():
         message = f"{layout.output} holds what one machine made; choose another output for [cluster]."
         problems.append(Problem(where="[job] output", message=message))
     if problems:
