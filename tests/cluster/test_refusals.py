@@ -25,7 +25,7 @@ pytestmark = pytest.mark.extra
     [
         ("[cluster]\n", "", "must name a scheduler, or the number of workers to start here"),
         (f"{CLUSTER}local = 2\n", "", "the one or the other"),
-        (CLUSTER, "[origin]\n", "is a server inside one process"),
+        (CLUSTER, "[origin]\n", "which others do not reach"),
         (CLUSTER, '[[transform.steps]]\nop = "unique"\n', "no worker sees them all"),
     ],
 )
