@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from batchproc.bench.bench_json import BenchCalibration, BenchPrediction
 from batchproc.bench.cases import Case, named
-from batchproc.explain.measured import Measured, measure
 from batchproc.explain.predict import JobModel, Limit, Prediction, predict
+from batchproc.explain.run_model import RunModel, measure
 from batchproc.explain.words import seconds, share
 from batchproc.model import Mode
 from batchproc.record.explanation import StageModel, Variant
@@ -216,7 +216,7 @@ def _with_pipe(stage: StageModel, piped: StageModel | None) -> StageModel:
     )
 
 
-def _text(run: Measured) -> str:
+def _text(run: RunModel) -> str:
     download, transform = run.job.download, run.job.transform
     held = run.shares["transform"]
     gil = f"the GIL held for {share(held.low)} to {share(held.high)} of it" if held else "the GIL's share unknown"

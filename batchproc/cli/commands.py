@@ -41,7 +41,7 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     job, steps = load_job(config, setting or ())
     from batchproc.api import Job, refuse
     from batchproc.config import outdated_schema
-    from batchproc.report.plan import describe_plan, missing_files, plan_facts
+    from batchproc.report.plan_text import describe_plan, missing_files, plan_facts
 
     facts = plan_facts(job)
     facts["missing_files"] = missing_files(job)
@@ -107,7 +107,7 @@ def steps(as_json: AsJson = False) -> None:
 
     Example: batchproc steps
     """
-    from batchproc.report.plan import describe_step
+    from batchproc.report.plan_text import describe_step
     from batchproc.transform.steps.table import describe_steps, steps_json_schema
 
     if as_json:

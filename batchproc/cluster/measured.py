@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from batchproc.cluster.manifest import PartManifest
-from batchproc.explain.explanation import explain
+from batchproc.explain.findings import explain
 from batchproc.measure.histogram import Histogram
 from batchproc.pipeline.phase_record import percentiles
 from batchproc.record.cluster import ClusterPart, ClusterWorker

@@ -9,9 +9,9 @@ work, its start included, and is tried only where what it may win pays for havin
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
-from batchproc.explain.measured import FIT_LIMIT, Measured
 from batchproc.explain.predict import predict, start_seconds
 from batchproc.explain.reasons import AutoReason, AutoVerdict, TieBreak
+from batchproc.explain.run_model import FIT_LIMIT, RunModel
 from batchproc.record.explanation import Candidate, ModelInputs, Value, Variant
 from batchproc.record.stage import ModeName
 
@@ -37,7 +37,7 @@ class Decision:
     margin: float | None = None
 
 
-def rank(run: Measured, crews: Iterable[Variant], *, rate_per_second: float, rest: int) -> list[Candidate]:
+def rank(run: RunModel, crews: Iterable[Variant], *, rate_per_second: float, rest: int) -> list[Candidate]:
     """Every pair by the time it needs for the `rest` items, the quickest first; ties go to the lighter pair.
 
     `rate_per_second` is what the present pair was seen to do; the model only says how the others compare to it.
@@ -62,7 +62,7 @@ def rank(run: Measured, crews: Iterable[Variant], *, rate_per_second: float, res
     return sorted(found, key=lambda one: (one.rest_seconds, _weight(one.crew)))
 
 
-def change_seconds(run: Measured, crew: Variant) -> float:
+def change_seconds(run: RunModel, crew: Variant) -> float:
     """Seconds in which little is done: an item's way through both stages, to empty the line and to fill it again, and
     the start of the new workers, without the fork server, which stays."""
     job = run.job
@@ -72,7 +72,7 @@ def change_seconds(run: Measured, crew: Variant) -> float:
     return way + max(0.0, start - (job.start.first_process_seconds if warm else 0.0))
 
 
-def choose(run: Measured, ranked: Sequence[Candidate], *, open_web: bool, fragile: bool = False) -> Decision:
+def choose(run: RunModel, ranked: Sequence[Candidate], *, open_web: bool, fragile: bool = False) -> Decision:
     """Whether to go on as it is or to try another pair.
 
     `open_web`: strangers made the images. `fragile`: a worker crashed on one of them, hung or ran out of memory: then
@@ -203,7 +203,7 @@ def _gives_up_isolation(own: Variant, rival: Variant) -> bool:
     return own.transform == "process" and rival.transform != "process"
 
 
-def describe_inputs(run: Measured) -> ModelInputs:
+def describe_inputs(run: RunModel) -> ModelInputs:
     """What the prediction was made from."""
     job = run.job
     return ModelInputs(

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from batchproc.explain.measured import held_by_hosts, waited_seconds
 from batchproc.explain.reasons import Doubt, Reason
+from batchproc.explain.run_model import held_by_hosts, waited_seconds
 from batchproc.record.run import Bottleneck, RunRecord
 from batchproc.record.stage import StageLoad, StageRecord
 

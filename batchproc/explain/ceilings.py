@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from batchproc.explain.measured import Measured, held_by_hosts
 from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, limits, predict, start_seconds
 from batchproc.explain.reasons import BreakEvenReason, CeilingReason, CrossoverReason
+from batchproc.explain.run_model import RunModel, held_by_hosts
 from batchproc.record.explanation import Ceiling, StageModel, Value
 from batchproc.record.run import BreakEven, Crossover, RunRecord
 
@@ -16,7 +16,7 @@ NAMES = ("workers", "cores", "gil", "pipe", "network", "per_host")
 Finding = tuple[CeilingReason, Mapping[str, Value]]
 
 
-def find_ceilings(record: RunRecord, run: Measured) -> dict[str, tuple[Ceiling, ...]]:
+def find_ceilings(record: RunRecord, run: RunModel) -> dict[str, tuple[Ceiling, ...]]:
     """Every ceiling by stage. Rates are of the job's items per second, comparable across stages."""
     found = {(limit.name, limit.stage): limit for limit in limits(run.job, run.variant)}
     lowest = predict(run.job, run.variant).bound
@@ -37,7 +37,7 @@ def find_ceilings(record: RunRecord, run: Measured) -> dict[str, tuple[Ceiling, 
     return {stage: tuple(ceiling(name, stage) for name in NAMES) for stage in ("download", "transform")}
 
 
-def _finding(name: str, stage: str, record: RunRecord, run: Measured, limit: Limit | None) -> Finding:
+def _finding(name: str, stage: str, record: RunRecord, run: RunModel, limit: Limit | None) -> Finding:
     """What the ceiling is made of."""
     if name == "workers":
         return _workers(stage, record, run, limit)
@@ -54,7 +54,7 @@ def _finding(name: str, stage: str, record: RunRecord, run: Measured, limit: Lim
     return _hosts(stage, record, run)
 
 
-def _hosts(stage: str, record: RunRecord, run: Measured) -> Finding:
+def _hosts(stage: str, record: RunRecord, run: RunModel) -> Finding:
     if stage != "download":
         return CeilingReason.NO_HOSTS, {}
     if run.job.connections is None:
@@ -67,7 +67,7 @@ def _hosts(stage: str, record: RunRecord, run: Measured) -> Finding:
     return code, {"connections": round(run.job.connections)}
 
 
-def _workers(stage: str, record: RunRecord, run: Measured, limit: Limit | None) -> Finding:
+def _workers(stage: str, record: RunRecord, run: RunModel, limit: Limit | None) -> Finding:
     if limit is not None and limit.stage is None:
         return CeilingReason.ONE_THREAD, {}
     model: StageModel = getattr(run.job, stage)
@@ -79,7 +79,7 @@ def _workers(stage: str, record: RunRecord, run: Measured, limit: Limit | None) 
     }
 
 
-def find_crossover(run: Measured) -> Crossover:
+def find_crossover(run: RunModel) -> Crossover:
     """P* = 1 / phi for the transform stage, with the rest of the main process's GIL time in the same sum."""
     phi = run.shares["transform"]
     if phi is None:
@@ -98,14 +98,14 @@ def find_crossover(run: Measured) -> Crossover:
     )
 
 
-def _crossover_cores(run: Measured) -> float:
+def _crossover_cores(run: RunModel) -> float:
     """CPU of both stages per second of the one GIL, were both in threads."""
     job = run.job
     held = job.glue_seconds + sum(stage.phi * stage.cpu_seconds for stage in (job.download, job.transform))
     return (job.glue_seconds + job.download.cpu_seconds + job.transform.cpu_seconds) / held
 
 
-def find_break_even(run: Measured) -> BreakEven:
+def find_break_even(run: RunModel) -> BreakEven:
     """The number of items from which transform in processes repays its start against transform in threads."""
     phi = run.shares["transform"]
     if phi is None or not phi.is_known or not run.fits:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from batchproc.explain.measured import BLOCKED, Measured, full_workers
 from batchproc.explain.predict import MODES, Limit, cpu_seconds, predict, start_seconds
 from batchproc.explain.reasons import Cause, Judgement, Rank
+from batchproc.explain.run_model import BLOCKED, RunModel, full_workers
 from batchproc.record.explanation import Alternative, Choice, Figure, Value, Variant
 from batchproc.record.run import RunRecord
 from batchproc.record.stage import ModeName, StageRecord
@@ -17,7 +17,7 @@ MUCH_HELD = 0.3  # of the CPU with the GIL in hand: that much decides by itself
 MUCH_START = 0.05  # of the run: a start that is worth a word
 
 
-def find_alternatives(record: RunRecord, run: Measured, stage: str) -> list[Alternative]:
+def find_alternatives(record: RunRecord, run: RunModel, stage: str) -> list[Alternative]:
     """The other modes with the same number of workers, then this mode with twice and with half as many."""
     mode, workers = getattr(run.variant, stage), getattr(run.variant, f"{stage}_workers")
     others: list[tuple[ModeName, int]] = [
@@ -35,10 +35,10 @@ def variant_with(variant: Variant, stage: str, mode: ModeName, workers: int) -> 
     return replace(variant, transform=mode, transform_workers=workers)
 
 
-def compare(run: Measured, variant: Variant, stage: str) -> Alternative:
+def compare(run: RunModel, variant: Variant, stage: str) -> Alternative:
     """A variant against this run, as far as it changes `stage`.
 
-    The interval covers both ends of the GIL shares and the model's error (`Measured.error_of`).
+    The interval covers both ends of the GIL shares and the model's error (`RunModel.error_of`).
     """
     mode, workers = getattr(variant, stage), getattr(variant, f"{stage}_workers")
     if not run.fits:
@@ -69,12 +69,12 @@ def _rank(ratio: float, low: float, high: float, error: float) -> Rank:
     return Rank.ALIKE if abs(ratio - 1.0) <= ALIKE and error <= ALIKE_ERROR else Rank.OPEN
 
 
-def _ratio(run: Measured, edge: str, variant: Variant) -> float:
+def _ratio(run: RunModel, edge: str, variant: Variant) -> float:
     job = run.with_phi(edge)
     return predict(job, variant).rate_per_second / predict(job, run.variant).rate_per_second
 
 
-def _pace(run: Measured, variant: Variant) -> dict[str, Value]:
+def _pace(run: RunModel, variant: Variant) -> dict[str, Value]:
     """What would set the pace, and what else differs from this run."""
     prediction = predict(run.job, variant)
     values = _limit(run, prediction.bound, variant)
@@ -84,7 +84,7 @@ def _pace(run: Measured, variant: Variant) -> dict[str, Value]:
     return values
 
 
-def _limit(run: Measured, limit: Limit, variant: Variant) -> dict[str, Value]:
+def _limit(run: RunModel, limit: Limit, variant: Variant) -> dict[str, Value]:
     values: dict[str, Value] = {
         "pace": limit.name, "pace_stage": limit.stage, "pace_rate_per_second": limit.rate_per_second,
         "pace_cores": run.job.cores,
@@ -96,7 +96,7 @@ def _limit(run: Measured, limit: Limit, variant: Variant) -> dict[str, Value]:
     return values
 
 
-def find_choice(record: RunRecord, run: Measured, stage: str) -> Choice:
+def find_choice(record: RunRecord, run: RunModel, stage: str) -> Choice:
     """Whether one stage's mode was right."""
     alternatives = find_alternatives(record, run, stage)
     phi = run.shares[stage]
@@ -124,7 +124,7 @@ def _best_mode(code: Judgement, mode: str, values: Mapping[str, Value]) -> str:
     return str(values.get(key, ""))
 
 
-def _find_cause(run: Measured, stage: str, best: str, values: Mapping[str, Value]) -> Cause:
+def _find_cause(run: RunModel, stage: str, best: str, values: Mapping[str, Value]) -> Cause:
     """What says most about why a mode is best: waiting, then the GIL, then what sets the pace in any mode."""
     elsewhere = Cause.PACE if values.get("pace") else Cause.COST
     if best == "serial":
@@ -143,7 +143,7 @@ def _find_cause(run: Measured, stage: str, best: str, values: Mapping[str, Value
 
 
 def _judge(
-    record: RunRecord, run: Measured, stage: str, alternatives: list[Alternative]
+    record: RunRecord, run: RunModel, stage: str, alternatives: list[Alternative]
 ) -> tuple[Judgement, Mapping[str, Value]]:
     mode = getattr(run.variant, stage)
     others = [one for one in alternatives if one.mode != mode]
@@ -171,7 +171,7 @@ def _is_alike(one: Alternative) -> bool:
     return one.rank == Rank.ALIKE
 
 
-def _pace_elsewhere(run: Measured, stage: str, ties: list[Alternative]) -> dict[str, Value]:
+def _pace_elsewhere(run: RunModel, stage: str, ties: list[Alternative]) -> dict[str, Value]:
     """What sets this run's pace outside the stage, and whether it does so in the modes that tie as well."""
     variants = [run.variant, *(variant_with(run.variant, stage, one.mode, one.workers) for one in ties)]
     bounds = [predict(run.job, variant).bound for variant in variants]
@@ -181,7 +181,7 @@ def _pace_elsewhere(run: Measured, stage: str, ties: list[Alternative]) -> dict[
     return {**_limit(run, bounds[0], run.variant), "pace_in_all": int(is_common)}
 
 
-def _own_figures(record: RunRecord, run: Measured, stage: str) -> dict[str, Value]:
+def _own_figures(record: RunRecord, run: RunModel, stage: str) -> dict[str, Value]:
     """What decides between the modes: this stage's own numbers."""
     overlap = waits_overlap(record, run) if stage == "download" else {}
     cpu, blocked = _costs(record.stages[stage])
@@ -194,7 +194,7 @@ def _costs(stage: StageRecord) -> tuple[float, float]:
     return stage.cpu_seconds / stage.tasks, blocked / stage.tasks
 
 
-def _evidence(record: RunRecord, run: Measured, stage: str) -> Iterator[Figure]:
+def _evidence(record: RunRecord, run: RunModel, stage: str) -> Iterator[Figure]:
     measured, phi = record.stages[stage], run.shares[stage]
     cpu, blocked = _costs(measured)
     yield Figure(code="cpu", value=cpu, unit="s")
@@ -214,7 +214,7 @@ def unexplained(record: RunRecord, stage: str) -> float | None:
     return None
 
 
-def waits_overlap(record: RunRecord, run: Measured) -> dict[str, Value]:
+def waits_overlap(record: RunRecord, run: RunModel) -> dict[str, Value]:
     """How much of a download is waiting, and how many waited at once; says less when the model misses the run."""
     stage = record.stages["download"]
     network = stage.account.get("network", stage.account.get("blocked", 0.0))

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from batchproc.explain.bottleneck import SOME
 from batchproc.explain.choices import compare, find_alternatives
-from batchproc.explain.measured import Measured, full_workers, held_by_hosts, process_cpu
 from batchproc.explain.phi import gil_wait_share, held_step_seconds
 from batchproc.explain.predict import MODES, gil_seconds, predict
 from batchproc.explain.reasons import Advice, Rank
+from batchproc.explain.run_model import RunModel, full_workers, held_by_hosts, process_cpu
 from batchproc.kinds import Code, Effect, kind_of
 from batchproc.record.explanation import Alternative, Hint, Value, Variant
 from batchproc.record.run import HostsRecord, RunRecord
@@ -22,13 +22,13 @@ MOST = 8
 STAGES = ("download", "transform")
 
 
-def find_hints(record: RunRecord, run: Measured) -> list[Hint]:
+def find_hints(record: RunRecord, run: RunModel) -> list[Hint]:
     """At most eight, the largest predicted gain first, then those whose gain is not known."""
     hints = [*_from_predictions(record, run), *from_evidence(record, run)]
     return sorted(hints, key=lambda hint: -(hint.gain or 0.0))[:MOST]
 
 
-def _from_predictions(record: RunRecord, run: Measured) -> Iterator[Hint]:
+def _from_predictions(record: RunRecord, run: RunModel) -> Iterator[Hint]:
     """The best change of each stage alone, and of both together where that is clearly better still."""
     best_alone = 1.0
     for stage in STAGES:
@@ -43,7 +43,7 @@ def _from_predictions(record: RunRecord, run: Measured) -> Iterator[Hint]:
         yield Hint(code=Advice.CHANGE_BOTH_MODES, values={**both.values, **modes}, gain=both.predicted_ratio)
 
 
-def _best_pair(record: RunRecord, run: Measured) -> tuple[Variant, Alternative]:
+def _best_pair(record: RunRecord, run: RunModel) -> tuple[Variant, Alternative]:
     variants = [
         Variant(
             download=download,
@@ -57,7 +57,7 @@ def _best_pair(record: RunRecord, run: Measured) -> tuple[Variant, Alternative]:
     return max(compared, key=lambda pair: pair[1].predicted_ratio or 0.0)
 
 
-def _change(run: Measured, stage: str, one: Alternative) -> Hint:
+def _change(run: RunModel, stage: str, one: Alternative) -> Hint:
     is_same_mode = one.mode == getattr(run.variant, stage)
     return Hint(
         code=Advice.CHANGE_WORKERS if is_same_mode else Advice.CHANGE_MODE,
@@ -76,7 +76,7 @@ FULL = 0.9
 FEW_WAITS = 0.05
 
 
-def from_evidence(record: RunRecord, run: Measured) -> Iterator[Hint]:
+def from_evidence(record: RunRecord, run: RunModel) -> Iterator[Hint]:
     """The rules that end in advice."""
     yield from _gil_is_full(run)
     yield from _held_steps(record)
@@ -93,7 +93,7 @@ def whatever_the_modes(record: RunRecord) -> Iterator[Hint]:
     yield from _machine(record)
 
 
-def _gil_is_full(run: Measured) -> Iterator[Hint]:
+def _gil_is_full(run: RunModel) -> Iterator[Hint]:
     held = gil_seconds(run.job, run.variant)
     load = held * run.rate_per_second
     if load >= FULL and predict(run.job, run.variant).bound.name == "gil":
@@ -113,7 +113,7 @@ def _held_steps(record: RunRecord) -> Iterator[Hint]:
         yield Hint(code=Advice.STEPS_HOLD_GIL, values=values)
 
 
-def _too_many_workers(record: RunRecord, run: Measured) -> Iterator[Hint]:
+def _too_many_workers(record: RunRecord, run: RunModel) -> Iterator[Hint]:
     """Ready but no core free; the counter-check is that neighbours did not take the cores."""
     stage = record.stages["transform"]
     queue, busy = stage.account.get("run_queue"), stage.busy_seconds
@@ -127,7 +127,7 @@ def _too_many_workers(record: RunRecord, run: Measured) -> Iterator[Hint]:
         yield Hint(code=Advice.FEWER_WORKERS, values=values)
 
 
-def _pipe(record: RunRecord, run: Measured) -> Iterator[Hint]:
+def _pipe(record: RunRecord, run: RunModel) -> Iterator[Hint]:
     """Parent near one core while processes starve. The echo control is a run of its own, so this stays a suspicion."""
     main = process_cpu(record, "main")
     if main is None or run.variant.transform != "process":
@@ -138,7 +138,7 @@ def _pipe(record: RunRecord, run: Measured) -> Iterator[Hint]:
         yield Hint(code=Advice.PIPE_SUSPECTED, values={"main_share": load, "starved": starved})
 
 
-def _hosts(record: RunRecord, run: Measured) -> Iterator[Hint]:
+def _hosts(record: RunRecord, run: RunModel) -> Iterator[Hint]:
     """Idle workers beside waiting items; the counter-check is that this limit is the one that binds in the model."""
     held = held_by_hosts(record)
     if record.concurrency:  # how many may run at once is found out on the way: not the hosts' limit alone

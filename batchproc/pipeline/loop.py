@@ -21,7 +21,7 @@ from batchproc.config import Config
 from batchproc.download.stage import Download
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
 from batchproc.executors import Executor, keep_freed_memory
-from batchproc.explain.measured import Measured, measure
+from batchproc.explain.run_model import RunModel, measure
 from batchproc.frontier import LONGEST_BACKOFF_SECONDS, Concurrency, Frontier
 from batchproc.kinds import kind_of
 from batchproc.ledger import Ledger
@@ -289,7 +289,7 @@ class Loop:
         selector.end_phase(phase.plan, self._observer.phase_items, phase.seconds)
         return ended_early
 
-    def _measure_phase(self, phase: Phase, selector: ModeSelector, frontier: Frontier) -> Measured | None:
+    def _measure_phase(self, phase: Phase, selector: ModeSelector, frontier: Frontier) -> RunModel | None:
         """The phase under way in the terms of the model. Kept, for the case that no later phase comes to anything."""
         selector.fragile = selector.fragile or any(times.starts > 1 for one in phase.executors for times in one.times)
         circumstances = describe_circumstances(self._config, frontier.describe_hosts())

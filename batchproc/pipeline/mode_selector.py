@@ -15,10 +15,10 @@ from dataclasses import asdict, replace
 from batchproc.config import Config
 from batchproc.explain import auto
 from batchproc.explain.auto import Decision
-from batchproc.explain.measured import Measured
 from batchproc.explain.mode_wording import auto_text
 from batchproc.explain.predict import MODES
 from batchproc.explain.reasons import AutoReason, AutoVerdict
+from batchproc.explain.run_model import RunModel
 from batchproc.pipeline.stages import make_plan
 from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
 
@@ -28,7 +28,7 @@ PATIENCE_SECONDS, HASTE_SECONDS = 2.0, 1.5
 WARM_UP_SECONDS = 0.5  # after a phase's first item, before its rate is taken: connections are made, the line fills
 
 Clock = Callable[[], float]
-Snapshot = Callable[[], Measured | None]
+Snapshot = Callable[[], RunModel | None]
 
 
 class ModeSelector:
@@ -48,7 +48,7 @@ class ModeSelector:
         self._began = self.plan
         self._decision = _before(work)
         self._ranked: Sequence[Candidate] = ()
-        self._run: Measured | None = None
+        self._run: RunModel | None = None
         self._own_rates: tuple[float, ...] = ()
         self._rival: Candidate | None = None  # of the race, once there is one
         self._rival_rate = 0.0
@@ -120,7 +120,7 @@ class ModeSelector:
         limit = HASTE_SECONDS if self._phase_items >= ENOUGH_HEARD else PATIENCE_SECONDS
         return now - self._phase_started >= limit
 
-    def _calibrated(self, run: Measured | None, rate: float, rest: int) -> None:
+    def _calibrated(self, run: RunModel | None, rate: float, rest: int) -> None:
         if run is None or rest <= 0:
             self._settled = True
             return
@@ -133,7 +133,7 @@ class ModeSelector:
             self._rival = self._decision.rival
             self.plan = self._rival.crew
 
-    def _raced(self, run: Measured, rival: Candidate, rate: float, rest: int) -> None:
+    def _raced(self, run: RunModel, rival: Candidate, rate: float, rest: int) -> None:
         """A window of the race is over: the rival's, or the second of the pair that the run began in."""
         own = run.variant
         if self.plan == rival.crew:

@@ -77,7 +77,7 @@ def describe_run(evidence: RunMeasurements, ending: Ending) -> RunRecord:
 
 
 def _explained(record: RunRecord) -> RunRecord:
-    from batchproc.explain.explanation import explain  # where there is something to explain
+    from batchproc.explain.findings import explain  # where there is something to explain
 
     return explain(record)
 

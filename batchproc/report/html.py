@@ -7,14 +7,23 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from batchproc.bench.bench_json import Bench, read_bench
-from batchproc.explain.explanation import explain
+from batchproc.explain.findings import explain
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, workers
 from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
-from batchproc.report.account_view import gil_words
 from batchproc.report.bench_cases_view import forecast_sentence, signed, tint, view_forecast, view_maps, view_points
+from batchproc.report.bench_checks import (
+    bench_checks,
+    bench_ending,
+    bench_figures,
+    bench_methods,
+    disturbances,
+    probability,
+    remark,
+    verdict_of,
+)
 from batchproc.report.bench_files import from_to, number_or_unknown, relate, seen_from, times
 from batchproc.report.bench_rates_view import (
     view_accounts,
@@ -25,23 +34,13 @@ from batchproc.report.bench_rates_view import (
     view_startup,
 )
 from batchproc.report.bench_verdict import stage_rates
-from batchproc.report.bench_view import (
-    bench_checks,
-    bench_ending,
-    bench_figures,
-    bench_methods,
-    disturbances,
-    probability,
-    remark,
-    verdict_of,
-)
 from batchproc.report.charts import ceiling_name, mode_bars
 from batchproc.report.items_view import link_to, told
 from batchproc.report.lab_section import number_figure, number_name, view_lab
 from batchproc.report.palette import css_reference, css_variables
+from batchproc.report.run_charts import gil_words
 from batchproc.report.run_files import RunFolder, find_subject
-from batchproc.report.summary import command_time
-from batchproc.report.view import (
+from batchproc.report.run_page import (
     Page,
     as_sentence,
     config_text,
@@ -54,6 +53,7 @@ from batchproc.report.view import (
     run_notes,
     view_page,
 )
+from batchproc.report.summary import command_time
 from batchproc.sink import Layout, write_atomically
 
 PAGE_BYTES = 1_500_000

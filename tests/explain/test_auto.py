@@ -5,10 +5,10 @@ from dataclasses import asdict, replace
 import pytest
 
 from batchproc.explain.auto import Decision, Race, after_returning, after_trying, choose, rank
-from batchproc.explain.measured import Measured
 from batchproc.explain.mode_wording import auto_text
 from batchproc.explain.predict import MODES, JobModel, StartCosts, predict
 from batchproc.explain.reasons import AutoReason, AutoVerdict, TieBreak
+from batchproc.explain.run_model import RunModel
 from batchproc.record.explanation import AutoRecord, Candidate, StageModel, Variant
 
 PIPE = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.00025}
@@ -28,7 +28,7 @@ PAIRS = [pair(download, transform) for download in MODES for transform in MODES]
 USUAL = pair("thread", "process")
 
 
-def measured(cpu: float, phi: float, *, waits: float = 0.02, glue: float = 0.0003) -> Measured:
+def measured(cpu: float, phi: float, *, waits: float = 0.02, glue: float = 0.0003) -> RunModel:
     """What the calibration of a job would come to, if the model were the truth."""
     job = JobModel(
         download=StageModel(cpu_seconds=0.0003, phi=0.6, blocked_seconds=waits, **PIPE),
@@ -38,7 +38,7 @@ def measured(cpu: float, phi: float, *, waits: float = 0.02, glue: float = 0.000
         glue_seconds=glue,
         start=START,
     )
-    return Measured(
+    return RunModel(
         job=job,
         variant=USUAL,
         rate_per_second=predict(job, USUAL).rate_per_second,
@@ -49,7 +49,7 @@ def measured(cpu: float, phi: float, *, waits: float = 0.02, glue: float = 0.000
     )
 
 
-def ranked(run: Measured, rest: int, rate: float | None = None) -> list[Candidate]:
+def ranked(run: RunModel, rest: int, rate: float | None = None) -> list[Candidate]:
     here = predict(run.job, USUAL).steady_rate_per_second
     return rank(run, PAIRS, rate_per_second=rate or here, rest=rest)
 
@@ -113,7 +113,7 @@ def test_a_tie_on_the_open_web_is_kept_in_processes_and_says_that_a_crash_is_why
 
 
 def test_a_model_that_misses_the_run_is_believed_only_about_gains_beyond_its_error() -> None:
-    def with_a_miss(run: Measured) -> Decision:
+    def with_a_miss(run: RunModel) -> Decision:
         seen = predict(run.job, USUAL).steady_rate_per_second / 1.4
         return choose(run, ranked(run, 500, rate=seen), open_web=False)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from batchproc.explain.bottleneck import LEAST_ITEMS, doubt_about_modes
-from batchproc.explain.explanation import explain
+from batchproc.explain.findings import explain
 from batchproc.explain.reasons import Doubt
 from batchproc.record.run import Bottleneck, RunRecord, record_of
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.explain.explanation import explain
+from batchproc.explain.findings import explain
 from batchproc.explain.reasons import (
     Advice,
     BreakEvenReason,

@@ -11,8 +11,8 @@ import pytest
 
 from batchproc.config import Config
 from batchproc.errors import ExitCode
-from batchproc.explain.measured import Measured
 from batchproc.explain.predict import MODES
+from batchproc.explain.run_model import RunModel
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import RunOptions, loop
 from batchproc.pipeline.mode_selector import ModeSelector
@@ -31,7 +31,7 @@ class Restless(ModeSelector):
         pairs = itertools.product(MODES, MODES)
         self._next = iter([make_plan(config, *pair) for pair in pairs] + [make_plan(config)])
 
-    def on_outcome(self, items: int, snapshot: Callable[[], Measured | None]) -> bool:
+    def on_outcome(self, items: int, snapshot: Callable[[], RunModel | None]) -> bool:
         if items % 4 or self._is_ending:
             return False
         before, self.plan = self.plan, next(self._next, self.plan)
@@ -136,7 +136,7 @@ def test_a_run_stopped_between_two_legs_is_told_of_by_what_was_seen_before(
             super().begin_phase()
             assert self.begun < 2 or stopped.wait(10)  # the control's thread hears of signals
 
-        def on_outcome(self, items: int, snapshot: Callable[[], Measured | None]) -> bool:
+        def on_outcome(self, items: int, snapshot: Callable[[], RunModel | None]) -> bool:
             if items == 4:
                 snapshot()
             return super().on_outcome(items, snapshot)

@@ -10,7 +10,7 @@ from batchproc.cli import load_job
 from batchproc.errors import ExitCode
 from batchproc.exit_reason import run_line
 from batchproc.pipeline import RunOptions
-from batchproc.report.plan import describe_plan, missing_files, plan_facts
+from batchproc.report.plan_text import describe_plan, missing_files, plan_facts
 from batchproc.report.status import describe_status, read_status
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob

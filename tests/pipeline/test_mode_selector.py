@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from batchproc.config import load
-from batchproc.explain.measured import Measured
 from batchproc.explain.predict import JobModel, predict
+from batchproc.explain.run_model import RunModel
 from batchproc.pipeline.mode_selector import ModeSelector
 from batchproc.record.explanation import StageModel, Variant
 
@@ -37,7 +37,7 @@ class Flight:
         self.work = work
         self.snapshots = 0
 
-    def snapshot(self) -> Measured:
+    def snapshot(self) -> RunModel:
         """A job of tiny pictures, on which threads are predicted to win."""
         self.snapshots += 1
         pipe = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.0003}
@@ -48,7 +48,7 @@ class Flight:
             cores=2.0,
             glue_seconds=0.0001,
         )
-        return Measured(
+        return RunModel(
             job=job,
             variant=USUAL,
             rate_per_second=predict(job, USUAL).rate_per_second,

@@ -14,7 +14,7 @@ from batchproc.errors import UsageError
 from batchproc.pipeline.rebuild import rebuild_ledger
 from batchproc.pipeline.shards import ShardMaker
 from batchproc.pipeline.types import RunOptions
-from batchproc.report.plan import describe_plan, missing_files, plan_facts
+from batchproc.report.plan_text import describe_plan, missing_files, plan_facts
 from tests.jobs import MakeJob
 
 from .site import Site, picture

@@ -8,8 +8,8 @@ from batchproc.explain.words import pair
 from batchproc.record.run import RunCounts, RunRecord
 from batchproc.record.stage import PhaseRecord
 from batchproc.report.html import make_report
+from batchproc.report.run_page import leg_note
 from batchproc.report.terminal import summarise
-from batchproc.report.view import leg_note
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
 from tests.report.folder import parse

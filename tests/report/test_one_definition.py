@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.bench.bench_json import parse_bench
-from batchproc.explain.explanation import explain
+from batchproc.explain.findings import explain
 from batchproc.explain.words import seconds, share, significant, size
 from batchproc.record.run import MemoryRecord, RunRecord, read_run, record_of, write_text
 from batchproc.record.stage import StageRecord

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.explain.explanation import explain
+from batchproc.explain.findings import explain
 from batchproc.explain.words import seconds
 from batchproc.record.run import read_run, record_of, write_text
-from batchproc.report.account_view import view_stages
 from batchproc.report.html import make_report
 from batchproc.report.palette import BUCKETS, ROLES
+from batchproc.report.run_charts import view_stages
 from tests.explain.runs import cpu_bound
 from tests.report.folder import Job, Parsed
 

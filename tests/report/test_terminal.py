@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.explain.explanation import explain
+from batchproc.explain.findings import explain
 from batchproc.record.run import RunRecord, record_of
 from batchproc.report.terminal import styled, summarise, wrapped
 from batchproc.transform import resampler

@@ -13,7 +13,7 @@ from batchproc.report.bench_cases_view import (
 from batchproc.report.bench_files import Relation, from_to, median_error, number_or_unknown, relate, times, whole_runs
 from batchproc.report.bench_verdict import is_proven, sentences
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
-from batchproc.report.view import CheckRow, as_sentence
+from batchproc.report.run_page import CheckRow, as_sentence
 
 
 def disturbances(bench: Bench) -> list[tuple[str, str]]:

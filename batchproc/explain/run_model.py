@@ -30,7 +30,7 @@ BLOCKED = ("network", "disk_or_lock", "blocked")  # categories of a time breakdo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class RunModel:
     """One run as the model sees it. `rate_per_second` is of items, over the time in which there was work.
 
     `shares` are the stages' GIL shares; None is unknown, and then the model takes one half. `assumed` names what was
@@ -75,7 +75,7 @@ class Measured:
         return replace(job, download=stages["download"], transform=stages["transform"])
 
 
-def measure(record: RunRecord) -> Measured | None:
+def measure(record: RunRecord) -> RunModel | None:
     """The model's parameters from a run's record; None when the run did nothing, or not both stages."""
     stages = record.stages
     if len(stages) < 2:
@@ -98,7 +98,7 @@ def measure(record: RunRecord) -> Measured | None:
         connections=_connections(record),
         start=_start(record, assumed),
     )
-    return Measured(
+    return RunModel(
         job=job,
         variant=variant_of(record),
         rate_per_second=items / working,

@@ -6,8 +6,8 @@ from batchproc.explain.bottleneck import LEAST_ITEMS, doubt_about_modes, find_bo
 from batchproc.explain.ceilings import find_break_even, find_ceilings, find_crossover
 from batchproc.explain.choices import find_choice
 from batchproc.explain.hints import find_hints, whatever_the_modes
-from batchproc.explain.measured import Measured, measure, working_seconds
 from batchproc.explain.reasons import Doubt, Judgement
+from batchproc.explain.run_model import RunModel, measure, working_seconds
 from batchproc.explain.wording import unknown, worded
 from batchproc.record.explanation import Choice, Value
 from batchproc.record.run import RunRecord
@@ -41,6 +41,6 @@ def find_reasons(record: RunRecord) -> RunRecord:
     )
 
 
-def _with_ceilings(record: RunRecord, run: Measured) -> RunRecord:
+def _with_ceilings(record: RunRecord, run: RunModel) -> RunRecord:
     rates = {name: stage.tasks / working_seconds(record) for name, stage in record.stages.items()}
     return replace(record, ceilings=find_ceilings(record, run), measured_rate_per_second=rates)
