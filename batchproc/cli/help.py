@@ -15,8 +15,11 @@ def _pages() -> dict[str, str]:
     """The text of each page by its name."""
     from importlib.resources import files
 
-    return {page.name.removesuffix(".md"): page.read_text("utf-8") for page in (files("batchproc") / "docs").iterdir()}
+    pages = (page for page in (files("batchproc") / "docs").iterdir() if page.name.endswith(".md"))
+    return {page.name.removesuffix(".md"): page.read_text("utf-8") for page in pages}
 
+
+PLACES_SHOWN = 20
 
 Topic = Annotated[
     str,
@@ -42,12 +45,24 @@ def help(topic: Topic = "") -> None:
         _show(pages[topic])
     elif entries := [*_entries(pages, topic)]:
         _show("\n\n".join(entries))
+    elif places := [*_places(pages, topic)]:
+        print(f"{topic}: no entry of that name; it is told of in")
+        print("\n".join(f"  batchproc help {name:18}{heading}" for name, heading in places[:PLACES_SHOWN]))
     else:
         from difflib import get_close_matches
 
         near = get_close_matches(topic, [*pages, *_known(pages)], n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        meant = f"; did you mean {near[0]}?" if near else "."
         raise UsageError(f"{topic}: no page, key, code or step of that name{meant} batchproc help lists the pages")
+
+
+def _places(pages: Mapping[str, str], words: str) -> Iterator[tuple[str, str]]:
+    """The sections that have all of these words, as page and heading."""
+    wanted = [re.compile(rf"(?i)\b{re.escape(word)}\b") for word in words.split()]
+    for name, text in sorted(pages.items()):
+        for section in re.split("^(?=## )", text, flags=re.MULTILINE):
+            if wanted and all(word.search(section) for word in wanted):
+                yield name, section.partition("\n")[0].lstrip("# ").replace("`", "")
 
 
 def _contents(pages: Mapping[str, str]) -> str:

@@ -49,7 +49,7 @@ def describe_plan(facts: dict[str, Any]) -> str:
         f"{seconds(download['total_timeout'])} per request, {download['retries']} retries",
         f"transform   {_mode(transform)}, {workers['transform']} workers on {facts['cores']} cores, "
         f"{transform['max_pixels']:,} pixels at most, quality {transform['quality']}",
-        *(f"  step {number}    {text}" for number, text in enumerate(steps, 1)),
+        *(f"  steps[{number}]  {text}" for number, text in enumerate(steps)),
         f"output      {output['format']}, quality {output['quality']}, durability {output['durability']}",
         *_shard_words(job, output),
         f"exit 3      above {job['max_failed_ratio']:.0%} failed items",

@@ -66,3 +66,11 @@ def test_help_names_the_nearest_topic(call) -> None:
 
     assert (2, "") == (code, out)
     assert "nightyl: no page, key, code or step of that name; did you mean nightly?" in err
+
+
+def test_help_says_where_a_word_is_told_of(call) -> None:
+    code, out, err = call("waiting gil")
+
+    assert (0, "") == (code, err)
+    assert "waiting gil: no entry of that name; it is told of in\n" in out
+    assert "batchproc help modes             From your own numbers" in out
