@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.columns import Columns
+from batchproc.ledger.data_set import data_set
 from batchproc.ledger.database import disk_errors, open_for_reading, value_errors
 from batchproc.ledger.deciding import PlanChange, compare_plan, find_due_again
 from batchproc.ledger.files import CHECKED, FileNames, Images, PackedItems, knows_shards, packed_items
@@ -19,6 +20,7 @@ from batchproc.ledger.known_manifests import CURRENT, FACT_TYPES, FAILURES, META
 from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
+from batchproc.record.data_set import DataSetRecord
 from batchproc.record.run import Counts, DueAgain
 from batchproc.remembered import Manifest, Part
 from batchproc.version import VERSION
@@ -144,6 +146,11 @@ class LedgerView:
         """How many images there are, and their bytes."""
         images, size_bytes = self._fetch(f"SELECT count(*), coalesce(sum(size_bytes), 0) FROM item WHERE {MADE}")[0]
         return images, size_bytes
+
+    def data_set(self) -> DataSetRecord:
+        """The data set in figures."""
+        with self._reading, disk_errors(self._path), value_errors(self._path):
+            return data_set(self._reader)
 
     def frequent_values(self, column: str, most: int) -> list[tuple[str, int]]:
         """The most frequent values of a column of the list among the items with images; empty where there is none."""

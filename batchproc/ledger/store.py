@@ -12,6 +12,7 @@ from types import TracebackType
 from batchproc.columns import Columns
 from batchproc.errors import ExitCode
 from batchproc.ledger import writer
+from batchproc.ledger.data_set import keep_data_set
 from batchproc.ledger.database import (
     check_pages,
     disk_errors,
@@ -51,6 +52,7 @@ from batchproc.ledger.schema import migrate, remove_copies, touch, transaction
 from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.writer import Committed, Writer
 from batchproc.model import Outcome
+from batchproc.record.data_set import DataSetRecord
 from batchproc.record.run import DueAgain
 from batchproc.remembered import Block, Checkpoint, Known
 
@@ -325,6 +327,11 @@ class Ledger(LedgerView):
         """
         with disk_errors(self._path):
             note_manifests(self._own(), written, looks)
+
+    def keep_data_set(self, counted: DataSetRecord) -> None:
+        """Keeps what `data_set` gave for the next run. Not while recording, and before any item changes."""
+        with disk_errors(self._path):
+            keep_data_set(self._own(), counted)
 
     def pauses(self, now: float, *, longest_seconds: float) -> dict[str, float]:
         """Hosts to leave alone, with the moment they end (UTC seconds since 1970), at most `longest_seconds` away."""

@@ -16,6 +16,7 @@ from batchproc.ledger import FACT_TYPES, Ledger, name_columns
 from batchproc.pipeline.events import log_end, run_counters
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.types import RunResult
+from batchproc.record.data_set import DataSetRecord
 from batchproc.record.run import FILE_NAME, Counts, RunRecord, write_text
 from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
@@ -39,7 +40,6 @@ from batchproc.sink.data_card import (
     tar_shards,
 )
 from batchproc.sink.samples import packed_name
-from batchproc.sink.shards import read_shard_manifest
 from batchproc.sink.splits import file_names, split_of, write_splits
 
 MOST_LICENCES = 20  # on a data card
@@ -125,7 +125,7 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
     look = _look(layout, output)
     if look and ledger.manifests_are_current(look):
         return ""
-    learned = ledger.columns()
+    learned, counted = ledger.columns(), ledger.data_set()
     file_name = ImageFolder(layout.output).file_name if output.layout == "files" else packed_name
     metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption))
     failures = _write(layout.failures_path, ledger.failures())
@@ -133,9 +133,10 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
         layout,
         output,
         learned,
-        _contents(ledger, layout, learned),
+        _contents(ledger, counted, learned),
         rows=lambda: ledger.metadata_rows(file_name, output.caption),
     )
+    ledger.keep_data_set(counted)
     failpoint("ledger.before_manifests_noted")
     ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout, output))
     failpoint("ledger.after_manifests_noted")
@@ -190,14 +191,13 @@ def _write_table(path: Path, columns: list[Column], rows: Iterable[Mapping[str, 
         raise DiskError(f"{path}: cannot be written: {error.strerror}. The next run writes it.") from error
 
 
-def _contents(ledger: Ledger, layout: Layout, learned: Columns) -> Contents:
+def _contents(ledger: Ledger, counted: DataSetRecord, learned: Columns) -> Contents:
     """What the data card says of the images."""
-    images, size_bytes = ledger.image_totals()
     column = licence_column(learned.types)
     return Contents(
-        images=images,
-        size_bytes=size_bytes,
-        shards=len(read_shard_manifest(layout.shard_manifest_path)),
+        images=counted.images,
+        size_bytes=counted.size_bytes,
+        shards=counted.shards.count if counted.shards else 0,
         left=ledger.left_by_code(),
         licences=ledger.frequent_values(column, MOST_LICENCES) if column else (),
         licence_column=column,

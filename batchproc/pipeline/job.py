@@ -131,6 +131,7 @@ class Run:
             observer=self.observer,
             loop_result=self.loop_result,
             stopped_by=find_stop(self.observer, work, counts.pending, self.control.stopped_by),
+            data_set=None if isinstance(self.error, DiskError) else ledger.data_set(),
         )
         return self._finish(ledger, evidence, folder)
 

@@ -24,6 +24,7 @@ from batchproc.version import VERSION
 
 if TYPE_CHECKING:
     from batchproc.pipeline.phase_record import PhaseMeasurements
+    from batchproc.record.data_set import DataSetRecord
     from batchproc.record.explanation import AutoRecord
     from batchproc.record.stage import ConcurrencyRecord
 
@@ -67,6 +68,7 @@ class RunMeasurements:
     observer: Observer
     loop_result: LoopResult
     stopped_by: str | None
+    data_set: "DataSetRecord | None" = None
 
 
 def describe_run(evidence: RunMeasurements, ending: Ending) -> RunRecord:
@@ -115,6 +117,7 @@ def _measured(evidence: RunMeasurements, ending: Ending) -> RunRecord:
         rendition_bytes=observer.rendition_bytes,
         auto=evidence.loop_result.auto,
         concurrency=evidence.loop_result.concurrency,
+        data_set=evidence.data_set,
     )
 
 

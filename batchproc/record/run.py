@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
     from batchproc.measure.checks import Check
     from batchproc.measure.samples import Samples
     from batchproc.record.cluster import ClusterRecord
+    from batchproc.record.data_set import DataSetRecord
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value
     from batchproc.record.stage import (
         ConcurrencyRecord,
@@ -169,8 +170,9 @@ class RunRecord:
 
     `failures`, `deferrals`: items of the whole list by code, `failures_this_run` of this run alone. `stages`, `leg`,
     `memory`, `checks` and `samples` are of the last leg. `cluster`: of a run on several machines; its stages are those
-    of all parts together. `config`: as resolved, without secrets. `command_seconds`: the whole command in its parts, in
-    their order; None where the run is not all that its process is for.
+    of all parts together. `data_set`: as it is after the run, whichever runs made it. `config`: as resolved, without
+    secrets. `command_seconds`: the whole command in its parts, in their order; None where the run is not all that its
+    process is for.
     """
 
     schema: int = SCHEMA
@@ -203,6 +205,7 @@ class RunRecord:
     auto: "AutoRecord | None" = None
     concurrency: "ConcurrencyRecord | None" = None
     cluster: "ClusterRecord | None" = None
+    data_set: "DataSetRecord | None" = None
     hosts: HostsRecord = HostsRecord()
     host: MachineRecord = MachineRecord()
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -307,6 +310,7 @@ def _adapter() -> "TypeAdapter[RunRecord]":
     from batchproc.measure.checks import Check  # noqa: F401
     from batchproc.measure.samples import Samples  # noqa: F401
     from batchproc.record.cluster import ClusterRecord  # noqa: F401
+    from batchproc.record.data_set import DataSetRecord  # noqa: F401
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value  # noqa: F401
     from batchproc.record.stage import (  # noqa: F401
         ConcurrencyRecord,

@@ -10,6 +10,7 @@ from batchproc.bench.bench_json import Bench, read_bench
 from batchproc.explain.findings import explain
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, workers
+from batchproc.kinds import kind_of
 from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run import read_run
 from batchproc.redact import printable, redact_text
@@ -35,6 +36,7 @@ from batchproc.report.bench_rates_view import (
 )
 from batchproc.report.bench_verdict import stage_rates
 from batchproc.report.charts import ceiling_name, mode_bars
+from batchproc.report.data_set import view_data_set
 from batchproc.report.items_view import link_to, told
 from batchproc.report.lab_section import number_figure, number_name, view_lab
 from batchproc.report.palette import css_reference, css_variables
@@ -167,9 +169,9 @@ def speed_error(error: float | None) -> str:
 FILTERS = (
     as_sentence, bench_checks, bench_ending, bench_figures, bench_methods, ceiling_name, config_text, counts_text,
     css_reference, disturbances, ending, exit_code, figure_text, forecast_sentence, from_to, gain, gil_words,
-    leg_note, link_to, mode_bars, moment, number_figure, number_name, number_or_unknown, pace, pair, printable,
+    kind_of, leg_note, link_to, mode_bars, moment, number_figure, number_name, number_or_unknown, pace, pair, printable,
     probability, process_cost_text, rate, remark, run_checks, run_methods, run_notes, seconds, seen_from, share,
     signed_seconds, significant, size, spare_text, speed_error, stage_rates, thousands, times, tint, told,
-    verdict_of, view_accounts, view_case_ceilings, view_forecast, view_lab, view_maps, view_memory, view_points,
-    view_rates, view_starts, view_startup, workers,
+    verdict_of, view_accounts, view_case_ceilings, view_data_set, view_forecast, view_lab, view_maps, view_memory,
+    view_points, view_rates, view_starts, view_startup, workers,
 )  # fmt: skip

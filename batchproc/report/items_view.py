@@ -178,10 +178,15 @@ def _count(row: Row, hosts: dict[str, HostRow], times: Mapping[str, float]) -> H
 
 
 def _groups(record: RunRecord, examples: Mapping[str, Sequence[Row]]) -> list[FailureGroup]:
-    """By number of items in the whole list; what only this run saw, or was only rejected, comes after."""
+    """By number of items in the whole list; what only this run saw, or was only rejected, comes after.
+
+    What was rejected has its place with the data set, if the record has that.
+    """
     now, this_run = record.failures, record.failures_this_run
     rejected = [code for code, rows in examples.items() if any(row.get("outcome") == "rejected" for row in rows)]
-    codes = dict.fromkeys([*now, *(this_run or {}), *rejected])
+    elsewhere = {one.code for one in record.data_set.rejected} if record.data_set else set()
+    seen = dict.fromkeys([*now, *(this_run or {}), *rejected])
+    codes = [code for code in seen if code in now or code not in elsewhere]
     groups = [
         FailureGroup(
             code=code,

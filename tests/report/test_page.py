@@ -17,7 +17,8 @@ from batchproc.report.run_charts import view_stages
 from tests.explain.runs import cpu_bound
 from tests.report.folder import Job, Parsed
 
-ORDER = ["account", "ceilings", "timeline", "series", "failures", "hosts", "slowest", "gallery", "trust", "provenance"]
+ORDER = ["account", "ceilings", "timeline", "series", "data-set", "failures", "hosts", "slowest", "gallery", "trust",
+         "provenance"]  # fmt: skip
 CHARTS = {"account-download", "account-transform", "ceilings-download", "ceilings-transform", "timeline-wide",
           "timeline-narrow"}  # fmt: skip
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -102,6 +102,14 @@ def test_a_missing_file_costs_its_section_only(job: Job, missing: str) -> None:
 
 
 def test_rejected_items_are_told_apart_from_failures(job: Job) -> None:
-    text = " ".join(job.page().by_id("failures").text.split())
+    page = job.page()
 
-    assert "check.max_aspect rejected on purpose" in text
+    assert "check.max_aspect 1 item rejected on purpose" in " ".join(page.by_id("data-set").text.split())
+    assert "check.max_aspect" not in page.by_id("failures").text
+
+
+def test_rejected_items_stay_among_the_failures_where_nothing_is_known_of_the_data_set(job: Job) -> None:
+    job.change(lambda facts: facts.pop("data_set"))
+
+    assert "check.max_aspect rejected on purpose" in " ".join(job.page().by_id("failures").text.split())
+    assert "data-set" not in [element.attributes.get("id") for element in job.page().elements]
