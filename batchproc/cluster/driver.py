@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from batchproc.cluster.engine import Ended, Engine, LostEngineError
 from batchproc.cluster.manifest import PartManifest
-from batchproc.cluster.part_ledger import COMMITTED, QUARANTINED, WAITING, PartLedger
+from batchproc.cluster.part_ledger import QUARANTINED, WAITING, PartLedger
 from batchproc.cluster.plan import LIST_NAME, ClusterPlan
 from batchproc.cluster.queue import Part, PartQueue
 from batchproc.cluster.task import AT_THE_END_SECONDS, PartTask, machine_of
@@ -27,10 +27,14 @@ BETWEEN_TRIES_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
-    """Whom the driver tells. `note`: a line for the user. `committed`: a part is done."""
+    """Whom the driver tells. `note`: a line for the user. `committed`: a part is done.
+
+    `joined`: there are workers that were not there before; it raises `UsageError` where one must not work.
+    """
 
     note: Callable[[str], None]
     committed: Callable[[PartManifest], None]
+    joined: Callable[[Engine], object]
 
 
 class Driver:
@@ -63,6 +67,7 @@ class Driver:
         self._is_stopping = False
         self._stop_by: float | None = None
         self._slots: dict[str, int] = {}
+        self._known: set[str] = set()  # workers that may work
         self._looked = self._last_word = clock()
 
     def stop(self) -> None:
@@ -87,7 +92,7 @@ class Driver:
     def _fill(self) -> None:
         """Queues what is not done: parts, and what earlier runs left of them; slices of big domains first."""
         known = {(row.number, row.generation): row for row in self._ledger.rows()}
-        last = {manifest.number: manifest for manifest in self._ledger.manifests()}
+        last = self._ledger.last_committed()
         base = 0
         parts: list[Part] = []
         for shard in self._plan.shards:
@@ -104,7 +109,7 @@ class Driver:
             base += -(-shard.items // self._config.output.shard_items)
             left = last.get(shard.number)
             if left is not None and left.due:
-                part = _rest_of(left, part)
+                part = _rest_of(self._ledger.manifest(left), part)
             row = known.get(part.place)
             if (left is None or left.due) and (row is None or row.state == WAITING):
                 parts.append(replace(part, tries=row.tries if row else 0))
@@ -133,6 +138,9 @@ class Driver:
         self._slots = dict(engine.slots())
         if self._slots:
             self._last_word = now
+            if not self._known >= self._slots.keys():
+                self._listeners.joined(engine)
+                self._known |= self._slots.keys()
         elif now - self._last_word > WORKERLESS_SECONDS:
             raise ExecutorError(
                 f"no worker has come to the scheduler for {WORKERLESS_SECONDS:.0f} s; start some (dask worker), "
@@ -239,8 +247,3 @@ def quarantined(ledger: PartLedger) -> Sequence[str]:
         f"part {row.number}: {row.reason or 'no reason is known'}"
         for row in ledger.rows() if row.state == QUARANTINED
     ]  # fmt: skip
-
-
-def is_complete(plan: ClusterPlan, ledger: PartLedger) -> bool:
-    """Whether every part is committed."""
-    return len({row.number for row in ledger.rows() if row.state == COMMITTED}) == len(plan.shards)

@@ -18,7 +18,7 @@ PARTS_NAME = "parts.db"
 TABLES = """
 CREATE TABLE IF NOT EXISTS part (
   number INTEGER NOT NULL, generation INTEGER NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
-  worker TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', manifest BLOB,
+  worker TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', due INTEGER NOT NULL DEFAULT 0, manifest BLOB,
   PRIMARY KEY (number, generation)) WITHOUT ROWID;
 """
 WAITING, COMMITTED, QUARANTINED = "waiting", "committed", "quarantined"
@@ -26,7 +26,7 @@ WAITING, COMMITTED, QUARANTINED = "waiting", "committed", "quarantined"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartRow:
-    """One part's row. `reason`: of its last failed attempt."""
+    """One part's row. `reason`: of its last failed attempt. `due`: items that it left to be tried again."""
 
     number: int
     generation: int
@@ -34,6 +34,7 @@ class PartRow:
     tries: int
     worker: str
     reason: str
+    due: int
 
 
 class PartLedger:
@@ -58,9 +59,10 @@ class PartLedger:
         """A part is done."""
         content = zlib.compress(manifest.to_json())
         self._write(
-            "INSERT INTO part (number, generation, state, worker, manifest) VALUES (?, ?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET state = excluded.state, worker = excluded.worker, manifest = excluded.manifest",
-            (manifest.number, manifest.generation, COMMITTED, manifest.worker, content),
+            "INSERT INTO part (number, generation, state, worker, due, manifest) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
+            "DO UPDATE SET state = excluded.state, worker = excluded.worker, due = excluded.due, "
+            "manifest = excluded.manifest",
+            (manifest.number, manifest.generation, COMMITTED, manifest.worker, manifest.due, content),
         )
 
     def fail(self, number: int, generation: int, worker: str, reason: str, *, tries: int, state: str) -> None:
@@ -78,11 +80,21 @@ class PartLedger:
 
     def rows(self) -> Iterator[PartRow]:
         """Every part of which something is known, in order."""
-        query = "SELECT number, generation, state, tries, worker, reason FROM part ORDER BY number, generation"
-        for number, generation, state, tries, worker, reason in self._connection.execute(query):
+        query = "SELECT number, generation, state, tries, worker, reason, due FROM part ORDER BY number, generation"
+        for number, generation, state, tries, worker, reason, due in self._connection.execute(query):
             yield PartRow(
-                number=number, generation=generation, state=state, tries=tries, worker=worker, reason=reason
+                number=number, generation=generation, state=state, tries=tries, worker=worker, reason=reason, due=due
             )
+
+    def last_committed(self) -> dict[int, PartRow]:
+        """The last generation of every part that is committed, by the part's number."""
+        return {row.number: row for row in self.rows() if row.state == COMMITTED}
+
+    def manifest(self, row: PartRow) -> PartManifest:
+        """What was committed of a part."""
+        query = "SELECT manifest FROM part WHERE number = ? AND generation = ?"
+        (content,) = self._connection.execute(query, (row.number, row.generation)).fetchone()
+        return parse_manifest(zlib.decompress(content))
 
     def manifests(self) -> Iterator[PartManifest]:
         """What is committed, in order."""

@@ -12,7 +12,7 @@ from signal import Signals
 from typing import Any
 
 from batchproc import signals
-from batchproc.cluster.driver import Driver, Listeners, is_complete, quarantined
+from batchproc.cluster.driver import Driver, Listeners, quarantined
 from batchproc.cluster.engine import Engine, open_engine, refuse_without_extra
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.measured import Measured
@@ -193,9 +193,11 @@ class _ClusterRun:
         try:
             if engine.dashboard:
                 self._display.note(f"dashboard: {engine.dashboard}")
-            if engine.slots():
-                ask_workers(engine, self._config, store)
-            listeners = Listeners(note=self._display.note, committed=self._committed)
+            listeners = Listeners(
+                note=self._display.note,
+                committed=self._committed,
+                joined=lambda engine: ask_workers(engine, self._config, store),
+            )
             driver = Driver(self._config, plan, ledger, self._reopen, listeners, store=store.address)
             self._display.begin(plan.items)
             began = time.perf_counter()
@@ -335,12 +337,8 @@ class _ClusterRun:
 
 
 def _has_work(plan: ClusterPlan, ledger: PartLedger) -> bool:
-    return not is_complete(plan, ledger) or any(manifest.due for manifest in _last(ledger))
-
-
-def _last(ledger: PartLedger) -> Iterator[PartManifest]:
-    """The last manifest of each part."""
-    return iter({manifest.number: manifest for manifest in ledger.manifests()}.values())
+    last = ledger.last_committed()
+    return len(last) < len(plan.shards) or any(row.due for row in last.values())
 
 
 def _iso(moment: datetime) -> str:
