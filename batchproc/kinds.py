@@ -76,7 +76,11 @@ class Code(StrEnum):
     STEP_ERROR = "step.error"
     CHECK_REJECTED = "check.rejected"
     CHECK_MIN_SIZE = "check.min_size"
+    CHECK_MAX_SIZE = "check.max_size"
     CHECK_MAX_ASPECT = "check.max_aspect"
+    CHECK_FORMAT = "check.format"
+    CHECK_NOT_BLANK = "check.not_blank"
+    CHECK_SHARPNESS = "check.sharpness"
     CHECK_UNIQUE = "check.unique"
     IO_NOSPACE = "io.nospace"
     IO_PERM = "io.perm"
@@ -222,7 +226,7 @@ _KINDS = (
          decided_by=STEPS),
     *(Kind(code, "dropped on purpose by a check", "loosen the check if it should be kept",
            is_rejection=True, decided_by=STEPS)
-      for code in (Code.CHECK_REJECTED, Code.CHECK_MIN_SIZE, Code.CHECK_MAX_ASPECT, Code.CHECK_UNIQUE)),
+      for code in Code if code.startswith("check.")),
 
     Kind(Code.IO_NOSPACE, "the disk is full", "make room and run again", is_charged=False, stops_run=True,
          effect=Effect.NOTHING),

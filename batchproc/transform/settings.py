@@ -11,6 +11,7 @@ MODULES = (
     "batchproc.transform.stage",
     "PIL.PpmImagePlugin",  # the last of those that the first Image.save imports
     "PIL.ImageFilter",
+    "batchproc.transform.steps.checks",
     "batchproc.transform.steps.geometry",
     "batchproc.transform.steps.filters",
 )

@@ -1,6 +1,6 @@
 """The transform stage: bytes in, a temporary file with the finished picture out.
 
-    header -> checks that need only the size -> decode -> steps -> encode -> write
+    header -> checks that need no more -> decode -> steps -> encode -> write
 
 One place per error: whatever fails in decode or encode is `image.*`, in a step of the user's `step.error`, in the write
 `io.*`. The parts of its time are "decode", "steps.<op>" for each step after the header checks (a user's step by its
@@ -24,7 +24,7 @@ from batchproc.transform.decode import Decoded, Opened, decode, open_picture, pr
 from batchproc.transform.resampler import pixels_for
 from batchproc.transform.settings import MODULES, TransformSettings
 from batchproc.transform.steps.custom import CustomStep, OpenedStep
-from batchproc.transform.steps.step import Pixelwise, SizeCheck, Sizing, Step
+from batchproc.transform.steps.step import FormatCheck, Pixelwise, SizeCheck, Sizing, Step
 from batchproc.transform.steps.unique import Unique
 from batchproc.transform.thumbnails import Thumbnails
 from batchproc.transform.view import Size, View
@@ -64,8 +64,10 @@ class TransformWork:
             folder=plan.gallery_folder, every=plan.gallery_every, background=plan.background
         )
         steps = [step.open() if isinstance(step, CustomStep) else step for step in plan.steps]
+        self._format_checks = [step for step in steps if isinstance(step, FormatCheck)]
+        steps = [step for step in steps if not isinstance(step, FormatCheck)]
         heads = next((at for at, step in enumerate(steps) if not isinstance(step, SizeCheck)), len(steps))
-        self._header_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
+        self._size_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
         self._moves = [(_part_of(step), _move(step)) for step in steps[heads:]]
         self._is_hashed = any(isinstance(step, Unique) for step in steps)
         self._scaling = first_scaling(steps[heads:])
@@ -74,8 +76,7 @@ class TransformWork:
         """Makes the rendition of one original. Raises `StageError` and `Reject`."""
         plan, original = self._plan, item.value
         opened = open_picture(original.content, formats=plan.formats, max_pixels=plan.max_pixels)
-        for check in self._header_checks:
-            check.check_size(opened.size)
+        self._check_header(opened)
         target = encode.target_of(plan.output_format, opened.kind)
         background = None if encode.holds_alpha(target) else plan.background
         needed = self._needed(opened.size)
@@ -99,6 +100,13 @@ class TransformWork:
 
     def close(self) -> None:
         """Nothing is held but memory."""
+
+    def _check_header(self, opened: Opened) -> None:
+        """Raises `Reject` for what need not be decoded to know that it is not wanted."""
+        for format_check in self._format_checks:
+            format_check.check_format(opened.kind)
+        for size_check in self._size_checks:
+            size_check.check_size(opened.size)
 
     def _needed(self, size: Size) -> Size | None:
         """How many pixels of a picture of `size` to decode; None: all of them."""
@@ -157,7 +165,7 @@ def first_scaling(steps: Sequence[Step]) -> Sizing | None:
 
     There is one only where a scaling step comes before every step that looks at pixels together.
     """
-    first = next((step for step in steps if not isinstance(step, SizeCheck | Pixelwise)), None)
+    first = next((step for step in steps if not isinstance(step, SizeCheck | FormatCheck | Pixelwise)), None)
     return first if isinstance(first, Sizing) else None
 
 

@@ -20,8 +20,8 @@ from batchproc.transform.plan_fingerprint import (
 )
 from batchproc.transform.resampler import engine
 from batchproc.transform.stage import Transform
+from batchproc.transform.steps.checks import MinSize
 from batchproc.transform.steps.custom import CustomStep
-from batchproc.transform.steps.geometry import MinSize
 from batchproc.transform.steps.table import build_steps
 from tests.ledger.old_ledger import DUMPS
 

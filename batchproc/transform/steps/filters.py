@@ -1,12 +1,13 @@
 """The steps that change pixels where they are.
 
-Pixel by pixel: `grayscale`, `autocontrast`, `brightness`, `contrast`, `colour`. The factors mean what they mean in
-Pillow's ImageEnhance (1 changes nothing), but the work is done by a table or a matrix instead of a blend: that takes
-one pass instead of two, and releases the GIL where ImageEnhance holds it. By the pixels around them: `sharpen`,
+Pixel by pixel: `grayscale`, `autocontrast`, `brightness`, `contrast`, `gamma`, `colour`. The factors mean what they
+mean in Pillow's ImageEnhance (1 changes nothing), but the work is done by a table or a matrix instead of a blend: that
+takes one pass instead of two, and releases the GIL where ImageEnhance holds it. By the pixels around them: `sharpen`,
 `unsharp`, `blur`, `box_blur`, `median`.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 from PIL import Image, ImageFilter, ImageOps, ImageStat
@@ -93,6 +94,23 @@ class Contrast(BuiltIn):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gamma(BuiltIn):
+    """Brightens (above 1) or darkens (below 1) the middle levels; black and white stay.
+
+    A level, as a share of white, becomes its power of 1 / `gamma`. Alpha is left as it is.
+    """
+
+    op = "gamma"
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=100)
+    example: ClassVar = {"gamma": 1.4}
+
+    gamma: float = key(Float(at_least=0.01, at_most=100), "the exponent's denominator; 1 changes nothing")
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return _by_table(image, _gamma_levels(self.gamma))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ColourStep(BuiltIn):
     """Makes colours stronger or weaker: 0 is grey, 1 changes nothing, 2 is twice as colourful.
 
@@ -120,8 +138,22 @@ class ColourStep(BuiltIn):
 
 def _mapped(image: Image.Image, *, pivot: int, factor: float) -> Image.Image:
     """Every level moved away from `pivot` by `factor`, by a table."""
-    table = [min(255, max(0, int(pivot + factor * (level - pivot)))) for level in range(256)]
-    return on_colours(image, lambda colours: colours.point(table * len(colours.getbands())))
+    return _by_table(image, _moved_levels(pivot, factor))
+
+
+@lru_cache(maxsize=256)
+def _moved_levels(pivot: int, factor: float) -> tuple[int, ...]:
+    return tuple(min(255, max(0, int(pivot + factor * (level - pivot)))) for level in range(256))
+
+
+@lru_cache(maxsize=16)
+def _gamma_levels(gamma: float) -> tuple[int, ...]:
+    return tuple(round(255 * (level / 255) ** (1 / gamma)) for level in range(256))
+
+
+def _by_table(image: Image.Image, levels: tuple[int, ...]) -> Image.Image:
+    """Every level of every colour replaced by what stands for it; alpha is left as it is."""
+    return on_colours(image, lambda colours: colours.point(levels * len(colours.getbands())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

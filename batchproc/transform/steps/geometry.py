@@ -1,71 +1,18 @@
-"""The steps that are about the size: the checks `min_size` and `max_aspect`; `resize`, `crop`, `rotate`.
-
-At the head of the list the checks run on the header, so that a rejected image is never decoded.
-"""
+"""The steps that change size or place: `resize`, `crop`, `trim`, `rotate`, `flip`."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from PIL import Image, ImageColor
-from PIL.Image import Resampling
+from PIL.Image import Resampling, Transpose
 
-from batchproc.errors import Code, Reject, StageError
+from batchproc.errors import Code, StageError
 from batchproc.record.stage import Cost
 from batchproc.transform.alpha import Ink, on_weighted
 from batchproc.transform.modes import has_alpha
 from batchproc.transform.resampler import resample
 from batchproc.transform.steps.step import Bool, BuiltIn, Colour, Float, Int, Ints, OneOf, Work, key, quoted, validate
 from batchproc.transform.view import Box, Size, View
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MinSize(BuiltIn):
-    """Rejects pictures smaller than so many pixels.
-
-    The size is that of the picture as displayed, at this place in the list. The code is `check.min_size`.
-    """
-
-    op = "min_size"
-    work = Work(holds_gil=True, cost=Cost.NONE, overhead_us=5)
-    example: ClassVar = {"width": 64, "height": 64}
-
-    width: int = key(Int(at_least=1, at_most=1_000_000), "least width, px", default=1)
-    height: int = key(Int(at_least=1, at_most=1_000_000), "least height, px", default=1)
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        self.check_size(image.size)
-        return image
-
-    def check_size(self, size: Size) -> None:
-        """Raises `Reject` when a side is too short."""
-        if size[0] < self.width or size[1] < self.height:
-            reason = f"{size[0]} x {size[1]} px is smaller than {self.width} x {self.height} px"
-            raise Reject(reason, code=Code.CHECK_MIN_SIZE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaxAspect(BuiltIn):
-    """Rejects pictures whose longer side is more than so many times the shorter one.
-
-    The code is `check.max_aspect`.
-    """
-
-    op = "max_aspect"
-    work = Work(holds_gil=True, cost=Cost.NONE, overhead_us=5)
-    example: ClassVar = {"ratio": 3.0}
-
-    ratio: float = key(Float(at_least=1, at_most=100_000), "the most, longer side divided by shorter side")
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        self.check_size(image.size)
-        return image
-
-    def check_size(self, size: Size) -> None:
-        """Raises `Reject` when the picture is too long or too tall."""
-        if max(size) > self.ratio * min(size):
-            reason = f"{size[0]} x {size[1]} px has an aspect of {max(size) / min(size):.4g}, more than {self.ratio:g}"
-            raise Reject(reason, code=Code.CHECK_MAX_ASPECT)
-
 
 SIDE_PX = Int(at_least=1, at_most=65_500)
 SIZE = Ints(count=2, each=SIDE_PX, words="two whole numbers of 1 px or more, up to 65500")
@@ -239,6 +186,37 @@ class Crop(BuiltIn):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trim(BuiltIn):
+    """Cuts off a border of one colour, on each side as far as it goes.
+
+    The colour is that of the top left pixel, then that of the bottom right one, so that bars on two sides may differ.
+    `tolerance` is the difference, in levels of any channel, up to which a pixel counts as border; what is invisible is
+    one colour, whatever lies under it. A picture that is all border is left as it is: `not_blank` rejects those.
+    """
+
+    op = "trim"
+    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=250)
+    example: ClassVar = {"tolerance": 10}
+
+    tolerance: int = key(Int(at_least=0, at_most=254), "most difference from the border's colour, levels", default=10)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        for corner in ((0, 0), (image.width - 1, image.height - 1)):
+            shown = image.convert(image.mode[:-1] + "a") if has_alpha(image) else image
+            box = self._content(shown, (min(corner[0], image.width - 1), min(corner[1], image.height - 1)))
+            image = image.crop(box) if box else image
+        return image
+
+    def _content(self, shown: Image.Image, corner: Size) -> tuple[int, int, int, int] | None:
+        """The smallest box around what is no border; None where all of it is. Alpha is in the colours already."""
+        table: list[int] = []
+        for border in shown.crop((*corner, corner[0] + 1, corner[1] + 1)).tobytes():
+            first, end = max(0, border - self.tolerance), min(256, border + self.tolerance + 1)
+            table += [255] * first + [0] * (end - first) + [255] * (256 - end)
+        return shown.point(table).getbbox(alpha_only=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rotate(BuiltIn):
     """Turns the picture counter-clockwise.
 
@@ -278,3 +256,21 @@ class Rotate(BuiltIn):
 
     def _rotated(self, image: Image.Image, fill: int | Ink) -> Image.Image:
         return image.rotate(self.degrees, Resampling.BICUBIC, expand=self.expand, fillcolor=fill)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip(BuiltIn):
+    """Mirrors the picture.
+
+    `horizontal` swaps left and right, `vertical` top and bottom. No pixel changes its value.
+    """
+
+    op = "flip"
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=20)
+    example: ClassVar = {"direction": "horizontal"}
+
+    direction: str = key(OneOf(choices=("horizontal", "vertical")), "which sides are swapped", default="horizontal")
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        across = self.direction == "horizontal"
+        return image.transpose(Transpose.FLIP_LEFT_RIGHT if across else Transpose.FLIP_TOP_BOTTOM)

@@ -1,6 +1,6 @@
 """What a step is, and how its keys are checked, explained and described: each key says once what it accepts.
 
-A step is a frozen value that is called with an image and returns one; three kinds know more than pixels. The built-in
+A step is a frozen value that is called with an image and returns one; some kinds know more than pixels. The built-in
 ones are dataclasses derived from `BuiltIn`, whose fields are made by `key`.
 """
 
@@ -29,6 +29,15 @@ class SizeCheck(Protocol):
 
     def check_size(self, size: Size) -> None:
         """Raises `Reject` when the picture is not wanted. `size` is as displayed."""
+        ...
+
+
+@runtime_checkable
+class FormatCheck(Protocol):
+    """A step that looks at the source's format alone. It runs before anything is decoded, wherever it stands."""
+
+    def check_format(self, kind: str) -> None:
+        """Raises `Reject` when the picture is not wanted. `kind` is a word of `[transform] formats`."""
         ...
 
 
@@ -138,6 +147,25 @@ class OneOf:
 
     def schema(self) -> dict[str, Any]:
         return {"enum": list(self.choices)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Some:
+    """A list of some words, at least one."""
+
+    choices: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        return "a list of some of " + ", ".join(self.choices)
+
+    def clean(self, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not value or not set(value) <= set(self.choices):
+            raise ValueError
+        return tuple(dict.fromkeys(value))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": {"enum": list(self.choices)}, "minItems": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from batchproc.errors import Problem, UsageError
 from batchproc.record.stage import Cost, StepRecord
-from batchproc.transform.steps import filters, geometry, unique
+from batchproc.transform.steps import checks, filters, geometry, unique
 from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, prepared
 from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, error_of, keys_of, quoted
 
@@ -23,7 +23,9 @@ ENTRY_POINTS = "batchproc.steps"
 _CLASSES: tuple[type[BuiltIn], ...] = (
     geometry.Resize,
     geometry.Crop,
+    geometry.Trim,
     geometry.Rotate,
+    geometry.Flip,
     filters.Sharpen,
     filters.Unsharp,
     filters.Blur,
@@ -33,9 +35,14 @@ _CLASSES: tuple[type[BuiltIn], ...] = (
     filters.Autocontrast,
     filters.Brightness,
     filters.Contrast,
+    filters.Gamma,
     filters.ColourStep,
-    geometry.MinSize,
-    geometry.MaxAspect,
+    checks.MinSize,
+    checks.MaxSize,
+    checks.MaxAspect,
+    checks.Format,
+    checks.NotBlank,
+    checks.Sharpness,
     unique.Unique,
 )
 BUILT_IN: dict[str, type[BuiltIn]] = {one.op: one for one in _CLASSES}

@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from batchproc.errors import Code, Reject, StageError
-from batchproc.transform.steps.filters import BoxBlur, Brightness, ColourStep, Contrast, Grayscale, Sharpen
-from batchproc.transform.steps.geometry import Crop, MaxAspect, MinSize, Resize, Rotate
+from batchproc.transform.steps.checks import MaxAspect, MinSize
+from batchproc.transform.steps.filters import BoxBlur, Brightness, ColourStep, Contrast, Gamma, Grayscale, Sharpen
+from batchproc.transform.steps.geometry import Crop, Flip, Resize, Rotate, Trim
 from batchproc.transform.steps.table import BUILT_IN
 from batchproc.transform.view import View
 from tests.transform.drawing import difference, photo, pixel
@@ -124,7 +125,8 @@ def test_rotate_turns_counter_clockwise_and_fills_the_corners() -> None:
 def test_every_step_takes_every_working_mode_and_travels(op: str, mode: str) -> None:
     step = pickle.loads(pickle.dumps(BUILT_IN[op](**BUILT_IN[op].example)))
 
-    result = step(photo(300, 250, mode))
+    # Edges enough for every check, over the whole picture.
+    result = step(ImageChops.invert(photo(300, 250).filter(ImageFilter.CONTOUR)).convert(mode))
 
     assert result.mode in ("L", "LA", "RGB", "RGBA")
     assert ("A" in mode) == ("A" in result.mode)
@@ -223,3 +225,86 @@ def test_a_bad_value_is_quoted_with_what_is_allowed(op: str, keys: dict[str, Any
 @pytest.mark.parametrize(("how", "expected"), [("contain", (40, 20)), ("cover", (200, 100)), ("exact", (100, 100))])
 def test_only_contain_leaves_small_pictures_small_by_itself(how: str, expected: tuple[int, int]) -> None:
     assert expected == Resize(size=(100, 100), how=how)(Image.new("L", (40, 20))).size
+
+
+@pytest.mark.parametrize(
+    ("direction", "expected"), [("horizontal", (180, 12, 200, 20)), ("vertical", (0, 120, 20, 138))]
+)
+def test_flip_swaps_two_sides(direction: str, expected: tuple[int, int, int, int]) -> None:
+    picture = Image.new("L", (200, 150), 0)
+    picture.paste(255, (0, 12, 20, 30))
+
+    flipped = Flip(direction=direction)(picture)
+
+    assert expected[0] == (flipped.getbbox() or ())[0]
+    assert flipped.tobytes() != picture.tobytes() == Flip(direction=direction)(flipped).tobytes()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_gamma_keeps_black_white_and_alpha(mode: str) -> None:
+    picture = Image.linear_gradient("L").convert(mode)
+    if mode.endswith("A"):
+        picture.putalpha(77)
+
+    brighter = Gamma(gamma=2.0)(picture)
+
+    assert [0, 128, 255] == [pixel(brighter, 9, y)[0] for y in (0, 64, 255)]
+    assert pixel(picture, 9, 64)[-1] == pixel(brighter, 9, 64)[-1] or not mode.endswith("A")
+    assert 2 > difference(Gamma(gamma=0.5)(brighter).convert("RGB"), picture.convert("RGB"))
+
+
+def bordered(mode: str, border: Any, box: tuple[int, int, int, int] = (10, 20, 60, 50)) -> Image.Image:
+    picture = Image.new(mode, (100, 80), border)
+    picture.paste(photo(box[2] - box[0], box[3] - box[1]).convert(mode), box[:2])
+    return picture
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        bordered("L", 255),
+        bordered("RGB", (0, 90, 0)),
+        bordered("LA", (3, 255)),
+        bordered("RGBA", (0, 0, 0, 0)),
+        bordered("RGBA", (255, 255, 255, 128)),
+    ],
+    ids=["white", "green", "grey with alpha", "transparent", "half-transparent"],
+)
+def test_trim_cuts_off_the_border(picture: Image.Image) -> None:
+    assert (50, 30) == Trim()(picture).size
+
+
+def test_trim_takes_what_is_invisible_as_one_colour() -> None:
+    picture = photo(100, 80).convert("RGBA")
+    alpha = Image.new("L", (100, 80), 0)
+    alpha.paste(255, (40, 30, 50, 70))
+    picture.putalpha(alpha)
+
+    assert (10, 40) == Trim(tolerance=0)(picture).size
+
+
+def test_trim_takes_bars_of_two_colours() -> None:
+    picture = Image.new("RGB", (100, 80), "black")
+    picture.paste("white", (0, 60, 100, 80))
+    picture.paste(photo(100, 40), (0, 20))
+
+    assert (100, 40) == Trim()(picture).size
+
+
+@pytest.mark.parametrize(("tolerance", "expected"), [(0, (97, 80)), (9, (97, 80)), (10, (50, 30)), (254, (100, 80))])
+def test_trim_takes_a_noisy_border_up_to_its_tolerance(tolerance: int, expected: tuple[int, int]) -> None:
+    picture = Image.new("L", (100, 80), 30)
+    for x in range(0, 100, 2):
+        picture.paste(40, (x, 0, x + 1, 80))
+    picture.paste(200, (10, 20, 60, 50))
+    picture.paste(210, (10, 20, 60, 21))
+
+    assert expected == Trim(tolerance=tolerance)(picture).size
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (30, 20)])
+def test_trim_leaves_what_is_all_border(mode: str, size: tuple[int, int]) -> None:
+    picture = Image.new(mode, size)
+
+    assert size == Trim()(picture).size
