@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from batchproc.explain.predict import MODES, Limit, cpu_seconds, predict, start_seconds
 from batchproc.explain.reasons import Cause, Judgement, Rank
-from batchproc.explain.run_model import BLOCKED, RunModel, full_workers
+from batchproc.explain.run_model import BLOCKED, QUIET, RunModel, full_workers
 from batchproc.record.explanation import Alternative, Choice, Figure, Value, Variant
 from batchproc.record.run import RunRecord
 from batchproc.record.stage import ModeName, StageRecord
@@ -161,7 +161,8 @@ def _judge(
     if not ties:
         return Judgement.WON, values
     if not all(_is_alike(one) for one in ties):
-        return Judgement.OPEN, {**values, "error": max(one.error for one in ties)}
+        disturbed = {"others": run.others} if run.others > QUIET else {}
+        return Judgement.OPEN, {**values, **disturbed, "error": max(one.error for one in ties)}
     lightest = next(name for name in MODES if name in (mode, *(one.mode for one in ties)))
     code = Judgement.TIE if lightest == mode else Judgement.LIGHTER_WOULD_DO
     return code, {**values, **_pace_elsewhere(run, stage, ties), "lightest": lightest}

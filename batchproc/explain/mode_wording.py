@@ -120,6 +120,8 @@ def reason_text(record: RunRecord, choice: "Choice", words: Words) -> str:
         open_modes = [choice.mode, *(one.mode for one in _others(choice) if one.rank != Rank.WORSE)]
         if words.number("network_share") and "serial" not in open_modes:
             return f"{' or '.join(PLURALS[mode] for mode in open_modes)}: {cause_text(Cause.WAITING, words)}"
+        if words.number("others"):
+            return f"undecided: other programs used {words.share('others')} of the machine"
         return f"undecided: predictions may be off by {words.share('error')} here"
     return f"{PLURALS.get(choice.best, choice.best)}: {cause_text(choice.cause, words)}"
 

@@ -58,7 +58,7 @@ from batchproc.report.run_page import (
 from batchproc.report.summary import command_time
 from batchproc.sink import Layout, write_atomically
 
-PAGE_BYTES = 1_500_000
+PAGE_BYTES = 800_000
 NAME = "report.html"
 BOUNDS = {
     "cores": "the cores",

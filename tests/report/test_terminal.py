@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from batchproc.explain.findings import explain
-from batchproc.record.run import RunRecord, record_of
+from batchproc.record.run import RunCounts, RunRecord, record_of
 from batchproc.report.terminal import styled, summarise, wrapped
 from batchproc.transform import resampler
-from tests.explain.runs import cpu_bound
+from tests.explain.runs import all_serial, cpu_bound, held
 from tests.jobs import MakeJob
 from tests.pipeline.test_job import rows
 from tests.pipeline.test_modes import run
@@ -48,6 +48,18 @@ def test_a_terminal_without_unicode_gets_the_same_chart_in_ascii() -> None:
 
     assert plain.isascii()
     assert plain == summarise(record, Path("runs/1")).replace("█", "#").replace("░", "-")
+
+
+@pytest.mark.parametrize("facts", [cpu_bound(), cpu_bound("thread"), held(), all_serial()], ids=range(4))
+def test_a_summary_has_at_most_14_lines_of_80_columns_with_that_of_its_page(facts: dict[str, Any]) -> None:
+    counts = RunCounts(items=240, processed=240, done=232, failed=8)
+    failures = {"http.404": 3, "not_image": 2, "truncated": 2, "image.corrupt": 1}
+    record = replace(of(facts), job="demo", counts=counts, failures=failures)
+
+    lines = wrapped(summarise(record, Path("outputs/demo/runs/20261128T070509Z"))).splitlines()
+
+    assert len(lines) <= 13  # the command adds where the page is
+    assert [] == [line for line in lines if len(line) > 80]
 
 
 def test_modes_that_are_not_predicted_have_no_bar() -> None:
