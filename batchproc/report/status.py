@@ -67,7 +67,7 @@ class DiskUse:
 class JobStatus:
     """A job as its ledger and its lock tell of it. `runs`: the last ones, newest first; `next`: what to do.
 
-    `verdict`: what the last run that worked says of its modes, in one line.
+    `verdict`: what the last run that worked says of its modes, in one line; `page`: the last report made, where it is.
     """
 
     job: str
@@ -85,6 +85,7 @@ class JobStatus:
     failing_hosts: Sequence[FailingHost] = ()
     disk: DiskUse | None = None
     verdict: str = ""
+    page: str = ""
     runs: Sequence[LedgerRun] = ()
     trend: Mapping[str, TrendFigure] | None = None
     next: str = ""
@@ -118,6 +119,7 @@ def read_status(config: Config) -> JobStatus:
             failing_hosts=_failing_hosts(ledger.failed_urls()),
             disk=_disk_use(layout, ledger.image_totals()[1]),
             verdict=_read_verdict(layout, runs),
+            page=str(page) if (page := layout.output / "report.html").exists() else "",
             runs=runs,
             trend=find_trend(runs),
         )
@@ -252,6 +254,8 @@ def _lines(status: JobStatus) -> Iterator[str]:
         yield "trend: " + "; ".join(_trend_words(status.trend))
     if status.verdict:
         yield f"last verdict: {status.verdict}"
+    if status.page:
+        yield f"last report: {status.page}"
     yield f"next: {status.next}"
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from batchproc.errors import UsageError
 from batchproc.origin import EmbeddedOrigin, Fault, OriginError, OriginSettings
-from batchproc.origin.pictures import make_pictures
+from batchproc.origin.cache import load_pictures
 from batchproc.origin.settings import FAULT_CYCLE
 
 PATIENCE_SECONDS = 30.0
@@ -62,7 +62,7 @@ def faulty_path(origin: EmbeddedOrigin, fault: Fault) -> str:
 
 
 def test_it_serves_the_pictures_of_the_seed_over_one_connection() -> None:
-    made = make_pictures(3, 5, workers=1)
+    made = load_pictures(3, 5)
     with EmbeddedOrigin(OriginSettings(images=3, seed=5, latency_seconds=0.001, faults=False)) as origin:
         client = client_of(origin)
         served = []

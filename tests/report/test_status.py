@@ -192,6 +192,16 @@ def test_failing_hosts_disk_use_and_the_last_verdict_are_told(
     assert f"last verdict: {facts.verdict}" in text
 
 
+def test_the_page_of_the_last_run_is_named_where_it_is(make_job: MakeJob, tmp_path: Path) -> None:
+    config = make_job(images=1)
+    run(config)
+    without = status(config)
+    (tmp_path / "out/report.html").touch()
+
+    assert "last report" not in describe_status(without)
+    assert f"last report: {tmp_path / 'out/report.html'}" in describe_status(status(config))
+
+
 def test_a_run_of_another_version_has_no_verdict(make_job: MakeJob, tmp_path: Path) -> None:
     config = make_job(images=1)
     (tmp_path / "out/runs" / run(config).folder.name / "run.json").write_text("{}")
