@@ -6,6 +6,7 @@ every machine that has the same version.
 
 import re
 from collections.abc import Callable
+from functools import cache
 from ipaddress import AddressValueError, IPv6Address
 
 from batchproc.hostname import ascii_host
@@ -31,6 +32,7 @@ def host_of(authority: str) -> str:
         return name.lower()
 
 
+@cache
 def domain_finder() -> Callable[[str], str]:
     """What finds the registrable domain of a host; an address, and a name without a suffix, is its own."""
     from publicsuffixlist import PublicSuffixList

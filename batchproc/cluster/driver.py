@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from batchproc.cluster.engine import Ended, Engine, LostEngineError
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.part_ledger import QUARANTINED, WAITING, PartLedger
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan
+from batchproc.cluster.plan import FOLDER, ClusterPlan
 from batchproc.cluster.queue import Part, PartQueue
 from batchproc.cluster.task import AT_THE_END_SECONDS, PartTask, machine_of
 from batchproc.config import ClusterTable, Config
@@ -49,6 +49,7 @@ class Driver:
         listeners: Listeners,
         *,
         store: str,
+        amended: Callable[[Part], Part] = lambda part: part,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -60,6 +61,7 @@ class Driver:
         self._reopen = reopen
         self._listeners = listeners
         self._store = store
+        self._amended = amended
         self._clock = clock
         self._sleep = sleep
         self._queue = PartQueue()
@@ -79,18 +81,20 @@ class Driver:
 
         Raises `ExecutorError` where nobody is there to work, and `DiskError`.
         """
-        self._fill()
-        while self._out or (self._queue and not self._is_stopping):
-            try:
-                self._turn(engine)
-            except LostEngineError as error:
-                engine = self._find_again(engine, error)
-            if self._stop_by is not None and self._clock() > self._stop_by:
-                break
+        # What was added to the list comes behind all that was left before: both may ask the same hosts.
+        for list_name in dict.fromkeys(shard.list_name for shard in self._plan.shards):
+            self._fill(list_name)
+            while self._out or (self._queue and not self._is_stopping):
+                try:
+                    self._turn(engine)
+                except LostEngineError as error:
+                    engine = self._find_again(engine, error)
+                if self._stop_by is not None and self._clock() > self._stop_by:
+                    return engine
         return engine
 
-    def _fill(self) -> None:
-        """Queues what is not done: parts, and what earlier runs left of them; slices of big domains first."""
+    def _fill(self, list_name: str) -> None:
+        """Queues what is not done of a list: parts, and what earlier runs left of them; slices of big domains first."""
         known = {(row.number, row.generation): row for row in self._ledger.rows()}
         last = self._ledger.last_committed()
         base = 0
@@ -99,7 +103,7 @@ class Driver:
             part = Part(
                 number=shard.number,
                 generation=0,
-                list_name=f"cluster/{self._plan.name}/{LIST_NAME}",
+                list_name=f"{FOLDER}/{self._plan.name}/{list_name}",
                 offset=shard.offset,
                 size_bytes=shard.size_bytes,
                 items=shard.items,
@@ -107,6 +111,8 @@ class Driver:
                 domain=shard.domain,
             )
             base += -(-shard.items // self._config.output.shard_items)
+            if shard.list_name != list_name:
+                continue
             left = last.get(shard.number)
             if left is not None and left.due:
                 part = _rest_of(self._ledger.manifest(left), part)
@@ -114,7 +120,7 @@ class Driver:
             if (left is None or left.due) and (row is None or row.state == WAITING):
                 parts.append(replace(part, tries=row.tries if row else 0))
         for part in sorted(parts, key=lambda one: one.domain is None):
-            self._queue.add(part)
+            self._queue.add(self._amended(part))
 
     def _turn(self, engine: Engine) -> None:
         if self._is_stopping and self._stop_by is None:

@@ -24,6 +24,7 @@ class PartManifest:
 
     `rest`: lines of `list.jsonl` of the `due` items that are to be tried again, of which `pending` were not reached.
     `staged`: a folder with images that have to be moved to their places. `record`: what run.json says, in short.
+    `columns`: tells the columns of its rows from others.
     """
 
     plan: str
@@ -35,6 +36,7 @@ class PartManifest:
     seconds: float
     rows: str
     failures: str
+    columns: str = ""
     rest: str = ""
     rest_bytes: int = 0
     due: int = 0

@@ -1,14 +1,15 @@
 """What all parts came to, put together: the manifests of the whole job, its counts, and what was measured."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchproc.cluster.amending import Amending, Dropped
+from batchproc.cluster.comparison import Kind
 from batchproc.cluster.manifest import PartManifest
-from batchproc.cluster.plan import decode_line
+from batchproc.cluster.plan import ClusterPlan, decode_line
 from batchproc.cluster.store import Store
 from batchproc.errors import DiskError
 from batchproc.record.run import Counts
@@ -33,14 +34,19 @@ class Merged:
         left = self.failures + self.deferrals + self.rejections
         return Contents(images=self.images, size_bytes=self.size_bytes, shards=self.shards, left=dict(left))
 
-    def all_counts(self, items: int) -> Counts:
+    def all_counts(self, plan: ClusterPlan) -> Counts:
         """The states of the whole list; what no part has come to is pending."""
         counts = self.counts
+        if plan.duplicates is not None:
+            counts["duplicates"] = plan.duplicates
+        items = plan.items - counts["duplicates"]
         known = sum(counts[state] for state in ("done", "rejected", "failed", "quarantined", "deferred"))
         return Counts(**{name: counts[name] for name in counts} | {"items": items, "pending": max(0, items - known)})
 
 
-def write_rows(store: Store, manifests: Iterable[PartManifest], metadata: Path, failures: Path) -> Merged:
+def write_rows(
+    store: Store, manifests: Iterable[PartManifest], amending: Amending, metadata: Path, failures: Path
+) -> Merged:
     """Writes `metadata.jsonl` and `failures.jsonl` of the whole job, part after part. Raises `DiskError`.
 
     What a part failed to do and a later one of it did, or failed to do again, is told once: by the later.
@@ -49,7 +55,7 @@ def write_rows(store: Store, manifests: Iterable[PartManifest], metadata: Path, 
     try:
         with replacing(metadata) as rows, replacing(failures) as left:
             for group in _by_number(manifests):
-                _write_group(store, group, rows, left, merged)
+                _write_group(store, group, amending, rows, left, merged)
     except OSError as error:
         raise DiskError(f"{error.filename}: cannot be written: {error.strerror}. The next run writes it.") from error
     return merged
@@ -67,26 +73,30 @@ def _by_number(manifests: Iterable[PartManifest]) -> Iterator[list[PartManifest]
         yield group
 
 
-def _write_group(store: Store, group: list[PartManifest], rows: Any, left: Any, merged: Merged) -> None:
-    superseded: set[str] = set()
+def _write_group(
+    store: Store, group: list[PartManifest], amending: Amending, rows: Any, left: Any, merged: Merged
+) -> None:
+    changes, dropped = amending.changes_of(group[0].number), Dropped()
     for manifest, later in zip(group, [*group[1:], None], strict=True):
         content = store.get(manifest.rows)
         failed = store.get(manifest.failures)
         if content is None or failed is None:
             raise DiskError(f"{store.address}/{manifest.rows}: is gone; --fresh makes everything again.")
-        rows.write(content)
+        rows.write(amending.rows(content, manifest, changes, dropped))
         record = manifest.record["counts"]
         for name in ("done", "duplicates", "bad_rows"):
             if name == "done" or manifest.generation == 0:
                 merged.counts[name] += record[name]
         superseded = _rest_keys(store, manifest) if later is not None else set()
-        for line in failed.splitlines(keepends=True):
-            row = json.loads(line)
+        for row, line in amending.failures(failed, changes, dropped):
             if row["key"] not in superseded:
                 left.write(line)
                 _count_failure(row, merged)
         merged.shards += len(manifest.shards)
         merged.size_bytes += manifest.record.get("rendition_bytes") or 0
+    merged.counts["done"] -= dropped.images
+    merged.counts["bad_rows"] -= dropped.bad_rows
+    merged.counts["absent"] += sum(change.kind == Kind.GONE for change in changes.values())
     merged.images = merged.counts["done"]
 
 

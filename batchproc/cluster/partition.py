@@ -9,14 +9,25 @@ settings make the same bytes everywhere.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from heapq import heappush, heappushpop
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
+from batchproc.cluster.comparison import Changes, Comparison
 from batchproc.cluster.plan import LIST_NAME, ClusterPlan, DomainSize, ListShard, decode_line, write_plan
-from batchproc.cluster.scattering import HASH, PREFIX, Scattering, key_hex_of, place_of
+from batchproc.cluster.scattering import (
+    HASH,
+    PREFIX,
+    Scattering,
+    beside_the_first,
+    key_hex_of,
+    place_of,
+    read_bucket,
+)
 from batchproc.columns import Columns
 from batchproc.errors import DiskError
 from batchproc.ledger import ListedItem
@@ -27,60 +38,126 @@ HELD_BYTES = 32 << 20  # of slices, before they go to their files
 LARGEST = 20  # domains that a plan names
 
 
-def make_plan(job_list: JobList, folder: Path, *, shard_urls: int, salt: str = "") -> ClusterPlan:
-    """Shares out a list; `plan.json` and `list.jsonl` are in `folder` then. `salt` goes into the plan's digest.
+Check = Callable[[Columns, int, int], None]  # of columns, lines and bad rows: raises `UsageError`
 
-    Raises `UsageError` for a list that cannot be read, and `DiskError`.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What parts there are already. `lines`: all of theirs as they were planned, each with the part's number."""
+
+    plan: ClusterPlan
+    lines: Iterable[tuple[int, bytes]]
+    changes: Changes
+
+
+def make_plan(
+    job_list: JobList,
+    folder: Path,
+    *,
+    shard_urls: int,
+    salt: str = "",
+    earlier: Earlier | None = None,
+    check: Check | None = None,
+) -> ClusterPlan:
+    """Shares out a list; `plan.json` and the parts' lines are in `folder` then. `salt` goes into the plan's digest.
+
+    Where there is an `earlier` plan in the folder, it grows by parts of what is new. Raises `UsageError` for a list
+    that cannot be read, and what `check` raises, before anything is changed, and `DiskError`.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".partition-", dir=folder) as temporary:
-            return _Partition(job_list, folder, Path(temporary), shard_urls, salt).make()
+            partition = _Partition(job_list, folder, Path(temporary), shard_urls, earlier)
+            return partition.make(salt, check)
     except OSError as error:
         raise DiskError(f"{error.filename or folder}: the list cannot be shared out: {error.strerror}") from error
 
 
 class _Partition:
-    def __init__(self, job_list: JobList, folder: Path, temporary: Path, shard_urls: int, salt: str) -> None:
+    def __init__(
+        self, job_list: JobList, folder: Path, temporary: Path, shard_urls: int, earlier: Earlier | None
+    ) -> None:
         self._job_list = job_list
         self._folder = folder
         self._temporary = temporary
         self._shard_urls = shard_urls
+        self._earlier = earlier
+        self._list_name = f"list-{earlier.plan.lists}.jsonl" if earlier else LIST_NAME
         self._columns = Columns()
         self._scattering = Scattering(temporary)
-        self._shards: list[ListShard] = []
+        self._shards: list[ListShard] = [*earlier.plan.shards] if earlier else []
         self._largest: list[tuple[int, str]] = []  # a heap of lines and domain
         self._hosts = self._bad_rows = 0
-        self._digest = hashlib.sha256(json.dumps([shard_urls, salt]).encode())
+        self._digest = hashlib.sha256()
         self._offset = 0
         self._filling: list[bytes] = []  # the part that is being filled: lines as they are scattered
 
-    def make(self) -> ClusterPlan:
-        lines = Counted(self._items())
-        with doing(lambda: f"sharing out the list, {lines.number:,} lines so far"):
-            buckets = self._scattering.by_domain(lines, keyed_by_id=bool(self._job_list.format.id_column))
-            path = self._temporary / LIST_NAME
-            with path.open("wb") as file:
-                for bucket in buckets:
-                    self._gather(bucket, file)
-                self._end_part(file)
-        columns = self._columns.dump()
-        self._digest.update(columns.encode())
-        plan = ClusterPlan(
-            digest=self._digest.hexdigest(),
+    def make(self, salt: str, check: Check | None) -> ClusterPlan:
+        items = Counted(self._items())
+        with doing(lambda: f"sharing out the list, {items.number:,} lines so far"):
+            lines = self._scattering.lines(items)
+            if self._earlier is not None:
+                return self._grow(self._earlier, items, lines, check)
+            self._gather_all(chain.from_iterable(self._by_key(lines)) if self._is_keyed else lines)
+        self._digest.update(json.dumps([self._shard_urls, salt, self._columns.dump()]).encode())
+        return self._write(self._described(self._digest.hexdigest(), items.number), check)
+
+    def _grow(
+        self, earlier: Earlier, items: Counted[ListedItem], lines: Iterable[bytes], check: Check | None
+    ) -> ClusterPlan:
+        every_line = self._is_keyed or self._job_list.duplicates == "rows"
+        with Comparison(self._scattering, earlier.lines, earlier.changes, every_line=every_line) as comparison:
+            buckets = enumerate(self._by_key(lines))
+            self._gather_all(chain.from_iterable(comparison.new_lines(*bucket) for bucket in buckets))
+            name = f"changes-{earlier.plan.lists}"
+            index = comparison.write(self._temporary / name)
+        sizes = Counter({one.domain: one.items for one in earlier.plan.largest})
+        sizes.update({domain: count for count, domain in self._largest})
+        self._largest = [(count, domain) for domain, count in sizes.items()]
+        self._hosts += earlier.plan.hosts
+        described = self._described(earlier.plan.digest, items.number)
+        changed = tuple((part, offset, size_bytes) for part, (offset, size_bytes) in index.items())
+        described = replace(
+            described, lists=earlier.plan.lists + 1, duplicates=comparison.duplicates, changes=name, changed=changed
+        )
+        return self._write(described, check)
+
+    @property
+    def _is_keyed(self) -> bool:
+        return bool(self._job_list.format.id_column)
+
+    def _by_key(self, lines: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
+        """The lines of the list, bucket by bucket."""
+        for bucket in self._scattering.by_key(lines):
+            yield beside_the_first(read_bucket(bucket)) if self._is_keyed else read_bucket(bucket)
+
+    def _gather_all(self, lines: Iterable[bytes]) -> None:
+        buckets = self._scattering.by_domain(lines)
+        with (self._temporary / self._list_name).open("wb") as file:
+            for bucket in filter(Path.exists, buckets):
+                self._gather(bucket, file)
+            self._end_part(file)
+
+    def _described(self, digest: str, items: int) -> ClusterPlan:
+        largest = sorted(self._largest, key=lambda one: (-one[0], one[1]))[:LARGEST]
+        return ClusterPlan(
+            digest=digest,
             fingerprint=self._job_list.fingerprint(),
-            columns=columns,
+            columns=self._columns.dump(),
             names=self._job_list.names,
-            items=lines.number,
+            items=items,
             bad_rows=self._bad_rows,
             hosts=self._hosts,
             shards=tuple(self._shards),
-            largest=tuple(
-                DomainSize(domain=domain, items=items)
-                for items, domain in sorted(self._largest, key=lambda one: (-one[0], one[1]))
-            ),
+            largest=tuple(DomainSize(domain=domain, items=count) for count, domain in largest),
         )
-        path.replace(self._folder / LIST_NAME)
+
+    def _write(self, plan: ClusterPlan, check: Check | None) -> ClusterPlan:
+        """The plan comes last: without it, nothing else is looked at."""
+        if check is not None:
+            check(self._columns, plan.items, plan.bad_rows)
+        for name in filter(None, (self._list_name, plan.changes)):
+            (self._temporary / name).replace(self._folder / name)
         write_plan(self._folder, plan)
         return plan
 
@@ -96,14 +173,12 @@ class _Partition:
         self._hosts += hosts
         small: dict[bytes, list[bytes]] = {}
         slices = _Slices(self._temporary, self._shard_urls, counts)
-        with bucket.open("rb") as lines:
-            for line in lines:
-                domain = line[:HASH]
-                if counts[domain] > self._shard_urls:
-                    slices.add(domain, line)
-                else:
-                    small.setdefault(domain, []).append(line)
-        bucket.unlink()
+        for line in read_bucket(bucket):
+            domain = line[:HASH]
+            if counts[domain] > self._shard_urls:
+                slices.add(domain, line)
+            else:
+                small.setdefault(domain, []).append(line)
         for domain in sorted(counts):
             if domain not in small:
                 self._write_slices(domain, counts[domain], slices, file)
@@ -138,7 +213,7 @@ class _Partition:
         self._shards.append(
             ListShard(
                 number=len(self._shards), offset=self._offset, size_bytes=len(content), items=len(lines),
-                hosts=len({line[HASH:PREFIX] for line in lines}), after=after, domain=domain,
+                hosts=len({line[HASH:PREFIX] for line in lines}), after=after, domain=domain, list_name=self._list_name,
             )
         )  # fmt: skip
         self._offset += len(content)

@@ -4,11 +4,13 @@
 is written behind it: who finds the one finds the other whole.
 """
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from batchproc.columns import Columns
 from batchproc.errors import UsageError
 from batchproc.ledger import ListedItem
 from batchproc.sink import write_atomically
@@ -36,6 +38,7 @@ class ListShard:
     hosts: int
     after: int | None = None
     domain: str | None = None  # of a slice
+    list_name: str = LIST_NAME  # where its lines are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +51,10 @@ class DomainSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterPlan:
-    """All parts of a list. `digest`: of the list's content and what decides how it is read and shared out.
+    """All parts of a list, and of what it grew by later.
 
-    `fingerprint`: tells the list's files from others, without reading them.
+    `digest`: of the first list's content and what decides how it is read and shared out. `fingerprint`: tells the
+    list's files from others, without reading them. `changed`: part, offset and bytes of what became of its lines since.
     """
 
     digest: str
@@ -62,6 +66,10 @@ class ClusterPlan:
     hosts: int
     shards: tuple[ListShard, ...]
     largest: tuple[DomainSize, ...] = ()  # domains, the largest first
+    lists: int = 1  # in which the parts' lines are: the first one, and what was added each time
+    duplicates: int | None = None  # None: the parts count theirs
+    changes: str = ""  # the name of the file
+    changed: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def name(self) -> str:
@@ -72,7 +80,7 @@ class ClusterPlan:
 def encode_line(item: ListedItem) -> bytes:
     """A line of the list as a line of `list.jsonl`."""
     texts = [item.url, item.extra_json, item.code, item.message]
-    while texts and not texts[-1]:
+    while len(texts) > 1 and not texts[-1]:
         texts.pop()
     values = ",".join([str(item.line), _quote(item.key.hex()), *map(_quote, texts)])
     return f"[{values}]\n".encode()
@@ -82,6 +90,11 @@ def decode_line(line: bytes) -> ListedItem:
     """The same back."""
     number, key_hex, *texts = json.loads(line)
     return ListedItem(line=number, key=bytes.fromhex(key_hex), **dict(zip(TEXTS, texts, strict=False)))
+
+
+def form_of(columns: str) -> str:
+    """What tells rows with these columns from others, from what `Columns.dump` wrote."""
+    return hashlib.blake2b(Columns.parse(columns).form.encode(), digest_size=8).hexdigest()
 
 
 def write_plan(folder: Path, plan: ClusterPlan) -> None:
@@ -99,4 +112,5 @@ def read_plan(folder: Path) -> ClusterPlan | None:
         raise UsageError(f"{folder / PLAN_NAME}: is of another version of batchproc; use that, or remove it.")
     shards = tuple(ListShard(**one) for one in content.pop("shards"))
     largest = tuple(DomainSize(**one) for one in content.pop("largest"))
-    return ClusterPlan(**content | {"names": tuple(content["names"]), "shards": shards, "largest": largest})
+    names, changed = tuple(content.pop("names")), tuple((part, at, size) for part, at, size in content.pop("changed"))
+    return ClusterPlan(**content, names=names, shards=shards, largest=largest, changed=changed)

@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from signal import Signals
-from typing import Any
 
 from batchproc import signals
+from batchproc.cluster.amending import Amending
 from batchproc.cluster.driver import Driver, Listeners, quarantined
 from batchproc.cluster.engine import Engine, open_engine, refuse_without_extra
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.measured import Measured
 from batchproc.cluster.merge import Merged, write_rows
 from batchproc.cluster.part_ledger import PARTS_NAME, PartLedger
-from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import CURRENT_NAME, FOLDER, LIST_NAME, ClusterPlan, read_plan
+from batchproc.cluster.plan import FOLDER, ClusterPlan
+from batchproc.cluster.plans import Plans
 from batchproc.cluster.preflight import ask_workers
 from batchproc.cluster.store import Store, open_store
 from batchproc.cluster.task import place_images
@@ -33,7 +33,6 @@ from batchproc.measure.hardware import describe_machine
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import Display, RunOptions, RunResult
 from batchproc.pipeline.closing import limits_crossed, write_beside
-from batchproc.pipeline.import_list import check_list
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.opening import check_certificates, check_layout, origin_port, transform_settings
@@ -140,49 +139,18 @@ class _ClusterRun:
             yield
 
     def _plan(self, store: Store, port: int) -> ClusterPlan:
-        """The plan of the list as it is; made on demand. Raises `UsageError` when the list or the settings changed."""
+        """The plan of the list as it is; made on demand. Raises `UsageError` when the settings have changed."""
         base_url = f"http://127.0.0.1:{port}/" if port else self._config.job.base_url
         job_list = JobList.of(self._config, base_url, keep=True)
-        salt = fingerprint(transform_settings(self._config, self._job.steps))
-        salt = f"{salt} {self._config.output.layout} {self._config.output.shard_items} {self._config.output.caption}"
-        known = self._current()
-        wanted = [job_list.fingerprint(), salt, self._table.shard_urls]
-        if known is not None and known["made_of"] == wanted:
-            plan = read_plan(self._home / known["plan"])
-            if plan is not None and not self._options.fresh:
-                return plan
-        fresh = self._options.fresh or self._options.accept_config_change
+        options = self._options
         with signals.doing("sharing out the list"):
-            new = make_plan(job_list, self._home / "new", shard_urls=self._table.shard_urls, salt=salt)
-        columns = partial(Columns.parse, new.columns)
-        check_list(self._config, columns, items=new.items, bad_rows=new.bad_rows)
-        if known is not None and known["plan"] != new.name and not fresh:
-            raise UsageError(
-                f"{self._layout.output}: the list or the settings have changed since its parts were planned. "
-                "--fresh plans anew and makes every image again; another --output keeps both."
-            )
-        return self._adopt(new, wanted, store)
+            return self._plans(store).find(job_list, fresh=options.fresh, accept=options.accept_config_change)
 
-    def _adopt(self, plan: ClusterPlan, made_of: list[object], store: Store) -> ClusterPlan:
-        place = self._home / plan.name
-        place.mkdir(exist_ok=True)
-        if self._options.fresh:
-            (place / PARTS_NAME).unlink(missing_ok=True)
-        for path in (self._home / "new").iterdir():
-            path.replace(place / path.name)
-        (self._home / "new").rmdir()
-        if self._config.paths.bucket:
-            store.put(f"{FOLDER}/{plan.name}/{LIST_NAME}", place / LIST_NAME)
-        content = json.dumps({"plan": plan.name, "made_of": made_of}).encode()
-        write_atomically(self._home / CURRENT_NAME, [content])
-        return plan
-
-    def _current(self) -> dict[str, Any] | None:
-        try:
-            found: dict[str, Any] = json.loads((self._home / CURRENT_NAME).read_bytes())
-        except FileNotFoundError:
-            return None
-        return found
+    def _plans(self, store: Store) -> Plans:
+        output = self._config.output
+        settings = fingerprint(transform_settings(self._config, self._job.steps))
+        settings = f"{settings} {output.layout} {output.shard_items} {output.caption}"
+        return Plans(config=self._config, table=self._table, settings=settings, layout=self._layout, store=store)
 
     def _work(self, plan: ClusterPlan, ledger: PartLedger, store: Store) -> tuple[BatchprocError | None, float]:
         """Does what is left of the plan; what ended that before its time, and how long it took."""
@@ -198,7 +166,10 @@ class _ClusterRun:
                 committed=self._committed,
                 joined=lambda engine: ask_workers(engine, self._config, store),
             )
-            driver = Driver(self._config, plan, ledger, self._reopen, listeners, store=store.address)
+            amended = partial(self._plans(store).amended, plan)
+            driver = Driver(
+                self._config, plan, ledger, self._reopen, listeners, store=store.address, amended=amended
+            )
             self._display.begin(plan.items)
             began = time.perf_counter()
             with self._heard(driver):
@@ -240,8 +211,10 @@ class _ClusterRun:
         with signals.doing("putting the parts together"):
             for manifest in ledger.manifests():
                 place_images(store, manifest)  # whose worker was killed over it
+            changes, caption = self._plans(store).changes(plan), self._config.output.caption
+            amending = Amending(store, plan, changes, caption, self._remove if self._prunes(plan) else None)
             merged = write_rows(
-                store, ledger.manifests(), self._layout.metadata_path, self._layout.failures_path
+                store, ledger.manifests(), amending, self._layout.metadata_path, self._layout.failures_path
             )
             if self._config.output.layout != "files":
                 shards = [shard for manifest in ledger.manifests() for shard in manifest.shards]
@@ -250,6 +223,13 @@ class _ClusterRun:
                 write_atomically(self._layout.shard_manifest_path, [content])
             write_beside(self._layout, self._config.output, Columns.parse(plan.columns), merged.contents())
         return merged
+
+    def _prunes(self, plan: ClusterPlan) -> bool:
+        """Whether images of items that left the list go. A list that is empty by accident must not cost them all."""
+        return self._config.job.prune and self._config.output.layout == "files" and plan.items > 0
+
+    def _remove(self, name: str) -> None:
+        (self._layout.output / name).unlink(missing_ok=True)
 
     def _record(
         self,
@@ -260,7 +240,7 @@ class _ClusterRun:
         line_seconds: float,
     ) -> RunRecord:
         measured = self._measured
-        counts = merged.all_counts(plan.items)
+        counts = merged.all_counts(plan)
         given_up = tuple(quarantined(ledger))
         exit_code, reason = self._ending(counts, given_up, error)
         done = measured.counts["done"]

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from batchproc.cluster.domains import authority_of, domain_finder, host_of
 from batchproc.cluster.plan import encode_line
@@ -34,7 +35,7 @@ class Scattering:
     """Files below `folder`, of which each is used up by whoever reads it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         domain_of = domain_finder()
 
         @lru_cache(maxsize=CACHED)
@@ -49,35 +50,56 @@ class Scattering:
         """Where a line with this URL, or whatever stands in its place, belongs."""
         return self._place(authority_of(url))
 
-    def by_domain(self, items: Iterable[ListedItem], *, keyed_by_id: bool) -> Iterator[Path]:
-        """The lines by domain: files in the order of the domains' hashes, each of all lines of some domains.
+    def lines(self, items: Iterable[ListedItem]) -> Iterator[bytes]:
+        """The lines of a list, each with where it belongs before it."""
+        return (self.place(item.url).prefix + encode_line(item) for item in items)
 
-        `keyed_by_id`: what has the id of an earlier line comes to that line, whatever its URL, as one of both is wrong.
-        """
-        lines = (self.place(item.url).prefix + encode_line(item) for item in items)
-        if keyed_by_id:
-            keyed = self._scatter("key", ((key_hex_of(line), line) for line in lines))
-            lines = (line for bucket in keyed for line in _beside_the_first(bucket))
-        return self._scatter("domain", ((line, line) for line in lines))
+    def by_key(self, lines: Iterable[bytes]) -> Iterator[Path]:
+        """Files of which each has all lines of some keys, in their order."""
+        return self.scatter("key", ((key_hex_of(line), line) for line in lines))
 
-    def _scatter(self, name: str, lines: Iterable[tuple[bytes, bytes]]) -> Iterator[Path]:
-        """Each line into the file that the first two digits of what decides name."""
-        paths = [self._folder / f"{name}-{number:03d}" for number in range(BUCKETS)]
+    def by_domain(self, lines: Iterable[bytes]) -> Iterator[Path]:
+        """Files in the order of the domains' hashes, each of all lines of some domains."""
+        return self.scatter("domain", ((line, line) for line in lines))
+
+    def scatter(self, name: str, lines: Iterable[tuple[bytes, bytes]]) -> Iterator[Path]:
+        """Each line into the file that the first two digits of what decides name; a file without lines is missing."""
         with ExitStack() as stack:
-            files = [stack.enter_context(path.open("wb", BUFFER_BYTES)) for path in paths]
-            write = {b"%02x" % number: file.write for number, file in enumerate(files)}
+            files = _Files(stack, self.folder, name)
             for deciding, line in lines:
-                write[deciding[:2]](line)
-        return iter(paths)
+                files[deciding[:2]].write(line)
+        return (self.folder / f"{name}-{number:02x}" for number in range(BUCKETS))
 
 
-def _beside_the_first(bucket: Path) -> Iterator[bytes]:
-    """The lines of a file in their order, each with the place of the first one that has its key."""
+class _Files(dict[bytes, BinaryIO]):
+    """Files by the end of their names, opened at their first line."""
+
+    def __init__(self, stack: ExitStack, folder: Path, name: str) -> None:
+        super().__init__()
+        self._stack = stack
+        self._folder = folder
+        self._name = name
+
+    def __missing__(self, end: bytes) -> BinaryIO:
+        path = self._folder / f"{self._name}-{end.decode()}"
+        file = self[end] = self._stack.enter_context(path.open("wb", BUFFER_BYTES))
+        return file
+
+
+def read_bucket(path: Path) -> Iterator[bytes]:
+    """The lines of a file, which is gone then."""
+    if path.exists():
+        with path.open("rb") as lines:
+            yield from lines
+        path.unlink()
+
+
+def beside_the_first(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Each line with the place of the first one that has its key: one with the id of an earlier line comes to that
+    line, whatever its URL, as one of both is wrong."""
     first: dict[bytes, bytes] = {}
-    with bucket.open("rb") as lines:
-        for line in lines:
-            yield first.setdefault(key_hex_of(line), line[:PREFIX]) + line[PREFIX:]
-    bucket.unlink()
+    for line in lines:
+        yield first.setdefault(key_hex_of(line), line[:PREFIX]) + line[PREFIX:]
 
 
 def place_of(line: bytes) -> int:
@@ -89,6 +111,11 @@ def key_hex_of(line: bytes) -> bytes:
     """The key of a scattered line."""
     start = line.index(b'"', PREFIX) + 1
     return line[start : start + KEY]
+
+
+def text_of(line: bytes) -> bytes:
+    """All of a scattered line but where it belongs and stands."""
+    return line[line.index(b",", PREFIX) :]
 
 
 def _hash(name: str) -> bytes:

@@ -22,6 +22,7 @@ from uuid import uuid4
 from batchproc.cluster import child
 from batchproc.cluster.child import Order
 from batchproc.cluster.manifest import Made, PartManifest, manifest_name, parse_manifest
+from batchproc.cluster.plan import form_of
 from batchproc.cluster.store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
@@ -231,6 +232,7 @@ def _publish(
         exit_code=ended["exit_code"],
         seconds=seconds,
         **names,
+        columns=form_of(task.columns),
         rest=rest,
         rest_bytes=rest_bytes,
         due=ended["due"],

@@ -2,7 +2,7 @@
 
 from batchproc.ledger.deciding import PlanChange
 from batchproc.ledger.files import Images, Repaired
-from batchproc.ledger.importing import Imported, ListedItem, input_fingerprint
+from batchproc.ledger.importing import Imported, ListedItem, contradiction_key, input_fingerprint
 from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, name_columns
 from batchproc.ledger.reader import LedgerView
 from batchproc.ledger.recovery import Recovered
@@ -31,6 +31,7 @@ __all__ = [
     "Restored",
     "ShardTable",
     "State",
+    "contradiction_key",
     "holds_items",
     "input_fingerprint",
     "is_whole",

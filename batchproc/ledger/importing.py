@@ -331,9 +331,14 @@ class _Import:
 
 def _contradiction(row: ListedItem, first: str) -> ListedItem:
     """The bad row that stands for a line whose id already has another URL."""
-    key = hashlib.blake2b(row.key + row.url.encode("utf-8", "backslashreplace"), digest_size=16).digest()
+    key = contradiction_key(row.key, row.url)
     code, message = row.code or Code.INPUT_ROW, row.message or f"the same id as {first}, with another URL"
     return ListedItem(key=key, line=row.line, url=row.url, extra_json=row.extra_json, code=code, message=message)
+
+
+def contradiction_key(key: bytes, url: str) -> bytes:
+    """The key of a bad row that has the id of another item."""
+    return hashlib.blake2b(key + url.encode("utf-8", "backslashreplace"), digest_size=16).digest()
 
 
 def _remember(

@@ -1,0 +1,210 @@
+"""A list that has changed since its parts were planned: what is new is done, and the rows are those of the list."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from batchproc.api import run
+from batchproc.cluster import run as cluster_run
+from batchproc.cluster.comparison import Changes, Kind, amend
+from batchproc.cluster.partition import Earlier, make_plan
+from batchproc.cluster.plan import ClusterPlan, decode_line, read_plan
+from batchproc.errors import ExitCode, UsageError
+from batchproc.pipeline import RunOptions
+from batchproc.pipeline.job_list import JobList
+from batchproc.progress import Quiet
+from batchproc.sources import ListFormat
+from tests.cluster.conftest import MakeJob, Site
+from tests.cluster.engines import ThreadEngine
+
+pytest.importorskip("publicsuffixlist", reason="the extra [dask] is not installed")
+pytestmark = pytest.mark.extra
+
+HEAD = "url,caption,n\n"
+
+
+class Planned:
+    """A list as a table of number and caption, and its plan in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "list.csv"
+        self.plan: ClusterPlan | None = None
+        self.how: dict[str, str] = {}
+        self.duplicates = "first"
+
+    def share_out(self, *lines: str, shard_urls: int = 10) -> ClusterPlan:
+        """Shares out what is new of these lines."""
+        self.path.write_text("".join(f"{line}\n" for line in ("url,caption", *lines)))
+        listed = JobList(
+            paths=(str(self.path),), format=ListFormat(**self.how), duplicates=self.duplicates  # type: ignore[arg-type]
+        )
+        earlier = self.plan and Earlier(plan=self.plan, lines=self.lines(self.plan), changes=self.changes())
+        self.plan = make_plan(listed, self.folder / "plan", shard_urls=shard_urls, earlier=earlier)
+        assert self.plan == read_plan(self.folder / "plan")
+        return self.plan
+
+    def lines(self, plan: ClusterPlan) -> Iterator[tuple[int, bytes]]:
+        for shard in plan.shards:
+            content = (self.folder / "plan" / shard.list_name).read_bytes()
+            part = content[shard.offset : shard.offset + shard.size_bytes]
+            yield from ((shard.number, line) for line in part.splitlines(keepends=True))
+
+    def changes(self) -> Changes:
+        assert self.plan is not None
+        index = {part: (offset, size_bytes) for part, offset, size_bytes in self.plan.changed}
+        return Changes(path=self.folder / "plan" / self.plan.changes, index=index)
+
+    def listed(self) -> list[tuple[int, str, str]]:
+        """What all parts list by now, in the order of the list."""
+        assert self.plan is not None
+        found = []
+        for shard in self.plan.shards:
+            part = b"".join(line for number, line in self.lines(self.plan) if number == shard.number)
+            found += map(decode_line, amend(part, self.changes().of(shard.number)).splitlines())
+        captions = [json.loads(item.extra_json)["caption"] for item in found]
+        return sorted((item.line, item.url, caption) for item, caption in zip(found, captions, strict=True))
+
+    def kinds(self) -> list[Kind]:
+        """What became of the lines of all parts."""
+        assert self.plan is not None
+        return [change.kind for shard in self.plan.shards for change in self.changes().of(shard.number).values()]
+
+
+@pytest.fixture
+def planned(tmp_path: Path) -> Planned:
+    return Planned(tmp_path)
+
+
+def url(number: int, caption: str = "x", host: str = "") -> str:
+    return f"http://{host or f'h{number % 4}.com'}/{number},{caption}"
+
+
+def numbered(*lines: str) -> list[tuple[int, str, str]]:
+    return [(number, *line.split(",")) for number, line in enumerate(lines, 2)]  # type: ignore[misc]
+
+
+def test_a_list_that_grew_gets_parts_for_what_is_new(planned: Planned) -> None:
+    first = planned.share_out(*map(url, range(25)))
+    before = (planned.folder / "plan/list.jsonl").read_bytes()
+
+    grown = planned.share_out(*map(url, range(40)))
+
+    assert first.shards == grown.shards[: len(first.shards)]
+    assert 15 == sum(shard.items for shard in grown.shards[len(first.shards) :])
+    assert before == (planned.folder / "plan/list.jsonl").read_bytes()
+    assert (first.name, 40, 2, ()) == (grown.name, grown.items, grown.lists, grown.changed)
+    assert numbered(*map(url, range(40))) == planned.listed()
+
+
+@pytest.mark.parametrize(
+    ("lines", "kinds"),
+    [
+        ([url(number) for number in range(7)], {Kind.GONE: 3}),
+        ([url(number) for number in reversed(range(10))], {Kind.MOVED: 10}),
+        ([url(number, "y" if number == 3 else "x") for number in range(10)], {Kind.CHANGED: 1}),
+        ([], {Kind.GONE: 10}),
+        ([url(3, "z"), url(50), url(1)], {Kind.GONE: 8, Kind.CHANGED: 1, Kind.MOVED: 1}),
+    ],
+    ids=["fewer", "in another order", "another caption", "none", "all at once"],
+)
+def test_the_parts_list_what_the_list_does_by_now(planned: Planned, lines: list[str], kinds: dict[Kind, int]) -> None:
+    planned.share_out(*map(url, range(10)))
+
+    planned.share_out(*lines)
+
+    assert numbered(*lines) == planned.listed()
+    assert kinds == {kind: planned.kinds().count(kind) for kind in planned.kinds()}
+
+
+def test_what_went_and_came_back_is_new_and_what_changed_and_changed_back_is_not(planned: Planned) -> None:
+    planned.share_out(*map(url, range(4)))
+    planned.share_out(url(0), url(1, "y"), url(2))
+
+    planned.share_out(*map(url, range(4)))
+    assert numbered(*map(url, range(4))) == planned.listed()
+    assert [Kind.AGAIN, Kind.CHANGED] == sorted(planned.kinds(), key=str)
+
+    planned.share_out(*map(url, range(3)))
+    assert numbered(*map(url, range(3))) == planned.listed()
+    assert [Kind.CHANGED, Kind.GONE, Kind.GONE] == sorted(planned.kinds(), key=lambda kind: kind.name)
+
+
+def test_another_url_under_the_same_id_is_new(planned: Planned) -> None:
+    planned.how = {"id_column": "caption"}
+    planned.share_out(url(0, "a"), url(1, "b"), url(2, "c"))
+
+    planned.share_out(url(0, "a"), url(9, "b"), url(2, "c"))
+
+    assert [(2, "http://h0.com/0"), (3, "http://h1.com/9"), (4, "http://h2.com/2")] == [
+        listed[:2] for listed in planned.listed()
+    ]
+    assert [Kind.AGAIN] == planned.kinds()
+
+
+@pytest.mark.parametrize(("duplicates", "kinds"), [("first", []), ("rows", [Kind.CHANGED])])
+def test_each_row_of_an_item_counts_where_rows_are_kept(
+    planned: Planned, duplicates: str, kinds: list[Kind]
+) -> None:
+    planned.duplicates = duplicates
+    planned.share_out(url(0), url(1), url(0, "y"))
+
+    plan = planned.share_out(url(0), url(1), url(0, "z"))
+
+    assert kinds == planned.kinds()
+    assert (3, 1) == (plan.items, plan.duplicates)
+
+
+def test_a_list_that_is_refused_leaves_the_plan_as_it_was(planned: Planned) -> None:
+    first = planned.share_out(*map(url, range(4)))
+    listed = JobList(paths=(str(planned.path),), format=ListFormat(), duplicates="first")
+
+    def refuse(*_: object) -> None:
+        raise UsageError("no")
+
+    earlier = Earlier(plan=first, lines=planned.lines(first), changes=planned.changes())
+    with pytest.raises(UsageError):
+        make_plan(listed, planned.folder / "plan", shard_urls=10, earlier=earlier, check=refuse)
+
+    assert first == read_plan(planned.folder / "plan")
+    assert {"list.jsonl", "plan.json"} == {path.name for path in (planned.folder / "plan").iterdir()}
+
+
+def rows(output: Path, name: str = "metadata.jsonl") -> list[dict[str, object]]:
+    found = [json.loads(line) for line in (output / name).read_text().splitlines()]
+    return sorted(found, key=lambda row: str(row["key"]))
+
+
+def images(output: Path) -> set[str]:
+    return {path.name for path in (output / "images").rglob("*.*")}
+
+
+def test_a_changed_list_comes_to_what_it_comes_to_on_one_machine(
+    make_job: MakeJob, sites: list[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_run, "open_engine", lambda _table: ThreadEngine())
+    lists = tmp_path / "list.csv"
+    places = [f"{site.base}/image/{number}" for number in range(4) for site in sites[:3]]
+    missing = [f"{site.base}/missing/{number}" for number in range(2) for site in sites[:3]]
+    first = [*(f"{place},one,1" for place in places[:8]), *(f"{place},gone,2" for place in missing[:4]), "no url,,"]
+    second = [*(f"{place},two,2.5" for place in places[3:]), *(f"{place},gone,2" for place in missing[2:])]
+    settings = ["job.prune=true", "job.max_runs_per_item=1"]
+    alone = make_job(cluster="", output=str(tmp_path / "alone"), settings=settings)
+    shared = make_job(settings=settings)
+    for night in (first, [*second, f"{places[3]},,"]):
+        lists.write_text(HEAD + "".join(f"{line}\n" for line in night))
+        expected = run(alone)
+        asked = sum(site.asked.total() for site in sites)
+        found = cluster_run.run_on_cluster(shared, RunOptions(), Quiet())
+        asked = sum(site.asked.total() for site in sites) - asked
+
+    output = tmp_path / "out"
+    assert ExitCode.DONE == found.exit_code
+    assert rows(tmp_path / "alone") == rows(output)
+    assert rows(tmp_path / "alone", "failures.jsonl") == rows(output, "failures.jsonl")
+    assert images(tmp_path / "alone") == images(output)
+    assert 4 + 2 == asked
+    names = ("items", "done", "failed", "pending", "duplicates", "bad_rows", "processed", "absent")
+    assert [getattr(expected.counts, name) for name in names] == [getattr(found.counts, name) for name in names]
