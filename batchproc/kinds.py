@@ -42,6 +42,7 @@ class Code(StrEnum):
     INPUT_URL_TOO_LONG = "input.url_too_long"
     INPUT_ENCODING = "input.encoding"
     INPUT_ROW = "input.row"
+    INPUT_SPLIT = "input.split"
     POLICY_SCHEME = "policy.scheme"
     POLICY_ADDRESS = "policy.address"
     POLICY_ROBOTS = "policy.robots"
@@ -142,6 +143,7 @@ _KINDS = (
     Kind(Code.INPUT_URL_TOO_LONG, "the URL is longer than servers accept", "shorten or drop it"),
     Kind(Code.INPUT_ENCODING, "the line is not valid UTF-8", "save the list as UTF-8"),
     Kind(Code.INPUT_ROW, "the row of the table cannot be read", "mend its quotes, columns or JSON"),
+    Kind(Code.INPUT_SPLIT, "the row names no split", "give each row a name as train or test, or mend [output] splits"),
 
     Kind(Code.POLICY_SCHEME, "neither http nor https",
          "only those two are fetched; file:// with allow_local and local_root", decided_by=("job.allow_local",)),

@@ -279,7 +279,8 @@ class OutputTable(Table):
     metadata_parquet: bool = False
     """Write metadata.parquet beside metadata.jsonl (extra [parquet])."""
     splits: Splits = {}
-    """Shares that add up to 1, as {train = 0.9, test = 0.1}: with files, a metadata-<split>.jsonl each, by key."""
+    """With files, a metadata-<split>.jsonl each: shares that add up to 1, as {train = 0.9, test = 0.1}, by key; or the
+    list's column that names each row's split, as "split"."""
     background: Colour = defaults.BACKGROUND
     """Colour behind transparent images where the format has no transparency, and around padded ones."""
     durability: Literal["process", "power"] = "process"

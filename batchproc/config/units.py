@@ -127,7 +127,9 @@ DownloadWorkers: TypeAlias = Annotated[int | Literal["auto"], PlainValidator(_do
 TransformWorkers: TypeAlias = Annotated[int | Literal["auto"], PlainValidator(_transform_workers), _workers_schema(0)]
 
 
-def _splits(value: dict[str, float]) -> dict[str, float]:
+def _splits(value: dict[str, float] | str) -> dict[str, float] | str:
+    if isinstance(value, str):
+        return value
     if wrong := [name for name in value if not SPLIT_NAME.fullmatch(name)]:
         raise refuse(f'has the name "{wrong[0]}": must be letters, digits and underscores, as train.')
     if value and abs(sum(value.values()) - 1) > 1e-9:
@@ -282,7 +284,7 @@ def _output_name(value: str) -> str:
     return value
 
 
-Splits: TypeAlias = Annotated[dict[str, Annotated[float, Field(gt=0, le=1)]], AfterValidator(_splits)]
+Splits: TypeAlias = Annotated[dict[str, Annotated[float, Field(gt=0, le=1)]] | str, AfterValidator(_splits)]
 Text: TypeAlias = Annotated[str, AfterValidator(_one_line), Field(min_length=1)]
 TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
 ListNames: TypeAlias = Annotated[

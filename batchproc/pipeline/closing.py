@@ -40,7 +40,7 @@ from batchproc.sink.data_card import (
     tar_shards,
 )
 from batchproc.sink.samples import packed_name
-from batchproc.sink.splits import file_names, split_of, write_splits
+from batchproc.sink.splits import Choose, by_column, by_share, file_names, write_splits
 
 MOST_LICENCES = 20  # on a data card
 MANY = 0.1  # of the list: fewer that failed once more, or were left for the next run, are no news
@@ -158,15 +158,16 @@ def write_beside(
     """
     read = rows or (lambda: (row for row in read_manifest(layout.metadata_path) if row is not None))
     columns = row_columns(learned, output.caption)
+    splits: list[str] = []
     if output.splits:
-        write_splits(layout.output, output.splits, read())
+        choose, shares = _choose_split(output.splits, columns)
+        splits = write_splits(layout.output, choose, read(), shares)
     if output.metadata_parquet:
         _write_table(layout.metadata_table_path, columns, read())
-        for split, name in file_names(output.splits, ".parquet").items():
-            chosen = (row for row in read() if split_of(str(row["key"]), output.splits) == split)
-            _write_table(layout.output / name, columns, chosen)
+        for split, name in file_names(splits, ".parquet").items():
+            _write_table(layout.output / name, columns, (row for row in read() if choose(row) == split))
     card = layout.data_card_path
-    files = _data_files(layout, output)
+    files = _data_files(layout, output, splits)
     is_described = write_data_card(card, columns, files, contents)
     advice = f"name {' and '.join(files.patterns)} as data_files in its YAML head, or loaders may take other files"
     return "" if is_described else f"{card} is your own and stays: {advice}"
@@ -177,6 +178,13 @@ def row_columns(learned: Columns, caption: str) -> list[Column]:
     facts = [Column(name=name, type=known) for name, known in FACT_TYPES.items()]
     names = name_columns(learned.types, caption)
     return facts + [Column(name=names[own], type=known, own=own) for own, known in learned.types.items()]
+
+
+def _choose_split(splits: Mapping[str, float] | str, columns: Iterable[Column]) -> tuple[Choose, Iterable[str]]:
+    """How rows are split, and the splits that there are at any rate."""
+    if isinstance(splits, str):
+        return by_column(next((column.name for column in columns if column.own == splits), splits)), ()
+    return by_share(splits), splits
 
 
 def _write_table(path: Path, columns: list[Column], rows: Iterable[Mapping[str, object]]) -> None:
@@ -204,11 +212,11 @@ def _contents(ledger: Ledger, counted: DataSetRecord, learned: Columns) -> Conte
     )
 
 
-def _data_files(layout: Layout, output: OutputTable) -> DataFiles:
+def _data_files(layout: Layout, output: OutputTable, splits: Iterable[str]) -> DataFiles:
     """What loaders are to read."""
     if output.layout == "files":
         suffix = ".parquet" if output.metadata_parquet else ".jsonl"
-        return files_of_images(layout.metadata_path, file_names(output.splits, suffix))
+        return files_of_images(layout.metadata_path, file_names(splits, suffix))
     if output.layout == "parquet":
         return parquet_shards()
     field = {"jpeg": "jpg", "keep": ""}.get(output.format, output.format)
@@ -226,7 +234,9 @@ def _look(layout: Layout, output: OutputTable) -> str:
     looks: list[object] = [output.layout, output.caption, output.splits]
     tables = [layout.metadata_table_path] if output.metadata_parquet else []
     suffixes = (".jsonl", ".parquet") if output.metadata_parquet else (".jsonl",)
-    tables += [layout.output / name for end in suffixes for name in file_names(output.splits, end).values()]
+    splits = ["*"] if isinstance(output.splits, str) else output.splits  # by a column: whichever there are
+    names = (name for end in suffixes for name in file_names(splits, end).values())
+    tables += [path for name in names for path in (sorted(layout.output.glob(name)) or [layout.output / name])]
     for path in (layout.metadata_path, layout.failures_path, *tables):
         try:
             status = path.stat(follow_symlinks=False)

@@ -1,7 +1,7 @@
 """Before any work: the ledger is repaired, compared with the settings, and brought up to the list."""
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,12 +148,18 @@ def check_list(config: Config, columns: Callable[[], Columns], *, items: int, ba
         )
     if job.fail_on_empty and not items:
         raise UsageError(f"{job.input_text}: the list is empty, and fail_on_empty is set")
-    caption = config.output.caption
-    if caption and caption not in (names := list(columns().types)):
-        near = difflib.get_close_matches(caption, names, 1)
-        known = f'did you mean "{near[0]}"?' if near else f"its columns are {', '.join(names) or 'none'}."
-        message = f'the list has no column "{caption}"; {known}'
-        raise UsageError([Problem(where="[output] caption", message=printable(message))])
+    splits = config.output.splits
+    asked = {"caption": config.output.caption, "splits": splits if isinstance(splits, str) else ""}
+    names = list(columns().types) if any(asked.values()) else []
+    missing = [_missing(key, column, names) for key, column in asked.items() if column and column not in names]
+    if missing:
+        raise UsageError(missing)
+
+
+def _missing(key: str, column: str, names: Sequence[str]) -> Problem:
+    near = difflib.get_close_matches(column, names, 1)
+    known = f'did you mean "{near[0]}"?' if near else f"its columns are {', '.join(names) or 'none'}."
+    return Problem(where=f"[output] {key}", message=printable(f'the list has no column "{column}"; {known}'))
 
 
 def _adopt_plan(config: Config, options: RunOptions, transform: TransformSettings, ledger: Ledger) -> None:

@@ -12,13 +12,14 @@ from typing import Self
 
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, is_remote
-from batchproc.errors import Problem, UsageError
+from batchproc.errors import Code, Problem, UsageError
 from batchproc.ledger import ListedItem, input_fingerprint
 from batchproc.model import Source
 from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources import BadRow, Entry, ListFormat, Unusable, find_sources, is_stream, list_images, read_sources
 from batchproc.sources.finding import file_url, folder_of, may_mean_images
 from batchproc.sources.remote import fetch_list
+from batchproc.sources.splits import SplitCheck
 from batchproc.version import VERSION
 
 KEY_BYTES = 16
@@ -33,6 +34,7 @@ class JobList:
     duplicates: str
     images: tuple[str, ...] = ()  # absolute; in place of lists
     root: Path = Path("/")  # images below it are known by their paths from there
+    split_column: str = ""  # has to name a split in each row; empty = none
 
     @classmethod
     def of(cls, config: Config, base_url: str, *, keep: bool = False) -> Self:
@@ -56,7 +58,11 @@ class JobList:
             dropped=job.dropped_columns,
         )
         found, root = find_sources(local), config.paths.root
-        return cls(paths=found.lists, format=format, duplicates=job.duplicates, images=found.images, root=root)
+        splits = config.output.splits
+        return cls(
+            paths=found.lists, format=format, duplicates=job.duplicates, images=found.images, root=root,
+            split_column=splits if isinstance(splits, str) else "",
+        )  # fmt: skip
 
     @property
     def is_stream(self) -> bool:
@@ -97,9 +103,18 @@ class JobList:
         self, columns: Columns | None, memory: ListMemory | None = None
     ) -> Iterator[ListedItem | Known | Checkpoint]:
         """The same, without the beginning that is as it was by what is remembered, with the checkpoints of the rest."""
+        check = SplitCheck(self.split_column) if self.split_column else None
         for entry in self.entries(columns, memory):
             if isinstance(entry, Source):
-                yield ListedItem(key=entry.key, line=entry.line, url=entry.url, extra_json=entry.extra_json)
+                message = check.find_fault(entry.extra_json) if check else ""
+                yield ListedItem(
+                    key=entry.key,
+                    line=entry.line,
+                    url=entry.url,
+                    extra_json=entry.extra_json,
+                    code=Code.INPUT_SPLIT if message else "",
+                    message=message,
+                )
             elif isinstance(entry, Unusable):
                 source = entry.source
                 yield ListedItem(
@@ -142,7 +157,8 @@ class JobList:
         how = self.format
         columns = json.dumps([sorted(how.renamed.items()), sorted(how.dropped)]) if how.renamed or how.dropped else ""
         settings = how.url_column, how.id_column, how.delimiter, how.quoting, self.duplicates, how.base_url
-        more = (*filter(None, [columns]), *(["local"] if how.local else []))
+        split = f"split {self.split_column}" if self.split_column else ""
+        more = (*filter(None, [columns, split]), *(["local"] if how.local else []))
         return (*settings, *more)
 
 

@@ -1,21 +1,41 @@
-"""`metadata-<split>.jsonl`: the rows of each split, chosen by their keys alone: no later item moves another."""
+"""`metadata-<split>.jsonl`: the rows of each split, chosen by their keys alone, so that no later item moves another, or
+by a column of the list.
+"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
+from batchproc.config.units import SPLIT_NAME
 from batchproc.errors import DiskError
 from batchproc.remembered import Row
 from batchproc.sink.atomic import replacing
 from batchproc.sink.manifests import encode_rows
 
 DIGITS = 13  # of a key: as much as a float holds
+Choose: TypeAlias = Callable[[Row], str | None]  # the split of a row; None: in no split
 
 
 def file_names(splits: Iterable[str], suffix: str = ".jsonl") -> dict[str, str]:
     """The file of each split, by its name."""
     return {split: f"metadata-{split}{suffix}" for split in splits}
+
+
+def by_share(ratios: Mapping[str, float]) -> Choose:
+    """Chooses by the key; `ratios` add up to 1."""
+    return lambda row: split_of(str(row["key"]), ratios)
+
+
+def by_column(name: str) -> Choose:
+    """Chooses by the column of this name. A further row of an item may have no split there: it is in none."""
+
+    def choose(row: Row) -> str | None:
+        value = row.get(name)
+        return value if isinstance(value, str) and SPLIT_NAME.fullmatch(value) else None
+
+    return choose
 
 
 def split_of(key_hex: str, ratios: Mapping[str, float]) -> str:
@@ -25,15 +45,28 @@ def split_of(key_hex: str, ratios: Mapping[str, float]) -> str:
     return next((split for split, bound in bounds if place < bound), next(reversed(list(ratios))))
 
 
-def write_splits(output: Path, ratios: Mapping[str, float], rows: Iterable[Row]) -> None:
-    """Writes the rows, each into the file of its split. Raises `DiskError`."""
+def write_splits(output: Path, choose: Choose, rows: Iterable[Row], names: Iterable[str] = ()) -> list[str]:
+    """Writes the rows, each into the file of its split. Raises `DiskError`.
+
+    Returns all splits: those of `names`, which have a file at any rate, then the others as they come.
+    """
+    files: dict[str, BinaryIO] = {}
     try:
         with ExitStack() as stack:
-            files = {
-                split: stack.enter_context(replacing(output / name)) for split, name in file_names(ratios).items()
-            }
+            for split in names:
+                files[split] = _open(output, split, stack)
             for row in rows:
+                chosen = choose(row)
+                if chosen is None:
+                    continue
+                if chosen not in files:
+                    files[chosen] = _open(output, chosen, stack)
                 for chunk in encode_rows((row,)):
-                    files[split_of(str(row["key"]), ratios)].write(chunk)
+                    files[chosen].write(chunk)
     except OSError as error:
         raise DiskError(f"{error.filename}: cannot be written: {error.strerror}. The next run writes it.") from error
+    return list(files)
+
+
+def _open(output: Path, split: str, stack: ExitStack) -> BinaryIO:
+    return stack.enter_context(replacing(output / file_names([split])[split]))

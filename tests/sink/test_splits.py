@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.sink.splits import split_of, write_splits
+from batchproc.sink.splits import by_column, by_share, split_of, write_splits
 
 RATIOS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -30,10 +30,25 @@ def test_a_key_alone_chooses_the_split(key: str, split: str) -> None:
 def test_every_row_is_in_the_file_of_its_split_in_order(tmp_path: Path) -> None:
     rows = [{"key": key, "place": place} for place, key in enumerate(keys(50))]
 
-    write_splits(tmp_path, RATIOS, rows)
+    write_splits(tmp_path, by_share(RATIOS), rows, RATIOS)
 
     found = {
         split: [json.loads(line) for line in (tmp_path / f"metadata-{split}.jsonl").read_text().splitlines()]
         for split in RATIOS
     }
     assert {split: [row for row in rows if split_of(str(row["key"]), RATIOS) == split] for split in RATIOS} == found
+
+
+def test_a_share_without_rows_has_an_empty_file(tmp_path: Path) -> None:
+    assert [*RATIOS] == write_splits(tmp_path, by_share(RATIOS), [], RATIOS)
+    assert [b""] * 3 == [path.read_bytes() for path in tmp_path.iterdir()]
+
+
+def test_a_column_names_the_splits_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    rows = [{"n": number, "part": part} for number, part in enumerate(["test", "train", None, "a/b", "test", 3])]
+
+    assert ["test", "train"] == write_splits(tmp_path, by_column("part"), rows)
+    found = {
+        path.name: [json.loads(line)["n"] for line in path.read_text().splitlines()] for path in tmp_path.iterdir()
+    }
+    assert {"metadata-test.jsonl": [0, 4], "metadata-train.jsonl": [1]} == found
