@@ -165,21 +165,17 @@ def _judge(
         return Judgement.OPEN, {**values, **disturbed, "error": max(one.error for one in ties)}
     lightest = next(name for name in MODES if name in (mode, *(one.mode for one in ties)))
     code = Judgement.TIE if lightest == mode else Judgement.LIGHTER_WOULD_DO
-    return code, {**values, **_pace_elsewhere(run, stage, ties), "lightest": lightest}
+    return code, {**values, **_pace_elsewhere(run, stage), "lightest": lightest}
 
 
 def _is_alike(one: Alternative) -> bool:
     return one.rank == Rank.ALIKE
 
 
-def _pace_elsewhere(run: RunModel, stage: str, ties: list[Alternative]) -> dict[str, Value]:
-    """What sets this run's pace outside the stage, and whether it does so in the modes that tie as well."""
-    variants = [run.variant, *(variant_with(run.variant, stage, one.mode, one.workers) for one in ties)]
-    bounds = [predict(run.job, variant).bound for variant in variants]
-    if bounds[0].stage == stage:
-        return {}
-    is_common = len({(bound.name, bound.stage) for bound in bounds}) == 1
-    return {**_limit(run, bounds[0], run.variant), "pace_in_all": int(is_common)}
+def _pace_elsewhere(run: RunModel, stage: str) -> dict[str, Value]:
+    """What sets this run's pace, where that is not the stage itself."""
+    bound = predict(run.job, run.variant).bound
+    return {} if bound.stage == stage else _limit(run, bound, run.variant)
 
 
 def _own_figures(record: RunRecord, run: RunModel, stage: str) -> dict[str, Value]:

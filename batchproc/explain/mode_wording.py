@@ -1,6 +1,6 @@
 """Every sentence on the modes of a run: which is best, by how much, and why. From codes and numbers alone."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -61,25 +61,33 @@ def gil_doubt_text(words: Words) -> str:
 
 
 def word_choice(record: RunRecord, choice: "Choice") -> "Choice":
-    """A sentence in three pieces: what is so, why (with its numbers), and what the other modes are predicted to do."""
+    """What is best and by how much, why in a few words, and the figures behind it."""
     words = Words(choice.values)
     choice = replace(
         choice,
         alternatives=tuple(replace(one, because=_alternative_text(one)) for one in choice.alternatives),
         evidence=tuple(replace(one, text=_figure_text(record, choice, one, words)) for one in choice.evidence),
     )
-    head, because, ranking = _head(record, choice, words), _because(choice, words), ""
-    if choice.code in (Judgement.WON, Judgement.OPEN, Judgement.LIGHTER_WOULD_DO, Judgement.TIE):
-        ratios = ", ".join(f"{one.mode} {significant(one.predicted_ratio)} times" for one in _others(choice))
-        ranking = f" (predicted: {ratios} this run's rate)"
     headline, reason = _headline(choice, words), reason_text(record, choice, words)
-    return replace(
-        choice,
-        headline=headline,
-        reason=reason,
-        brief=head if choice.code == Judgement.NO_VERDICT else f"{choice.stage}: {headline} ({reason})",
-        verdict=f"{head}{because}{ranking}",
-    )
+    if choice.code == Judgement.NO_VERDICT:
+        brief = verdict = doubt_text(record, words.text("doubt"), words)
+    else:
+        told = f"{headline} ({reason})"
+        brief, verdict = f"{choice.stage}: {told}", f"{told}{_details(choice, words)}"
+    return replace(choice, headline=headline, reason=reason, brief=brief, verdict=verdict)
+
+
+def _details(choice: "Choice", words: Words) -> str:
+    """The figures behind a judgement."""
+    if choice.code == Judgement.UNEXPLAINED:
+        return ""
+    if choice.code == Judgement.MODEL_MISSES:
+        return "; it is not asked about other modes"
+    if choice.code == Judgement.NOT_BEST:
+        return f"; {pace_text(words)}"
+    is_isolated = choice.code == Judgement.LIGHTER_WOULD_DO and choice.mode == "process"
+    kill = "; but only a process can be killed when an item hangs, and takes no other item with it"
+    return f"{kill if is_isolated else ''}; {_own_text(words)}"
 
 
 def _headline(choice: "Choice", words: Words) -> str:
@@ -144,53 +152,6 @@ def _others(choice: "Choice") -> "list[Alternative]":
     return [one for one in choice.alternatives if one.mode != choice.mode]
 
 
-def _head(record: RunRecord, choice: "Choice", words: Words) -> str:
-    """Whether the mode was right."""
-    mode, stage = choice.mode, choice.stage
-    unsure = f"unknown whether {mode} was right for {stage}: "
-    ties = [one.mode for one in _others(choice) if one.rank != Rank.WORSE]
-    if choice.code == Judgement.NO_VERDICT:
-        return doubt_text(record, words.text("doubt"), words)
-    if choice.code == Judgement.UNEXPLAINED:
-        return f"{unsure}{words.share('unexplained_share')} of its worker-seconds are unexplained"
-    if choice.code == Judgement.MODEL_MISSES:
-        return f"{unsure}{_miss_text(words)}"
-    if choice.code == Judgement.NOT_BEST:
-        gain = f"{words.text('best')} is predicted to make the whole run {words.rate('ratio')} times as fast"
-        return f"{mode} was not the best for {stage}: {gain}"
-    if choice.code == Judgement.OPEN:
-        return _open_text(choice, ties, words)
-    if choice.code == Judgement.TIE:
-        return f"{mode} was right for {stage}; {' and '.join(ties)} would be as fast, and no lighter"
-    if choice.code == Judgement.LIGHTER_WOULD_DO:
-        text = f"{words.text('lightest')} would be as fast as {mode} for {stage}, and is lighter"
-        kill = "; but only a process can be killed when an item hangs, and takes no other item with it"
-        return f"{text}{kill if mode == 'process' else ''}"
-    return f"{mode} won for {stage}"
-
-
-def _open_text(choice: "Choice", ties: Sequence[str], words: Words) -> str:
-    """What can be said where the error is too large for a tie: which modes are worse all the same."""
-    worse = " and ".join(one.mode for one in _others(choice) if one.rank == Rank.WORSE)
-    error = f"(the error allowed for is {words.share('error')})"
-    unsure = f"unknown whether {' or '.join(ties)} would do better for {choice.stage} {error}"
-    return f"{choice.mode} beat {worse} for {choice.stage}, and it is {unsure}" if worse else unsure
-
-
-def _because(choice: "Choice", words: Words) -> str:
-    if choice.code == Judgement.NOT_BEST:
-        return f", because {pace_text(words)}"
-    if choice.code == Judgement.WON:
-        return f" because {_own_text(words)}"
-    if choice.code == Judgement.OPEN:
-        return f": {_own_text(words)}"
-    if choice.code in (Judgement.TIE, Judgement.LIGHTER_WOULD_DO):
-        where = _who(words) if words.number("pace_in_all") else ""
-        common = f"{where} set{'' if where.endswith(')') else 's'} the pace in any case, and " if where else ""
-        return f": {common}{_own_text(words)}"
-    return ""
-
-
 def _own_text(words: Words) -> str:
     """What decides between the modes, from the stage's own numbers."""
     cpu, waits = words.seconds("cpu_seconds"), words.seconds("blocked_seconds")
@@ -207,11 +168,9 @@ def _own_text(words: Words) -> str:
 
 def _alternative_text(one: "Alternative") -> str:
     words = Words(one.values)
-    return f"unknown: {_miss_text(words)}" if one.code == Judgement.MODEL_MISSES else pace_text(words)
-
-
-def _miss_text(words: Words) -> str:
-    return f"the model misses this run by {words.share('miss')}, so it is not asked about others"
+    if one.code == Judgement.MODEL_MISSES:
+        return f"unknown: the model misses this run by {words.share('miss')}"
+    return pace_text(words)
 
 
 def pace_text(words: Words) -> str:

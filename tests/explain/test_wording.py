@@ -65,7 +65,7 @@ def test_every_reason_has_its_sentence(reason: Reason, stage: str | None) -> Non
 
 VALUES: dict[str, Value] = {
     "stage": "download", "mode": "process", "workers": 4, "workers_now": 2, "download": "thread",
-    "transform": "process", "pace": "cores", "pace_in_all": 1, "pace_cores": 2.0,
+    "transform": "process", "pace": "cores", "pace_cores": 2.0,
     "pace_rate_per_second": 251.0, "cpu_seconds": 0.005,
     "cpu_seconds_here": 0.006, "start_seconds_more": 0.25,
     "blocked_seconds": 0.07, "held_seconds": 0.001, "held_share": 0.95, "waited": 0.2,
@@ -91,13 +91,16 @@ ADVICE = {
 }
 JUDGEMENTS = {
     Judgement.NO_VERDICT: "no verdict on modes: 4 items are too few to compare them (50 at least)",
-    Judgement.UNEXPLAINED: "unknown whether process was right for transform: 8% of its worker-seconds are unexplained",
-    Judgement.MODEL_MISSES: "the model misses this run by 40%",
-    Judgement.NOT_BEST: "thread is predicted to make the whole run 1.3 times as fast, because the free cores",
-    Judgement.WON: "process won for transform because an image takes 5 ms of CPU and 70.0 ms of waiting; about 50%",
-    Judgement.OPEN: "process beat serial for transform, and it is unknown whether thread would do better",
-    Judgement.LIGHTER_WOULD_DO: "serial would be as fast as process for transform, and is lighter; but only a process",
-    Judgement.TIE: "process was right for transform; thread would be as fast, and no lighter: the free cores",
+    Judgement.UNEXPLAINED: "process was used (unknown: 8% of its workers' time is unexplained)",
+    Judgement.MODEL_MISSES: "process was used (unknown: the model misses this run by 40%); it is not asked about other",
+    Judgement.NOT_BEST: "thread is best, 1.3 times process (threads: 5 ms of CPU and 70.0 ms of waiting per image); "
+    "the free cores (2 cores) would set the pace at 251 items/s",
+    Judgement.WON: "process is best, 2 times serial (threads: 5 ms of CPU and 70.0 ms of waiting per image); an image "
+    "takes 5 ms of CPU and 70.0 ms of waiting; about 50% of the CPU holds the GIL",
+    Judgement.OPEN: "process was used, 2 times serial; thread may be faster (undecided: predictions may be off by 30%",
+    Judgement.LIGHTER_WOULD_DO: "thread would do, as fast as process and lighter, 2 times serial (threads: 5 ms of CPU "
+    "and 70.0 ms of waiting per image); but only a process can be killed when an item hangs",
+    Judgement.TIE: "process is best, as fast as thread and lighter, 2 times serial (threads: 5 ms of CPU and 70.0 ms",
 }
 EXPLAINED = replace(RECORD, bottleneck=Bottleneck(reason=Reason.NOTHING_DONE))
 ALTERNATIVES = (
@@ -119,7 +122,8 @@ def test_every_advice_has_its_text_and_its_figures(code: Advice) -> None:
 @pytest.mark.parametrize("code", Judgement)
 def test_every_judgement_has_its_sentence(code: Judgement) -> None:
     choice = Choice(
-        stage="transform", mode="process", workers=2, code=code, values=VALUES, alternatives=ALTERNATIVES
+        stage="transform", mode="process", workers=2, best="thread", cause=Cause.COST, code=code, values=VALUES,
+        alternatives=ALTERNATIVES,
     )  # fmt: skip
 
     assert JUDGEMENTS[code] in worded(replace(EXPLAINED, choices=(choice,))).choices[0].verdict
