@@ -171,6 +171,7 @@ class Driver:
             first_shard=part.first_shard,
             seconds=self._table.shard_timeout,
             slots=self._slots_by_machine(),
+            priority=int(part.domain is not None),
         )
 
     def _slots_by_machine(self) -> Counter[str]:

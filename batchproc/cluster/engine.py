@@ -121,7 +121,7 @@ class DaskEngine:
         key = f"batchproc-part-{task.plan}-{task.number}-{task.generation}-{time.monotonic_ns()}"
         future: Any = self._client.submit(
             _run_on_worker, task, key=key, pure=False, retries=0, workers=others or None,
-            allow_other_workers=bool(others),
+            allow_other_workers=bool(others), priority=task.priority,
         )
         self._futures[place] = future
         future.add_done_callback(lambda _: self._ended.put(place))

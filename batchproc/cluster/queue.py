@@ -26,7 +26,11 @@ class Part:
 
 
 class PartQueue:
-    """Parts in the order in which they came; of those of one domain only one is out at a time. For one thread."""
+    """Parts in the order in which they came; of those of one domain only one is out at a time. For one thread.
+
+    What follows upon a part comes before all others: a row of slices takes its time whatever the workers, and would
+    last beyond the rest if each of its slices had to wait for that.
+    """
 
     def __init__(self) -> None:
         self._ready: deque[Part] = deque()
@@ -61,6 +65,6 @@ class PartQueue:
             return
         held = self._held[part.domain]
         if held:
-            self._ready.append(held.popleft())
+            self._ready.appendleft(held.popleft())
         else:
             del self._held[part.domain]

@@ -57,6 +57,7 @@ class PartTask:
     first_shard: int
     seconds: float  # after which it returns what it has
     slots: Mapping[str, int]  # how many parts a machine works on at once, by its address
+    priority: int = 0  # higher comes first among those that are handed out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

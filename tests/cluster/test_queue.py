@@ -54,3 +54,15 @@ def test_a_part_that_failed_waits_for_the_other_of_its_domain() -> None:
     queue.put_down(second)
 
     assert [0] == numbers(queue)
+
+
+def test_the_next_slice_of_a_domain_comes_before_what_waits() -> None:
+    queue = PartQueue()
+    first = part(0, "big.org")
+    for one in (first, part(1, "big.org"), part(2), part(3)):
+        queue.add(one)
+
+    queue.take()
+    queue.put_down(first)
+
+    assert [1, 2, 3] == numbers(queue)
