@@ -4,7 +4,7 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -146,6 +146,11 @@ class LedgerView:
         """How many images there are, and their bytes."""
         images, size_bytes = self._fetch(f"SELECT count(*), coalesce(sum(size_bytes), 0) FROM item WHERE {MADE}")[0]
         return images, size_bytes
+
+    def keys_with_images(self, key_hexes: Iterable[str]) -> set[str]:
+        """Those of these items that have an image."""
+        query = f"SELECT 1 FROM item WHERE key = ? AND {MADE}"
+        return {key for key in key_hexes if self._fetch(query, (bytes.fromhex(key),))}
 
     def data_set(self) -> DataSetRecord:
         """The data set in figures."""

@@ -1,12 +1,13 @@
 """The end of a run: its exit code and why, the manifests, and what its folder and the ledger keep of it."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from batchproc.columns import Columns
-from batchproc.config import OutputTable
+from batchproc.config import Config, OutputTable, resolved
 from batchproc.config.tables import JobTable
 from batchproc.errors import BatchprocError, DiskError, ExitCode
 from batchproc.explain.words import count
@@ -31,10 +32,12 @@ from batchproc.sink import (
     write_manifest,
 )
 from batchproc.sink.atomic import replacing
+from batchproc.sink.card_pictures import keep_pictures
 from batchproc.sink.data_card import (
     Contents,
     DataFiles,
     files_of_images,
+    is_ours,
     licence_column,
     parquet_shards,
     tar_shards,
@@ -117,8 +120,12 @@ def _deferred(counts: Counts) -> str:
     return f", {counts.deferred:,} deferred" if counts.deferred else ""
 
 
-def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
+def write_manifests(
+    ledger: Ledger, layout: Layout, output: OutputTable, *, settings: str = "", gallery: Path | None = None
+) -> str:
     """Writes both manifests, where an item or one of the files has changed since they were written.
+
+    `settings`: what the images are made with, for the data card; `gallery`: the small pictures that this run made.
 
     Returns what the user is to be told of it, or nothing. Raises `DiskError`.
     """
@@ -133,7 +140,11 @@ def write_manifests(ledger: Ledger, layout: Layout, output: OutputTable) -> str:
         layout,
         output,
         learned,
-        _contents(ledger, counted, learned),
+        replace(
+            _contents(ledger, counted, learned),
+            settings=settings,
+            pictures=_pictures(ledger, layout, gallery) if gallery else (),
+        ),
         rows=lambda: ledger.metadata_rows(file_name, output.caption),
     )
     ledger.keep_data_set(counted)
@@ -209,7 +220,29 @@ def _contents(ledger: Ledger, counted: DataSetRecord, learned: Columns) -> Conte
         left=ledger.left_by_code(),
         licences=ledger.frequent_values(column, MOST_LICENCES) if column else (),
         licence_column=column,
+        hosts=[(one.host, one.images) for one in counted.hosts],
+        hosts_total=counted.hosts_total,
+        sides=[(one.name, one.images) for one in counted.sides],
     )
+
+
+def _pictures(ledger: Ledger, layout: Layout, gallery: Path) -> list[str]:
+    """Where the data card's pictures are; none where the card is the user's own."""
+    if not is_ours(layout.data_card_path):
+        return []
+    return keep_pictures(layout.output, gallery, ledger.keys_with_images)
+
+
+def card_settings(config: Config) -> str:
+    """What decides how an image looks, as TOML: the steps in their order, and how the result is written."""
+    tables = resolved(config)
+    output = {key: tables["output"][key] for key in ("format", "quality", "background")}
+    parts = [("[output]", output), *(("[[transform.steps]]", step) for step in tables["transform"]["steps"])]
+    lines = (
+        f"{head}\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items() if value is not None)
+        for head, table in parts
+    )
+    return "\n".join(lines)
 
 
 def _data_files(layout: Layout, output: OutputTable, splits: Iterable[str]) -> DataFiles:

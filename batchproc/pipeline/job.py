@@ -15,7 +15,7 @@ from batchproc.job_file import warm_up
 from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.model import Outcome
-from batchproc.pipeline.closing import find_stop, judge, write_down, write_manifests
+from batchproc.pipeline.closing import card_settings, find_stop, judge, write_down, write_manifests
 from batchproc.pipeline.events import log_ledger, log_start
 from batchproc.pipeline.import_list import ImportedList, describe_import, refuse_lost_ledger, take_in
 from batchproc.pipeline.job_list import JobList
@@ -234,7 +234,10 @@ class Run:
             ledger.remember_pauses(self.loop_result.pauses)
             if self.shards is not None and not isinstance(self.error, DiskError):
                 self.shards.finish()
-            if remark := write_manifests(ledger, self.layout, self.config.output):
+            remark = write_manifests(
+                ledger, self.layout, self.config.output, settings=card_settings(self.config), gallery=folder / "gallery"
+            )
+            if remark:
                 self.note(remark)
             if self.shards is not None and not isinstance(self.error, DiskError):
                 self.shards.publish_card()

@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from batchproc.columns import Scalar, Type
 from batchproc.errors import DiskError
+from batchproc.kinds import kind_of
 from batchproc.sink.atomic import renewing
 from batchproc.sink.samples import Column
 
@@ -98,6 +99,11 @@ class Contents:
     left: Mapping[str, int] = field(default_factory=dict)  # items without an image, by code
     licences: Sequence[tuple[str, int]] = ()
     licence_column: str = ""
+    hosts: Sequence[tuple[str, int]] = ()  # images by host; those of further hosts are the rest
+    hosts_total: int = 0
+    sides: Sequence[tuple[str, int]] = ()  # images by longer side
+    settings: str = ""  # what decides how an image looks, as TOML
+    pictures: Sequence[str] = ()  # paths beside the card
 
 
 def licence_column(columns: Iterable[str]) -> str:
@@ -111,7 +117,7 @@ def write_data_card(path: Path, columns: Sequence[Column], files: DataFiles, con
     Raises `DiskError`.
     """
     try:
-        if not _is_ours(path):
+        if not is_ours(path):
             return _names_data_set(path, files.patterns[0])
         card = _sign(_describe(path.parent.name, columns, files, contents))
         with renewing(path) as renewal:
@@ -121,7 +127,7 @@ def write_data_card(path: Path, columns: Sequence[Column], files: DataFiles, con
         raise DiskError(f"{path}: cannot be written: {error.strerror}. The next run writes it.") from error
 
 
-def _is_ours(path: Path) -> bool:
+def is_ours(path: Path) -> bool:
     """Whether the file is as we wrote it, or not there at all."""
     if path.is_symlink() or not path.is_file():
         return not (path.is_symlink() or path.exists())
@@ -159,7 +165,7 @@ def _describe(title: str, columns: Sequence[Column], files: DataFiles, contents:
         "configs:\n- config_name: default\n  data_files:\n"
         f"{''.join(map(_split, splits, splits.values()))}{named}{types}---\n\n# {title}\n\n{files.content} made by "
         '`batchproc`. `datasets.load_dataset("path/of/this/folder")` loads them together.\n'
-        f"\n{_figures(contents)}{table}{''.join(lines)}"
+        f"\n{_figures(contents)}{table}{''.join(lines)}{_how_made(contents)}"
     )
 
 
@@ -180,14 +186,35 @@ def _figures(contents: Contents) -> str:
     """The figures, as Markdown."""
     shards = f" in {contents.shards:,} shard{'s' * (contents.shards != 1)}" if contents.shards else ""
     text = f"{contents.images:,} images{shards}, {contents.size_bytes / 1e6:,.1f} MB.\n"
+    if contents.pictures:
+        text += "\n" + " ".join(f"![]({path})" for path in contents.pictures) + "\n"
     if contents.left:
-        text += "\nItems of the list without an image, by reason:\n\n| reason | items |\n|---|---|\n"
-        text += "".join(f"| `{code}` | {number:,} |\n" for code, number in contents.left.items())
+        rows = (f"`{code}` | {number:,} | {kind_of(code).meaning}" for code, number in contents.left.items())
+        text += _table("Items of the list without an image, by reason:", "reason | items | meaning", rows)
+    if contents.sides:
+        rows = (f"{name} | {number:,}" for name, number in contents.sides if number)
+        text += _table("Images by their longer side:", "px | images", (row.replace(" px", "") for row in rows))
+    if contents.hosts:
+        sources = [f"{_cell(name) if name else 'files'} | {number:,}" for name, number in contents.hosts]
+        if rest := contents.images - sum(number for _, number in contents.hosts):
+            sources.append(f"{contents.hosts_total - len(contents.hosts):,} others | {rest:,}")
+        text += _table(f"Sources, {contents.hosts_total:,} in all:", "host | images", sources)
     if contents.licences:
-        text += f"\nLicences, as the list's column {_cell(contents.licence_column)} tells them:\n\n"
-        text += "| licence | images |\n|---|---|\n"
-        text += "".join(f"| {_cell(name) if name else 'none'} | {number:,} |\n" for name, number in contents.licences)
+        title = f"Licences, as the list's column {_cell(contents.licence_column)} tells them:"
+        rows = (f"{_cell(name) if name else 'none'} | {number:,}" for name, number in contents.licences)
+        text += _table(title, "licence | images", rows)
     return text
+
+
+def _table(title: str, head: str, rows: Iterable[str]) -> str:
+    line = "|---" * (head.count("|") + 1)
+    return f"\n{title}\n\n| {head} |\n{line}|\n" + "".join(f"| {row} |\n" for row in rows)
+
+
+def _how_made(contents: Contents) -> str:
+    """The settings, as Markdown."""
+    title = "The settings that the images were made with:"
+    return f"\n{title}\n\n```toml\n{contents.settings}```\n" if contents.settings else ""
 
 
 def _row_features(columns: Sequence[Column]) -> list[Feature]:

@@ -15,6 +15,7 @@ from batchproc.errors import StoreError, UsageError
 from batchproc.failpoints import failpoint
 from batchproc.remembered import Shard
 from batchproc.sink.atomic import replacing
+from batchproc.sink.card_pictures import named_in
 from batchproc.sink.images import OWNER_NAME
 from batchproc.sink.samples import OpenedShard, Read, Sample, ShardSettings
 from batchproc.sink.shards import MANIFEST, ShardFolder, manifest_of, open_shard
@@ -79,8 +80,13 @@ class ShardBucket(ShardFolder):
         super().publish(settings, shards)
 
     def publish_card(self, path: Path) -> None:
-        """Sends the data card, unless it is there. Raises `StoreError`."""
+        """Sends the data card with its pictures, unless it is there. Raises `StoreError`."""
         content = path.read_bytes()
         standing = self._bucket.read(path.name)
-        if standing is None or standing[0] != content:
-            self._bucket.write(path.name, content)
+        if standing is not None and standing[0] == content:
+            return
+        for name in sorted(named_in(content)):
+            self._bucket.write(name, (path.parent / name).read_bytes())
+        self._bucket.write(path.name, content)
+        for name in named_in(standing[0]) - named_in(content) if standing else ():
+            self._bucket.delete(name)

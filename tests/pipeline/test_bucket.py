@@ -56,6 +56,20 @@ def test_the_bucket_has_the_shards_and_the_folder_all_else(
     assert not (tmp_path / "s3:").exists()
 
 
+def test_the_card_has_its_pictures_in_the_bucket(make_job: MakeJob, tmp_path: Path, store: StoreServer) -> None:
+    config = make_job(images=2)
+    run(config, *BUCKET, "report.html=true")
+    pictures = {path.name: path.read_bytes() for path in (tmp_path / "state/thumbnails").iterdir()}
+
+    assert 2 == len(pictures)
+    assert {f"set/thumbnails/{name}": content for name, content in pictures.items()} == {
+        name: content for name, content in store.objects.items() if "thumbnails" in name
+    }
+    (tmp_path / "list.txt").write_text((tmp_path / "list.txt").read_text().splitlines()[0])
+    run(config, *BUCKET, "job.prune=true")
+    assert 1 == len([name for name in store.objects if "thumbnails" in name])
+
+
 def test_interruptions_change_no_byte_and_a_run_without_work_sends_nothing(
     make_job: MakeJob, tmp_path: Path, store: StoreServer
 ) -> None:

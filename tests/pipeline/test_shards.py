@@ -302,10 +302,14 @@ def test_a_caption_has_a_file_of_its_own_in_every_sample(
 def test_the_data_card_counts_images_and_licences(write_csv: Callable[[str], Path], site: Site, tmp_path: Path) -> None:
     config = write_csv("url,license\n/a.png,CC0\n/b.png,\n/none.png,CC0\n/c.png,CC0\n")
 
-    run(config, *SHARDS)
+    run(config, *SHARDS, "report.html=true")
 
     told = (tmp_path / "out/README.md").read_text()
     assert "3 images in 1 shard, " in told
+    assert f"| `{site.url.split('/')[2]}` | 3 |\n" in told
+    assert '[[transform.steps]]\nop = "resize"\n' in told
+    pictures = sorted(f"![](thumbnails/{path.name})" for path in (tmp_path / "out/thumbnails").iterdir())
+    assert (3, True) == (len(pictures), " ".join(pictures) in told)
     assert "| `http.404` | 1 |" in told
     assert "| `CC0` | 2 |\n| none | 1 |\n" in told
 

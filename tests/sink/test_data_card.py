@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import DiskError
+from batchproc.kinds import kind_of
 from batchproc.sink import Column, write_data_card
 from batchproc.sink.data_card import Contents, files_of_images, licence_column, tar_shards
 
@@ -133,7 +134,7 @@ def test_the_figures_of_the_images_are_told(metadata: Path) -> None:
 
     told = path.read_text()
     assert "1,234 images in 2 shards, 15.0 MB.\n" in told
-    assert "| `http.404` | 5 |\n" in told
+    assert "| `http.404` | 5 | " in told
     assert "the list's column `license` tells" in told
     assert "| `CC BY\\|4.0` | 1,200 |\n| none | 34 |\n" in told
 
@@ -152,3 +153,32 @@ def test_splits_have_their_rows_in_files_of_their_own(metadata: Path) -> None:
         "  - split: test\n    path:\n    - metadata-test.jsonl\n    - images/**\n"
         '  metadata_filenames: ["metadata-train.jsonl", "metadata-test.jsonl"]\n'
     ) in path.read_text()
+
+
+def test_sources_sizes_and_settings_are_told(tmp_path: Path) -> None:
+    contents = Contents(
+        images=10, size_bytes=1000, left={"http.404": 3}, hosts=[("a.example", 6), ("", 1)], hosts_total=4,
+        sides=[("256 to 383 px", 10), ("384 to 511 px", 0)], settings='[output]\nformat = "jpeg"\n',
+        pictures=["thumbnails/0.jpg", "thumbnails/1.jpg"],
+    )  # fmt: skip
+    write_data_card(tmp_path / "README.md", COLUMNS, tar_shards("jpg", has_caption=False), contents)
+    text = (tmp_path / "README.md").read_text()
+
+    assert "![](thumbnails/0.jpg) ![](thumbnails/1.jpg)\n" in text
+    assert f"| `http.404` | 3 | {kind_of('http.404').meaning} |\n" in text
+    table = "| host | images |\n|---|---|\n| `a.example` | 6 |\n| files | 1 |\n| 2 others | 3 |\n"
+    assert f"Sources, 4 in all:\n\n{table}" in text
+    assert "| px | images |\n|---|---|\n| 256 to 383 | 10 |\n" in text
+    assert text.endswith('```toml\n[output]\nformat = "jpeg"\n```\n')
+
+
+@pytest.mark.extra
+def test_the_hub_s_library_reads_the_head(tmp_path: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub", reason="the Hub's library is not installed")
+    contents = Contents(images=1234, size_bytes=1000, hosts=[("a.example", 1234)], hosts_total=1)
+    write_data_card(tmp_path / "README.md", COLUMNS, tar_shards("jpg", has_caption=True), contents)
+    data = hub.DatasetCard.load(tmp_path / "README.md").data
+
+    assert [{"split": "train", "path": ["shards/*.tar"]}] == data.configs[0]["data_files"]
+    assert ["1K<n<10K"] == data.size_categories
+    assert tmp_path.name == data.pretty_name
