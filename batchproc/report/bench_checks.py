@@ -10,7 +10,15 @@ from batchproc.explain.words import count, share, significant
 from batchproc.report.bench_cases_view import (
     margin_of,
 )
-from batchproc.report.bench_files import Relation, from_to, median_error, number_or_unknown, relate, times, whole_runs
+from batchproc.report.bench_files import (
+    Relation,
+    median_error,
+    noise_text,
+    number_or_unknown,
+    relate,
+    times,
+    whole_runs,
+)
 from batchproc.report.bench_verdict import is_proven, sentences
 from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
 from batchproc.report.run_page import CheckRow, as_sentence
@@ -41,9 +49,7 @@ def _check_noise(bench: Bench) -> CheckRow:
     name = "two runs of the same case are alike"
     if floor is None:
         return CheckRow(name=name, text="unknown: no round is complete", limit="unknown", verdict="unknown")
-    interval = floor.interval
-    span = from_to((1 / interval[1], 1 / interval[0])) if interval else "too few rounds for an interval"
-    text = f"of the baseline's two runs of a round, one has {times(1 / floor.ratio)} the speed of the other ({span})"
+    interval, text = floor.interval, noise_text(floor)
     if interval and not interval[0] <= 1.0 <= interval[1]:
         text += "; more than chance, so the margin of a tie covers it"
     verdict = "failed" if floor.suspicious else "passed" if interval else "unknown"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from batchproc.bench.bench_json import Bench, BenchCase
-from batchproc.bench.verdicts import Comparison, Verdict
+from batchproc.bench.verdicts import Comparison, NoiseFloor, Verdict
 
 WORDS = {  # verdict as seen from a case: what the reader sees, tone, sign
     "faster": ("▲ faster", "good"),
@@ -143,3 +143,10 @@ def from_to(interval: tuple[float, float] | None) -> str:
 def number_or_unknown(number: int | None) -> str:
     """A number, or that it is not known."""
     return "unknown" if number is None else f"{number:,}"
+
+
+def noise_text(floor: NoiseFloor) -> str:
+    """How far two runs of the same case lie apart."""
+    span = f" ({from_to((1 / floor.interval[1], 1 / floor.interval[0]))})" if floor.interval else ""
+    few = "" if floor.interval else " (too few rounds for an interval)"
+    return f"of the baseline's two runs of a round, one has {times(1 / floor.ratio)}{span} the speed of the other{few}"

@@ -1,9 +1,9 @@
 """A bench's figures on its page: rates against ceilings and models, and what an image costs in each mode."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.explain.predict import JobModel, limits
@@ -13,7 +13,7 @@ from batchproc.redact import redact_text
 from batchproc.report.bench_charts import Axis, BarRow, Model, Trace, case_bars, curve_chart
 from batchproc.report.bench_files import groups_of, whole_runs
 from batchproc.report.charts import CEILING_NAMES
-from batchproc.report.palette import BUCKETS, css_reference
+from batchproc.report.palette import BUCKETS
 from batchproc.report.svg import Chart, Label
 
 MOST_SWEEPS = 8
@@ -187,14 +187,7 @@ TINY = 0.004  # of the longest bar: a part below it has no number of its own
 MB = 1e6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LegendEntry:
-    """A number, what it means, its colour."""
-
-    number: int
-    words: str
-    colour: str
-    is_outlined: bool
+Legend: TypeAlias = Mapping[str, tuple[int, str]]  # what people call a category -> its number, the role of its colour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,13 +200,12 @@ class AccountsView:
     rows: Sequence[tuple[str, Sequence[str]]]
 
 
-def view_accounts(bench: Bench) -> tuple[list[AccountsView], list[LegendEntry]]:
+def view_accounts(bench: Bench) -> tuple[list[AccountsView], Legend]:
     """Both stages with one numbering of the buckets."""
     accounts = {stage: _accounts(bench, stage) for stage in STAGES}
     kept = {stage: found for stage, found in accounts.items() if found}
     legend = _legend(kept.values())
-    numbers = {entry.words: entry.number for entry in legend}
-    return [_view_accounts(bench, stage, found, numbers) for stage, found in kept.items()], legend
+    return [_view_accounts(bench, stage, found, legend) for stage, found in kept.items()], legend
 
 
 def view_memory(bench: Bench) -> Chart | None:
@@ -287,36 +279,30 @@ def _words(bucket: str) -> str:
     return BUCKETS[bucket][1] if bucket in BUCKETS else redact_text(bucket).replace("_", " ")
 
 
-def _legend(accounts: Any) -> list[LegendEntry]:
-    """The buckets that are visible somewhere, in the order of the palette; unknown ones last, under their names."""
+def _legend(stages: Iterable[Mapping[str, Mapping[str, float]]]) -> Legend:
+    """The categories that are visible somewhere, in the order of the palette; unknown ones last, under their names."""
     roles = {words: role for role, words in BUCKETS.values()}
     seen: dict[str, None] = {}
-    for found in accounts:
+    for found in stages:
         longest = max((sum(max(0.0, value) for value in account.values()) for account in found.values()), default=0.0)
         for account in found.values():
             seen |= dict.fromkeys(words for words, value in account.items() if value > TINY * longest)
     order = [words for words in roles if words in seen] + [words for words in seen if words not in roles]
-    return [
-        LegendEntry(number=at, words=words, colour=css_reference(roles.get(words, "unexplained")),
-                    is_outlined=roles.get(words) == "unstaffed")
-        for at, words in enumerate(order, 1)
-    ]  # fmt: skip
+    return {words: (at, roles.get(words, "unexplained")) for at, words in enumerate(order, 1)}
 
 
 def _view_accounts(
-    bench: Bench, stage: str, accounts: Mapping[str, Mapping[str, float]], numbers: Mapping[str, int]
+    bench: Bench, stage: str, accounts: Mapping[str, Mapping[str, float]], legend: Legend
 ) -> AccountsView:
-    roles = {words: role for role, words in BUCKETS.values()}
-    order = list(numbers)
+    heads = list(dict.fromkeys([*legend, *(words for account in accounts.values() for words in account)]))
     rows = []
     for name, account in accounts.items():
-        parts = [(numbers.get(words, 0), max(0.0, account.get(words, 0.0)), roles.get(words, "unexplained"))
-                 for words in [*order, *(words for words in account if words not in numbers)]]  # fmt: skip
+        looks = ((words, *legend.get(words, (0, "unexplained"))) for words in heads)
+        parts = [(number, max(0.0, account.get(words, 0.0)), role) for words, number, role in looks]
         whole = sum(value for _, value, _ in parts)
         rows.append(BarRow(name=name, note=seconds(whole), parts=[part for part in parts if part[1] > 0]))
     sentence = _accounts_sentence(bench, stage, accounts)
     label = Label(name=f"accounts-{stage}", title=f"Worker-seconds of {stage}, by case", sentence=sentence)
-    heads = [*order, *dict.fromkeys(words for of in accounts.values() for words in of if words not in numbers)]
     table = [(name, [_told(account.get(words)) for words in heads]) for name, account in accounts.items()]
     chart = case_bars(label, rows, "s")
     return AccountsView(stage=stage, chart=chart, heads=heads, rows=table)

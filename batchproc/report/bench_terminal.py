@@ -14,7 +14,7 @@ from batchproc.bench.bench_json import FILE_NAME, Bench
 from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import Judged, Result, Verdict, read_claims, read_results
-from batchproc.report.bench_files import Relation, from_to, prediction_errors, relate
+from batchproc.report.bench_files import Relation, from_to, noise_text, prediction_errors, relate
 from batchproc.report.bench_verdict import sentences
 
 RIGHT = ("images/s", "speed", "predicted")
@@ -96,13 +96,9 @@ def _wrapped(head: str, text: str) -> list[str]:
 
 def _noise(floor: NoiseFloor) -> str:
     """How far two runs of the same case lie apart, and what difference is a tie."""
-    span = f" ({from_to((1 / floor.interval[1], 1 / floor.interval[0]))})" if floor.interval else ""
-    few = "" if floor.interval else " (too few rounds for an interval)"
     doubt = "; the two differ by more than chance explains" if floor.suspicious else ""
-    return (
-        f"of the baseline's two runs of a round, one has x {1 / floor.ratio:.2f}{span} the speed of the other{few}; "
-        f"within {share(math.expm1(floor.margin))} is a tie{doubt}"
-    )
+    apart = noise_text(floor).replace("×\u00a0", "x ")
+    return f"{apart}; within {share(math.expm1(floor.margin))} is a tie{doubt}"
 
 
 def _cold_start(bench: Bench) -> str:

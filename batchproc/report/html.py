@@ -1,4 +1,4 @@
-"""One HTML file of one run or one bench: no script, no outside reference, under `PAGE_BYTES`, replaced whole."""
+"""One HTML file of one run or one bench: no script, no outside reference, of a bounded size, replaced whole."""
 
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ from batchproc.report.run_page import (
 from batchproc.report.summary import command_time
 from batchproc.sink import Layout, write_atomically
 
-PAGE_BYTES = 800_000
+PAGE_BYTES, BENCH_PAGE_BYTES = 800_000, 1_500_000
 NAME = "report.html"
 BOUNDS = {
     "cores": "the cores",
