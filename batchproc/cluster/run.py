@@ -22,7 +22,7 @@ from batchproc.cluster.plan import FOLDER, ClusterPlan
 from batchproc.cluster.plans import Plans
 from batchproc.cluster.preflight import ask_workers
 from batchproc.cluster.store import Store, open_store
-from batchproc.cluster.task import place_images
+from batchproc.cluster.task import place_images, sweep_attempts
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, resolved
 from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
@@ -209,8 +209,11 @@ class _ClusterRun:
     def _merge(self, plan: ClusterPlan, ledger: PartLedger, store: Store) -> Merged:
         """The manifests of the whole job, from those of its parts."""
         with signals.doing("putting the parts together"):
+            attempts = set()
             for manifest in ledger.manifests():
                 place_images(store, manifest)  # whose worker was killed over it
+                attempts.add(manifest.attempt)
+            sweep_attempts(store, plan.name, attempts)
             changes, caption = self._plans(store).changes(plan), self._config.output.caption
             amending = Amending(store, plan, changes, caption, self._remove if self._prunes(plan) else None)
             merged = write_rows(

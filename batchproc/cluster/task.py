@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -275,10 +275,18 @@ def place_images(store: Store, manifest: PartManifest) -> None:
     shutil.rmtree(staged, ignore_errors=True)
 
 
+def sweep_attempts(store: Store, plan: str, committed: Container[str]) -> None:
+    """Removes what killed attempts left, when none is under way; of a bucket nothing is listed, so it stays there."""
+    if isinstance(store, FolderStore):
+        for folder in (store.folder / "cluster" / plan / "attempts").glob("*"):
+            if folder.name.rpartition("-")[2] not in committed:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def _withdraw(store: Store, manifest: PartManifest) -> None:
     """Removes what an attempt made that came second. Its shards stay: another may have made the same."""
     for name in (manifest.rows, manifest.failures, manifest.rest):
         if name:
             store.remove(name)
-    if manifest.staged and isinstance(store, FolderStore):
-        shutil.rmtree(store.folder / manifest.staged, ignore_errors=True)
+    if isinstance(store, FolderStore):
+        shutil.rmtree((store.folder / manifest.rows).parent, ignore_errors=True)

@@ -13,7 +13,8 @@ import pytest
 
 from batchproc.cluster.partition import make_plan
 from batchproc.cluster.plan import LIST_NAME, ClusterPlan
-from batchproc.cluster.task import PartTask, part_config, run_part
+from batchproc.cluster.store import open_store
+from batchproc.cluster.task import PartTask, part_config, run_part, sweep_attempts
 from batchproc.job_file import Job
 from batchproc.pipeline.job_list import JobList
 
@@ -108,6 +109,19 @@ def test_of_two_attempts_one_is_committed_and_the_other_leaves_nothing(
     assert first.manifest is not None
     assert [first.manifest] == [outcome.manifest for outcome in outcomes]
     assert before == files_in(output)
+
+
+def test_what_killed_attempts_left_is_swept(make_job: MakeJob, tmp_path: Path) -> None:
+    task = first_part(make_job(), tmp_path / "out")
+    outcome = run_part(task, worker="first")
+    assert outcome.manifest is not None
+    before = files_in(tmp_path / "out")
+    (tmp_path / "out/cluster/plan/attempts/000000-0-killed/images/ab").mkdir(parents=True)
+
+    sweep_attempts(open_store(task.store), "plan", {outcome.manifest.attempt})
+
+    assert before == files_in(tmp_path / "out")
+    assert not (tmp_path / "out/cluster/plan/attempts/000000-0-killed").exists()
 
 
 def test_a_part_that_is_committed_costs_a_look(make_job: MakeJob, tmp_path: Path, sites: list[Site]) -> None:
