@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchproc.config import Config, resolved, unwise
+from batchproc.errors import UsageError
 from batchproc.explain.words import count, seconds, size
 from batchproc.ledger import LedgerView
 from batchproc.measure.hardware import usable_cores
 from batchproc.redact import printable
 from batchproc.sink import ImageFolder, Layout
-from batchproc.sniff import is_image_name
+from batchproc.sources import find_sources
+from batchproc.sources.finding import may_mean_images
 from batchproc.transform.steps.table import StepDescription
 
 
@@ -23,8 +25,19 @@ def plan_facts(config: Config) -> dict[str, Any]:
             "download": config.download.worker_count(config.download.first_mode, cores),
             "transform": 1 if config.transform.mode == "serial" else config.transform.worker_count(cores),
         },
+        "images": _count_images(config),
         "unwise": unwise(config, cores),
     }
+
+
+def _count_images(config: Config) -> int:
+    """How many images of this machine are the sources themselves; 0 with lists, and with what a run would refuse."""
+    if not any(map(may_mean_images, config.paths.inputs)):
+        return 0
+    try:
+        return len(find_sources(config.paths.inputs).images)
+    except UsageError:
+        return 0
 
 
 def missing_files(config: Config) -> int:
@@ -43,7 +56,7 @@ def describe_plan(facts: dict[str, Any]) -> str:
     steps = [" ".join(_step(step)) for step in transform["steps"]] or ["none: decode and encode again"]
     lines = [
         f"job         {job['name']}: {', '.join(job['input'])} -> {job['output']}",
-        f"list        {_list_words(job)}",
+        f"list        {_list_words(job, facts['images'])}",
         f"download    {_mode(download)}, {_adaptive(download)}{workers['download']} workers, "
         f"at most {download['per_host']} per host, {size(download['max_bytes'])} per image, "
         f"{seconds(download['total_timeout'])} per request, {download['retries']} retries",
@@ -69,13 +82,14 @@ def _shard_words(job: dict[str, Any], output: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _list_words(job: dict[str, Any]) -> str:
+def _list_words(job: dict[str, Any], images: int) -> str:
     """How the list is read."""
-    if all(map(is_image_name, job["input"])):
-        return f"none: the images themselves, each known by its path from {job['root']}"
+    if images:
+        return f"none, but {count(images, 'image')} of this machine, each known by its path from {job['root']}"
     identity = f'known by "{job["id_column"]}"' if job["id_column"] else "known by their URL"
     cut = f'cells cut at "{printable(job["delimiter"])}"' if job["delimiter"] else "cut by its name's ending"
-    return f"{cut}, quoting {job['quoting']}, items {identity}, duplicates {job['duplicates']}"
+    files = f", files below {job['local_root']}" if job["allow_local"] else ""
+    return f"{cut}, quoting {job['quoting']}, items {identity}, duplicates {job['duplicates']}{files}"
 
 
 def _mode(stage: dict[str, Any]) -> str:

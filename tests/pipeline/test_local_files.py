@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from batchproc.cli import load_job
 from batchproc.errors import ExitCode, UsageError
 from batchproc.pipeline import RunOptions
+from batchproc.report.plan_text import describe_plan, plan_facts
 from tests.jobs import MakeJob
 
 from .test_job import rows
@@ -90,3 +92,13 @@ def test_a_root_that_is_not_there_ends_the_run_before_any_work(config: Path, tmp
         run(config, *LOCAL)
     with pytest.raises(UsageError, match="local_root"):
         run(config, "job.allow_local=true")
+
+
+def test_check_says_what_the_sources_are(config: Path, tmp_path: Path) -> None:
+    def told(*settings: str) -> str:
+        job, _ = load_job(config, settings)
+        return describe_plan(plan_facts(job) | {"missing_files": 0})
+
+    sources = f"none, but 3 images of this machine, each known by its path from {tmp_path}\n"
+    assert sources in told("job.input=photos/**/*")
+    assert "files below photos" in told(*LOCAL)
