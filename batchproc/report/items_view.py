@@ -150,7 +150,7 @@ def link_to(url: object) -> Link:
 
 
 def host_of(url: object) -> str:
-    """The host and port of a URL, printable; `no host` where there is none."""
+    """The host and port of a URL, printable; `this machine` for a file, `no host` where there is none."""
     return _host_of("/".join(url.split("/", 3)[:3])) if isinstance(url, str) else "no host"
 
 
@@ -161,6 +161,8 @@ def _host_of(front: str) -> str:
         name, port = parts.hostname or "", parts.port
     except ValueError:
         return "no host"
+    if parts.scheme == "file":
+        return "this machine"
     return _clipped(printable(f"{name}:{port}" if port and name else name), HOST_SHOWN) or "no host"
 
 

@@ -110,6 +110,7 @@ def test_a_hostile_url_cannot_be_clicked(url: str) -> None:
 
 def test_a_url_without_a_host_is_counted_as_such() -> None:
     assert "no host" == host_of("http://[broken/") == host_of("javascript:x") == host_of(None)
+    assert "this machine" == host_of("file:///srv/a.jpg")
 
 
 def test_broken_lines_cost_nothing_but_themselves(job: Job) -> None:
