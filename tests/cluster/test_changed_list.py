@@ -208,3 +208,31 @@ def test_a_changed_list_comes_to_what_it_comes_to_on_one_machine(
     assert 4 + 2 == asked
     names = ("items", "done", "failed", "pending", "duplicates", "bad_rows", "processed", "absent")
     assert [getattr(expected.counts, name) for name in names] == [getattr(found.counts, name) for name in names]
+
+
+def test_what_is_made_again_takes_nothing_of_what_was_committed(
+    make_job: MakeJob, sites: list[Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_run, "open_engine", lambda _table: ThreadEngine())
+    job = make_job(images=2)
+    asked = [0]
+    for options in (RunOptions(), RunOptions(fresh=True), RunOptions(accept_config_change=True), RunOptions()):
+        result = cluster_run.run_on_cluster(job, options, Quiet())
+        assert (10, 10) == (result.counts.items, result.counts.done)
+        asked.append(sum(site.asked.total() for site in sites))
+
+    assert [0, 10, 20, 20, 20] == asked
+
+
+def test_other_settings_are_refused_until_they_are_accepted(
+    make_job: MakeJob, sites: list[Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_run, "open_engine", lambda _table: ThreadEngine())
+    cluster_run.run_on_cluster(make_job(images=1), RunOptions(), Quiet())
+    job = make_job(images=1, settings=["output.quality=50"])
+
+    with pytest.raises(UsageError, match="--accept-config-change makes every image again"):
+        cluster_run.run_on_cluster(job, RunOptions(), Quiet())
+
+    result = cluster_run.run_on_cluster(job, RunOptions(accept_config_change=True), Quiet())
+    assert (5, 10) == (result.counts.done, sum(site.asked.total() for site in sites))
