@@ -18,7 +18,7 @@ MOST_OVERTAKEN = 16  # jobs that may go before the oldest because their worker i
 
 
 @dataclass(slots=True)
-class Job:
+class HeldJob:
     """One item inside a process executor.
 
     `alone` marks a suspect: its worker gets no second job beside it. The last three are for `Affinities`.
@@ -40,7 +40,7 @@ class Affinities:
         self._kept: dict[int, str] = {}  # each worker's last affinity
         self._leaving: dict[int, str] = {}  # what a worker has been told to give up, and has not yet
 
-    def name(self, job: Job) -> None:
+    def name(self, job: HeldJob) -> None:
         """Says of which affinity a job is."""
         job.affinity = self._affinity(job.item)
 
@@ -48,7 +48,7 @@ class Affinities:
         """A worker has given up what it kept before its present job, or is gone with it."""
         self._leaving.pop(worker, None)
 
-    def choose(self, jobs: deque[Job], idle: Sequence[int]) -> tuple[Job, int] | None:
+    def choose(self, jobs: deque[HeldJob], idle: Sequence[int]) -> tuple[HeldJob, int] | None:
         """Takes one of the jobs, of which there are some, for one of the idle workers, the idle for longest first.
 
         None when nothing may be given out now.
@@ -65,7 +65,7 @@ class Affinities:
         self._kept[worker] = job.affinity
         return job, worker
 
-    def _choose(self, jobs: deque[Job], idle: Sequence[int]) -> tuple[int, int | None]:
+    def _choose(self, jobs: deque[HeldJob], idle: Sequence[int]) -> tuple[int, int | None]:
         """A place in the queue and a worker for the job there; None when nothing may be given out now."""
         keepers = {self._kept.get(worker): worker for worker in reversed(idle)}
         oldest = jobs[0]

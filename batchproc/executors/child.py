@@ -72,7 +72,7 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class GaveUp:
     """The worker has given up what it kept from its last job, and begins the one that asked for it."""
 
 
@@ -118,7 +118,7 @@ def _work(post: Post, stage: Stage[Any, Any], name: str, limits: WorkerLimits) -
             if leaves:
                 stack.close()
                 work = stack.enter_context(closing(stage.open()))
-                post.send(pack(Left()))
+                post.send(pack(GaveUp()))
             _allow_cpu(limits)
             item = Item(source=source, value=value)
             reply, packing = _reply(work, item, stopwatch, enqueued, Tally(waiting, ipc, time.process_time(), _rss()))

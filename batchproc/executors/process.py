@@ -20,11 +20,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.errors import ExecutorError
-from batchproc.executors.affinity import Affinities, Job
+from batchproc.executors.affinity import Affinities, HeldJob
 from batchproc.executors.attempt import Presence
-from batchproc.executors.child import Left, WorkerLimits
+from batchproc.executors.child import GaveUp, WorkerLimits
 from batchproc.executors.slot import DEPTH, RSS_SHARE_TO_RECYCLE, WorkerSlot
-from batchproc.executors.supply import LEAST_CAPACITY, Closed, EndMark, Fault, Inbox, Supply
+from batchproc.executors.supply import LEAST_CAPACITY, ArrivalInbox, Closed, EndMark, Supply, UpstreamFault
 from batchproc.executors.worker import WorkerProcess, start_context
 from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, WorkerTimes
@@ -71,10 +71,10 @@ class ProcessExecutor:
         self._slots: list[WorkerSlot] = []
         self._by_descriptor: dict[int, WorkerSlot] = {}
         self._poll = select.poll()
-        self._inbox: Inbox  # while it is open
+        self._inbox: ArrivalInbox  # while it is open
         self._supply: Supply | None = None
         self._stopped = False  # written before `_supply` is read, and read after that is written: no stop is missed
-        self._jobs: deque[Job] = deque()  # that no worker has yet
+        self._jobs: deque[HeldJob] = deque()  # that no worker has yet
         self._drained = False  # nothing more will come from upstream
         self._finished = False  # every item has come out
         self._crashes = 0
@@ -94,7 +94,7 @@ class ProcessExecutor:
 
     def __enter__(self) -> Self:
         self._presence.open()
-        self._inbox = Inbox()
+        self._inbox = ArrivalInbox()
         context = start_context(self._preload)
         self._slots = [self._slot(context, number) for number in range(self.workers)]
         return self
@@ -188,13 +188,13 @@ class ProcessExecutor:
         passing: list[Outcome] = []
         while (arrival := self._inbox.take()) is not None:
             if isinstance(arrival, Item):
-                job = Job(arrival, time.perf_counter())
+                job = HeldJob(arrival, time.perf_counter())
                 if self._affinities is not None:
                     self._affinities.name(job)
                 self._jobs.append(job)
             elif isinstance(arrival, EndMark):
                 self._drained = True
-            elif isinstance(arrival, Fault):
+            elif isinstance(arrival, UpstreamFault):
                 raise arrival.error
             else:
                 passing.append(arrival)
@@ -227,7 +227,7 @@ class ProcessExecutor:
                     self._affinities.left(slot.number)
         return failures
 
-    def _choose(self) -> tuple[Job, WorkerSlot] | None:
+    def _choose(self) -> tuple[HeldJob, WorkerSlot] | None:
         free = [slot for slot in self._slots if slot.room and not slot.carried]
         if not free:
             return None
@@ -261,9 +261,9 @@ class ProcessExecutor:
         if slot.worker is None:
             self._poll.unregister(descriptor)
             del self._by_descriptor[descriptor]
-        if self._affinities is not None and (slot.worker is None or isinstance(reply, Left)):
+        if self._affinities is not None and (slot.worker is None or isinstance(reply, GaveUp)):
             self._affinities.left(slot.number)
-        return None if isinstance(reply, Left) else reply
+        return None if isinstance(reply, GaveUp) else reply
 
     def _watch_deadlines(self, now: float) -> None:
         """Kills what is overdue. When this process itself did not run (Ctrl-Z, a paused container), neither did its

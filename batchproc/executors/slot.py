@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from batchproc.errors import Code, ExecutorError
-from batchproc.executors.affinity import Job
+from batchproc.executors.affinity import HeldJob
 from batchproc.executors.attempt import bug
-from batchproc.executors.child import Broken, Left, Ready, Tally
+from batchproc.executors.child import Broken, GaveUp, Ready, Tally
 from batchproc.executors.supply import Closed
 from batchproc.executors.wire import pack, unpack
 from batchproc.executors.worker import WorkerProcess, verdict
@@ -53,8 +53,8 @@ class WorkerSlot:
         self.worker: WorkerProcess | None = None
         self.launch_at = 0.0  # monotonic seconds; infinite while there is a worker
         self.deadline = math.inf  # monotonic seconds: of the task in hand, or of the worker's start
-        self.unanswered: deque[Job] = deque()
-        self.carried: deque[Job] = deque()  # to be sent again, before any new job
+        self.unanswered: deque[HeldJob] = deque()
+        self.carried: deque[HeldJob] = deque()  # to be sent again, before any new job
         self._spawn = spawn
         self._on_crash = on_crash
         self._lock = threading.Lock()
@@ -130,7 +130,7 @@ class WorkerSlot:
             return self.give(self.carried.popleft())
         return None
 
-    def give(self, job: Job) -> Failure | None:
+    def give(self, job: HeldJob) -> Failure | None:
         """Sends a job, for which there is room. Returns the failure of a value that cannot be pickled."""
         assert self.worker is not None
         started = time.thread_time()
@@ -151,7 +151,7 @@ class WorkerSlot:
         self.times.ipc_bytes += packed.size_bytes
         return None
 
-    def take_reply(self, away_seconds: float) -> Outcome | Left | None:
+    def take_reply(self, away_seconds: float) -> Outcome | GaveUp | None:
         """Takes one message of the worker, which has come, or its death; what came out of it, if anything.
 
         `away_seconds` is how long the caller's thread was elsewhere in all: so long no worker could be given a job.
@@ -176,10 +176,10 @@ class WorkerSlot:
             self._replace()
         return outcome
 
-    def _handle_notice(self, notice: Ready | Broken | Left) -> Left | None:
+    def _handle_notice(self, notice: Ready | Broken | GaveUp) -> GaveUp | None:
         if isinstance(notice, Broken):
             raise ExecutorError(f"a worker could not open its stage:\n{notice.trace}")
-        if isinstance(notice, Left):
+        if isinstance(notice, GaveUp):
             return notice
         self._note_start(notice)
         return None
@@ -265,7 +265,7 @@ class WorkerSlot:
         self.launch_at = time.monotonic() + pause
 
     def _failure(
-        self, job: Job, code: str, message: str, disposition: Disposition = Disposition.FAILED
+        self, job: HeldJob, code: str, message: str, disposition: Disposition = Disposition.FAILED
     ) -> Failure:
         stage = "" if self._stage is None else self._stage.name
         return Failure(

@@ -33,13 +33,13 @@ END = EndMark()
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class UpstreamFault:
     """An error that ends the whole run, on its way to the caller's thread."""
 
     error: BaseException
 
 
-Arrival = Outcome | EndMark | Fault
+Arrival = Outcome | EndMark | UpstreamFault
 
 
 class Supply:
@@ -114,10 +114,10 @@ class Supply:
         except Closed:
             return
         except BaseException as error:  # noqa: BLE001 - the seam between threads: the caller's thread raises it again
-            self._deliver(Fault(error))
+            self._deliver(UpstreamFault(error))
 
 
-class Inbox:
+class ArrivalInbox:
     """Any thread puts, one takes. `fileno` becomes readable when something was put while that one slept.
 
     `_lock` guards the descriptors against being used after they were closed.

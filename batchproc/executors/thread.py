@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from batchproc.executors.attempt import Presence, attempt
-from batchproc.executors.supply import END, LEAST_CAPACITY, Arrival, EndMark, Fault, Supply
+from batchproc.executors.supply import END, LEAST_CAPACITY, Arrival, EndMark, Supply, UpstreamFault
 from batchproc.measure.clocks import Stopwatch
 from batchproc.model import Item, Mode, Outcome
 from batchproc.protocols import Stage, Work, WorkerTimes
@@ -152,7 +152,7 @@ class ThreadExecutor:
                 result = results.get()
                 if supply.closed:
                     return
-                if isinstance(result, Fault):
+                if isinstance(result, UpstreamFault):
                     raise result.error
                 if isinstance(result, EndMark):
                     ended += 1

@@ -50,7 +50,7 @@ SIZES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class TimedBatch:
     """One batch: its wall time, its workers' CPU time and time without a free core (None: unknown), what came out."""
 
     seconds: float
@@ -83,7 +83,7 @@ class OpenExecutor:
         finally:
             self.executor.__exit__(kind, error, trace)
 
-    def batch(self, items: Sequence[Item[Any]]) -> Batch:
+    def batch(self, items: Sequence[Item[Any]]) -> TimedBatch:
         """Hands all items in and takes as many outcomes. Raises `ExecutorError` when an item fails."""
         started = time.perf_counter()
         for item in items:
@@ -96,7 +96,7 @@ class OpenExecutor:
         spans = [one.spans[-1] for one in outcomes]
         delays = [span.runqueue_seconds for span in spans]
         known = [delay for delay in delays if delay is not None]
-        return Batch(
+        return TimedBatch(
             seconds=seconds,
             cpu_seconds=sum(span.cpu_seconds for span in spans),
             runqueue_seconds=sum(known) if len(known) == len(delays) else None,
@@ -121,7 +121,7 @@ def executor_of(mode: Mode, workers: int, stage: Stage[Any, Any]) -> Executor:
 class Rounds:
     """The rounds of one comparison: its batches by plan, and how many rounds were disturbed and made again."""
 
-    batches: dict[str, list[Batch]]
+    batches: dict[str, list[TimedBatch]]
     made_again: int = 0
 
     def seconds(self, name: str) -> list[float]:
@@ -175,7 +175,7 @@ def interleave(
 
 def _one_round(
     opened: Mapping[str, OpenExecutor], order: Sequence[str], items: Sequence[Item[Any]]
-) -> tuple[dict[str, Batch], bool]:
+) -> tuple[dict[str, TimedBatch], bool]:
     """A batch of each plan, and whether others kept the machine busy meanwhile."""
     started, own, busy = time.perf_counter(), time.process_time(), busy_seconds()
     made = {name: opened[name].batch(items) for name in order}

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from batchproc.lab.batches import SIZES, Size
 from batchproc.lab.experiments import cost, isolation, throughput
-from batchproc.lab.results import Table
+from batchproc.lab.results import ResultTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class Experiment:
 
     name: str
     question: str
-    run: Callable[[Size], Table]
+    run: Callable[[Size], ResultTable]
     limit_seconds: float = 60.0
     claims: bool = True
 
@@ -27,7 +27,7 @@ class Experiment:
 
 
 def _experiment(
-    run: Callable[[Size], Table], question: str, limit_seconds: float = 60.0, *, claims: bool = True
+    run: Callable[[Size], ResultTable], question: str, limit_seconds: float = 60.0, *, claims: bool = True
 ) -> Experiment:
     return Experiment(name=run.__name__, question=question, run=run, limit_seconds=limit_seconds, claims=claims)
 

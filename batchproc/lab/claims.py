@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from batchproc.explain.words import quantity, seconds, significant, size
 from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
-from batchproc.lab.results import Judged, Measurements, NotMeasured, Number, Verdict
+from batchproc.lab.results import ClaimVerdict, Judged, Measurements, NotMeasured, Number
 
 PAYS = 1.1  # less than a tenth gained is not worth a thread's trouble
 STEPS = (BLUR, MEDIAN, LOOP)
@@ -20,7 +20,7 @@ FREE_SHARE = 0.1  # handing over 8 MB is free when it costs less than a tenth of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ClaimJob:
     """What a claim's meaning is worded for: the job's modes, its steps that may hold the GIL, the cores."""
 
     download_mode: str
@@ -30,8 +30,8 @@ class Job:
     cores: int
 
 
-Finding: TypeAlias = tuple[Verdict, str]  # and what it means for the job, in one sentence
-Finder: TypeAlias = Callable[[Measurements, Job], Finding]
+Finding: TypeAlias = tuple[ClaimVerdict, str]  # and what it means for the job, in one sentence
+Finder: TypeAlias = Callable[[Measurements, ClaimJob], Finding]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,12 @@ def _claim(number: int, statement: str, *needs: str) -> Callable[[Finder], Finde
     return register
 
 
-def judge(claim: Claim, measured: Measurements, job: Job) -> Judged:
+def judge(claim: Claim, measured: Measurements, job: ClaimJob) -> Judged:
     """What the measurement says to a claim; `measured` has to be fresh."""
     try:
         verdict, meaning = claim.find(measured, job)
     except NotMeasured as error:
-        verdict, meaning = Verdict.NOT_MEASURED, str(error)
+        verdict, meaning = ClaimVerdict.NOT_MEASURED, str(error)
     return Judged(
         id=claim.id,
         statement=claim.statement,
@@ -72,7 +72,7 @@ def judge(claim: Claim, measured: Measurements, job: Job) -> Judged:
 
 
 @_claim(1, "Python alone is slow; parallelism buys it back.", "python_alone", "steps", "latency")
-def parallelism_buys_back(measured: Measurements, job: Job) -> Finding:
+def parallelism_buys_back(measured: Measurements, job: ClaimJob) -> Finding:
     """Against C on the same pixels, and against one worker that waits."""
     slow = measured.need("python_alone", "gain", "Pillow")
     computing = measured.need("steps", "processes gain", LOOP)
@@ -85,13 +85,13 @@ def parallelism_buys_back(measured: Measurements, job: Job) -> Finding:
         "Pillow first, then add workers"
     )
     if not any(gains):
-        return Verdict.REFUTED, meaning
+        return ClaimVerdict.REFUTED, meaning
     bought_all = all(gains) and computing.value >= slow.value
-    return Verdict.HOLDS if bought_all else Verdict.HERE_NOT_THERE, meaning
+    return ClaimVerdict.HOLDS if bought_all else ClaimVerdict.HERE_NOT_THERE, meaning
 
 
 @_claim(2, "Threads pay for I/O-bound work.", "latency")
-def threads_pay_for_waits(measured: Measurements, job: Job) -> Finding:
+def threads_pay_for_waits(measured: Measurements, job: ClaimJob) -> Finding:
     """Eight threads against one worker, where each reply takes its time."""
     gains = {wait: _waiting_gain(measured, wait) for wait in WAITS_MS}
     pays = [beyond(number, PAYS, f"8 threads at {wait:g} ms") for wait, number in gains.items()]
@@ -104,7 +104,7 @@ def threads_pay_for_waits(measured: Measurements, job: Job) -> Finding:
 
 
 @_claim(3, "Threads do not pay for CPU-bound work.", "steps")
-def threads_do_not_pay_for_cpu(measured: Measurements, job: Job) -> Finding:
+def threads_do_not_pay_for_cpu(measured: Measurements, job: ClaimJob) -> Finding:
     """Only where processes do gain, so that cores were free, can threads be blamed for not gaining."""
     _need_cores(measured, "steps")
     gains, found, open_ = {}, {}, []
@@ -128,7 +128,7 @@ def threads_do_not_pay_for_cpu(measured: Measurements, job: Job) -> Finding:
 
 
 @_claim(4, "Processes give true parallelism on several cores.", "steps")
-def processes_are_parallel(measured: Measurements, job: Job) -> Finding:
+def processes_are_parallel(measured: Measurements, job: ClaimJob) -> Finding:
     """Every kind of step, in as many processes as cores."""
     _need_cores(measured, "steps")
     gains = {step: measured.need("steps", "processes gain", step) for step in STEPS}
@@ -139,7 +139,7 @@ def processes_are_parallel(measured: Measurements, job: Job) -> Finding:
 
 
 @_claim(5, "Each process has its own GIL.", "own_gil")
-def each_process_has_its_gil(measured: Measurements, _job: Job) -> Finding:
+def each_process_has_its_gil(measured: Measurements, _job: ClaimJob) -> Finding:
     """The cores that two spinning workers keep busy."""
     _need_cores(measured, "own_gil")
     threads, processes = (measured.need("own_gil", "busy", f"two {kind}") for kind in ("threads", "processes"))
@@ -151,11 +151,11 @@ def each_process_has_its_gil(measured: Measurements, _job: Job) -> Finding:
         f"two threads spinning in Python keep {words(threads)} busy, two processes {words(processes)}: a step that "
         "holds the GIL scales by processes alone"
     )
-    return Verdict.HOLDS, meaning
+    return ClaimVerdict.HOLDS, meaning
 
 
 @_claim(6, "Each process has its own memory: a change in a child is not seen by the parent.", "own_memory")
-def each_process_has_its_memory(measured: Measurements, _job: Job) -> Finding:
+def each_process_has_its_memory(measured: Measurements, _job: ClaimJob) -> Finding:
     """Changes made in a child, seen in the parent."""
     made, seen = (measured.need("own_memory", what, "processes") for what in ("made", "seen by the parent"))
     shared = measured.need("own_memory", "seen by the parent", "threads")
@@ -163,11 +163,11 @@ def each_process_has_its_memory(measured: Measurements, _job: Job) -> Finding:
         f"of {made.value:.0f} changes made in processes the parent sees {seen.value:.0f}, of as many made in threads "
         f"{shared.value:.0f}: a step of your own cannot count or collect in a global, it must return or write"
     )
-    return Verdict.REFUTED if seen.value else Verdict.HOLDS, meaning
+    return ClaimVerdict.REFUTED if seen.value else ClaimVerdict.HOLDS, meaning
 
 
 @_claim(7, "Processes cost more memory.", "memory")
-def processes_weigh_more(measured: Measurements, _job: Job) -> Finding:
+def processes_weigh_more(measured: Measurements, _job: ClaimJob) -> Finding:
     """Proportional set size per further worker."""
     threads, processes = (measured.need("memory", "one more weighs (PSS)", each) for each in ("a thread", "a process"))
     meaning = (
@@ -178,7 +178,7 @@ def processes_weigh_more(measured: Measurements, _job: Job) -> Finding:
 
 
 @_claim(8, "Inter-process communication has a cost.", "payload")
-def pipes_cost(measured: Measurements, _job: Job) -> Finding:
+def pipes_cost(measured: Measurements, _job: ClaimJob) -> Finding:
     """An echo through the pipe against an echo between threads."""
     pipe, large = (measured.need("payload", "no work, processes", x) for x in (IMAGE_BYTES, LARGE_BYTES))
     queue = measured.need("payload", "no work, threads", IMAGE_BYTES)
@@ -192,7 +192,7 @@ def pipes_cost(measured: Measurements, _job: Job) -> Finding:
 
 
 @_claim(9, "Threads start faster and are lighter.", "startup", "memory")
-def threads_start_faster(measured: Measurements, _job: Job) -> Finding:
+def threads_start_faster(measured: Measurements, _job: ClaimJob) -> Finding:
     """Seconds until a worker is ready."""
     ratio = measured.need("startup", "threads gain", "a thread")
     places = ("a thread", "a process", "the first process")
@@ -210,7 +210,7 @@ def threads_start_faster(measured: Measurements, _job: Job) -> Finding:
     "Threads share memory: handing over is free, and unsynchronised updates lose writes.",
     "payload", "lost_updates",
 )
-def threads_share(measured: Measurements, _job: Job) -> Finding:
+def threads_share(measured: Measurements, _job: ClaimJob) -> Finding:
     """Two statements, so it may hold by half."""
     extra = {kind: _extra_seconds(measured, kind) for kind in ("threads", "processes")}
     free = extra["threads"] < FREE_SHARE * extra["processes"]
@@ -229,7 +229,7 @@ def threads_share(measured: Measurements, _job: Job) -> Finding:
 
 
 @_claim(11, "A process can be killed, a thread cannot.", "hang")
-def a_process_can_be_killed(measured: Measurements, job: Job) -> Finding:
+def a_process_can_be_killed(measured: Measurements, job: ClaimJob) -> Finding:
     """An item that never ends."""
     killed, recovery = (measured.need("hang", what, "process") for what in ("killed at the deadline", "through after"))
     done, blocked = (measured.need("hang", "done", mode) for mode in ("process", "serial"))
@@ -246,7 +246,7 @@ def a_process_can_be_killed(measured: Measurements, job: Job) -> Finding:
 
 
 @_claim(12, "A dead process takes one item with it; a crash in a thread takes the run.", "crash")
-def a_crash_takes_one_item(measured: Measurements, _job: Job) -> Finding:
+def a_crash_takes_one_item(measured: Measurements, _job: ClaimJob) -> Finding:
     """Os._exit in the middle of a step."""
     process, thread = (measured.need("crash", "lost", mode) for mode in ("process", "thread"))
     took, clean = (measured.need("crash", f"a run {how}", "process") for how in ("with a crash", "without"))
@@ -264,7 +264,7 @@ def a_crash_takes_one_item(measured: Measurements, _job: Job) -> Finding:
     "A queue between producers and consumers removes the need for manual locks.",
     "lost_updates", "through_queue",
 )
-def queues_remove_locks(measured: Measurements, _job: Job) -> Finding:
+def queues_remove_locks(measured: Measurements, _job: ClaimJob) -> Finding:
     """The same updates through a queue, and many items through the thread executor."""
     without, queued = (measured.need("lost_updates", "worst round", way) for way in (
         "read, yield, write", "through a queue"
@@ -280,24 +280,24 @@ def queues_remove_locks(measured: Measurements, _job: Job) -> Finding:
         f"items {missing.value:.0f} went missing in the thread executor: steps need no lock as long as they share "
         "nothing else"
     )
-    return Verdict.HOLDS if whole else Verdict.REFUTED, meaning
+    return ClaimVerdict.HOLDS if whole else ClaimVerdict.REFUTED, meaning
 
 
-def _all_some_none(held: Sequence[bool]) -> Verdict:
+def _all_some_none(held: Sequence[bool]) -> ClaimVerdict:
     if all(held):
-        return Verdict.HOLDS
-    return Verdict.HERE_NOT_THERE if any(held) else Verdict.REFUTED
+        return ClaimVerdict.HOLDS
+    return ClaimVerdict.HERE_NOT_THERE if any(held) else ClaimVerdict.REFUTED
 
 
-def _apart(more: Number, less: Number) -> Verdict:
+def _apart(more: Number, less: Number) -> ClaimVerdict:
     """Whether `more` is the larger one, both intervals apart. Raises `NotMeasured` when they overlap or are missing."""
     for number in (more, less):
         if number.low is None or number.high is None:
             raise NotMeasured(f"{number.name}: {len(number.values)} rounds are too few to tell")
     if (more.low or 0.0) > (less.high or 0.0):
-        return Verdict.HOLDS
+        return ClaimVerdict.HOLDS
     if (more.high or 0.0) < (less.low or 0.0):
-        return Verdict.REFUTED
+        return ClaimVerdict.REFUTED
     raise NotMeasured(f"{words(more)} against {words(less)}: their intervals overlap")
 
 
@@ -340,7 +340,7 @@ def _lighter(measured: Measurements) -> list[bool]:
     """Whether a thread weighs less; nothing where the system does not tell."""
     found = [measured.find("memory", "one more weighs (PSS)", each) for each in ("a process", "a thread")]
     processes, threads = found
-    return [] if threads is None or processes is None else [_apart(processes, threads) is Verdict.HOLDS]
+    return [] if threads is None or processes is None else [_apart(processes, threads) is ClaimVerdict.HOLDS]
 
 
 def _repays(measured: Measurements) -> str:

@@ -23,7 +23,7 @@ from batchproc.config import Config
 from batchproc.errors import DiskError
 from batchproc.lab.batches import busy_seconds
 from batchproc.lab.catalogue import EXPERIMENTS, Experiment
-from batchproc.lab.claims import CLAIMS, Job, judge
+from batchproc.lab.claims import CLAIMS, ClaimJob, judge
 from batchproc.lab.models import add_predictions
 from batchproc.lab.results import TABLES, Judged, Measurements, Result
 from batchproc.lock import RunLock
@@ -75,7 +75,7 @@ def run_experiments(interrupt: Interrupt, notify: Callable[[str], None], *, ever
 def judge_claims(results: Sequence[Result], config: Config) -> list[Judged]:
     """The thirteen claims."""
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
-    job = Job(
+    job = ClaimJob(
         download_mode=config.download.first_mode,
         download_workers=config.download.worker_count(config.download.first_mode, usable_cores()),
         transform_mode=config.transform.first_mode,

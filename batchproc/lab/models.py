@@ -5,14 +5,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
-from batchproc.lab.results import Cell, Crossing, Kind, Series, Table, computed
+from batchproc.lab.results import Cell, Crossing, ResultSeries, ResultTable, SeriesKind, computed
 from batchproc.measure.gil import held_fraction
 
 MANY_CORES = 1000  # beyond that, no number of cores is in sight
 NEAR = 3.0  # times the cores' ceiling: a higher one is not shown
 
 
-def add_predictions(tables: Mapping[str, Table]) -> dict[str, Table]:
+def add_predictions(tables: Mapping[str, ResultTable]) -> dict[str, ResultTable]:
     """The tables, those that others predict with what they predict."""
     found = dict(tables)
     if "job_size" in found:
@@ -62,7 +62,9 @@ def items_that_repay(start_seconds: float, gain_seconds: float) -> float | None:
     return start_seconds / gain_seconds if gain_seconds > 0 else None
 
 
-def waiting_models(rates: Mapping[float, Series], most_workers: float) -> tuple[list[Series], list[Crossing]]:
+def waiting_models(
+    rates: Mapping[float, ResultSeries], most_workers: float
+) -> tuple[list[ResultSeries], list[Crossing]]:
     """Per wait in ms > 0 the line n/(W + c) from the rate of one worker, up to the rate without a wait; their meetings.
 
     By Little's law n = rate (W + c) workers reach a rate. `rates` must have the wait 0.
@@ -81,7 +83,7 @@ def waiting_models(rates: Mapping[float, Series], most_workers: float) -> tuple[
     return [*models, ceiling], meetings
 
 
-def gil_models(against: Series, workers: int) -> Iterator[Series]:
+def gil_models(against: ResultSeries, workers: int) -> Iterator[ResultSeries]:
     """The GIL-held fraction phi of each step from the speed of threads against processes, and the cores 1/phi.
 
     Threads keep at most 1/phi cores busy, processes all of them, so processes overtake beyond 1/phi cores.
@@ -93,13 +95,13 @@ def gil_models(against: Series, workers: int) -> Iterator[Series]:
         low, high = cell.ends
         phi = held_fraction(high, workers)[0], held_fraction(low, workers)[1]
         held.append(Cell(x=cell.x, value=(phi[0] + phi[1]) / 2, low=phi[0], high=phi[1]))
-    yield Series(name="GIL-held fraction", unit="share", kind=Kind.MODEL, cells=tuple(held))
+    yield ResultSeries(name="GIL-held fraction", unit="share", kind=SeriesKind.MODEL, cells=tuple(held))
     for word, end in (("earliest", 1), ("latest", 0)):
         cores = {cell.x: 1 / cell.ends[end] for cell in held if cell.ends[end] * MANY_CORES > 1}
         yield computed(f"processes win beyond, at the {word}", "cores", cores)
 
 
-def _add_ceilings(table: Table, steps: Table | None) -> Table:
+def _add_ceilings(table: ResultTable, steps: ResultTable | None) -> ResultTable:
     """n/c, what the cores allow, and 1/(phi c) by the largest phi that the steps' table allows."""
     cores, cpu_seconds = table.facts["cores"], table.facts["cpu_seconds_per_item"]
     unit, places = table.series[0].unit, [x for x in table.places if isinstance(x, float)]
@@ -113,7 +115,7 @@ def _add_ceilings(table: Table, steps: Table | None) -> Table:
     return replace(table, series=(*table.series, *models))
 
 
-def _predict_job_size(table: Table, startup: Table | None, steps: Table | None) -> Table:
+def _predict_job_size(table: ResultTable, startup: ResultTable | None, steps: ResultTable | None) -> ResultTable:
     """Start and time per item, from experiments that know nothing of whole jobs; unchanged without them."""
     lines = {mode: line for mode in ("thread", "process") if (line := _job_line(mode, startup, steps)) is not None}
     if len(lines) < 2:
@@ -130,7 +132,7 @@ def _predict_job_size(table: Table, startup: Table | None, steps: Table | None) 
     return replace(table, series=(*table.series, *models), crossings=met)
 
 
-def _job_line(mode: str, startup: Table | None, steps: Table | None) -> tuple[float, float] | None:
+def _job_line(mode: str, startup: ResultTable | None, steps: ResultTable | None) -> tuple[float, float] | None:
     """Seconds until the workers of a mode are ready, and then per item of a loop in Python."""
     plural = {"thread": "threads", "process": "processes"}[mode]
     ready = _value(startup, "ready after", f"a {mode}")
@@ -138,7 +140,7 @@ def _job_line(mode: str, startup: Table | None, steps: Table | None) -> tuple[fl
     return None if ready is None or serial is None or not gain else (ready, serial / gain)
 
 
-def _value(table: Table | None, name: str, x: str) -> float | None:
+def _value(table: ResultTable | None, name: str, x: str) -> float | None:
     series = table.find(name) if table else None
     cell = series.at(x) if series else None
     return cell.value if cell else None

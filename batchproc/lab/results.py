@@ -19,7 +19,7 @@ Place: TypeAlias = float | str  # on an axis, or by its name
 X = TypeVar("X", bound=Place)
 
 
-class Kind(StrEnum):
+class SeriesKind(StrEnum):
     """What the page does with a series; all of them stand in its table."""
 
     MAIN = "main"  # drawn, and told in the sentence
@@ -55,7 +55,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
+class ResultSeries:
     """One quantity in its unit (`s/item`, `bytes`, `share`; `x` is a ratio), at one or more places.
 
     `predicts` names the series that a model is about; `sides` is what it means for a ratio to be below and above 1.
@@ -64,7 +64,7 @@ class Series:
     name: str
     unit: str
     cells: tuple[Cell, ...]
-    kind: Kind = Kind.MAIN
+    kind: SeriesKind = SeriesKind.MAIN
     predicts: str = ""
     sides: tuple[str, str] = ("slower", "faster")
 
@@ -91,27 +91,27 @@ class Crossing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class ResultTable:
     """What an experiment gives. `x` and `y` name the axes, `x_unit` is the unit of places that are numbers.
 
     `facts` are single numbers that stand for the whole table; their names end in the unit.
     """
 
     x: str
-    series: tuple[Series, ...]
+    series: tuple[ResultSeries, ...]
     x_unit: str = ""
     y: str = ""
     crossings: tuple[Crossing, ...] = ()
     facts: Mapping[str, float] = field(default_factory=dict)
 
-    def find(self, name: str) -> Series | None:
+    def find(self, name: str) -> ResultSeries | None:
         """The series of that name."""
         return next((one for one in self.series if one.name == name), None)
 
     @property
     def places(self) -> list[Place]:
         """Where something was measured, in order."""
-        seen = dict.fromkeys(cell.x for one in self.series if one.kind is not Kind.MODEL for cell in one.cells)
+        seen = dict.fromkeys(cell.x for one in self.series if one.kind is not SeriesKind.MODEL for cell in one.cells)
         return list(seen) if any(isinstance(x, str) for x in seen) else sorted(seen, key=float)
 
 
@@ -121,13 +121,13 @@ class Result:
 
     name: str
     question: str
-    table: Table | None
+    table: ResultTable | None
     failure: str | None
     seconds: float
     others_cpu_share: float | None
 
 
-class Verdict(StrEnum):
+class ClaimVerdict(StrEnum):
     """What the measurement says to a statement."""
 
     HOLDS = "holds"
@@ -157,7 +157,7 @@ class Judged:
 
     id: int
     statement: str
-    verdict: Verdict
+    verdict: ClaimVerdict
     meaning: str
     numbers: tuple[Number, ...] = ()
     needs: tuple[str, ...] = ()
@@ -171,7 +171,7 @@ class NotMeasured(Exception):
 class Measurements:
     """Tables by experiment; remembers in `used` which cells were asked for. `failures`: experiments without one."""
 
-    tables: Mapping[str, Table]
+    tables: Mapping[str, ResultTable]
     failures: Mapping[str, str] = field(default_factory=dict)
     used: list[Number] = field(default_factory=list)
 
@@ -213,7 +213,7 @@ class Measurements:
 
 
 _FINITE = ConfigDict(allow_inf_nan=False)
-TABLES = TypeAdapter(tuple[Table], config=_FINITE)
+TABLES = TypeAdapter(tuple[ResultTable], config=_FINITE)
 _RESULTS = TypeAdapter(tuple[Result], config=_FINITE)
 _JUDGED = TypeAdapter(tuple[Judged], config=_FINITE)
 
@@ -240,10 +240,10 @@ def _read(adapter: TypeAdapter[tuple[T]], entries: object) -> tuple[list[T], int
 
 
 def measured(
-    name: str, unit: str, values: Mapping[X, Sequence[float]], kind: Kind = Kind.MAIN, *, per: int = 1
-) -> Series:
+    name: str, unit: str, values: Mapping[X, Sequence[float]], kind: SeriesKind = SeriesKind.MAIN, *, per: int = 1
+) -> ResultSeries:
     """The repeats at each place, divided by `per`; a place without any is left out."""
-    return Series(name=name, unit=unit, kind=kind, cells=tuple(
+    return ResultSeries(name=name, unit=unit, kind=kind, cells=tuple(
         _cell(x, [each / per for each in several]) for x, several in values.items() if several
     ))  # fmt: skip
 
@@ -251,9 +251,9 @@ def measured(
 def gained(
     name: str,
     seconds: Mapping[X, tuple[Sequence[float], Sequence[float]]],
-    kind: Kind = Kind.FIGURE,
+    kind: SeriesKind = SeriesKind.FIGURE,
     sides: tuple[str, str] = ("slower", "faster"),
-) -> Series:
+) -> ResultSeries:
     """How many times as fast as the second of each pair: the median of the rounds' ratios, so that drifts cancel."""
     cells = []
     for x, (own, against) in seconds.items():
@@ -265,18 +265,19 @@ def gained(
             high=None if logs.high is None else math.exp(logs.high),
             values=tuple(map(math.exp, logs.values)),
         ))  # fmt: skip
-    return Series(name=name, unit="x", kind=kind, cells=tuple(cells), sides=sides)
+    return ResultSeries(name=name, unit="x", kind=kind, cells=tuple(cells), sides=sides)
 
 
-def counted(name: str, unit: str, values: Mapping[X, float], kind: Kind = Kind.FIGURE) -> Series:
+def counted(name: str, unit: str, values: Mapping[X, float], kind: SeriesKind = SeriesKind.FIGURE) -> ResultSeries:
     """Figures that are exact, or have no repeats."""
-    return Series(name=name, unit=unit, kind=kind, cells=tuple(Cell(x=x, value=float(n)) for x, n in values.items()))
+    cells = tuple(Cell(x=x, value=float(n)) for x, n in values.items())
+    return ResultSeries(name=name, unit=unit, kind=kind, cells=cells)
 
 
-def computed(name: str, unit: str, values: Mapping[X, float], predicts: str = "") -> Series:
+def computed(name: str, unit: str, values: Mapping[X, float], predicts: str = "") -> ResultSeries:
     """What a model says."""
     cells = tuple(Cell(x=x, value=float(value)) for x, value in values.items())
-    return Series(name=name, unit=unit, kind=Kind.MODEL, cells=cells, predicts=predicts)
+    return ResultSeries(name=name, unit=unit, kind=SeriesKind.MODEL, cells=cells, predicts=predicts)
 
 
 def _cell(x: Place, values: Sequence[float]) -> Cell:

@@ -53,7 +53,7 @@ class Filtering(Small):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blur(Small):
+class TinyBlur(Small):
     """GaussianBlur of one image held by the worker: Pillow releases the GIL."""
 
     name: ClassVar[str] = "blur"
@@ -64,7 +64,7 @@ class Blur(Small):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Median(Small):
+class TinyMedian(Small):
     """MedianFilter of one image held by the worker: Pillow keeps the GIL."""
 
     name: ClassVar[str] = "median"

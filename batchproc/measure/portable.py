@@ -2,7 +2,7 @@
 
 import psutil
 
-from batchproc.measure.samples import Machine, Memory
+from batchproc.measure.samples import MachineTimes, MemoryUse
 
 
 def descendants(root: int) -> tuple[int, ...]:
@@ -30,14 +30,14 @@ def rss_bytes(pid: int) -> int | None:
         return None
 
 
-def memory(pid: int) -> Memory:
+def memory(pid: int) -> MemoryUse:
     """USS where the system tells; PSS exists on Linux alone."""
     try:
         full = psutil.Process(pid).memory_full_info()
     except psutil.Error:
-        return Memory(pss_bytes=None, uss_bytes=None)
+        return MemoryUse(pss_bytes=None, uss_bytes=None)
     pss, uss = getattr(full, "pss", None), getattr(full, "uss", None)
-    return Memory(pss_bytes=pss, uss_bytes=uss)
+    return MemoryUse(pss_bytes=pss, uss_bytes=uss)
 
 
 def role_name(pid: int) -> str:
@@ -46,12 +46,12 @@ def role_name(pid: int) -> str:
     return ""
 
 
-def machine() -> Machine:
+def machine() -> MachineTimes:
     """CPU time of the whole machine so far, all cores added up."""
     times = psutil.cpu_times()
     steal = getattr(times, "steal", None)
     total = float(sum(times))
-    return Machine(
+    return MachineTimes(
         cores=psutil.cpu_count() or 1,
         busy_seconds=total - float(times.idle) - float(getattr(times, "iowait", 0.0)) - float(steal or 0.0),
         total_seconds=total,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from batchproc.measure.samples import MachineUsage, Memory, ProcessUsage
+from batchproc.measure.samples import MachineUsage, MemoryUse, ProcessUsage
 
 if sys.platform.startswith("linux"):
     from batchproc.measure import procfs as system
@@ -32,7 +32,7 @@ class _Process:
         """Whether it is one of the run's own."""
         return self.role not in OUTSIDE_ROLES
 
-    def read_memory(self, pid: int) -> Memory:
+    def read_memory(self, pid: int) -> MemoryUse:
         """PSS and USS now; keeps the peaks."""
         memory = system.memory(pid)
         self.peak_pss_bytes = _largest(self.peak_pss_bytes, memory.pss_bytes)

@@ -7,7 +7,7 @@ Runs in the sampler, with the standard library alone. Source: proc(5), kernel Do
 import os
 from collections.abc import Iterator
 
-from batchproc.measure.samples import Machine, Memory
+from batchproc.measure.samples import MachineTimes, MemoryUse
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -66,15 +66,15 @@ def rss_bytes(pid: int) -> int | None:
     return int(fields[1]) * PAGE_BYTES if fields else None
 
 
-def memory(pid: int) -> Memory:
+def memory(pid: int) -> MemoryUse:
     """PSS and USS by walking the page tables: 0.1 to several ms, and the process's page faults wait meanwhile."""
     kibibytes: dict[str, int] = {}
     for line in text_of(f"/proc/{pid}/smaps_rollup").splitlines()[1:]:
         name, value, *_ = line.split()
         kibibytes[name] = int(value)
     if not kibibytes:
-        return Memory(pss_bytes=None, uss_bytes=None)
-    return Memory(
+        return MemoryUse(pss_bytes=None, uss_bytes=None)
+    return MemoryUse(
         pss_bytes=kibibytes["Pss:"] * 1024,
         uss_bytes=(kibibytes["Private_Clean:"] + kibibytes["Private_Dirty:"]) * 1024,
     )
@@ -85,12 +85,12 @@ def role_name(pid: int) -> str:
     return text_of(f"/proc/{pid}/comm").rstrip("\n")
 
 
-def machine() -> Machine:
+def machine() -> MachineTimes:
     """CPU time of the whole machine so far, all cores added up."""
     lines = text_of("/proc/stat").splitlines()
     user, nice, system, idle, iowait, irq, softirq, steal = (int(word) for word in lines[0].split()[1:9])
     busy = user + nice + system + irq + softirq
-    return Machine(
+    return MachineTimes(
         cores=sum(line.startswith("cpu") for line in lines) - 1,
         busy_seconds=busy / TICKS_PER_SECOND,
         total_seconds=(busy + idle + iowait + steal) / TICKS_PER_SECOND,

@@ -10,7 +10,7 @@ TIME = "t_seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class MemoryUse:
     """PSS shares common pages among their users, so it may be summed; USS is what its end would give back."""
 
     pss_bytes: int | None
@@ -18,7 +18,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
+class MachineTimes:
     """Seconds since boot, all cores added up. `throttled_seconds` concerns this control group alone."""
 
     cores: int

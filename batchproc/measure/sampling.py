@@ -36,10 +36,10 @@ EAGER_SECONDS = 2.0
 REFRESH_SECONDS = (0.1, 2.0)  # at least and at most; between, a fifth of the run's age: a short run loses little
 PSS_BUDGET = 0.0015  # of the time; walking page tables makes the watched process's page faults wait
 Place: TypeAlias = GilPlace | GilUnknown
-NextRequest: TypeAlias = Callable[[float], "Request"]
+NextRequest: TypeAlias = Callable[[float], "PauseRequest"]
 
 
-class Request(Enum):
+class PauseRequest(Enum):
     """What the parent asked for in the last pause."""
 
     NOTHING = "nothing"
@@ -165,10 +165,10 @@ class Sampling:
 
 def observe(sampling: Sampling, next_request: NextRequest, report: Callable[[Samples], None]) -> None:
     """Watches until `next_request(seconds)`, which waits that long at most, is for the end; reports when it is to."""
-    pace = Pace(sampling.started)
+    pace = SamplingPace(sampling.started)
     sampling.add_row(memory=True)
-    while (request := next_request(pace.pause())) is not Request.END:
-        if request is Request.SNAPSHOT:
+    while (request := next_request(pace.pause())) is not PauseRequest.END:
+        if request is PauseRequest.SNAPSHOT:
             report(sampling.snapshot())
         now = time.perf_counter()
         sampling.read()
@@ -179,7 +179,7 @@ def observe(sampling: Sampling, next_request: NextRequest, report: Callable[[Sam
     report(sampling.result())
 
 
-class Pace:
+class SamplingPace:
     """When to do what: eager at the start, then as often as the CPU budget allows."""
 
     def __init__(self, started: float) -> None:
@@ -230,26 +230,28 @@ def listen(descriptor: int) -> NextRequest:
     """
     if sys.platform != "win32":
         return lambda seconds: (
-            _request(os.read(descriptor, 1)) if select.select([descriptor], [], [], seconds)[0] else Request.NOTHING
+            _request(os.read(descriptor, 1))
+            if select.select([descriptor], [], [], seconds)[0]
+            else PauseRequest.NOTHING
         )
-    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    requests: queue.SimpleQueue[PauseRequest] = queue.SimpleQueue()
 
     def read() -> None:
-        while requests.put(request := _request(os.read(descriptor, 1))) or request is Request.SNAPSHOT:
+        while requests.put(request := _request(os.read(descriptor, 1))) or request is PauseRequest.SNAPSHOT:
             pass
 
-    def wait(seconds: float) -> Request:
+    def wait(seconds: float) -> PauseRequest:
         try:
             return requests.get(timeout=seconds)
         except queue.Empty:
-            return Request.NOTHING
+            return PauseRequest.NOTHING
 
     threading.Thread(target=read, daemon=True).start()
     return wait
 
 
-def _request(read: bytes) -> Request:
-    return Request.SNAPSHOT if read else Request.END
+def _request(read: bytes) -> PauseRequest:
+    return PauseRequest.SNAPSHOT if read else PauseRequest.END
 
 
 def main() -> None:

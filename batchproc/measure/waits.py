@@ -17,7 +17,7 @@ from batchproc.measure.gil import ARCHITECTURE, GilPlace, GilUnknown, futex_addr
 from batchproc.measure.samples import WaitShares
 
 
-class Wait(StrEnum):
+class ThreadState(StrEnum):
     """What a thread was doing at one instant."""
 
     RUNNING = "running"  # on a core, or ready for one
@@ -31,18 +31,18 @@ class Wait(StrEnum):
 
 
 # System call numbers: Linux, arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
-_CALLS: dict[str, dict[Wait, frozenset[int]]] = {
+_CALLS: dict[str, dict[ThreadState, frozenset[int]]] = {
     "x86_64": {
-        Wait.NETWORK: frozenset({7, 23, 42, 43, 44, 45, 46, 47, 232, 270, 271, 281, 288, 299, 307, 441}),
-        Wait.PIPE: frozenset({0, 1, 19, 20}),  # or a file: the descriptor tells
-        Wait.DISK: frozenset({2, 17, 18, 40, 74, 75, 82, 83, 87, 257, 258, 263, 264, 285, 316}),
-        Wait.SLEEP: frozenset({35, 230}),
+        ThreadState.NETWORK: frozenset({7, 23, 42, 43, 44, 45, 46, 47, 232, 270, 271, 281, 288, 299, 307, 441}),
+        ThreadState.PIPE: frozenset({0, 1, 19, 20}),  # or a file: the descriptor tells
+        ThreadState.DISK: frozenset({2, 17, 18, 40, 74, 75, 82, 83, 87, 257, 258, 263, 264, 285, 316}),
+        ThreadState.SLEEP: frozenset({35, 230}),
     },
     "aarch64": {
-        Wait.NETWORK: frozenset({20, 21, 22, 72, 73, 202, 203, 206, 207, 211, 212, 242, 243, 269, 441}),
-        Wait.PIPE: frozenset({63, 64, 65, 66}),
-        Wait.DISK: frozenset({34, 35, 38, 56, 67, 68, 71, 82, 83, 276}),
-        Wait.SLEEP: frozenset({101, 115}),
+        ThreadState.NETWORK: frozenset({20, 21, 22, 72, 73, 202, 203, 206, 207, 211, 212, 242, 243, 269, 441}),
+        ThreadState.PIPE: frozenset({63, 64, 65, 66}),
+        ThreadState.DISK: frozenset({34, 35, 38, 56, 67, 68, 71, 82, 83, 276}),
+        ThreadState.SLEEP: frozenset({101, 115}),
     },
 }
 _KIND_OF_CALL = {number: kind for kind, numbers in _CALLS.get(ARCHITECTURE, {}).items() for number in numbers}
@@ -114,7 +114,7 @@ class ThreadWaits:
                 name = _comm(self.pid, tid)
                 self.roles[tid] = UNNAMED_ROLE if name == main else name
 
-    def read(self, turn: int = 0, turns: int = 1) -> Iterator[tuple[int, Wait]]:
+    def read(self, turn: int = 0, turns: int = 1) -> Iterator[tuple[int, ThreadState]]:
         """Every thread with what it is doing now, about 2 µs each; of many only each `turns`-th, from `turn` on."""
         for tid, descriptor in list(self._files.items())[turn::turns]:
             try:
@@ -126,23 +126,23 @@ class ThreadWaits:
                 continue
             yield tid, self.kind(line)
 
-    def kind(self, line: bytes) -> Wait:
+    def kind(self, line: bytes) -> ThreadState:
         """What the text of a `syscall` file says, for this process."""
         if line.startswith(b"running"):
-            return Wait.RUNNING
+            return ThreadState.RUNNING
         address = futex_address(line)
         if address is not None:
-            return Wait.GIL if self._gil is not None and address in self._gil else Wait.LOCK
+            return ThreadState.GIL if self._gil is not None and address in self._gil else ThreadState.LOCK
         words = line.split(b" ", 2)
-        kind = _KIND_OF_CALL.get(int(words[0]), Wait.OTHER)
-        return self._pipe_or_disk(int(words[1], 16)) if kind is Wait.PIPE else kind
+        kind = _KIND_OF_CALL.get(int(words[0]), ThreadState.OTHER)
+        return self._pipe_or_disk(int(words[1], 16)) if kind is ThreadState.PIPE else kind
 
-    def _pipe_or_disk(self, descriptor: int) -> Wait:
+    def _pipe_or_disk(self, descriptor: int) -> ThreadState:
         try:
             target = os.readlink(f"/proc/{self.pid}/fd/{descriptor}")  # noqa: PTH115 - no Path per sample
         except OSError:
-            return Wait.OTHER
-        return Wait.PIPE if target.startswith(("pipe:", "socket:")) else Wait.DISK
+            return ThreadState.OTHER
+        return ThreadState.PIPE if target.startswith(("pipe:", "socket:")) else ThreadState.DISK
 
     def clock(self, tid: int) -> tuple[float, float] | None:
         """CPU seconds and run-queue seconds of a thread so far, exact; None when it has ended or nothing is known."""
@@ -170,7 +170,7 @@ def _comm(pid: int, tid: int) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class _RoleTotals:
-    counts: Counter[Wait] = field(default_factory=Counter)
+    counts: Counter[ThreadState] = field(default_factory=Counter)
     threads: int = 0
     reason: str = ""
     wall_seconds: float = 0.0
@@ -247,17 +247,17 @@ def group_of(role: str) -> str:
 def _shares(group: str, role: _RoleTotals) -> WaitShares:
     total = role.counts.total()
     busy = min(1.0, (role.cpu_seconds + role.run_queue_seconds) / role.wall_seconds) if role.wall_seconds else None
-    blocked_samples = total - role.counts[Wait.RUNNING]
+    blocked_samples = total - role.counts[ThreadState.RUNNING]
     if busy is None:
-        shares = {kind: role.counts[kind] / total for kind in Wait}
+        shares = {kind: role.counts[kind] / total for kind in ThreadState}
         blocked_share, error_samples = 1.0, total
     else:
         blocked_share, error_samples = 1.0 - busy, blocked_samples
-        shares = {kind: blocked_share * role.counts[kind] / max(1, blocked_samples) for kind in Wait}
-        shares[Wait.RUNNING] = busy
+        shares = {kind: blocked_share * role.counts[kind] / max(1, blocked_samples) for kind in ThreadState}
+        shares[ThreadState.RUNNING] = busy
         if not blocked_samples:
-            shares[Wait.OTHER] = blocked_share  # blocked for moments that no sample hit
-    part = role.counts[Wait.GIL] / max(1, error_samples)
+            shares[ThreadState.OTHER] = blocked_share  # blocked for moments that no sample hit
+    part = role.counts[ThreadState.GIL] / max(1, error_samples)
     return WaitShares(
         group=group,
         threads=role.threads,

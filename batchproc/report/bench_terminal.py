@@ -13,16 +13,16 @@ from statistics import median
 from batchproc.bench.bench_json import FILE_NAME, Bench
 from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.words import count, seconds, share, significant
-from batchproc.lab.results import Judged, Result, Verdict, read_claims, read_results
+from batchproc.lab.results import ClaimVerdict, Judged, Result, read_claims, read_results
 from batchproc.report.bench_files import Relation, from_to, noise_text, prediction_errors, relate
 from batchproc.report.bench_verdict import sentences
 
 RIGHT = ("images/s", "speed", "predicted")
 CLAIM_WORDS = {
-    Verdict.HOLDS: "holds",
-    Verdict.HERE_NOT_THERE: "here, not there",
-    Verdict.REFUTED: "refuted",
-    Verdict.NOT_MEASURED: "not measured",
+    ClaimVerdict.HOLDS: "holds",
+    ClaimVerdict.HERE_NOT_THERE: "here, not there",
+    ClaimVerdict.REFUTED: "refuted",
+    ClaimVerdict.NOT_MEASURED: "not measured",
 }
 WIDTH = 116
 INDENT = " " * 22

@@ -14,12 +14,12 @@ from batchproc.lab.results import (
     Cell,
     Crossing,
     Judged,
-    Kind,
     Number,
     Place,
     Result,
-    Series,
-    Table,
+    ResultSeries,
+    ResultTable,
+    SeriesKind,
     read_claims,
     read_results,
 )
@@ -38,10 +38,10 @@ from batchproc.report.bench_files import times
 from batchproc.report.svg import Label, chart_text
 
 
-def sentence_of(table: Table) -> str:
+def sentence_of(table: ResultTable) -> str:
     """What was measured, what models say of it, and where series cross."""
-    told = [one for one in table.series if one.kind is Kind.MAIN and one.cells] or list(table.series)
-    models = [one for one in table.series if one.kind is Kind.MODEL and one.cells]
+    told = [one for one in table.series if one.kind is SeriesKind.MAIN and one.cells] or list(table.series)
+    models = [one for one in table.series if one.kind is SeriesKind.MODEL and one.cells]
     if all(isinstance(x, str) for x in table.places):
         parts = [_of_bars(told), *(f"by the model, {one.name}: {_listed(one)}" for one in models)]
     else:
@@ -73,7 +73,7 @@ def figure(cell: Cell, unit: str) -> str:
     return f"{write(cell.value)} ({bare(low)} to {bare(high)})"
 
 
-def _of_bars(told: Sequence[Series]) -> str:
+def _of_bars(told: Sequence[ResultSeries]) -> str:
     if told[0].unit == "x":
         return "; ".join(f"{cell.x} {figure(cell, 'x')}, {_side(cell, told[0].sides)}" for cell in told[0].cells)
     if len(told) > 1:
@@ -81,7 +81,7 @@ def _of_bars(told: Sequence[Series]) -> str:
     return f"{_listed(told[0])}{_apart(told[0].cells)}"
 
 
-def _listed(series: Series) -> str:
+def _listed(series: ResultSeries) -> str:
     return ", ".join(f"{cell.x} {figure(cell, series.unit)}" for cell in series.cells)
 
 
@@ -101,7 +101,7 @@ def _apart(cells: Sequence[Cell]) -> str:
     return f"; {large.x} is {significant(large.value / small.value)} times {small.x}"
 
 
-def _of_curve(series: Series, table: Table) -> str:
+def _of_curve(series: ResultSeries, table: ResultTable) -> str:
     """The ends of a curve, and its highest or lowest point where that is neither."""
     curve = series.curve
     first, last = min(curve), max(curve)
@@ -111,7 +111,7 @@ def _of_curve(series: Series, table: Table) -> str:
     return f"{series.name}: {listed}"
 
 
-def _of_models(table: Table, models: Sequence[Series]) -> Iterator[str]:
+def _of_models(table: ResultTable, models: Sequence[ResultSeries]) -> Iterator[str]:
     """How far predictions are off, and how much of the lowest ceiling was reached."""
     off, ceilings = [], {}
     for model in models:
@@ -124,16 +124,16 @@ def _of_models(table: Table, models: Sequence[Series]) -> Iterator[str]:
         yield f"what was predicted is off by {share(median(off))} (median)"
     if ceilings:
         unit = models[-1].unit
-        best = max(value for one in table.series if one.kind is Kind.MAIN for value in one.curve.values())
+        best = max(value for one in table.series if one.kind is SeriesKind.MAIN for value in one.curve.values())
         listed = ", ".join(f"{name} {quantity(value, unit)}" for name, value in ceilings.items())
         lowest = min(ceilings.values())
         reached = f"; {share(best / lowest)} of the lowest was reached" if best != lowest else ""
         yield f"ceilings: {listed}{reached}"
 
 
-def _of_crossing(table: Table, each: Crossing) -> Iterator[str]:
+def _of_crossing(table: ResultTable, each: Crossing) -> Iterator[str]:
     first, second = table.find(each.first), table.find(each.second)
-    if first is None or second is None or not first.curve or not second.curve or first.kind is Kind.MODEL:
+    if first is None or second is None or not first.curve or not second.curve or first.kind is SeriesKind.MODEL:
         return
     by_model = place(round(each.predicted), table.x_unit) if each.predicted else "nowhere"
     where = " and ".join(place(x, table.x_unit) for x in each.measured)
@@ -148,20 +148,20 @@ def _of_crossing(table: Table, each: Crossing) -> Iterator[str]:
     yield _certainty(table, first, second)
 
 
-def _of_models_met(table: Table) -> str:
+def _of_models_met(table: ResultTable) -> str:
     """Where models meet, which nobody measured."""
     met = [f"{each.first} meets {each.second} at {place(round(each.predicted), table.x_unit)}"
            for each in table.crossings
-           if each.predicted and (first := table.find(each.first)) and first.kind is Kind.MODEL]  # fmt: skip
+           if each.predicted and (first := table.find(each.first)) and first.kind is SeriesKind.MODEL]  # fmt: skip
     return f"by the model {', '.join(met)}" if met else ""
 
 
-def _certainty(table: Table, first: Series, second: Series) -> str:
+def _certainty(table: ResultTable, first: ResultSeries, second: ResultSeries) -> str:
     """Where the second is below the first with its whole interval, from the one end on and from the other."""
     places = [x for x in table.places if first.at(x) and second.at(x)]
     word = "ahead" if first.unit.partition("/")[0] == "s" else "below"
 
-    def is_below(one: Series, other: Series, x: Place) -> bool:
+    def is_below(one: ResultSeries, other: ResultSeries, x: Place) -> bool:
         mine, theirs = one.at(x), other.at(x)
         return mine is not None and theirs is not None and mine.is_below(theirs)
 
@@ -257,7 +257,7 @@ def _view(result: Result, at: int) -> LabChart:
     )  # fmt: skip
 
 
-def _noise(result: Result, table: Table) -> str:
+def _noise(result: Result, table: ResultTable) -> str:
     """What else used the machine meanwhile, and the numbers that stand for the whole table."""
     others = result.others_cpu_share
     told = "What else used the machine is not known"
@@ -270,8 +270,8 @@ def _noise(result: Result, table: Table) -> str:
     return f"{told}. {', '.join([f'Took {seconds(result.seconds)}', *listed])}."
 
 
-def _draw(label: Label, table: Table) -> Markup | None:
-    main = [one for one in table.series if one.kind is Kind.MAIN and one.cells]
+def _draw(label: Label, table: ResultTable) -> Markup | None:
+    main = [one for one in table.series if one.kind is SeriesKind.MAIN and one.cells]
     if not main:
         return None
     if not all(isinstance(x, str) for x in table.places):
@@ -295,26 +295,26 @@ def _speed_row(cell: Cell, sides: tuple[str, str]) -> SpeedRow:
                     points=[(value, "counted") for value in cell.values if value > 0])  # fmt: skip
 
 
-def _curves(label: Label, table: Table) -> Markup:
+def _curves(label: Label, table: ResultTable) -> Markup:
     """Every value as a mark, medians joined, models dashed, and a ring where two series meet."""
-    drawn = [one for one in table.series if one.kind in (Kind.MAIN, Kind.CONTROL) and one.curve]
-    main = [one.name for one in drawn if one.kind is Kind.MAIN]
+    drawn = [one for one in table.series if one.kind in (SeriesKind.MAIN, SeriesKind.CONTROL) and one.curve]
+    main = [one.name for one in drawn if one.kind is SeriesKind.MAIN]
     looks = {one.name: main.index(one.name) if one.name in main else at - len(main) for at, one in enumerate(drawn)}
-    traces = [Trace(name=one.name, points=_points(one), look=looks[one.name], is_control=one.kind is Kind.CONTROL)
+    traces = [Trace(name=one.name, points=_points(one), look=looks[one.name], is_control=one.kind is SeriesKind.CONTROL)
               for one in drawn]  # fmt: skip
     models = [Model(name=one.name, points=list(one.curve.items()), dashes=at) for at, one in
-              enumerate(one for one in table.series if one.kind is Kind.MODEL and one.curve)]  # fmt: skip
+              enumerate(one for one in table.series if one.kind is SeriesKind.MODEL and one.curve)]  # fmt: skip
     y_unit = drawn[0].unit
     return curve_chart(label, _x_axis(table, models), Axis(name=table.y or y_unit, write=_writer(y_unit)), traces,
                        models, _meetings(table)).svg  # fmt: skip
 
 
-def _points(series: Series) -> list[tuple[float, float]]:
+def _points(series: ResultSeries) -> list[tuple[float, float]]:
     return [(cell.x, value) for cell in series.cells if isinstance(cell.x, float) and cell.x >= 0
             for value in cell.values or (cell.value,) if value > 0]  # fmt: skip
 
 
-def _meetings(table: Table) -> list[Meeting]:
+def _meetings(table: ResultTable) -> list[Meeting]:
     """The crossings that lie inside what was drawn; each on the first of its two series."""
     found = []
     for each in table.crossings:
@@ -329,7 +329,7 @@ def _meetings(table: Table) -> list[Meeting]:
     return found
 
 
-def _x_axis(table: Table, models: Sequence[Model]) -> Axis:
+def _x_axis(table: ResultTable, models: Sequence[Model]) -> Axis:
     places = [x for x in table.places if isinstance(x, float) and x >= 0]
     positive = [x for x in places if x > 0]
     farthest = max([*places, *(x for model in models for x, _ in model.points)])

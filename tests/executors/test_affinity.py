@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from batchproc.executors.affinity import MOST_OVERTAKEN, Affinities, Job
+from batchproc.executors.affinity import MOST_OVERTAKEN, Affinities, HeldJob
 from batchproc.executors.process import ProcessExecutor
 from batchproc.model import Item
 from batchproc.protocols import Lap
@@ -18,12 +18,12 @@ class Crowd:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.affinities = Affinities(lambda item: str(item.value))
-        self.jobs: deque[Job] = deque()
+        self.jobs: deque[HeldJob] = deque()
         self.add(names)
 
     def add(self, names: Iterable[str]) -> None:
         for name in names:
-            job = Job(Item(source=source(0), value=name), 0.0)
+            job = HeldJob(Item(source=source(0), value=name), 0.0)
             self.affinities.name(job)
             self.jobs.append(job)
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from batchproc.lab.catalogue import EXPERIMENTS
-from batchproc.lab.claims import CLAIMS, Job, Measurements, judge
+from batchproc.lab.claims import CLAIMS, ClaimJob, Measurements, judge
 from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
-from batchproc.lab.results import Cell, Crossing, Judged, Place, Series, Table
+from batchproc.lab.results import Cell, Crossing, Judged, Place, ResultSeries, ResultTable
 
-JOB = Job(download_mode="thread", download_workers=8, transform_mode="process", holding_steps=("median",), cores=2)
+JOB = ClaimJob(download_mode="thread", download_workers=8, transform_mode="process", holding_steps=("median",), cores=2)
 HOLDS, HALF, REFUTED, UNKNOWN = "holds", "holds_here_not_there", "refuted", "not_measured"
 
 # What a quiet machine of two cores gives: (experiment, series, place) -> (value, low, high); at "" a fact.
@@ -87,17 +87,17 @@ MACHINE: Values = {
 }
 
 
-def tables_of(values: Values) -> dict[str, Table]:
-    found: dict[str, Table] = {}
+def tables_of(values: Values) -> dict[str, ResultTable]:
+    found: dict[str, ResultTable] = {}
     for (experiment, name, x), (value, low, high) in values.items():
-        table = found.setdefault(experiment, Table(x="place", series=()))
+        table = found.setdefault(experiment, ResultTable(x="place", series=()))
         if x == "":
             found[experiment] = replace(table, facts={**table.facts, name: value})
             continue
         cell = Cell(x=x, value=value, low=low, high=high, values=(value,))
         cells = (*(one.cells if (one := table.find(name)) else ()), cell)
         rest = tuple(one for one in table.series if one.name != name)
-        found[experiment] = replace(table, series=(*rest, Series(name=name, unit="x", cells=cells)))
+        found[experiment] = replace(table, series=(*rest, ResultSeries(name=name, unit="x", cells=cells)))
     if "payload" in found:
         met = Crossing(first="work, threads", second="work, processes", measured=(1.2e6,))
         found["payload"] = replace(found["payload"], crossings=(met,))

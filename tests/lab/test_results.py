@@ -5,11 +5,11 @@ from dataclasses import asdict
 
 import pytest
 
-from batchproc.lab.results import TABLES, Cell, Series, counted, gained, measured, read_results
+from batchproc.lab.results import TABLES, Cell, ResultSeries, counted, gained, measured, read_results
 from tests.lab import tables
 
 
-def only(series: Series) -> Cell:
+def only(series: ResultSeries) -> Cell:
     (cell,) = series.cells
     return cell
 

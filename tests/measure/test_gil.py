@@ -19,7 +19,7 @@ from batchproc.measure.gil import (
     parse_maps,
     place_of,
 )
-from batchproc.measure.waits import ThreadWaits, Wait
+from batchproc.measure.waits import ThreadState, ThreadWaits
 from tests.measure.linux import on_linux, threads_to_watch
 
 MAPS = """\
@@ -93,7 +93,7 @@ def test_a_process_of_another_build_is_unknown_with_its_reason() -> None:
 @on_linux
 def test_waiting_for_the_gil_is_told_from_waiting_for_a_lock_and_for_a_pipe() -> None:
     """How often two spinning threads are seen waiting depends on the machine's other load; for what, does not."""
-    seen: dict[str, Counter[Wait]] = {}
+    seen: dict[str, Counter[ThreadState]] = {}
     with threads_to_watch() as pid:
         waits = ThreadWaits(pid, learn())
         waits.refresh("main")
@@ -104,9 +104,9 @@ def test_waiting_for_the_gil_is_told_from_waiting_for_a_lock_and_for_a_pipe() ->
     spinning = seen["spin-0"] + seen["spin-1"]
 
     assert waits.reason == ""
-    assert {Wait.LOCK} == set(seen["lock-0"])
-    assert {Wait.PIPE} == set(seen["main"])
-    assert {Wait.RUNNING, Wait.GIL} == set(spinning)
+    assert {ThreadState.LOCK} == set(seen["lock-0"])
+    assert {ThreadState.PIPE} == set(seen["main"])
+    assert {ThreadState.RUNNING, ThreadState.GIL} == set(spinning)
 
 
 @on_linux
@@ -117,7 +117,7 @@ def test_where_the_gil_is_unknown_its_waits_count_as_locks_and_the_reason_stays(
         kinds = {kind for _ in range(200) for _, kind in waits.read()}
         waits.close()
 
-    assert Wait.GIL not in kinds
+    assert ThreadState.GIL not in kinds
     assert waits.reason == "not here"
 
 

@@ -10,8 +10,8 @@ from statistics import median
 from batchproc.executors.worker import start_context
 from batchproc.lab.batches import SEED, OpenExecutor, Size, executor_of, plain_items
 from batchproc.lab.models import crossings
-from batchproc.lab.results import Crossing, Kind, Table, gained, measured
-from batchproc.lab.tiny_stages import Blur, Echo, PurePython
+from batchproc.lab.results import Crossing, ResultTable, SeriesKind, gained, measured
+from batchproc.lab.tiny_stages import Echo, PurePython, TinyBlur
 from batchproc.measure import procfs
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Mode
@@ -24,7 +24,7 @@ COLD_SECONDS = 30.0
 ONE = {Mode.THREAD: "a thread", Mode.PROCESS: "a process"}
 
 
-def startup(size: Size) -> Table:
+def startup(size: Size) -> ResultTable:
     """Seconds from asking for a worker to its being ready for a stage without work, of four asked for at once."""
     start_context(Echo().preload)
     found: dict[Mode, list[float]] = {mode: [] for mode in ONE}
@@ -35,25 +35,25 @@ def startup(size: Size) -> Table:
                 values.append(seconds)
     cold = [_cold_seconds() for _ in range(min(5, size.rounds))]
     ready = {ONE[mode]: values for mode, values in found.items()}
-    return Table(x="worker", series=(
+    return ResultTable(x="worker", series=(
         measured("ready after", "s", ready | {"the first process": cold}),
         gained("threads gain", {ONE[Mode.THREAD]: (found[Mode.THREAD], found[Mode.PROCESS])}),
     ))  # fmt: skip
 
 
-def memory(size: Size) -> Table:
+def memory(size: Size) -> ResultTable:
     """PSS of the whole process tree with one and with five workers that each hold an image and have filtered it."""
-    start_context(Blur().preload)
+    start_context(TinyBlur().preload)
     found: dict[Mode, list[float]] = {mode: [] for mode in ONE}
     if procfs.memory(os.getpid()).pss_bytes is not None:
         for _ in range(size.rounds):
             for mode, values in found.items():
                 values.append((_tree_pss(mode, MANY) - _tree_pss(mode, FEW)) / (MANY - FEW))
     weights = measured("one more weighs (PSS)", "bytes", {ONE[mode]: values for mode, values in found.items()})
-    return Table(x="worker", series=(weights,))
+    return ResultTable(x="worker", series=(weights,))
 
 
-def job_size(size: Size) -> Table:
+def job_size(size: Size) -> ResultTable:
     """Whole jobs of 1 to 256 items with the workers' start in them, in every mode, on a pure-Python step.
 
     Every round has all sizes and modes in fresh random order, so that a busy spell spoils no size alone.
@@ -70,11 +70,12 @@ def job_size(size: Size) -> Table:
         for name, items in order.sample(jobs, len(jobs)):
             took[name][items].append(_job_seconds(modes[name], int(items)))
     threads, processes, serial = (
-        measured(name, "s", each, Kind.CONTROL if name == "serial" else Kind.MAIN) for name, each in took.items()
+        measured(name, "s", each, SeriesKind.CONTROL if name == "serial" else SeriesKind.MAIN)
+        for name, each in took.items()
     )
     gains = gained("processes gain", {items: (took["processes"][items], took["serial"][items]) for items in sizes})
     met = Crossing(first="threads", second="processes", measured=crossings(threads.curve, processes.curve))
-    return Table(x="items in the job (a loop in Python)", x_unit="items", y="time of the whole job",
+    return ResultTable(x="items in the job (a loop in Python)", x_unit="items", y="time of the whole job",
                  series=(threads, processes, serial, gains), crossings=(met,))  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def _ready_seconds(mode: Mode) -> float:
 
 def _tree_pss(mode: Mode, workers: int) -> float:
     """Bytes of this process and all below it while `workers` are alive and have worked."""
-    stage = Blur()
+    stage = TinyBlur()
     with OpenExecutor(executor_of(mode, workers, stage), stage) as opened:
         opened.batch(plain_items([None] * (4 * workers)))
         pids = (os.getpid(), *procfs.descendants(os.getpid()))

@@ -17,7 +17,7 @@ from batchproc.errors import Code
 from batchproc.executors import ProcessExecutor, ThreadExecutor
 from batchproc.executors.worker import start_context
 from batchproc.lab.batches import Size, executor_of, plain_items
-from batchproc.lab.results import Kind, Table, counted, measured
+from batchproc.lab.results import ResultTable, SeriesKind, counted, measured
 from batchproc.lab.tiny_stages import BEAT_SECONDS, CRASH, HANG, Echo, Fragile, Remember, beats, changes
 from batchproc.model import Failure, Item, Mode, Outcome
 
@@ -35,7 +35,7 @@ class Counter:
         self.total = 0
 
 
-def own_memory(_size: Size) -> Table:
+def own_memory(_size: Size) -> ResultTable:
     """Ten changes of a module's list, in threads and in processes: how many the parent sees."""
     start_context(Remember().preload)
     made: dict[str, float] = {}
@@ -47,14 +47,14 @@ def own_memory(_size: Size) -> Table:
             outcomes = list(executor.run(stage, plain_items([None] * 10)))
         done = [one.value for one in outcomes if isinstance(one, Item)]
         made[name], longest[name], seen[name] = len(done), max(done), len(changes)
-    return Table(x="workers", series=(
+    return ResultTable(x="workers", series=(
         counted("made", "changes", made),
         counted("in one worker", "changes", longest),
         counted("seen by the parent", "changes", seen),
     ))  # fmt: skip
 
 
-def lost_updates(size: Size) -> Table:
+def lost_updates(size: Size) -> ResultTable:
     """Four threads add to one number: plainly, slowly without a lock, with a lock, and through a queue."""
     plain, slow = size.items(PLAIN_UPDATES), size.items(SLOW_UPDATES)
     ways: dict[str, tuple[Callable[[int], int], int]] = {
@@ -67,20 +67,20 @@ def lost_updates(size: Size) -> Table:
     for _ in range(size.rounds):
         for name, (way, updates) in ways.items():
             lost[name].append(1 - way(updates) / (THREADS * updates))
-    return Table(x="way", series=(
+    return ResultTable(x="way", series=(
         measured("lost", "share", lost),
         counted("worst round", "share", {name: max(values) for name, values in lost.items()}),
         counted("of", "updates", {name: THREADS * updates for name, (_, updates) in ways.items()}),
     ))  # fmt: skip
 
 
-def through_queue(size: Size) -> Table:
+def through_queue(size: Size) -> ResultTable:
     """Items through the thread executor, whose stages hold no lock: how many came out twice or not at all."""
     count = size.items(HANDED)
     with ThreadExecutor(workers=THREADS) as executor:
         out = [one.source.index for one in executor.run(Echo(), plain_items([None] * count))]
     found = {"handed over": count, "missing": len(set(range(count)) - set(out)), "twice": len(out) - len(set(out))}
-    return Table(x="what", series=(counted("through the thread executor", "items", found),))
+    return ResultTable(x="what", series=(counted("through the thread executor", "items", found),))
 
 
 def _plain(updates: int) -> int:
@@ -152,7 +152,7 @@ WATCHED_SECONDS = 1.0  # so long after the deadline, when the executor was told 
 CHILD_SECONDS = 30.0
 
 
-def hang(size: Size) -> Table:
+def hang(size: Size) -> ResultTable:
     """One item of twelve hangs for ever, with a deadline of 0.3 s: who goes on, and when."""
     found = [_in_processes(HANG, timeout_seconds=DEADLINE_SECONDS) for _ in range(size.rounds)]
     codes = {failure.code for _, failures, _ in found for failure in failures}
@@ -160,11 +160,11 @@ def hang(size: Size) -> Table:
                for mode in (Mode.THREAD, Mode.SERIAL)}  # fmt: skip
     hanging = {mode: one["watched_seconds"] if one["hangs"] else 0.0 for mode, one in watched.items()}
     done: dict[str, float] = {"process": min(done for done, _, _ in found)}
-    return Table(
+    return ResultTable(
         x="mode",
         series=(
             counted("done", "items", done | {mode: one["done"] for mode, one in watched.items()}),
-            measured("through after", "s", {"process": [seconds for _, _, seconds in found]}, Kind.FIGURE),
+            measured("through after", "s", {"process": [seconds for _, _, seconds in found]}, SeriesKind.FIGURE),
             counted("still hanging after", "s", hanging),
             counted("killed at the deadline", "items", {"process": float(codes == {Code.WORKER_TIMEOUT})}),
         ),
@@ -172,19 +172,19 @@ def hang(size: Size) -> Table:
     )
 
 
-def crash(size: Size) -> Table:
+def crash(size: Size) -> ResultTable:
     """One item of twelve ends its process in the middle of the work: what is left of the run."""
     clean = [_in_processes(None)[2] for _ in range(size.rounds)]
     found = [_in_processes(CRASH) for _ in range(size.rounds)]
     lost: dict[str, list[float]] = {"process": [float(ITEMS - done) for done, _, _ in found]}
     for mode in (Mode.THREAD, Mode.SERIAL):
         lost[str(mode)] = [float(ITEMS - _count_until_crash(mode)) for _ in range(min(3, size.rounds))]
-    return Table(
+    return ResultTable(
         x="mode",
         series=(
             measured("lost", "items", lost),
-            measured("a run with a crash", "s", {"process": [seconds for _, _, seconds in found]}, Kind.FIGURE),
-            measured("a run without", "s", {"process": clean}, Kind.FIGURE),
+            measured("a run with a crash", "s", {"process": [seconds for _, _, seconds in found]}, SeriesKind.FIGURE),
+            measured("a run without", "s", {"process": clean}, SeriesKind.FIGURE),
         ),
         facts={"items": ITEMS},
     )

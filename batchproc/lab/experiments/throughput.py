@@ -8,20 +8,20 @@ from typing import Any
 from batchproc.download.stage import Download
 from batchproc.lab.batches import Rounds, Size, interleave, plain_items, source
 from batchproc.lab.models import crossings, gil_models, payload_that_eats, waiting_models
-from batchproc.lab.results import Crossing, Kind, Series, Table, gained, measured
-from batchproc.lab.tiny_stages import Blur, Echo, Median, PurePython, noise
+from batchproc.lab.results import Crossing, ResultSeries, ResultTable, SeriesKind, gained, measured
+from batchproc.lab.tiny_stages import Echo, PurePython, TinyBlur, TinyMedian, noise
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Fetch, Item, Mode, Reply, SourceImage
 from batchproc.origin import EmbeddedOrigin, OriginSettings, demo_paths
 from batchproc.protocols import Stage
 
 BLUR, MEDIAN, LOOP = "GaussianBlur", "MedianFilter", "a loop in Python"
-STEPS: dict[str, Stage[Any, Any]] = {BLUR: Blur(), MEDIAN: Median(), LOOP: PurePython()}
+STEPS: dict[str, Stage[Any, Any]] = {BLUR: TinyBlur(), MEDIAN: TinyMedian(), LOOP: PurePython()}
 ITEMS = 32
 GREY_SIDE_PX = 96
 
 
-def steps(size: Size) -> Table:
+def steps(size: Size) -> ResultTable:
     """Each step serial, in as many threads as cores, and in as many processes."""
     workers, count = usable_cores(), size.items(ITEMS)
     plans = {"serial": (Mode.SERIAL, 1), "threads": (Mode.THREAD, workers), "processes": (Mode.PROCESS, workers)}
@@ -34,26 +34,26 @@ def steps(size: Size) -> Table:
     def each(of: Callable[[Rounds, str], list[float]], plan: str) -> dict[str, list[float]]:
         return {name: of(rounds, plan) for name, rounds in found.items()}
 
-    against = gained("threads against processes", pairs("threads", "processes"), Kind.MAIN,
+    against = gained("threads against processes", pairs("threads", "processes"), SeriesKind.MAIN,
                      sides=("processes faster", "threads faster"))  # fmt: skip
-    series = [against, measured("serial", "s/item", each(Rounds.seconds, "serial"), Kind.FIGURE, per=count)]
+    series = [against, measured("serial", "s/item", each(Rounds.seconds, "serial"), SeriesKind.FIGURE, per=count)]
     for plan in ("threads", "processes"):
         series.append(gained(f"{plan} gain", pairs(plan, "serial")))
-        series.append(measured(f"{plan}, busy", "cores", each(Rounds.busy_cores, plan), Kind.FIGURE))
+        series.append(measured(f"{plan}, busy", "cores", each(Rounds.busy_cores, plan), SeriesKind.FIGURE))
     for plan in ("serial", "processes"):
         waited = each(Rounds.waiting_shares, plan)
-        series.append(measured(f"{plan}, waiting for a core", "share", waited, Kind.FIGURE))
+        series.append(measured(f"{plan}, waiting for a core", "share", waited, SeriesKind.FIGURE))
     again = sum(rounds.made_again for rounds in found.values())
-    return Table(x="step", series=(*series, *gil_models(against, workers)),
+    return ResultTable(x="step", series=(*series, *gil_models(against, workers)),
                  facts={"cores": workers, "rounds_made_again": again})  # fmt: skip
 
 
-def own_gil(size: Size) -> Table:
+def own_gil(size: Size) -> ResultTable:
     """Two workers spinning in pure Python: as threads of one process they share its GIL, as processes they do not."""
     plans = {"one": (Mode.THREAD, 1), "two threads": (Mode.THREAD, 2), "two processes": (Mode.PROCESS, 2)}
     found = interleave(PurePython(), plans, plain_items([None] * size.items(ITEMS)), rounds=size.rounds)
     both = ("two threads", "two processes")
-    return Table(
+    return ResultTable(
         x="workers",
         series=(measured("busy", "cores", {name: found.busy_cores(name) for name in both}),
                 gained("gain", {name: (found.seconds(name), found.seconds("one")) for name in both})),
@@ -61,7 +61,7 @@ def own_gil(size: Size) -> Table:
     )  # fmt: skip
 
 
-def workers(size: Size) -> Table:
+def workers(size: Size) -> ResultTable:
     """More and more workers on a step that releases the GIL: the rate stops growing at the cores."""
     counts, items = (1, 2, 4, 8) if size.full else (1, 2), size.items(ITEMS)
     modes = {"threads": Mode.THREAD, "processes": Mode.PROCESS}
@@ -69,7 +69,7 @@ def workers(size: Size) -> Table:
     plans |= {f"{name} {count}": (mode, count) for name, mode in modes.items() for count in counts}
     found = interleave(STEPS[BLUR], plans, plain_items([None] * items), rounds=size.rounds)
     cpu_seconds = median(batch.cpu_seconds / items for batch in found.batches["serial"])
-    return Table(
+    return ResultTable(
         x="workers", y="images per second",
         series=tuple(measured(name, "images/s", {
             float(count): [items / seconds for seconds in found.seconds(f"{name} {count}")] for count in counts
@@ -78,7 +78,7 @@ def workers(size: Size) -> Table:
     )  # fmt: skip
 
 
-def python_alone(size: Size) -> Table:
+def python_alone(size: Size) -> ResultTable:
     """The same grey image made by a loop in Python and by Pillow's C: byte-identical, so only the speed differs."""
     image = noise(GREY_SIDE_PX)
     pixels = image.tobytes()
@@ -88,7 +88,7 @@ def python_alone(size: Size) -> Table:
         by_pillow.append(_typical_seconds(lambda: image.convert("L"), 50))
     if _grey(pixels) != image.convert("L").tobytes():
         raise AssertionError("the loop in Python and Pillow made different grey images")
-    return Table(x="who", series=(
+    return ResultTable(x="who", series=(
         measured("one image", "s", {"Python": by_python, "Pillow": by_pillow}),
         gained("gain", {"Pillow": (by_pillow, by_python)}),
     ))  # fmt: skip
@@ -127,7 +127,7 @@ WORK_ITEMS = 12
 MODES = {"threads": Mode.THREAD, "processes": Mode.PROCESS}
 
 
-def latency(size: Size) -> Table:
+def latency(size: Size) -> ResultTable:
     """The real download stage on a real server: per latency, replies per second by more and more workers."""
     waits = (0.0, 0.02, 0.1, 0.5) if size.full else (0.0, 0.02, 0.1)
     threads = (2, 4, DOWNLOAD_WORKERS, 2 * DOWNLOAD_WORKERS) if size.full else (DOWNLOAD_WORKERS,)
@@ -136,8 +136,8 @@ def latency(size: Size) -> Table:
     settings = OriginSettings(
         images=len(paths), faults=False, jitter=0.0, latencies=dict(zip(paths, waits, strict=True))
     )
-    rates: dict[float, Series] = {}
-    others: list[Series] = []
+    rates: dict[float, ResultSeries] = {}
+    others: list[ResultSeries] = []
     with EmbeddedOrigin(settings) as origin:
         for path, wait in zip(paths, waits, strict=True):
             most = DOWNLOAD_WORKERS if wait >= VERY_LONG_SECONDS else max(threads)
@@ -151,10 +151,10 @@ def latency(size: Size) -> Table:
                 gained(f"gain at {name}", {float(n): (found.seconds(str(n)), found.seconds("1")) for n in numbers}),
                 measured(f"{name}, processes", "replies/s", {
                     float(DOWNLOAD_WORKERS): [count / seconds for seconds in found.seconds("processes")]
-                }, Kind.FIGURE),
+                }, SeriesKind.FIGURE),
             ]  # fmt: skip
     models, meetings = waiting_models(rates, MOST_WORKERS)
-    return Table(x="download threads", x_unit="threads", y="replies per second",
+    return ResultTable(x="download threads", x_unit="threads", y="replies per second",
                  series=(*rates.values(), *others, *models), crossings=tuple(meetings))  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def _fetch(stage: Download, url: str, threads: Sequence[int], count: int, rounds
     return interleave(stage, plans | {"processes": (Mode.PROCESS, DOWNLOAD_WORKERS)}, items, rounds=rounds, again=False)
 
 
-def payload(size: Size) -> Table:
+def payload(size: Size) -> ResultTable:
     """Per payload: seconds per hand-over without work, and what processes gain on a step that keeps the GIL."""
     sweep = FULL_SWEEP if size.full else SWEEP
     work, echo = {}, {}
@@ -178,7 +178,7 @@ def payload(size: Size) -> Table:
         echo[float(content_bytes)] = _both(Echo(), 1, one, count, size.rounds)
         work[float(content_bytes)] = _both(PurePython(), usable_cores(), one, size.items(WORK_ITEMS), size.rounds)
     series = {(kind, mode): measured(f"{kind}, {mode}", "s/item", {x: each[mode] for x, each in found.items()}, draw)
-              for kind, found, draw in (("work", work, Kind.MAIN), ("no work", echo, Kind.CONTROL))
+              for kind, found, draw in (("work", work, SeriesKind.MAIN), ("no work", echo, SeriesKind.CONTROL))
               for mode in MODES}  # fmt: skip
     threads, processes = (series["work", mode].curve for mode in MODES)
     queue, pipe = (series["no work", mode].curve for mode in MODES)
@@ -186,7 +186,7 @@ def payload(size: Size) -> Table:
     met = Crossing(first="work, threads", second="work, processes", measured=crossings(threads, processes),
                    predicted=payload_that_eats(threads[0.0] - processes[0.0], extra), is_predicted=True)  # fmt: skip
     gains = gained("processes gain", {x: (each["processes"], each["threads"]) for x, each in work.items()})
-    return Table(x="payload of an item", x_unit="bytes", y="time per item",
+    return ResultTable(x="payload of an item", x_unit="bytes", y="time per item",
                  series=(*series.values(), gains), crossings=(met,))  # fmt: skip
 
 
