@@ -5,6 +5,7 @@ Thread-safe. Objects are found by name, never by listing. Errors come out as `St
 """
 
 import configparser
+import hashlib
 import os
 import random
 import re
@@ -87,6 +88,21 @@ class Bucket:
             return _version_of(result.meta)
 
         return self._ask(name, "read", get)
+
+    def digest(self, name: str, size_bytes: int) -> bytes | None:
+        """The SHA-256 of an object, read piece by piece; None where there is none of this size."""
+        import obstore
+
+        def get() -> bytes:
+            result = obstore.get(self._store, name)
+            if result.meta["size"] != size_bytes:
+                return b""
+            digest = hashlib.sha256()
+            for piece in result.stream(min_chunk_size=1 << 20):
+                digest.update(piece)
+            return digest.digest()
+
+        return self._ask(name, "read", get) or None
 
     def write(self, name: str, source: bytes | Path) -> None:
         """Writes an object, whether it is there or not: for names that stand for their content."""

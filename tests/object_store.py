@@ -23,6 +23,8 @@ class StoreServer(ThreadingHTTPServer):
         self.objects: dict[str, bytes] = {}
         self.faults: list[str] = []
         self.requests: list[str] = []
+        self.queries: list[str] = []
+        self.uploads: dict[str, dict[int, bytes]] = {}  # objects that are sent in parts, by upload
         self.lock = Lock()
 
     @property
@@ -42,17 +44,42 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        store, name = self.server, self.path.partition("?")[0].removeprefix(f"/{BUCKET}/")
+        store, (path, _, query) = self.server, self.path.partition("?")
+        name, self.shown = path.removeprefix(f"/{BUCKET}/"), b""
         with store.lock:
             store.requests.append(f"{self.command} {name}")
+            store.queries.append(query)
             fault = store.faults.pop(0) if store.faults else ""
             if fault.isdigit():
                 return self._answer(int(fault))
-            status = self._work(name, body)
+            in_parts = "uploads" in query or "uploadId" in query
+            status = self._take_part(name, query, body) if in_parts else self._work(name, body)
         if fault == "lost":  # after the work is done
             self.close_connection = True
             return None
         return self._answer(status, store.objects.get(name, b""))
+
+    def _take_part(self, name: str, query: str, body: bytes) -> int:
+        """A request of an upload in parts, which is an object once it is complete."""
+        uploads = self.server.uploads
+        upload = dict(part.partition("=")[::2] for part in query.split("&"))
+        number = upload.get("uploadId", str(len(uploads)))
+        if self.command == "PUT":
+            uploads[number][int(upload["partNumber"])] = body
+        elif self.command == "DELETE":
+            uploads.pop(number, None)
+        elif "uploads" in upload:
+            uploads[number] = {}
+            self.shown = b"<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>" % (
+                number.encode()
+            )
+        else:
+            parts = uploads[number]
+            self.server.objects[name] = b"".join(parts[part] for part in sorted(parts))
+            self.shown = b"<CompleteMultipartUploadResult><ETag>%s</ETag></CompleteMultipartUploadResult>" % (
+                _etag(self.server.objects[name]).encode()
+            )
+        return 200
 
     def _work(self, name: str, body: bytes) -> int:
         objects, standing = self.server.objects, self.server.objects.get(name)
@@ -77,7 +104,9 @@ class _Handler(BaseHTTPRequestHandler):
         if shown and wanted:
             first, last = int(wanted[1]), min(int(wanted[2]), len(content) - 1)
             status, shown = 206, content[first : last + 1]
-        if self.command == "POST":
+        if self.shown:
+            shown = self.shown
+        elif self.command == "POST":
             shown = b"<DeleteResult>%s</DeleteResult>" % b"".join(
                 b"<Deleted>%s</Deleted>" % key for key in self.removed
             )
@@ -91,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(shown)
 
-    do_GET = do_PUT = do_HEAD = do_POST = _serve
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _serve
 
 
 def _etag(content: bytes) -> str:

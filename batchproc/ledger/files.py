@@ -12,11 +12,11 @@ import stat
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from batchproc.failpoints import failpoint
 from batchproc.ledger.schema import MADE, WINDOW, touch, transaction
@@ -144,13 +144,17 @@ class Repaired:
         return self.missing + self.changed + self.unreadable
 
 
-def repair(connection: sqlite3.Connection, images: Images) -> Repaired:
+HasShard: TypeAlias = Callable[[str, int, bytes], bool]  # whether a shard of this name has this size and hash
+
+
+def repair(connection: sqlite3.Connection, images: Images, has_shard: HasShard | None = None) -> Repaired:
     """Makes items due again whose file is missing or differs in size or hash. Reads every file. Needs the run lock.
 
+    `has_shard` looks at shards that are not on a disk; without it they are believed.
     An image of an earlier URL that is lost is forgotten: its item is what its own URL came to.
     """
     counts: Counter[FileState] = Counter()
-    packed = packed_items(connection, images, is_thorough=True)
+    packed = packed_items(connection, images, is_thorough=True, has_shard=has_shard)
     last = 0
     while rows := connection.execute(READ, (last, WINDOW)).fetchall():
         lost = []
@@ -221,7 +225,9 @@ class PackedItems:
         return place >= 0 and item <= self._lasts[place]
 
 
-def packed_items(connection: sqlite3.Connection, images: Images, *, is_thorough: bool = False) -> PackedItems:
+def packed_items(
+    connection: sqlite3.Connection, images: Images, *, is_thorough: bool = False, has_shard: HasShard | None = None
+) -> PackedItems:
     """The items of all shards that are as the ledger knows them: by size, and `is_thorough`, by hash."""
     if not knows_shards(connection):
         return PackedItems(())
@@ -232,8 +238,11 @@ def packed_items(connection: sqlite3.Connection, images: Images, *, is_thorough:
         [
             (first, last)
             for first, last, name, size_bytes, sha256 in rows
-            if (path := images.shard_path(name)) is None
-            or is_as_recorded(path, size_bytes, sha256 if is_thorough else None)
+            if (
+                is_as_recorded(path, size_bytes, sha256 if is_thorough else None)
+                if (path := images.shard_path(name)) is not None
+                else has_shard is None or has_shard(name, size_bytes, sha256)
+            )
         ]
     )
 

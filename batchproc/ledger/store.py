@@ -33,7 +33,7 @@ from batchproc.ledger.deciding import (
     take_over_plans,
 )
 from batchproc.ledger.duplicates import Decided, reject_duplicates
-from batchproc.ledger.files import CHECKED, Images, Repaired, ReserveFile, repair
+from batchproc.ledger.files import CHECKED, HasShard, Images, Repaired, ReserveFile, repair
 from batchproc.ledger.importing import Imported, ListedItem, import_rows, read_checkpoints
 from batchproc.ledger.known_manifests import note_manifests
 from batchproc.ledger.reader import LedgerView
@@ -224,10 +224,10 @@ class Ledger(LedgerView):
             "UPDATE item SET state = 'pending', due = 1, runs = 0 WHERE state != 'absent' AND stage != 'input'"
         )
 
-    def repair(self) -> Repaired:
-        """Makes items due again whose file is missing or differs. Reads every file."""
+    def repair(self, has_shard: HasShard | None = None) -> Repaired:
+        """Makes items due again whose file is missing or differs. Reads every file. `has_shard`: see there."""
         with disk_errors(self._path):
-            return repair(self._own(), self._images)
+            return repair(self._own(), self._images, has_shard)
 
     def check_files(self) -> int:
         """How many images have no file any more; remembered for as long as no folder of images changes."""

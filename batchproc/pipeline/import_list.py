@@ -10,6 +10,7 @@ from batchproc.config import Config, deciding_values
 from batchproc.errors import DiskError, Problem, UsageError
 from batchproc.explain.words import count
 from batchproc.ledger import Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
+from batchproc.ledger.files import HasShard
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.types import RunOptions
 from batchproc.record.run import DueAgain
@@ -96,7 +97,7 @@ def take_in(
         retried = again if options.retry_codes else None
     else:
         due_again = ledger.make_due_again(deciding, max_runs=config.job.max_runs_per_item)
-    repaired = ledger.repair() if options.repair else None
+    repaired = ledger.repair(_look_in_bucket(config)) if options.repair else None
     # A list that came out empty by accident must not cost the whole collection.
     pruned = ledger.prune_absent() if config.job.prune and counts.items else 0
     return ImportedList(
@@ -114,6 +115,16 @@ def take_in(
         repaired=repaired,
         missing_files=ledger.check_files(),
     )
+
+
+def _look_in_bucket(config: Config) -> HasShard | None:
+    """Says whether a shard in the job's bucket is as it was sent; None where shards are on a disk."""
+    if not config.paths.bucket:
+        return None
+    from batchproc.stores import Bucket
+
+    bucket = Bucket(config.paths.bucket)
+    return lambda name, size_bytes, sha256: bucket.digest(name, size_bytes) == sha256
 
 
 def describe_import(found: ImportedList) -> Iterator[str]:

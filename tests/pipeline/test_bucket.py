@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from batchproc.cli import load_job
-from batchproc.errors import ExitCode, UsageError
+from batchproc.errors import ExitCode, StoreError, UsageError
 from batchproc.pipeline.rebuild import rebuild_ledger
 from batchproc.pipeline.types import RunOptions
 from tests.jobs import MakeJob
@@ -150,6 +151,63 @@ def test_what_a_bucket_needs_is_told(make_job: MakeJob, says: str, overrides: tu
         run(make_job(images=1), *overrides)
 
     assert says in str(caught.value)
+
+
+def test_a_shard_that_is_gone_or_altered_there_is_made_again_on_demand(
+    make_job: MakeJob, tmp_path: Path, store: StoreServer
+) -> None:
+    config = make_job(images=12)
+    run(config, *BUCKET)
+    before = sent(store)
+    gone, altered, cut = (f"set/{name}" for name in before)
+    del store.objects[gone]
+    store.objects[altered] = store.objects[altered].replace(b"JFIF", b"JFIX")
+    store.objects[cut] = store.objects[cut][:-1]
+
+    assert 0 == run(config, *BUCKET).counts.processed
+    assert 12 == run(config, *BUCKET, options=RunOptions(repair=True)).counts.processed
+    assert before == sent(store)
+    assert_published(store)
+    assert 0 == run(config, *BUCKET, options=RunOptions(repair=True)).counts.processed
+
+
+@pytest.mark.parametrize(
+    ("status", "says"), [("404", "the bucket is not there"), ("403", "may not be written; are the credentials there")]
+)
+@pytest.mark.parametrize("served", [0, 1], ids=["from the first request on", "when the first shard is sent"])
+def test_a_bucket_that_refuses_is_told_and_nothing_is_lost(
+    make_job: MakeJob, tmp_path: Path, store: StoreServer, status: str, says: str, served: int
+) -> None:
+    config = make_job(images=7)
+    store.faults = [*[""] * served, *[status] * 50]
+
+    with ExitStack() as stack:
+        if not served:
+            stack.enter_context(pytest.raises(StoreError, match=says))
+        result = run(config, *BUCKET)
+        assert (ExitCode.DISK, True) == (result.exit_code, says in str(result.error))
+        assert 7 == result.counts.done
+
+    store.faults = []
+    result = run(config, *BUCKET)
+    assert (ExitCode.DONE, 7) == (result.exit_code, result.counts.done)
+    assert_published(store)
+
+
+def test_a_shard_whose_connection_is_lost_between_its_parts_is_sent_whole(
+    make_job: MakeJob, tmp_path: Path, store: StoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchproc.stores.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("batchproc.stores.PART_BYTES", 4096)
+    config = make_job(images=7)
+    run(config, *SHARDS, 'job.output="local"')
+    store.faults = ["", "", "lost", "", "503", "lost"]  # the mark, the begin of an upload, its parts
+
+    assert ExitCode.DONE == run(config, *BUCKET).exit_code
+
+    assert any("uploads" in request or "partNumber" in request for request in store.queries)
+    assert shards(tmp_path / "local") == sent(store)
+    assert_published(store)
 
 
 def test_a_lost_ledger_is_made_again_from_the_bucket(make_job: MakeJob, tmp_path: Path, store: StoreServer) -> None:
