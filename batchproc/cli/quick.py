@@ -64,6 +64,7 @@ def get(
     from_here(output)
     urls = [source for source in sources if not _is_list(source)]
     lists = [source if "://" in source else str(from_here(Path(source))) for source in sources if _is_list(source)]
+    _refuse_both(urls, lists, output)
     texts = {}
     if urls or (output / LIST).exists():
         known = (output / LIST).read_text("utf-8").splitlines() if (output / LIST).exists() else []
@@ -72,6 +73,17 @@ def get(
     texts[CONFIG] = _make_config(output.absolute().name or "get", lists, resize=resize, format=format)
     _write(output, texts, may_grow=(LIST,))
     _run(output, setting)
+
+
+def _refuse_both(urls: Sequence[str], lists: Sequence[str], output: Path) -> None:
+    """Raises `UsageError`, before anything is written, where URLs or lists stand beside images of this machine."""
+    from batchproc.redact import redact_url
+    from batchproc.sources import find_sources
+
+    images = find_sources([name for name in lists if "://" not in name]).images
+    if images and (urls or (output / LIST).exists() or any("://" in name for name in lists)):
+        other = redact_url(urls[0]) if urls else str(output / LIST)
+        raise UsageError(f"{images[0]}: images of this machine and URLs ({other}) make two jobs; take another folder.")
 
 
 def _is_list(source: str) -> bool:

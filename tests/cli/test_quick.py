@@ -128,3 +128,13 @@ def test_get_takes_images_of_this_machine(tmp_path: Path) -> None:
     done = call(tmp_path, "get", "a.jpg", "-o", "out", "--resize", "50", "--set", "report.html=false")
 
     assert (0, ["a.jpg"]) == (done.returncode, names(tmp_path / "out"))
+
+
+def test_get_refuses_images_beside_urls_before_it_writes(tmp_path: Path) -> None:
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "a.jpg")
+
+    done = call(tmp_path, "get", "a.jpg", "https://example.org/b.jpg", "-o", "out")
+
+    assert 2 == done.returncode
+    assert "images of this machine and URLs (https://example.org/b.jpg) make two jobs" in done.stderr
+    assert not (tmp_path / "out").exists()
