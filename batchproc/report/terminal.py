@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from batchproc.errors import ExitCode
 from batchproc.exit_reason import shown_codes
+from batchproc.explain.reasons import Advice
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.record.run import RunRecord
@@ -116,8 +117,14 @@ def _verdict(record: RunRecord, unicode: bool) -> Iterator[str]:
     yield from (f"  {one.stage:<11} {one.reason}" for one in found)
     yield from (f"  silent host {text}" for stage in record.stages.values() if (text := spare_text(stage)))
     yield f"  bottleneck  {record.bottleneck.because}"
-    if record.hints and all(record.stages[name].tasks for name in STAGES):
+    if record.hints and all(record.stages[name].tasks for name in STAGES) and not _is_told(record):
         yield f"  hint        {record.hints[0].text}"
+
+
+def _is_told(record: RunRecord) -> bool:
+    """Whether the first hint follows from a reason that was given: then the details alone have it."""
+    is_noise = any(choice.values.get("others") for choice in record.choices)
+    return is_noise and record.hints[0].code == Advice.MEASURE_AGAIN
 
 
 def _chart(record: RunRecord, found: Sequence[StageRates], unicode: bool) -> Iterator[str]:

@@ -62,6 +62,20 @@ def test_a_summary_has_at_most_14_lines_of_80_columns_with_that_of_its_page(fact
     assert [] == [line for line in lines if len(line) > 80]
 
 
+def test_other_programs_are_told_once_as_the_reason() -> None:
+    facts = cpu_bound()
+    machine = {"cores": 2, "busy_share": 0.95, "others_cpu_share": 0.5}
+    check = {"name": "others", "value": 0.5, "passed": False, "text": "other programs used 50% of the CPU"}
+    disturbed = facts | {"samples": facts["samples"] | {"machine": machine}, "checks": [check]}
+    disturbed["line_seconds"] = 2 * facts["line_seconds"]
+
+    text = summarise(of(disturbed), Path("runs/1"))
+
+    assert "  transform   undecided: other programs used 50% of the machine" in text
+    assert "  hint  " not in text
+    assert "  hint        measure again on a quiet machine" in summarise(of(disturbed), Path("runs/1"), verbose=True)
+
+
 def test_modes_that_are_not_predicted_have_no_bar() -> None:
     facts = cpu_bound()
 
