@@ -146,8 +146,18 @@ class OutputImage:
     original_size_bytes: int
     source_sha256: str
     reply: Reply
+    kept_bytes: int = 0  # of the original, where it was written too
     image_hash: str = ""  # of what it looks like, 16 hexadecimal digits; empty where nobody asks for it
     notes: tuple[str, ...] = ()  # what was not taken as it stands in the file, as "icc profile dropped: corrupt"
+
+
+_SUFFIXES = {"jpeg": ".jpg", "tiff": ".tif"}  # all others are as the format's name
+
+
+def original_name(source_sha256: str, original_format: str) -> str:
+    """The path of a kept original relative to the output: what came with the same bytes is one file."""
+    kind = original_format.lower()
+    return f"originals/{source_sha256[:2]}/{source_sha256}{_SUFFIXES.get(kind, f'.{kind}')}"
 
 
 @_travels

@@ -79,6 +79,9 @@ def refuse(job: Job) -> None:
     if unique_bits(job.steps) is not None:
         message = "`unique` compares all images of a job, and no worker sees them all; run it without [cluster]."
         problems.append(Problem(where="[transform] steps", message=message))
+    if config.download.keep_originals:
+        message = "must be false: a cluster's workers hand back images alone; run it without [cluster]."
+        problems.append(Problem(where="[download] keep_originals", message=message))
     layout = Layout(output=config.paths.output)
     if table is not None and layout.ledger_path.exists():
         message = f"{layout.output} holds what one machine made; choose another output for [cluster]."

@@ -15,7 +15,6 @@ from batchproc.config.problems import (
     Loc,
     Origins,
     Setting,
-    find_not_yet,
     from_pydantic,
     known_keys,
     nearest_key,
@@ -100,10 +99,9 @@ def _why_unreadable(error: OSError) -> str:
 
 
 def _further_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
-    """What no type says: features not built yet, and keys of `[bench] vary` that do not exist."""
-    for loc, value, reason in find_not_yet(tables):
-        yield loc, problem_at(origins, loc, value, reason)
+    """What no type says: keys that need others, or exclude them, and keys of `[bench] vary` that do not exist."""
     yield from _bucket_problems(tables, origins)
+    yield from _original_problems(tables, origins)
     yield from _local_problems(tables, origins)
     bench = tables.get("bench")
     vary = bench.get("vary") if isinstance(bench, Mapping) else None
@@ -127,6 +125,15 @@ def _bucket_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tu
     if layout == "files":
         message = 'must be "webdataset" or "parquet", as output is a bucket.'
         yield ("output", "layout"), problem_at(origins, ("output", "layout"), layout, message)
+
+
+def _original_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
+    """Originals lie beside the files of images: a data set in shards has no place for them."""
+    download, output = tables.get("download"), tables.get("output")
+    layout = output.get("layout", "files") if isinstance(output, Mapping) else "files"
+    if isinstance(download, Mapping) and download.get("keep_originals") is True and layout in ("webdataset", "parquet"):
+        loc = ("download", "keep_originals")
+        yield loc, problem_at(origins, loc, True, f'must be false with layout = "{layout}": shards hold images alone.')
 
 
 def _local_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:

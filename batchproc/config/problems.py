@@ -1,13 +1,9 @@
-"""From pydantic's errors to sentences for the user: where it stands, the value, what is allowed, the nearest name.
-
-Among them are keys of features that are not built yet: accepted at the value that means "off", refused with the reason
-elsewhere. Whoever builds one of them deletes its line from `NOT_YET`.
-"""
+"""From pydantic's errors to sentences for the user: where it stands, the value, what is allowed, the nearest name."""
 
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,36 +27,6 @@ class Setting:
     label: str
     loc: Loc
     value: object
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotYet:
-    """One key: which values are accepted meanwhile, and the sentence for the others."""
-
-    allows: Callable[[object], bool]
-    reason: str
-
-
-def _only(off: object, feature: str) -> NotYet:
-    shown = str(off).lower() if isinstance(off, bool) else f'"{off}"'
-    return NotYet(allows=lambda value: value == off, reason=f"must be {shown}: {feature} not built yet.")
-
-
-NOT_YET: Mapping[str, NotYet] = {
-    "download.keep_originals": _only(False, "storing the originals is"),
-}
-
-
-def find_not_yet(tables: Mapping[str, object]) -> Iterator[tuple[Loc, object, str]]:
-    """Yields where, the value and the reason for each key that asks for something not built yet.
-
-    `tables` is the config before validation, so that these problems are reported together with all others.
-    """
-    for key, entry in NOT_YET.items():
-        table_name, name = key.split(".")
-        table = tables.get(table_name)
-        if isinstance(table, Mapping) and name in table and not entry.allows(table[name]):
-            yield (table_name, name), table[name], entry.reason
 
 
 LONGEST_VALUE = 60
@@ -164,7 +130,7 @@ def _translate(error: ErrorDetails, origins: Origins) -> Problem:
     if kind == OUR_ERROR:
         message = str(context["sentence"])
     elif kind == "literal_error":
-        message = _choice(loc, error["input"], str(context["expected"]))
+        message = _choice(error["input"], str(context["expected"]))
     elif bounds := _bounds(loc):
         message = _SENTENCES.get(kind) or bounds
     else:
@@ -203,10 +169,8 @@ def _alike(table: str, loc: Loc, origins: Origins) -> str:
     return origins.name_of((table, *loc[1:]), loc) if origins.setting_of(loc) else f"[{table}]"
 
 
-def _choice(loc: Loc, value: object, expected: str) -> str:
-    names = re.findall("'([^']*)'", expected)
-    not_yet = NOT_YET.get(".".join(map(str, loc)))
-    allowed = [name for name in names if not_yet is None or not_yet.allows(name)]
+def _choice(value: object, expected: str) -> str:
+    allowed = re.findall("'([^']*)'", expected)
     quoted = [f'"{name}"' for name in allowed]
     listed = " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
     near = difflib.get_close_matches(str(value).lower(), allowed, 1)

@@ -207,7 +207,7 @@ class DownloadTable(Table):
     proxy: WebAddress = ""
     """HTTP proxy; the environment's proxy variables are not used."""
     keep_originals: bool = False
-    """Store the downloaded files too."""
+    """Keep the bytes as downloaded, of each image made, in originals/ of the output; rows name them in `original`."""
     ca_file: str = ""
     """PEM with authorities to trust beside the public ones."""
     client_cert: str = ""

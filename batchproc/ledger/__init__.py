@@ -3,7 +3,7 @@
 from batchproc.ledger.deciding import PlanChange
 from batchproc.ledger.files import Images, Repaired
 from batchproc.ledger.importing import Imported, ListedItem, contradiction_key, input_fingerprint
-from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, name_columns
+from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, ORIGINAL, name_columns
 from batchproc.ledger.reader import LedgerView
 from batchproc.ledger.recovery import Recovered
 from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
@@ -17,6 +17,7 @@ __all__ = [
     "CAPTION",
     "FACT_TYPES",
     "MOST_SHARD_ITEMS",
+    "ORIGINAL",
     "SCHEMA_VERSION",
     "Images",
     "Imported",

@@ -53,6 +53,10 @@ class Images(Protocol):
         """Where a shard is; None where it is not on a disk, and was seen there when it was written."""
         ...
 
+    def original_files(self) -> Iterable[tuple[str, str]]:
+        """The hash and the path of every original that was kept."""
+        ...
+
     def snapshot(self) -> str:
         """What changes whenever a file is added or removed; empty while the last such change is too recent to know."""
         ...

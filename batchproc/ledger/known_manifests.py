@@ -14,6 +14,7 @@ from typing import Any
 
 from batchproc.columns import FILE_NAME_ENDINGS, Scalar, Type
 from batchproc.ledger.schema import State, storable, transaction
+from batchproc.model import original_name
 from batchproc.remembered import BLOCK_ITEMS, Block
 
 CURRENT = "manifests"  # in `meta`: what the files looked like when they were last written
@@ -31,6 +32,7 @@ FACT_TYPES: Mapping[str, Type] = {
     name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, *LATE_FACTS)
 }
 IMAGE = "image"  # what loaders call the image itself
+ORIGINAL = "original"  # in jobs that keep them: the path, empty where it was not kept
 CAPTION = "text"  # what they call its caption
 NO_NAMES: Mapping[str, str] = MappingProxyType({})
 EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
@@ -112,15 +114,15 @@ class Left:
     attempts: int
 
 
-def name_columns(columns: Iterable[str], caption: str = "") -> dict[str, str]:
+def name_columns(columns: Iterable[str], caption: str = "", *, originals: bool = False) -> dict[str, str]:
     """The names of a list's columns in `metadata.jsonl`: their own, unless a loader would take them for something else.
 
     Such a name gets `list_` before it, and `_` behind it where a loader takes its end for that of an image's path. A
     name that is taken then, whatever its case, gets `_2` and so on. The columns that keep their names come first. The
-    column `caption`, if there is one of that name, is `text`, whatever it was.
+    column `caption`, if there is one of that name, is `text`, whatever it was. With `originals` theirs is ours too.
     """
     columns = list(columns)
-    taken = {name.lower() for name in (*FACTS, *LATE_FACTS, IMAGE)}
+    taken = {name.lower() for name in (*FACTS, *LATE_FACTS, IMAGE, *([ORIGINAL] if originals else []))}
     names: dict[str, str] = {}
     if caption and caption in columns:
         names[caption] = CAPTION
@@ -158,7 +160,10 @@ def read_made(
     if not SUFFIX.fullmatch(suffix) or row["file_name"] not in known:
         return None
     own = {name: column for column, name in names.items()}
-    extra = {own.get(name, name): value for name, value in row.items() if name not in (*FACTS, *LATE_FACTS)}
+    facts = {*FACTS, *LATE_FACTS}
+    if ORIGINAL not in own and row.get(ORIGINAL) in ("", original_name(row["source_sha256"], row["original_format"])):
+        facts.add(ORIGINAL)
+    extra = {own.get(name, name): value for name, value in row.items() if name not in facts}
     return Made(
         key=bytes.fromhex(key),
         suffix=suffix,

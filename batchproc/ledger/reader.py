@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from batchproc.columns import Columns
 from batchproc.ledger.data_set import data_set
@@ -16,7 +16,16 @@ from batchproc.ledger.database import disk_errors, open_for_reading, value_error
 from batchproc.ledger.deciding import PlanChange, compare_plan, find_due_again
 from batchproc.ledger.files import CHECKED, FileNames, Images, PackedItems, knows_shards, packed_items
 from batchproc.ledger.importing import read_columns
-from batchproc.ledger.known_manifests import CURRENT, FACT_TYPES, FAILURES, METADATA, known_blocks, name_columns, spans
+from batchproc.ledger.known_manifests import (
+    CURRENT,
+    FACT_TYPES,
+    FAILURES,
+    METADATA,
+    ORIGINAL,
+    known_blocks,
+    name_columns,
+    spans,
+)
 from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
@@ -40,6 +49,9 @@ FACTS = (
 KEPT = "(state = 'absent' AND before_absent = 'done' AND suffix IS NOT NULL)"
 LAST = 2**63 - 1  # of all ids
 NO_MORE: tuple[float, str] = (math.inf, "")
+
+
+NameFile: TypeAlias = Callable[[str, str], str]
 
 
 class LedgerView:
@@ -165,14 +177,18 @@ class LedgerView:
         )
         return self._fetch(query, (f"$.{json.dumps(column, ensure_ascii=False)}", most))
 
-    def metadata(self, file_name: Callable[[str, str], str], columns: Columns, caption: str = "") -> Manifest:
+    def metadata(
+        self, file_name: NameFile, columns: Columns, caption: str = "", original: NameFile | None = None
+    ) -> Manifest:
         """What `metadata.jsonl` is to hold, in the order of the input, with the `columns` of the list.
 
-        `file_name` makes a path of key and suffix; `caption` is the column with the captions.
+        `file_name` makes a path of key and suffix; `caption` is the column with the captions; `original`, in jobs
+        that keep them, makes the path of an original of its hash and format.
         """
-        names = name_columns(columns.types, caption)
-        rows = partial(self._metadata_rows, file_name, columns, names)
-        form = f"{VERSION} {file_name('key', '')} {' '.join(FACT_TYPES)} {caption} {columns.form}"
+        names = name_columns(columns.types, caption, originals=original is not None)
+        rows = partial(self._metadata_rows, file_name, columns, names, original)
+        kept = f" {ORIGINAL}" if original else ""
+        form = f"{VERSION} {file_name('key', '')} {' '.join(FACT_TYPES)}{kept} {caption} {columns.form}"
         return Manifest(form=form, parts=self._parts(METADATA, rows))
 
     def failures(self) -> Manifest:
@@ -187,15 +203,24 @@ class LedgerView:
         for number, first, last in spans(last_item):
             yield Part(rows=rows(first, last), known=known.get(number))
 
-    def metadata_rows(self, file_name: Callable[[str, str], str], caption: str = "") -> Iterator[dict[str, object]]:
+    def metadata_rows(
+        self, file_name: NameFile, caption: str = "", original: NameFile | None = None
+    ) -> Iterator[dict[str, object]]:
         """The rows of `metadata.jsonl`, all of them."""
         columns = self.columns()
-        return self._metadata_rows(file_name, columns, name_columns(columns.types, caption), 1, LAST)
+        names = name_columns(columns.types, caption, originals=original is not None)
+        return self._metadata_rows(file_name, columns, names, original, 1, LAST)
 
     def _metadata_rows(
-        self, file_name: Callable[[str, str], str], columns: Columns, names: Mapping[str, str], first: int, last: int
+        self,
+        file_name: NameFile,
+        columns: Columns,
+        names: Mapping[str, str],
+        original: NameFile | None,
+        first: int,
+        last: int,
     ) -> Iterator[dict[str, object]]:
-        return (row for _, row in self._image_rows(MADE, file_name, columns, names, first, last))
+        return (row for _, row in self._image_rows(MADE, file_name, columns, names, first, last, original))
 
     def knows_shards(self) -> bool:
         """Whether images of this job are in shards."""
@@ -212,17 +237,20 @@ class LedgerView:
     def _image_rows(
         self,
         condition: str,
-        file_name: Callable[[str, str], str],
+        file_name: NameFile,
         columns: Columns,
         names: Mapping[str, str],
         first: int,
         last: int,
+        original: NameFile | None = None,
     ) -> Iterator[tuple[int, dict[str, object]]]:
         with value_errors(self._path):
             more = self._scan_listed_rows(first, last)
             item, line_json = next(more, NO_MORE)
             for row in self._scan(FACTS, condition, first, last):
                 facts, extra_jsons = _image_facts(row, file_name)
+                if original is not None:
+                    facts[ORIGINAL] = original(str(facts["source_sha256"]), str(facts["original_format"]))
                 while item < row[0]:
                     item, line_json = next(more, NO_MORE)
                 while item == row[0]:

@@ -13,8 +13,11 @@ between is fetched again, and its new file replaces what is left of the old one.
 import contextlib
 import json
 import sqlite3
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
@@ -225,6 +228,33 @@ def _read_orphaned(connection: sqlite3.Connection, condition: str, parameters: t
         OrphanedFiles(item=item, key_hex=key.hex(), suffixes=tuple(filter(None, suffixes)))
         for item, key, *suffixes in rows
     ]
+
+
+def prune_originals(connection: sqlite3.Connection, images: Images) -> int:
+    """Deletes the kept originals that no image was made from; returns how many. Needs the run lock. Raises OSError.
+
+    They are of pruned items, of sources that have other bytes by now, or a kill came before their row.
+    """
+    files = sorted(images.original_files())
+    if not files:
+        return 0
+    named = array("q")  # 8 bytes of the hash: that two begin alike only keeps a file
+    for (digest,) in connection.execute("SELECT source_sha256 FROM item WHERE suffix IS NOT NULL"):
+        named.append(_beginning(digest or b""))
+    named = array("q", sorted(named))
+    pruned = 0
+    for sha256, path in files:
+        wanted = _beginning(bytes.fromhex(sha256))
+        place = bisect_left(named, wanted)
+        if place == len(named) or named[place] != wanted:
+            Path(path).unlink(missing_ok=True)
+            pruned += 1
+            failpoint("ledger.original_pruned")
+    return pruned
+
+
+def _beginning(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], signed=True)
 
 
 def prune_absent(connection: sqlite3.Connection, images: Images) -> int:

@@ -72,6 +72,7 @@ class ListRule:
     same_url: SameUrl
     has_urls: bool = True  # False: the list's URLs are not known yet; the next import brings the rows up to them
     caption: str = ""  # the list's column with the captions
+    originals: bool = False  # whether the job keeps them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ class _Restoring:
         self._plan = plan
         self._plans: Callable[[str], int] = lru_cache(partial(with_recipe, connection, plan))
         self._rule = rule
-        self._names = name_columns(read_columns(connection).types, rule.caption)
+        self._names = name_columns(read_columns(connection).types, rule.caption, originals=rule.originals)
         self._seen: set[int] = set()
         self.made = array("q")
         self.left = array("q")

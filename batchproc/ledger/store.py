@@ -37,7 +37,7 @@ from batchproc.ledger.files import CHECKED, HasShard, Images, Repaired, ReserveF
 from batchproc.ledger.importing import Imported, ListedItem, import_rows, read_checkpoints
 from batchproc.ledger.known_manifests import note_manifests
 from batchproc.ledger.reader import LedgerView
-from batchproc.ledger.recovery import Recovered, prune_absent, recover
+from batchproc.ledger.recovery import Recovered, prune_absent, prune_originals, recover
 from batchproc.ledger.restoring import ListRule, Restored, Row, restore
 from batchproc.ledger.runs import (
     close_run,
@@ -242,9 +242,14 @@ class Ledger(LedgerView):
         return missing
 
     def prune_absent(self) -> int:
-        """Deletes the files of items that left the list; returns how many. Listed again, they are fetched again."""
+        """Deletes the files of items that left the list; returns how many. Listed again, they are fetched again.
+
+        Originals that no image was made from go too, and do not count.
+        """
         with disk_errors(self._path):
-            return prune_absent(self._own(), self._images)
+            pruned = prune_absent(self._own(), self._images)
+            prune_originals(self._own(), self._images)
+            return pruned
 
     def reject_duplicates(self, bits: int) -> Decided:
         """Rejects images that look like an earlier one of the list, by hashes that differ in at most so many bits.

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batchproc.columns import Columns
+from batchproc.columns import Columns, Scalar
 from batchproc.config import Config, OutputTable, resolved
 from batchproc.config.tables import JobTable
 from batchproc.errors import BatchprocError, DiskError, ExitCode
 from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
-from batchproc.ledger import FACT_TYPES, Ledger, name_columns
+from batchproc.ledger import FACT_TYPES, ORIGINAL, Ledger, name_columns
 from batchproc.pipeline.events import log_end, run_counters
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.types import RunResult
@@ -121,20 +121,28 @@ def _deferred(counts: Counts) -> str:
 
 
 def write_manifests(
-    ledger: Ledger, layout: Layout, output: OutputTable, *, settings: str = "", gallery: Path | None = None
+    ledger: Ledger,
+    layout: Layout,
+    output: OutputTable,
+    *,
+    originals: bool = False,
+    settings: str = "",
+    gallery: Path | None = None,
 ) -> str:
     """Writes both manifests, where an item or one of the files has changed since they were written.
 
-    `settings`: what the images are made with, for the data card; `gallery`: the small pictures that this run made.
-
-    Returns what the user is to be told of it, or nothing. Raises `DiskError`.
+    `originals`: the job keeps them, and its rows name them; `settings`: what the images are made with, for the data
+    card; `gallery`: the small pictures that this run made. Returns what the user is to be told of it, or
+    nothing. Raises `DiskError`.
     """
-    look = _look(layout, output)
+    look = _look(layout, output, originals=originals)
     if look and ledger.manifests_are_current(look):
         return ""
     learned, counted = ledger.columns(), ledger.data_set()
-    file_name = ImageFolder(layout.output).file_name if output.layout == "files" else packed_name
-    metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption))
+    folder = ImageFolder(layout.output)
+    file_name = folder.file_name if output.layout == "files" else packed_name
+    original = folder.original_name if originals else None
+    metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption, original))
     failures = _write(layout.failures_path, ledger.failures())
     advice = write_beside(
         layout,
@@ -145,11 +153,12 @@ def write_manifests(
             settings=settings,
             pictures=_pictures(ledger, layout, gallery) if gallery else (),
         ),
-        rows=lambda: ledger.metadata_rows(file_name, output.caption),
+        rows=lambda: ledger.metadata_rows(file_name, output.caption, original),
+        originals=originals,
     )
     ledger.keep_data_set(counted)
     failpoint("ledger.before_manifests_noted")
-    ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout, output))
+    ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout, output, originals=originals))
     failpoint("ledger.after_manifests_noted")
     return advice
 
@@ -161,6 +170,7 @@ def write_beside(
     contents: Contents,
     *,
     rows: Callable[[], Iterable[Mapping[str, object]]] | None = None,
+    originals: bool = False,
 ) -> str:
     """Writes what is made of the rows besides: splits, tables, and the data card.
 
@@ -168,7 +178,7 @@ def write_beside(
     nothing. Raises `DiskError`.
     """
     read = rows or (lambda: (row for row in read_manifest(layout.metadata_path) if row is not None))
-    columns = row_columns(learned, output.caption)
+    columns = row_columns(learned, output.caption, originals=originals)
     splits: list[str] = []
     if output.splits:
         choose, shares = _choose_split(output.splits, columns)
@@ -184,10 +194,11 @@ def write_beside(
     return "" if is_described else f"{card} is your own and stays: {advice}"
 
 
-def row_columns(learned: Columns, caption: str) -> list[Column]:
+def row_columns(learned: Columns, caption: str, *, originals: bool = False) -> list[Column]:
     """The columns of the rows: our facts, then those of the list."""
     facts = [Column(name=name, type=known) for name, known in FACT_TYPES.items()]
-    names = name_columns(learned.types, caption)
+    facts += [Column(name=ORIGINAL, type=Scalar.TEXT)] if originals else []
+    names = name_columns(learned.types, caption, originals=originals)
     return facts + [Column(name=names[own], type=known, own=own) for own, known in learned.types.items()]
 
 
@@ -262,9 +273,9 @@ def _write(path: Path, manifest: Manifest) -> list[Block]:
         return write_manifest(path, replace(manifest, parts=iter(parts))).blocks
 
 
-def _look(layout: Layout, output: OutputTable) -> str:
+def _look(layout: Layout, output: OutputTable, *, originals: bool) -> str:
     """What changes whenever somebody writes to a manifest, or puts another file in its place."""
-    looks: list[object] = [output.layout, output.caption, output.splits]
+    looks: list[object] = [output.layout, output.caption, output.splits, *([ORIGINAL] if originals else [])]
     tables = [layout.metadata_table_path] if output.metadata_parquet else []
     suffixes = (".jsonl", ".parquet") if output.metadata_parquet else (".jsonl",)
     splits = ["*"] if isinstance(output.splits, str) else output.splits  # by a column: whichever there are

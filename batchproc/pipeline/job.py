@@ -235,7 +235,12 @@ class Run:
             if self.shards is not None and not isinstance(self.error, DiskError):
                 self.shards.finish()
             remark = write_manifests(
-                ledger, self.layout, self.config.output, settings=card_settings(self.config), gallery=folder / "gallery"
+                ledger,
+                self.layout,
+                self.config.output,
+                originals=self.config.download.keep_originals,
+                settings=card_settings(self.config),
+                gallery=folder / "gallery",
             )
             if remark:
                 self.note(remark)

@@ -142,7 +142,7 @@ class Observer:
 
     def _weigh(self, item: Item[Any]) -> None:
         self.original_bytes += item.value.original_size_bytes
-        self.rendition_bytes += item.value.size_bytes
+        self.rendition_bytes += item.value.size_bytes + item.value.kept_bytes
 
 
 def _word(outcome: Outcome) -> str:

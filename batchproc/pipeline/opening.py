@@ -48,6 +48,7 @@ def transform_settings(config: Config, steps: tuple[Step, ...]) -> TransformSett
         background=output.background,
         temporary_folder=str(Layout(output=config.paths.output).temporary_folder),
         durability=output.durability,
+        originals_root=str(config.paths.output) if config.download.keep_originals else "",
     )
 
 

@@ -120,6 +120,7 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
             same_url=is_same_url,
             has_urls=config.origin is None,
             caption=config.output.caption,
+            originals=config.download.keep_originals,
         )
         if layout.shard_manifest_path.exists():
             _unpack(config, layout, path, images)

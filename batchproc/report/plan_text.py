@@ -65,12 +65,22 @@ def describe_plan(facts: dict[str, Any]) -> str:
         *(f"  steps[{number}]  {text}" for number, text in enumerate(steps)),
         f"output      {output['format']}, quality {output['quality']}, durability {output['durability']}",
         *_shard_words(job, output),
+        *_original_words(job, download),
         f"exit 3      above {job['max_failed_ratio']:.0%} failed items",
         *(f"unwise      {sentence}" for sentence in facts["unwise"]),
     ]
     if missing := facts["missing_files"]:
         lines.append(f"missing     {count(missing, 'file')} of done items; run --repair makes them again")
     return "\n".join(lines)
+
+
+def _original_words(job: dict[str, Any], download: dict[str, Any]) -> Iterator[str]:
+    """What keeping the originals takes of the disk."""
+    if download["keep_originals"]:
+        yield (
+            f"originals   kept in {job['output']}/originals, each once: as much room again as is downloaded, at most "
+            f"{size(download['max_bytes'])} per image"
+        )
 
 
 def _shard_words(job: dict[str, Any], output: dict[str, Any]) -> Iterator[str]:

@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from batchproc.model import original_name
 from batchproc.sink.atomic import sync_folder
 
 RESERVE_NAME = "ballast"  # the name on disk, which jobs have already
 OWNER_NAME = "owner.json"  # in the folder of a job whose shards go to a bucket: which one it is
 YOUNG_NANOSECONDS = 2_000_000_000  # more than the coarsest clock of a file system
 TEMPORARY_NAME = re.compile(r"[0-9a-f]{32}\.\d+\.\d+\.part")  # as a worker names what it writes: key, pid, number
+ORIGINAL_NAME = re.compile(r"([0-9a-f]{64})\.[a-z0-9]{1,8}")
 IMAGE_NAME = re.compile(r"([0-9a-f]{32})(\.[a-z0-9]{1,8})")
 
 
@@ -80,6 +82,20 @@ class ImageFolder:
             return os.listdir(f"{self._output}/images/{prefix}")  # noqa: PTH208  # names, not paths
         except FileNotFoundError:
             return []
+
+    def original_name(self, source_sha256: str, original_format: str) -> str:
+        """The path of the original relative to the output folder; empty where it was not kept."""
+        name = original_name(source_sha256, original_format)
+        return name if os.path.isfile(f"{self._output}/{name}") else ""  # noqa: PTH113  # per row
+
+    def original_files(self) -> Iterator[tuple[str, str]]:
+        """The hash and the path of every original that was kept. What else lies there is not ours."""
+        for folder in Path(self._output, "originals").glob("[0-9a-f][0-9a-f]"):
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name = ORIGINAL_NAME.fullmatch(entry.name)
+                    if name and name[1][:2] == folder.name and not entry.is_dir(follow_symlinks=False):
+                        yield name[1], entry.path
 
     def shard_path(self, name: str) -> Path | None:
         """Where a shard of this name is; None for those of a job that has a bucket for its output."""

@@ -80,7 +80,9 @@ class Layout:
     def prepare(self) -> None:
         """Makes the folders. Raises `UsageError` with every reason why this job cannot write here; comes first."""
         folders = (self.images_folder, self.temporary_folder, self.runs_folder)
-        parts = self.images_folder.glob("[0-9a-f][0-9a-f]")
+        originals = self.output / "originals"
+        kept = [originals, *originals.glob("[0-9a-f][0-9a-f]")] if originals.exists() else []
+        parts = [*self.images_folder.glob("[0-9a-f][0-9a-f]"), *kept]
         problems = find_problems(self.output, folders, parts, (self.latest_path, self.report_path))
         if problems:
             raise UsageError(problems)

@@ -30,5 +30,6 @@ class TransformSettings:
     background: str = defaults.BACKGROUND
     temporary_folder: str  # absolute
     durability: str = "process"  # process | power
+    originals_root: str = ""  # absolute; the folder under which `originals` are kept; empty = they are not
     gallery_folder: str = ""  # absolute; empty = no pictures for the report
     gallery_every: int = 0  # one item in so many is shown

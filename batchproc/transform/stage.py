@@ -16,7 +16,7 @@ from typing import TypeAlias
 from PIL import Image
 
 from batchproc.errors import Code, StageError
-from batchproc.model import Item, OutputImage, SourceImage
+from batchproc.model import Item, OutputImage, SourceImage, original_name
 from batchproc.protocols import Lap
 from batchproc.transform import encode, write
 from batchproc.transform.colour import Colours
@@ -133,7 +133,9 @@ class TransformWork:
         image_hash: str,
         notes: tuple[str, ...],
     ) -> OutputImage:
-        content = item.value.content
+        content, kind = item.value.content, opened.kind.upper()
+        source_sha256 = hashlib.sha256(content).hexdigest()
+        kept_bytes = self._kept(item, source_sha256, kind)
         path = write.write_temporary(
             encoded.data,
             folder=self._plan.temporary_folder,
@@ -151,12 +153,28 @@ class TransformWork:
             height_px=encoded.size[1],
             original_width_px=opened.size[0],
             original_height_px=opened.size[1],
-            original_format=opened.kind.upper(),
+            original_format=kind,
             original_size_bytes=len(content),
-            source_sha256=hashlib.sha256(content).hexdigest(),
+            kept_bytes=kept_bytes,
+            source_sha256=source_sha256,
             reply=item.value.reply,
             image_hash=image_hash,
             notes=notes,
+        )
+
+
+    def _kept(self, item: Item[SourceImage], source_sha256: str, kind: str) -> int:
+        """Keeps the original where that is asked for; returns the bytes written."""
+        plan = self._plan
+        if not plan.originals_root:
+            return 0
+        return write.keep_original(
+            item.value.content,
+            root=plan.originals_root,
+            name=original_name(source_sha256, kind),
+            folder=plan.temporary_folder,
+            key_hex=item.source.key_hex,
+            durable=plan.durability == "power",
         )
 
 

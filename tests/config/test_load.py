@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.config import NOT_YET, Config, load
+from batchproc.config import Config, load
 from batchproc.config.load import read_value
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.origin.settings import demo_list
@@ -264,7 +264,8 @@ def test_problem_with_the_job_table(write: Write, expected: str, job: str) -> No
 
 def test_every_problem_is_told_at_once(write: Write) -> None:
     text = """
-[download]\nworkers = 0\nkeep_originals = true\n[transform]\nmode = "x"\n[xyz]\n[[transform.steps]]\nop = "nope"
+[download]\nworkers = 0\nkeep_originals = true\n[output]\nlayout = "parquet"
+[transform]\nmode = "x"\n[xyz]\n[[transform.steps]]\nop = "nope"
 """
 
     problems = _problems(
@@ -281,7 +282,7 @@ def test_every_problem_is_told_at_once(write: Write) -> None:
         "--set download.per_host = 0: must be from 1",
         'job.toml [transform] mode = "x": must be',
         "job.toml [xyz]: no such table",
-        "job.toml [download] keep_originals = true: must be false: storing",
+        'job.toml [download] keep_originals = true: must be false with layout = "parquet": shards',
         "job.toml [transform] steps[0]: nope: no such step.",
     ]
     assert beginnings == [problem[: len(start)] for problem, start in zip(problems, beginnings, strict=True)]
@@ -358,24 +359,7 @@ def test_splits_are_names_with_shares_that_add_up(write: Write, splits: str, say
     assert says in problem
 
 
-ASKED_FOR = {
-    "download.keep_originals": "true",
-}
-
-
-def test_every_key_of_a_coming_feature_is_tried_here() -> None:
-    assert set(ASKED_FOR) >= set(NOT_YET)
-
-
-@pytest.mark.parametrize("key", list(NOT_YET))
-def test_coming_feature_is_refused_with_its_reason(write: Write, key: str) -> None:
-    (problem,) = _problems(write(), overrides=[f"{key}={ASKED_FOR[key]}"])
-
-    assert problem.startswith(f"--set {key} = ")
-    assert "not built yet" in problem
-
-
-def test_coming_features_are_accepted_when_off(write: Write) -> None:
+def test_features_are_accepted_when_off(write: Write) -> None:
     text = '[output]\nlayout = "files"\n[metrics]\ntextfile = ""\nping_url = ""\n[report]\ntrace = false\n'
 
     config = load(write(f"prune = false\n{text}"), environ={})
