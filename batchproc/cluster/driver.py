@@ -66,7 +66,9 @@ class Driver:
         self._sleep = sleep
         self._queue = PartQueue()
         self._out: dict[tuple[int, int], Part] = {}
+        self.is_over = False  # the job's time was
         self._is_stopping = False
+        self._over_at = clock() + config.job.max_duration if config.job.max_duration else None
         self._stop_by: float | None = None
         self._slots: dict[str, int] = {}
         self._known: set[str] = set()  # workers that may work
@@ -75,6 +77,10 @@ class Driver:
     def stop(self) -> None:
         """Nothing more is handed out; what is out may commit what it has."""
         self._is_stopping = True
+
+    def describe(self) -> str:
+        """How far it is, for whoever asks. From any thread."""
+        return f"{len(self._out):,} parts handed out, {self._queue.size:,} waiting"
 
     def work(self, engine: Engine) -> Engine:
         """Works until nothing is left, or it was stopped; the engine that is open in the end.
@@ -123,6 +129,10 @@ class Driver:
             self._queue.add(self._amended(part))
 
     def _turn(self, engine: Engine) -> None:
+        if self._over_at is not None and self._clock() > self._over_at and not self._is_stopping:
+            self.is_over = True
+            self._listeners.note("max_duration reached: nothing more is handed out; the same command continues")
+            self.stop()
         if self._is_stopping and self._stop_by is None:
             engine.stop_parts()
             self._stop_by = self._clock() + self._config.job.grace + AT_THE_END_SECONDS

@@ -54,14 +54,14 @@ def write_rows(
     merged = Merged()
     try:
         with replacing(metadata) as rows, replacing(failures) as left:
-            for group in _by_number(manifests):
+            for group in by_number(manifests):
                 _write_group(store, group, amending, rows, left, merged)
     except OSError as error:
         raise DiskError(f"{error.filename}: cannot be written: {error.strerror}. The next run writes it.") from error
     return merged
 
 
-def _by_number(manifests: Iterable[PartManifest]) -> Iterator[list[PartManifest]]:
+def by_number(manifests: Iterable[PartManifest]) -> Iterator[list[PartManifest]]:
     """The generations of each part together, the first one first."""
     group: list[PartManifest] = []
     for manifest in manifests:
@@ -87,7 +87,7 @@ def _write_group(
         for name in ("done", "duplicates", "bad_rows"):
             if name == "done" or manifest.generation == 0:
                 merged.counts[name] += record[name]
-        superseded = _rest_keys(store, manifest) if later is not None else set()
+        superseded = rest_keys(store, manifest) if later is not None else set()
         for row, line in amending.failures(failed, changes, dropped):
             if row["key"] not in superseded:
                 left.write(line)
@@ -100,7 +100,8 @@ def _write_group(
     merged.images = merged.counts["done"]
 
 
-def _rest_keys(store: Store, manifest: PartManifest) -> set[str]:
+def rest_keys(store: Store, manifest: PartManifest) -> set[str]:
+    """The items that a part left to be tried again."""
     rest = store.get(manifest.rest) if manifest.rest else None
     return {decode_line(line).key.hex() for line in (rest or b"").splitlines()}
 

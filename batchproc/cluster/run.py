@@ -21,12 +21,14 @@ from batchproc.cluster.part_ledger import PARTS_NAME, PartLedger
 from batchproc.cluster.plan import FOLDER, ClusterPlan
 from batchproc.cluster.plans import Plans
 from batchproc.cluster.preflight import ask_workers
+from batchproc.cluster.retrying import retry_failed
 from batchproc.cluster.store import Store, open_store
 from batchproc.cluster.task import place_images, sweep_attempts
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, resolved
 from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
 from batchproc.explain.wording import nothing_done
+from batchproc.explain.words import count
 from batchproc.job_file import Job
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import describe_machine
@@ -34,6 +36,7 @@ from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import Display, RunOptions, RunResult
 from batchproc.pipeline.closing import limits_crossed, write_beside
 from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.opening import check_certificates, check_layout, origin_port, transform_settings
 from batchproc.pipeline.stages import make_origin_settings
@@ -55,12 +58,27 @@ def run_on_cluster(job: Job, options: RunOptions, display: Display) -> RunResult
     Raises `UsageError` before anything is touched, `LockHeldError`, `DiskError`, and `ExecutorError` when nobody is
     there to work; what is committed by then is kept.
     """
+    _refuse_options(options)
     refuse(job)
     layout = Layout(output=job.config.paths.output)
     layout.prepare()
-    with RunLock(layout.lock_path, wait_seconds=options.wait_seconds, notify=display.note):
-        layout.sweep()
-        return _ClusterRun(job, options, display, layout).execute()
+    with RunMonitoring(job.config, display.note) as monitor:
+        with RunLock(layout.lock_path, wait_seconds=options.wait_seconds, notify=display.note):
+            monitor.begin()
+            layout.sweep()
+            result = _ClusterRun(job, options, display, layout).execute()
+        monitor.result = result
+    return result
+
+
+def _refuse_options(options: RunOptions) -> None:
+    """Raises `UsageError` for what is asked of a run that only one on one machine can do."""
+    asked = {
+        "--limit": options.limit, "--refresh": options.refresh, "--repair": options.repair, "--strict": options.strict,
+    }  # fmt: skip
+    message = "is not possible with [cluster]; run the job on one machine for that."
+    if problems := [Problem(where=flag, message=message) for flag, is_asked in asked.items() if is_asked]:
+        raise UsageError(problems)
 
 
 def refuse(job: Job) -> None:
@@ -108,6 +126,7 @@ class _ClusterRun:
         self._measured = Measured()
         self._observer = Observer()  # of the display
         self._signals: list[Signals] = []
+        self._is_over = False  # `max_duration` has passed
         self._started = datetime.now(UTC)
         self._clock_started = time.perf_counter()
 
@@ -118,7 +137,7 @@ class _ClusterRun:
         folder = self._layout.new_run_folder(self._started)
         with PartLedger(self._home / plan.name / PARTS_NAME) as ledger:
             if self._options.retry_failed:
-                ledger.forgive()
+                retry_failed(plan, ledger, store, self._options.retry_codes)
             with self._origin(port if _has_work(plan, ledger) else 0):
                 error, line_seconds = self._work(plan, ledger, store)
             merged = self._merge(plan, ledger, store)
@@ -175,8 +194,9 @@ class _ClusterRun:
             )
             self._display.begin(plan.items)
             began = time.perf_counter()
-            with self._heard(driver):
+            with self._heard(driver), signals.doing(driver.describe):
                 engine = driver.work(engine)
+            self._is_over = driver.is_over
         except BatchprocError as error:
             if isinstance(error, UsageError):
                 raise
@@ -260,7 +280,7 @@ class _ClusterRun:
             line_seconds=line_seconds,
             exit_code=int(exit_code),
             reason=reason,
-            stopped_by="signal" if self._signals else None,
+            stopped_by="signal" if self._signals else "duration" if self._is_over else None,
             counts=RunCounts(
                 **asdict(counts), processed=measured.counts["processed"], retried=measured.counts["retried"],
                 already_done=counts.done - done, unchanged=measured.counts["unchanged"],
@@ -308,6 +328,8 @@ class _ClusterRun:
             crossed.append(f"{len(given_up)} parts are in quarantine; --retry-failed tries them again: {given_up[0]}")
         if crossed:
             return ExitCode.TOO_MANY_FAILED, " and ".join(crossed)
+        if self._config.job.exit_on_limit and self._is_over and counts.pending:
+            return ExitCode.LIMIT, f"stopped by max_duration, {count(counts.pending, 'item')} left"
         return ExitCode.DONE, ""
 
     def _write(self, folder: Path, record: RunRecord) -> None:

@@ -59,6 +59,7 @@ class Site(ThreadingHTTPServer):
         self.slow_asked = slow_asked
         self.let_go = let_go
         self.asked: Counter[str] = Counter()
+        self.found_again = False  # what is below /missing
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no news."""
@@ -77,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path.startswith("/slow"):
             self.server.slow_asked.set()
             self.server.let_go.wait(30)
-        found = not self.path.startswith("/missing")
+        found = self.server.found_again or not self.path.startswith("/missing")
         body = drawn(self.path) if found else b""
         self.send_response(200 if found else 404)
         self.send_header("Content-Length", str(len(body)))

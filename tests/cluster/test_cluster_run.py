@@ -12,7 +12,7 @@ import pytest
 
 from batchproc.api import run
 from batchproc.cluster import run as cluster_run
-from batchproc.errors import ExitCode
+from batchproc.errors import ExitCode, UsageError
 from batchproc.job_file import Job
 from batchproc.pipeline import RunOptions, RunResult
 from batchproc.progress import Quiet
@@ -184,6 +184,43 @@ def test_a_run_that_was_stopped_keeps_what_its_parts_have_and_goes_on_later(
     assert 0 < stopped.counts.done < 40
     assert (ExitCode.DONE, 40) == (resumed.exit_code, resumed.counts.done)
     assert {1} == {times for site in sites for times in site.asked.values()}
+
+
+def test_items_that_failed_are_tried_again_when_asked(
+    make_job: MakeJob, engines: list[ThreadEngine], sites: list[Site], tmp_path: Path
+) -> None:
+    job = make_job(images=3, missing=1)
+    first = shared(job)
+    for site in sites:
+        site.found_again = True
+
+    other, last = shared(job, retry_failed=True, retry_codes=("dns",)), shared(job, retry_failed=True)
+
+    assert (5, 10) == (first.counts.failed, first.counts.done)
+    assert (5, 0) == (other.counts.failed, other.counts.processed)
+    assert (0, 15, 5) == (last.counts.failed, last.counts.done, last.counts.processed)
+    assert 15 == len(rows(tmp_path / "out"))
+    assert [] == rows(tmp_path / "out", "failures.jsonl")
+
+
+def test_the_health_check_and_the_metrics_hear_of_the_whole_run_alone(
+    make_job: MakeJob, engines: list[ThreadEngine], sites: list[Site], tmp_path: Path
+) -> None:
+    more = f'[metrics]\ntextfile = "metrics.prom"\nping_url = "{sites[0].base}/ping"\n'
+
+    shared(make_job(images=3, more=more))
+
+    pings = {path: times for path, times in sites[0].asked.items() if path.startswith("/ping")}
+    assert {"/ping/start": 1, "/ping": 1} == pings
+    assert 'batchproc_items{job="shared",state="done"} 15' in (tmp_path / "metrics.prom").read_text()
+
+
+@pytest.mark.parametrize("option", ["limit", "refresh", "repair", "strict"])
+def test_what_only_one_machine_can_do_is_refused(make_job: MakeJob, tmp_path: Path, option: str) -> None:
+    with pytest.raises(UsageError, match=f"--{option}: is not possible with"):
+        shared(make_job(), **{option: True})
+
+    assert not (tmp_path / "out").exists()
 
 
 def _let_go_after(asked: threading.Event, let_go: threading.Event, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """The driver's loop on an engine and a clock of the test's own: what it hands out, when, and what it makes of ends."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,7 +79,9 @@ def done(task: PartTask) -> Ended:
 class Bench:
     """A driver over parts of one item each, and what it said."""
 
-    def __init__(self, tmp_path: Path, domains: list[str | None], ledger: PartLedger) -> None:
+    def __init__(
+        self, tmp_path: Path, domains: list[str | None], ledger: PartLedger, settings: Sequence[str] = ()
+    ) -> None:
         config = tmp_path / "job.toml"
         config.write_text(
             '[job]\nname = "x"\ninput = "l.csv"\noutput = "out"\n[cluster]\nscheduler = "tcp://s:1"\nwindow = 2\n'
@@ -96,8 +98,8 @@ class Bench:
         self.reopened: Iterator[Engine | None] = iter(())
         listeners = Listeners(note=self.notes.append, committed=lambda _one: None, joined=lambda _engine: None)
         self.driver = Driver(
-            load(config).config, plan, ledger, self._reopen, listeners, store="/store", clock=self._tick,
-            sleep=self._sleep,
+            load(config, settings=settings).config, plan, ledger, self._reopen, listeners, store="/store",
+            clock=self._tick, sleep=self._sleep,
         )
 
     def _reopen(self) -> Engine:
@@ -238,3 +240,13 @@ def test_a_cluster_without_workers_ends_the_run(tmp_path: Path, ledger: PartLedg
         bench.driver.work(engine)
 
     assert WORKERLESS_SECONDS < bench.now < 2 * WORKERLESS_SECONDS
+
+
+def test_after_the_jobs_time_nothing_more_is_handed_out(tmp_path: Path, ledger: PartLedger) -> None:
+    engine = PlayedEngine(done)
+    bench = Bench(tmp_path, [None] * 40, ledger, settings=["job.max_duration=5s"])
+
+    bench.driver.work(engine)
+
+    assert bench.driver.is_over
+    assert 0 < len(engine.tasks) == len(states(ledger)) < 40
