@@ -89,7 +89,7 @@ class Curve:
 def mode_bars(stage: StageRates) -> Chart:
     """How fast each mode is: measured ones filled, predicted ones pale, each with its interval."""
     rows, title = stage.rates, f"Modes of {stage.stage}"
-    label = Label(name=f"rates-{stage.stage.replace(' ', '-')}", title=title, sentence=stage.sentence)
+    label = Label(name=f"rates-{stage.stage.split()[0]}", title=title, sentence=stage.sentence)
     figure, axes = one_plot(NARROW_PX, 8 + 38 * len(rows), left=4, right=10, top=2, bottom=4)
     ends = [end for row in rows for end in (row.rate, row.high) if end is not None]
     axes.set(xlim=(0, 1.02 * max(ends, default=1.0)), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])

@@ -103,5 +103,5 @@ def pairs_of_auto(auto: AutoRecord) -> StageRates:
         )
         for one in shown
     ]
-    return StageRates(stage="both stages", rates=rates, headline="", reason=auto.text)
+    return StageRates(stage="pairs of modes, items/s", rates=rates, headline=auto.text, reason="")
 

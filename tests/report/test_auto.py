@@ -1,13 +1,15 @@
 """The page and the summary of a run that chose its modes: what was predicted, tried and taken."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from batchproc.explain.words import pair
+from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
 from batchproc.record.run import RunCounts, RunRecord
 from batchproc.record.stage import PhaseRecord
 from batchproc.report.html import make_report
+from batchproc.report.mode_rates import pairs_of_auto
 from batchproc.report.run_page import leg_note
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
@@ -36,6 +38,22 @@ def test_the_page_shows_every_pair_that_was_weighed_and_the_one_that_was_taken(m
     assert 1 == section.count(" chosen ")
     for each in (*auto.candidates, *auto.legs):
         assert pair(each) in section
+
+
+def test_the_pairs_that_were_weighed_stand_among_the_first_charts() -> None:
+    began = Variant(download="thread", download_workers=32, transform="process", transform_workers=2)
+    other = replace(began, transform="thread")
+    auto = AutoRecord(
+        stages=("transform",), verdict="kept", text="to the end", chosen=began, runner_up=other,
+        candidates=tuple(Candidate(**asdict(one), predicted_rate_per_second=60.0, change_seconds=0.0, rest_seconds=1.0)
+                         for one in (other, began)),
+        legs=(Tried(**asdict(began), items=100, seconds=2.0, rate_per_second=50.0),),
+    )  # fmt: skip
+
+    told = pairs_of_auto(auto)
+
+    assert ["32 threads + 2 processes (used)", "32 threads + 2 threads"] == [one.title for one in told.rates]
+    assert ["50.0/s measured", "60.0/s predicted"] == [one.note for one in told.rates]
 
 
 def test_the_summary_says_why_nothing_was_measured(make_job: MakeJob) -> None:
