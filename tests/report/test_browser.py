@@ -4,11 +4,15 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from batchproc.explain.findings import explain
+from batchproc.record.run import read_run, record_of, write_text
 from batchproc.report.html import make_report
+from tests.explain.runs import cpu_bound
 from tests.report.browser import Browser, find_chromium
 
 pytestmark = pytest.mark.browser
@@ -44,8 +48,13 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def page(finished: Path) -> Path:
-    return make_report(finished)
+def page(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real run's page, with the chart of its modes that a longer run would have."""
+    copy = Path(shutil.copytree(finished, tmp_path_factory.mktemp("page") / "job", symlinks=True))
+    folder = (copy / "latest").resolve()
+    choices = explain(record_of(cpu_bound())).choices
+    (folder / "run.json").write_bytes(write_text(replace(read_run(folder), choices=choices)))
+    return make_report(copy)
 
 
 @pytest.mark.parametrize(("width", "dark"), LOOKS, ids=NAMES)
@@ -76,6 +85,7 @@ def test_the_theme_reaches_the_charts(browser: Browser, page: Path, width: int, 
     is_bright = max(map(int, ink.removeprefix("rgb(").removesuffix(")").split(","))) > 128
     seen = "[...document.querySelectorAll('svg')].filter(e => e.checkVisibility())"
     assert dark == is_bright
+    assert 2 == browser.evaluate(f"{seen}.filter(e => e.closest('#rates')).length")
     assert 1 == browser.evaluate(f"{seen}.filter(e => e.closest('#timeline')).length")
     assert min(browser.evaluate(f"{seen}.map(e => e.getScreenCTM().a)")) > 0.85  # text of 11.5 px stays above 9.7
 
