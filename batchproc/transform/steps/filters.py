@@ -46,7 +46,7 @@ class Autocontrast(BuiltIn):
     """
 
     op = "autocontrast"
-    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=105)
+    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=180)
     example: ClassVar = {"cutoff": 0.5}
 
     cutoff: float = key(Float(at_least=0, at_most=49, unit="percent"), "percent ignored at each end", default=0.0)

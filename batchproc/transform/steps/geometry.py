@@ -191,7 +191,8 @@ class Trim(BuiltIn):
 
     The colour is that of the top left pixel, then that of the bottom right one, so that bars on two sides may differ.
     `tolerance` is the difference, in levels of any channel, up to which a pixel counts as border; what is invisible is
-    one colour, whatever lies under it. A picture that is all border is left as it is: `not_blank` rejects those.
+    one colour, whatever lies under it. In a lossy file some px of border may stay, where its blocks hold both. A
+    picture that is all border is left as it is: `not_blank` rejects those.
     """
 
     op = "trim"

@@ -28,7 +28,7 @@ class Unique(BuiltIn):
     """
 
     op = "unique"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=20)
+    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=12)
     example: ClassVar = {"bits": 4}
 
     bits: int = key(Int(at_least=0, at_most=16, unit="bits"), "largest difference of what counts as alike", default=4)
