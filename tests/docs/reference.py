@@ -1,6 +1,7 @@
 """Writes the pages of `docs/` that are made from the program: `python -m tests.docs.reference`."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -273,7 +274,8 @@ def _steps() -> str:
         ]
         keys = _table(("key of it", "allowed", "default", "means"), rows) + "\n\n" if rows else ""
         shown = f"{SHOWN[step.name]}\n\n" if step.name in SHOWN else ""
-        parts.append(f"## `{step.name}`\n\n{step.summary}\n\n{keys}{shown}```toml\n{step.example}\n```")
+        words = textwrap.fill(f"{step.summary} {step.details}", 118, break_on_hyphens=False)
+        parts.append(f"## `{step.name}`\n\n{words}\n\n{keys}{shown}```toml\n{step.example}\n```")
     return _page("Steps", STEPS_HEAD, *parts, f"{COSTS_HEAD}\n{_costs()}")
 
 
