@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -98,18 +98,18 @@ class Histogram:
             max=self.largest if self.count else None,
         )
 
-    def buckets(self) -> dict[str, int]:
-        """The counts of the buckets that are not empty, by their numbers."""
-        return {str(index): count for index, count in enumerate(self._counts) if count}
+    def buckets(self) -> str:
+        """The buckets that are not empty, as `number:count` with spaces between."""
+        return " ".join(f"{index}:{count}" for index, count in enumerate(self._counts) if count)
 
-    def merge(self, buckets: Mapping[str, int], *, mean: float, largest: float) -> None:
+    def merge(self, buckets: str, *, mean: float, largest: float) -> None:
         """Adds what another histogram counted. The smallest value is known to the width of its bucket only."""
-        for index, count in buckets.items():
-            self._counts[int(index)] += count
+        for bucket in buckets.split():
+            index, count = map(int, bucket.split(":"))
+            self._counts[index] += count
             self.count += count
             self.sum_seconds += mean * count
-        if buckets:
-            self.smallest = min(self.smallest, SMALLEST_SECONDS * math.pow(GROWTH, min(map(int, buckets))))
+            self.smallest = min(self.smallest, SMALLEST_SECONDS * math.pow(GROWTH, index))
             self.largest = max(self.largest, largest)
 
     def __repr__(self) -> str:

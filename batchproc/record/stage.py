@@ -129,8 +129,8 @@ class StageRecord:
     `spare_workers`: threads that went on where others waited for a silent server, `spare_seconds` beside the others.
     `utilisation`: the share of their time that its workers were busy, as `StageLoad` has it.
     `inside_seconds`: sum over the items, queues included. `parts`: wall seconds inside tasks by name.
-    `service_histogram`, `waiting_histogram`: tasks by the number of a bucket of `batchproc.measure.histogram`, so that
-    what several machines measured can be added up. `steps`: of the transform stage; each stands once.
+    `service_histogram`, `waiting_histogram`: tasks per bucket of `batchproc.measure.histogram`, as `number:count`, so
+    that what several machines measured can be added up. `steps`: of the transform stage; each stands once.
     """
 
     mode: ModeName = "serial"
@@ -142,8 +142,8 @@ class StageRecord:
     tasks: int = 0
     service_seconds: Percentiles = Percentiles()
     waiting_seconds: Percentiles = Percentiles()
-    service_histogram: Mapping[str, int] = field(default_factory=dict)
-    waiting_histogram: Mapping[str, int] = field(default_factory=dict)
+    service_histogram: str = ""
+    waiting_histogram: str = ""
     busy_seconds: float = 0.0
     cpu_seconds: float = 0.0
     cpu_per_item_seconds: float | None = None

@@ -88,3 +88,28 @@ def test_it_counts_what_it_saw() -> None:
 def test_a_capacity_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="must be 1 or more"):
         Reservoir(0)
+
+
+def test_what_several_counted_adds_up_to_what_one_would_have_counted() -> None:
+    parts, whole, merged = [Histogram(), Histogram()], Histogram(), Histogram()
+    for number in range(1, 200):
+        for histogram in (parts[number % 2], whole):
+            histogram.add(number / 1000)
+
+    for part in parts:
+        merged.merge(part.buckets(), mean=part.mean or 0.0, largest=part.largest)
+
+    assert whole.buckets() == merged.buckets()
+    assert whole.sum_seconds == pytest.approx(merged.sum_seconds)
+    assert [whole.percentile(percent) for percent in (50, 95, 99, 100)] == [
+        merged.percentile(percent) for percent in (50, 95, 99, 100)
+    ]
+
+
+def test_an_empty_histogram_adds_nothing() -> None:
+    merged = Histogram()
+
+    merged.merge(Histogram().buckets(), mean=0.0, largest=0.0)
+
+    assert 0 == merged.count
+    assert merged.percentile(50) is None
