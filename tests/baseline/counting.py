@@ -49,13 +49,23 @@ sampling = false
 _COUNTED = """
 import itertools, json, sys, threading
 events, number = itertools.count(), lambda *_: next(events)  # one C call: no update is lost between threads
-if {profiled}:
-    threading.setprofile(number)
-    sys.setprofile(number)
+
+def counted(work):
+    def count(*arguments):
+        threading.setprofile(number)
+        sys.setprofile(number)
+        try:
+            return work(*arguments)
+        finally:
+            sys.setprofile(None)
+            threading.setprofile(None)
+    return count
+
+if {profiled}:  # the items' way alone: what is said of it at the end depends on how fast it was
+    from batchproc.pipeline.job import Run
+    Run._run_line_to_its_end = counted(Run._run_line_to_its_end)
 from batchproc.__main__ import run
 exit_code = run()
-sys.setprofile(None)
-threading.setprofile(None)
 modules = sorted(name for name in sys.modules if name.partition(".")[0] not in sys.stdlib_module_names)
 facts = {{"events": next(events), "modules": modules, "exit_code": exit_code}}
 sys.__stdout__.write(json.dumps(facts) + "\\n")

@@ -8,7 +8,7 @@ LIMITS = {  # what: (seen, limit)
     "modules of --help": (59, 66),
     "modules of a run with nothing to do": (234, 263),
     "modules of a worker": (99, 111),
-    "parent calls per item": (915, 1_029),
+    "parent calls per item": (684, 769),
     "bytes over the pipe per item, without the image": (1_002, 1_127),
     "system calls per item": (49, 55),
 }
