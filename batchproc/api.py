@@ -71,7 +71,7 @@ def refuse(job: Job, *, any_plan: bool = False) -> None:
     """Raises what a run of the job would end with before any work; `any_plan`: images of another would be made again.
     """
     if job.config.cluster is not None:
-        from batchproc.cluster.run import refuse as refuse_shared
+        from batchproc.cluster.shared_run import refuse as refuse_shared
 
         refuse_shared(job)
     else:
@@ -148,7 +148,7 @@ def execute(job: Job, options: RunOptions, display: Display) -> RunResult:
     """A run of the job, and its trace where the config wants one: what `run` and the command line share."""
     with _alone():
         if job.config.cluster is not None:
-            from batchproc.cluster.run import run_on_cluster
+            from batchproc.cluster.shared_run import run_on_cluster
 
             result = run_on_cluster(job, options, display)
         else:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from batchproc.bench.job_file import toml_value
+from batchproc.bench.job_copy import toml_value
 from batchproc.config import Config, load
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ThreadExecutor
@@ -27,7 +27,7 @@ from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.observer import STAGES, StageSums
 from batchproc.pipeline.phase_record import describe_stage, stage_totals
 from batchproc.record.run import MemoryRecord, NotSampled, RunCounts, RunRecord, to_json
-from batchproc.record.stage import StageRecord
+from batchproc.record.stages import StageRecord
 from batchproc.shortage import raise_file_limit
 from batchproc.sink import Layout
 from batchproc.transform.steps.table import build_steps

@@ -17,7 +17,7 @@ from batchproc.bench.verdicts import Comparison, NoiseFloor
 from batchproc.errors import DiskError, UsageError
 from batchproc.record.explanation import StageModel
 from batchproc.record.run import MachineRecord
-from batchproc.record.stage import ModeName, StageRecord
+from batchproc.record.stages import ModeName, StageRecord
 from batchproc.sink import write_atomically
 
 FILE_NAME = "bench.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from batchproc.bench.job_file import toml_value
+from batchproc.bench.job_copy import toml_value
 from batchproc.bench.verdicts import against, every_two, weight_of
 from batchproc.errors import Problem, UsageError
 from batchproc.model import Mode

@@ -10,7 +10,7 @@ from batchproc.bench.bench_json import Bench, BenchRound, CaseRun, ColdStart, Ou
 from batchproc.bench.cases import Case, named, plan_comparisons
 from batchproc.bench.conclude import conclude, count_undecided
 from batchproc.bench.dataset import find_dataset
-from batchproc.bench.job_file import toml_value, write_job_file
+from batchproc.bench.job_copy import toml_value, write_job_file
 from batchproc.bench.predictions import calibrate, favourite_of, is_gil_known, predict_cases, sample
 from batchproc.bench.rounds import make_rounds
 from batchproc.bench.runner import Interrupt, OutputCheck, Ran, Runner

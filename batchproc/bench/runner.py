@@ -22,7 +22,7 @@ import psutil
 from batchproc.bench.alone import AloneSpec
 from batchproc.bench.bench_json import CaseRun
 from batchproc.bench.cases import Case
-from batchproc.bench.job_file import child_environment
+from batchproc.bench.job_copy import child_environment
 from batchproc.bench.schedule import Conditions
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.measure.samples import ProcessUsage, Samples

@@ -66,7 +66,7 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
     """
     job, _ = load_job(config, setting or ())
     if job.cluster is not None:
-        from batchproc.cluster.status import describe_cluster_status, read_cluster_status
+        from batchproc.cluster.parts_status import describe_cluster_status, read_cluster_status
 
         parts = read_cluster_status(job)
         if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 from batchproc.cluster.comparison import LEFT, Change, Changes, Kind
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.plan import FOLDER, ClusterPlan, decode_line, form_of
-from batchproc.cluster.store import Store
+from batchproc.cluster.shared_store import Store
 from batchproc.columns import Columns
 from batchproc.ledger import FACT_TYPES, ListedItem, name_columns
 from batchproc.model import LINES_PER_LIST

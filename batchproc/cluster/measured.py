@@ -10,7 +10,7 @@ from batchproc.measure.histogram import Histogram
 from batchproc.pipeline.phase_record import percentiles
 from batchproc.record.cluster import ClusterPart, ClusterWorker
 from batchproc.record.run import RunRecord, record_of
-from batchproc.record.stage import ConnectionTotals, PhaseRecord, StageRecord, load_of
+from batchproc.record.stages import ConnectionTotals, PhaseRecord, StageRecord, load_of
 
 PARTS_SHOWN = 100
 SUMMED = ("spare_seconds", "busy_seconds", "cpu_seconds", "inside_seconds", "ipc_parent_cpu_seconds")

@@ -10,7 +10,7 @@ from batchproc.cluster.amending import Amending, Dropped
 from batchproc.cluster.comparison import Kind
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.plan import ClusterPlan, decode_line
-from batchproc.cluster.store import Store
+from batchproc.cluster.shared_store import Store
 from batchproc.errors import DiskError
 from batchproc.record.run import Counts
 from batchproc.sink.atomic import replacing

@@ -9,7 +9,7 @@ from batchproc.cluster.comparison import Changes, amend
 from batchproc.cluster.partition import Earlier, make_plan
 from batchproc.cluster.plan import CURRENT_NAME, FOLDER, LIST_NAME, ClusterPlan, read_plan
 from batchproc.cluster.queue import Part
-from batchproc.cluster.store import Store
+from batchproc.cluster.shared_store import Store
 from batchproc.columns import Columns
 from batchproc.config import ClusterTable, Config
 from batchproc.errors import UsageError

@@ -9,7 +9,7 @@ from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.merge import by_number, rest_keys
 from batchproc.cluster.part_ledger import PartLedger
 from batchproc.cluster.plan import FOLDER, ClusterPlan, decode_line
-from batchproc.cluster.store import Store
+from batchproc.cluster.shared_store import Store
 from batchproc.ledger.url_changes import INPUT_STAGE
 
 FAILED = ("failed", "quarantined")

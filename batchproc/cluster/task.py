@@ -19,11 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from batchproc.cluster import child
-from batchproc.cluster.child import Order
+from batchproc.cluster import part_process
 from batchproc.cluster.manifest import Made, PartManifest, manifest_name, parse_manifest
+from batchproc.cluster.part_process import Order
 from batchproc.cluster.plan import form_of
-from batchproc.cluster.store import FolderStore, Store, move, open_store
+from batchproc.cluster.shared_store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.measure.hardware import usable_cores
@@ -109,9 +109,9 @@ def _attempt(
     """One attempt; the manifest that stands in the end, whoever made it. Raises `BatchprocError` and OSError."""
     began = time.monotonic()
     lines = store.get_range(task.list_name, task.offset, task.size_bytes)
-    (folder / child.LIST_NAME).write_bytes(lines)
+    (folder / part_process.LIST_NAME).write_bytes(lines)
     order = Order(
-        config=part_config(task, folder / child.OUTPUT_NAME, cores=_cores(task, worker)),
+        config=part_config(task, folder / part_process.OUTPUT_NAME, cores=_cores(task, worker)),
         folder=folder,
         columns=task.columns,
         names=task.names,
@@ -180,13 +180,13 @@ def _run(order: Order, seconds: float, is_ended: Callable[[], bool]) -> dict[str
     limit = time.monotonic() + seconds
     with errors.open("wb") as stderr:
         process = subprocess.Popen(
-            child.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, cwd=order.folder,
+            part_process.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, cwd=order.folder,
             start_new_session=True,
         )  # fmt: skip
     assert process.stdin is not None
     is_told = False
     try:
-        child.send(order, process.stdin)
+        part_process.send(order, process.stdin)
         while process.poll() is None and time.monotonic() < limit and not is_ended():
             if _stopping.is_set() and not is_told:
                 process.terminate()
@@ -200,7 +200,7 @@ def _run(order: Order, seconds: float, is_ended: Callable[[], bool]) -> dict[str
             process.stdin.close()  # whoever still lives ends with this
         process.wait()
     try:
-        ended: dict[str, Any] = json.loads((order.folder / child.ENDED_NAME).read_bytes())
+        ended: dict[str, Any] = json.loads((order.folder / part_process.ENDED_NAME).read_bytes())
     except FileNotFoundError:
         told = errors.read_text(errors="replace").strip()[-ERROR_CHARACTERS:]
         raise BatchprocError(
@@ -220,7 +220,7 @@ def _publish(
     store.put(names["failures"], layout.failures_path)
     rest, rest_bytes = "", 0
     if ended["due"]:
-        rest, path = f"{part}/rest.jsonl", order.folder / child.REST_NAME
+        rest, path = f"{part}/rest.jsonl", order.folder / part_process.REST_NAME
         rest_bytes = path.stat().st_size
         store.put(rest, path)
     record = read_run(layout.runs_folder / ended["run"])

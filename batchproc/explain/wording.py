@@ -24,7 +24,7 @@ from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunRecord
 if TYPE_CHECKING:
     from batchproc.record.cluster import ClusterRecord
     from batchproc.record.explanation import Ceiling, Hint, Value
-    from batchproc.record.stage import StageRecord
+    from batchproc.record.stages import StageRecord
 
 WORTH_A_WORD = 0.1  # of the time
 NOTHING_DONE = "nothing was processed, so nothing held the run back"

@@ -15,7 +15,7 @@ from batchproc.frontier.host import Aside, Away, Entry, Host, Limits
 from batchproc.frontier.pace import FIRST_PAUSE_SECONDS, NEVER, Pace
 from batchproc.model import Outcome
 from batchproc.record.run import HostsRecord
-from batchproc.record.stage import HostStarts, TroubledHost
+from batchproc.record.stages import HostStarts, TroubledHost
 
 HOSTS_REMEMBERED = 10_000
 HOSTS_TOLD = 20

@@ -10,7 +10,7 @@ from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, repl
 from batchproc.ledger.restoring import ListRule, Restored
 from batchproc.ledger.runs import LedgerRun
 from batchproc.ledger.schema import SCHEMA_VERSION, State
-from batchproc.ledger.shards import MOST_SHARD_ITEMS, ShardTable
+from batchproc.ledger.shard_table import MOST_SHARD_ITEMS, ShardTable
 from batchproc.ledger.store import Ledger
 
 __all__ = [

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from batchproc.columns import Columns
-from batchproc.ledger.data_set import data_set
+from batchproc.ledger.data_set_counts import data_set
 from batchproc.ledger.database import disk_errors, open_for_reading, value_errors
 from batchproc.ledger.deciding import PlanChange, compare_plan, find_due_again
 from batchproc.ledger.files import CHECKED, FileNames, Images, PackedItems, knows_shards, packed_items

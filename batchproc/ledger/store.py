@@ -12,7 +12,7 @@ from types import TracebackType
 from batchproc.columns import Columns
 from batchproc.errors import ExitCode
 from batchproc.ledger import writer
-from batchproc.ledger.data_set import keep_data_set
+from batchproc.ledger.data_set_counts import keep_data_set
 from batchproc.ledger.database import (
     check_pages,
     disk_errors,

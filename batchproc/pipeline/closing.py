@@ -42,7 +42,7 @@ from batchproc.sink.data_card import (
     parquet_shards,
     tar_shards,
 )
-from batchproc.sink.samples import packed_name
+from batchproc.sink.shard_samples import packed_name
 from batchproc.sink.splits import Choose, by_column, by_share, file_names, write_splits
 
 MOST_LICENCES = 20  # on a data card

@@ -40,7 +40,7 @@ from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.unique import unique_bits
 
 if TYPE_CHECKING:  # what only a run that packs its images needs
-    from batchproc.pipeline.shards import ShardMaker
+    from batchproc.pipeline.shard_maker import ShardMaker
 
 LONGEST_KNOWN_PAUSE_SECONDS = 7 * 86_400.0  # of an earlier run: no server and no wrong clock is believed for longer
 
@@ -165,11 +165,11 @@ class Run:
         """Begins to pack images, or unpacks what was packed before. Most jobs need neither, nor what is imported."""
         if self.config.output.layout == "files":
             if ledger.knows_shards():
-                from batchproc.pipeline.shards import unpack
+                from batchproc.pipeline.shard_maker import unpack
 
                 unpack(self.config, self.layout, ledger)
             return
-        from batchproc.pipeline.shards import ShardMaker
+        from batchproc.pipeline.shard_maker import ShardMaker
 
         work = ledger.count_work_by(
             self.config.output.shard_items,

@@ -19,7 +19,7 @@ from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources import BadRow, Entry, ListFormat, Unusable, find_sources, is_stream, list_images, read_sources
 from batchproc.sources.finding import file_url, folder_of, may_mean_images
 from batchproc.sources.remote import fetch_list
-from batchproc.sources.splits import SplitCheck
+from batchproc.sources.split_columns import SplitCheck
 from batchproc.version import VERSION
 
 KEY_BYTES = 16

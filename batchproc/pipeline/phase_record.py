@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from batchproc.executors import Executor
 from batchproc.frontier import Waits
-from batchproc.measure import checks
+from batchproc.measure import self_checks as checks
 from batchproc.measure.breakdown import (
     GilWait,
     StageTotals,
@@ -15,14 +15,14 @@ from batchproc.measure.breakdown import (
     residual_gil_wait,
     sampled_gil_wait,
 )
-from batchproc.measure.checks import Check
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.samples import Samples
+from batchproc.measure.self_checks import Check
 from batchproc.model import Mode
 from batchproc.pipeline.observer import STAGES, Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.record.run import MemoryRecord, NotSampled, RunRecord
-from batchproc.record.stage import Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
+from batchproc.record.stages import Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import record_steps
 

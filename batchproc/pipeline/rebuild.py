@@ -140,7 +140,7 @@ def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettin
 
 def _unpack(config: Config, layout: Layout, ledger_path: Path, images: ImageFolder) -> None:
     """Images in shards get files of their own; the next run packs them again, and deletes what is left of the old."""
-    from batchproc.pipeline.shards import unpack_without_ledger
+    from batchproc.pipeline.shard_maker import unpack_without_ledger
 
     names = unpack_without_ledger(config, layout, images)
     with ShardTable.open(ledger_path) as table:

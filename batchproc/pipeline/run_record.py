@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from batchproc.pipeline.phase_record import PhaseMeasurements
     from batchproc.record.data_set import DataSetRecord
     from batchproc.record.explanation import AutoRecord
-    from batchproc.record.stage import ConcurrencyRecord
+    from batchproc.record.stages import ConcurrencyRecord
 
 
 @dataclass(slots=True, kw_only=True)

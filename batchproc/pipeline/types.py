@@ -11,7 +11,7 @@ from batchproc.ledger import ListedItem
 from batchproc.model import Outcome
 from batchproc.pipeline.observer import Observer
 from batchproc.record.run import RunCounts, RunRecord, to_json
-from batchproc.record.stage import StageRecord
+from batchproc.record.stages import StageRecord
 from batchproc.remembered import Checkpoint, Known, ListMemory
 
 

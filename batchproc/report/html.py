@@ -36,7 +36,7 @@ from batchproc.report.bench_rates_view import (
 )
 from batchproc.report.bench_verdict import stage_rates
 from batchproc.report.charts import ceiling_name, mode_bars
-from batchproc.report.data_set import view_data_set
+from batchproc.report.data_set_view import view_data_set
 from batchproc.report.items_view import link_to, told
 from batchproc.report.lab_section import number_figure, number_name, view_lab
 from batchproc.report.palette import css_reference, css_variables

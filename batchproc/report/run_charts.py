@@ -11,7 +11,7 @@ from itertools import pairwise
 from batchproc.explain.words import seconds, share, significant, size, workers
 from batchproc.record.explanation import Ceiling, Choice
 from batchproc.record.run import RunRecord
-from batchproc.record.stage import StageRecord
+from batchproc.record.stages import StageRecord
 from batchproc.report.charts import (
     Curve,
     Lane,

@@ -18,7 +18,7 @@ from batchproc.report.summary import command_time, failure_step, list_lines, nam
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from batchproc.record.stage import ConcurrencyRecord, StageRecord
+    from batchproc.record.stages import ConcurrencyRecord, StageRecord
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
 STAGES = ("download", "transform")

@@ -5,7 +5,7 @@ from batchproc.sink.data_card import write_data_card
 from batchproc.sink.images import ImageFolder
 from batchproc.sink.layout import Layout
 from batchproc.sink.manifests import read_manifest, write_manifest
-from batchproc.sink.samples import Column
+from batchproc.sink.shard_samples import Column
 
 __all__ = [
     "Column",

@@ -18,7 +18,7 @@ from batchproc.columns import Scalar, Type
 from batchproc.errors import DiskError
 from batchproc.kinds import kind_of
 from batchproc.sink.atomic import renewing
-from batchproc.sink.samples import Column
+from batchproc.sink.shard_samples import Column
 
 # The loader reads 10 MiB of metadata.jsonl, and takes the types that it sees there for those of the whole column: one
 # that is null so far would stay null. From a little less on, the card has the types.

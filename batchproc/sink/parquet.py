@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from batchproc.columns import Scalar, Type
 from batchproc.remembered import Row
-from batchproc.sink.samples import ByteSink, Column, Read, Sample, ShardSettings, UnfitRowError
+from batchproc.sink.shard_samples import ByteSink, Column, Read, Sample, ShardSettings, UnfitRowError
 
 if TYPE_CHECKING:
     import pyarrow

@@ -17,8 +17,8 @@ from batchproc.remembered import Shard
 from batchproc.sink.atomic import replacing
 from batchproc.sink.card_pictures import named_in
 from batchproc.sink.images import OWNER_NAME
-from batchproc.sink.samples import OpenedShard, Read, Sample, ShardSettings
-from batchproc.sink.shards import MANIFEST, ShardFolder, manifest_of, open_shard
+from batchproc.sink.shard_files import MANIFEST, ShardFolder, manifest_of, open_shard
+from batchproc.sink.shard_samples import OpenedShard, Read, Sample, ShardSettings
 from batchproc.stores import Bucket
 
 

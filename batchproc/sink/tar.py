@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from batchproc.sink.samples import ByteSink, Read, Sample, ShardSettings
+from batchproc.sink.shard_samples import ByteSink, Read, Sample, ShardSettings
 
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)

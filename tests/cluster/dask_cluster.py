@@ -87,7 +87,7 @@ def part_processes(worker: int) -> list[psutil.Process]:
     try:
         return [
             process for process in psutil.Process(worker).children(recursive=True)
-            if "batchproc.cluster.child" in " ".join(process.cmdline())
+            if "batchproc.cluster.part_process" in " ".join(process.cmdline())
         ]  # fmt: skip
     except psutil.NoSuchProcess:
         return []

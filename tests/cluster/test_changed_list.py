@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.api import run
-from batchproc.cluster import run as cluster_run
+from batchproc.cluster import shared_run as cluster_run
 from batchproc.cluster.comparison import Changes, Kind, amend
 from batchproc.cluster.partition import Earlier, make_plan
 from batchproc.cluster.plan import ClusterPlan, decode_line, read_plan

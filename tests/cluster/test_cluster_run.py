@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from batchproc.api import run
-from batchproc.cluster import run as cluster_run
+from batchproc.cluster import shared_run as cluster_run
 from batchproc.errors import ExitCode, UsageError
 from batchproc.job_file import Job
 from batchproc.pipeline import RunOptions, RunResult

@@ -13,7 +13,7 @@ import pytest
 
 from batchproc.cluster.partition import make_plan
 from batchproc.cluster.plan import LIST_NAME, ClusterPlan
-from batchproc.cluster.store import open_store
+from batchproc.cluster.shared_store import open_store
 from batchproc.cluster.task import PartTask, part_config, run_part, sweep_attempts
 from batchproc.job_file import Job
 from batchproc.pipeline.job_list import JobList

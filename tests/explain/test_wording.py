@@ -27,10 +27,10 @@ from batchproc.explain.wording import (
     worded,
 )
 from batchproc.explain.words import Words
-from batchproc.measure import checks
+from batchproc.measure import self_checks as checks
 from batchproc.record.explanation import Alternative, Choice, Hint, Value
 from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunCounts, RunRecord
-from batchproc.record.stage import PhaseRecord, StageLoad, StageRecord
+from batchproc.record.stages import PhaseRecord, StageLoad, StageRecord
 
 RECORD = RunRecord(
     counts=RunCounts(items=35, processed=4),

@@ -16,7 +16,7 @@ from tests.object_store import StoreServer, store
 
 from .test_job import rows
 from .test_modes import images, run
-from .test_shards import SHARDS, shards
+from .test_shard_maker import SHARDS, shards
 
 pytest.importorskip("obstore", reason="the extra [cloud] is not installed")
 

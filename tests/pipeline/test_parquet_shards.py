@@ -18,7 +18,7 @@ from tests.jobs import MakeJob
 from .site import Site
 from .test_job import rows
 from .test_modes import images, run
-from .test_shards import SHARDS, manifest, members, shards, write_csv
+from .test_shard_maker import SHARDS, manifest, members, shards, write_csv
 
 __all__ = ["write_csv"]
 

@@ -11,7 +11,7 @@ from batchproc.errors import UsageError
 from .site import Site
 from .test_job import rows
 from .test_modes import run
-from .test_shards import write_csv  # noqa: F401  # a fixture
+from .test_shard_maker import write_csv  # noqa: F401  # a fixture
 
 LIST = "url,part\n/a.png,train\n/b.png,test\n/c.png,of course\n"
 SPLIT = 'output.splits="part"'

@@ -11,7 +11,7 @@ from batchproc.pipeline.types import RunOptions
 from .site import Site, serving
 from .test_job import rows
 from .test_modes import images, run
-from .test_shards import SHARDS, assert_whole, shards
+from .test_shard_maker import SHARDS, assert_whole, shards
 
 CONFIG = """
 [job]

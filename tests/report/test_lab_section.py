@@ -7,7 +7,7 @@ import pytest
 
 from batchproc.bench.bench_json import Bench, parse_bench
 from batchproc.lab.models import add_predictions
-from batchproc.lab.results import Number, Table, counted
+from batchproc.lab.results import Number, ResultTable, counted
 from batchproc.report.lab_section import LabChart, number_figure, number_name, view_lab
 from tests.lab import tables
 from tests.lab.tables import all_of_them, as_json
@@ -17,13 +17,13 @@ def bench(**keys: object) -> Bench:
     return parse_bench({"schema": 1, "rounds": [], **keys})
 
 
-def charts(made: Mapping[str, Table], others: float | None = 0.01) -> dict[str, LabChart]:
+def charts(made: Mapping[str, ResultTable], others: float | None = 0.01) -> dict[str, LabChart]:
     """By experiment."""
     found = view_lab(bench(experiments=as_json(made, others))).charts
     return dict(zip(made, found, strict=True))
 
 
-def sentence(name: str, made: Mapping[str, Table]) -> str:
+def sentence(name: str, made: Mapping[str, ResultTable]) -> str:
     return charts(add_predictions(made))[name].sentence.replace("\u00a0", " ")
 
 
@@ -147,7 +147,7 @@ def test_every_round_is_a_mark() -> None:
 
 
 def test_counts_alone_are_written_and_listed_but_not_drawn() -> None:
-    seen = Table(x="workers", series=(counted("seen", "changes", {"threads": 10}),))
+    seen = ResultTable(x="workers", series=(counted("seen", "changes", {"threads": 10}),))
     chart = charts({"own_memory": seen})["own_memory"]
 
     assert (None, [["threads", "10 changes"]]) == (chart.svg, list(chart.rows))

@@ -10,7 +10,7 @@ from batchproc.bench.bench_json import parse_bench
 from batchproc.explain.findings import explain
 from batchproc.explain.words import seconds, share, significant, size
 from batchproc.record.run import MemoryRecord, RunRecord, read_run, record_of, write_text
-from batchproc.record.stage import StageRecord
+from batchproc.record.stages import StageRecord
 from batchproc.report.bench_terminal import summarise_bench
 from batchproc.report.html import make_report
 from batchproc.report.terminal import summarise

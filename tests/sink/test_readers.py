@@ -9,7 +9,7 @@ import pytest
 
 from tests.pipeline.site import PATHS, Site, serving
 from tests.pipeline.test_modes import run
-from tests.pipeline.test_shards import manifest
+from tests.pipeline.test_shard_maker import manifest
 
 pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of the readers, among themselves

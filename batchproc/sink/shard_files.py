@@ -19,7 +19,7 @@ from batchproc.failpoints import failpoint
 from batchproc.remembered import Shard
 from batchproc.sink.atomic import replacing, sweep_temporary, sync_folder
 from batchproc.sink.images import OWNER_NAME, ImageFolder
-from batchproc.sink.samples import FORMAT, LostImageError, OpenedShard, Read, Sample, ShardFormat, ShardSettings
+from batchproc.sink.shard_samples import FORMAT, LostImageError, OpenedShard, Read, Sample, ShardFormat, ShardSettings
 from batchproc.sink.tar import TarFormat
 
 FOLDER = "shards"

@@ -8,7 +8,7 @@ from functools import partial
 from uuid import uuid4
 
 from batchproc.cluster.engine import Engine
-from batchproc.cluster.store import Store, open_store
+from batchproc.cluster.shared_store import Store, open_store
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, Problem, UsageError
 from batchproc.measure.hardware import usable_cores

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchproc.measure import checks
+from batchproc.measure import self_checks as checks
 from batchproc.measure.breakdown import StageTotals, break_down
 
 

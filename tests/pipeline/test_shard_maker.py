@@ -12,7 +12,7 @@ import pytest
 from batchproc.cli import load_job
 from batchproc.errors import UsageError
 from batchproc.pipeline.rebuild import rebuild_ledger
-from batchproc.pipeline.shards import ShardMaker
+from batchproc.pipeline.shard_maker import ShardMaker
 from batchproc.pipeline.types import RunOptions
 from batchproc.report.plan_text import describe_plan, missing_files, plan_facts
 from tests.jobs import MakeJob

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from batchproc.ledger.data_set import data_set, keep_data_set
+from batchproc.ledger.data_set_counts import data_set, keep_data_set
 from batchproc.ledger.schema import create_tables, touch
 from batchproc.record.data_set import DataSetRecord, HostImages, ImageClass, RejectedExample, RejectedItems
 

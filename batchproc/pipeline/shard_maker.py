@@ -29,7 +29,8 @@ from batchproc.remembered import Shard
 from batchproc.signals import Counted, doing
 from batchproc.sink import ImageFolder, Layout
 from batchproc.sink.images import IMAGE_NAME
-from batchproc.sink.samples import (
+from batchproc.sink.shard_files import ShardFolder, StoredImages, read_shard_manifest, shard_name
+from batchproc.sink.shard_samples import (
     LostImageError,
     Sample,
     ShardSettings,
@@ -37,7 +38,6 @@ from batchproc.sink.samples import (
     make_samples,
     packed_name,
 )
-from batchproc.sink.shards import ShardFolder, StoredImages, read_shard_manifest, shard_name
 from batchproc.transform.write import write_temporary
 
 BESIDE = (".json", ".txt")  # what stands beside an image in a tar shard

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from batchproc.config import Config
     from batchproc.pipeline import RunResult
 
-# Without the collector until all is imported: a tenth of the start.
-COMMAND = (sys.executable, "-P", "-c", "import gc; gc.disable(); from batchproc.cluster.child import main; main()")
+_START = "import gc; gc.disable(); from batchproc.cluster.part_process import main; main()"  # collecting: a tenth of it
+COMMAND = (sys.executable, "-P", "-c", _START)
 ENDED_NAME = "ended.json"
 LIST_NAME = "part.jsonl"
 REST_NAME = "rest.jsonl"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from batchproc.sources.splits import MOST_SPLITS, SplitCheck
+from batchproc.sources.split_columns import MOST_SPLITS, SplitCheck
 
 
 @pytest.mark.parametrize("value", ["train", "test_2", "Validation"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchproc.cluster.status import describe_cluster_status, read_cluster_status
+from batchproc.cluster.parts_status import describe_cluster_status, read_cluster_status
 from batchproc.errors import UsageError
 
 from .conftest import MakeJob

@@ -20,10 +20,10 @@ from batchproc.cluster.merge import Merged, write_rows
 from batchproc.cluster.part_ledger import PARTS_NAME, PartLedger
 from batchproc.cluster.plan import FOLDER, ClusterPlan
 from batchproc.cluster.plans import Plans
-from batchproc.cluster.preflight import ask_workers
 from batchproc.cluster.retrying import retry_failed
-from batchproc.cluster.store import Store, open_store
+from batchproc.cluster.shared_store import Store, open_store
 from batchproc.cluster.task import place_images, sweep_attempts
+from batchproc.cluster.worker_checks import ask_workers
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, resolved
 from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
@@ -44,7 +44,7 @@ from batchproc.pipeline.stopping import ENDING
 from batchproc.record.cluster import ClusterRecord
 from batchproc.record.run import FILE_NAME, Counts, MachineRecord, NotSampled, RunCounts, RunRecord, write_text
 from batchproc.sink import Layout, write_atomically
-from batchproc.sink.shards import MANIFEST, manifest_text
+from batchproc.sink.shard_files import MANIFEST, manifest_text
 from batchproc.transform.plan_fingerprint import fingerprint, recipe_of
 from batchproc.transform.steps.unique import unique_bits
 from batchproc.version import VERSION
