@@ -158,7 +158,10 @@ def open_store(address: str) -> Store:
 
 
 def move(path: Path, target: Path) -> None:
-    """Gives a file another name; on another file system it is copied, and appears there whole. Raises OSError."""
+    """Gives a file or a folder another name; on another file system it is copied, and appears there whole.
+
+    Raises OSError.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.replace(target)
@@ -166,6 +169,11 @@ def move(path: Path, target: Path) -> None:
         if error.errno != errno.EXDEV:
             raise
         copy = _beside(target)
+        if path.is_dir():
+            shutil.copytree(path, copy)
+            copy.replace(target)
+            shutil.rmtree(path)
+            return
         try:
             shutil.copyfile(path, copy)
             copy.replace(target)

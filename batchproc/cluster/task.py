@@ -6,6 +6,7 @@ and comes back does no harm, and one that is killed at any instant leaves a part
 """
 
 import json
+import os
 import shutil
 import subprocess
 import threading
@@ -249,9 +250,7 @@ def _stage(store: Store, layout: Layout, part: str) -> str:
     if not isinstance(store, FolderStore) or not any(layout.images_folder.iterdir()):
         return ""
     staged = f"{part}/images"
-    for folder in layout.images_folder.iterdir():
-        for image in folder.iterdir():
-            move(image, store.folder / staged / folder.name / image.name)
+    move(layout.images_folder, store.folder / staged)
     return staged
 
 
@@ -269,9 +268,12 @@ def place_images(store: Store, manifest: PartManifest) -> None:
     if not manifest.staged or not isinstance(store, FolderStore):
         return
     staged = store.folder / manifest.staged
-    for image in staged.glob("??/*"):
-        with suppress(FileNotFoundError):  # another has just done it
-            move(image, store.folder / "images" / image.parent.name / image.name)
+    for folder in staged.glob("??"):
+        place = store.folder / "images" / folder.name
+        place.mkdir(parents=True, exist_ok=True)
+        for name in os.listdir(folder):  # noqa: PTH208  # names, not paths: a tenth of the time
+            with suppress(FileNotFoundError):  # another has just done it
+                os.replace(f"{folder}/{name}", f"{place}/{name}")  # noqa: PTH105
     shutil.rmtree(staged, ignore_errors=True)
 
 
