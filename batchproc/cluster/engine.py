@@ -21,6 +21,12 @@ T = TypeVar("T")
 INSTALL = "pip install 'batchproc[dask]'"
 CONNECT_SECONDS = 10.0
 ASK_SECONDS = 30.0
+# Of a cluster on this machine: what Dask does to watch itself took a tenth of a core per worker from the images.
+QUIET = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+}
 
 
 class LostEngineError(BatchprocError):
@@ -77,12 +83,14 @@ class DaskEngine:
 
     def __init__(self, table: ClusterTable) -> None:
         import distributed
+        from dask import config as dask_config
 
         dask: Any = distributed  # its types do not go far
 
         self._cluster: Any = None
         address: Any = table.scheduler
         if table.local:
+            dask_config.set(QUIET)
             # A worker only holds a process of ours: it needs one thread, and no limit that would stop that thread.
             self._cluster = address = dask.LocalCluster(
                 n_workers=table.local, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=50
