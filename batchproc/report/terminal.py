@@ -24,7 +24,7 @@ BUCKETS_SHOWN, LEAST = 4, 0.005
 STAGES = ("download", "transform")
 WIDTH = 80
 INDENT = 14  # of what a label is followed by
-BAR, CELL = 12, 33  # letters of a chart's bar, and of a stage's column
+BAR, CELL = 10, 31  # letters of a chart's bar, and of a stage's column
 
 
 def summarise(record: RunRecord, folder: Path, *, verbose: bool = False, unicode: bool = True) -> str:

@@ -35,7 +35,7 @@ def test_the_summary_begins_with_how_fast_each_mode_is() -> None:
     lines = summarise(of(cpu_bound()), Path("runs/1")).splitlines()
 
     assert ["  images/s", "  serial  ", "  thread  ", "  process "] == [line[:10] for line in lines[1:5]]
-    assert "download: 32 threads             transform: 2 processes" in lines[1]
+    assert "download: 32 threads           transform: 2 processes" in lines[1]
     assert "█ 79.3 used, best " in lines[3]
     assert "█ 79.3 used" in lines[4]
     assert lines[5].startswith("  download    threads: 99% of a download is waiting")
