@@ -1,5 +1,6 @@
 """The work on one part: what it leaves when it is killed, and when another was quicker."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from batchproc.job_file import Job
 from batchproc.pipeline.job_list import JobList
 
 from .conftest import MakeJob, Site
+from .dask_cluster import part_processes
 
 pytest.importorskip("publicsuffixlist", reason="the extra [dask] is not installed")
 pytestmark = pytest.mark.extra
@@ -167,4 +169,4 @@ def test_an_attempt_that_nobody_waits_for_is_ended(
 
     assert outcome.manifest is None
     assert time.monotonic() - began < 30  # a bound, not a measure: the slow replies take as long
-    assert [] == psutil.Process().children()
+    assert [] == part_processes(os.getpid())
