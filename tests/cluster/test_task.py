@@ -5,7 +5,6 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -163,10 +162,8 @@ def test_an_attempt_that_nobody_waits_for_is_ended(
     make_job: MakeJob, tmp_path: Path, slow_asked: threading.Event
 ) -> None:
     task = first_part(make_job(slow=8), tmp_path / "out")
-    began = time.monotonic()
 
     outcome = run_part(task, worker="first", is_ended=slow_asked.is_set)
 
     assert outcome.manifest is None
-    assert time.monotonic() - began < 30  # a bound, not a measure: the slow replies take as long
     assert [] == part_processes(os.getpid())
