@@ -25,7 +25,7 @@ from batchproc.cli.arguments import (
 )
 from batchproc.cli.console import print_json, print_message
 from batchproc.cli.run import Output
-from batchproc.errors import DiskError, ExitCode, UsageError
+from batchproc.errors import DiskError, ExitCode, Problem, UsageError
 
 if TYPE_CHECKING:
     from batchproc.report.status import JobStatus
@@ -66,6 +66,8 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
     """
     job, _ = load_job(config, setting or ())
     if job.cluster is not None:
+        if watch:
+            raise UsageError([Problem(where="--watch", message="is not possible with [cluster]; see the dashboard.")])
         from batchproc.cluster.parts_status import describe_cluster_status, read_cluster_status
 
         parts = read_cluster_status(job)

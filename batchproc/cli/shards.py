@@ -37,7 +37,7 @@ def shards(
 
     from batchproc.cluster.forecast import describe, forecast, measure_sample, measured_before
     from batchproc.cluster.partition import make_plan
-    from batchproc.cluster.shared_run import refuse
+    from batchproc.cluster.refusals import refuse
     from batchproc.config import ClusterTable
     from batchproc.job_file import load, warm_up
     from batchproc.pipeline.job_list import JobList

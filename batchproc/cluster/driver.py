@@ -7,45 +7,49 @@ waits for nothing longer than a moment: a lost worker, scheduler or signal is no
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from uuid import uuid4
 
-from batchproc.cluster.engine import Ended, Engine, LostEngineError
+from batchproc.cluster.engine import Engine, LostEngineError
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.part_ledger import QUARANTINED, WAITING, PartLedger
 from batchproc.cluster.plan import FOLDER, ClusterPlan
 from batchproc.cluster.queue import Part, PartQueue
-from batchproc.cluster.task import AT_THE_END_SECONDS, PartTask, machine_of
+from batchproc.cluster.task import AT_THE_END_SECONDS, PartOutcome, PartTask, machine_of
 from batchproc.config import ClusterTable, Config
-from batchproc.errors import ExecutorError
+from batchproc.errors import ExecutorError, UsageError
 
 TICK_SECONDS = 0.5
 WORKERLESS_SECONDS = 600.0  # without a worker or a word of one: a batch system may take its time to start some
 RECONNECT_SECONDS = 300.0
 BETWEEN_TRIES_SECONDS = 3.0
+SILENT_SECONDS = 30.0  # until a worker that did not answer is asked again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listeners:
     """Whom the driver tells. `note`: a line for the user. `committed`: a part is done.
 
-    `joined`: there are workers that were not there before; it raises `UsageError` where one must not work.
+    `joined`: these workers were not there before; returns who has answered, and raises `UsageError` where one must not
+    work.
     """
 
     note: Callable[[str], None]
     committed: Callable[[PartManifest], None]
-    joined: Callable[[Engine], object]
+    joined: Callable[[Engine, Collection[str]], Collection[str]]
 
 
 class Driver:
-    """Around one plan. Used by one thread; `stop` is a signal handler's."""
+    """Around one plan, with an engine of its own from `open` to `close`. For one thread; `stop` is a signal handler's.
+    """
 
     def __init__(
         self,
         config: Config,
         plan: ClusterPlan,
         ledger: PartLedger,
-        reopen: Callable[[], Engine],
+        open_engine: Callable[[], Engine],
         listeners: Listeners,
         *,
         store: str,
@@ -58,46 +62,58 @@ class Driver:
         self._config = config
         self._plan = plan
         self._ledger = ledger
-        self._reopen = reopen
+        self._open_engine = open_engine
         self._listeners = listeners
         self._store = store
         self._amended = amended
         self._clock = clock
         self._sleep = sleep
+        self._run = uuid4().hex
+        self.engine: Engine | None = None
         self._queue = PartQueue()
         self._out: dict[tuple[int, int], Part] = {}
         self.is_over = False  # the job's time was
-        self._is_stopping = False
+        self._stops = 0  # how often it was told to
         self._over_at = clock() + config.job.max_duration if config.job.max_duration else None
         self._stop_by: float | None = None
         self._slots: dict[str, int] = {}
         self._known: set[str] = set()  # workers that may work
+        self._silent_until: dict[str, float] = {}  # by worker
         self._looked = self._last_word = clock()
 
+    def open(self) -> Engine:
+        """Opens the engine. Raises `UsageError` where there is none."""
+        self.engine = self._open_engine()
+        return self.engine
+
+    def close(self) -> None:
+        """Takes back what is out. May be called whatever has happened."""
+        if self.engine is not None:
+            self.engine.close()
+
     def stop(self) -> None:
-        """Nothing more is handed out; what is out may commit what it has."""
-        self._is_stopping = True
+        """Nothing more is handed out; what is out may commit what it has. The second time that is not waited for."""
+        self._stops += 1
 
     def describe(self) -> str:
         """How far it is, for whoever asks. From any thread."""
         return f"{len(self._out):,} parts handed out, {self._queue.size:,} waiting"
 
-    def work(self, engine: Engine) -> Engine:
-        """Works until nothing is left, or it was stopped; the engine that is open in the end.
+    def work(self) -> None:
+        """Works until nothing is left, or it was stopped.
 
-        Raises `ExecutorError` where nobody is there to work, and `DiskError`.
+        Raises `ExecutorError` where nobody is there to work, `UsageError` for a worker that must not, and `DiskError`.
         """
         # What was added to the list comes behind all that was left before: both may ask the same hosts.
         for list_name in dict.fromkeys(shard.list_name for shard in self._plan.shards):
             self._fill(list_name)
-            while self._out or (self._queue and not self._is_stopping):
+            while self._out or (self._queue and not self._stops):
                 try:
-                    self._turn(engine)
+                    self._turn(self.engine or self.open())
                 except LostEngineError as error:
-                    engine = self._find_again(engine, error)
-                if self._stop_by is not None and self._clock() > self._stop_by:
-                    return engine
-        return engine
+                    self._find_again(error)
+                if self._stops > 1 or (self._stop_by is not None and self._clock() > self._stop_by):
+                    return
 
     def _fill(self, list_name: str) -> None:
         """Queues what is not done of a list: parts, and what earlier runs left of them; slices of big domains first."""
@@ -129,15 +145,15 @@ class Driver:
             self._queue.add(self._amended(part))
 
     def _turn(self, engine: Engine) -> None:
-        if self._over_at is not None and self._clock() > self._over_at and not self._is_stopping:
+        if self._over_at is not None and self._clock() > self._over_at and not self._stops:
             self.is_over = True
             self._listeners.note("max_duration reached: nothing more is handed out; the same command continues")
             self.stop()
-        if self._is_stopping and self._stop_by is None:
-            engine.stop_parts()
+        if self._stops and self._stop_by is None:
+            engine.stop_parts(self._run)
             self._stop_by = self._clock() + self._config.job.grace + AT_THE_END_SECONDS
         self._look(engine)
-        while self._queue and not self._is_stopping and len(self._out) < self._room():
+        while self._queue and not self._stops and len(self._out) < self._room():
             part = self._queue.take()
             self._out[part.place] = part  # first: when the engine gets lost over it, it is handed out again
             engine.submit(self._task(part), part.avoid)
@@ -154,14 +170,19 @@ class Driver:
         self._slots = dict(engine.slots())
         if self._slots:
             self._last_word = now
-            if not self._known >= self._slots.keys():
-                self._listeners.joined(engine)
-                self._known |= self._slots.keys()
+            self._meet(engine, now)
         elif now - self._last_word > WORKERLESS_SECONDS:
             raise ExecutorError(
                 f"no worker has come to the scheduler for {WORKERLESS_SECONDS:.0f} s; start some (dask worker), "
                 "and the same command continues"
             )
+
+    def _meet(self, engine: Engine, now: float) -> None:
+        """Has workers asked that were not there before; one that is silent later again."""
+        strangers = [one for one in self._slots.keys() - self._known if now >= self._silent_until.get(one, now)]
+        if strangers:
+            self._known.update(self._listeners.joined(engine, sorted(strangers)))
+            self._silent_until |= dict.fromkeys(set(strangers) - self._known, now + SILENT_SECONDS)
 
     def _room(self) -> int:
         return max(1, self._table.window * sum(self._slots.values()))
@@ -169,6 +190,7 @@ class Driver:
     def _task(self, part: Part) -> PartTask:
         return PartTask(
             config=self._config,
+            run=self._run,
             store=self._store,
             plan=self._plan.name,
             columns=self._plan.columns,
@@ -190,7 +212,7 @@ class Driver:
             found[machine_of(address)] += slots
         return found
 
-    def _put_down(self, ended: Ended) -> None:
+    def _put_down(self, ended: PartOutcome) -> None:
         part = self._out.pop((ended.number, ended.generation), None)
         if part is None:
             return
@@ -209,7 +231,7 @@ class Driver:
             self._listeners.note(f"part {part.number}: {manifest.pending:,} items are left for a part of their own")
             self._queue.add(_rest_of(manifest, part))
 
-    def _charge(self, part: Part, ended: Ended) -> None:
+    def _charge(self, part: Part, ended: PartOutcome) -> None:
         tries = part.tries + 1
         state = QUARANTINED if tries >= self._table.tries else WAITING
         self._ledger.fail(*part.place, ended.worker, ended.reason, tries=tries, state=state)
@@ -218,30 +240,27 @@ class Driver:
         if state == WAITING:
             self._queue.add(replace(part, tries=tries, avoid=part.avoid | {ended.worker}))
 
-    def _find_again(self, engine: Engine, error: LostEngineError) -> Engine:
+    def _find_again(self, error: LostEngineError) -> None:
         """Another connection to the scheduler; what was out is handed out again, and found committed if it is.
 
         Raises `ExecutorError` when there is none for too long.
         """
         self._listeners.note(f"{error}; trying to find it again for {RECONNECT_SECONDS:.0f} s")
-        engine.close()
+        self.close()
+        self.engine = None
         limit = self._clock() + RECONNECT_SECONDS
-        while not self._is_stopping:
+        while self.engine is None:
             try:
-                found = self._reopen()
-            except OSError:
-                if self._clock() > limit:
-                    break
+                self.open()
+            except UsageError:
+                if self._stops or self._clock() > limit:
+                    raise ExecutorError(f"{error}, and it did not come back; the same command continues") from error
                 self._sleep(BETWEEN_TRIES_SECONDS)
-                continue
-            for part in self._out.values():
-                self._queue.put_down(part)
-            parts, self._out = list(self._out.values()), {}
-            for part in parts:
-                self._queue.add(part)
-            self._last_word = self._clock()
-            return found
-        raise ExecutorError(f"{error}, and it did not come back; the same command continues") from error
+        parts, self._out = list(self._out.values()), {}
+        for part in parts:
+            self._queue.put_down(part)
+            self._queue.add(part)
+        self._last_word = self._clock()
 
 
 def _rest_of(manifest: PartManifest, part: Part) -> Part:
@@ -256,11 +275,3 @@ def _rest_of(manifest: PartManifest, part: Part) -> Part:
         tries=0,
         avoid=frozenset(),
     )
-
-
-def quarantined(ledger: PartLedger) -> Sequence[str]:
-    """A line for each part that was given up."""
-    return [
-        f"part {row.number}: {row.reason or 'no reason is known'}"
-        for row in ledger.rows() if row.state == QUARANTINED
-    ]  # fmt: skip

@@ -5,13 +5,13 @@ Nothing here waits without a bound: a scheduler that is gone is told of as one, 
 
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
 
-from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.task import PartOutcome, PartTask, run_part, stop_parts
 from batchproc.config import ClusterTable
 from batchproc.errors import BatchprocError, Problem, UsageError
@@ -20,7 +20,8 @@ T = TypeVar("T")
 
 INSTALL = "pip install 'batchproc[dask]'"
 CONNECT_SECONDS = 10.0
-ASK_SECONDS = 30.0
+ASK_SECONDS = 30.0  # the scheduler
+ANSWER_SECONDS = 5.0  # for one worker to answer: its loop has nothing else to do
 # Of a cluster on this machine: what Dask does to watch itself took a tenth of a core per worker from the images.
 QUIET = {
     "distributed.worker.profile.enabled": False,
@@ -33,21 +34,6 @@ class LostEngineError(BatchprocError):
     """The scheduler does not answer any more. What it had handed out may go on; what is committed stays."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """An attempt that came to an end: with the part's manifest, or for a reason.
-
-    `is_charged`: the part or its worker is to blame, not that somebody else ended.
-    """
-
-    number: int
-    generation: int
-    worker: str = ""
-    manifest: PartManifest | None = None
-    reason: str = ""
-    is_charged: bool = True
-
-
 class Engine(Protocol):
     """Used by one thread. Whatever asks the cluster raises `LostEngineError` when that does not answer in time."""
 
@@ -57,19 +43,20 @@ class Engine(Protocol):
         """How many parts each worker does at once, by the worker's address."""
         ...
 
-    def ask(self, question: Callable[[], T]) -> Mapping[str, T | str]:
-        """The answer of every worker, or as text why there is none, by its address."""
+    def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
+        """The answers of these workers by their addresses, or as text why one cannot answer. Who is silent is left out.
+        """
         ...
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
         """Hands out a part, to other workers than these if there are any."""
         ...
 
-    def stop_parts(self) -> None:
-        """What is being worked on may commit what it has, and ends soon."""
+    def stop_parts(self, run: str) -> None:
+        """What is being worked on may commit what it has, and ends soon; of what waits for a worker nothing begins."""
         ...
 
-    def wait(self, seconds: float) -> list[Ended]:
+    def wait(self, seconds: float) -> list[PartOutcome]:
         """What has ended; waits so long for the first, at most."""
         ...
 
@@ -90,14 +77,17 @@ class DaskEngine:
         self._cluster: Any = None
         address: Any = table.scheduler
         if table.local:
-            dask_config.set(QUIET)
             # A worker only holds a process of ours: it needs one thread, and no limit that would stop that thread.
-            self._cluster = address = dask.LocalCluster(
-                n_workers=table.local, threads_per_worker=1, memory_limit=None, dashboard_address=":0", silence_logs=50
-            )
+            with dask_config.set(QUIET):
+                self._cluster = address = dask.LocalCluster(
+                    n_workers=table.local, threads_per_worker=1, memory_limit=None, dashboard_address=":0",
+                    silence_logs=50,
+                )  # fmt: skip
         try:
             self._client = dask.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
         except OSError as error:
+            if self._cluster is not None:
+                self._cluster.close(timeout=CONNECT_SECONDS)
             message = f"no scheduler answers at {table.scheduler}; is it running? (dask scheduler)"
             raise UsageError([Problem(where="[cluster] scheduler", message=message)]) from error
         self.dashboard = str(self._client.dashboard_link or "")
@@ -106,25 +96,28 @@ class DaskEngine:
 
     def slots(self) -> Mapping[str, int]:
         """How many parts each worker does at once."""
-        self._check()
-        return {address: int(worker["nthreads"]) for address, worker in self._info()["workers"].items()}
+        return {address: int(worker["nthreads"]) for address, worker in self._workers().items()}
 
-    def ask(self, question: Callable[[], T]) -> Mapping[str, T | str]:
-        """The answer of every worker."""
-        self._check()
-        try:
-            answers = self._client.run(question, on_error="return")
-        except (OSError, TimeoutError) as error:
-            raise LostEngineError(f"the scheduler does not answer: {error}") from error
-        return {
-            address: f"{type(answer).__name__}: {answer}" if isinstance(answer, BaseException) else answer
-            for address, answer in answers.items()
-        }
+    def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
+        """The answers of these workers, one after the other: a silent one keeps no other from answering."""
+        found: dict[str, T | str] = {}
+        for address in workers:
+            self._check()
+            with suppress(OSError):  # gone, or silent
+                answers = self._within(
+                    ANSWER_SECONDS, partial(self._client.run, question, workers=[address], on_error="return")
+                )
+                answer = answers[address]
+                if isinstance(answer, OSError):
+                    raise answer
+                is_error = isinstance(answer, BaseException)
+                found[address] = f"{type(answer).__name__}: {answer}" if is_error else answer
+        return found
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
         """Hands out a part."""
         self._check()
-        others = [address for address in self._info()["workers"] if address not in avoid] if avoid else []
+        others = [address for address in self._workers() if address not in avoid] if avoid else []
         place = task.number, task.generation
         key = f"batchproc-part-{task.plan}-{task.number}-{task.generation}-{time.monotonic_ns()}"
         future: Any = self._client.submit(
@@ -134,13 +127,13 @@ class DaskEngine:
         self._futures[place] = future
         future.add_done_callback(lambda _: self._ended.put(place))
 
-    def stop_parts(self) -> None:
+    def stop_parts(self, run: str) -> None:
         """What is being worked on ends soon."""
-        self.ask(stop_parts)
+        self.ask(partial(stop_parts, run), self._workers())
 
-    def wait(self, seconds: float) -> list[Ended]:
+    def wait(self, seconds: float) -> list[PartOutcome]:
         """What has ended."""
-        found: list[Ended] = []
+        found: list[PartOutcome] = []
         with suppress(queue.Empty):
             found.append(self._end_of(self._ended.get(timeout=seconds)))
             while True:
@@ -150,35 +143,45 @@ class DaskEngine:
 
     def close(self) -> None:
         """Takes back what was handed out."""
-        for future in self._futures.values():
-            with suppress(Exception):
-                future.release()
-        for end in (self._client, self._cluster):
-            if end is not None:
-                with suppress(Exception):
-                    end.close(timeout=CONNECT_SECONDS)
+        ends: list[Callable[[], object]] = [future.release for future in self._futures.values()]
+        ends += [partial(one.close, timeout=CONNECT_SECONDS) for one in (self._client, self._cluster) if one]
+        for end in ends:
+            with suppress(OSError, RuntimeError, CancelledError):  # it has lost its scheduler, or its loop
+                end()
 
-    def _end_of(self, place: tuple[int, int]) -> Ended:
-        number, generation = place
-        future = self._futures.pop(place)
+    def _end_of(self, place: tuple[int, int]) -> PartOutcome:
+        future, outcome = self._futures.pop(place), partial(PartOutcome, number=place[0], generation=place[1])
         status = future.status
-        if status == "finished":
-            outcome: PartOutcome = future.result(timeout=ASK_SECONDS)
-            return Ended(
-                number=number, generation=generation, worker=outcome.worker, manifest=outcome.manifest,
-                reason=outcome.reason,
-            )  # fmt: skip
-        if status == "error":
-            error = future.exception(timeout=ASK_SECONDS)
-            return Ended(number=number, generation=generation, reason=f"{type(error).__name__}: {error}")
-        return Ended(number=number, generation=generation, reason=str(status), is_charged=False)
+        try:
+            if status == "finished":
+                ended: PartOutcome = future.result(timeout=ASK_SECONDS)
+                return ended
+            if status == "error":
+                error = future.exception(timeout=ASK_SECONDS)
+                return outcome(reason=f"{type(error).__name__}: {error}")
+        except (OSError, CancelledError) as error:
+            raise LostEngineError(f"the scheduler does not answer: {error}") from error
+        return outcome(reason=str(status), is_charged=False)
 
     def _check(self) -> None:
         if self._client.status != "running":
             raise LostEngineError("the connection to the scheduler is lost")
 
-    def _info(self) -> Any:
-        return self._client.scheduler_info(n_workers=-1)
+    def _workers(self) -> Mapping[str, Any]:
+        """What the scheduler says of its workers, by their addresses."""
+        self._check()
+        try:
+            found: Mapping[str, Any] = self._within(ASK_SECONDS, self._identity)["workers"]
+        except OSError as error:
+            raise LostEngineError(f"the scheduler does not answer: {error}") from error
+        return found
+
+    async def _identity(self) -> Any:
+        return await self._client.scheduler.identity(n_workers=-1)
+
+    def _within(self, seconds: float, ask: Callable[[], Any]) -> Any:
+        """What comes of something that is asked in the client's loop. Raises OSError, a TimeoutError too."""
+        return self._client.sync(ask, callback_timeout=seconds)
 
 
 def open_engine(table: ClusterTable) -> Engine:

@@ -146,7 +146,7 @@ def measure_sample(job: Job, plan: ClusterPlan, folder: Path, items: int) -> Wor
         with (folder / LIST_NAME).open("rb") as lines, path.open("wb") as sample:
             sample.writelines(islice(lines, 0, items * step, step))
         task = PartTask(
-            config=job.config, store="", plan=plan.name, columns=plan.columns, names=plan.names, number=0,
+            config=job.config, run="", store="", plan=plan.name, columns=plan.columns, names=plan.names, number=0,
             generation=0, list_name=path.name, offset=0, size_bytes=path.stat().st_size, first_shard=0,
             seconds=SAMPLE_SECONDS, slots={},
         )  # fmt: skip

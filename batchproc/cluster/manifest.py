@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from batchproc.cluster.plan import FOLDER
+
 SCHEMA = 1
 
 
@@ -45,14 +47,24 @@ class PartManifest:
     shards: tuple[Made, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def part(self) -> str:
+        """Which part it is of, as `part_name` has it."""
+        return part_name(self.number, self.generation)
+
     def to_json(self) -> bytes:
         """The object's content."""
         return json.dumps({"schema": SCHEMA, **asdict(self)}, ensure_ascii=False).encode() + b"\n"
 
 
+def part_name(number: int, generation: int) -> str:
+    """A part, or what was left of one, in names of objects."""
+    return f"{number:06d}-{generation}"
+
+
 def manifest_name(plan: str, number: int, generation: int) -> str:
     """Where the manifest of a part is."""
-    return f"cluster/{plan}/parts/{number:06d}-{generation}.json"
+    return f"{FOLDER}/{plan}/parts/{part_name(number, generation)}.json"
 
 
 def parse_manifest(content: bytes) -> PartManifest:

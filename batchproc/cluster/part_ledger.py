@@ -40,14 +40,34 @@ class PartRow:
 class PartLedger:
     """The rows of one plan. A context manager; used by one thread. Raises `DiskError`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
+        self._connection = connection
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The ledger at a path; made on demand."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, isolation_level=None)
-            self._connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {TABLES}")
+            connection = sqlite3.connect(path, isolation_level=None)
+            connection.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {TABLES}")
         except (sqlite3.Error, OSError) as error:
             raise DiskError(f"{path}: cannot be opened: {error}") from error
+        return cls(path, connection)
+
+    @classmethod
+    def open_view(cls, path: Path) -> Self:
+        """The same for reading alone; one that is not there yet has no rows."""
+        at_rest = not path.with_name(f"{path.name}-wal").exists()  # then no file has to be made for reading it
+        try:
+            if path.exists():
+                uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}"
+                return cls(path, sqlite3.connect(uri, uri=True))
+            connection = sqlite3.connect(":memory:")
+            connection.executescript(TABLES)
+        except sqlite3.Error as error:
+            raise DiskError(f"{path}: cannot be opened: {error}") from error
+        return cls(path, connection)
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +105,11 @@ class PartLedger:
             yield PartRow(
                 number=number, generation=generation, state=state, tries=tries, worker=worker, reason=reason, due=due
             )
+
+    def quarantined(self) -> tuple[str, ...]:
+        """A line for each part that was given up."""
+        rows = [row for row in self.rows() if row.state == QUARANTINED]
+        return tuple(f"part {row.number}: {row.reason or 'no reason is known'}" for row in rows)
 
     def last_committed(self) -> dict[int, PartRow]:
         """The last generation of every part that is committed, by the part's number."""

@@ -9,8 +9,10 @@ import json
 import os
 import pickle
 import signal
+import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -25,6 +27,7 @@ ENDED_NAME = "ended.json"
 LIST_NAME = "part.jsonl"
 REST_NAME = "rest.jsonl"
 OUTPUT_NAME = "out"
+KILLED_SECONDS = 10.0  # for the kernel to take away what was killed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +42,28 @@ class Order:
     max_runs: int  # that are left to an item which failed for a reason that may pass
 
 
-def send(order: Order, stream: IO[bytes]) -> None:
-    """Gives a child its order; the stream has to stay open for as long as it is to live."""
+def send(order: Order, process: "subprocess.Popen[bytes]") -> None:
+    """Gives the process its order; its stdin has to stay open for as long as it is to live."""
+    assert process.stdin is not None
     content = pickle.dumps(order)
-    stream.write(len(content).to_bytes(8, "big") + content)
-    stream.flush()
+    process.stdin.write(len(content).to_bytes(8, "big") + content)
+    process.stdin.flush()
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Ends the process with its workers, if it lives still. Raises `BatchprocError` when not even that helps."""
+    from batchproc.errors import BatchprocError
+
+    assert process.stdin is not None
+    if process.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(KILLED_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise BatchprocError(f"process {process.pid} does not end: does the disk of this machine answer?") from None
 
 
 def main() -> None:
@@ -52,7 +72,9 @@ def main() -> None:
     order: Order = pickle.loads(stream.read(int.from_bytes(stream.read(8), "big")))
     threading.Thread(target=_die_with_parent, args=(stream,), name="life", daemon=True).start()
     ended = _work(order)
-    (order.folder / ENDED_NAME).write_text(json.dumps(ended))
+    new = order.folder / f"{ENDED_NAME}.new"
+    new.write_text(json.dumps(ended))
+    new.replace(order.folder / ENDED_NAME)  # it may be killed at any instant
     sys.stderr.flush()
     os._exit(0)  # the interpreter's own end waits for the fork server's
 

@@ -49,11 +49,11 @@ def read_cluster_status(config: Config) -> ClusterStatus:
     plan = read_plan(home / name)
     if plan is None:
         raise UsageError(f"{home / name}: the plan is gone; --fresh makes everything again.")
-    with PartLedger(home / name / PARTS_NAME) as ledger:
+    with PartLedger.open_view(home / name / PARTS_NAME) as ledger:
         first = [row for row in ledger.rows() if not row.generation]
         states = Counter(row.state for row in first)
         states["waiting"] += len(plan.shards) - len(first)
-        reasons = tuple(f"part {row.number}: {row.reason}" for row in ledger.rows() if row.state == "quarantined")
+        reasons = ledger.quarantined()
     record = _last_record(layout.latest_path)
     return ClusterStatus(
         job=config.job.name,

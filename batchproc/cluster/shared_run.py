@@ -12,21 +12,22 @@ from signal import Signals
 
 from batchproc import signals
 from batchproc.cluster.amending import Amending
-from batchproc.cluster.driver import Driver, Listeners, quarantined
-from batchproc.cluster.engine import Engine, open_engine, refuse_without_extra
+from batchproc.cluster.driver import Driver, Listeners
+from batchproc.cluster.engine import open_engine
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.measured import Measured
 from batchproc.cluster.merge import Merged, write_rows
-from batchproc.cluster.part_ledger import PARTS_NAME, PartLedger
+from batchproc.cluster.part_ledger import COMMITTED, PARTS_NAME, PartLedger
 from batchproc.cluster.plan import FOLDER, ClusterPlan
 from batchproc.cluster.plans import Plans
+from batchproc.cluster.refusals import refuse, refuse_options
 from batchproc.cluster.retrying import retry_failed
 from batchproc.cluster.shared_store import Store, open_store
 from batchproc.cluster.task import place_images, sweep_attempts
 from batchproc.cluster.worker_checks import ask_workers
 from batchproc.columns import Columns
-from batchproc.config import STDIN, Config, resolved
-from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
+from batchproc.config import Config, resolved
+from batchproc.errors import BatchprocError, DiskError, ExitCode, UsageError
 from batchproc.explain.wording import nothing_done
 from batchproc.explain.words import count
 from batchproc.job_file import Job
@@ -38,7 +39,8 @@ from batchproc.pipeline.closing import limits_crossed, write_beside
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import Observer
-from batchproc.pipeline.opening import check_certificates, check_layout, origin_port, transform_settings
+from batchproc.pipeline.opening import origin_port, transform_settings
+from batchproc.pipeline.run_record import iso_time
 from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
 from batchproc.record.cluster import ClusterRecord
@@ -46,10 +48,10 @@ from batchproc.record.run import FILE_NAME, Counts, MachineRecord, NotSampled, R
 from batchproc.sink import Layout, write_atomically
 from batchproc.sink.shard_files import MANIFEST, manifest_text
 from batchproc.transform.plan_fingerprint import fingerprint, recipe_of
-from batchproc.transform.steps.unique import unique_bits
 from batchproc.version import VERSION
 
 PARTS_JSONL = "parts.jsonl"
+TERMINAL = ("done", "rejected", "failed", "quarantined", "deferred")
 
 
 def run_on_cluster(job: Job, options: RunOptions, display: Display) -> RunResult:
@@ -58,7 +60,7 @@ def run_on_cluster(job: Job, options: RunOptions, display: Display) -> RunResult
     Raises `UsageError` before anything is touched, `LockHeldError`, `DiskError`, and `ExecutorError` when nobody is
     there to work; what is committed by then is kept.
     """
-    _refuse_options(options)
+    refuse_options(options)
     refuse(job)
     layout = Layout(output=job.config.paths.output)
     layout.prepare()
@@ -69,47 +71,6 @@ def run_on_cluster(job: Job, options: RunOptions, display: Display) -> RunResult
             result = _ClusterRun(job, options, display, layout).execute()
         monitor.result = result
     return result
-
-
-def _refuse_options(options: RunOptions) -> None:
-    """Raises `UsageError` for what is asked of a run that only one on one machine can do."""
-    asked = {
-        "--limit": options.limit, "--refresh": options.refresh, "--repair": options.repair, "--strict": options.strict,
-    }  # fmt: skip
-    message = "is not possible with [cluster]; run the job on one machine for that."
-    if problems := [Problem(where=flag, message=message) for flag, is_asked in asked.items() if is_asked]:
-        raise UsageError(problems)
-
-
-def refuse(job: Job) -> None:
-    """Raises `UsageError` for a job that cannot be shared out; one without the table may be looked at."""
-    refuse_without_extra()
-    config, table = job.config, job.config.cluster
-    problems = []
-    if table is not None and bool(table.scheduler) == bool(table.local):
-        message = "must name a scheduler, or the number of workers to start here: the one or the other."
-        problems.append(Problem(where="[cluster] scheduler, local", message=message))
-    if STDIN in config.paths.inputs:
-        problems.append(Problem(where="[job] input", message="stdin can be read only once; give a file to [cluster]."))
-    if config.origin is not None and (table is None or table.scheduler):
-        message = "is a server of this machine, which others do not reach; `batchproc origin` starts one by itself."
-        problems.append(Problem(where="[origin]", message=message))
-    if unique_bits(job.steps) is not None:
-        message = "`unique` compares all images of a job, and no worker sees them all; run it without [cluster]."
-        problems.append(Problem(where="[transform] steps", message=message))
-    if config.download.keep_originals:
-        message = "must be false: a cluster's workers hand back images alone; run it without [cluster]."
-        problems.append(Problem(where="[download] keep_originals", message=message))
-    layout = Layout(output=config.paths.output)
-    if table is not None and layout.ledger_path.exists():
-        message = f"{layout.output} holds what one machine made; choose another output for [cluster]."
-        problems.append(Problem(where="[job] output", message=message))
-    if problems:
-        raise UsageError(problems)
-    layout.check()
-    JobList.of(config, config.job.base_url).check()
-    check_layout(config)
-    check_certificates(config)
 
 
 class _ClusterRun:
@@ -135,7 +96,7 @@ class _ClusterRun:
         port = origin_port(self._layout.output) if self._config.origin else 0
         plan = self._plan(store, port)
         folder = self._layout.new_run_folder(self._started)
-        with PartLedger(self._home / plan.name / PARTS_NAME) as ledger:
+        with PartLedger.open(self._home / plan.name / PARTS_NAME) as ledger:
             if self._options.retry_failed:
                 retry_failed(plan, ledger, store, self._options.retry_codes)
             with self._origin(port if _has_work(plan, ledger) else 0):
@@ -178,64 +139,59 @@ class _ClusterRun:
         """Does what is left of the plan; what ended that before its time, and how long it took."""
         if not _has_work(plan, ledger):
             return None, 0.0
-        engine = open_engine(self._table)
+        listeners = Listeners(
+            note=self._display.note, committed=self._committed, joined=partial(ask_workers, self._config, store)
+        )
+        driver = Driver(
+            self._config, plan, ledger, partial(open_engine, self._table), listeners, store=store.address,
+            amended=partial(self._plans(store).amended, plan),
+        )  # fmt: skip
         began = time.perf_counter()
         try:
-            if engine.dashboard:
-                self._display.note(f"dashboard: {engine.dashboard}")
-            listeners = Listeners(
-                note=self._display.note,
-                committed=self._committed,
-                joined=lambda engine: ask_workers(engine, self._config, store),
-            )
-            amended = partial(self._plans(store).amended, plan)
-            driver = Driver(
-                self._config, plan, ledger, self._reopen, listeners, store=store.address, amended=amended
-            )
+            if dashboard := driver.open().dashboard:
+                self._display.note(f"dashboard: {dashboard}")
             self._display.begin(plan.items)
             began = time.perf_counter()
             with self._heard(driver), signals.doing(driver.describe):
-                engine = driver.work(engine)
+                driver.work()
             self._is_over = driver.is_over
+        except UsageError:
+            raise
         except BatchprocError as error:
-            if isinstance(error, UsageError):
-                raise
             return error, time.perf_counter() - began
         finally:
             self._display.end()
-            engine.close()
+            driver.close()
         return None, time.perf_counter() - began
-
-    def _reopen(self) -> Engine:
-        return open_engine(self._table)
 
     @contextmanager
     def _heard(self, driver: Driver) -> Iterator[None]:
-        """A signal stops the driver; a second one is the program's own affair."""
+        """A signal stops the driver, and a second one ends it: parts that are being worked on are left then."""
 
         def hear(number: int) -> None:
             if number in ENDING:
                 self._signals.append(Signals(number))
                 driver.stop()
-                self._display.note("nothing more is handed out; parts in progress commit what they have")
+                is_first = len(self._signals) == 1
+                what = "parts in progress commit what they have. Once more leaves them" if is_first else "leaving"
+                self._display.note(f"{Signals(number).name}: nothing more is handed out; {what}.")
 
         with signals.handled_by(hear):
             yield
 
     def _committed(self, manifest: PartManifest) -> None:
         self._measured.add(manifest)
-        counts = self._measured.parts[-1]
-        self._observer.outcomes.update(done=counts.done, failed=counts.failed)
-        self._observer.outcomes["rejected"] += counts.processed - counts.done - counts.failed
+        counts = manifest.record["counts"]
+        self._observer.outcomes.update({word: counts[word] for word in TERMINAL})
         self._display.advance(self._observer)
 
     def _merge(self, plan: ClusterPlan, ledger: PartLedger, store: Store) -> Merged:
         """The manifests of the whole job, from those of its parts."""
         with signals.doing("putting the parts together"):
-            attempts = set()
+            attempts: dict[str, str] = {}
             for manifest in ledger.manifests():
                 place_images(store, manifest)  # whose worker was killed over it
-                attempts.add(manifest.attempt)
+                attempts[manifest.part] = manifest.attempt
             sweep_attempts(store, plan.name, attempts)
             changes, caption = self._plans(store).changes(plan), self._config.output.caption
             amending = Amending(store, plan, changes, caption, self._remove if self._prunes(plan) else None)
@@ -247,7 +203,9 @@ class _ClusterRun:
                 content = manifest_text(self._config.output, [asdict(shard) for shard in shards])
                 store.replace(MANIFEST, content)
                 write_atomically(self._layout.shard_manifest_path, [content])
-            write_beside(self._layout, self._config.output, Columns.parse(plan.columns), merged.contents())
+            told = write_beside(self._layout, self._config.output, Columns.parse(plan.columns), merged.contents())
+        if told:
+            self._display.note(told)
         return merged
 
     def _prunes(self, plan: ClusterPlan) -> bool:
@@ -267,15 +225,15 @@ class _ClusterRun:
     ) -> RunRecord:
         measured = self._measured
         counts = merged.all_counts(plan)
-        given_up = tuple(quarantined(ledger))
+        given_up = ledger.quarantined()
         exit_code, reason = self._ending(counts, given_up, error)
         done = measured.counts["done"]
         record = RunRecord(
             version=VERSION,
             job=self._config.job.name,
             run_id=self._started.strftime("%Y%m%dT%H%M%SZ"),
-            started=_iso(self._started),
-            ended=_iso(datetime.now(UTC)),
+            started=iso_time(self._started),
+            ended=iso_time(datetime.now(UTC)),
             wall_seconds=time.perf_counter() - self._clock_started,
             line_seconds=line_seconds,
             exit_code=int(exit_code),
@@ -308,12 +266,12 @@ class _ClusterRun:
             scheduler=self._table.scheduler or f"{self._table.local} workers on this machine",
             plan=plan.name,
             parts_planned=len(plan.shards),
-            parts_committed=sum(1 for row in ledger.rows() if row.state == "committed" and not row.generation),
+            parts_committed=sum(1 for row in ledger.rows() if row.state == COMMITTED and not row.generation),
             parts_this_run=len(measured.parts),
             skew=measured.skew,
             workers=measured.workers(record),
             parts=measured.slowest_parts(),
-            quarantined=tuple(quarantined(ledger)),
+            quarantined=ledger.quarantined(),
         )
 
     def _ending(
@@ -347,7 +305,3 @@ class _ClusterRun:
 def _has_work(plan: ClusterPlan, ledger: PartLedger) -> bool:
     last = ledger.last_committed()
     return len(last) < len(plan.shards) or any(row.due for row in last.values())
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -9,11 +9,11 @@ import json
 import os
 import shutil
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from batchproc.cluster import part_process
-from batchproc.cluster.manifest import Made, PartManifest, manifest_name, parse_manifest
+from batchproc.cluster.manifest import Made, PartManifest, manifest_name, parse_manifest, part_name
 from batchproc.cluster.part_process import Order
-from batchproc.cluster.plan import form_of
+from batchproc.cluster.plan import FOLDER, form_of
 from batchproc.cluster.shared_store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
@@ -43,12 +43,16 @@ NOT_SHARED = frozenset(  # of the record: what is of one machine, or follows fro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartTask:
-    """What travels to a worker. `generation` 0 is the part as planned, others what an earlier one left."""
+    """What travels to a worker. `generation` 0 is the part as planned, others what an earlier one left.
 
-    config: Config
+    `run`: the driver that handed it out. The config has secrets, and Dask logs the arguments of what fails.
+    """
+
+    config: Config = field(repr=False)
+    run: str
     store: str
     plan: str
-    columns: str
+    columns: str = field(repr=False)
     names: tuple[str, ...]
     number: int
     generation: int
@@ -63,21 +67,25 @@ class PartTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartOutcome:
-    """What came of an attempt: the part's manifest, or why there is none."""
+    """What came of an attempt: the part's manifest, or why there is none.
+
+    `is_charged`: the part or its worker is to blame, not that somebody else ended.
+    """
 
     number: int
     generation: int
-    worker: str
+    worker: str = ""
     manifest: PartManifest | None = None
     reason: str = ""
+    is_charged: bool = True
 
 
-_stopping = threading.Event()  # of this worker: parts in progress commit what they have
+_stopped: set[str] = set()  # runs whose parts are to end, on this worker; adding is atomic
 
 
-def stop_parts() -> None:
-    """Parts in progress on this worker commit what they have, and end. From any thread."""
-    _stopping.set()
+def stop_parts(run: str) -> None:
+    """Parts of a run that this worker is at commit what they have, and no other of that run begins. From any thread."""
+    _stopped.add(run)
 
 
 def run_part(
@@ -87,7 +95,9 @@ def run_part(
 
     `folder`: on a disk of this machine. `is_ended` is asked now and then whether nobody wants the result any more.
     """
-    _stopping.clear()
+    outcome = partial(PartOutcome, number=task.number, generation=task.generation, worker=worker)
+    if task.run in _stopped:
+        return outcome(reason="the run was stopped", is_charged=False)
     try:
         store = open_store(task.store)
         committed = _committed(store, task)
@@ -95,8 +105,8 @@ def run_part(
             with TemporaryDirectory(prefix="batchproc-part-", dir=folder, ignore_cleanup_errors=True) as own:
                 committed = _attempt(task, store, Path(own), worker, is_ended)
     except (BatchprocError, OSError) as error:
-        return PartOutcome(number=task.number, generation=task.generation, worker=worker, reason=str(error))
-    return PartOutcome(number=task.number, generation=task.generation, worker=worker, manifest=committed)
+        return outcome(reason=str(error), is_charged=task.run not in _stopped and not is_ended())
+    return outcome(manifest=committed)
 
 
 def _committed(store: Store, task: PartTask) -> PartManifest | None:
@@ -119,7 +129,7 @@ def _attempt(
         first_shard=task.first_shard,
         max_runs=max(1, task.config.job.max_runs_per_item - task.generation),
     )
-    ended = _run(order, task.seconds + order.config.job.grace + AT_THE_END_SECONDS, is_ended)
+    ended = _run(order, task, is_ended)
     if ended["run"] is None or ended["exit_code"] not in ENDED_WELL:
         raise BatchprocError(ended["reason"] or f"the run of this part ended with {ended['exit_code']}")
     manifest = _publish(task, store, order, ended, worker, time.monotonic() - began)
@@ -175,31 +185,27 @@ def _download_table(config: Config) -> DownloadTable:
     return config.download.model_copy(update={"allow_addresses": (*addresses, *own)})
 
 
-def _run(order: Order, seconds: float, is_ended: Callable[[], bool]) -> dict[str, Any]:
+def _run(order: Order, task: PartTask, is_ended: Callable[[], bool]) -> dict[str, Any]:
     """Runs the process to its end, or kills it; what it said. Raises `BatchprocError` where it said nothing."""
     errors = order.folder / "stderr.txt"
-    limit = time.monotonic() + seconds
     with errors.open("wb") as stderr:
         process = subprocess.Popen(
             part_process.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, cwd=order.folder,
             start_new_session=True,
         )  # fmt: skip
-    assert process.stdin is not None
+    limit = time.monotonic() + task.seconds + order.config.job.grace + AT_THE_END_SECONDS
     is_told = False
     try:
-        part_process.send(order, process.stdin)
+        with suppress(BrokenPipeError):  # it says why on stderr
+            part_process.send(order, process)
         while process.poll() is None and time.monotonic() < limit and not is_ended():
-            if _stopping.is_set() and not is_told:
+            if task.run in _stopped and not is_told:
                 process.terminate()
                 is_told = True
             with suppress(subprocess.TimeoutExpired):
                 process.wait(POLL_SECONDS)
-    except BrokenPipeError:
-        process.wait(POLL_SECONDS)
     finally:
-        with suppress(OSError):
-            process.stdin.close()  # whoever still lives ends with this
-        process.wait()
+        part_process.end(process)
     try:
         ended: dict[str, Any] = json.loads((order.folder / part_process.ENDED_NAME).read_bytes())
     except FileNotFoundError:
@@ -215,7 +221,7 @@ def _publish(
 ) -> PartManifest:
     """Sends what the run made, under names that nobody reads yet."""
     layout, attempt = Layout(output=order.config.paths.output), uuid4().hex
-    part = f"cluster/{task.plan}/attempts/{task.number:06d}-{task.generation}-{attempt}"
+    part = f"{FOLDER}/{task.plan}/attempts/{part_name(task.number, task.generation)}-{attempt}"
     names = {"rows": f"{part}/metadata.jsonl", "failures": f"{part}/failures.jsonl"}
     store.put(names["rows"], layout.metadata_path)
     store.put(names["failures"], layout.failures_path)
@@ -277,11 +283,15 @@ def place_images(store: Store, manifest: PartManifest) -> None:
     shutil.rmtree(staged, ignore_errors=True)
 
 
-def sweep_attempts(store: Store, plan: str, committed: Container[str]) -> None:
-    """Removes what killed attempts left, when none is under way; of a bucket nothing is listed, so it stays there."""
+def sweep_attempts(store: Store, plan: str, committed: Mapping[str, str]) -> None:
+    """Removes what other attempts at committed parts left. Of other parts one may be just before its commit.
+
+    `committed`: the attempt by its part, as in `PartManifest.part`. Of a bucket nothing is listed, so it stays there.
+    """
     if isinstance(store, FolderStore):
-        for folder in (store.folder / "cluster" / plan / "attempts").glob("*"):
-            if folder.name.rpartition("-")[2] not in committed:
+        for folder in (store.folder / FOLDER / plan / "attempts").glob("*"):
+            part, _, attempt = folder.name.rpartition("-")
+            if committed.get(part, attempt) != attempt:
                 shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,28 +1,25 @@
 """Before any work: whether every worker is able to do a part as this machine would, and what to do where one is not."""
 
 import platform
-import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
 from batchproc.cluster.engine import Engine
+from batchproc.cluster.plan import FOLDER
 from batchproc.cluster.shared_store import Store, open_store
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, Problem, UsageError
-from batchproc.measure.hardware import usable_cores
 from batchproc.version import VERSION
 
-PROBE = "cluster/probe"
+PROBE = f"{FOLDER}/probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a worker has and sees. `trouble`: what keeps it from the work, by its kind."""
 
-    machine: str
-    cores: int
     versions: Mapping[str, str]
     trouble: Mapping[str, str]
 
@@ -37,19 +34,19 @@ HINTS = {
 }
 
 
-def ask_workers(engine: Engine, config: Config, store: Store) -> Mapping[str, Answer]:
-    """What every worker has, by its address. Raises `UsageError` with every problem at once."""
+def ask_workers(config: Config, store: Store, engine: Engine, workers: Collection[str]) -> Collection[str]:
+    """Who of these workers has answered, and may work. Raises `UsageError` with every problem at once."""
     token = uuid4().hex.encode()
     store.replace(PROBE, token)
     question: Callable[[], Answer] = partial(examine, config, store.address, token)
     try:
-        answers, own = engine.ask(question), question()
+        answers, own = engine.ask(question, workers), question()
     finally:
         store.remove(PROBE)
     problems = [problem for address, answer in answers.items() for problem in _problems(address, answer, own)]
     if problems:
         raise UsageError(problems)
-    return {address: answer for address, answer in answers.items() if isinstance(answer, Answer)}
+    return answers.keys()
 
 
 def examine(config: Config, address: str, token: bytes) -> Answer:
@@ -66,7 +63,7 @@ def examine(config: Config, address: str, token: bytes) -> Answer:
         _reach(open_store(address), token)
     except BatchprocError as error:
         trouble["output"] = str(error)
-    return Answer(machine=socket.gethostname(), cores=usable_cores(), versions=versions, trouble=trouble)
+    return Answer(versions=versions, trouble=trouble)
 
 
 def _library_versions() -> dict[str, str]:

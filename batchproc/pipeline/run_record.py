@@ -92,8 +92,8 @@ def _measured(evidence: RunMeasurements, ending: Ending) -> RunRecord:
         version=VERSION,
         job=evidence.config.job.name,
         run_id=evidence.run_id,
-        started=_iso(evidence.started),
-        ended=_iso(datetime.now(UTC)),
+        started=iso_time(evidence.started),
+        ended=iso_time(datetime.now(UTC)),
         wall_seconds=evidence.wall_seconds,
         line_seconds=line_seconds,
         observer_started=observer.started,
@@ -160,7 +160,8 @@ def describe_circumstances(config: Config, hosts: HostsRecord, *, worked: bool =
     return RunRecord(hosts=hosts, host=machine, config=resolved(config))
 
 
-def _iso(moment: datetime) -> str:
+def iso_time(moment: datetime) -> str:
+    """A moment as run.json has it: UTC, ISO 8601, to the millisecond."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -15,20 +15,19 @@ import resource
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import TypeVar
 
 from batchproc.cluster.driver import Driver, Listeners
-from batchproc.cluster.engine import Ended
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.measured import Measured
 from batchproc.cluster.part_ledger import PartLedger
 from batchproc.cluster.partition import make_plan
 from batchproc.cluster.plan import FOLDER, LIST_NAME, ClusterPlan, ListShard, write_plan
-from batchproc.cluster.task import PartTask, run_part
+from batchproc.cluster.task import PartOutcome, PartTask, run_part
 from batchproc.job_file import load
 from batchproc.pipeline.job_list import JobList
 
@@ -71,22 +70,22 @@ class SimulatedEngine:
     def slots(self) -> Mapping[str, int]:
         return self._workers
 
-    def ask(self, question: Callable[[], T]) -> Mapping[str, T | str]:
+    def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
         raise NotImplementedError
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
         (self._waiting.appendleft if task.priority else self._waiting.append)(task.number)
         self._start()
 
-    def stop_parts(self) -> None:
+    def stop_parts(self, run: str) -> None:
         """Nobody asks for it."""
 
-    def wait(self, seconds: float) -> list[Ended]:
+    def wait(self, seconds: float) -> list[PartOutcome]:
         """The part that ends next; the clock is put forward to its end."""
         self.now, number, worker = heappop(self._running)
         self._free.append(worker)
         self._start()
-        return [Ended(number=number, generation=0, worker=worker, manifest=self._made(number, worker))]
+        return [PartOutcome(number=number, generation=0, worker=worker, manifest=self._made(number, worker))]
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -109,9 +108,9 @@ def make_real_manifest(folder: Path) -> tuple[PartManifest, ClusterPlan]:
     plan = make_plan(JobList.of(config, ""), folder / FOLDER / "plan", shard_urls=SHARD_URLS)
     (shard,) = plan.shards
     task = PartTask(
-        config=config, store=str(folder), plan=plan.name, columns=plan.columns, names=(), number=0, generation=0,
-        list_name=f"{FOLDER}/plan/{LIST_NAME}", offset=0, size_bytes=shard.size_bytes, first_shard=0, seconds=60.0,
-        slots={},
+        config=config, run="", store=str(folder), plan=plan.name, columns=plan.columns, names=(), number=0,
+        generation=0, list_name=f"{FOLDER}/plan/{LIST_NAME}", offset=0, size_bytes=shard.size_bytes,
+        first_shard=0, seconds=60.0, slots={},
     )  # fmt: skip
     outcome = run_part(task, worker="tcp://127.0.0.1:1")
     assert outcome.manifest is not None, outcome.reason
@@ -132,14 +131,14 @@ def simulate(folder: Path, *, parts: int, workers: int, slices: int) -> None:
     write_plan(folder, plan)
     measured = Measured()
     engine = SimulatedEngine(workers, manifest)
-    listeners = Listeners(note=print, committed=measured.add, joined=lambda engine: engine.slots())
+    listeners = Listeners(note=print, committed=measured.add, joined=lambda _engine, workers: workers)
     config = load(folder / "job.toml").config
     began = time.process_time()
-    with PartLedger(folder / "parts.db") as ledger:
+    with PartLedger.open(folder / "parts.db") as ledger:
         driver = Driver(
             config, plan, ledger, lambda: engine, listeners, store=str(folder), clock=lambda: engine.now
         )
-        driver.work(engine)
+        driver.work()
         assert parts == len(ledger.last_committed())
     seconds = time.process_time() - began
     largest_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

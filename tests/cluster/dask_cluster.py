@@ -32,7 +32,7 @@ class DaskCluster:
             "scheduler", "--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard",
             "--scheduler-file", str(file),
         )  # fmt: skip
-        wait_for(file.exists)
+        wait_for(lambda: file.exists() and file.read_text().rstrip().endswith("}"))  # it is written, and whole
         self.address = json.loads(file.read_text())["address"]
         self.port = int(self.address.rpartition(":")[2])
 

@@ -2,11 +2,10 @@
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-from batchproc.cluster.engine import Ended
-from batchproc.cluster.task import PartTask, run_part, stop_parts
+from batchproc.cluster.task import PartOutcome, PartTask, run_part, stop_parts
 
 T = TypeVar("T")
 
@@ -19,7 +18,7 @@ class ThreadEngine:
     def __init__(self, workers: int = 2) -> None:
         self._workers = {f"tcp://127.0.0.1:{number}": 1 for number in range(1, workers + 1)}
         self._tasks: queue.SimpleQueue[PartTask | None] = queue.SimpleQueue()
-        self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[PartOutcome] = queue.SimpleQueue()
         self._is_closed = threading.Event()
         self.submitted: list[tuple[int, int]] = []
         self._threads = [threading.Thread(target=self._work, args=(name,), daemon=True) for name in self._workers]
@@ -29,17 +28,17 @@ class ThreadEngine:
     def slots(self) -> Mapping[str, int]:
         return self._workers
 
-    def ask(self, question: Callable[[], T]) -> Mapping[str, T | str]:
-        return {name: question() for name in self._workers}
+    def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
+        return {name: question() for name in workers}
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
         self.submitted.append((task.number, task.generation))
         self._tasks.put(task)
 
-    def stop_parts(self) -> None:
-        stop_parts()
+    def stop_parts(self, run: str) -> None:
+        stop_parts(run)
 
-    def wait(self, seconds: float) -> list[Ended]:
+    def wait(self, seconds: float) -> list[PartOutcome]:
         try:
             return [self._ended.get(timeout=seconds)]
         except queue.Empty:
@@ -54,10 +53,4 @@ class ThreadEngine:
 
     def _work(self, name: str) -> None:
         while (task := self._tasks.get()) is not None and not self._is_closed.is_set():
-            outcome = run_part(task, worker=name, is_ended=self._is_closed.is_set)
-            self._ended.put(
-                Ended(
-                    number=outcome.number, generation=outcome.generation, worker=name, manifest=outcome.manifest,
-                    reason=outcome.reason,
-                )
-            )
+            self._ended.put(run_part(task, worker=name, is_ended=self._is_closed.is_set))

@@ -14,7 +14,10 @@ import psutil
 import pytest
 
 from batchproc.api import run
-from batchproc.errors import ExitCode
+from batchproc.cluster import engine as cluster_engine
+from batchproc.cluster.engine import DaskEngine
+from batchproc.config import ClusterTable
+from batchproc.errors import ExitCode, UsageError
 
 from ..object_store import BUCKET, StoreServer, store
 from .conftest import MakeJob
@@ -132,6 +135,27 @@ def test_a_worker_that_was_stopped_and_goes_on_later_does_no_harm(
 
     assert (ExitCode.DONE, 40) == (result.exit_code, result.counts.done)
     assert 40 == len(images(tmp_path / "out"))
+
+
+def test_a_worker_that_is_silent_keeps_no_other_from_answering(dask: DaskCluster, tmp_path: Path) -> None:
+    engine = DaskEngine(ClusterTable(scheduler=dask.address))
+    workers = dask.pids()
+    silent, other = workers
+    os.kill(workers[silent], signal.SIGSTOP)
+    try:
+        answers = engine.ask(os.getpid, [silent, other])
+    finally:
+        os.kill(workers[silent], signal.SIGCONT)
+        engine.close()
+
+    assert {other: workers[other]} == answers
+
+
+def test_a_scheduler_that_is_not_there_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_engine, "CONNECT_SECONDS", 0.5)
+
+    with pytest.raises(UsageError, match=r"no scheduler answers at tcp://127.0.0.1:1; is it running\?"):
+        DaskEngine(ClusterTable(scheduler="tcp://127.0.0.1:1"))
 
 
 def test_the_shards_of_all_workers_go_to_a_bucket(

@@ -1,18 +1,18 @@
 """The driver's loop on an engine and a clock of the test's own: what it hands out, when, and what it makes of ends."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from batchproc.cluster.driver import RECONNECT_SECONDS, WORKERLESS_SECONDS, Driver, Listeners
-from batchproc.cluster.engine import Ended, Engine, LostEngineError
+from batchproc.cluster.driver import RECONNECT_SECONDS, SILENT_SECONDS, WORKERLESS_SECONDS, Driver, Listeners
+from batchproc.cluster.engine import Engine, LostEngineError
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.part_ledger import PartLedger
 from batchproc.cluster.plan import ClusterPlan, ListShard
-from batchproc.cluster.task import PartTask
-from batchproc.errors import ExecutorError
+from batchproc.cluster.task import PartOutcome, PartTask
+from batchproc.errors import ExecutorError, UsageError
 from batchproc.job_file import load
 
 T = TypeVar("T")
@@ -31,20 +31,21 @@ class PlayedEngine:
 
     dashboard = ""
 
-    def __init__(self, play: Callable[[PartTask], Ended | None], workers: int = 1) -> None:
+    def __init__(self, play: Callable[[PartTask], PartOutcome | None], workers: int = 1) -> None:
         self._play = play
         self.workers: Mapping[str, int] = {f"tcp://w:{number}": 1 for number in range(1, workers + 1)}
         self.tasks: list[PartTask] = []
         self.avoided: list[frozenset[str]] = []
         self.most_out = 0
-        self._ended: list[Ended] = []
-        self.is_lost = False
+        self._ended: list[PartOutcome] = []
+        self.is_lost = self.is_closed = False
+        self.stopped: list[str] = []
 
     def slots(self) -> Mapping[str, int]:
         self._check()
         return self.workers
 
-    def ask(self, question: Callable[[], T]) -> Mapping[str, T | str]:
+    def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
         return {}
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
@@ -56,24 +57,24 @@ class PlayedEngine:
             self._ended.append(ended)
         self.most_out = max(self.most_out, len(self._ended))
 
-    def stop_parts(self) -> None:
-        """Nothing is under way."""
+    def stop_parts(self, run: str) -> None:
+        self.stopped.append(run)
 
-    def wait(self, seconds: float) -> list[Ended]:
+    def wait(self, seconds: float) -> list[PartOutcome]:
         self._check()
         return [self._ended.pop(0)] if self._ended else []
 
     def close(self) -> None:
-        """Nothing."""
+        self.is_closed = True
 
     def _check(self) -> None:
         if self.is_lost:
             raise LostEngineError("the connection to the scheduler is lost")
 
 
-def done(task: PartTask) -> Ended:
+def done(task: PartTask) -> PartOutcome:
     found = manifest(task.number, task.generation)
-    return Ended(number=task.number, generation=task.generation, worker="tcp://w:1", manifest=found)
+    return PartOutcome(number=task.number, generation=task.generation, worker="tcp://w:1", manifest=found)
 
 
 class Bench:
@@ -95,18 +96,29 @@ class Bench:
         )
         self.notes: list[str] = []
         self.now = 0.0
-        self.reopened: Iterator[Engine | None] = iter(())
-        listeners = Listeners(note=self.notes.append, committed=lambda _one: None, joined=lambda _engine: None)
+        self.silent: set[str] = set()
+        self.asked: list[tuple[float, list[str]]] = []
+        self._engines: Iterator[Engine | None] = iter(())
+        listeners = Listeners(note=self.notes.append, committed=lambda _one: None, joined=self._joined)
         self.driver = Driver(
-            load(config, settings=settings).config, plan, ledger, self._reopen, listeners, store="/store",
+            load(config, settings=settings).config, plan, ledger, self._open, listeners, store="/store",
             clock=self._tick, sleep=self._sleep,
         )
 
-    def _reopen(self) -> Engine:
-        engine = next(self.reopened, None)
+    def work(self, *engines: Engine | None) -> None:
+        """Works; these are the engines that are opened, one after the other, where None is a scheduler away."""
+        self._engines = iter(engines)
+        self.driver.work()
+
+    def _open(self) -> Engine:
+        engine = next(self._engines, None)
         if engine is None:
-            raise OSError("no scheduler")
+            raise UsageError("no scheduler")
         return engine
+
+    def _joined(self, _engine: Engine, workers: Collection[str]) -> Collection[str]:
+        self.asked.append((self.now, list(workers)))
+        return set(workers) - self.silent
 
     def _tick(self) -> float:
         self.now += 0.25
@@ -118,7 +130,7 @@ class Bench:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[PartLedger]:
-    with PartLedger(tmp_path / "parts.db") as found:
+    with PartLedger.open(tmp_path / "parts.db") as found:
         yield found
 
 
@@ -129,7 +141,7 @@ def states(ledger: PartLedger) -> dict[tuple[int, int], str]:
 def test_no_more_parts_are_out_than_the_window_allows(tmp_path: Path, ledger: PartLedger) -> None:
     engine = PlayedEngine(done, workers=3)
 
-    Bench(tmp_path, [None] * 40, ledger).driver.work(engine)
+    Bench(tmp_path, [None] * 40, ledger).work(engine)
 
     assert 6 == engine.most_out
     assert {"committed"} == set(states(ledger).values())
@@ -139,7 +151,7 @@ def test_no_more_parts_are_out_than_the_window_allows(tmp_path: Path, ledger: Pa
 def test_slices_of_a_domain_come_first_and_one_after_another(tmp_path: Path, ledger: PartLedger) -> None:
     engine = PlayedEngine(done, workers=2)
 
-    Bench(tmp_path, [None, "big.org", "big.org", None], ledger).driver.work(engine)
+    Bench(tmp_path, [None, "big.org", "big.org", None], ledger).work(engine)
 
     assert [1, 0, 3, 2] == [task.number for task in engine.tasks]
 
@@ -149,11 +161,11 @@ def test_a_part_that_failed_goes_to_another_worker_and_into_quarantine_at_last(
 ) -> None:
     workers = iter(["tcp://w:1", "tcp://w:2", "tcp://w:3"])
 
-    def fail(task: PartTask) -> Ended:
-        return Ended(number=0, generation=0, worker=next(workers), reason="No space left on device")
+    def fail(task: PartTask) -> PartOutcome:
+        return PartOutcome(number=0, generation=0, worker=next(workers), reason="No space left on device")
 
     bench, engine = Bench(tmp_path, [None], ledger), PlayedEngine(fail)
-    bench.driver.work(engine)
+    bench.work(engine)
 
     assert [set(), {"tcp://w:1"}, {"tcp://w:1", "tcp://w:2"}] == [set(one) for one in engine.avoided]
     assert {(0, 0): "quarantined"} == states(ledger)
@@ -161,13 +173,13 @@ def test_a_part_that_failed_goes_to_another_worker_and_into_quarantine_at_last(
 
 
 def test_what_was_lost_with_its_scheduler_is_not_charged(tmp_path: Path, ledger: PartLedger) -> None:
-    ends = iter([*[Ended(number=0, generation=0, reason="lost", is_charged=False)] * 5, None])
+    ends = iter([*[PartOutcome(number=0, generation=0, reason="lost", is_charged=False)] * 5, None])
 
-    def play(task: PartTask) -> Ended:
+    def play(task: PartTask) -> PartOutcome:
         return next(ends) or done(task)
 
     engine = PlayedEngine(play)
-    Bench(tmp_path, [None], ledger).driver.work(engine)
+    Bench(tmp_path, [None], ledger).work(engine)
 
     assert 6 == len(engine.tasks)
     assert {(0, 0): "committed"} == states(ledger)
@@ -176,13 +188,13 @@ def test_what_was_lost_with_its_scheduler_is_not_charged(tmp_path: Path, ledger:
 def test_what_a_part_leaves_because_its_time_was_over_is_handed_out_in_the_same_run(
     tmp_path: Path, ledger: PartLedger
 ) -> None:
-    def play(task: PartTask) -> Ended:
+    def play(task: PartTask) -> PartOutcome:
         left = {} if task.generation == 2 else {"rest": "rest.jsonl", "rest_bytes": 7, "due": 3, "pending": 2}
         found = manifest(task.number, task.generation, **left)
-        return Ended(number=task.number, generation=task.generation, worker="tcp://w:1", manifest=found)
+        return PartOutcome(number=task.number, generation=task.generation, worker="tcp://w:1", manifest=found)
 
     engine = PlayedEngine(play)
-    Bench(tmp_path, [None], ledger).driver.work(engine)
+    Bench(tmp_path, [None], ledger).work(engine)
 
     assert [(0, "cluster/0123456789abcdef/list.jsonl"), (1, "rest.jsonl"), (2, "rest.jsonl")] == [
         (task.generation, task.list_name) for task in engine.tasks
@@ -192,12 +204,12 @@ def test_what_a_part_leaves_because_its_time_was_over_is_handed_out_in_the_same_
 def test_what_failed_for_a_reason_that_may_pass_waits_for_the_next_run(tmp_path: Path, ledger: PartLedger) -> None:
     left = {"rest": "rest.jsonl", "rest_bytes": 7, "due": 3}
     engine = PlayedEngine(
-        lambda task: Ended(number=0, generation=0, worker="tcp://w:1", manifest=manifest(0, **left))
+        lambda task: PartOutcome(number=0, generation=0, worker="tcp://w:1", manifest=manifest(0, **left))
     )
-    Bench(tmp_path, [None], ledger).driver.work(engine)
+    Bench(tmp_path, [None], ledger).work(engine)
     again = PlayedEngine(done)
 
-    Bench(tmp_path, [None], ledger).driver.work(again)
+    Bench(tmp_path, [None], ledger).work(again)
 
     assert [0] == [task.generation for task in engine.tasks]
     assert [1] == [task.generation for task in again.tasks]
@@ -211,11 +223,13 @@ def test_a_lost_scheduler_is_looked_for_and_its_parts_are_handed_out_again(
 
     first, second = PlayedEngine(lose), PlayedEngine(done)
     bench = Bench(tmp_path, ["big.org", None], ledger)
-    bench.reopened = iter([None, None, second])
 
-    found = bench.driver.work(first)
+    bench.work(first, None, None, second)
+    bench.driver.close()
 
-    assert found is second
+    assert bench.driver.engine is second
+    assert first.is_closed
+    assert second.is_closed
     assert {"committed"} == set(states(ledger).values())
     assert 2 == len(states(ledger))
 
@@ -226,7 +240,7 @@ def test_a_scheduler_that_does_not_come_back_ends_the_run(tmp_path: Path, ledger
     bench = Bench(tmp_path, [None], ledger)
 
     with pytest.raises(ExecutorError, match="did not come back; the same command continues"):
-        bench.driver.work(engine)
+        bench.work(engine)
 
     assert RECONNECT_SECONDS < bench.now < 2 * RECONNECT_SECONDS
 
@@ -237,7 +251,7 @@ def test_a_cluster_without_workers_ends_the_run(tmp_path: Path, ledger: PartLedg
     bench = Bench(tmp_path, [None], ledger)
 
     with pytest.raises(ExecutorError, match="no worker has come"):
-        bench.driver.work(engine)
+        bench.work(engine)
 
     assert WORKERLESS_SECONDS < bench.now < 2 * WORKERLESS_SECONDS
 
@@ -246,7 +260,52 @@ def test_after_the_jobs_time_nothing_more_is_handed_out(tmp_path: Path, ledger: 
     engine = PlayedEngine(done)
     bench = Bench(tmp_path, [None] * 40, ledger, settings=["job.max_duration=5s"])
 
-    bench.driver.work(engine)
+    bench.work(engine)
 
     assert bench.driver.is_over
     assert 0 < len(engine.tasks) == len(states(ledger)) < 40
+
+
+def test_a_run_that_is_stopped_waits_for_what_its_parts_commit(tmp_path: Path, ledger: PartLedger) -> None:
+    class Patient(PlayedEngine):
+        """Whose parts commit what they have when they are told to."""
+
+        def stop_parts(self, run: str) -> None:
+            super().stop_parts(run)
+            self._ended += map(done, self.tasks)
+
+    bench, engine = Bench(tmp_path, [None] * 4, ledger), Patient(lambda _task: bench.driver.stop())
+
+    bench.work(engine)
+
+    assert {(0, 0): "committed"} == states(ledger)
+    assert [engine.tasks[0].run] == engine.stopped
+
+
+def test_a_run_that_is_stopped_twice_waits_for_nothing(tmp_path: Path, ledger: PartLedger) -> None:
+    def play(task: PartTask) -> None:
+        bench.driver.stop()
+        bench.driver.stop()
+
+    bench, engine = Bench(tmp_path, [None], ledger), PlayedEngine(play)
+
+    bench.work(engine)
+
+    assert {} == states(ledger)
+    assert bench.now < WORKERLESS_SECONDS
+
+
+def test_workers_are_asked_when_they_come_and_silent_ones_later_again(tmp_path: Path, ledger: PartLedger) -> None:
+    def play(task: PartTask) -> PartOutcome:
+        if task.number == 1:
+            engine.workers = {**engine.workers, "tcp://w:2": 1}
+        return done(task)
+
+    bench, engine = Bench(tmp_path, [None] * 400, ledger), PlayedEngine(play)
+    bench.silent = {"tcp://w:2"}
+
+    bench.work(engine)
+
+    moments, workers = zip(*bench.asked, strict=True)
+    assert (["tcp://w:1"], ["tcp://w:2"], ["tcp://w:2"]) == workers[:3]
+    assert SILENT_SECONDS <= moments[2] - moments[1] <= 2 * SILENT_SECONDS

@@ -1,6 +1,6 @@
 """What cannot be shared out is refused before anything is touched, each with what to do."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchproc.cluster import engine as cluster_engine
-from batchproc.cluster.shared_run import refuse
+from batchproc.cluster.refusals import refuse
 from batchproc.cluster.shared_store import open_store
 from batchproc.cluster.worker_checks import Answer, ask_workers, examine
 from batchproc.errors import UsageError
@@ -55,8 +55,8 @@ class OtherEngine(ThreadEngine):
         super().__init__(1)
         self._differ = differ
 
-    def ask(self, question: Callable[[], Any]) -> Mapping[str, Any]:
-        return {"tcp://10.0.0.2:1": self._differ(question())}
+    def ask(self, question: Callable[[], Any], workers: Iterable[str]) -> Mapping[str, Any]:
+        return {worker: self._differ(question()) for worker in workers}
 
 
 def _other(kind: str, version: str) -> Callable[[Answer], Answer]:
@@ -81,7 +81,7 @@ def test_a_worker_that_is_not_like_this_machine(
     engine = OtherEngine(differ)
 
     with pytest.raises(UsageError, match=told) as caught:
-        ask_workers(engine, make_job().config, open_store(str(tmp_path)))
+        ask_workers(make_job().config, open_store(str(tmp_path)), engine, ["tcp://10.0.0.2:1"])
 
     assert "worker tcp://10.0.0.2:1" in str(caught.value)
     engine.close()
@@ -96,9 +96,9 @@ def test_a_worker_that_sees_another_output(make_job: MakeJob, tmp_path: Path) ->
 def test_nothing_of_the_questions_stays(make_job: MakeJob, tmp_path: Path) -> None:
     engine = ThreadEngine()
 
-    answers = ask_workers(engine, make_job().config, open_store(str(tmp_path / "store")))
+    answered = ask_workers(make_job().config, open_store(str(tmp_path / "store")), engine, engine.slots())
 
-    assert 2 == len(answers)
+    assert set(engine.slots()) == set(answered)
     assert [] == [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
     engine.close()
 

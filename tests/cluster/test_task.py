@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -11,10 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from batchproc.cluster import part_process
 from batchproc.cluster.partition import make_plan
 from batchproc.cluster.plan import LIST_NAME, ClusterPlan
 from batchproc.cluster.shared_store import open_store
-from batchproc.cluster.task import PartTask, part_config, run_part, sweep_attempts
+from batchproc.cluster.task import PartTask, part_config, run_part, stop_parts, sweep_attempts
 from batchproc.job_file import Job
 from batchproc.pipeline.job_list import JobList
 
@@ -42,7 +44,7 @@ def first_part(job: Job, folder: Path) -> PartTask:
     plan = planned(job, folder)
     (shard,) = plan.shards
     return PartTask(
-        config=job.config, store=str(folder), plan="plan", columns=plan.columns, names=plan.names, number=0,
+        config=job.config, run="run", store=str(folder), plan="plan", columns=plan.columns, names=plan.names, number=0,
         generation=0, list_name=f"cluster/plan/{LIST_NAME}", offset=shard.offset, size_bytes=shard.size_bytes,
         first_shard=0, seconds=60.0, slots={},
     )  # fmt: skip
@@ -112,17 +114,49 @@ def test_of_two_attempts_one_is_committed_and_the_other_leaves_nothing(
     assert before == files_in(output)
 
 
-def test_what_killed_attempts_left_is_swept(make_job: MakeJob, tmp_path: Path) -> None:
+def test_what_killed_attempts_at_a_committed_part_left_is_swept(make_job: MakeJob, tmp_path: Path) -> None:
     task = first_part(make_job(), tmp_path / "out")
     outcome = run_part(task, worker="first")
     assert outcome.manifest is not None
     before = files_in(tmp_path / "out")
-    (tmp_path / "out/cluster/plan/attempts/000000-0-killed/images/ab").mkdir(parents=True)
+    attempts = tmp_path / "out/cluster/plan/attempts"
+    (attempts / "000000-0-killed/images/ab").mkdir(parents=True)
+    (attempts / "000000-1-committing").mkdir()  # another part, whose manifest may come at any instant
 
-    sweep_attempts(open_store(task.store), "plan", {outcome.manifest.attempt})
+    sweep_attempts(open_store(task.store), "plan", {outcome.manifest.part: outcome.manifest.attempt})
 
     assert before == files_in(tmp_path / "out")
-    assert not (tmp_path / "out/cluster/plan/attempts/000000-0-killed").exists()
+    assert {f"000000-0-{outcome.manifest.attempt}", "000000-1-committing"} == {one.name for one in attempts.iterdir()}
+
+
+def test_no_part_of_a_run_that_was_stopped_begins_and_none_is_to_blame(
+    make_job: MakeJob, tmp_path: Path, sites: list[Site]
+) -> None:
+    task = replace(first_part(make_job(), tmp_path / "out"), run="stopped")
+    stop_parts("stopped")
+
+    stopped, other = run_part(task, worker="first"), run_part(replace(task, run="other"), worker="first")
+
+    assert (None, False) == (stopped.manifest, stopped.is_charged)
+    assert other.manifest is not None
+    assert {1} == {times for site in sites for times in site.asked.values()}
+
+
+def test_a_process_that_does_not_end_with_its_stdin_is_killed() -> None:
+    process = subprocess.Popen(["sleep", "600"], stdin=subprocess.PIPE, start_new_session=True)
+
+    part_process.end(process)
+
+    assert -signal.SIGKILL == process.returncode
+
+
+def test_what_dask_may_log_of_a_part_has_no_secret(make_job: MakeJob, tmp_path: Path) -> None:
+    secret = "download.headers={Authorization = 'Bearer 4711'}"
+
+    task = first_part(make_job(settings=[secret]), tmp_path / "out")
+
+    assert "Bearer 4711" == task.config.download.headers["Authorization"]
+    assert "4711" not in repr(task)
 
 
 def test_a_part_that_is_committed_costs_a_look(make_job: MakeJob, tmp_path: Path, sites: list[Site]) -> None:
@@ -165,5 +199,5 @@ def test_an_attempt_that_nobody_waits_for_is_ended(
 
     outcome = run_part(task, worker="first", is_ended=slow_asked.is_set)
 
-    assert outcome.manifest is None
+    assert (None, False) == (outcome.manifest, outcome.is_charged)
     assert [] == part_processes(os.getpid())
