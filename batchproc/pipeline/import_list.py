@@ -12,7 +12,7 @@ from batchproc.explain.words import count
 from batchproc.ledger import Imported, Ledger, PlanChange, Recovered, Repaired, holds_items
 from batchproc.ledger.files import HasShard
 from batchproc.pipeline.job_list import JobList
-from batchproc.pipeline.types import RunOptions
+from batchproc.pipeline.types import Listing, RunOptions
 from batchproc.record.run import DueAgain
 from batchproc.redact import printable
 from batchproc.signals import Counted, doing
@@ -73,19 +73,7 @@ def take_in(
     with doing("taking over what an earlier run left"):
         recovered = ledger.recover()
         _adopt_plan(config, options, transform, ledger)
-    columns = Columns()
-    job_list = options.listing or JobList.of(config, base_url, keep=True)
-    listed = Counted(job_list.rows(columns, job_list.memory(ledger.checkpoints())))
-    with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
-        imported = ledger.import_sources(
-            listed,
-            fingerprint=job_list.fingerprint(),
-            names=job_list.names,
-            keyed_by_id=bool(config.job.id_column),
-            same_url=is_same_url,
-            columns=columns,
-            keep_rows=config.job.duplicates == "rows",
-        )
+    imported = _import(config, ledger, options.listing or JobList.of(config, base_url, keep=True))
     counts = ledger.counts()
     check_list(config, ledger.columns, items=counts.items, bad_rows=counts.bad_rows)
     deciding = deciding_values(config, asked_steps(transform))
@@ -115,6 +103,22 @@ def take_in(
         repaired=repaired,
         missing_files=ledger.check_files(),
     )
+
+
+def _import(config: Config, ledger: Ledger, listing: Listing) -> Imported:
+    """Reads the list into the ledger."""
+    columns = Columns()
+    listed = Counted(listing.rows(columns, listing.memory(ledger.checkpoints())))
+    with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
+        return ledger.import_sources(
+            listed,
+            fingerprint=listing.fingerprint(),
+            names=listing.names,
+            keyed_by_id=bool(config.job.id_column),
+            same_url=is_same_url,
+            columns=columns,
+            keep_rows=config.job.duplicates == "rows",
+        )
 
 
 def _look_in_bucket(config: Config) -> HasShard | None:
