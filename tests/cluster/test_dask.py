@@ -81,8 +81,11 @@ def test_the_part_of_a_worker_that_is_killed_is_done_by_another(
 
 
 def test_a_run_goes_on_when_its_scheduler_was_killed_and_came_back(
-    make_job: MakeJob, dask: DaskCluster, slow_asked: threading.Event, let_go: threading.Event
-) -> None:
+    make_job: MakeJob, dask: DaskCluster, slow_asked: threading.Event, let_go: threading.Event,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Also when it was away for longer than a connection is tried."""
+    monkeypatch.setattr(cluster_engine, "CONNECT_SECONDS", 1.0)
     job = make_job(slow=1, cluster=table(dask))
 
     def kill() -> None:
@@ -91,6 +94,7 @@ def test_a_run_goes_on_when_its_scheduler_was_killed_and_came_back(
         dask.scheduler.kill()
         dask.scheduler.wait()
         let_go.set()
+        threading.Event().wait(4)
         dask.start_scheduler()
         dask.start_worker()
 
