@@ -40,6 +40,9 @@ def run() -> int:
         lifecycle.prepare_streams()  # first: what is opened below must not get the number of a closed stream
         lifecycle.prepare_exit()
         signals.listen()
+        if _print_at_once():
+            lifecycle.end_output()
+            return 0
         from batchproc.cli import main as run_command_line
 
         run_command_line()
@@ -51,6 +54,34 @@ def run() -> int:
         lifecycle.report_bug(error)
         return 1
     return 0
+
+
+def _print_at_once() -> bool:
+    """Answers `batchproc --version` and `--help` without the command line, whose import takes most of their time."""
+    import sys
+
+    if sys.argv[1:] == ["--version"]:
+        from batchproc.version import VERSION
+
+        sys.stdout.write(f"{VERSION}\n")
+        return True
+    if sys.argv[1:] in (["--help"], ["-h"]) and sys.argv[0].endswith("/batchproc") and not _is_narrow():
+        with open(__file__.replace("__main__.py", "templates/help.txt"), encoding="utf-8") as file:  # noqa: PTH123
+            sys.stdout.write(file.read())
+        return True
+    return False
+
+
+def _is_narrow() -> bool:
+    """Whether the help may have to be wrapped for what shows it."""
+    import os
+
+    if "COLUMNS" in os.environ:
+        return True
+    try:
+        return os.get_terminal_size(1).columns < 80
+    except OSError:  # no terminal
+        return False
 
 
 if __name__ == "__main__":

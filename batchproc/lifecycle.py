@@ -100,6 +100,14 @@ def flush_output() -> OSError | None:
     return None if isinstance(error, BrokenPipeError) else error
 
 
+def end_output() -> None:
+    """As `flush_output`; a command whose results are lost says so, and ends with exit code 1."""
+    lost = flush_output()
+    if lost is not None:
+        sys.stderr.write(f"error: stdout cannot be written: {lost.strerror}\n")
+        sys.exit(1)
+
+
 def ignore_lost_output() -> OSError | None:
     """As `flush_output`, but what was lost so far is no error of the command any more."""
     lost = flush_output()

@@ -63,10 +63,7 @@ def main() -> None:
     try:
         _run_app()
     finally:
-        lost = lifecycle.flush_output()
-        if lost is not None:
-            print_errors(f"stdout cannot be written: {lost.strerror}")
-            sys.exit(ExitCode.INTERNAL)
+        lifecycle.end_output()
 
 
 def _split_value(argument: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def shards(
     setting: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how [cluster] will share out a job: parts, hosts, time and cost.
+    """Show how [cluster] shares out a job: parts, hosts, time, cost.
 
     It touches nothing of the job. The time comes from a sample, or from the last run.
 

@@ -7,7 +7,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from batchproc.bench.bench_json import FILE_NAME
 from batchproc.errors import UsageError
 from batchproc.sink import Layout
 
@@ -112,6 +111,8 @@ def find_subject(path: Path) -> RunFolder | Path:
     The folder itself goes first: `run.json` or `bench.json` in it. Then its `latest`, as a job's output folder and the
     `bench` folder in it have one. A job that has runs and benches means its last run; one without runs its last bench.
     """
+    from batchproc.bench.bench_json import FILE_NAME  # of no use to `status`, and slow to import
+
     for folder in (path, path / "latest"):
         if (folder / FILE_NAME).is_file():
             return folder.resolve()

@@ -1,6 +1,9 @@
-"""Writes the pages of `docs/` that are made from the program: `python -m tests.docs.reference`."""
+"""Writes the pages of `docs/` that are made from the program, and its help: `python -m tests.docs.reference`."""
 
+import os
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ from batchproc.transform.steps.table import describe_steps
 from tests.docs.pictures import MEANINGS
 
 DOCS = Path(__file__).parents[2] / "docs"
+HELP = DOCS.parent / "batchproc/templates/help.txt"
 MADE = "<!-- Made by python -m tests.docs.reference: change its source, not this page. -->"
 REQUIRED = "required"
 
@@ -318,8 +322,16 @@ def _parameters(command: Any) -> Iterator[tuple[str, str]]:
             yield f"`{names}{metavar}`", parameter.help or ""
 
 
+def help_text() -> str:
+    """What `batchproc --help` prints 80 columns wide; the program keeps it in a file, to print it sooner."""
+    command = [Path(sys.executable).with_name("batchproc"), "--help"]
+    wide = {**os.environ, "COLUMNS": "80"}  # where it is given, the file is not asked
+    return subprocess.run(command, env=wide, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
 def main() -> None:
-    """Writes the pages."""
+    """Writes the pages, and the text of `batchproc --help`."""
+    HELP.write_text(help_text(), encoding="utf-8")
     for name, text in pages().items():
         (DOCS / name).write_text(text, encoding="utf-8")
         print(f"wrote docs/{name}")

@@ -42,6 +42,10 @@ def test_made_pages_are_up_to_date(name: str) -> None:
     assert made == (ROOT / "docs" / name).read_text(), "run: python -m tests.docs.reference"
 
 
+def test_the_kept_help_is_up_to_date() -> None:
+    assert reference.help_text() == reference.HELP.read_text(), "run: python -m tests.docs.reference"
+
+
 @each_page
 def test_every_command_in_the_text_exists_with_its_flags(page: Path) -> None:
     wrong = [line for line in _command_lines(page.read_text()) if not _is_command(line)]
