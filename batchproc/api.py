@@ -22,7 +22,7 @@ from batchproc.model import LINES_PER_LIST, Failure, Rejection, Unchanged
 from batchproc.model import Outcome as InnerOutcome
 from batchproc.pipeline import Display, RunOptions, RunResult, run_job
 from batchproc.progress import Bar, Quiet
-from batchproc.record.run import read_run
+from batchproc.record.run_json import read_run
 from batchproc.signals import settle
 from batchproc.sink import ImageFolder
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 
 from batchproc.errors import BatchprocError, UsageError
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 from batchproc.redact import printable, redact_text
 
 LONGEST = 200  # characters, `error: ` or `warning: ` before it included

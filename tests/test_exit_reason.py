@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from batchproc.errors import LockHeldError, Problem, UsageError
 from batchproc.exit_reason import LONGEST, error_line, exit_line, run_line, shown_codes
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 
 FOLDER = "/srv/pictures/out/runs/20261122T081530Z"
 

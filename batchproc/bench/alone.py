@@ -26,8 +26,8 @@ from batchproc.pipeline import stages
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.observer import STAGES, StageSums
 from batchproc.pipeline.phase_record import describe_stage, stage_totals
-from batchproc.record.run import MemoryRecord, NotSampled, RunCounts, RunRecord, to_json
-from batchproc.record.stages import StageRecord
+from batchproc.record.run_json import MemoryRecord, NotSampled, RunCounts, RunRecord, to_json
+from batchproc.record.run_parts import StageRecord
 from batchproc.shortage import raise_file_limit
 from batchproc.sink import Layout
 from batchproc.transform.steps.table import build_steps

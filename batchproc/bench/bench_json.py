@@ -16,8 +16,8 @@ from batchproc.bench.statistics import LEVEL
 from batchproc.bench.verdicts import Comparison, NoiseFloor
 from batchproc.errors import DiskError, UsageError
 from batchproc.record.explanation import StageModel
-from batchproc.record.run import MachineRecord
-from batchproc.record.stages import ModeName, StageRecord
+from batchproc.record.run_json import MachineRecord
+from batchproc.record.run_parts import ModeName, StageRecord
 from batchproc.sink import write_atomically
 
 FILE_NAME = "bench.json"

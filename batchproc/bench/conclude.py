@@ -20,7 +20,7 @@ from batchproc.bench.rounds import counting
 from batchproc.bench.schedule import RoundCounts, count_rounds
 from batchproc.bench.statistics import fewest_rounds, median_interval
 from batchproc.bench.verdicts import Comparison, NoiseFloor, Verdict, compare, noise_floor
-from batchproc.record.stages import StageRecord
+from batchproc.record.run_parts import StageRecord
 
 
 def conclude(bench: Bench, cases: Sequence[Case]) -> Bench:

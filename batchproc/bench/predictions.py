@@ -15,7 +15,7 @@ from batchproc.explain.run_model import RunModel, measure
 from batchproc.explain.words import seconds, share
 from batchproc.model import Mode
 from batchproc.record.explanation import StageModel, Variant
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 
 CALIBRATION_ITEMS = 48
 KNOWN_KEYS = frozenset(("download.workers", "transform.workers", "download.per_host"))

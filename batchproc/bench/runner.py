@@ -26,7 +26,7 @@ from batchproc.bench.job_copy import child_environment
 from batchproc.bench.schedule import Conditions
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.measure.samples import ProcessUsage, Samples
-from batchproc.record.run import RunRecord, record_of
+from batchproc.record.run_json import RunRecord, record_of
 from batchproc.signals import withheld_from_children
 from batchproc.sink import Layout, write_atomically
 

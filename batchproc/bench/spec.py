@@ -19,7 +19,7 @@ from batchproc.config import BenchTable, Config, resolved
 from batchproc.errors import UsageError
 from batchproc.measure.hardware import describe_machine, usable_cores
 from batchproc.pipeline.opening import transform_settings
-from batchproc.record.run import MachineRecord
+from batchproc.record.run_json import MachineRecord
 from batchproc.transform.plan_fingerprint import fingerprint as plan_fingerprint
 from batchproc.transform.steps.step import Step
 from batchproc.version import VERSION

@@ -22,7 +22,7 @@ from batchproc.job_file import Job
 from batchproc.measure.hardware import usable_cores
 from batchproc.pipeline import RunOptions, run_job
 from batchproc.progress import Quiet
-from batchproc.record.run import RunRecord, read_run
+from batchproc.record.run_json import RunRecord, read_run
 from batchproc.sink import Layout
 
 SAMPLE_SECONDS = 300.0  # at most

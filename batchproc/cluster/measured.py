@@ -8,9 +8,9 @@ from batchproc.cluster.manifest import PartManifest
 from batchproc.explain.findings import explain
 from batchproc.measure.histogram import Histogram
 from batchproc.pipeline.phase_record import percentiles
-from batchproc.record.cluster import ClusterPart, ClusterWorker
-from batchproc.record.run import RunRecord, record_of
-from batchproc.record.stages import ConnectionTotals, PhaseRecord, StageRecord, load_of
+from batchproc.record.outputs import ClusterPart, ClusterWorker
+from batchproc.record.run_json import RunRecord, record_of
+from batchproc.record.run_parts import ConnectionTotals, PhaseRecord, StageRecord, load_of
 
 PARTS_SHOWN = 100
 SUMMED = ("spare_seconds", "busy_seconds", "cpu_seconds", "inside_seconds", "ipc_parent_cpu_seconds")

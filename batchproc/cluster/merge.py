@@ -12,7 +12,7 @@ from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.plan import ClusterPlan, decode_line
 from batchproc.cluster.shared_store import Store
 from batchproc.errors import DiskError
-from batchproc.record.run import Counts
+from batchproc.record.run_json import Counts
 from batchproc.sink.atomic import replacing
 from batchproc.sink.data_card import Contents
 

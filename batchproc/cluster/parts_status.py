@@ -14,7 +14,7 @@ from batchproc.errors import UsageError
 from batchproc.explain.wording import cluster_text
 from batchproc.explain.words import count
 from batchproc.lock import Holder, find_holder
-from batchproc.record.run import Counts, RunRecord, read_run
+from batchproc.record.run_json import Counts, RunRecord, read_run
 from batchproc.sink import Layout
 
 

@@ -43,8 +43,8 @@ from batchproc.pipeline.opening import origin_port, transform_settings
 from batchproc.pipeline.run_record import iso_time
 from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
-from batchproc.record.cluster import ClusterRecord
-from batchproc.record.run import FILE_NAME, Counts, MachineRecord, NotSampled, RunCounts, RunRecord, write_text
+from batchproc.record.outputs import ClusterRecord
+from batchproc.record.run_json import FILE_NAME, Counts, MachineRecord, NotSampled, RunCounts, RunRecord, write_text
 from batchproc.sink import Layout, write_atomically
 from batchproc.sink.shard_files import MANIFEST, manifest_text
 from batchproc.transform.plan_fingerprint import fingerprint, recipe_of

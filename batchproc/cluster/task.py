@@ -28,7 +28,7 @@ from batchproc.cluster.shared_store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.measure.hardware import usable_cores
-from batchproc.record.run import read_run, to_json
+from batchproc.record.run_json import read_run, to_json
 from batchproc.sink import Layout
 
 ORIGIN_ADDRESS = "127.0.0.1"

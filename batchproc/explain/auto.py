@@ -13,7 +13,7 @@ from batchproc.explain.predict import predict, start_seconds
 from batchproc.explain.reasons import AutoReason, AutoVerdict, TieBreak
 from batchproc.explain.run_model import FIT_LIMIT, RunModel
 from batchproc.record.explanation import Candidate, ModelInputs, Value, Variant
-from batchproc.record.stages import ModeName
+from batchproc.record.run_parts import ModeName
 
 LEAST_ITEMS = 100  # of work: with fewer, measuring costs more than the right choice could win
 NEAR = 0.15  # rates that close to each other are not told apart by a model

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from batchproc.explain.reasons import Doubt, Reason
 from batchproc.explain.run_model import held_by_hosts, waited_seconds
-from batchproc.record.run import Bottleneck, RunRecord
-from batchproc.record.stages import StageLoad, StageRecord
+from batchproc.record.run_json import Bottleneck, RunRecord
+from batchproc.record.run_parts import StageLoad, StageRecord
 
 # The time of an item differs from the next one's by some 0.7 of their mean (sizes of the open web's images). The mean
 # over 50 is known to a tenth then, and a tenth is the error that the model is granted anyway.

@@ -8,7 +8,7 @@ from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, limits, p
 from batchproc.explain.reasons import BreakEvenReason, CeilingReason, CrossoverReason
 from batchproc.explain.run_model import RunModel, held_by_hosts
 from batchproc.record.explanation import Ceiling, StageModel, Value
-from batchproc.record.run import BreakEven, Crossover, RunRecord
+from batchproc.record.run_json import BreakEven, Crossover, RunRecord
 
 BINDS = 0.75  # a ceiling binds when the run came that near to it and no other is lower
 NAMES = ("workers", "cores", "gil", "pipe", "network", "per_host")

@@ -7,8 +7,8 @@ from batchproc.explain.predict import MODES, Limit, cpu_seconds, predict, start_
 from batchproc.explain.reasons import Cause, Judgement, Rank
 from batchproc.explain.run_model import BLOCKED, QUIET, RunModel, full_workers
 from batchproc.record.explanation import Alternative, Choice, Figure, Value, Variant
-from batchproc.record.run import RunRecord
-from batchproc.record.stages import ModeName, StageRecord
+from batchproc.record.run_json import RunRecord
+from batchproc.record.run_parts import ModeName, StageRecord
 
 TIE = 0.05  # a predicted difference below that is none
 ALIKE, ALIKE_ERROR = 0.15, 0.20  # a predicted difference, and an error, that still allow to call two modes alike

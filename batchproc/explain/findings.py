@@ -10,7 +10,7 @@ from batchproc.explain.reasons import Doubt, Judgement
 from batchproc.explain.run_model import RunModel, measure, working_seconds
 from batchproc.explain.wording import unknown, worded
 from batchproc.record.explanation import Choice, Value
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 
 
 def explain(record: RunRecord) -> RunRecord:

@@ -16,7 +16,7 @@ from batchproc.explain.reasons import Advice, Rank
 from batchproc.explain.run_model import RunModel, full_workers, held_by_hosts, process_cpu
 from batchproc.kinds import Code, Effect, kind_of
 from batchproc.record.explanation import Alternative, Hint, Value, Variant
-from batchproc.record.run import HostsRecord, RunRecord
+from batchproc.record.run_json import HostsRecord, RunRecord
 
 MOST = 8
 STAGES = ("download", "transform")

@@ -16,7 +16,7 @@ from batchproc.explain.reasons import (
     TieBreak,
 )
 from batchproc.explain.words import Words, count, pair, seconds, significant
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 
 if TYPE_CHECKING:
     from batchproc.record.explanation import Alternative, AutoRecord, Choice, Figure

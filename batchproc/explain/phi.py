@@ -13,7 +13,7 @@ from statistics import fmean
 from batchproc.explain.reasons import GilDoubt, GilMethod
 from batchproc.measure.gil import held_fraction
 from batchproc.record.explanation import Value
-from batchproc.record.stages import StageRecord
+from batchproc.record.run_parts import StageRecord
 
 STEP = "steps."  # before its name, a step's part of the time
 LEAST_TOGETHER = 0.5  # of their time at work, for threads whose waiting tells something

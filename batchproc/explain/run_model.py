@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from batchproc.explain.phi import GilShare, download_share, transform_share
 from batchproc.explain.predict import JobModel, StartCosts, cpu_bound_share, predict
 from batchproc.record.explanation import StageModel, Variant
-from batchproc.record.run import RunRecord
-from batchproc.record.stages import ModeName, StageRecord
+from batchproc.record.run_json import RunRecord
+from batchproc.record.run_parts import ModeName, StageRecord
 
 # What a run without worker processes cannot measure: seconds of CPU per item on either side of the pipe, and of a
 # start. Rounded from runs of the demo and of the executors' own benchmark: CPython 3.11, Linux 6.18, x86-64, images

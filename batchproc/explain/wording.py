@@ -19,12 +19,12 @@ from batchproc.explain.reasons import (
     Reason,
 )
 from batchproc.explain.words import Words, count, crew, seconds, share, significant, size, workers
-from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunRecord
+from batchproc.record.run_json import Bottleneck, BreakEven, Crossover, RunRecord
 
 if TYPE_CHECKING:
-    from batchproc.record.cluster import ClusterRecord
     from batchproc.record.explanation import Ceiling, Hint, Value
-    from batchproc.record.stages import StageRecord
+    from batchproc.record.outputs import ClusterRecord
+    from batchproc.record.run_parts import StageRecord
 
 WORTH_A_WORD = 0.1  # of the time
 NOTHING_DONE = "nothing was processed, so nothing held the run back"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from batchproc.record.explanation import Alternative, Value, Variant
-    from batchproc.record.stages import StageRecord
+    from batchproc.record.run_parts import StageRecord
 
 SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
 SIZE_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))

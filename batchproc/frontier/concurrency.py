@@ -19,7 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from batchproc.record.stages import ConcurrencyRecord
+from batchproc.record.run_parts import ConcurrencyRecord
 
 HOSTS_REMEMBERED = 2_000
 FIRST_STEP = 0.5  # of a logarithm; the n-th sample moves a median by an n-th of it

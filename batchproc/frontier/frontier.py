@@ -21,7 +21,7 @@ from batchproc.frontier.machine import MISHAPS_PER_ITEM, Machine
 from batchproc.frontier.waiting import End, Memory, Refill, Retries, Wait, Waits, find_not_due, full_jitter
 from batchproc.kinds import Code, Effect, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, SourceImage, Span, Validators
-from batchproc.record.run import HostsRecord
+from batchproc.record.run_json import HostsRecord
 
 WINDOW = 1000  # sources read ahead of their start and kept in memory
 REFILL = 100

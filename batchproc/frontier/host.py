@@ -14,7 +14,7 @@ from batchproc.frontier.pace import NEVER, Pace
 from batchproc.hostname import ascii_host, closest
 from batchproc.kinds import Code, Effect, Retry, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, Span
-from batchproc.record.stages import TroubledHost
+from batchproc.record.run_parts import TroubledHost
 
 COMPACT_AFTER = 4096
 

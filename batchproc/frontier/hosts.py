@@ -14,8 +14,8 @@ from operator import itemgetter
 from batchproc.frontier.host import Aside, Away, Entry, Host, Limits
 from batchproc.frontier.pace import FIRST_PAUSE_SECONDS, NEVER, Pace
 from batchproc.model import Outcome
-from batchproc.record.run import HostsRecord
-from batchproc.record.stages import HostStarts, TroubledHost
+from batchproc.record.run_json import HostsRecord
+from batchproc.record.run_parts import HostStarts, TroubledHost
 
 HOSTS_REMEMBERED = 10_000
 HOSTS_TOLD = 20

@@ -12,7 +12,7 @@ from dataclasses import replace
 from batchproc.frontier.host import Entry
 from batchproc.kinds import Code, Retry, kind_of
 from batchproc.model import Disposition, Failure, Outcome
-from batchproc.record.stages import LocalTrouble
+from batchproc.record.run_parts import LocalTrouble
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0

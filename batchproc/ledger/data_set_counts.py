@@ -15,7 +15,7 @@ from typing import Any
 from batchproc.kinds import Code
 from batchproc.ledger.files import knows_shards
 from batchproc.ledger.schema import MADE, transaction
-from batchproc.record.data_set import (
+from batchproc.record.outputs import (
     DataSetRecord,
     HostImages,
     ImageClass,

@@ -16,7 +16,7 @@ from typing import Any
 
 from batchproc.kinds import kind_of
 from batchproc.ledger.schema import touch, transaction
-from batchproc.record.run import DueAgain
+from batchproc.record.run_json import DueAgain
 
 Settings = Mapping[str, Any]
 SameSettings = Callable[[Settings, Settings], bool]

@@ -17,8 +17,8 @@ from batchproc.ledger import FACT_TYPES, ORIGINAL, Ledger, name_columns
 from batchproc.pipeline.events import log_end, run_counters
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.types import RunResult
-from batchproc.record.data_set import DataSetRecord
-from batchproc.record.run import FILE_NAME, Counts, RunRecord, write_text
+from batchproc.record.outputs import DataSetRecord
+from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, write_text
 from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing

@@ -13,7 +13,7 @@ from batchproc.ledger import Imported, Ledger, PlanChange, Recovered, Repaired, 
 from batchproc.ledger.files import HasShard
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.types import Listing, RunOptions
-from batchproc.record.run import DueAgain
+from batchproc.record.run_json import DueAgain
 from batchproc.redact import printable
 from batchproc.signals import Counted, doing
 from batchproc.sink import Layout

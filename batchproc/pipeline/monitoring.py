@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, ExitCode, LockHeldError
 from batchproc.exit_reason import error_line, run_line
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 from batchproc.redact import silence_urllib3
 from batchproc.signals import Stopped
 from batchproc.sink import sweep_temporary, write_atomically

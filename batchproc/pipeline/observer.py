@@ -11,7 +11,7 @@ from batchproc.measure.histogram import Histogram, Reservoir
 from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
 
 if TYPE_CHECKING:
-    from batchproc.record.stages import ConnectionTotals
+    from batchproc.record.run_parts import ConnectionTotals
 
 WHAT = ("opened", "reused", "dropped")  # dropped: closed before the end, by whichever side
 HOSTS_REMEMBERED = 10_000  # the first ones; all others are in the totals only
@@ -39,7 +39,7 @@ class Connections:
             return None
         requests = {host: counts["opened"] + counts["reused"] for host, counts in self._hosts.items()}
         top = sorted(requests, key=lambda host: (-requests[host], host))[:HOSTS_TOLD]
-        from batchproc.record.stages import ConnectionTotals, HostConnections
+        from batchproc.record.run_parts import ConnectionTotals, HostConnections
 
         hosts = tuple(HostConnections(host=host, **_numbers(self._hosts[host])) for host in top)
         return ConnectionTotals(**_numbers(self._totals), hosts=hosts)

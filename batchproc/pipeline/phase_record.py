@@ -21,8 +21,8 @@ from batchproc.measure.self_checks import Check
 from batchproc.model import Mode
 from batchproc.pipeline.observer import STAGES, Observer, StageSums
 from batchproc.protocols import WorkerTimes
-from batchproc.record.run import MemoryRecord, NotSampled, RunRecord
-from batchproc.record.stages import Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
+from batchproc.record.run_json import MemoryRecord, NotSampled, RunRecord
+from batchproc.record.run_parts import Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import record_steps
 

@@ -23,7 +23,7 @@ from batchproc.lock import RunLock
 from batchproc.pipeline.events import run_counters
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.opening import transform_settings
-from batchproc.record.run import FILE_NAME, Counts, RunRecord, read_run
+from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, read_run
 from batchproc.sink import ImageFolder, Layout, read_manifest
 from batchproc.sources.url import is_same_url
 from batchproc.transform.plan_fingerprint import fingerprint, plan_settings, recipe_of

@@ -12,7 +12,7 @@ from batchproc.measure.hardware import describe_machine
 from batchproc.pipeline.closing import Ending
 from batchproc.pipeline.import_list import ImportedList
 from batchproc.pipeline.observer import Observer
-from batchproc.record.run import (
+from batchproc.record.run_json import (
     Counts,
     HostsRecord,
     MachineRecord,
@@ -24,9 +24,9 @@ from batchproc.version import VERSION
 
 if TYPE_CHECKING:
     from batchproc.pipeline.phase_record import PhaseMeasurements
-    from batchproc.record.data_set import DataSetRecord
     from batchproc.record.explanation import AutoRecord
-    from batchproc.record.stages import ConcurrencyRecord
+    from batchproc.record.outputs import DataSetRecord
+    from batchproc.record.run_parts import ConcurrencyRecord
 
 
 @dataclass(slots=True, kw_only=True)

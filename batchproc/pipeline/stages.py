@@ -20,7 +20,7 @@ from batchproc.origin import OriginSettings
 from batchproc.pipeline.job_list import local_roots
 from batchproc.pipeline.opening import OTHER_DESCRIPTORS, transform_settings
 from batchproc.record.explanation import Variant
-from batchproc.record.stages import ModeName
+from batchproc.record.run_parts import ModeName
 from batchproc.shortage import file_limit
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import Step

@@ -10,8 +10,8 @@ from batchproc.errors import BatchprocError, ExitCode
 from batchproc.ledger import ListedItem
 from batchproc.model import Outcome
 from batchproc.pipeline.observer import Observer
-from batchproc.record.run import RunCounts, RunRecord, to_json
-from batchproc.record.stages import StageRecord
+from batchproc.record.run_json import RunCounts, RunRecord, to_json
+from batchproc.record.run_parts import StageRecord
 from batchproc.remembered import Checkpoint, Known, ListMemory
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from batchproc.record.stages import ModeName
+from batchproc.record.run_parts import ModeName
 
 # What a reason is about: a number with its unit in its name, or a word of the config.
 Value = int | float | str | None

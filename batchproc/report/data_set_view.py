@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from batchproc.explain.words import count, share, size
 from batchproc.kinds import Code
-from batchproc.record.data_set import DataSetRecord, ImageClass, RejectedItems, ShardsRecord
-from batchproc.record.run import RunRecord
+from batchproc.record.outputs import DataSetRecord, ImageClass, RejectedItems, ShardsRecord
+from batchproc.record.run_json import RunRecord
 
 SHARDS_SHOWN = 12
 

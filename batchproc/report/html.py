@@ -12,7 +12,7 @@ from batchproc.explain.wording import cluster_text, process_cost_text, spare_tex
 from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, workers
 from batchproc.kinds import kind_of
 from batchproc.record.explanation import Candidate, Figure
-from batchproc.record.run import read_run
+from batchproc.record.run_json import read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.bench_cases_view import forecast_sentence, signed, tint, view_forecast, view_maps, view_points
 from batchproc.report.bench_checks import (

@@ -8,7 +8,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from batchproc.kinds import Kind, kind_of
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 from batchproc.redact import printable, redact_text, redact_url
 from batchproc.report.run_files import Row, Rows
 

@@ -7,7 +7,7 @@ from batchproc.explain.predict import MODES
 from batchproc.explain.reasons import Judgement
 from batchproc.explain.words import pair, significant
 from batchproc.record.explanation import Alternative, AutoRecord, Choice
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 
 PAIRS_SHOWN = 5
 

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 from batchproc.explain.words import seconds, share, significant, size, workers
 from batchproc.record.explanation import Ceiling, Choice
-from batchproc.record.run import RunRecord
-from batchproc.record.stages import StageRecord
+from batchproc.record.run_json import RunRecord
+from batchproc.record.run_parts import StageRecord
 from batchproc.report.charts import (
     Curve,
     Lane,

@@ -15,7 +15,7 @@ from batchproc.errors import ExitCode, UsageError
 from batchproc.explain.words import count, seconds, significant, size
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
-from batchproc.record.run import Counts, DueAgain, read_run
+from batchproc.record.run_json import Counts, DueAgain, read_run
 from batchproc.report.items_view import host_of
 from batchproc.report.mode_rates import rates_of_run
 from batchproc.report.summary import failure_step, list_lines, named_keys

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from batchproc.explain.words import count, seconds
 from batchproc.kinds import kind_of
-from batchproc.record.run import Counts, RunRecord
+from batchproc.record.run_json import Counts, RunRecord
 
 COMMAND_PARTS = {
     "start": "starting",

@@ -10,7 +10,7 @@ from batchproc.exit_reason import shown_codes
 from batchproc.explain.reasons import Advice
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import count, seconds, share, significant, size, workers
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 from batchproc.report.mode_rates import ModeRate, StageRates, rates_of_run
 from batchproc.report.palette import BUCKETS
 from batchproc.report.summary import command_time, failure_step, list_lines, named_keys
@@ -18,7 +18,7 @@ from batchproc.report.summary import command_time, failure_step, list_lines, nam
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from batchproc.record.stages import ConcurrencyRecord, StageRecord
+    from batchproc.record.run_parts import ConcurrencyRecord, StageRecord
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
 STAGES = ("download", "transform")

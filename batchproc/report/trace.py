@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from batchproc.record.run import RunRecord
+from batchproc.record.run_json import RunRecord
 from batchproc.sink import write_atomically
 
 PID = 1

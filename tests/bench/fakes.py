@@ -6,7 +6,7 @@ from typing import Any
 from batchproc.bench.bench_json import SCHEMA, Bench, BenchRound, CaseRun
 from batchproc.bench.cases import Case, make_cases
 from batchproc.bench.schedule import Conditions, Schedule
-from batchproc.record.stages import Percentiles, StageRecord
+from batchproc.record.run_parts import Percentiles, StageRecord
 
 QUIET = Conditions(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)
 NOISY = Conditions(others_cpu_share=0.4, steal_share=0.0, throttled_seconds=0.0)

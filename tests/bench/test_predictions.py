@@ -18,8 +18,8 @@ from batchproc.bench.predictions import (
 )
 from batchproc.explain.predict import JobModel, StartCosts
 from batchproc.record.explanation import StageModel
-from batchproc.record.run import MachineRecord, RunCounts, RunRecord
-from batchproc.record.stages import ModeName, StageRecord
+from batchproc.record.run_json import MachineRecord, RunCounts, RunRecord
+from batchproc.record.run_parts import ModeName, StageRecord
 
 CASES = make_cases(("serial", "thread", "process"), {})
 

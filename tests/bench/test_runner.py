@@ -10,7 +10,7 @@ import pytest
 from batchproc.bench.runner import BenchError, BenchStopped, Interrupt, OutputCheck, digest, with_origin
 from batchproc.errors import ExitCode
 from batchproc.measure.samples import MachineUsage, ProcessUsage, Samples
-from batchproc.record.run import NotSampled, RunRecord
+from batchproc.record.run_json import NotSampled, RunRecord
 from tests.bench.fakes import a_run
 
 FIRST = {"k1": "aa", "k2": "bb", "k3": "http.404"}

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from PIL import Image
 from PIL.Image import Resampling
 
-from batchproc.record.stages import Cost
+from batchproc.record.run_parts import Cost
 from batchproc.transform import resampler
 from batchproc.transform.stage import Transform
 from batchproc.transform.steps.step import FormatCheck, SizeCheck, Work

@@ -6,7 +6,7 @@ import pytest
 
 from batchproc.explain.bottleneck import find_bottleneck
 from batchproc.explain.reasons import Reason
-from batchproc.record.run import Bottleneck, record_of
+from batchproc.record.run_json import Bottleneck, record_of
 from tests.explain.runs import all_serial, cpu_bound, run, stage
 
 

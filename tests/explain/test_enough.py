@@ -7,7 +7,7 @@ import pytest
 from batchproc.explain.bottleneck import LEAST_ITEMS, doubt_about_modes
 from batchproc.explain.findings import explain
 from batchproc.explain.reasons import Doubt
-from batchproc.record.run import Bottleneck, RunRecord, record_of
+from batchproc.record.run_json import Bottleneck, RunRecord, record_of
 
 from .runs import cpu_bound, run, stage
 

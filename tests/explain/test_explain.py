@@ -20,7 +20,7 @@ from batchproc.explain.reasons import (
     Rank,
 )
 from batchproc.record.explanation import Choice, Hint
-from batchproc.record.run import RunRecord, record_of, to_json, write_text
+from batchproc.record.run_json import RunRecord, record_of, to_json, write_text
 from tests.explain.runs import CPU_BOUND, all_serial, cpu_bound, held, run, stage
 
 NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*(ms|us|s|%|min)?(?![\w.])")

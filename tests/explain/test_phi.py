@@ -6,7 +6,7 @@ import pytest
 
 from batchproc.explain.phi import download_share, held_step_seconds, transform_share
 from batchproc.explain.reasons import GilMethod
-from batchproc.record.stages import StageRecord, StepRecord
+from batchproc.record.run_parts import StageRecord, StepRecord
 from tests.explain.runs import step_record
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from batchproc.explain.predict import MODES, JobModel, StartCosts, gil_seconds, limits, predict
 from batchproc.record.explanation import StageModel, Variant
-from batchproc.record.stages import ModeName
+from batchproc.record.run_parts import ModeName
 
 PAIRS = tuple(itertools.product(MODES, MODES))
 FREE = StageModel(cpu_seconds=0.02, phi=0.0)

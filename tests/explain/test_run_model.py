@@ -3,7 +3,7 @@
 import pytest
 
 from batchproc.explain.run_model import measure, usable_cores, working_seconds
-from batchproc.record.run import record_of
+from batchproc.record.run_json import record_of
 from tests.explain.runs import all_serial, cpu_bound, held, run, stage
 
 

@@ -29,8 +29,8 @@ from batchproc.explain.wording import (
 from batchproc.explain.words import Words
 from batchproc.measure import self_checks as checks
 from batchproc.record.explanation import Alternative, Choice, Hint, Value
-from batchproc.record.run import Bottleneck, BreakEven, Crossover, RunCounts, RunRecord
-from batchproc.record.stages import PhaseRecord, StageLoad, StageRecord
+from batchproc.record.run_json import Bottleneck, BreakEven, Crossover, RunCounts, RunRecord
+from batchproc.record.run_parts import PhaseRecord, StageLoad, StageRecord
 
 RECORD = RunRecord(
     counts=RunCounts(items=35, processed=4),

@@ -7,7 +7,7 @@ import pytest
 from batchproc.frontier import End, Wait
 from batchproc.kinds import Code, Retry
 from batchproc.model import Disposition, Failure, Item, Source
-from batchproc.record.stages import LocalTrouble
+from batchproc.record.run_parts import LocalTrouble
 from tests.frontier.test_frontier import Bench, source
 
 FILES, NETWORK = Code.LOCAL_FILES, Code.LOCAL_NETWORK

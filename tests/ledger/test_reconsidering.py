@@ -10,7 +10,7 @@ import pytest
 from batchproc.errors import Retry
 from batchproc.ledger import Ledger, LedgerView
 from batchproc.model import Disposition, Rejection
-from batchproc.record.run import DueAgain
+from batchproc.record.run_json import DueAgain
 from tests.ledger.job import NOW, PLAN, Job, failure, listing, urls
 from tests.ledger.old_ledger import write_old_ledger
 

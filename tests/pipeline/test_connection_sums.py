@@ -1,7 +1,7 @@
 """Connections are counted in all and by host, in bounded memory."""
 
 from batchproc.pipeline.observer import HOSTS_REMEMBERED, HOSTS_TOLD, Connections
-from batchproc.record.stages import ConnectionTotals, HostConnections
+from batchproc.record.run_parts import ConnectionTotals, HostConnections
 
 
 def test_the_hosts_asked_most_are_told_and_all_are_counted() -> None:

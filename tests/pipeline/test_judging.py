@@ -16,7 +16,7 @@ from batchproc.pipeline import RunOptions, run_job
 from batchproc.pipeline.closing import Ending, find_stop, judge
 from batchproc.pipeline.observer import Observer
 from batchproc.progress import Quiet
-from batchproc.record.run import Counts
+from batchproc.record.run_json import Counts
 from tests.jobs import MakeJob
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from batchproc.pipeline.monitoring import Metric, end_metrics, render, run_metrics
-from batchproc.record.run import record_of
+from batchproc.record.run_json import record_of
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)\{((?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\[\\n"])*",?)*)\} (\S+)')

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.record.run import NotSampled, RunRecord, read_run, record_of, to_json, write_text
+from batchproc.record.run_json import NotSampled, RunRecord, read_run, record_of, to_json, write_text
 
 GOLDEN = Path(__file__).parent / "golden.json"
 CONTENT: dict[str, Any] = json.loads(GOLDEN.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ from batchproc.bench.bench_json import BenchPrediction, BenchRound, CaseRun, par
 from batchproc.bench.cases import Case, make_alone_cases, make_cases, plan_comparisons
 from batchproc.bench.conclude import conclude
 from batchproc.bench.schedule import Conditions
-from batchproc.record.stages import StageRecord
+from batchproc.record.run_parts import StageRecord
 from batchproc.report.html import make_report
 from tests.bench.fakes import NOISY, QUIET, STAGE, a_run
 from tests.report.folder import Parsed, parse

@@ -6,8 +6,8 @@ import pytest
 
 from batchproc.explain.words import pair
 from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
-from batchproc.record.run import RunCounts, RunRecord
-from batchproc.record.stages import PhaseRecord
+from batchproc.record.run_json import RunCounts, RunRecord
+from batchproc.record.run_parts import PhaseRecord
 from batchproc.report.html import make_report
 from batchproc.report.mode_rates import pairs_of_auto
 from batchproc.report.run_page import leg_note

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.explain.findings import explain
-from batchproc.record.run import read_run, record_of, write_text
+from batchproc.record.run_json import read_run, record_of, write_text
 from batchproc.report.html import make_report
 from tests.explain.runs import cpu_bound
 from tests.report.browser import Browser, find_chromium

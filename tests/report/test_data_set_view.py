@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from batchproc.record.data_set import DataSetRecord, ImageClass, ShardSize, ShardsRecord
-from batchproc.record.run import RunRecord, record_of
+from batchproc.record.outputs import DataSetRecord, ImageClass, ShardSize, ShardsRecord
+from batchproc.record.run_json import RunRecord, record_of
 from batchproc.report.data_set_view import SHARDS_SHOWN, view_data_set
 
 GOLDEN = record_of(json.loads((Path(__file__).parents[1] / "record" / "golden.json").read_text(encoding="utf-8")))

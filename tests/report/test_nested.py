@@ -6,7 +6,7 @@ import pytest
 
 from batchproc.bench.bench_json import read_bench
 from batchproc.errors import UsageError
-from batchproc.record.run import read_run
+from batchproc.record.run_json import read_run
 from batchproc.report.run_files import read_attempts
 
 DEEP = "[" * 100_000

@@ -9,8 +9,8 @@ import pytest
 from batchproc.bench.bench_json import parse_bench
 from batchproc.explain.findings import explain
 from batchproc.explain.words import seconds, share, significant, size
-from batchproc.record.run import MemoryRecord, RunRecord, read_run, record_of, write_text
-from batchproc.record.stages import StageRecord
+from batchproc.record.run_json import MemoryRecord, RunRecord, read_run, record_of, write_text
+from batchproc.record.run_parts import StageRecord
 from batchproc.report.bench_terminal import summarise_bench
 from batchproc.report.html import make_report
 from batchproc.report.terminal import summarise

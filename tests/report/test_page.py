@@ -10,7 +10,7 @@ import pytest
 
 from batchproc.explain.findings import explain
 from batchproc.explain.words import seconds
-from batchproc.record.run import read_run, record_of, write_text
+from batchproc.record.run_json import read_run, record_of, write_text
 from batchproc.report.html import make_report
 from batchproc.report.palette import BUCKETS, ROLES
 from batchproc.report.run_charts import view_stages

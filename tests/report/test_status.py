@@ -15,7 +15,7 @@ from batchproc.cli import load_job
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import RunOptions
-from batchproc.record.run import Counts, DueAgain
+from batchproc.record.run_json import Counts, DueAgain
 from batchproc.report.status import JobStatus, TrendFigure, advise, describe_status, find_trend, read_status
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.record.run import Counts, RunRecord, read_run
+from batchproc.record.run_json import Counts, RunRecord, read_run
 from batchproc.report.html import make_report
 from batchproc.report.summary import command_time, failure_step, named_keys
 from batchproc.report.terminal import summarise

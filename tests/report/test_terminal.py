@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchproc.explain.findings import explain
-from batchproc.record.run import RunCounts, RunRecord, record_of
+from batchproc.record.run_json import RunCounts, RunRecord, record_of
 from batchproc.report.terminal import styled, summarise, wrapped
 from batchproc.transform import resampler
 from tests.explain.runs import all_serial, cpu_bound, held

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from batchproc.lock import Holder
-from batchproc.record.run import Counts
+from batchproc.record.run_json import Counts
 from batchproc.report.status import JobStatus
 from batchproc.report.watching import HOME_AND_CLEAR, lines, screen, watch
 

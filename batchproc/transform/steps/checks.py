@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter, ImageStat
 
 from batchproc import defaults
 from batchproc.errors import Code, Reject
-from batchproc.record.stages import Cost
+from batchproc.record.run_parts import Cost
 from batchproc.transform.alpha import on_neighbours, visible
 from batchproc.transform.modes import has_alpha
 from batchproc.transform.steps.step import BuiltIn, Float, Int, Some, Work, key, validate

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from PIL import Image, ImageFilter, ImageOps, ImageStat
 
-from batchproc.record.stages import Cost
+from batchproc.record.run_parts import Cost
 from batchproc.transform.alpha import on_colours, on_neighbours, on_premultiplied, visible
 from batchproc.transform.modes import has_alpha
 from batchproc.transform.steps.step import BuiltIn, Float, Int, Work, key

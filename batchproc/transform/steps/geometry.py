@@ -7,7 +7,7 @@ from PIL import Image, ImageColor
 from PIL.Image import Resampling, Transpose
 
 from batchproc.errors import Code, StageError
-from batchproc.record.stages import Cost
+from batchproc.record.run_parts import Cost
 from batchproc.transform.alpha import Ink, on_weighted
 from batchproc.transform.modes import has_alpha
 from batchproc.transform.resampler import resample

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from PIL import Image
 
-from batchproc.record.stages import Cost
+from batchproc.record.run_parts import Cost
 from batchproc.transform.view import Size, View
 
 

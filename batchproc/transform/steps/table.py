@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from batchproc.errors import Problem, UsageError
-from batchproc.record.stages import Cost, StepRecord
+from batchproc.record.run_parts import Cost, StepRecord
 from batchproc.transform.steps import checks, filters, geometry, unique
 from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, prepared
 from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, error_of, keys_of, quoted

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from PIL import Image
 
-from batchproc.record.stages import Cost
+from batchproc.record.run_parts import Cost
 from batchproc.transform.modes import has_alpha
 from batchproc.transform.steps.step import BuiltIn, Int, Step, Work, key
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.record.stages import Cost
+from batchproc.record.run_parts import Cost
 from batchproc.transform.steps import table
 from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize

@@ -20,10 +20,9 @@ if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
 
     from batchproc.measure.samples import Samples
     from batchproc.measure.self_checks import Check
-    from batchproc.record.cluster import ClusterRecord
-    from batchproc.record.data_set import DataSetRecord
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value
-    from batchproc.record.stages import (
+    from batchproc.record.outputs import ClusterRecord, DataSetRecord
+    from batchproc.record.run_parts import (
         ConcurrencyRecord,
         HostStarts,
         LocalTrouble,
@@ -235,7 +234,7 @@ class RunRecord:
     @property
     def measured_leg(self) -> "PhaseRecord":
         """The part of the run that the stages' figures are of; the whole, in the file of a build without legs."""
-        from batchproc.record.stages import PhaseRecord
+        from batchproc.record.run_parts import PhaseRecord
 
         return self.leg or PhaseRecord(
             items=self.counts.processed,
@@ -306,14 +305,12 @@ def record_of(content: Mapping[str, Any]) -> RunRecord:
 def _adapter() -> "TypeAdapter[RunRecord]":
     from pydantic import TypeAdapter
 
-    from batchproc.measure.samples import Samples  # noqa: F401
-
     # The names that stand in quotes in the record's types are looked up here.
+    from batchproc.measure.samples import Samples  # noqa: F401
     from batchproc.measure.self_checks import Check  # noqa: F401
-    from batchproc.record.cluster import ClusterRecord  # noqa: F401
-    from batchproc.record.data_set import DataSetRecord  # noqa: F401
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value  # noqa: F401
-    from batchproc.record.stages import (  # noqa: F401
+    from batchproc.record.outputs import ClusterRecord, DataSetRecord  # noqa: F401
+    from batchproc.record.run_parts import (  # noqa: F401
         ConcurrencyRecord,
         HostStarts,
         LocalTrouble,
