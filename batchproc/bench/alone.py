@@ -18,8 +18,7 @@ from batchproc.download.stage import Download
 from batchproc.executors import Executor, ThreadExecutor
 from batchproc.frontier import Frontier, Waits
 from batchproc.measure.breakdown import break_down
-from batchproc.measure.gauges import Gauges
-from batchproc.measure.sampler import Sampler
+from batchproc.measure.sampler import Gauges, Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Item, Outcome, Source, SourceImage
 from batchproc.pipeline import stages

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from batchproc.bench.statistics import LEVEL
-from batchproc.measure.self_checks import OTHERS_LIMIT, STEAL_LIMIT
+from batchproc.measure.breakdown import OTHERS_LIMIT, STEAL_LIMIT
 
 MOST_EXTRA_ROUNDS = 5
 WARM_UP = 0  # the number of the round that is thrown away; those that count are numbered from 1

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 
+from batchproc.explain.predict import held_fraction
 from batchproc.explain.reasons import GilDoubt, GilMethod
-from batchproc.measure.gil import held_fraction
 from batchproc.record.explanation import Value
 from batchproc.record.run_parts import StageRecord
 

@@ -18,6 +18,7 @@ from batchproc.record.explanation import StageModel, Variant
 from batchproc.record.run_parts import ModeName
 
 MODES: tuple[ModeName, ...] = ("serial", "thread", "process")
+HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,3 +172,31 @@ def _first_item_seconds(job: JobModel) -> float:
 
 def _rate(servers: float, seconds: float) -> float:
     return servers / seconds if seconds else float("inf")
+
+
+def held_fraction(speed: float, threads: int) -> tuple[float, float]:
+    """Least and most of its CPU time that a task holds the GIL, 0 to 1, from what waiting for it costs.
+
+    `speed`: of one of several threads that all have work, against one that never waits for the GIL. In a convoy each
+    waits for a whole turn of every other: speed 1/(1 + (n-1) phi), the least. With random arrivals the threads are
+    customers of one server, the GIL, by exact mean value analysis: the most. For two threads and S2 = 2 speed that is
+    between 2/S2 - 1 and sqrt(2/S2 - 1).
+    """
+    if speed >= 1:
+        return 0.0, 0.0
+    convoy = min(1.0, (1 / speed - 1) / (threads - 1))
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _queueing_speed(middle, threads) > speed else (low, middle)
+    return convoy, max(convoy, (low + high) / 2)
+
+
+def _queueing_speed(phi: float, threads: int) -> float:
+    """Speed of one of n threads against one alone, by mean value analysis of one server and n customers."""
+    waiting = passed = 0.0
+    for customers in range(1, threads + 1):
+        inside = phi * (1 + waiting)
+        passed = customers / (1 - phi + inside)
+        waiting = passed * inside
+    return passed / threads

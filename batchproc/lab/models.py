@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
+from batchproc.explain.predict import held_fraction
 from batchproc.lab.results import Cell, Crossing, ResultSeries, ResultTable, SeriesKind, computed
-from batchproc.measure.gil import held_fraction
 
 MANY_CORES = 1000  # beyond that, no number of cores is in sight
 NEAR = 3.0  # times the cores' ceiling: a higher one is not shown

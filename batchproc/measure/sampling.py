@@ -8,6 +8,7 @@ often where it takes long.
 """
 
 import json
+import mmap
 import os
 import queue
 import random
@@ -16,17 +17,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
-from batchproc.measure.gauges import GaugeMeans, GaugeReader
-from batchproc.measure.gil import GilPlace, GilUnknown, learn
 from batchproc.measure.processes import ProcessTable
 from batchproc.measure.samples import TIME, Samples, Series
-from batchproc.measure.waits import ThreadWaits, WaitTotals
+from batchproc.measure.waits import GilPlace, GilUnknown, ThreadWaits, WaitTotals, learn
 
 CPU_BUDGET = 0.004  # of one core
 READINGS_PER_SECOND = (8.0, 40.0)
@@ -61,6 +60,68 @@ class Watch:
         """What the parent passed on the command line."""
         facts = json.loads(text)
         return cls(**{**facts, "gauge_names": tuple(facts["gauge_names"])})
+
+
+class GaugeReader:
+    """Opens the gauges of another process, in the order of their names."""
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        with path.open("rb") as file:
+            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._values = memoryview(self._memory).cast("d")
+
+    def read(self) -> tuple[float, ...]:
+        """Every value, in the order of `names`."""
+        return tuple(self._values[: len(self.names)])
+
+    def close(self) -> None:
+        """Gives the memory back."""
+        self._values.release()
+        self._memory.close()
+
+
+class GaugeMeans:
+    """The gauges over time: their means weighted by time, and their peaks."""
+
+    def __init__(self, reader: GaugeReader, now: float) -> None:
+        self._reader = reader
+        self._before = now
+        self._seconds = 0.0
+        self._row_seconds = 0.0
+        self.values = reader.read()
+        self._sums = [0.0] * len(self.values)
+        self._row_sums = [0.0] * len(self.values)
+        self._peaks = list(self.values)
+
+    def add_reading(self, now: float) -> None:
+        """Reads every gauge; a value stands for the time since the last reading."""
+        seconds, self._before = now - self._before, now
+        self.values = self._reader.read()
+        self._seconds += seconds
+        self._row_seconds += seconds
+        for index, value in enumerate(self.values):
+            self._sums[index] += value * seconds
+            self._row_sums[index] += value * seconds
+            self._peaks[index] = max(self._peaks[index], value)
+
+    def row(self) -> dict[str, float | None]:
+        """The means since the last row; of counters the last value."""
+        span, self._row_seconds = self._row_seconds, 0.0
+        sums, self._row_sums = self._row_sums, [0.0] * len(self.values)
+        return {
+            name: value if name.endswith("_total") or not span else total / span
+            for name, value, total in zip(self._reader.names, self.values, sums, strict=True)
+        }
+
+    def means(self) -> dict[str, float]:
+        """Over the whole time."""
+        seconds = self._seconds or 1.0
+        return {name: total / seconds for name, total in zip(self._reader.names, self._sums, strict=True)}
+
+    def peaks(self) -> dict[str, float]:
+        """The largest values seen."""
+        return dict(zip(self._reader.names, self._peaks, strict=True))
 
 
 class Sampling:

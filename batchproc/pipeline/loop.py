@@ -26,8 +26,7 @@ from batchproc.frontier import LONGEST_BACKOFF_SECONDS, Concurrency, Frontier
 from batchproc.kinds import kind_of
 from batchproc.ledger import Ledger
 from batchproc.lifecycle import exit_by_force
-from batchproc.measure.gauges import Gauges
-from batchproc.measure.sampler import Sampler
+from batchproc.measure.sampler import Gauges, Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Disposition, Failure, Item, Outcome, Source, SourceImage, Unchanged, describe_line
 from batchproc.pipeline import stages

@@ -6,18 +6,24 @@ from dataclasses import dataclass, replace
 
 from batchproc.executors import Executor
 from batchproc.frontier import Waits
-from batchproc.measure import self_checks as checks
 from batchproc.measure.breakdown import (
+    Check,
     GilWait,
     StageTotals,
     TimeBreakdown,
     break_down,
+    check_hidden_threads,
+    check_littles_law,
+    check_origin,
+    check_others,
+    check_remainder,
+    check_steal,
+    check_throttling,
     residual_gil_wait,
     sampled_gil_wait,
 )
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.samples import Samples
-from batchproc.measure.self_checks import Check
 from batchproc.model import Mode
 from batchproc.pipeline.observer import STAGES, Observer, StageSums
 from batchproc.protocols import WorkerTimes
@@ -94,13 +100,13 @@ def self_checks(
     observer: Observer,
     samples: Samples | None,
     line_seconds: float,
-) -> list[checks.Check]:
+) -> list[Check]:
     """What the report prints of its own trustworthiness."""
-    found = [checks.remainder(name, breakdown) for name, (_, breakdown) in breakdowns.items()]
+    found = [check_remainder(name, breakdown) for name, (_, breakdown) in breakdowns.items()]
     for name in breakdowns:
         sums = observer.stages.get(name, StageSums())
         found.append(
-            checks.littles_law(
+            check_littles_law(
                 name,
                 mean_in_flight=_mean_in_flight(samples, name),
                 items=sums.service.count,
@@ -109,19 +115,19 @@ def self_checks(
             )
         )
     machine = samples.machine if samples else None
-    found.append(checks.others(machine.others_cpu_share if machine else None))
-    found.append(checks.steal(machine.steal_share if machine else None))
-    found.append(checks.throttling(machine.throttled_seconds if machine else None))
-    found.append(checks.origin(_origin_share(samples)))
+    found.append(check_others(machine.others_cpu_share if machine else None))
+    found.append(check_steal(machine.steal_share if machine else None))
+    found.append(check_throttling(machine.throttled_seconds if machine else None))
+    found.append(check_origin(_origin_share(samples)))
     return found
 
 
-def hidden_check(executor: Executor, totals: StageTotals, name: str) -> checks.Check | None:
+def hidden_check(executor: Executor, totals: StageTotals, name: str) -> Check | None:
     """For a stage in processes of its own: their CPU time against that of the measured threads."""
     if executor.mode != Mode.PROCESS:
         return None
     processes = sum(entry.cpu_seconds for entry in executor.times)
-    return checks.hidden_threads(name, process_cpu_seconds=processes, thread_cpu_seconds=totals.cpu_seconds)
+    return check_hidden_threads(name, process_cpu_seconds=processes, thread_cpu_seconds=totals.cpu_seconds)
 
 
 def _origin_share(samples: Samples | None) -> float | None:

@@ -18,8 +18,8 @@ from batchproc.errors import UsageError
 if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
     from pydantic import TypeAdapter
 
+    from batchproc.measure.breakdown import Check
     from batchproc.measure.samples import Samples
-    from batchproc.measure.self_checks import Check
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value
     from batchproc.record.outputs import ClusterRecord, DataSetRecord
     from batchproc.record.run_parts import (
@@ -305,9 +305,10 @@ def record_of(content: Mapping[str, Any]) -> RunRecord:
 def _adapter() -> "TypeAdapter[RunRecord]":
     from pydantic import TypeAdapter
 
+    from batchproc.measure.breakdown import Check  # noqa: F401
+
     # The names that stand in quotes in the record's types are looked up here.
     from batchproc.measure.samples import Samples  # noqa: F401
-    from batchproc.measure.self_checks import Check  # noqa: F401
     from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value  # noqa: F401
     from batchproc.record.outputs import ClusterRecord, DataSetRecord  # noqa: F401
     from batchproc.record.run_parts import (  # noqa: F401

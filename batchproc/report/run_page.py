@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from batchproc.explain.wording import check_text
 from batchproc.explain.words import count, seconds, share, size
-from batchproc.measure.self_checks import Check
+from batchproc.measure.breakdown import Check
 from batchproc.record.run_json import NotSampled, RunCounts, RunRecord
 from batchproc.report.gallery import Pair, read_gallery
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items

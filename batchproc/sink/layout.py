@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from batchproc.errors import UsageError
-from batchproc.measure.gauges import GAUGES_PREFIX
+from batchproc.measure import GAUGES_PREFIX
 from batchproc.sink.atomic import point_atomically, sweep_temporary
 from batchproc.sink.images import RESERVE_NAME
 from batchproc.sink.preflight import find_problems, foresee_problems

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.predict import MODES, JobModel, StartCosts, gil_seconds, limits, predict
+from batchproc.explain.predict import MODES, JobModel, StartCosts, gil_seconds, held_fraction, limits, predict
 from batchproc.record.explanation import StageModel, Variant
 from batchproc.record.run_parts import ModeName
 
@@ -134,3 +134,24 @@ def test_starting_processes_matters_for_few_items_only() -> None:
 
     assert ratios[0] < 0.6
     assert 0.99 < ratios[1] <= 1.0
+
+
+@pytest.mark.parametrize("speed", [0.55, 0.7, 0.9, 0.99])
+def test_two_threads_give_the_two_bounds_of_the_paper_formula(speed: float) -> None:
+    share = 2 / (2 * speed) - 1
+
+    assert pytest.approx((share, share**0.5)) == held_fraction(speed, 2)
+
+
+def test_threads_that_do_not_slow_each_other_hold_nothing_and_half_as_fast_hold_all() -> None:
+    assert (0.0, 0.0) == held_fraction(1.0, 2) == held_fraction(1.2, 8)
+    assert pytest.approx((1.0, 1.0)) == held_fraction(0.5, 2)
+    assert pytest.approx((1.0, 1.0)) == held_fraction(0.125, 8)
+
+
+def test_slower_than_one_thread_is_a_convoy_and_clamped() -> None:
+    assert pytest.approx((1.0, 1.0)) == held_fraction(0.3, 2)
+
+
+def test_more_threads_show_a_smaller_fraction_at_the_same_speed() -> None:
+    assert held_fraction(0.8, 8)[1] < held_fraction(0.8, 2)[1]

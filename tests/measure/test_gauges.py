@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.measure.gauges import GaugeMeans, GaugeReader, Gauges
+from batchproc.measure.sampler import Gauges
+from batchproc.measure.sampling import GaugeMeans, GaugeReader
 
 
 def test_a_reader_sees_what_was_put_and_added() -> None:

@@ -13,8 +13,7 @@ import pytest
 
 from batchproc.measure import sampler as sampler_module
 from batchproc.measure.clocks import name_thread
-from batchproc.measure.gauges import Gauges
-from batchproc.measure.sampler import Sampler
+from batchproc.measure.sampler import Gauges, Sampler
 from batchproc.measure.samples import Samples
 from tests.measure.linux import on_linux
 
@@ -101,7 +100,7 @@ def test_the_sampler_ends_with_the_block() -> None:
 def test_the_sampler_ends_when_its_parent_is_killed() -> None:
     code = (
         "import sys\n"
-        "from batchproc.measure.gauges import Gauges\n"
+        "from batchproc.measure.sampler import Gauges\n"
         "from batchproc.measure.sampler import Sampler\n"
         "sampler = Sampler(Gauges(['a'])).__enter__()\n"
         "print(sampler.pid, sampler._gauges.path, flush=True)\n"

@@ -2,13 +2,22 @@
 
 import pytest
 
-from batchproc.measure import self_checks as checks
-from batchproc.measure.breakdown import StageTotals, break_down
+from batchproc.measure.breakdown import (
+    Check,
+    StageTotals,
+    break_down,
+    check_hidden_threads,
+    check_littles_law,
+    check_others,
+    check_remainder,
+    check_steal,
+    check_throttling,
+)
 
 
 def test_littles_law_compares_two_independent_counts() -> None:
-    good = checks.littles_law("download", mean_in_flight=10.2, items=50, inside_seconds=100.0, wall=10.0)
-    bad = checks.littles_law("download", mean_in_flight=12.0, items=50, inside_seconds=100.0, wall=10.0)
+    good = check_littles_law("download", mean_in_flight=10.2, items=50, inside_seconds=100.0, wall=10.0)
+    bad = check_littles_law("download", mean_in_flight=12.0, items=50, inside_seconds=100.0, wall=10.0)
 
     assert (True, False) == (good.passed, bad.passed)
     assert good.value == pytest.approx(0.02)
@@ -18,15 +27,15 @@ def test_littles_law_compares_two_independent_counts() -> None:
 @pytest.mark.parametrize(
     "check",
     [
-        checks.littles_law("download", mean_in_flight=None, items=5, inside_seconds=1.0, wall=1.0),
-        checks.others(None),
-        checks.steal(None),
-        checks.throttling(None),
-        checks.hidden_threads("transform", process_cpu_seconds=None, thread_cpu_seconds=1.0),
+        check_littles_law("download", mean_in_flight=None, items=5, inside_seconds=1.0, wall=1.0),
+        check_others(None),
+        check_steal(None),
+        check_throttling(None),
+        check_hidden_threads("transform", process_cpu_seconds=None, thread_cpu_seconds=1.0),
     ],
     ids=lambda check: check.name,
 )
-def test_a_missing_figure_is_neither_passed_nor_failed(check: checks.Check) -> None:
+def test_a_missing_figure_is_neither_passed_nor_failed(check: Check) -> None:
     assert check.passed is None
     assert check.value is None
     assert check.text.startswith("not known: ")
@@ -37,10 +46,10 @@ def test_a_remainder_of_either_sign_fails_above_five_percent() -> None:
         totals = StageTotals(
             workers=1, wall_seconds=10.0, tasks=1, task_wall_seconds=5.0, cpu_seconds=5.0, starved_seconds=starved
         )
-        return checks.remainder("transform", break_down(totals)).passed
+        return check_remainder("transform", break_down(totals)).passed
 
     assert [False, True, True, False] == [remainder(starved) for starved in (4.0, 4.6, 5.4, 6.0)]
 
 
 def test_any_throttling_fails() -> None:
-    assert (True, False) == (checks.throttling(0.0).passed, checks.throttling(0.01).passed)
+    assert (True, False) == (check_throttling(0.0).passed, check_throttling(0.01).passed)

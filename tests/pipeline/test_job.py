@@ -11,7 +11,7 @@ from PIL import Image
 
 from batchproc.errors import DiskError, ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
-from batchproc.measure.gauges import Gauges
+from batchproc.measure.sampler import Gauges
 from batchproc.pipeline import RunOptions
 from tests.jobs import MakeJob
 from tests.measure.test_gauges import no_room

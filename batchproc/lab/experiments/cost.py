@@ -12,8 +12,8 @@ from batchproc.lab.batches import SEED, OpenExecutor, Size, executor_of, plain_i
 from batchproc.lab.models import crossings
 from batchproc.lab.results import Crossing, ResultTable, SeriesKind, gained, measured
 from batchproc.lab.tiny_stages import Echo, PurePython, TinyBlur
-from batchproc.measure import procfs
 from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import descendants, memory_of
 from batchproc.model import Mode
 
 START_WORKERS = 4
@@ -45,7 +45,7 @@ def memory(size: Size) -> ResultTable:
     """PSS of the whole process tree with one and with five workers that each hold an image and have filtered it."""
     start_context(TinyBlur().preload)
     found: dict[Mode, list[float]] = {mode: [] for mode in ONE}
-    if procfs.memory(os.getpid()).pss_bytes is not None:
+    if memory_of(os.getpid()).pss_bytes is not None:
         for _ in range(size.rounds):
             for mode, values in found.items():
                 values.append((_tree_pss(mode, MANY) - _tree_pss(mode, FEW)) / (MANY - FEW))
@@ -105,8 +105,8 @@ def _tree_pss(mode: Mode, workers: int) -> float:
     stage = TinyBlur()
     with OpenExecutor(executor_of(mode, workers, stage), stage) as opened:
         opened.batch(plain_items([None] * (4 * workers)))
-        pids = (os.getpid(), *procfs.descendants(os.getpid()))
-        return float(sum(procfs.memory(pid).pss_bytes or 0 for pid in pids))
+        pids = (os.getpid(), *descendants(os.getpid()))
+        return float(sum(memory_of(pid).pss_bytes or 0 for pid in pids))
 
 
 def _job_seconds(mode: Mode, items: int) -> float:
