@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from batchproc.errors import Retry
 
@@ -62,10 +62,25 @@ def describe_line(line: int, lists: Sequence[str] = ()) -> str:
     return f"line {within} of {lists[number]}" if lists else f"line {within}"
 
 
+class ListedItem(NamedTuple):
+    """One line of the list, as its reader gives it and the ledger takes it: a tuple, as there are millions of them.
+
+    A line that is no item to download has a `code` and a `message`; where it cannot be read at all, its `url` is its
+    beginning, escaped, which may hold secrets.
+    """
+
+    key: bytes  # as `Source.key`; of a line that names no URL, made of its text
+    line: int  # from 1
+    url: str
+    extra_json: str = ""
+    code: str = ""
+    message: str = ""
+
+
 @_travels
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One line of the URL list.
+    """One item of the URL list.
 
     `key` is 16 bytes of BLAKE2b of the canonical URL as listed, or of the list's own id: the item's identity for ever.
     `extra_json` is a JSON object with the list's other columns, or empty.

@@ -132,8 +132,8 @@ def _served(config: Config, kind: str, *, photos: str, limit: int) -> Dataset:
 
 def _listed_paths(config: Config, served: frozenset[str]) -> tuple[list[str], int]:
     """What the list names of the origin's images, each once, in the list's order; and how many URLs it has."""
-    entries = JobList.of(config, ORIGIN).entries()
-    found = dict.fromkeys(entry.url.removeprefix(ORIGIN) for entry in entries if isinstance(entry, Source))
+    items = JobList.of(config, ORIGIN).items()
+    found = dict.fromkeys(item.url.removeprefix(ORIGIN) for item in items if not item.code)
     paths = [path for path in found if path in served]
     if not paths:
         where = f'[job] input = "{config.job.input_text}"'
@@ -186,10 +186,10 @@ def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str],
 def _sources(config: Config) -> Iterator[Source]:
     """The list's items, each once."""
     seen: set[bytes] = set()
-    for entry in JobList.of(config, config.job.base_url).entries():
-        if isinstance(entry, Source) and entry.key not in seen:
-            seen.add(entry.key)
-            yield entry
+    for item in JobList.of(config, config.job.base_url).items():
+        if not item.code and item.key not in seen:
+            yield Source(index=len(seen), line=item.line, url=item.url, key=item.key, extra_json=item.extra_json)
+            seen.add(item.key)
 
 
 def _fetch(config: Config, sources: list[Source], folder: Path) -> None:

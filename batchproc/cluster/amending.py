@@ -10,8 +10,8 @@ from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.plan import FOLDER, ClusterPlan, decode_line, form_of
 from batchproc.cluster.shared_store import Store
 from batchproc.columns import Columns
-from batchproc.ledger import FACT_TYPES, ListedItem, name_columns
-from batchproc.model import LINES_PER_LIST
+from batchproc.ledger import FACT_TYPES, name_columns
+from batchproc.model import LINES_PER_LIST, ListedItem
 from batchproc.sink.manifests import encode_rows
 
 

@@ -13,7 +13,8 @@ from typing import BinaryIO, Self
 
 from batchproc.cluster.plan import decode_line, encode_line
 from batchproc.cluster.scattering import PREFIX, Scattering, key_hex_of, read_bucket, text_of
-from batchproc.ledger import ListedItem, contradiction_key
+from batchproc.ledger import contradiction_key
+from batchproc.model import ListedItem
 
 FILES = 64  # in which changes wait for their order
 

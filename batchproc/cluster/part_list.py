@@ -6,7 +6,7 @@ from pathlib import Path
 
 from batchproc.cluster.plan import decode_line
 from batchproc.columns import Columns
-from batchproc.ledger import ListedItem
+from batchproc.model import ListedItem
 from batchproc.remembered import Checkpoint, ListMemory
 
 

@@ -30,7 +30,7 @@ from batchproc.cluster.scattering import (
 )
 from batchproc.columns import Columns
 from batchproc.errors import DiskError
-from batchproc.ledger import ListedItem
+from batchproc.model import ListedItem
 from batchproc.pipeline.job_list import JobList
 from batchproc.signals import Counted, doing
 

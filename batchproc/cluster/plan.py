@@ -12,7 +12,7 @@ from typing import Any
 
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
-from batchproc.ledger import ListedItem
+from batchproc.model import ListedItem
 from batchproc.sink import write_atomically
 
 FOLDER = "cluster"  # in the output: all that is of plans and parts

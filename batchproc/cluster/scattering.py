@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from batchproc.cluster.domains import authority_of, domain_finder, host_of
 from batchproc.cluster.plan import encode_line
-from batchproc.ledger import ListedItem
+from batchproc.model import ListedItem
 
 BUCKETS = 256
 BUFFER_BYTES = 64 << 10

@@ -2,7 +2,7 @@
 
 from batchproc.ledger.deciding import PlanChange
 from batchproc.ledger.files import Images, Repaired
-from batchproc.ledger.importing import Imported, ListedItem, contradiction_key, input_fingerprint
+from batchproc.ledger.importing import Imported, contradiction_key, input_fingerprint
 from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, ORIGINAL, name_columns
 from batchproc.ledger.reader import LedgerView
 from batchproc.ledger.recovery import Recovered
@@ -25,7 +25,6 @@ __all__ = [
     "LedgerRun",
     "LedgerView",
     "ListRule",
-    "ListedItem",
     "PlanChange",
     "Recovered",
     "Repaired",

@@ -22,7 +22,7 @@ from batchproc.kinds import Code
 from batchproc.ledger.deciding import OF_ADOPTED_PLAN
 from batchproc.ledger.schema import State, storable, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
-from batchproc.model import describe_line
+from batchproc.model import ListedItem, describe_line
 from batchproc.remembered import Checkpoint, Known
 
 CLOSE_BYTES = 1 << 20
@@ -108,18 +108,6 @@ UPDATE item SET state = CASE WHEN {STALE} THEN 'pending' ELSE before_absent END,
   made_extra_json = CASE WHEN {OF_ADOPTED_PLAN} THEN made_extra_json END
 WHERE id = ?
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListedItem:
-    """One line of the list. A bad line has a `code` and a `message`, and a key made of its text."""
-
-    key: bytes  # 16 bytes
-    line: int  # from 1
-    url: str
-    extra_json: str = ""
-    code: str = ""
-    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

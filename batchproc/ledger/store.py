@@ -34,7 +34,7 @@ from batchproc.ledger.deciding import (
 )
 from batchproc.ledger.duplicates import Decided, reject_duplicates
 from batchproc.ledger.files import CHECKED, HasShard, Images, Repaired, ReserveFile, repair
-from batchproc.ledger.importing import Imported, ListedItem, import_rows, read_checkpoints
+from batchproc.ledger.importing import Imported, import_rows, read_checkpoints
 from batchproc.ledger.known_manifests import note_manifests
 from batchproc.ledger.reader import LedgerView
 from batchproc.ledger.recovery import Recovered, prune_absent, prune_originals, recover
@@ -51,7 +51,7 @@ from batchproc.ledger.runs import (
 from batchproc.ledger.schema import migrate, remove_copies, touch, transaction
 from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.writer import Committed, Writer
-from batchproc.model import Outcome
+from batchproc.model import ListedItem, Outcome
 from batchproc.record.outputs import DataSetRecord
 from batchproc.record.run_json import DueAgain
 from batchproc.remembered import Block, Checkpoint, Known

@@ -13,16 +13,14 @@ from typing import Self
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, is_remote
 from batchproc.errors import Code, Problem, UsageError
-from batchproc.ledger import ListedItem, input_fingerprint
-from batchproc.model import Source
+from batchproc.ledger import input_fingerprint
+from batchproc.model import ListedItem
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import BadRow, Entry, ListFormat, Unusable, find_sources, is_stream, list_images, read_sources
+from batchproc.sources import Entry, Ignored, ListFormat, find_sources, is_stream, list_images, read_sources
 from batchproc.sources.finding import file_url, folder_of, may_mean_images
 from batchproc.sources.remote import fetch_list
 from batchproc.sources.split_columns import SplitCheck
 from batchproc.version import VERSION
-
-KEY_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,31 +103,10 @@ class JobList:
         """The same, without the beginning that is as it was by what is remembered, with the checkpoints of the rest."""
         check = SplitCheck(self.split_column) if self.split_column else None
         for entry in self.entries(columns, memory):
-            if isinstance(entry, Source):
-                message = check.find_fault(entry.extra_json) if check else ""
-                yield ListedItem(
-                    key=entry.key,
-                    line=entry.line,
-                    url=entry.url,
-                    extra_json=entry.extra_json,
-                    code=Code.INPUT_SPLIT if message else "",
-                    message=message,
-                )
-            elif isinstance(entry, Unusable):
-                source = entry.source
-                yield ListedItem(
-                    key=source.key,
-                    line=source.line,
-                    url=source.url,
-                    extra_json=source.extra_json,
-                    code=entry.code,
-                    message=entry.message,
-                )
-            elif isinstance(entry, BadRow):
-                yield ListedItem(
-                    key=_row_key(entry), line=entry.line, url=entry.text, code=entry.code, message=entry.message
-                )
-            elif isinstance(entry, Known | Checkpoint):
+            if check and isinstance(entry, ListedItem) and not entry.code:
+                fault = check.find_fault(entry.extra_json)
+                yield entry._replace(code=Code.INPUT_SPLIT, message=fault) if fault else entry
+            elif not isinstance(entry, Ignored):
                 yield entry
 
     def fingerprint(self) -> str:
@@ -183,9 +160,3 @@ def local_roots(config: Config) -> tuple[str, ...]:
 def _other_copies() -> TemporaryDirectory[str]:
     """A folder for copies that lasts as long as this process."""
     return TemporaryDirectory(prefix="batchproc-lists-")
-
-
-def _row_key(row: BadRow) -> bytes:
-    """A bad row has no identity but its place and its text."""
-    text = f"{row.line}\0{row.text}".encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(text, digest_size=KEY_BYTES).digest()

@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 from batchproc.columns import Columns
 from batchproc.errors import BatchprocError, ExitCode
-from batchproc.ledger import ListedItem
-from batchproc.model import Outcome
+from batchproc.model import ListedItem, Outcome
 from batchproc.pipeline.observer import Observer
 from batchproc.record.run_json import RunCounts, RunRecord, to_json
 from batchproc.record.run_parts import StageRecord

@@ -11,7 +11,7 @@ from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
 from batchproc.model import LINES_PER_LIST
 from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources.arrow import ARROW_SUFFIXES, read_arrow
-from batchproc.sources.entries import BadRow, Entry, Ignored, ItemMaker, Unusable, Wanted, read_text
+from batchproc.sources.entries import Entry, Ignored, ItemMaker, Wanted, read_text
 from batchproc.sources.finding import TABLES, Found, find_sources, is_list_name, list_images, suffix_of
 from batchproc.sources.json_lines import read_json_lines
 from batchproc.sources.lines import Segments, is_stream, open_list, refuse
@@ -19,13 +19,11 @@ from batchproc.sources.separated import Dialect, read_separated
 from batchproc.sources.url import BadUrl, canonical, joiner
 
 __all__ = [
-    "BadRow",
     "BadUrl",
     "Entry",
     "Found",
     "Ignored",
     "ListFormat",
-    "Unusable",
     "canonical",
     "find_sources",
     "is_list_name",
@@ -64,7 +62,7 @@ def read_sources(
     """The entries of a list, or of several as one, in their order, `Ignored` as the last one; "-" is text on stdin.
 
     The suffix says how to read it: .txt or none, .csv, .tsv, .jsonl, each also with .gz; .parquet, .feather and .arrow
-    by `pyarrow`. Duplicates come out as often as they are listed. `Source.index` counts the items from 0. `columns`
+    by `pyarrow`. Duplicates come out as often as they are listed. `columns`
     learns of the other columns. With a `memory`, checkpoints are among the entries, and what begins as it was at one of
     those that are remembered begins with `Known` and goes on behind it. One list has checkpoints within, but not in
     columns, where all moves when something is added; several have one at the end of each.

@@ -12,7 +12,6 @@ from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from batchproc.columns import Columns
-from batchproc.errors import Code
 from batchproc.redact import printable
 from batchproc.sources.entries import Entry, Ignored, ItemMaker, Wanted, bad_row, make_encoder, nearest
 from batchproc.sources.json_lines import NO_NUMBER, null_numbers
@@ -44,9 +43,9 @@ def read_arrow(path: str, *, wanted: Wanted, maker: ItemMaker, columns: Columns,
             rows = zip(table.urls(batch, before), table.ids(batch), table.further(batch, before), strict=True)
             for number, (url, item_id, extra_json) in enumerate(rows, start=before + 1):
                 if problem := _find_problem(url, item_id, extra_json, wanted):
-                    yield bad_row(number, extra_json.encode(), problem, code=Code.INPUT_ROW)
+                    yield bad_row(number, extra_json.encode(), problem)
                 else:
-                    yield maker.make(number, (url or "").strip(" "), item_id=item_id, extra_json=extra_json)
+                    yield maker.make(number, (url or "").strip(" "), item_id, extra_json)
             before += batch.num_rows
         yield Ignored(lines=0)
 

@@ -1,4 +1,4 @@
-"""What a list holds, line by line: sources, items that can never be downloaded, and rows that are no items."""
+"""What a list holds, line by line: items, some of which can never be downloaded, and rows that are none."""
 
 import difflib
 import json
@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 from batchproc.columns import Columns
 from batchproc.errors import Code
-from batchproc.model import Source
+from batchproc.model import ListedItem
 from batchproc.redact import printable
 from batchproc.remembered import Checkpoint, Known
 from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine, Place, Segments, refuse
-from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner
+from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, is_canonical, joiner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,74 +62,50 @@ SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unusable:
-    """An item that failed before its download: its text is no URL we fetch.
-
-    The source's `url` is the text, escaped and cut; its key is made of the text as it was.
-    """
-
-    source: Source
-    code: Code
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BadRow:
-    """A row that is no item: it cannot be read. `text` is its beginning, escaped; it may hold secrets."""
-
-    line: int
-    text: str
-    code: Code
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ignored:
     """The last entry of every list: how many blank and comment lines were passed over."""
 
     lines: int
 
 
-Entry: TypeAlias = Source | Unusable | BadRow | Ignored | Known | Checkpoint
+Entry: TypeAlias = ListedItem | Ignored | Known | Checkpoint
 
 
 class ItemMaker:
-    """Makes the entry of one line that has a URL. Counts the items; for one reader, not to be shared."""
+    """Makes the item of one line that has a URL."""
 
     def __init__(self, base_url: str, *, local: bool = False) -> None:
         self.relative = bool(base_url)  # whether relative URLs are taken
         self._local = local  # whether file:// is
         self._join = joiner(base_url) if base_url else None
-        self._made = 0
 
-    def make(self, line: int, text: str, *, item_id: str = "", extra_json: str = "") -> Source | Unusable:
-        """The source of a URL as listed, or why there is none. A given `item_id` decides the key."""
-        index = self._made
-        self._made += 1
+    def make(self, line: int, text: str, item_id: str = "", extra_json: str = "") -> ListedItem:
+        """The item of a URL as listed; with a code where it is none that we fetch. A given `item_id` decides the key.
+
+        Of a text that is no URL, the item's URL is that text, escaped and cut.
+        """
+        if is_canonical(text):  # nearly all are: nothing to change, nothing to join
+            return ListedItem(make_key(item_id or text), line, text, extra_json)
         try:
             url = canonical(text, relative=self.relative, local=self._local)
         except BadUrl as error:
-            source = self._source_of_text(index, line, text, item_id or text, extra_json)
-            return Unusable(source=source, code=error.code, message=error.message)
-        key = blake2b((item_id or url).encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+            shown = printable(text[: MAX_URL_CHARS + 1])[:MAX_URL_CHARS]
+            return ListedItem(make_key(item_id or text), line, shown, extra_json, error.code, error.message)
         listed = url if text == url else as_listed(text, url)
         absolute = listed if self._join is None else self._join(listed)
-        return Source(index=index, line=line, url=absolute, key=key, extra_json=extra_json)
+        return ListedItem(make_key(item_id or url), line, absolute, extra_json)
 
-    def make_of_long_line(self, line: int, long_line: LongLine) -> Unusable:
-        """The item of a line that is far too long for a URL."""
-        index = self._made
-        self._made += 1
-        shown = printable(long_line.head.decode("utf-8", "backslashreplace"))[:SHOWN_CHARS] + "…"
-        message = f"{long_line.size_bytes} bytes, the limit is {MAX_URL_CHARS} characters"
-        source = Source(index=index, line=line, url=shown, key=long_line.key)
-        return Unusable(source=source, code=Code.INPUT_URL_TOO_LONG, message=message)
 
-    @staticmethod
-    def _source_of_text(index: int, line: int, text: str, identity: str, extra_json: str) -> Source:
-        shown = printable(text[: MAX_URL_CHARS + 1])
-        key = blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
-        return Source(index=index, line=line, url=shown[:MAX_URL_CHARS], key=key, extra_json=extra_json)
+def make_key(identity: str) -> bytes:
+    """The key of what is known by this text."""
+    return blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+
+
+def _item_of_long_line(line: int, long_line: LongLine) -> ListedItem:
+    """The item of a line that is far too long for a URL."""
+    shown = printable(long_line.head.decode("utf-8", "backslashreplace"))[:SHOWN_CHARS] + "…"
+    message = f"{long_line.size_bytes} bytes, the limit is {MAX_URL_CHARS} characters"
+    return ListedItem(long_line.key, line, shown, "", Code.INPUT_URL_TOO_LONG, message)
 
 
 def make_encoder() -> Callable[[Any], str]:
@@ -153,7 +129,7 @@ def read_text(segments: Segments, maker: ItemMaker, columns: Columns) -> Iterato
     for lines in segments:
         for number, content in lines:
             if isinstance(content, LongLine):
-                yield maker.make_of_long_line(number, content)
+                yield _item_of_long_line(number, content)
                 continue
             stripped = content.strip()
             if not stripped or stripped[0] == 35:  # "#"
@@ -181,7 +157,7 @@ def checkpoints(place: Place | None, columns: Columns, header: Sequence[str] = (
         )
 
 
-def bad_encoding(number: int, content: bytes) -> BadRow:
+def bad_encoding(number: int, content: bytes) -> ListedItem:
     """The bad row of a line that is not UTF-8, with the byte and its place."""
     return bad_row(number, content, describe_bad_encoding(content), code=Code.INPUT_ENCODING)
 
@@ -195,7 +171,7 @@ def describe_bad_encoding(content: bytes) -> str:
     return "is not UTF-8"
 
 
-def bad_row(number: int, content: bytes, message: str, *, code: Code = Code.INPUT_ROW) -> BadRow:
-    """The bad row of a line, with what it begins with."""
-    shown = printable(content[:HEAD_BYTES].decode("utf-8", "backslashreplace"))
-    return BadRow(line=number, text=shown[:SHOWN_CHARS], code=code, message=message)
+def bad_row(number: int, content: bytes, message: str, *, code: Code = Code.INPUT_ROW) -> ListedItem:
+    """A row that cannot be read, with what it begins with. It has no identity but its place and that beginning."""
+    shown = printable(content[:HEAD_BYTES].decode("utf-8", "backslashreplace"))[:SHOWN_CHARS]
+    return ListedItem(make_key(f"{number}\0{shown}"), number, shown, "", code, message)

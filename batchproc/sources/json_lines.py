@@ -127,7 +127,7 @@ class _RowReader:
                     return bad_row(number, content, f'has "{name}" twice, with two values')
             for name in sorted(repeated):
                 self._columns.remark(f'the key "{printable(name)}" stands twice: its last value counts', number)
-        return self._maker.make(number, url.strip(" "), item_id=str(item_id), extra_json=extra_json)
+        return self._maker.make(number, url.strip(" "), str(item_id), extra_json)
 
     def _encode_extras(self, number: int, content: bytes, row: dict[str, Any]) -> str:
         """The other columns as JSON that every parser reads alike; the columns learn from them."""

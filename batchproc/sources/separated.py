@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from batchproc.columns import Columns
 from batchproc.errors import Code
+from batchproc.model import ListedItem
 from batchproc.sources.entries import (
-    BadRow,
     Entry,
     Ignored,
     ItemMaker,
@@ -113,16 +113,16 @@ class _Feed:
         """Whether a line of this record, behind its first, could be a row of its own."""
         return any(self.is_row(head_of(content).decode("utf-8", "replace")) for _, content in self._taken[1:])
 
-    def reject(self, message: str) -> BadRow:
+    def reject(self, message: str) -> ListedItem:
         """The bad row of a record that was read to its end: of the whole of it, unless a quote swallowed rows."""
         return self.give_up(message) if self.holds_rows else self._bad_row(message)
 
-    def give_up(self, message: str, code: Code = Code.INPUT_ROW) -> BadRow:
+    def give_up(self, message: str, code: Code = Code.INPUT_ROW) -> ListedItem:
         """Makes the record's first line a bad row; the lines after it are read again."""
         self._again.extendleft(reversed(self._taken[1:]))
         return self._bad_row(message, code)
 
-    def reject_long(self) -> BadRow:
+    def reject_long(self) -> ListedItem:
         """The bad row of a record that is too long: of the whole of it, if its end is found."""
         is_alone = not self.spans_lines
         size = head = _size(self._taken[0][1])
@@ -131,7 +131,7 @@ class _Feed:
             return self._bad_row(_too_long(size, where if self.spans_lines else "one line"))
         return self.give_up(_too_long(head, "one line") if is_alone else OPEN_QUOTE)
 
-    def reject_encoding(self) -> BadRow:
+    def reject_encoding(self) -> ListedItem:
         """The same for a record in which a line is not UTF-8."""
         number, content = self._taken[-1]
         message = describe_bad_encoding(head_of(content))
@@ -140,7 +140,7 @@ class _Feed:
             return self._bad_row(message if is_alone else f"{message}, on line {number}", Code.INPUT_ENCODING)
         return self.give_up(message, Code.INPUT_ENCODING) if is_alone else self.give_up(OPEN_QUOTE)
 
-    def _bad_row(self, message: str, code: Code = Code.INPUT_ROW) -> BadRow:
+    def _bad_row(self, message: str, code: Code = Code.INPUT_ROW) -> ListedItem:
         number, content = self._taken[0]
         return bad_row(number, head_of(content), message, code=code)
 
@@ -195,7 +195,7 @@ def read_separated(
     for record in _records(feed, reader, len(header)):
         if feed.passed:
             yield from checkpoints(feed.take_passed(), columns, header)
-        if isinstance(record, BadRow):
+        if isinstance(record, ListedItem):
             yield record
         elif not record:
             ignored += 1
@@ -206,12 +206,12 @@ def read_separated(
                 columns.remark(SWALLOWED, feed.line)
             extra_json = encode({column: record[position] for position, column in extras}) if extras else ""
             item_id = record[id_at] if id_at is not None else ""
-            yield maker.make(feed.line, url, item_id=item_id, extra_json=extra_json)
+            yield maker.make(feed.line, url, item_id, extra_json)
     yield from checkpoints(feed.take_passed(), columns, header)
     yield Ignored(lines=ignored)
 
 
-def _records(feed: _Feed, reader: Iterator[list[str]], width: int) -> Iterator[list[str] | BadRow]:
+def _records(feed: _Feed, reader: Iterator[list[str]], width: int) -> Iterator[list[str] | ListedItem]:
     """The records after the header, blank ones as empty lists, each with `width` cells."""
     while True:
         feed.begin()

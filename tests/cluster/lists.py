@@ -10,7 +10,8 @@ from batchproc.cluster.part_list import PartList
 from batchproc.cluster.partition import make_plan
 from batchproc.cluster.plan import LIST_NAME, ClusterPlan
 from batchproc.columns import Columns
-from batchproc.ledger import Imported, ListedItem
+from batchproc.ledger import Imported
+from batchproc.model import ListedItem
 from batchproc.pipeline.job_list import JobList
 from batchproc.sources import ListFormat
 from batchproc.sources.url import is_same_url

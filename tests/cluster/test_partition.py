@@ -12,7 +12,7 @@ from batchproc.cluster import partition, scattering
 from batchproc.cluster.plan import LIST_NAME, PLAN_NAME, DomainSize, decode_line, encode_line, read_plan
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
-from batchproc.ledger import ListedItem
+from batchproc.model import ListedItem
 from tests.cluster.lists import rows_after_import, share_out
 
 pytest.importorskip("publicsuffixlist", reason="the extra [dask] is not installed")

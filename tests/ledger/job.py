@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batchproc.errors import Retry
-from batchproc.ledger import Ledger, ListedItem
-from batchproc.model import Disposition, Failure, Item, Outcome, OutputImage, Rejection, Reply, Source
+from batchproc.ledger import Ledger
+from batchproc.model import Disposition, Failure, Item, ListedItem, Outcome, OutputImage, Rejection, Reply, Source
 from batchproc.remembered import Block
 from batchproc.sink import ImageFolder, Layout, write_manifest
 

@@ -7,9 +7,9 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from batchproc.ledger import Ledger, ListedItem, ListRule, Restored, put_in_place, replacement
+from batchproc.ledger import Ledger, ListRule, Restored, put_in_place, replacement
 from batchproc.ledger.reader import LedgerView
-from batchproc.model import Item, Outcome, OutputImage, Source
+from batchproc.model import Item, ListedItem, Outcome, OutputImage, Source
 from batchproc.sink import read_manifest
 from tests.ledger.job import NOW, PLAN, Job, listing
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import Retry
-from batchproc.ledger import Imported, ListedItem, input_fingerprint
+from batchproc.ledger import Imported, input_fingerprint
 from batchproc.ledger import importing as importing_module
+from batchproc.model import ListedItem
 from tests.ledger.job import Job, failure, hash_key, listed, listing, urls
 
 

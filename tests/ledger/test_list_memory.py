@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchproc.columns import Columns
-from batchproc.ledger import Imported, Ledger, ListedItem, importing
-from batchproc.model import Source
+from batchproc.ledger import Imported, Ledger, importing
+from batchproc.model import ListedItem
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import Unusable, lines, read_sources
+from batchproc.sources import Ignored, lines, read_sources
 from tests.ledger.job import Job
 
 LISTED = (
@@ -41,14 +41,7 @@ def write_list(path: Path, rows: Sequence[tuple[int, int]]) -> None:
 
 def read_list(path: Path, columns: Columns, memory: ListMemory | None) -> Iterator[ListedItem | Known | Checkpoint]:
     for entry in read_sources(path, columns=columns, memory=memory):
-        if isinstance(entry, Source):
-            yield ListedItem(key=entry.key, line=entry.line, url=entry.url, extra_json=entry.extra_json)
-        elif isinstance(entry, Unusable):
-            source = entry.source
-            yield ListedItem(
-                key=source.key, line=source.line, url=source.url, extra_json=source.extra_json, code=entry.code
-            )
-        elif isinstance(entry, Known | Checkpoint):
+        if not isinstance(entry, Ignored):
             yield entry
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from batchproc.columns import Columns
-from batchproc.ledger import Ledger, ListedItem, ListRule, put_in_place, replacement
-from batchproc.model import Source
+from batchproc.ledger import Ledger, ListRule, put_in_place, replacement
+from batchproc.model import ListedItem, Source
 from batchproc.sink import read_manifest
 from tests.ledger.job import NOW, Job, failure, hash_key
 from tests.ledger.rebuilding import damage

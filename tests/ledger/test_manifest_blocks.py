@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from batchproc.config import OutputTable
-from batchproc.ledger import Ledger, LedgerView, ListedItem
+from batchproc.ledger import Ledger, LedgerView
 from batchproc.ledger.known_manifests import known_blocks
 from batchproc.ledger.reader import FACTS
 from batchproc.ledger.schema import TABLES
+from batchproc.model import ListedItem
 from batchproc.pipeline.closing import write_manifests
 from batchproc.remembered import BLOCK_ITEMS
 from tests.ledger.job import NOW, Job, failure, hash_key, listing, rejection, urls

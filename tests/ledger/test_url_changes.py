@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import Retry
-from batchproc.ledger import Imported, Ledger, LedgerView, ListedItem
-from batchproc.model import Disposition, Outcome, Source
+from batchproc.ledger import Imported, Ledger, LedgerView
+from batchproc.model import Disposition, ListedItem, Outcome, Source
 from batchproc.sink import read_manifest
 from batchproc.sources.url import is_same_url
 from tests.ledger.job import NOW, PLAN, Job, etag_of, failure, hash_key, identified, rejection, versions

@@ -1,13 +1,14 @@
 import gzip
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from batchproc.errors import Code
-from batchproc.model import Source
-from batchproc.sources import BadRow, Entry
+from batchproc.model import ListedItem
+from batchproc.sources import Entry
 
+UNREADABLE = (Code.INPUT_ROW, Code.INPUT_ENCODING)
 Write = Callable[[str, str | bytes], Path]
 
 
@@ -24,9 +25,19 @@ def write(tmp_path: Path) -> Write:
     return write_list
 
 
-def urls_of(entries: Iterator[Entry]) -> list[str]:
-    return [entry.url for entry in entries if isinstance(entry, Source)]
+def urls_of(entries: Iterable[Entry]) -> list[str]:
+    return [item.url for item in good_of(entries)]
 
 
-def bad_of(entries: Iterator[Entry]) -> list[tuple[int, Code]]:
-    return [(entry.line, entry.code) for entry in entries if isinstance(entry, BadRow)]
+def good_of(entries: Iterable[Entry]) -> list[ListedItem]:
+    """The items that can be downloaded."""
+    return [entry for entry in entries if isinstance(entry, ListedItem) and not entry.code]
+
+
+def rows_of(entries: Iterable[Entry]) -> list[ListedItem]:
+    """The rows that cannot be read."""
+    return [entry for entry in entries if isinstance(entry, ListedItem) and entry.code in UNREADABLE]
+
+
+def bad_of(entries: Iterable[Entry]) -> list[tuple[int, str]]:
+    return [(row.line, row.code) for row in rows_of(entries)]

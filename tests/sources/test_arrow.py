@@ -12,10 +12,10 @@ import pytest
 
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
-from batchproc.model import Source
-from batchproc.sources import BadRow, Ignored, ListFormat, read_sources
+from batchproc.model import ListedItem
+from batchproc.sources import Ignored, ListFormat, read_sources
 from batchproc.sources.arrow import BATCH_ROWS
-from tests.sources.conftest import bad_of
+from tests.sources.conftest import bad_of, good_of, rows_of
 
 pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -50,7 +50,7 @@ def read_cells(folder: Path, **arrays: Any) -> tuple[list[Any], dict[str, Any], 
     write_parquet(table, folder / "list.parquet")
     columns = Columns()
     entries = [*read_sources(folder / "list.parquet", columns=columns)]
-    rows_read = [json.loads(entry.extra_json) for entry in entries if isinstance(entry, Source)]
+    rows_read = [json.loads(entry.extra_json) for entry in good_of(entries)]
     return rows_read, columns.types, [str(remark) for remark in columns.remarks]
 
 
@@ -68,11 +68,11 @@ def test_every_kind_of_file_gives_urls_ids_columns_and_rows_from_1(tmp_path: Pat
 
     entries = [*read_sources(tmp_path / name, ListFormat(url_column="URL", id_column="key"))]
 
-    first, second = (entry for entry in entries if isinstance(entry, Source))
-    assert (URL, 0, 1, {"TEXT": "a", "key": 7}) == (first.url, first.index, first.line, json.loads(first.extra_json))
+    first, second = good_of(entries)
+    assert (URL, 1, {"TEXT": "a", "key": 7}) == (first.url, first.line, json.loads(first.extra_json))
     assert ("http://a.com/1", 2, {"TEXT": "ü", "key": 8}) == (second.url, second.line, json.loads(second.extra_json))
     assert ['the column "URL" is empty', 'the column "key" is empty'] == [
-        entry.message for entry in entries if isinstance(entry, BadRow)
+        entry.message for entry in rows_of(entries)
     ]
     assert [3, 4] == [line for line, _ in bad_of(iter(entries))]
     assert Ignored(lines=0) == entries[-1]
@@ -170,9 +170,9 @@ def test_rows_are_counted_over_batches_and_row_groups(tmp_path: Path) -> None:
     urls = [f"http://a.com/{row}" for row in range(count)]
     parquet.write_table(pyarrow.table({"url": urls}), tmp_path / "list.parquet", row_group_size=BATCH_ROWS - 1)
 
-    sources = [entry for entry in read_sources(tmp_path / "list.parquet") if isinstance(entry, Source)]
+    sources = good_of(read_sources(tmp_path / "list.parquet"))
 
-    assert [(row, row + 1, url) for row, url in enumerate(urls)] == [(one.index, one.line, one.url) for one in sources]
+    assert list(enumerate(urls, start=1)) == [(one.line, one.url) for one in sources]
     assert {""} == {one.extra_json for one in sources}
 
 
@@ -186,9 +186,9 @@ def test_text_that_is_no_utf8_costs_a_character_and_as_a_url_the_row(tmp_path: P
 
     good, bad, _ = read_sources(tmp_path / "list.parquet", columns=columns)
 
-    assert isinstance(good, Source)
+    assert isinstance(good, ListedItem)
     assert {"t": "caf\ufffd"} == json.loads(good.extra_json)
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, ListedItem)
     assert 'the column "url" is not UTF-8' == bad.message
 
 

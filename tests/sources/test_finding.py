@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.model import Source
+from batchproc.model import ListedItem
 from batchproc.sources import find_sources, list_images
 from batchproc.sources.finding import folder_of, may_mean_images
+from tests.sources.conftest import good_of
 
 
 @pytest.fixture
@@ -55,10 +56,10 @@ def test_what_means_both_or_nothing_is_refused(tree: Path, says: str, names: lis
 def test_an_image_below_the_root_is_known_by_its_path_from_there(tmp_path: Path) -> None:
     name = os.fsdecode(b"a b#?%:\xff.jpg")
 
-    def listed(root: str) -> list[Source]:
+    def listed(root: str) -> list[ListedItem]:
         folder = tmp_path / root
         entries = list_images([str(folder / name), "/elsewhere/x.jpg"], folder)
-        return [entry for entry in entries if isinstance(entry, Source)]
+        return good_of(entries)
 
     first, second = listed("one"), listed("two")
 

@@ -7,10 +7,10 @@ import pytest
 
 from batchproc.columns import Columns
 from batchproc.errors import Code, UsageError
-from batchproc.model import Source
-from batchproc.sources import BadRow, ListFormat, read_sources
+from batchproc.model import ListedItem
+from batchproc.sources import ListFormat, read_sources
 from batchproc.sources.lines import LONGEST_LINE_BYTES
-from tests.sources.conftest import Write, urls_of
+from tests.sources.conftest import Write, rows_of, urls_of
 
 FIRST = '{"url": "http://a.com/0"}\n'
 
@@ -19,7 +19,7 @@ def read_extra(write: Write, row: str) -> tuple[Any, list[str]]:
     """The other columns of a row, and what is remarked of it."""
     columns = Columns()
     source = next(read_sources(write("list.jsonl", row), columns=columns))
-    assert isinstance(source, Source)
+    assert isinstance(source, ListedItem)
     return json.loads(source.extra_json), [str(remark) for remark in columns.remarks]
 
 
@@ -41,10 +41,10 @@ def read_extra(write: Write, row: str) -> tuple[Any, list[str]]:
 def test_wrong_json_lines_cost_one_line_each(write: Write, says: str, row: str) -> None:
     entries = list(read_sources(write("list.jsonl", f'{FIRST}{row}\n{{"url": "http://a.com/2"}}\n')))
 
-    (bad,) = [entry for entry in entries if isinstance(entry, BadRow)]
+    (bad,) = rows_of(entries)
     assert (2, Code.INPUT_ROW) == (bad.line, bad.code)
     assert says in bad.message
-    assert len(bad.text) <= 200
+    assert len(bad.url) <= 200
     assert ["http://a.com/0", "http://a.com/2"] == urls_of(iter(entries))
 
 
@@ -103,7 +103,7 @@ def test_a_whole_number_of_any_length_keeps_its_digits(write: Write, digits: int
 
     source = next(read_sources(path, columns=columns))
 
-    assert isinstance(source, Source)
+    assert isinstance(source, ListedItem)
     decoded = json.JSONDecoder(parse_int=str).decode(source.extra_json)
     assert "9" * digits == decoded["n"]
     assert "text" == columns.types["n"]
@@ -126,7 +126,7 @@ def test_an_id_that_stands_twice_is_a_bad_row(write: Write) -> None:
 
     (bad, _) = read_sources(path, ListFormat(id_column="id"))
 
-    assert isinstance(bad, BadRow)
+    assert isinstance(bad, ListedItem)
     assert 'has "id" twice, with two values' == bad.message
 
 

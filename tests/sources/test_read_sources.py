@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import Code, ExitCode, UsageError
-from batchproc.model import Source
-from batchproc.sources import BadRow, Entry, Ignored, ListFormat, Unusable, is_stream, read_sources
+from batchproc.model import ListedItem
+from batchproc.sources import Entry, Ignored, ListFormat, is_stream, read_sources
 from batchproc.sources.lines import BLOCK_BYTES, LONGEST_LINE_BYTES, LongLine, split_lines
 from batchproc.sources.url import canonical
-from tests.sources.conftest import Write, urls_of
+from tests.sources.conftest import Write, good_of, rows_of, urls_of
 
 TEXT = "http://a.com/1,2\n\n# a comment\n  http://a.com/3\t\n"
 CSV = 'url,caption\nhttp://a.com/1,"one, ""two"""\nhttp://a.com/2,"three\nfour"\n'
@@ -39,21 +39,21 @@ def test_each_kind_of_list_is_read(write: Write, packed: str, name: str, content
     assert urls == urls_of(read_sources(write(name + packed, content)))
 
 
-def test_source_has_its_index_line_and_key(write: Write) -> None:
-    _, source, ignored = read_sources(write("list.txt", "# first\nno url\nHTTP://A.com/x#y\n"))
+def test_an_item_has_its_line_and_key(write: Write) -> None:
+    _, item, ignored = read_sources(write("list.txt", "# first\nno url\nHTTP://A.com/x#y\n"))
 
     key = blake2b(b"http://a.com/x", digest_size=16).digest()
-    assert Source(index=1, line=3, url="http://A.com/x#y", key=key) == source
+    assert ListedItem(key=key, line=3, url="http://A.com/x#y") == item
     assert Ignored(lines=1) == ignored
 
 
 def test_text_that_is_no_url_is_an_item_keyed_by_its_text(write: Write) -> None:
     entry, *_ = read_sources(write("list.txt", "http://a.com/\x1b[31m\n"))
 
-    assert isinstance(entry, Unusable)
+    assert isinstance(entry, ListedItem)
     assert Code.INPUT_URL == entry.code
-    assert "http://a.com/\\x1b[31m" == entry.source.url
-    assert blake2b(b"http://a.com/\x1b[31m", digest_size=16).digest() == entry.source.key
+    assert "http://a.com/\\x1b[31m" == entry.url
+    assert blake2b(b"http://a.com/\x1b[31m", digest_size=16).digest() == entry.key
 
 
 def test_relative_url_keeps_its_key_under_another_base(write: Write) -> None:
@@ -61,8 +61,8 @@ def test_relative_url_keeps_its_key_under_another_base(write: Write) -> None:
 
     first, second = (next(read_sources(path, ListFormat(base_url=base))) for base in ("http://h:1/", "http://h:2/d/"))
 
-    assert isinstance(first, Source)
-    assert isinstance(second, Source)
+    assert isinstance(first, ListedItem)
+    assert isinstance(second, ListedItem)
     assert ("http://h:1/cat.jpg", "http://h:2/d/cat.jpg") == (first.url, second.url)
     assert first.key == second.key
 
@@ -70,8 +70,8 @@ def test_relative_url_keeps_its_key_under_another_base(write: Write) -> None:
 def test_duplicates_come_out_with_the_same_key(write: Write) -> None:
     first, second, _ = read_sources(write("list.txt", "http://a.com/x\nhttp://A.com:80/y/../x\n"))
 
-    assert isinstance(first, Source)
-    assert isinstance(second, Source)
+    assert isinstance(first, ListedItem)
+    assert isinstance(second, ListedItem)
     assert first.key == second.key
 
 
@@ -82,7 +82,7 @@ def test_byte_order_mark_and_line_ends_are_not_part_of_a_url(write: Write, end: 
     entries = list(read_sources(path))
 
     assert [("http://a.com/1", 1), ("http://a.com/2", 2), ("http://a.com/3", 4)] == [
-        (entry.url, entry.line) for entry in entries if isinstance(entry, Source)
+        (entry.url, entry.line) for entry in good_of(entries)
     ]
 
 
@@ -106,10 +106,10 @@ def test_other_encodings_are_refused_by_name(write: Write, name: str, encoding: 
 def test_a_byte_that_is_not_utf8_costs_its_line(write: Write, name: str, content: bytes) -> None:
     entries = list(read_sources(write(name, content)))
 
-    (bad,) = [entry for entry in entries if isinstance(entry, BadRow)]
+    (bad,) = rows_of(entries)
     assert (2, Code.INPUT_ENCODING) == (bad.line, bad.code)
     assert "byte 0xff at position" in bad.message
-    assert "\\xff" in bad.text
+    assert "\\xff" in bad.url
     assert "http://a.com/3" == urls_of(iter(entries))[-1]
 
 
@@ -125,7 +125,7 @@ def test_a_byte_that_is_not_utf8_costs_its_line(write: Write, name: str, content
 def test_other_columns_travel_as_json_in_ascii(write: Write, name: str, content: str, extra_json: str) -> None:
     source = next(read_sources(write(name, content)))
 
-    assert isinstance(source, Source)
+    assert isinstance(source, ListedItem)
     assert extra_json == source.extra_json
 
 
@@ -136,7 +136,7 @@ def test_other_columns_travel_as_json_in_ascii(write: Write, name: str, content:
 def test_id_column_decides_the_key_and_is_kept(write: Write, name: str, content: str) -> None:
     source = next(read_sources(write(name, content), ListFormat(id_column="id")))
 
-    assert isinstance(source, Source)
+    assert isinstance(source, ListedItem)
     assert blake2b(b"7", digest_size=16).digest() == source.key
     assert '"id"' in source.extra_json
 
@@ -288,11 +288,11 @@ def test_a_line_of_any_length_is_an_item_that_is_too_long(write: Write, length: 
 
     entry, after, _ = read_sources(write("list.txt", f"{line}\r\nhttp://a.com/2\r\n"))
 
-    assert isinstance(entry, Unusable)
+    assert isinstance(entry, ListedItem)
     assert Code.INPUT_URL_TOO_LONG == entry.code
-    assert blake2b(line.encode(), digest_size=16).digest() == entry.source.key
-    assert len(entry.source.url) < 300
-    assert isinstance(after, Source)
+    assert blake2b(line.encode(), digest_size=16).digest() == entry.key
+    assert len(entry.url) < 300
+    assert isinstance(after, ListedItem)
     assert ("http://a.com/2", 2) == (after.url, after.line)
 
 
@@ -324,7 +324,7 @@ def test_a_url_is_asked_for_as_listed_and_known_by_its_canonical_form(
     path = write("list.txt", f"{listed}\n{canonical(listed, relative=True)}\n")
 
     entries = read_sources(path, ListFormat(base_url="http://base.org/d/"))
-    sources = [entry for entry in entries if isinstance(entry, Source)]
+    sources = good_of(entries)
 
     assert asked_for == sources[0].url
     assert sources[0].key == sources[1].key

@@ -1,8 +1,7 @@
 """A list whose beginning is as it was is read from there on, and comes out as if it had been read whole."""
 
 import gzip
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,9 @@ from hypothesis import strategies as st
 
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
+from batchproc.model import ListedItem
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import BadRow, Entry, Ignored, ListFormat, Unusable, lines, read_sources
+from batchproc.sources import Entry, ListFormat, lines, read_sources
 
 RULE = "as it is"
 SUFFIXES = (".txt", ".csv", ".jsonl")
@@ -45,19 +45,9 @@ def read(path: Path, known: Sequence[Checkpoint] = (), rule: str = RULE) -> tupl
     return entries, columns.dump()
 
 
-def rows(entries: Sequence[Entry]) -> Iterator[Entry]:
-    """What is imported of the entries: without how many came before, which a list that goes on does not know."""
-    for entry in entries:
-        if isinstance(entry, Unusable):
-            yield replace(entry, source=replace(entry.source, index=0))
-        elif isinstance(entry, BadRow):
-            yield entry
-        elif not isinstance(entry, Ignored | Known | Checkpoint):
-            yield replace(entry, index=0)
-
-
-def line_of(entry: Entry) -> int:
-    return entry.source.line if isinstance(entry, Unusable) else entry.line  # type: ignore[union-attr]
+def rows(entries: Sequence[Entry]) -> list[ListedItem]:
+    """What is imported of the entries."""
+    return [entry for entry in entries if isinstance(entry, ListedItem)]
 
 
 def checkpoints(entries: Sequence[Entry]) -> list[Checkpoint]:
@@ -69,9 +59,9 @@ def assert_goes_on(path: Path, before: Sequence[Entry]) -> int:
     entries, learned = read(path, checkpoints(before))
     whole, whole_learned = read(path)
     last = entries[0].checkpoint.line if isinstance(entries[0], Known) else 0
-    kept = [entry for entry in rows(before) if line_of(entry) <= last]
+    kept = [entry for entry in rows(before) if entry.line <= last]
 
-    assert list(rows(whole)) == kept + list(rows(entries))
+    assert rows(whole) == kept + rows(entries)
     assert whole_learned == learned
     return last
 
@@ -117,8 +107,8 @@ def test_only_what_was_appended_is_read(tmp_path: Path, ending: str) -> None:
     write_list(path, range(103))
 
     entries, _ = read(path, checkpoints(before))
-    assert [f"{URL}{number}" for number in (100, 101, 102)] == [entry.url for entry in rows(entries)]  # type: ignore[union-attr]
-    assert line_of(list(rows(before))[-1]) <= assert_goes_on(path, before)
+    assert [f"{URL}{number}" for number in (100, 101, 102)] == [entry.url for entry in rows(entries)]
+    assert rows(before)[-1].line <= assert_goes_on(path, before)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -141,7 +131,7 @@ def test_what_is_known_ends_where_the_list_has_changed(
     path = tmp_path / f"list{suffix}"
     write_list(path, range(100))
     before, _ = read(path)
-    last = line_of(list(rows(before))[-1])
+    last = rows(before)[-1].line
     write_list(path, numbers)
 
     known = assert_goes_on(path, before)

@@ -8,10 +8,9 @@ import pytest
 
 from batchproc.columns import Columns
 from batchproc.errors import Code, UsageError
-from batchproc.model import Source
-from batchproc.sources import BadRow, Ignored, ListFormat, read_sources
+from batchproc.sources import Ignored, ListFormat, read_sources
 from batchproc.sources.lines import LONGEST_LINE_BYTES
-from tests.sources.conftest import Write, bad_of, urls_of
+from tests.sources.conftest import Write, bad_of, good_of, rows_of, urls_of
 
 
 def test_wrong_csv_rows_cost_one_line_each(write: Write) -> None:
@@ -46,7 +45,7 @@ def test_an_open_quote_is_given_up_after_a_bounded_length(write: Write) -> None:
 def test_quotes_in_tab_separated_values_are_text(write: Write) -> None:
     content = 'caption\turl\n"abc\thttp://a.com/0\ndef"\thttp://a.com/1\n5" wide\thttp://a.com/2\n'
 
-    sources = [entry for entry in read_sources(write("list.tsv", content)) if isinstance(entry, Source)]
+    sources = good_of(read_sources(write("list.tsv", content)))
 
     assert ["http://a.com/0", "http://a.com/1", "http://a.com/2"] == [source.url for source in sources]
     assert ['"abc', 'def"', '5" wide'] == [json.loads(source.extra_json)["caption"] for source in sources]
@@ -66,7 +65,7 @@ def test_quotes_in_tab_separated_values_are_text(write: Write) -> None:
 def test_a_table_is_read_as_the_config_says(
     write: Write, name: str, content: str, form: ListFormat, cells: list[str]
 ) -> None:
-    sources = [entry for entry in read_sources(write(name, content), form) if isinstance(entry, Source)]
+    sources = good_of(read_sources(write(name, content), form))
 
     assert cells == [json.loads(source.extra_json)["x"] for source in sources]
 
@@ -109,7 +108,7 @@ def test_a_long_cell_on_many_lines_is_one_bad_row_that_names_the_limit(write: Wr
 
     entries = list(read_sources(write("list.csv", content)))
 
-    (bad,) = [entry for entry in entries if isinstance(entry, BadRow)]
+    (bad,) = rows_of(entries)
     assert (3, Code.INPUT_ROW) == (bad.line, bad.code)
     assert re.fullmatch(rf"\d{{6}} bytes on \d+ lines, the limit is {LONGEST_LINE_BYTES}", bad.message)
     assert ["http://a.com/1", "http://a.com/3"] == urls_of(iter(entries))
@@ -130,7 +129,7 @@ def test_a_bad_row_on_many_lines_is_one_bad_row(write: Write, row: bytes, messag
 
     entries = list(read_sources(write("list.csv", content)))
 
-    (bad,) = [entry for entry in entries if isinstance(entry, BadRow)]
+    (bad,) = rows_of(entries)
     assert (3, message) == (bad.line, bad.message)
     assert ["http://a.com/1", "http://a.com/3"] == urls_of(iter(entries))
 

@@ -9,10 +9,10 @@ import pytest
 
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
-from batchproc.model import LINES_PER_LIST, Source, describe_line
+from batchproc.model import LINES_PER_LIST, describe_line
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import BadRow, Entry, Ignored, ListFormat, find_sources, read_sources
-from tests.sources.conftest import Write, urls_of
+from batchproc.sources import Entry, Ignored, ListFormat, find_sources, read_sources
+from tests.sources.conftest import Write, good_of, rows_of, urls_of
 
 
 def read(paths: Sequence[Path], format: ListFormat | None = None, memory: ListMemory | None = None) -> list[Entry]:
@@ -29,13 +29,12 @@ def test_lists_follow_each_other_and_lines_know_theirs(write: Write) -> None:
     entries = read(paths)
 
     names = ["a", "b", "c"]
-    sources = [entry for entry in entries if isinstance(entry, Source)]
+    sources = good_of(entries)
     assert [f"http://a.com/{number}" for number in range(4)] == urls_of(iter(entries))
-    assert [0, 1, 2, 3] == [source.index for source in sources]
     assert ["line 1 of a", "line 3 of a", "line 2 of b", "line 2 of c"] == [
         describe_line(source.line, names) for source in sources
     ]
-    assert ["line 3 of b"] == [describe_line(entry.line, names) for entry in entries if isinstance(entry, BadRow)]
+    assert ["line 3 of b"] == [describe_line(entry.line, names) for entry in rows_of(entries)]
     assert [Ignored(lines=2)] == [entry for entry in entries if isinstance(entry, Ignored)]
 
 
@@ -49,7 +48,7 @@ def test_a_table_in_columns_is_a_list_among_others(write: Write, tmp_path: Path)
     entries = read([write("a.txt", "http://a.com/0\n"), tmp_path / "b.feather"])
 
     assert ["http://a.com/0", "http://a.com/1"] == urls_of(iter(entries))
-    assert ["line 2 of b"] == [describe_line(one.line, ["a", "b"]) for one in entries if isinstance(one, BadRow)]
+    assert ["line 2 of b"] == [describe_line(one.line, ["a", "b"]) for one in rows_of(entries)]
 
 
 def memory_of(entries: Sequence[Entry], *files: str, rule: str = "rule") -> ListMemory:
@@ -120,7 +119,7 @@ TABLES = {
 
 
 def cells(entries: Sequence[Entry]) -> list[Any]:
-    return [json.loads(entry.extra_json) for entry in entries if isinstance(entry, Source)]
+    return [json.loads(entry.extra_json) for entry in good_of(entries)]
 
 
 @pytest.mark.parametrize("kind", TABLES)

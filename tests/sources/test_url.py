@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchproc.errors import Code
-from batchproc.sources.url import MAX_URL_CHARS, BadUrl, canonical, joiner
+from batchproc.sources.url import MAX_URL_CHARS, BadUrl, _canonical_slowly, canonical, is_canonical, joiner
 
 
 @pytest.mark.parametrize(
@@ -179,3 +179,28 @@ def test_canonical_form_is_ascii_and_stays_as_it_is(text: str) -> None:
         assert url.isascii()
         assert url.isprintable()
         assert url == canonical(url, relative=relative)
+
+
+_HOST_TEXT = st.one_of(
+    st.sampled_from(["a.com", "A.com", "a.com.", "xn--a", "b.xn--bcher-kva.de", "a..b", "a.com:80", "u@a.com"]),
+    st.text(alphabet="axn-._0", max_size=8),
+    st.integers(62, 65).map(lambda count: f"{count * 'a'}.b"),
+    st.integers(252, 256).map(lambda count: ("ab." * 86)[:count - 1] + "b"),
+)
+_REST_TEXT = st.one_of(st.text(alphabet="a./?%2fF4C#~;", max_size=12), st.text(max_size=8))
+
+
+@given(scheme=st.sampled_from(["http", "https", "HTTP", "ftp"]), host=_HOST_TEXT, rest=_REST_TEXT)
+@example(scheme="https", host="img.example-1.org", rest="pictures/%C3%A9/0001.jpg?size=a/b")
+def test_what_is_quickly_seen_to_be_canonical_is_what_the_slow_way_makes_of_it(
+    scheme: str, host: str, rest: str
+) -> None:
+    text = f"{scheme}://{host}/{rest}"
+
+    if is_canonical(text):
+        assert text == _canonical_slowly(text, relative=False) == canonical(text, relative=True, local=True)
+
+
+@pytest.mark.parametrize("text", ["http://a.com/", "https://img.example-1.org/p/%C3%A9.jpg?a=1/2", "http://127.1/x"])
+def test_most_urls_are_quickly_seen_to_be_canonical(text: str) -> None:
+    assert is_canonical(text)
