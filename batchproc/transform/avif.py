@@ -45,24 +45,30 @@ _ORIENTATIONS: dict[tuple[int, ...], int] = {
 class AvifReader(AvifImageFile):
     """Pillow's reader, given a file without EXIF, which has no say here and fails it when malformed."""
 
-    def __init__(self, file: BytesIO) -> None:
-        super().__init__(BytesIO(_without_exif(file.getvalue())))
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        super().__init__(BytesIO(_without_exif(content)))
 
+    @property
+    def display(self) -> Display:
+        """How the pixels are meant to be seen."""
+        known = display_of(self)
+        try:
+            properties = _properties(memoryview(self._content))
+            display = _turned(properties, self.size)
+            space, note = _named_space(properties)
+        except (struct.error, IndexError, ValueError):
+            return known
+        return replace(
+            display,
+            colours=(*known.colours, *((space,) if space else ())),
+            notes=(*display.notes, *((note,) if note else ())),
+        )
 
-def display_of_avif(content: bytes, image: Image.Image) -> Display:
-    """The display of the file that was opened as `image`."""
-    known = display_of(image)
-    try:
-        properties = _properties(memoryview(content))
-        display = _turned(properties, image.size)
-        space, note = _named_space(properties)
-    except (struct.error, IndexError, ValueError):
-        return known
-    return replace(
-        display,
-        colours=(*known.colours, *((space,) if space else ())),
-        notes=(*display.notes, *((note,) if note else ())),
-    )
+    def pixels(self) -> Image.Image:
+        """All pixels."""
+        self.load()
+        return self
 
 
 def _boxes(view: memoryview) -> Iterator[_Box]:

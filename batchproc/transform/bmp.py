@@ -18,14 +18,13 @@ Source: Microsoft, "Bitmap Storage" and BITMAPV5HEADER; IBM, OS/2 Presentation M
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BytesIO
 
-from PIL import Image, ImageFile
+from PIL import Image
 
 from batchproc.errors import Code, StageError
 from batchproc.transform.colour import Declared
 from batchproc.transform.colour_space import D65, Space, space_of_gamma
-from batchproc.transform.display import Display
+from batchproc.transform.display import Display, display_by
 from batchproc.transform.view import Size
 
 _END_OF_ROW, _END, _MOVE = 0, 1, 2
@@ -141,28 +140,18 @@ class BmpHeader:
         return self.palette_at + self.palette_bytes if is_in_front else self.pixels_at
 
 
-class BmpReader(ImageFile.ImageFile):
+class BmpReader:
     """The picture of a BMP file. Raises `StageError` when it has none that can be decoded."""
 
-    format = "BMP"
-
-    def __init__(self, file: BytesIO) -> None:
-        self._content = file.getvalue()
-        self._header = _read_header(self._content)
-        super().__init__(file)
-
-    def _open(self) -> None:
-        self._size = self._header.size
-        self._mode = "RGB"  # Pillow asks for one; that of `pixels` counts
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._header = _read_header(content)
+        self.size = self._header.size
 
     @property
     def display(self) -> Display:
         """How the pixels are meant to be seen."""
-        declared = tuple(_colours(self._content, self._header))
-        return Display(
-            colours=tuple(one for one in declared if not isinstance(one, str)),
-            notes=tuple(one for one in declared if isinstance(one, str)),
-        )
+        return display_by(_colours(self._content, self._header))
 
     def pixels(self) -> Image.Image:
         """All pixels, upright. Raises `StageError` (truncated), and what Pillow raises."""

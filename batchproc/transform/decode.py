@@ -9,30 +9,46 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from typing import Protocol
 
 from PIL import AvifImagePlugin, Image, ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 
 from batchproc.errors import Code, StageError
 from batchproc.sniff import Nature, identify, is_cut
 from batchproc.transform import modes
-from batchproc.transform.avif import AvifReader, display_of_avif
+from batchproc.transform.avif import AvifReader
 from batchproc.transform.bmp import BmpReader
 from batchproc.transform.colour import Colours
-from batchproc.transform.display import Display, display_of, set_upright, upright_box, upright_size
-from batchproc.transform.gif import GifReader
+from batchproc.transform.display import Display, set_upright, upright_box, upright_size
+from batchproc.transform.frames import GifReader, WebpReader, webp_size
 from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.png import PngReader
-from batchproc.transform.png_tags import display_of_png
 from batchproc.transform.resampler import draft_scale
 from batchproc.transform.tiff import TiffReader, mute_libtiff
 from batchproc.transform.view import Box, Size
-from batchproc.transform.webp import WebpReader, webp_size
+
+
+class Reader(Protocol):
+    """A file whose header was read. Raises `StageError`, and what Pillow raises, as it is made and in `pixels`."""
+
+    @property
+    def size(self) -> Size:
+        """As stored."""
+        ...
+
+    @property
+    def display(self) -> Display:
+        """How the pixels are meant to be seen, by the rules of the format."""
+        ...
+
+    def pixels(self) -> Image.Image:
+        """All pixels as stored, in one of the modes of the table in `modes`."""
+        ...
+
 
 # The classes themselves, not Image.open: no other plugin is ever asked, and a JPEG with broken multi-picture data (MPO)
 # is just a JPEG, its first picture.
-_READERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
+_READERS: dict[str, Callable[[bytes], Reader]] = {
     "jpeg": JpegReader,
     "png": PngReader,
     "webp": WebpReader,
@@ -53,7 +69,7 @@ class Opened:
 
     content: bytes
     kind: str  # a word of `FORMATS`
-    image: ImageFile.ImageFile
+    reader: Reader
     display: Display
     size: Size
 
@@ -88,11 +104,12 @@ def open_picture(content: bytes, *, formats: tuple[str, ...], max_pixels: int) -
     kind = _accepted_kind(content, formats)
     with decode_errors(content, kind):
         _check_pixels(webp_size(content) if kind == "webp" else None, max_pixels)
-        image = _READERS[kind](BytesIO(content))
-        image.decodermaxblock = max(image.decodermaxblock, len(content))  # one call, one release of the GIL
-        _check_pixels(image.size, max_pixels)
-        display = _display(content, image)
-        return Opened(content=content, kind=kind, image=image, display=display, size=display.size(image.size))
+        reader = _READERS[kind](content)
+        if isinstance(reader, ImageFile.ImageFile):
+            reader.decodermaxblock = max(reader.decodermaxblock, len(content))  # one call, one release of the GIL
+        _check_pixels(reader.size, max_pixels)
+        display = reader.display
+        return Opened(content=content, kind=kind, reader=reader, display=display, size=display.size(reader.size))
 
 
 def decode(opened: Opened, *, needed: Size | None, background: str | None, colours: Colours) -> Decoded:
@@ -154,32 +171,18 @@ def _check_pixels(size: Size | None, max_pixels: int) -> None:
         raise StageError(Code.IMAGE_BOMB, message, hint="see [transform] max_pixels")
 
 
-def _display(content: bytes, image: ImageFile.ImageFile) -> Display:
-    """What the file says of how it is to be seen, by the rules of its format."""
-    if isinstance(image, PngReader):
-        return display_of_png(image.parts)
-    if isinstance(image, TiffReader | BmpReader):
-        return image.display
-    return display_of_avif(content, image) if isinstance(image, AvifReader) else display_of(image)
-
-
 def _draft(opened: Opened, needed: Size | None) -> Box:
     """Asks libjpeg for a smaller picture where that is enough; where the picture will lie in what it decodes."""
-    image = opened.image
+    reader = opened.reader
     width, height = upright_size(opened.size, opened.display.orientation)  # as stored, without what is cut off
-    if needed is None or not isinstance(image, JpegImageFile):
+    if needed is None or not isinstance(reader, JpegReader):
         return (0, 0, width, height)
-    scale = draft_scale((width, height), upright_size(needed, opened.display.orientation))
-    drafted = image.draft(None, (max(1, width // scale), max(1, height // scale))) if scale > 1 else None
-    return (0, 0, width, height) if drafted is None else drafted[1]
+    return reader.scale_down(draft_scale((width, height), upright_size(needed, opened.display.orientation)))
 
 
 def _working(opened: Opened, colours: Colours) -> tuple[Image.Image, tuple[str, ...]]:
     """Decoded, in sRGB and in a working mode, with notes about what the file says of its colours."""
-    image: Image.Image = opened.image
-    if isinstance(image, PngReader | TiffReader | BmpReader | GifReader):
-        image = image.pixels()
-    image.load()
+    image = opened.reader.pixels()
     if opened.display.aperture is not None:
         image = image.crop(opened.display.aperture)
     picture = image if image.mode == "CMYK" else modes.to_working_mode(image)

@@ -6,7 +6,7 @@ block. Anything invalid means upright. Orientation in XMP alone is not honoured,
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -112,6 +112,18 @@ class Display:
             left, top, right, bottom = self.aperture
             stored = (right - left, bottom - top)
         return upright_size(stored, self.orientation)
+
+
+def display_by(
+    declared: Iterable[Declared | str], *, orientation: int = UPRIGHT, notes: Sequence[str] = ()
+) -> Display:
+    """From what a file says of its colours, the strongest first, with notes where it is of no use."""
+    said = tuple(declared)
+    return Display(
+        orientation=orientation,
+        colours=tuple(one for one in said if not isinstance(one, str)),
+        notes=(*notes, *(one for one in said if isinstance(one, str))),
+    )
 
 
 def display_of(image: Image.Image) -> Display:

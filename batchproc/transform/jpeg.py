@@ -18,18 +18,20 @@ damage that leaves as many code words as there were, and, as arithmetic-coded da
 of it that decodes with `_ARITHMETIC_ZEROS` behind it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from math import ceil
 from typing import Any
 
-from PIL import Image, ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL import Image
 
 from batchproc.errors import Code, StageError
+from batchproc.transform.display import UPRIGHT, Display, read_orientation
 from batchproc.transform.jpeg_codes import complaint_about
 from batchproc.transform.jpeg_frame import (
     Frame,
     Scan,
+    Segment,
     Span,
     goes_on,
     has_its_bits,
@@ -38,8 +40,12 @@ from batchproc.transform.jpeg_frame import (
     scan_after,
     unsent,
 )
+from batchproc.transform.view import Box
 
-_CODEC = "batchproc-jpeg"
+_MODES = {1: ("L", "L"), 3: ("RGB", "RGB"), 4: ("CMYK", "CMYK;I")}  # by components; inverted, as Adobe writes them
+_JFIF, _EXIF, _ICC_OR_MP, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE  # application segments
+_EXIF_HEAD, _ICC_HEAD, _ICC_PART = b"Exif\0\0", b"ICC_PROFILE\0", 14  # behind that head: which part, of how many
+_ADOBE_TRANSFORM_AT = 11
 _EOI = b"\xff\xd9"
 _PADDING = b"\xff\x00" * 8  # 64 bits, as far as decoders look ahead, all ones: no code word begins so (F.1.2.1)
 _PROBE = b"\x00"
@@ -52,86 +58,112 @@ _SURPLUS_BYTES = 8  # of arithmetic-coded data; no whole one decodes without so 
 _Layout = list[list[Span]]  # of every scan the parts of its data
 
 
-class JpegReader(JpegImageFile):
-    """Pillow's JPEG file. Raises `StageError` for what has no right pixels here, and where the data ends early."""
+class JpegReader:
+    """The picture of a JPEG file. Raises `StageError` for what has no right pixels, SyntaxError for no header.
 
-    _frame: Frame | None = None
+    Its segments are read here: Pillow's reader takes 0.1 ms to look at tables and resolutions that nobody asks for.
+    """
 
-    def _open(self) -> None:
-        assert self.fp is not None
-        frame = self._frame = read_frame(self.fp.read())
-        if frame is not None and (variant := frame.odd_variant):
-            raise _unsupported(variant)
-        self.fp.seek(0)
-        super()._open()
-        if frame is not None:
-            if frame.is_lossless and (self.info.get("adobe_transform") or ("jfif" in self.info and self.layers == 3)):
-                raise _unsupported("a lossless JPEG in YCbCr or YCCK")  # libjpeg-turbo does not convert such colours
-            _, extents, offset, args = self.tile[0]
-            assert isinstance(args, tuple)
-            self.tile = [ImageFile._Tile(_CODEC, extents, offset, (*args, frame, "mp" in self.info))]
+    def __init__(self, content: bytes) -> None:
+        frame = read_frame(content)
+        if frame is None:
+            raise SyntaxError("no whole frame and scan header")
+        if variant := frame.odd_variant or _odd_colours(frame):
+            raise StageError(Code.IMAGE_UNSUPPORTED, f"{variant} is not supported")
+        self._content = content
+        self._frame = frame
+        self._scale = 1
+        self.size = frame.size
+        self.mode = _MODES[frame.header[5]][0]
+        self.display = _display(frame.applications)
 
-    def draft(
-        self, mode: str | None, size: tuple[int, int] | None
-    ) -> tuple[str, tuple[int, int, float, float]] | None:
-        """As Pillow's; None where there are no blocks to be scaled."""
-        return None if self._frame is None or self._frame.is_lossless else super().draft(mode, size)
+    def scale_down(self, scale: int) -> Box:
+        """Has the picture decoded at 1/2, 1/4 or 1/8, if it has blocks that can be scaled: where it will lie then."""
+        self._scale = 1 if self._frame.is_lossless else scale
+        return (0, 0, self.size[0] / self._scale, self.size[1] / self._scale)
 
-    def load_read(self, read_bytes: int) -> bytes:
-        """All that is there, at once."""
-        assert self.fp is not None
-        return self.fp.read()
+    def pixels(self) -> Image.Image:
+        """All pixels. Raises `StageError`: truncated, image.corrupt; and OSError, as Pillow would."""
+        width, height = self.size
+        image = Image.new(self.mode, (ceil(width / self._scale), ceil(height / self._scale)), None)
+        decoding = _Decoding(self._content, self._frame, image, self._scale)
+        try:
+            decoding.decode()
+        finally:
+            decoding.end()
+        return image
 
 
-class _Decoder(ImageFile.PyDecoder):
-    """Hands a file, given as a whole, to Pillow's decoder in parts."""
+def _odd_colours(frame: Frame) -> str:
+    """What is wrong with a lossless JPEG's colours: libjpeg-turbo does not convert them."""
+    if not frame.is_lossless:
+        return ""
+    adobe = next((segment for marker, segment in reversed(frame.applications) if marker == _ADOBE), b"")
+    is_converted = adobe.startswith(b"Adobe") and any(adobe[_ADOBE_TRANSFORM_AT : _ADOBE_TRANSFORM_AT + 1])
+    is_jfif = any(marker == _JFIF and segment.startswith(b"JFIF") for marker, segment in frame.applications)
+    return "a lossless JPEG in YCbCr or YCCK" if is_converted or (is_jfif and frame.header[5] == 3) else ""
 
-    def init(self, args: tuple[Any, ...]) -> None:
-        """Pillow's own arguments, with the frame in their middle, and whether other pictures follow this one (MPO)."""
-        rawmode, jpegmode, self._frame, self._is_first, *config = args
-        self._args = (rawmode, jpegmode), tuple(config)
+
+def _display(applications: Sequence[Segment]) -> Display:
+    """From EXIF and the ICC profile, which may stand in several segments."""
+    exif, parts = b"", []
+    for marker, segment in applications:
+        if marker == _EXIF and segment.startswith(_EXIF_HEAD):
+            exif += segment[len(_EXIF_HEAD) :]
+        elif marker == _ICC_OR_MP and segment.startswith(_ICC_HEAD):
+            parts.append(segment)
+    parts.sort()
+    is_whole = bool(parts) and [*parts[0][_ICC_PART - 1 : _ICC_PART]] == [len(parts)]
+    profile = b"".join(part[_ICC_PART:] for part in parts) if is_whole else b""
+    return Display(orientation=read_orientation(exif) if exif else UPRIGHT, colours=(profile,) if profile else ())
+
+
+class _Decoding:
+    """Hands a file to Pillow's codec in parts; the pixels go into `image`. To be ended."""
+
+    def __init__(self, content: bytes, frame: Frame, image: Image.Image, scale: int) -> None:
+        self._content = content
+        self._frame = frame
+        self._image = image
+        self._args = (_MODES[frame.header[5]][1], ""), (scale, 0)
         self._codec: Any = None
 
-    def setimage(self, im: Any, extents: tuple[int, int, int, int] | None = None) -> None:
-        """Where the pixels go."""
-        self._target = im, extents
-
-    def cleanup(self) -> None:
+    def end(self) -> None:
         """Frees what the codec holds."""
         if self._codec is not None:
             self._codec.cleanup()
 
-    def decode(self, buffer: Any) -> tuple[int, int]:
+    def decode(self) -> None:
         """Decodes the file. Raises `StageError`: truncated, image.corrupt."""
-        frame = self._frame
-        guess = (frame.begin, len(buffer) - len(_EOI))
-        guessed = frame.is_plain and buffer.endswith(_EOI) and not self._is_first
-        if guessed and self._feed().give_up_to(buffer, 0, guess, is_all=True):
-            return -1, 0
-        layout = _layout(buffer, frame)
+        content, frame = self._content, self._frame
+        guess = (frame.begin, len(content) - len(_EOI))
+        guessed = frame.is_plain and content.endswith(_EOI) and not frame.has_more_pictures
+        if guessed and self._feed().give_up_to(content, 0, guess, is_all=True):
+            return
+        layout = _layout(content, frame)
         if frame.is_arithmetic:
-            self._decode_arithmetic(buffer, layout)
-        elif (guessed and layout == [[guess]]) or not self._is_exact(buffer, layout):
-            _check_codes(buffer, frame, layout)
-        return -1, 0
+            self._decode_arithmetic(layout)
+        elif (guessed and layout == [[guess]]) or not self._is_exact(layout):
+            _check_codes(content, frame, layout)
 
-    def _is_exact(self, content: bytes, layout: _Layout) -> bool:
+    def _is_exact(self, layout: _Layout) -> bool:
         """Whether there was no more data than pixels. Raises `StageError` where there was less."""
         feed, exact, at = self._feed(), True, 0
         for parts in layout:
             for part in _proved(parts):
                 is_all = len(layout) == 1 and part == parts[-1]
-                exact &= feed.give_up_to(content, at, part, is_all=is_all)
+                exact &= feed.give_up_to(self._content, at, part, is_all=is_all)
                 at = part[1]
         feed.give(_EOI)
         _check(feed.finished)
-        return exact and not goes_on(content, at)
+        return exact and not goes_on(self._content, at)
 
-    def _decode_arithmetic(self, content: bytes, layout: _Layout) -> None:
+    def _decode_arithmetic(self, layout: _Layout) -> None:
         """This decoder cannot suspend, it fails instead: without its last bytes it has to, with zeros it must not.
 
         Every scan is tried by itself, with all before it: these files are rare, and have ten scans at most.
         """
+        content = self._content
         begin, end = layout[-1][-1]
         has_surplus = end - begin > 2 * _SURPLUS_BYTES and self._takes(content[: end - _SURPLUS_BYTES])
         tried = layout if len(layout) <= _MOST_SCANS else layout[-1:]
@@ -151,9 +183,9 @@ class _Decoder(ImageFile.PyDecoder):
 
     def _feed(self) -> "_Feed":
         """A codec that has seen nothing yet."""
-        self.cleanup()
-        self._codec = Image._getdecoder(self.mode, "jpeg", *self._args)
-        self._codec.setimage(*self._target)
+        self.end()
+        self._codec = Image._getdecoder(self._image.mode, "jpeg", *self._args)
+        self._codec.setimage(self._image.im, (0, 0, *self._image.size))
         return _Feed(self._codec)
 
 
@@ -206,10 +238,6 @@ class _Feed:
         return not early
 
 
-def _unsupported(variant: str) -> StageError:
-    return StageError(Code.IMAGE_UNSUPPORTED, f"{variant} is not supported")
-
-
 def _layout(content: bytes, frame: Frame) -> _Layout:
     """Every scan and the ends of its parts. Raises `StageError` where scans or restart markers are not all there."""
     scans: list[Scan] = []
@@ -248,6 +276,3 @@ def _check_codes(content: bytes, frame: Frame, layout: _Layout) -> None:
     complaint = complaint_about(content, frame, layout[0]) if readable else "it has bytes that belong to no pixel"
     if complaint:
         raise StageError(Code.IMAGE_CORRUPT, f"the jpeg image is damaged: {complaint}")
-
-
-Image.register_decoder(_CODEC, _Decoder)

@@ -15,12 +15,15 @@ _USUAL_FACTORS = frozenset({b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x1
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE})
 _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # a stray 0xFF, TEM, RSTn, SOI: without a segment
 _DHT, _EOI, _SOS, _DQT, _DRI = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD
-_PASSED_OVER = frozenset({_DHT, _DQT, 0xFE, *range(0xE0, 0xF0)})  # COM, APPn
+_APPLICATIONS = frozenset({0xE0, 0xE1, 0xE2, 0xEE})  # that somebody reads: JFIF; EXIF; ICC profile, MP; Adobe
+_PROFILES = 0xE2
+_PASSED_OVER = frozenset({_DHT, _DQT, 0xFE, *range(0xE0, 0xF0)} - _APPLICATIONS)  # COM, APPn
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _COEFFICIENTS = 64  # of a block of 8 x 8 samples
 _NEVER = -1  # no scan has sent this coefficient yet
 
 Span = tuple[int, int]  # where bytes begin and end
+Segment = tuple[int, bytes]  # marker and content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,12 @@ class Frame:
     scan_header: bytes  # B.2.3, without its length
     interval: int
     begin: int
+    applications: tuple[Segment, ...]  # before the scan; those of profiles before the frame's header
+
+    @property
+    def has_more_pictures(self) -> bool:
+        """Whether others follow this one (CIPA DC-007, MPF)."""
+        return any(marker == _PROFILES and segment.startswith(b"MPF\0") for marker, segment in self.applications)
 
     @property
     def precision(self) -> int:
@@ -144,16 +153,22 @@ class Frame:
 
 def read_frame(content: bytes) -> Frame | None:
     """The frame of a JPEG and its first scan; None where they are not whole."""
-    header, kind, interval = b"", 0, 0
+    header, kind, interval, applications = b"", 0, 0, list[Segment]()
     for marker, begin, end in _segments(content, 2):
         if marker in _PASSED_OVER:
             continue
-        if marker == _SOS:
+        if marker in _APPLICATIONS:
+            if marker != _PROFILES or not header:
+                applications.append((marker, content[begin:end]))
+        elif marker == _SOS:
             scan = content[begin:end]
             if not _is_whole(header, scan):
                 return None
-            return Frame(marker=kind, header=header, scan_header=scan, interval=interval, begin=end)
-        if marker == _DRI:
+            return Frame(
+                marker=kind, header=header, scan_header=scan, interval=interval, begin=end,
+                applications=tuple(applications),
+            )  # fmt: skip
+        elif marker == _DRI:
             interval = int.from_bytes(content[begin : begin + 2])
         elif marker in _FRAMES and not header:
             header, kind = content[begin:end], marker

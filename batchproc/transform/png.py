@@ -2,9 +2,11 @@
 
 Critical chunks decide: their checksums are verified, one that is not known here makes the picture unsupported, one
 whose pixels end early is corrupt. Ancillary chunks never fail an image: of each kind the first with a right checksum
-counts where it stands before the pixels (`png_tags` reads them). Of an animation the default image is shown.
+counts where it stands before the pixels. Of an animation the default image is shown.
 
 A colour that is declared transparent is compared at the file's full depth. Indices beyond the palette are black.
+
+EXIF is also looked for in the text chunk where ImageMagick hides it.
 
 Source: PNG, third edition (W3C), sections 5 and 11; what is not laid down there as in libpng.
 """
@@ -22,6 +24,9 @@ from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
 from batchproc.errors import Code, StageError
+from batchproc.transform.colour import PROFILE_LIMIT_BYTES, Declared
+from batchproc.transform.colour_space import SRGB_GAMMA, SRGB_PRIMARIES, UNSPECIFIED, Space, named_space, space_of_gamma
+from batchproc.transform.display import UPRIGHT, Display, display_by, read_hidden_orientation, read_orientation
 from batchproc.transform.modes import to_working_mode
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -34,6 +39,11 @@ _DEPTHS = {GREY: (1, 2, 4, 8, 16), PALETTE: (1, 2, 4, 8)}
 _DEPTHS_OF_OTHERS = (8, 16)
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _BLOCK_BYTES = 1 << 16
+
+_LOOK = (b"tRNS", b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf")  # the chunks that change what is seen
+_HIDDEN_EXIF = b"Raw profile type exif"
+_HIDDEN_EXIF_BYTES = 1 << 16  # the orientation stands at the beginning
+_GAMMAS = (0.1, 10.0)  # beyond it is no gamma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +119,18 @@ class Parts:
 class PngReader(PngImageFile):
     """Pillow's reader, given no more than the critical chunks, with all pixels in one of them."""
 
-    def __init__(self, file: BytesIO) -> None:
-        self.parts = _taken_apart([*_chunks(file.getvalue())])
+    def __init__(self, content: bytes) -> None:
+        self.parts = _taken_apart([*_chunks(content)])
         super().__init__(BytesIO(_put_together(self.parts)))
+
+    @property
+    def display(self) -> Display:
+        """How it is meant to be seen; a chunk that is of no use leaves a note where it would have changed that."""
+        parts = self.parts
+        notes = [f"{kind.decode()} ignored: its checksum does not match" for kind in _spoilt(parts)]
+        if _has_useless_key(parts):
+            notes.append("tRNS ignored: malformed")
+        return display_by(_colours(parts), orientation=_orientation(parts), notes=notes)
 
     def load_prepare(self) -> None:
         """Called by Pillow before it decodes: lays noise where the last row comes, so that it shows when none does."""
@@ -265,6 +284,94 @@ def _low_bytes(image: PngImageFile, parts: Parts) -> Image.Image:
     again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # takes the first byte for the lower one
     again.load()
     return again
+
+
+def _spoilt(parts: Parts) -> list[bytes]:
+    """The kinds of which there is none that is sound."""
+    found = {chunk.kind for chunk in parts.tags}
+    return [kind for kind in _LOOK if kind in found and parts.tag(kind) is None]
+
+
+def _has_useless_key(parts: Parts) -> bool:
+    takes_one = parts.header.colour_type in (GREY, COLOUR, PALETTE)
+    return takes_one and parts.tag(b"tRNS") is not None and not parts.key and not parts.alphas
+
+
+def _colours(parts: Parts) -> Iterator[Declared | str]:
+    """What is said of the colours, the strongest first, or why it is of no use."""
+    if (cicp := parts.tag(b"cICP")) is not None and cicp[:2] != bytes((UNSPECIFIED, UNSPECIFIED)):
+        yield _code_points(cicp)
+    if (packed := parts.tag(b"iCCP")) is not None:
+        yield _profile(packed)
+    if parts.tag(b"sRGB") is not None:
+        yield Space(name="sRGB")
+        return
+    yield from _numbers(parts.tag(b"gAMA"), parts.tag(b"cHRM"))
+
+
+def _code_points(cicp: bytes) -> Space | str:
+    if len(cicp) != 4 or cicp[2] != 0 or cicp[3] > 1:
+        return "cICP ignored: malformed"
+    space = named_space("cICP", cicp[0], cicp[1], is_narrow=not cicp[3])
+    return space or f"cICP ignored: no colours are known by {cicp[0]}, {cicp[1]}"
+
+
+def _profile(packed: bytes) -> bytes | str:
+    """The profile behind its name and method, unpacked no further than any profile may be long."""
+    _name, _, rest = packed.partition(b"\x00")
+    try:
+        profile = _inflated(rest[1:], PROFILE_LIMIT_BYTES + 1)
+    except zlib.error:
+        profile = b""
+    if not profile or rest[0]:
+        return "icc profile dropped: corrupt"
+    if len(profile) > PROFILE_LIMIT_BYTES:
+        return f"icc profile dropped: more than {PROFILE_LIMIT_BYTES} bytes"
+    return profile
+
+
+def _numbers(gama: bytes | None, chrm: bytes | None) -> Iterator[Space | str]:
+    """A space of gamma and chromaticities; where one of the two is missing, sRGB's stands in for it."""
+    gamma, primaries, means = 1 / SRGB_GAMMA, SRGB_PRIMARIES, []
+    if gama is not None:
+        gamma = int.from_bytes(gama) / 100_000 if len(gama) == 4 else 0.0
+        means.append("gAMA")
+        if not _GAMMAS[0] <= gamma <= _GAMMAS[1]:
+            yield "gAMA ignored: malformed"
+            gamma = 1 / SRGB_GAMMA
+            means.clear()
+    if chrm is not None and len(chrm) != 32:
+        yield "cHRM ignored: malformed"
+    elif chrm is not None:
+        x = [value / 100_000 for value in struct.unpack(">8L", chrm)]
+        primaries = (x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7])
+        means.append("cHRM")
+    if means:
+        yield space_of_gamma(" and ".join(means), primaries, 1 / gamma)
+
+
+def _orientation(parts: Parts) -> int:
+    exif = parts.tag(b"eXIf")
+    if exif is not None:
+        return read_orientation(exif)
+    for chunk in parts.tags:
+        if bytes(chunk.content[: len(_HIDDEN_EXIF) + 1]) == _HIDDEN_EXIF + b"\x00" and chunk.is_sound:
+            text = _text(chunk.kind, bytes(chunk.content[len(_HIDDEN_EXIF) + 1 :]))
+            return read_hidden_orientation(text)
+    return UPRIGHT
+
+
+def _text(kind: bytes, content: bytes) -> str:
+    """The beginning of a text chunk's text; of an international one nothing, as ImageMagick does not use it here."""
+    try:
+        text = _inflated(content[1:], _HIDDEN_EXIF_BYTES) if kind == b"zTXt" else content
+    except zlib.error:
+        text = b""
+    return text[:_HIDDEN_EXIF_BYTES].decode("latin-1")
+
+
+def _inflated(packed: bytes, limit: int) -> bytes:
+    return zlib.decompressobj().decompress(packed, limit)
 
 
 def _damaged(what: str) -> StageError:

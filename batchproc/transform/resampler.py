@@ -137,7 +137,7 @@ def _filter(image: Image.Image, size: Size, kernel: Resampling, box: Box) -> Ima
 def draft_scale(size: Size, needed: Size) -> int:
     """The largest of 8, 4, 2, 1 by which `size` may be divided and still hold `needed` pixels in both directions."""
     for scale in DRAFT_SCALES:
-        if math.ceil(size[0] / scale) >= needed[0] and math.ceil(size[1] / scale) >= needed[1]:
+        if scale <= min(size) and math.ceil(size[0] / scale) >= needed[0] and math.ceil(size[1] / scale) >= needed[1]:
             return scale
     return 1
 

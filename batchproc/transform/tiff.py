@@ -19,10 +19,9 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from io import BytesIO
 from typing import TypeAlias
 
-from PIL import Image, ImageChops, ImageFile, _imaging
+from PIL import Image, ImageChops, _imaging
 
 from batchproc.errors import StageError
 from batchproc.transform import tiff_layout as stored
@@ -112,10 +111,9 @@ def _decoded_segment(content: bytes, mode: str, size: Size) -> Image.Image:
         raise unsupported("lossless or hierarchical JPEG compression")
     if frame.size[0] != size[0] or frame.size[1] < size[1]:
         raise corrupt("a strip or tile has another size than its JPEG")
-    image = JpegReader(BytesIO(content))
-    image.decodermaxblock = max(image.decodermaxblock, len(content))
+    reader = JpegReader(content)
     try:
-        image.load()
+        image = reader.pixels()
     except StageError as error:  # the file is whole: what ends early in it is damaged
         raise corrupt(f"inside, {error.message}") from None
     if image.mode != mode:
@@ -248,19 +246,13 @@ _CARRIERS = {
 }
 
 
-class TiffReader(ImageFile.ImageFile):
+class TiffReader:
     """The picture of a TIFF file. Raises `StageError` when it has none that can be decoded."""
 
-    format = "TIFF"
-
-    def __init__(self, file: BytesIO) -> None:
-        self._directory = picture_directory(file.getvalue())
+    def __init__(self, content: bytes) -> None:
+        self._directory = picture_directory(content)
         self._layout = layout_of(self._directory)
-        super().__init__(file)
-
-    def _open(self) -> None:
-        self._size = self._layout.size
-        self._mode = "RGB"  # Pillow asks for one; that of `pixels` counts
+        self.size = self._layout.size
 
     @property
     def display(self) -> Display:

@@ -19,6 +19,7 @@ from PIL import Image, ImageChops
 from batchproc.errors import Code, StageError
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import FORMATS, decode, open_picture, prepare_pillow
+from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.jpeg_frame import parts_of, read_frame, scan_after
 from tests.transform.drawing import encoded, photo
 from tests.transform.jpegs import Form, jpeg
@@ -122,11 +123,10 @@ def damaged(content: bytes, at: int, other: bytes, chance: random.Random) -> Ite
 def same_as_pillows(content: bytes, scale: int) -> bool:
     """Whether the picture is the one that Pillow's own class decodes."""
     plain = Image.open(BytesIO(content), formats=["JPEG"])
-    opened = open_picture(content, formats=FORMATS, max_pixels=10**9)
-    smaller = max(1, plain.width // scale), max(1, plain.height // scale)
-    if opened.image.draft(None, smaller):  # Pillow's own would also scale what has no blocks
-        plain.draft(None, smaller)
-    return not ImageChops.difference(plain, opened.image).getbbox()
+    reader = JpegReader(content)
+    if reader.scale_down(scale) != (0, 0, *plain.size):  # Pillow's own would also scale what has no blocks
+        plain.draft(None, (max(1, plain.width // scale), max(1, plain.height // scale)))
+    return not ImageChops.difference(plain, reader.pixels()).getbbox()
 
 
 def campaign(files: dict[str, bytes], seconds: float, seed: int) -> int:
