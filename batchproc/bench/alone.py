@@ -23,10 +23,10 @@ from batchproc.measure.samples import Samples
 from batchproc.model import Item, Outcome, Source, SourceImage
 from batchproc.pipeline import stages
 from batchproc.pipeline.job_list import JobList
-from batchproc.pipeline.observer import STAGES, StageSums
+from batchproc.pipeline.observer import StageSums
 from batchproc.pipeline.phase_record import describe_stage, stage_totals
 from batchproc.record.run_json import MemoryRecord, NotSampled, RunCounts, RunRecord, to_json
-from batchproc.record.run_parts import StageRecord
+from batchproc.record.run_parts import STAGES, StageRecord
 from batchproc.shortage import raise_file_limit
 from batchproc.sink import Layout
 from batchproc.transform.steps.table import build_steps

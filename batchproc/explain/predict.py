@@ -15,9 +15,7 @@ started before the first item. All functions are pure; times in seconds, rates i
 from dataclasses import dataclass
 
 from batchproc.record.explanation import StageModel, Variant
-from batchproc.record.run_parts import ModeName
 
-MODES: tuple[ModeName, ...] = ("serial", "thread", "process")
 HALVINGS = 40
 
 

@@ -10,8 +10,8 @@ from batchproc.config import Config
 from batchproc.errors import BatchprocError
 from batchproc.ledger import SCHEMA_VERSION
 from batchproc.pipeline.import_list import ImportedList
-from batchproc.pipeline.observer import STAGES
 from batchproc.record.run_json import RunRecord
+from batchproc.record.run_parts import STAGES
 from batchproc.runlog import RunLog
 from batchproc.version import VERSION
 

@@ -16,11 +16,11 @@ from batchproc.config import Config
 from batchproc.explain import auto
 from batchproc.explain.auto import Decision
 from batchproc.explain.mode_wording import auto_text
-from batchproc.explain.predict import MODES
 from batchproc.explain.reasons import AutoReason, AutoVerdict
 from batchproc.explain.run_model import RunModel
 from batchproc.pipeline.stages import make_plan
 from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
+from batchproc.record.run_parts import MODES
 
 LEAST_HEARD = 8
 ENOUGH_HEARD = 200  # then less will do

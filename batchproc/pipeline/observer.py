@@ -49,7 +49,6 @@ def _numbers(counts: Counter[str]) -> dict[str, int]:
     return {what: counts[what] for what in WHAT}
 
 
-STAGES = ("download", "transform")
 SPANS_KEPT = 5_000  # enough for a timeline; four times as many would weigh 12 MB more
 SPANS_KEPT_FOR_TRACE = 20_000
 

@@ -25,10 +25,10 @@ from batchproc.measure.breakdown import (
 from batchproc.measure.histogram import Histogram
 from batchproc.measure.samples import Samples
 from batchproc.model import Mode
-from batchproc.pipeline.observer import STAGES, Observer, StageSums
+from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.record.run_json import MemoryRecord, NotSampled, RunRecord
-from batchproc.record.run_parts import Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
+from batchproc.record.run_parts import STAGES, Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import record_steps
 

@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 ModeName: TypeAlias = Literal["serial", "thread", "process"]
+MODES: tuple[ModeName, ...] = ("serial", "thread", "process")  # the lightest first
+STAGES = ("download", "transform")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

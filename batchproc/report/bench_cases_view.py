@@ -8,6 +8,7 @@ from typing import Any
 from batchproc.bench.bench_json import Bench, BenchCase, BenchPrediction
 from batchproc.bench.verdicts import LEAST_MARGIN
 from batchproc.explain.words import count, share
+from batchproc.record.run_parts import MODES
 from batchproc.report.bench_charts import SpeedRow, speed_rows
 from batchproc.report.bench_files import (
     WORDS,
@@ -22,7 +23,6 @@ from batchproc.report.bench_files import (
 )
 from batchproc.report.svg import Chart, Label
 
-MODES = ("serial", "thread", "process")
 MOST_MAPS = 12
 FULL_HEAT = math.log(4.0)  # a speed of 4 or 1/4 has the strongest tint
 TINTS = (6, 40)  # per cent of the tone mixed into the page's ground

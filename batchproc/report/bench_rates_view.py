@@ -9,6 +9,7 @@ from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.explain.predict import JobModel, limits
 from batchproc.explain.words import count, seconds, share, significant, size
 from batchproc.record.explanation import Variant
+from batchproc.record.run_parts import STAGES
 from batchproc.redact import redact_text
 from batchproc.report.bench_charts import Axis, BarRow, Model, Trace, case_bars, curve_chart
 from batchproc.report.bench_files import groups_of, whole_runs
@@ -20,7 +21,6 @@ MOST_SWEEPS = 8
 MOST_CEILINGS = 4
 CURVE_POINTS = 25
 NEAR = 1.1  # of the roof: a ceiling that stays above it everywhere is not drawn
-STAGES = ("download", "transform")
 MODES = {"thread": "threads, measured", "process": "processes, measured"}
 
 CeilingRow: TypeAlias = tuple[str, float, Sequence[tuple[str, float]]]  # case, rate, (ceiling, rate) lowest first

@@ -6,14 +6,13 @@ from statistics import median
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchStage, Winner
 from batchproc.bench.statistics import fewest_rounds
-from batchproc.explain.mode_wording import cause_text
-from batchproc.explain.predict import MODES
+from batchproc.explain.mode_wording import ModeRate, StageRates, cause_text
 from batchproc.explain.reasons import Cause
 from batchproc.explain.words import Words, count, crew, seconds, share, significant
 from batchproc.lab.results import Judged
 from batchproc.record.explanation import Value
+from batchproc.record.run_parts import MODES
 from batchproc.report.bench_files import Relation, from_to, relate, times
-from batchproc.report.mode_rates import ModeRate, StageRates
 
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
 TRUSTED = 0.25  # error of a predicted speed, above which its reason is not told as a fact

@@ -12,9 +12,9 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from batchproc.explain.mode_wording import StageRates
 from batchproc.explain.words import significant
 from batchproc.record.explanation import Ceiling
-from batchproc.report.mode_rates import StageRates
 from batchproc.report.palette import stand_in
 from batchproc.report.svg import (
     FONT_PX,

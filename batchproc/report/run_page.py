@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from batchproc.explain.mode_wording import StageRates, pairs_of_auto, rates_of_run
 from batchproc.explain.wording import check_text
 from batchproc.explain.words import count, seconds, share, size
 from batchproc.measure.breakdown import Check
 from batchproc.record.run_json import NotSampled, RunCounts, RunRecord
 from batchproc.report.gallery import Pair, read_gallery
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
-from batchproc.report.mode_rates import StageRates, pairs_of_auto, rates_of_run
 from batchproc.report.run_charts import CeilingView, StageView, view_ceilings, view_series, view_stages, view_timeline
 from batchproc.report.run_files import Row, Rows, RunFolder, manifest, read_attempts
 from batchproc.report.svg import Chart

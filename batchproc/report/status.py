@@ -12,12 +12,12 @@ from statistics import median
 
 from batchproc.config import Config, deciding_values
 from batchproc.errors import ExitCode, UsageError
+from batchproc.explain.mode_wording import rates_of_run
 from batchproc.explain.words import count, seconds, significant, size
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
 from batchproc.record.run_json import Counts, DueAgain, read_run
 from batchproc.report.items_view import host_of
-from batchproc.report.mode_rates import rates_of_run
 from batchproc.report.summary import failure_step, list_lines, named_keys
 from batchproc.sink import ImageFolder, Layout
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from batchproc.errors import ExitCode
 from batchproc.exit_reason import shown_codes
+from batchproc.explain.mode_wording import ModeRate, StageRates, rates_of_run
 from batchproc.explain.reasons import Advice
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import count, seconds, share, significant, size, workers
 from batchproc.record.run_json import RunRecord
-from batchproc.report.mode_rates import ModeRate, StageRates, rates_of_run
+from batchproc.record.run_parts import STAGES
 from batchproc.report.palette import BUCKETS
 from batchproc.report.summary import command_time, failure_step, list_lines, named_keys
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from batchproc.record.run_parts import ConcurrencyRecord, StageRecord
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
-STAGES = ("download", "transform")
 WIDTH = 80
 INDENT = 14  # of what a label is followed by
 BAR, CELL = 10, 31  # letters of a chart's bar, and of a stage's column

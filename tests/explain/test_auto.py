@@ -6,10 +6,11 @@ import pytest
 
 from batchproc.explain.auto import Decision, Race, after_returning, after_trying, choose, rank
 from batchproc.explain.mode_wording import auto_text
-from batchproc.explain.predict import MODES, JobModel, StartCosts, predict
+from batchproc.explain.predict import JobModel, StartCosts, predict
 from batchproc.explain.reasons import AutoReason, AutoVerdict, TieBreak
 from batchproc.explain.run_model import RunModel
 from batchproc.record.explanation import AutoRecord, Candidate, StageModel, Variant
+from batchproc.record.run_parts import MODES
 
 PIPE = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.00025}
 START = StartCosts(always_seconds=0.05, first_process_seconds=0.25, per_process_cpu_seconds=0.012)

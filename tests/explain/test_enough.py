@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.explain.bottleneck import LEAST_ITEMS, doubt_about_modes
-from batchproc.explain.findings import explain
+from batchproc.explain.findings import LEAST_ITEMS, doubt_about_modes, explain
 from batchproc.explain.reasons import Doubt
 from batchproc.record.run_json import Bottleneck, RunRecord, record_of
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.phi import download_share, held_step_seconds, transform_share
 from batchproc.explain.reasons import GilMethod
+from batchproc.explain.run_model import download_share, held_step_seconds, transform_share
 from batchproc.record.run_parts import StageRecord, StepRecord
 from tests.explain.runs import step_record
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from batchproc.explain.predict import MODES, JobModel, StartCosts, gil_seconds, held_fraction, limits, predict
+from batchproc.explain.predict import JobModel, StartCosts, gil_seconds, held_fraction, limits, predict
 from batchproc.record.explanation import StageModel, Variant
-from batchproc.record.run_parts import ModeName
+from batchproc.record.run_parts import MODES, ModeName
 
 PAIRS = tuple(itertools.product(MODES, MODES))
 FREE = StageModel(cpu_seconds=0.02, phi=0.0)

@@ -11,12 +11,12 @@ import pytest
 
 from batchproc.config import Config
 from batchproc.errors import ExitCode
-from batchproc.explain.predict import MODES
 from batchproc.explain.run_model import RunModel
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import RunOptions, loop
 from batchproc.pipeline.mode_selector import ModeSelector
 from batchproc.pipeline.stages import make_plan
+from batchproc.record.run_parts import MODES
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import fingerprint, run
 

@@ -4,12 +4,12 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from batchproc.explain.mode_wording import pairs_of_auto
 from batchproc.explain.words import pair
 from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
 from batchproc.record.run_json import RunCounts, RunRecord
 from batchproc.record.run_parts import PhaseRecord
 from batchproc.report.html import make_report
-from batchproc.report.mode_rates import pairs_of_auto
 from batchproc.report.run_page import leg_note
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
