@@ -8,6 +8,7 @@ waits for nothing longer than a moment: a lost worker, scheduler or signal is no
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -114,6 +115,9 @@ class Driver:
                     self._find_again(error)
                 if self._stops > 1 or (self._stop_by is not None and self._clock() > self._stop_by):
                     return
+        if self.engine is not None and not self._stops:
+            with suppress(LostEngineError):
+                self.engine.stop_parts(self._run)  # nowhere a process has to wait for another part of it
 
     def _fill(self, list_name: str) -> None:
         """Queues what is not done of a list: parts, and what earlier runs left of them; slices of big domains first."""

@@ -12,8 +12,7 @@ from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from batchproc.cluster.part_list import PartList
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan, DomainSize
+from batchproc.cluster.plan import LIST_NAME, ClusterPlan, DomainSize, PartList
 from batchproc.cluster.task import PartTask, part_config
 from batchproc.config import Config
 from batchproc.errors import BatchprocError

@@ -6,6 +6,7 @@ is written behind it: who finds the one finds the other whole.
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
 from batchproc.model import ListedItem
+from batchproc.remembered import Checkpoint, ListMemory
 from batchproc.sink import write_atomically
 
 FOLDER = "cluster"  # in the output: all that is of plans and parts
@@ -90,6 +92,32 @@ def decode_line(line: bytes) -> ListedItem:
     """The same back."""
     number, key_hex, *texts = json.loads(line)
     return ListedItem(line=number, key=bytes.fromhex(key_hex), **dict(zip(TEXTS, texts, strict=False)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartList:
+    """Lines of `list.jsonl` in a file of their own. A `batchproc.pipeline.types.Listing`."""
+
+    path: Path
+    columns: str  # of the whole list
+    names: tuple[str, ...]
+
+    def check(self) -> None:
+        """Nothing: it was written by this program."""
+
+    def rows(self, columns: Columns, memory: ListMemory | None) -> Iterator[ListedItem]:
+        """Its lines; `columns` comes to hold those of the whole list, so that the rows of all parts are alike."""
+        columns.load(self.columns)
+        with self.path.open("rb") as file:
+            yield from map(decode_line, file)
+
+    def memory(self, checkpoints: tuple[Checkpoint, ...]) -> ListMemory | None:
+        """Nothing: it is read once."""
+        return None
+
+    def fingerprint(self) -> str:
+        """Nothing."""
+        return ""
 
 
 def form_of(columns: str) -> str:

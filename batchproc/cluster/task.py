@@ -8,7 +8,6 @@ and comes back does no harm, and one that is killed at any instant leaves a part
 import json
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -28,17 +27,12 @@ from batchproc.cluster.shared_store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.measure.hardware import usable_cores
-from batchproc.record.run_json import read_run, to_json
 from batchproc.sink import Layout
 
 ORIGIN_ADDRESS = "127.0.0.1"
 POLL_SECONDS = 0.1
 AT_THE_END_SECONDS = 120.0  # for a run that was told to stop: its grace, its shards, its manifests
-ERROR_CHARACTERS = 2_000
 ENDED_WELL = {ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT, ExitCode.TERMINATED}
-NOT_SHARED = frozenset(  # of the record: what is of one machine, or follows from the rest
-    {"config", "samples", "verdict", "choices", "ceilings", "hints", "crossover", "break_even", "command_seconds"}
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +80,7 @@ _stopped: set[str] = set()  # runs whose parts are to end, on this worker; addin
 def stop_parts(run: str) -> None:
     """Parts of a run that this worker is at commit what they have, and no other of that run begins. From any thread."""
     _stopped.add(run)
+    part_process.end_idle_processes(run)
 
 
 def run_part(
@@ -130,7 +125,7 @@ def _attempt(
         max_runs=max(1, task.config.job.max_runs_per_item - task.generation),
     )
     ended = _run(order, task, is_ended)
-    if ended["run"] is None or ended["exit_code"] not in ENDED_WELL:
+    if ended["record"] is None or ended["exit_code"] not in ENDED_WELL:
         raise BatchprocError(ended["reason"] or f"the run of this part ended with {ended['exit_code']}")
     manifest = _publish(task, store, order, ended, worker, time.monotonic() - began)
     name = manifest_name(task.plan, task.number, task.generation)
@@ -186,34 +181,25 @@ def _download_table(config: Config) -> DownloadTable:
 
 
 def _run(order: Order, task: PartTask, is_ended: Callable[[], bool]) -> dict[str, Any]:
-    """Runs the process to its end, or kills it; what it said. Raises `BatchprocError` where it said nothing."""
-    errors = order.folder / "stderr.txt"
-    with errors.open("wb") as stderr:
-        process = subprocess.Popen(
-            part_process.COMMAND, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=stderr, cwd=order.folder,
-            start_new_session=True,
-        )  # fmt: skip
+    """Has the part done, or kills what does it; what came of it. Raises `BatchprocError` where nothing did."""
     limit = time.monotonic() + task.seconds + order.config.job.grace + AT_THE_END_SECONDS
-    is_told = False
+    process = part_process.take_process(task.run)
+    answer, is_told = None, False
     try:
-        with suppress(BrokenPipeError):  # it says why on stderr
-            part_process.send(order, process)
-        while process.poll() is None and time.monotonic() < limit and not is_ended():
+        process.send(order)
+        while not process.has_ended(POLL_SECONDS) and time.monotonic() < limit and not is_ended():
             if task.run in _stopped and not is_told:
-                process.terminate()
+                process.stop()
                 is_told = True
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(POLL_SECONDS)
+        answer = process.answer()
     finally:
-        part_process.end(process)
-    try:
-        ended: dict[str, Any] = json.loads((order.folder / part_process.ENDED_NAME).read_bytes())
-    except FileNotFoundError:
-        told = errors.read_text(errors="replace").strip()[-ERROR_CHARACTERS:]
-        raise BatchprocError(
-            f"the process of this part ended with {process.returncode}: {told or 'it said nothing'}"
-        ) from None
-    return ended
+        if answer is None or task.run in _stopped:
+            told = process.end()
+        else:
+            part_process.keep_process(task.run, process)
+    if answer is None:
+        raise BatchprocError(f"the process of this part {told}")
+    return answer
 
 
 def _publish(
@@ -230,7 +216,6 @@ def _publish(
         rest, path = f"{part}/rest.jsonl", order.folder / part_process.REST_NAME
         rest_bytes = path.stat().st_size
         store.put(rest, path)
-    record = read_run(layout.runs_folder / ended["run"])
     return PartManifest(
         plan=task.plan,
         number=task.number,
@@ -247,7 +232,7 @@ def _publish(
         pending=ended["pending"],
         staged=_stage(store, layout, part),
         shards=tuple(_send_shards(store, layout)),
-        record={name: value for name, value in to_json(record).items() if name not in NOT_SHARED},
+        record=ended["record"],
     )
 
 

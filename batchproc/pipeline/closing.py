@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from batchproc.columns import Columns, Scalar
@@ -128,35 +129,34 @@ def write_manifests(
     originals: bool = False,
     settings: str = "",
     gallery: Path | None = None,
+    with_card: bool = True,
 ) -> str:
     """Writes both manifests, where an item or one of the files has changed since they were written.
 
     `originals`: the job keeps them, and its rows name them; `settings`: what the images are made with, for the data
-    card; `gallery`: the small pictures that this run made. Returns what the user is to be told of it, or
-    nothing. Raises `DiskError`.
+    card; `gallery`: the small pictures that this run made. Without a card the rows are all that is written. Returns
+    what the user is to be told of it, or nothing. Raises `DiskError`.
     """
     look = _look(layout, output, originals=originals)
     if look and ledger.manifests_are_current(look):
         return ""
-    learned, counted = ledger.columns(), ledger.data_set()
+    learned = ledger.columns()
     folder = ImageFolder(layout.output)
     file_name = folder.file_name if output.layout == "files" else packed_name
     original = folder.original_name if originals else None
     metadata = _write(layout.metadata_path, ledger.metadata(file_name, learned, output.caption, original))
     failures = _write(layout.failures_path, ledger.failures())
-    advice = write_beside(
-        layout,
-        output,
-        learned,
-        replace(
+    advice = ""
+    if with_card:
+        counted = ledger.data_set()
+        contents = replace(
             _contents(ledger, counted, learned),
             settings=settings,
             pictures=_pictures(ledger, layout, gallery) if gallery else (),
-        ),
-        rows=lambda: ledger.metadata_rows(file_name, output.caption, original),
-        originals=originals,
-    )
-    ledger.keep_data_set(counted)
+        )
+        rows = partial(ledger.metadata_rows, file_name, output.caption, original)
+        advice = write_beside(layout, output, learned, contents, rows=rows, originals=originals)
+        ledger.keep_data_set(counted)
     failpoint("ledger.before_manifests_noted")
     ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout, output, originals=originals))
     failpoint("ledger.after_manifests_noted")

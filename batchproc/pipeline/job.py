@@ -131,7 +131,7 @@ class Run:
             observer=self.observer,
             loop_result=self.loop_result,
             stopped_by=find_stop(self.observer, work, counts.pending, self.control.stopped_by),
-            data_set=None if isinstance(self.error, DiskError) else ledger.data_set(),
+            data_set=None if isinstance(self.error, DiskError) or self.options.is_part else ledger.data_set(),
         )
         return self._finish(ledger, evidence, folder)
 
@@ -241,10 +241,11 @@ class Run:
                 originals=self.config.download.keep_originals,
                 settings=card_settings(self.config),
                 gallery=folder / "gallery",
+                with_card=not self.options.is_part,
             )
             if remark:
                 self.note(remark)
-            if self.shards is not None and not isinstance(self.error, DiskError):
+            if self.shards is not None and not isinstance(self.error, DiskError) and not self.options.is_part:
                 self.shards.publish_card()
         except DiskError as error:
             self.error = self.error or error
@@ -270,7 +271,7 @@ class Run:
             error=self.error, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
             missing_files=evidence.imported_list.missing_files,
         )  # fmt: skip
-        record = describe_run(evidence, ending)
+        record = describe_run(evidence, ending, explains=not self.options.is_part)
         result = RunResult(exit_code=ending.exit_code, record=record, folder=folder, error=self.error)
         write_down(
             result, ledger=ledger, layout=self.layout, log=self.log, observer=self.observer,

@@ -71,9 +71,11 @@ class RunMeasurements:
     data_set: "DataSetRecord | None" = None
 
 
-def describe_run(evidence: RunMeasurements, ending: Ending) -> RunRecord:
+def describe_run(evidence: RunMeasurements, ending: Ending, *, explains: bool = True) -> RunRecord:
     """What was measured, and the explanation that follows from it."""
     record = _measured(evidence, ending)
+    if not explains:
+        return record
     record = _explained(record) if record.stages else nothing_done(record)
     return replace(record, command_seconds=_describe_command(evidence))
 

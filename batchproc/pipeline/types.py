@@ -85,6 +85,11 @@ class RunOptions:
     listing: Listing | None = None  # in the place of the config's
     first_shard: int = 0  # the number of the first shard of images, where this run makes a part of all
 
+    @property
+    def is_part(self) -> bool:
+        """Whether others make the rest: what is said of the whole, and made of its rows, is left to who adds it up."""
+        return self.listing is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from batchproc.cluster.part_process import end_idle_processes
 from batchproc.job_file import Job, load
 
 HOSTS = 5
@@ -95,6 +96,13 @@ def drawn(path: str) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (24, 24), colour).save(file, "PNG")
     return file.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def no_process_waits_for_a_part() -> Iterator[None]:
+    """A worker keeps its processes; these tests are several workers."""
+    yield
+    end_idle_processes()
 
 
 @pytest.fixture

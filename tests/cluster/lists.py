@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchproc.cluster.part_list import PartList
 from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan
+from batchproc.cluster.plan import LIST_NAME, ClusterPlan, PartList
 from batchproc.columns import Columns
 from batchproc.ledger import Imported
 from batchproc.model import ListedItem

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -142,12 +141,76 @@ def test_no_part_of_a_run_that_was_stopped_begins_and_none_is_to_blame(
     assert {1} == {times for site in sites for times in site.asked.values()}
 
 
-def test_a_process_that_does_not_end_with_its_stdin_is_killed() -> None:
-    process = subprocess.Popen(["sleep", "600"], stdin=subprocess.PIPE, start_new_session=True)
+def test_parts_of_a_run_are_done_by_one_process_those_of_another_run_by_another(
+    make_job: MakeJob, tmp_path: Path
+) -> None:
+    task = first_part(make_job(), tmp_path / "out")
 
-    part_process.end(process)
+    found = []
+    for number, run in enumerate(("first", "first", "second")):
+        outcome = run_part(replace(task, run=run, number=number), worker="worker")
+        found.append([process.pid for process in part_processes(os.getpid())])
+        assert outcome.manifest is not None, outcome.reason
 
-    assert -signal.SIGKILL == process.returncode
+    assert found[0] == found[1]
+    assert 2 == len(found[2])
+    assert found[0][0] in found[2]
+
+
+def test_a_process_waits_for_no_part_of_a_run_that_is_over(make_job: MakeJob, tmp_path: Path) -> None:
+    run_part(replace(first_part(make_job(), tmp_path / "out"), run="over"), worker="worker")
+    waiting = part_processes(os.getpid())
+
+    stop_parts("over")
+
+    assert 1 == len(waiting)
+    assert [] == part_processes(os.getpid())
+
+
+def test_a_process_that_was_killed_between_two_parts_is_replaced(make_job: MakeJob, tmp_path: Path) -> None:
+    task = first_part(make_job(), tmp_path / "out")
+    run_part(task, worker="worker")
+    (waiting,) = part_processes(os.getpid())
+    waiting.kill()
+    psutil.wait_procs([waiting], timeout=5)
+
+    outcome = run_part(replace(task, number=1), worker="worker")
+
+    assert "" == outcome.reason
+    assert outcome.manifest is not None
+
+
+def test_a_process_does_so_many_parts_and_no_more(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_process, "MOST_PARTS", 1)
+
+    run_part(first_part(make_job(), tmp_path / "out"), worker="worker")
+
+    assert [] == part_processes(os.getpid())
+
+
+def test_a_process_without_an_order_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its run's driver may be gone without a word."""
+    monkeypatch.setattr(
+        part_process, "COMMAND", (*part_process.COMMAND[:-1], "import batchproc.cluster.part_process as part\n"
+        "part.IDLE_SECONDS = 0.01\npart.main()")
+    )  # fmt: skip
+    process = part_process.PartProcess()
+
+    assert process.has_ended(30.0)
+    assert "ended with 0: it said nothing" == process.end()
+
+
+def test_a_process_that_dies_over_a_part_is_to_blame_and_its_last_words_are_told(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_process, "COMMAND", (sys.executable, "-c", "raise SystemExit('no memory left')"))
+
+    outcome = run_part(first_part(make_job(), tmp_path / "out"), worker="worker")
+
+    assert (None, True) == (outcome.manifest, outcome.is_charged)
+    assert "the process of this part ended with 1: no memory left" == outcome.reason
 
 
 def test_what_dask_may_log_of_a_part_has_no_secret(make_job: MakeJob, tmp_path: Path) -> None:
