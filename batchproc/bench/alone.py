@@ -24,6 +24,7 @@ from batchproc.model import Item, Outcome, Source, SourceImage
 from batchproc.pipeline import stages
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.observer import StageSums
+from batchproc.pipeline.opening import make_transform
 from batchproc.pipeline.phase_record import describe_stage, stage_totals
 from batchproc.record.run_json import MemoryRecord, NotSampled, RunCounts, RunRecord, to_json
 from batchproc.record.run_parts import STAGES, StageRecord
@@ -73,7 +74,7 @@ def run_alone(config: Config, stage: str) -> AloneRun:
     layout.prepare()
     log_folder = layout.output / "runs"
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
-    download, transform = stages.make_download(config), stages.make_transform(config, steps)
+    download, transform = stages.make_download(config), make_transform(config, steps)
     crew = stages.make_plan(config)
     executors = stages.make_executors(config, crew, log_folder)
     executor = executors[STAGES.index(stage)]

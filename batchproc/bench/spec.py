@@ -18,9 +18,9 @@ from batchproc.bench.statistics import LEVEL
 from batchproc.config import BenchTable, Config, resolved
 from batchproc.errors import UsageError
 from batchproc.measure.hardware import describe_machine, usable_cores
-from batchproc.pipeline.opening import transform_settings
+from batchproc.pipeline.opening import make_transform
 from batchproc.record.run_json import MachineRecord
-from batchproc.transform.plan_fingerprint import fingerprint as plan_fingerprint
+from batchproc.transform.plan import fingerprint as plan_fingerprint
 from batchproc.transform.steps.step import Step
 from batchproc.version import VERSION
 
@@ -97,7 +97,7 @@ def find_settings(config: Config, options: BenchOptions) -> BenchSettings:
 
 def plan_of(case: Case, config: Config, steps: tuple[Step, ...]) -> str:
     """The settings hash: who has the same must make the same files."""
-    return "originals" if case.alone == "download" else plan_fingerprint(transform_settings(config, steps))
+    return "originals" if case.alone == "download" else plan_fingerprint(make_transform(config, steps))
 
 
 def bounds_of(case: Config, shared: Config, dataset: Dataset) -> Bounds:

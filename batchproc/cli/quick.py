@@ -218,7 +218,7 @@ def _transform(
     """The image that these steps make, and what the parts of it took, in milliseconds."""
     from batchproc.config import Config
     from batchproc.model import Item, Reply, Source, SourceImage
-    from batchproc.pipeline.stages import make_transform
+    from batchproc.pipeline.opening import make_transform
 
     tables: dict[str, Any] = {
         "job": {"name": "try", "input": "-", "output": folder},

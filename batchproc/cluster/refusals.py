@@ -8,7 +8,7 @@ from batchproc.pipeline import RunOptions
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.opening import check_certificates, check_layout
 from batchproc.sink import Layout
-from batchproc.transform.steps.unique import unique_bits
+from batchproc.transform.steps.checks import unique_bits
 
 
 def refuse_options(options: RunOptions) -> None:

@@ -39,7 +39,7 @@ from batchproc.pipeline.closing import limits_crossed, write_beside
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import Observer
-from batchproc.pipeline.opening import origin_port, transform_settings
+from batchproc.pipeline.opening import make_transform, origin_port
 from batchproc.pipeline.run_record import iso_time
 from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
@@ -47,7 +47,7 @@ from batchproc.record.outputs import ClusterRecord
 from batchproc.record.run_json import FILE_NAME, Counts, MachineRecord, NotSampled, RunCounts, RunRecord, write_text
 from batchproc.sink import Layout, write_atomically
 from batchproc.sink.shard_files import MANIFEST, manifest_text
-from batchproc.transform.plan_fingerprint import fingerprint, recipe_of
+from batchproc.transform.plan import fingerprint, recipe_of
 from batchproc.version import VERSION
 
 PARTS_JSONL = "parts.jsonl"
@@ -131,7 +131,7 @@ class _ClusterRun:
 
     def _plans(self, store: Store) -> Plans:
         output = self._config.output
-        settings = fingerprint(transform_settings(self._config, self._job.steps))
+        settings = fingerprint(make_transform(self._config, self._job.steps))
         settings = f"{settings} {output.layout} {output.shard_items} {output.caption}"
         return Plans(config=self._config, table=self._table, settings=settings, layout=self._layout, store=store)
 
@@ -247,7 +247,7 @@ class _ClusterRun:
             deferrals=dict(merged.deferrals),
             failures_this_run=dict(measured.failures),
             images_per_second=done / line_seconds if line_seconds else 0.0,
-            recipe=measured.recipe or recipe_of(transform_settings(self._config, self._job.steps)),
+            recipe=measured.recipe or recipe_of(make_transform(self._config, self._job.steps)),
             resampler_problem=measured.resampler_problem,
             original_bytes=measured.original_bytes,
             rendition_bytes=measured.output_bytes,

@@ -75,12 +75,12 @@ def _library_versions() -> dict[str, str]:
 
 
 def _steps_print(config: Config) -> str:
-    from batchproc.pipeline.opening import transform_settings
-    from batchproc.transform.plan_fingerprint import fingerprint
+    from batchproc.pipeline.opening import make_transform
+    from batchproc.transform.plan import fingerprint
     from batchproc.transform.steps.table import build_steps
 
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
-    return fingerprint(transform_settings(config, steps))
+    return fingerprint(make_transform(config, steps))
 
 
 def _reach(store: Store, token: bytes) -> None:

@@ -19,7 +19,8 @@ from batchproc.signals import Counted, doing
 from batchproc.sink import Layout
 from batchproc.sources.url import is_same_url
 from batchproc.transform import resampler
-from batchproc.transform.plan_fingerprint import (
+from batchproc.transform.plan import (
+    Transform,
     asked_steps,
     describe_changes,
     fingerprint,
@@ -28,7 +29,6 @@ from batchproc.transform.plan_fingerprint import (
     recipe_of,
     resizes,
 )
-from batchproc.transform.settings import TransformSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def refuse_lost_ledger(layout: Layout) -> None:
 
 
 def take_in(
-    config: Config, options: RunOptions, transform: TransformSettings, ledger: Ledger, base_url: str
+    config: Config, options: RunOptions, transform: Transform, ledger: Ledger, base_url: str
 ) -> ImportedList:
     """Takes over what an earlier run left, compares the plans, and brings the ledger up to the list.
 
@@ -177,7 +177,7 @@ def _missing(key: str, column: str, names: Sequence[str]) -> Problem:
     return Problem(where=f"[output] {key}", message=printable(f'the list has no column "{column}"; {known}'))
 
 
-def _adopt_plan(config: Config, options: RunOptions, transform: TransformSettings, ledger: Ledger) -> None:
+def _adopt_plan(config: Config, options: RunOptions, transform: Transform, ledger: Ledger) -> None:
     plan, settings = fingerprint(transform), plan_settings(transform)
     ledger.take_over_plans(plan, settings, keeps_images)
     change = ledger.compare_plan(plan)

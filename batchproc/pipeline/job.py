@@ -25,9 +25,9 @@ from batchproc.pipeline.opening import (
     check_certificates,
     check_descriptors,
     check_layout,
+    make_transform,
     open_ledger,
     origin_port,
-    transform_settings,
 )
 from batchproc.pipeline.run_record import LoopResult, RunMeasurements, describe_run
 from batchproc.pipeline.stopping import Control
@@ -36,8 +36,8 @@ from batchproc.runlog import RunLog
 from batchproc.shortage import find_shortage
 from batchproc.signals import doing
 from batchproc.sink import Layout
+from batchproc.transform.steps.checks import unique_bits
 from batchproc.transform.steps.step import Step
-from batchproc.transform.steps.unique import unique_bits
 
 if TYPE_CHECKING:  # what only a run that packs its images needs
     from batchproc.pipeline.shard_maker import ShardMaker
@@ -146,7 +146,7 @@ class Run:
     def _take_in(self, ledger: Ledger, port: int) -> tuple[ImportedList, int]:
         """Reads the list into the ledger; what came of it, and how many items are due."""
         base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
-        settings = transform_settings(self.config, self.steps)
+        settings = make_transform(self.config, self.steps)
         found = take_in(self.config, self.options, settings, ledger, base_url)
         due = ledger.count_work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
         return found, due
@@ -298,7 +298,7 @@ class Run:
         `loop_result` is kept whatever ends it.
         """
         from batchproc.pipeline.loop import Loop
-        from batchproc.pipeline.stages import make_transform
+        from batchproc.pipeline.opening import make_transform
 
         loop = Loop(
             self.config,

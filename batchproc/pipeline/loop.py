@@ -43,7 +43,7 @@ from batchproc.redact import printable, redact_url
 from batchproc.runlog import RunLog
 from batchproc.signals import doing
 from batchproc.sink import Layout
-from batchproc.transform.stage import Transform
+from batchproc.transform.plan import Transform
 
 NOT_MODIFIED = 304  # RFC 9110, section 15.4.5
 

@@ -18,8 +18,7 @@ from batchproc.pipeline.import_list import refuse_lost_ledger, refused_plan
 from batchproc.pipeline.job_list import JobList
 from batchproc.shortage import file_limit, raise_file_limit
 from batchproc.sink import ImageFolder, Layout
-from batchproc.transform.plan_fingerprint import fingerprint, keeps_images, plan_settings
-from batchproc.transform.settings import TransformSettings
+from batchproc.transform.plan import Transform, fingerprint, keeps_images, plan_settings
 from batchproc.transform.steps.step import Step
 
 PORTS = range(20_000, 30_000)  # of the embedded origin, below what Linux gives to outgoing connections
@@ -35,10 +34,10 @@ def check_descriptors() -> None:
         )
 
 
-def transform_settings(config: Config, steps: tuple[Step, ...]) -> TransformSettings:
+def make_transform(config: Config, steps: tuple[Step, ...]) -> Transform:
     """What the transform stage is to do; it writes into the job's own temporary folder."""
     table, output = config.transform, config.output
-    return TransformSettings(
+    return Transform(
         steps=steps,
         quality=table.quality,
         formats=table.formats,
@@ -136,7 +135,7 @@ def refuse(config: Config, steps: tuple[Step, ...], *, any_plan: bool = False) -
     refuse_lost_ledger(layout)
     if any_plan or not layout.ledger_path.exists():
         return
-    transform = transform_settings(config, steps)
+    transform = make_transform(config, steps)
     settings = plan_settings(transform)
     with LedgerView.open_view(layout.ledger_path) as ledger:
         change = ledger.compare_plan(fingerprint(transform))

@@ -22,12 +22,11 @@ from batchproc.ledger import Ledger, ListRule, Restored, ShardTable, is_whole, p
 from batchproc.lock import RunLock
 from batchproc.pipeline.events import run_counters
 from batchproc.pipeline.job_list import JobList
-from batchproc.pipeline.opening import transform_settings
+from batchproc.pipeline.opening import make_transform
 from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, read_run
 from batchproc.sink import ImageFolder, Layout, read_manifest
 from batchproc.sources.url import is_same_url
-from batchproc.transform.plan_fingerprint import fingerprint, plan_settings, recipe_of
-from batchproc.transform.settings import TransformSettings
+from batchproc.transform.plan import Transform, fingerprint, plan_settings, recipe_of
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import build_steps
 from batchproc.version import VERSION
@@ -61,7 +60,7 @@ def rebuild_ledger(
     layout.prepare()
     with RunLock(layout.lock_path, notify=tell) as lock, lock.forgetting():
         _refuse_whole(layout)
-        transform = transform_settings(config, steps)
+        transform = make_transform(config, steps)
         former = _find_former(layout, transform)
         if former is None and layout.metadata_path.exists() and not same_plan:
             raise _unknown_plan(layout)
@@ -98,7 +97,7 @@ def _unknown_plan(layout: Layout) -> UsageError:
     )
 
 
-def _fill(config: Config, layout: Layout, path: Path, transform: TransformSettings) -> Rebuilt:
+def _fill(config: Config, layout: Layout, path: Path, transform: Transform) -> Rebuilt:
     """Makes the new ledger at `path` from the list, the manifests, the files and the runs' folders."""
     power = config.output.durability == "power"
     images = ImageFolder(layout.output, power=power)
@@ -177,7 +176,7 @@ def _read(folder: Path) -> RunRecord | None:
     return record if all(moments) and record.exit_code >= 0 else None
 
 
-def _find_former(layout: Layout, present: TransformSettings) -> TransformSettings | None:
+def _find_former(layout: Layout, present: Transform) -> Transform | None:
     """The plan that made what the manifests name, or None where nothing proves it. See the module's rule."""
     manifests = [path for path in (layout.metadata_path, layout.failures_path) if path.exists()]
     for folder, record in reversed(list(_runs(layout))):
@@ -189,7 +188,7 @@ def _find_former(layout: Layout, present: TransformSettings) -> TransformSetting
     return None
 
 
-def _plan_of(record: RunRecord, present: TransformSettings) -> TransformSettings | None:
+def _plan_of(record: RunRecord, present: Transform) -> Transform | None:
     """The transform stage of a run, as far as it decides pixels, from the config in its record."""
     try:
         table, output = record.config["transform"], record.config["output"]

@@ -38,7 +38,7 @@ from batchproc.sink.shard_samples import (
     make_samples,
     packed_name,
 )
-from batchproc.transform.write import write_temporary
+from batchproc.transform.encode import write_temporary
 
 BESIDE = (".json", ".txt")  # what stands beside an image in a tar shard
 END = -1  # no shard has this number

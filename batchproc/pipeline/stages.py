@@ -4,7 +4,7 @@ Imported where there is something to do: a run that finds everything done needs 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,11 @@ from batchproc.measure.hardware import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
 from batchproc.pipeline.job_list import local_roots
-from batchproc.pipeline.opening import OTHER_DESCRIPTORS, transform_settings
+from batchproc.pipeline.opening import OTHER_DESCRIPTORS
 from batchproc.record.explanation import Variant
 from batchproc.record.run_parts import ModeName
 from batchproc.shortage import file_limit
-from batchproc.transform.stage import Transform
-from batchproc.transform.steps.step import Step
+from batchproc.transform.plan import Transform
 
 STUCK_MARGIN_SECONDS = 15.0
 RESULT_ROOM = 2  # outcomes per worker that may wait for the next stage
@@ -88,12 +87,6 @@ def _spare_descriptors(plan: Variant) -> int:
     """How many files and sockets may be open for downloads, once all else has what it needs."""
     processes = plan.transform_workers if plan.transform == "process" else 0
     return file_limit() - OTHER_DESCRIPTORS - DESCRIPTORS_PER_PROCESS * processes
-
-
-def make_transform(config: Config, steps: tuple[Step, ...]) -> Transform:
-    """The transform stage of these settings."""
-    settings = transform_settings(config, steps)
-    return Transform(**{field.name: getattr(settings, field.name) for field in fields(settings)})
 
 
 def with_gallery(transform: Transform, config: Config, run_folder: Path, work: int) -> Transform:

@@ -22,10 +22,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from batchproc.errors import Code, StageError
-from batchproc.transform.colour import Declared
-from batchproc.transform.colour_space import D65, Space, space_of_gamma
-from batchproc.transform.display import Display, display_by
-from batchproc.transform.view import Size
+from batchproc.transform.colour import D65, Declared, Space, space_of_gamma
+from batchproc.transform.display import Display, Size, display_by
 
 _END_OF_ROW, _END, _MOVE = 0, 1, 2
 

@@ -16,16 +16,14 @@ from PIL import AvifImagePlugin, Image, ImageFile
 from batchproc.errors import Code, StageError
 from batchproc.sniff import Nature, identify, is_cut
 from batchproc.transform import modes
-from batchproc.transform.avif import AvifReader
 from batchproc.transform.bmp import BmpReader
 from batchproc.transform.colour import Colours
-from batchproc.transform.display import Display, set_upright, upright_box, upright_size
-from batchproc.transform.frames import GifReader, WebpReader, webp_size
+from batchproc.transform.display import Box, Display, Size, set_upright, upright_box, upright_size
+from batchproc.transform.frames import AvifReader, GifReader, WebpReader, webp_size
 from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.png import PngReader
 from batchproc.transform.resampler import draft_scale
 from batchproc.transform.tiff import TiffReader, mute_libtiff
-from batchproc.transform.view import Box, Size
 
 
 class Reader(Protocol):

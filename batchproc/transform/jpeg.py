@@ -26,7 +26,7 @@ from typing import Any
 from PIL import Image
 
 from batchproc.errors import Code, StageError
-from batchproc.transform.display import UPRIGHT, Display, read_orientation
+from batchproc.transform.display import UPRIGHT, Box, Display, read_orientation
 from batchproc.transform.jpeg_codes import complaint_about
 from batchproc.transform.jpeg_frame import (
     Frame,
@@ -40,7 +40,6 @@ from batchproc.transform.jpeg_frame import (
     scan_after,
     unsent,
 )
-from batchproc.transform.view import Box
 
 _MODES = {1: ("L", "L"), 3: ("RGB", "RGB"), 4: ("CMYK", "CMYK;I")}  # by components; inverted, as Adobe writes them
 _JFIF, _EXIF, _ICC_OR_MP, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE  # application segments

@@ -24,8 +24,16 @@ from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
 from batchproc.errors import Code, StageError
-from batchproc.transform.colour import PROFILE_LIMIT_BYTES, Declared
-from batchproc.transform.colour_space import SRGB_GAMMA, SRGB_PRIMARIES, UNSPECIFIED, Space, named_space, space_of_gamma
+from batchproc.transform.colour import (
+    PROFILE_LIMIT_BYTES,
+    SRGB_GAMMA,
+    SRGB_PRIMARIES,
+    UNSPECIFIED,
+    Declared,
+    Space,
+    named_space,
+    space_of_gamma,
+)
 from batchproc.transform.display import UPRIGHT, Display, display_by, read_hidden_orientation, read_orientation
 from batchproc.transform.modes import to_working_mode
 

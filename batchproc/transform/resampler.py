@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from PIL import Image
 from PIL.Image import Resampling
 
-from batchproc.transform.alpha import on_weighted
-from batchproc.transform.modes import has_alpha
-from batchproc.transform.view import Box, Quality, Size, View
+from batchproc.transform.display import Box, Quality, Size, View
+from batchproc.transform.modes import has_alpha, on_weighted
 
 _problem = ""
 try:  # not its classes in Python, which would cost 40 µs per image with the GIL held

@@ -2,62 +2,42 @@
 
     header -> checks that need no more -> decode -> steps -> encode -> write
 
-One place per error: whatever fails in decode or encode is `image.*`, in a step of the user's `step.error`, in the write
-`io.*`. The parts of its time are "decode", "steps.<op>" for each step after the header checks (a user's step by its
+One place per error: whatever fails in decode or encode is `image.*`, in a custom step `step.error`, in the write
+`io.*`. The parts of its time are "decode", "steps.<op>" for each step after the header checks (a custom one by its
 import path), "encode", "write".
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
+from pathlib import Path
 from typing import TypeAlias
 
 from PIL import Image
 
 from batchproc.errors import Code, StageError
-from batchproc.model import Item, OutputImage, SourceImage, original_name
+from batchproc.model import Item, OutputImage, Source, SourceImage, original_name
 from batchproc.protocols import Lap
-from batchproc.transform import encode, write
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import Decoded, Opened, decode, open_picture, prepare_pillow
+from batchproc.transform.display import Size, View
+from batchproc.transform.encode import Encoded, encode, holds_alpha, keep_original, target_of, write_temporary
+from batchproc.transform.modes import flatten, to_working_mode
+from batchproc.transform.plan import Transform
 from batchproc.transform.resampler import pixels_for
-from batchproc.transform.settings import MODULES, TransformSettings
+from batchproc.transform.steps.checks import Unique
 from batchproc.transform.steps.custom import CustomStep, OpenedStep
 from batchproc.transform.steps.step import FormatCheck, Pixelwise, SizeCheck, Sizing, Step
-from batchproc.transform.steps.unique import Unique
-from batchproc.transform.thumbnails import Thumbnails
-from batchproc.transform.view import Size, View
 
 _Move: TypeAlias = Callable[[Image.Image, View], tuple[Image.Image, View]]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transform(TransformSettings):
-    """The stage `transform`: takes `Item[SourceImage]`, gives `OutputImage`. Picklable, the same in every worker."""
-
-    @property
-    def name(self) -> str:
-        """The stage's word in spans and failures."""
-        return "transform"
-
-    @property
-    def preload(self) -> tuple[str, ...]:
-        """What a fork server imports once for all its workers."""
-        return MODULES
-
-    def open(self) -> "TransformWork":
-        """Prepares one worker: settles Pillow's switches, imports the user's steps.
-
-        Raises `CustomStepError` when one cannot be imported in this process.
-        """
-        prepare_pillow()
-        return TransformWork(self)
-
 
 class TransformWork:
-    """The stage opened by one worker; holds its cache of colour transforms. Not shared between threads."""
+    """The stage opened by one worker, with its cache of colour transforms. Not shared between threads."""
 
     def __init__(self, plan: Transform) -> None:
+        prepare_pillow()
         self._plan = plan
         self._colours = Colours()
         self._gallery = Thumbnails(
@@ -77,8 +57,8 @@ class TransformWork:
         plan, original = self._plan, item.value
         opened = open_picture(original.content, formats=plan.formats, max_pixels=plan.max_pixels)
         self._check_header(opened)
-        target = encode.target_of(plan.output_format, opened.kind)
-        background = None if encode.holds_alpha(target) else plan.background
+        target = target_of(plan.output_format, opened.kind)
+        background = None if holds_alpha(target) else plan.background
         needed = self._needed(opened.size)
         decoded = decode(opened, needed=needed, background=background, colours=self._colours)
         lap("decode")
@@ -88,7 +68,7 @@ class TransformWork:
         if self._is_hashed:
             image_hash = Unique.hash_of(image)
             lap(f"steps.{Unique.op}")
-        encoded = encode.encode(image, target, quality=plan.output_quality, background=plan.background)
+        encoded = encode(image, target, quality=plan.output_quality, background=plan.background)
         lap("encode")
         rendition = self._written(item, opened, encoded, image_hash, (*decoded.notes, *notes))
         lap("write")
@@ -129,14 +109,14 @@ class TransformWork:
         self,
         item: Item[SourceImage],
         opened: Opened,
-        encoded: encode.Encoded,
+        encoded: Encoded,
         image_hash: str,
         notes: tuple[str, ...],
     ) -> OutputImage:
         content, kind = item.value.content, opened.kind.upper()
         source_sha256 = hashlib.sha256(content).hexdigest()
         kept_bytes = self._kept(item, source_sha256, kind)
-        path = write.write_temporary(
+        path = write_temporary(
             encoded.data,
             folder=self._plan.temporary_folder,
             key_hex=item.source.key_hex,
@@ -168,7 +148,7 @@ class TransformWork:
         plan = self._plan
         if not plan.originals_root:
             return 0
-        return write.keep_original(
+        return keep_original(
             item.value.content,
             root=plan.originals_root,
             name=original_name(source_sha256, kind),
@@ -218,3 +198,56 @@ def _mapped(step: Step, image: Image.Image, view: View) -> tuple[Image.Image, Vi
 def _called(step: Step, image: Image.Image, view: View) -> tuple[Image.Image, View]:
     done = step(image)
     return done, view.then(done)
+
+
+SIDE_PX = 256
+QUALITY = 72
+MOST_PER_WORKER = 200  # a list that is worked off in an odd order cannot fill the disk
+
+
+class Thumbnails:
+    """Writes `<folder>/<key>-before.jpg` and `-after.jpg`. One per worker, used by that worker alone.
+
+    `folder` is absolute and exists; empty, or `every` = 0: there is no gallery. `background` lies under transparency.
+    """
+
+    def __init__(self, *, folder: str, every: int, background: str) -> None:
+        self._folder = Path(folder)
+        self._every = every if folder else 0
+        self._background = background
+        self._made = 0
+
+    def begin(self, source: Source, decoded: Image.Image, lap: Lap) -> bytes:
+        """The picture before any step, small, as JPEG; empty when this item is not one of those to show."""
+        if not self._every or source.index % self._every or self._made >= MOST_PER_WORKER:
+            return b""
+        self._made += 1
+        before = self._small(decoded)
+        lap("gallery")
+        return before
+
+    def end(self, source: Source, before: bytes, after: Image.Image, lap: Lap) -> None:
+        """Writes both pictures when there are both."""
+        if not before:
+            return
+        pictures = {"before": before, "after": self._small(after)}
+        try:
+            for word, content in pictures.items() if all(pictures.values()) else ():
+                (self._folder / f"{source.key_hex}-{word}.jpg").write_bytes(content)
+        except OSError:  # the rendition is what matters; a full disk shows there
+            return
+        finally:
+            lap("gallery")
+
+    def _small(self, image: Image.Image) -> bytes:
+        """A JPEG of at most `SIDE_PX` on each side; empty when it cannot be made."""
+        try:
+            picture = flatten(to_working_mode(image), self._background)
+            scale = min(1.0, SIDE_PX / max(picture.size))
+            size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+            picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=1.0)
+            file = BytesIO()
+            picture.save(file, "JPEG", quality=QUALITY)
+        except (StageError, OSError, ValueError, MemoryError):
+            return b""
+        return file.getvalue()

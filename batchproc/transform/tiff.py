@@ -1,4 +1,4 @@
-"""TIFF: its pixels. Which samples are decoded stands in `tiff_samples`; how they may be stored, in `tiff_layout`.
+"""TIFF: its pixels. Which samples are decoded stands in `tiff_directory`; how they may be stored, in `tiff_layout`.
 
 White at zero is inverted; palettes are looked up, whose entries are of 16 bits, or of 8 where none is larger (as old
 programs wrote them); of 16 bits the upper ones count; colours that are multiplied by alpha are divided by it. Of chroma
@@ -24,28 +24,32 @@ from typing import TypeAlias
 from PIL import Image, ImageChops, _imaging
 
 from batchproc.errors import StageError
+from batchproc.transform import tiff_directory as tags
 from batchproc.transform import tiff_layout as stored
-from batchproc.transform import tiff_samples as tags
-from batchproc.transform.display import UPRIGHT, Display
+from batchproc.transform.display import UPRIGHT, Display, Size
 from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.jpeg_frame import read_frame
-from batchproc.transform.tiff_directory import LETTERS, WIDTH, Directory, Number, corrupt, picture_directory
-from batchproc.transform.tiff_layout import TiffLayout, layout_of
-from batchproc.transform.tiff_samples import (
+from batchproc.transform.tiff_directory import (
     CIELAB,
     CMYK,
     FLOAT,
     GREY,
     JPEG,
+    LETTERS,
     OLD_JPEG,
     PALETTE,
     RGB,
     WHITE_IS_ZERO,
+    WIDTH,
     YCBCR,
+    Directory,
+    Number,
     PixelSamples,
+    corrupt,
+    picture_directory,
     unsupported,
 )
-from batchproc.transform.view import Size
+from batchproc.transform.tiff_layout import TiffLayout, layout_of
 
 _TABLES = 347
 _START, _END = b"\xff\xd8", b"\xff\xd9"

@@ -2,7 +2,7 @@
 
 | compression | with |
 |---|---|
-| none, PackBits | all of the table in `tiff_samples` |
+| none, PackBits | all of the table in `tiff_directory` |
 | LZW, Deflate (both numbers), LZMA, Zstandard | all of it; predictor 2 from 8 bits on, predictor 3 for floats |
 | CCITT 1D, Group 3, Group 4 | grey of 1 bit |
 | JPEG, neither lossless nor hierarchical | one, three or four samples of 8 bits in a plane; no palette, no CIELab |
@@ -16,8 +16,8 @@ Source: TIFF 6.0; its supplements 1 and 2; Technical Note 2 (JPEG); for what is 
 from dataclasses import dataclass, replace
 from operator import add
 
-from batchproc.transform.tiff_directory import WIDTH, Directory, corrupt, truncated
-from batchproc.transform.tiff_samples import (
+from batchproc.transform.display import Size
+from batchproc.transform.tiff_directory import (
     CIELAB,
     FLOAT,
     GREY,
@@ -25,12 +25,15 @@ from batchproc.transform.tiff_samples import (
     OLD_JPEG,
     PALETTE,
     WHITE_IS_ZERO,
+    WIDTH,
     YCBCR,
+    Directory,
     PixelSamples,
+    corrupt,
     samples_of,
+    truncated,
     unsupported,
 )
-from batchproc.transform.view import Size
 
 HEIGHT, COMPRESSION, FILL_ORDER, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_LENGTHS = 257, 259, 266, 273, 278, 279
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS = 317, 322, 323, 324, 325

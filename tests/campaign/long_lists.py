@@ -23,7 +23,7 @@ from pyarrow import parquet
 from batchproc.config import load
 from batchproc.measure.hardware import usable_cores
 from batchproc.pipeline.import_list import take_in
-from batchproc.pipeline.opening import open_ledger, transform_settings
+from batchproc.pipeline.opening import make_transform, open_ledger
 from batchproc.pipeline.types import RunOptions
 from batchproc.sink import Layout
 from batchproc.transform.steps.table import build_steps
@@ -78,7 +78,7 @@ def import_list(config_path: Path) -> Mapping[str, float]:
     layout.prepare()
     with open_ledger(config, layout) as ledger:
         wall, cpu = time.perf_counter(), time.process_time()
-        found = take_in(config, RunOptions(), transform_settings(config, steps), ledger, "")
+        found = take_in(config, RunOptions(), make_transform(config, steps), ledger, "")
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
     return {"rows": found.items, "wall": found.items / wall, "cpu": found.items / cpu, "peak_mb": peak}

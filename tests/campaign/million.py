@@ -30,7 +30,7 @@ from batchproc.model import Failure, Item, Outcome, OutputImage, Reply, Source
 from batchproc.pipeline import RunOptions
 from batchproc.pipeline.closing import write_manifests
 from batchproc.pipeline.import_list import take_in
-from batchproc.pipeline.opening import transform_settings
+from batchproc.pipeline.opening import make_transform
 from batchproc.sink import ImageFolder, Layout
 from batchproc.transform.steps.table import build_steps
 
@@ -100,7 +100,7 @@ class Job:
 
     def take_in(self, ledger: Ledger) -> None:
         """What every run does before its line."""
-        transform = transform_settings(self.config, build_steps(self.config.transform.steps))
+        transform = make_transform(self.config, build_steps(self.config.transform.steps))
         take_in(self.config, RunOptions(), transform, ledger, self.config.job.base_url)
 
     def file_mb(self) -> float:

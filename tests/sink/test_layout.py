@@ -14,7 +14,7 @@ from batchproc.errors import ExitCode, UsageError
 from batchproc.sink import ImageFolder, Layout
 from batchproc.sink import preflight as preflight_module
 from batchproc.sink.preflight import network_file_system
-from batchproc.transform.write import write_temporary
+from batchproc.transform.encode import write_temporary
 from tests.campaign.nightly_job import small_disk
 
 NOW = datetime(2026, 11, 22, 8, 15, 30, tzinfo=UTC)

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from batchproc.model import Item, Reply, Source, SourceImage
-from batchproc.transform.stage import Transform
+from batchproc.transform.plan import Transform
 
 
 def photo(width: int = 400, height: int = 300, mode: str = "RGB") -> Image.Image:

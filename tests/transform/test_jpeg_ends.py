@@ -10,7 +10,7 @@ from PIL import Image
 
 from batchproc.errors import Code, Reject, Retry, StageError
 from batchproc.transform.decode import FORMATS, open_picture, prepare_pillow
-from batchproc.transform.stage import Transform
+from batchproc.transform.plan import Transform
 from tests.campaign.jpeg_ends import EOI, damaged, data_of, drawn, same_as_pillows, verdict
 from tests.transform.drawing import encoded, item, no_lap, photo
 

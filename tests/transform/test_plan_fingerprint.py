@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from batchproc.transform.plan_fingerprint import (
+from batchproc.transform.plan import (
+    Transform,
     asked_steps,
     describe_changes,
     fingerprint,
@@ -19,7 +20,6 @@ from batchproc.transform.plan_fingerprint import (
     recipe_of,
 )
 from batchproc.transform.resampler import engine
-from batchproc.transform.stage import Transform
 from batchproc.transform.steps.checks import MinSize
 from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.table import build_steps

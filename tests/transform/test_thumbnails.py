@@ -9,10 +9,9 @@ import pytest
 from PIL import Image
 
 from batchproc.model import Item, SourceImage
-from batchproc.transform.plan_fingerprint import fingerprint
-from batchproc.transform.stage import Transform
+from batchproc.transform.plan import Transform, fingerprint
+from batchproc.transform.stage import SIDE_PX
 from batchproc.transform.steps.table import build_steps
-from batchproc.transform.thumbnails import SIDE_PX
 from tests.transform.drawing import encoded, item, no_lap, photo, pixel
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchproc.errors import Code, StageError
-from batchproc.transform.write import write_temporary
+from batchproc.transform.encode import write_temporary
 
 
 def test_the_name_holds_key_and_process_and_is_never_used_twice(tmp_path: Path) -> None:

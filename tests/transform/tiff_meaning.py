@@ -1,4 +1,4 @@
-"""What the pixels of a TIFF's samples are, by the tables of `modes` and `tiff_samples`, worked out a second time."""
+"""What the pixels of a TIFF's samples are, by the tables of `modes` and `tiff_directory`, worked out a second time."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2
 
 
 def is_decodable(colours: int, extra: Sequence[int], bits: int, *, is_planar: bool) -> bool:
-    """The table of `tiff_samples` for unsigned samples; what is not in it is refused."""
+    """The table of `tiff_directory` for unsigned samples; what is not in it is refused."""
     has_alpha = any(kind in extra for kind in (ASSOCIATED, UNASSOCIATED))
     if has_alpha and (colours in (CMYK, YCBCR, LAB) or (colours in (WHITE_IS_ZERO, PALETTE) and ASSOCIATED in extra)):
         return False

@@ -13,8 +13,7 @@ from typing import ClassVar
 from PIL import Image, ImageFilter, ImageOps, ImageStat
 
 from batchproc.record.run_parts import Cost
-from batchproc.transform.alpha import on_colours, on_neighbours, on_premultiplied, visible
-from batchproc.transform.modes import has_alpha
+from batchproc.transform.modes import has_alpha, on_colours, on_neighbours, on_premultiplied, visible
 from batchproc.transform.steps.step import BuiltIn, Float, Int, Work, key
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to L

@@ -8,11 +8,10 @@ from PIL.Image import Resampling, Transpose
 
 from batchproc.errors import Code, StageError
 from batchproc.record.run_parts import Cost
-from batchproc.transform.alpha import Ink, on_weighted
-from batchproc.transform.modes import has_alpha
+from batchproc.transform.display import Box, Size, View
+from batchproc.transform.modes import Ink, has_alpha, on_weighted
 from batchproc.transform.resampler import resample
 from batchproc.transform.steps.step import Bool, BuiltIn, Colour, Float, Int, Ints, OneOf, Work, key, quoted, validate
-from batchproc.transform.view import Box, Size, View
 
 SIDE_PX = Int(at_least=1, at_most=65_500)
 SIZE = Ints(count=2, each=SIDE_PX, words="two whole numbers of 1 px or more, up to 65500")

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from PIL import Image
 
 from batchproc.record.run_parts import Cost
-from batchproc.transform.view import Size, View
+from batchproc.transform.display import Size, View
 
 
 class Step(Protocol):

@@ -8,15 +8,17 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from batchproc.errors import Problem, UsageError
 from batchproc.record.run_parts import Cost, StepRecord
-from batchproc.transform.steps import checks, filters, geometry, unique
+from batchproc.transform.steps import checks, filters, geometry
 from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, prepared
 from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, error_of, keys_of, quoted
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 ENTRY_POINTS = "batchproc.steps"
 
@@ -43,7 +45,7 @@ _CLASSES: tuple[type[BuiltIn], ...] = (
     checks.Format,
     checks.NotBlank,
     checks.Sharpness,
-    unique.Unique,
+    checks.Unique,
 )
 BUILT_IN: dict[str, type[BuiltIn]] = {one.op: one for one in _CLASSES}
 
@@ -198,11 +200,18 @@ def _own(path: str, keys: _Table, where: str, search_path: str) -> Step | list[P
 
 def _registered(name: str) -> str | None:
     """The import path under which an installed package registers this step."""
-    return next((point.value for point in entry_points(group=ENTRY_POINTS, name=name)), None)
+    return next((point.value for point in _entry_points(name=name)), None)
 
 
 def _names() -> tuple[str, ...]:
-    return (*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS)))
+    return (*BUILT_IN, *(point.name for point in _entry_points()))
+
+
+def _entry_points(name: str | None = None) -> "EntryPoints":
+    from importlib import metadata  # half as slow to import as Pillow
+
+    group = metadata.entry_points(group=ENTRY_POINTS)
+    return group if name is None else group.select(name=name)
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from batchproc.errors import Code, Reject, StageError, UsageError
-from batchproc.transform.plan_fingerprint import fingerprint
-from batchproc.transform.stage import Transform
+from batchproc.transform.plan import Transform, fingerprint
 from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, step
 from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import encoded, photo, run

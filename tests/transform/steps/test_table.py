@@ -1,7 +1,7 @@
 """The table of steps: every problem at once, the nearest name, descriptions that are true."""
 
 import tomllib
-from importlib.metadata import EntryPoint
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,9 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.record.run_parts import Cost
-from batchproc.transform.steps import table
 from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize
-from batchproc.transform.steps.table import build_steps, describe_steps, record_steps, steps_json_schema
+from batchproc.transform.steps.table import BUILT_IN, build_steps, describe_steps, record_steps, steps_json_schema
 
 
 def problems(*tables: dict[str, Any]) -> list[str]:
@@ -65,7 +64,7 @@ def test_every_step_and_key_has_its_line_of_help() -> None:
 
 
 def test_the_steps_that_hold_the_gil_are_the_median_and_checks_that_look_at_no_pixel() -> None:
-    holding = {op: kind.work.cost for op, kind in table.BUILT_IN.items() if kind.work.holds_gil}
+    holding = {op: kind.work.cost for op, kind in BUILT_IN.items() if kind.work.holds_gil}
 
     assert {"median": Cost.HIGH} == {op: cost for op, cost in holding.items() if cost != Cost.NONE}
 
@@ -95,7 +94,7 @@ def test_the_schema_names_every_step_with_its_required_keys() -> None:
     schema = steps_json_schema()["anyOf"]
 
     by_name = {one["properties"]["op"].get("const"): one for one in schema}
-    assert set(table.BUILT_IN) | {None} == set(by_name)
+    assert set(BUILT_IN) | {None} == set(by_name)
     assert ["op", "ratio"] == by_name["max_aspect"]["required"]
     side = {"type": "integer", "minimum": 1, "maximum": 65500}
     size = by_name["resize"]["properties"]["size"]
@@ -106,8 +105,8 @@ def test_the_schema_names_every_step_with_its_required_keys() -> None:
 
 def test_a_registered_step_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "registered_step.py").write_text("def invert(image):\n    return image\n")
-    point = EntryPoint(name="invert", value="registered_step:invert", group="batchproc.steps")
-    monkeypatch.setattr(table, "entry_points", lambda group, name="invert": [point] if name == "invert" else [])
+    point = metadata.EntryPoint(name="invert", value="registered_step:invert", group="batchproc.steps")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: metadata.EntryPoints([point]))
     monkeypatch.syspath_prepend(str(tmp_path))
 
     (step,) = build_steps([{"op": "invert"}])

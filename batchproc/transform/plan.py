@@ -1,16 +1,69 @@
-"""The plan's fingerprint: the same digits mean that the user asked for the same pixels from the same bytes."""
+"""The plan of the transform stage, and its fingerprint: with the same digits the user asked for the same pixels."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from batchproc import defaults
+from batchproc.transform.display import Quality
 from batchproc.transform.resampler import engine
-from batchproc.transform.settings import TransformSettings
 from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize
 from batchproc.transform.steps.step import BuiltIn, Step, keys_of
 from batchproc.transform.steps.table import BUILT_IN
+
+if TYPE_CHECKING:
+    from batchproc.transform.stage import TransformWork
+
+# What a fork server imports once for all its workers.
+MODULES = (
+    "batchproc.transform.stage",
+    "PIL.PpmImagePlugin",  # the last of those that the first Image.save imports
+    "PIL.ImageFilter",
+    "batchproc.transform.steps.checks",
+    "batchproc.transform.steps.geometry",
+    "batchproc.transform.steps.filters",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transform:
+    """The stage `transform`: takes `Item[SourceImage]`, gives `OutputImage`. All but the folders decides the pixels.
+
+    A plain value, known without the decoders: each worker gets the same and opens it for itself.
+    """
+
+    steps: tuple[Step, ...] = ()
+    quality: Quality = "balanced"
+    formats: tuple[str, ...] = defaults.FORMATS
+    max_pixels: int = defaults.MAX_PIXELS
+    output_format: str = "jpeg"  # jpeg | png | webp | avif | keep
+    output_quality: int = defaults.OUTPUT_QUALITY
+    background: str = defaults.BACKGROUND
+    temporary_folder: str  # absolute
+    durability: str = "process"  # process | power
+    originals_root: str = ""  # absolute; the folder under which `originals` are kept; empty = they are not
+    gallery_folder: str = ""  # absolute; empty = no pictures for the report
+    gallery_every: int = 0  # one item in so many is shown
+
+    @property
+    def name(self) -> str:
+        """The stage's word in spans and failures."""
+        return "transform"
+
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """What a fork server imports once for all its workers."""
+        return MODULES
+
+    def open(self) -> "TransformWork":
+        """Prepares one worker. Raises `CustomStepError` when a custom step cannot be imported in this process."""
+        from batchproc.transform.stage import TransformWork
+
+        return TransformWork(self)
+
 
 # Raised when the program begins to make other pixels from the same plan.
 RECIPE = 3
@@ -27,7 +80,7 @@ OF_PROGRAM = "batchproc.transform.steps."  # ledgers of earlier versions name ou
 OP_OF_CLASS = {kind.__qualname__: op for op, kind in BUILT_IN.items()}
 
 
-def fingerprint(transform: TransformSettings) -> str:
+def fingerprint(transform: Transform) -> str:
     """32 hexadecimal digits of BLAKE2b over what decides of `plan_settings`, as canonical JSON."""
     settings = plan_settings(transform)
     settings["steps"] = [_deciding(step) for step in settings["steps"]]
@@ -35,7 +88,7 @@ def fingerprint(transform: TransformSettings) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def recipe_of(transform: TransformSettings) -> str:
+def recipe_of(transform: Transform) -> str:
     """How this version of the program, here, makes the pixels of a plan: `3`, or `3 trim/2 cykooz-resizer 4.0.1`.
 
     It stands beside the fingerprint, not in it: what it changes is told and made again on demand, never refused.
@@ -45,12 +98,12 @@ def recipe_of(transform: TransformSettings) -> str:
     return " ".join([str(RECIPE), *sorted(changed), *([engine()] if resizes(transform) else [])])
 
 
-def resizes(transform: TransformSettings) -> bool:
+def resizes(transform: Transform) -> bool:
     """Whether a step of the plan needs the resampler."""
     return any(isinstance(step, Resize) for step in transform.steps)
 
 
-def plan_settings(transform: TransformSettings) -> dict[str, Any]:
+def plan_settings(transform: Transform) -> dict[str, Any]:
     """What decides the pixels, as JSON-safe values, so that a change can be told by name.
 
     Steps with their name, keys, version and source; quality, formats, pixel limit, output format, quality, background.
@@ -80,7 +133,7 @@ def keeps_images(before: Settings, after: Settings) -> bool:
     return is_same_plan({**before, **looser}, after)
 
 
-def asked_steps(transform: TransformSettings) -> list[dict[str, Any]]:
+def asked_steps(transform: Transform) -> list[dict[str, Any]]:
     """The steps as they were asked for: a key that a later version adds with a default changes none of them."""
     return [{**step, "keys": _chosen(step["op"], step["keys"])} for step in plan_settings(transform)["steps"]]
 
