@@ -2,7 +2,8 @@
 
 from batchproc.ledger.deciding import PlanChange
 from batchproc.ledger.files import Images, Repaired
-from batchproc.ledger.importing import Imported, contradiction_key, input_fingerprint
+from batchproc.ledger.first_import import contradiction_key
+from batchproc.ledger.importing import Imported, input_fingerprint
 from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, ORIGINAL, name_columns
 from batchproc.ledger.reader import LedgerView
 from batchproc.ledger.recovery import Recovered

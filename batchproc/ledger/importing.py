@@ -18,8 +18,8 @@ from pathlib import Path
 
 from batchproc.columns import Columns
 from batchproc.failpoints import failpoint
-from batchproc.kinds import Code
 from batchproc.ledger.deciding import OF_ADOPTED_PLAN
+from batchproc.ledger.first_import import contradiction, insert_all, is_empty
 from batchproc.ledger.schema import State, storable, touch, transaction
 from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
 from batchproc.model import ListedItem, describe_line
@@ -155,7 +155,7 @@ def import_rows(
     """Brings the ledger up to the list. The fingerprint and the checkpoints come with the last transaction: a killed
     import starts over, behind the beginning that was known before.
 
-    Raises what `rows` raises; lines before that point are kept, nothing is marked absent.
+    Raises what `rows` raises; lines before that point are kept but by the first import, nothing is marked absent.
     """
     last = connection.execute("SELECT value FROM meta WHERE name = 'input_fingerprint'").fetchone()[0]
     if fingerprint and fingerprint == last:
@@ -172,6 +172,12 @@ def import_rows(
             touch(connection)
     failpoint("ledger.import_begun")
     entries = chain([first] if first is not None else [], entries)
+    if is_empty(connection):
+        with transaction(connection):
+            run.insert_all(entries)
+            _remember(connection, run, fingerprint, columns, names)
+            failpoint("ledger.import_end")
+        return _finish(run, columns, names)
     while batch := list(islice(entries, ROWS_PER_TRANSACTION)):
         with transaction(connection):
             before = connection.total_changes
@@ -187,6 +193,10 @@ def import_rows(
         run.mark_absent()
         _remember(connection, run, fingerprint, columns, names)
         failpoint("ledger.import_end")
+    return _finish(run, columns, names)
+
+
+def _finish(run: "_Import", columns: Columns | None, names: Sequence[str]) -> Imported:
     place = partial(describe_line, lists=names)
     return replace(run.result(), remarks=tuple(one.describe(place) for one in columns.remarks) if columns else ())
 
@@ -225,7 +235,6 @@ class _Import:
         self._keep_rows = keep_rows
         self._names = names
         self._seen = bytearray(1 + _largest_id(connection))  # by id
-        self._is_first = len(self._seen) == 1  # nothing is known yet: inserting is asking
         self.passed: list[Passed] = []
         self.new = self.known = self.duplicates = self.bad_rows = self.absent = self.returned = 0
         if known is not None:
@@ -233,10 +242,28 @@ class _Import:
             self.known = sum(self._seen)
             self.duplicates, self.bad_rows = read_counts(connection, known)
 
+    def insert_all(self, entries: Iterator[ListedItem | Known | Checkpoint]) -> None:
+        """Brings in all lines where no item is known yet, inside a transaction."""
+        found = insert_all(
+            self._connection,
+            entries,
+            same_url=self._same_url if self._keyed_by_id else None,
+            keep_rows=self._keep_rows,
+            names=self._names,
+        )
+        for checkpoint in found.checkpoints:
+            duplicates, bad_rows = found.count_to(checkpoint.line)
+            self.passed.append(
+                Passed(
+                    checkpoint=checkpoint, duplicates=self.duplicates + duplicates, bad_rows=self.bad_rows + bad_rows
+                )
+            )
+        self.new = found.new
+        self.duplicates += len(found.duplicate_lines)
+        self.bad_rows += len(found.bad_lines)
+
     def add(self, row: ListedItem) -> None:
         """Brings in one line, inside a transaction."""
-        if self._is_first and self._insert(row):
-            return
         known = self._cursor.execute(
             "SELECT id, line, url, extra_json, state, stage FROM item WHERE key = ?", (row.key,)
         ).fetchone()
@@ -247,8 +274,8 @@ class _Import:
             self.known += 1
             self.bad_rows += bool(row.code)
             self._update(row, *known)
-        elif self._keyed_by_id and not (known[2] == row.url or self._same_url(known[2], row.url)):
-            self.add(_contradiction(row, describe_line(known[1], self._names)))
+        elif self._keyed_by_id and known[2] != (url := storable(row.url)) and not self._same_url(known[2], url):
+            self.add(contradiction(row, describe_line(known[1], self._names)))
         else:
             self.duplicates += 1
             if self._keep_rows:
@@ -256,22 +283,18 @@ class _Import:
                     "INSERT INTO listed_row VALUES (?, ?, ?)", (known[0], row.line, row.extra_json)
                 )
 
-    def _insert(self, row: ListedItem) -> bool:
-        """Adds an item; returns False if its key is there already."""
+    def _insert(self, row: ListedItem) -> None:
         bad = bool(row.code)
         state, stage = (State.FAILED, INPUT_STAGE) if bad else (State.PENDING, "")
         self._cursor.execute(
-            "INSERT OR IGNORE INTO item (key, line, url, extra_json, state, due, stage, code, message) "
+            "INSERT INTO item (key, line, url, extra_json, state, due, stage, code, message) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (row.key, row.line, storable(row.url), row.extra_json, state, not bad, stage, row.code,
              storable(row.message)),
         )  # fmt: skip
-        if self._cursor.rowcount == 0:
-            return False
         self._seen.append(1)
         self.new += 1
         self.bad_rows += bad
-        return True
 
     def _update(self, row: ListedItem, item: int, line: int, url: str, extra: str, state: str, stage: str) -> None:
         """The list is the truth about a known item's line, URL and columns; the ledger about what that URL came to."""
@@ -315,18 +338,6 @@ class _Import:
             absent=self.absent,
             returned=self.returned,
         )
-
-
-def _contradiction(row: ListedItem, first: str) -> ListedItem:
-    """The bad row that stands for a line whose id already has another URL."""
-    key = contradiction_key(row.key, row.url)
-    code, message = row.code or Code.INPUT_ROW, row.message or f"the same id as {first}, with another URL"
-    return ListedItem(key=key, line=row.line, url=row.url, extra_json=row.extra_json, code=code, message=message)
-
-
-def contradiction_key(key: bytes, url: str) -> bytes:
-    """The key of a bad row that has the id of another item."""
-    return hashlib.blake2b(key + url.encode("utf-8", "backslashreplace"), digest_size=16).digest()
 
 
 def _remember(

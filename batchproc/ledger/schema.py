@@ -17,7 +17,7 @@ from batchproc.failpoints import failpoint
 from batchproc.remembered import BLOCK_ITEMS
 
 APPLICATION_ID = 0x62617463  # "batc", in bytes 68 to 71 of the file
-SCHEMA_VERSION = 4  # raised with every change of TABLES that a released version has; STEPS has one for each
+SCHEMA_VERSION = 5  # raised with every change of TABLES that a released version has; STEPS has one for each
 
 
 class State(StrEnum):
@@ -36,7 +36,8 @@ class State(StrEnum):
 EARLY = "('failed', 'rejected', 'quarantined', 'deferred')"  # the states of who is in failures.jsonl
 
 # `due` is 1 where a coming run has work to do: pending, deferred, and failed for a transient reason. It is a column of
-# its own so that the partial index stays valid whatever `max_runs_per_item` says. `id` is the order of the input.
+# its own so that the partial index stays valid whatever `max_runs_per_item` says. `id` is the order of the input. The
+# first import drops the indexes and makes them anew, so none of them is a constraint.
 # `stale_suffix` is the file of an older image that has to go when the new one has its name.
 # `made_url` and `made_extra_json` are the URL and the columns that the item's image was made with, where the list has
 # another URL for it by now: the facts from `suffix` on are true of that one.
@@ -44,33 +45,35 @@ EARLY = "('failed', 'rejected', 'quarantined', 'deferred')"  # the states of who
 # `list_checkpoint` has places in the list as it was imported last, each with what was counted up to there.
 # `manifest_block` knows what the manifests on disk hold of which items. Triggers forget a block with the commit that
 # changes one of its rows, whoever changes it; of the last items, to which others may come, there is none.
-TABLES = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE plan (
-  id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, settings_json TEXT NOT NULL, recipe TEXT NOT NULL);
-CREATE TABLE run (
-  id INTEGER PRIMARY KEY, name TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, host TEXT NOT NULL,
-  pid INTEGER NOT NULL, boot_id TEXT NOT NULL, exit_code INTEGER, counters_json TEXT NOT NULL DEFAULT '{}',
-  deciding_json TEXT NOT NULL DEFAULT '{}');
-CREATE TABLE host (name TEXT PRIMARY KEY, not_before REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE item (
-  id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, line INTEGER NOT NULL, url TEXT NOT NULL,
+ITEM_COLUMNS = """
+  id INTEGER PRIMARY KEY, key BLOB NOT NULL, line INTEGER NOT NULL, url TEXT NOT NULL,
   extra_json TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, due INTEGER NOT NULL, runs INTEGER NOT NULL DEFAULT 0,
   attempts INTEGER NOT NULL DEFAULT 0, last_run INTEGER, plan INTEGER, stage TEXT NOT NULL DEFAULT '',
   code TEXT NOT NULL DEFAULT '', message TEXT NOT NULL DEFAULT '', hint TEXT NOT NULL DEFAULT '',
   before_absent TEXT, temporary TEXT, suffix TEXT, stale_suffix TEXT, status_code INTEGER, final_url TEXT, etag TEXT,
   last_modified TEXT, size_bytes INTEGER, width_px INTEGER, height_px INTEGER, original_width_px INTEGER,
   original_height_px INTEGER, original_format TEXT, sha256 BLOB, source_sha256 BLOB,
-  made_url TEXT, made_extra_json TEXT, image_notes TEXT, image_hash TEXT);
+  made_url TEXT, made_extra_json TEXT, image_notes TEXT, image_hash TEXT"""
+ITEM_INDEXES = {
+    "item_key": "CREATE UNIQUE INDEX item_key ON item (key)",
+    "item_due": "CREATE INDEX item_due ON item (id) WHERE due = 1",
+    "item_state": "CREATE INDEX item_state ON item (state, code)",
+}
+TABLES = f"""
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE plan (
+  id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL, settings_json TEXT NOT NULL, recipe TEXT NOT NULL);
+CREATE TABLE run (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, started TEXT NOT NULL, ended TEXT, host TEXT NOT NULL,
+  pid INTEGER NOT NULL, boot_id TEXT NOT NULL, exit_code INTEGER, counters_json TEXT NOT NULL DEFAULT '{{}}',
+  deciding_json TEXT NOT NULL DEFAULT '{{}}');
+CREATE TABLE host (name TEXT PRIMARY KEY, not_before REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE item ({ITEM_COLUMNS});
 CREATE TABLE listed_row (
   item INTEGER NOT NULL, line INTEGER NOT NULL, extra_json TEXT NOT NULL, PRIMARY KEY (item, line)) WITHOUT ROWID;
-CREATE INDEX item_due ON item (id) WHERE due = 1;
-CREATE INDEX item_state ON item (state, code);
+{";".join(ITEM_INDEXES.values())};
 """
-MANIFEST_BLOCKS = f"""
-CREATE TABLE manifest_block (
-  manifest TEXT NOT NULL, number INTEGER NOT NULL, start_bytes INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
-  digest BLOB NOT NULL, PRIMARY KEY (manifest, number)) WITHOUT ROWID;
+ITEM_TRIGGERS = f"""
 CREATE TRIGGER image_changed AFTER UPDATE OF
   key, url, extra_json, state, plan, suffix, width_px, height_px, original_width_px, original_height_px,
   original_format, size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes,
@@ -82,6 +85,11 @@ CREATE TRIGGER early_end_changed AFTER UPDATE OF url, line, key, stage, state, c
 ON item WHEN old.state IN {EARLY} OR new.state IN {EARLY} BEGIN
   DELETE FROM manifest_block WHERE manifest = 'failures' AND number = (old.id - 1) / {BLOCK_ITEMS};
 END;
+"""
+MANIFEST_BLOCKS = f"""
+CREATE TABLE manifest_block (
+  manifest TEXT NOT NULL, number INTEGER NOT NULL, start_bytes INTEGER NOT NULL, size_bytes INTEGER NOT NULL,
+  digest BLOB NOT NULL, PRIMARY KEY (manifest, number)) WITHOUT ROWID;
 CREATE TRIGGER listed_row_came AFTER INSERT ON listed_row BEGIN
   DELETE FROM manifest_block WHERE manifest = 'metadata' AND number = (new.item - 1) / {BLOCK_ITEMS};
 END;
@@ -94,7 +102,7 @@ CREATE TABLE list_checkpoint (
   size_bytes INTEGER PRIMARY KEY, digest BLOB NOT NULL, line INTEGER NOT NULL, header_json TEXT NOT NULL,
   columns_json TEXT NOT NULL, duplicates INTEGER NOT NULL, bad_rows INTEGER NOT NULL);
 """
-TABLES += MANIFEST_BLOCKS + CHECKPOINTS
+TABLES += MANIFEST_BLOCKS + ITEM_TRIGGERS + CHECKPOINTS
 PARTS = {  # tables, indexes and triggers, by version
     1: frozenset({"meta", "plan", "run", "host", "item", "item_due", "item_state"}),
     2: frozenset({"meta", "plan", "run", "host", "item", "listed_row", "item_due", "item_state"}),
@@ -104,6 +112,7 @@ PARTS = {  # tables, indexes and triggers, by version
     ),
 }  # fmt: skip
 PARTS[4] = PARTS[3]  # an item has a column more
+PARTS[5] = PARTS[4] | {"item_key"}
 # Items that have an image: of their own URL, or of an earlier one whose successor has none yet.
 MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"
 WINDOW = 2_000  # rows per transaction: a long reader would let the WAL grow without bound
@@ -180,8 +189,15 @@ CREATE TABLE plan_3 (
 INSERT INTO plan_3 SELECT id, fingerprint, settings_json, recipe FROM plan;
 DROP TABLE plan;
 ALTER TABLE plan_3 RENAME TO plan;
-""" + MANIFEST_BLOCKS + CHECKPOINTS,
+""" + MANIFEST_BLOCKS + ITEM_TRIGGERS + CHECKPOINTS,
     3: "ALTER TABLE item ADD COLUMN image_hash TEXT;",
+    4: f"""
+CREATE TABLE item_5 ({ITEM_COLUMNS});
+INSERT INTO item_5 SELECT * FROM item;
+DROP TABLE item;
+ALTER TABLE item_5 RENAME TO item;
+{";".join(ITEM_INDEXES.values())};
+""" + ITEM_TRIGGERS,
 }
 
 

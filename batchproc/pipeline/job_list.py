@@ -16,7 +16,7 @@ from batchproc.errors import Code, Problem, UsageError
 from batchproc.ledger import input_fingerprint
 from batchproc.model import ListedItem
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import Entry, Ignored, ListFormat, find_sources, is_stream, list_images, read_sources
+from batchproc.sources import Entry, ListFormat, find_sources, is_stream, list_images, read_sources
 from batchproc.sources.finding import file_url, folder_of, may_mean_images
 from batchproc.sources.remote import fetch_list
 from batchproc.sources.split_columns import SplitCheck
@@ -101,13 +101,8 @@ class JobList:
         self, columns: Columns | None, memory: ListMemory | None = None
     ) -> Iterator[ListedItem | Known | Checkpoint]:
         """The same, without the beginning that is as it was by what is remembered, with the checkpoints of the rest."""
-        check = SplitCheck(self.split_column) if self.split_column else None
-        for entry in self.entries(columns, memory):
-            if check and isinstance(entry, ListedItem) and not entry.code:
-                fault = check.find_fault(entry.extra_json)
-                yield entry._replace(code=Code.INPUT_SPLIT, message=fault) if fault else entry
-            elif not isinstance(entry, Ignored):
-                yield entry
+        entries = self.entries(columns, memory)
+        return _check_splits(entries, self.split_column) if self.split_column else entries
 
     def fingerprint(self) -> str:
         """What tells this list from another; empty for stdin and pipes."""
@@ -137,6 +132,15 @@ class JobList:
         split = f"split {self.split_column}" if self.split_column else ""
         more = (*filter(None, [columns, split]), *(["local"] if how.local else []))
         return (*settings, *more)
+
+
+def _check_splits(entries: Iterator[Entry], column: str) -> Iterator[Entry]:
+    check = SplitCheck(column)
+    for entry in entries:
+        if isinstance(entry, ListedItem) and not entry.code and (fault := check.find_fault(entry.extra_json)):
+            yield entry._replace(code=Code.INPUT_SPLIT, message=fault)
+        else:
+            yield entry
 
 
 def _local_base(config: Config) -> str:

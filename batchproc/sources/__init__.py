@@ -11,7 +11,7 @@ from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
 from batchproc.model import LINES_PER_LIST
 from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources.arrow import ARROW_SUFFIXES, read_arrow
-from batchproc.sources.entries import Entry, Ignored, ItemMaker, Wanted, read_text
+from batchproc.sources.entries import Entry, ItemMaker, Wanted, read_text
 from batchproc.sources.finding import TABLES, Found, find_sources, is_list_name, list_images, suffix_of
 from batchproc.sources.json_lines import read_json_lines
 from batchproc.sources.lines import Segments, is_stream, open_list, refuse
@@ -22,7 +22,6 @@ __all__ = [
     "BadUrl",
     "Entry",
     "Found",
-    "Ignored",
     "ListFormat",
     "canonical",
     "find_sources",
@@ -59,10 +58,10 @@ def read_sources(
     stdin: BinaryIO | None = None,
     memory: ListMemory | None = None,
 ) -> Iterator[Entry]:
-    """The entries of a list, or of several as one, in their order, `Ignored` as the last one; "-" is text on stdin.
+    """The entries of a list, or of several as one, in their order; "-" is text on stdin.
 
     The suffix says how to read it: .txt or none, .csv, .tsv, .jsonl, each also with .gz; .parquet, .feather and .arrow
-    by `pyarrow`. Duplicates come out as often as they are listed. `columns`
+    by `pyarrow`. Blank lines and comments are passed over, duplicates come out as often as they are listed. `columns`
     learns of the other columns. With a `memory`, checkpoints are among the entries, and what begins as it was at one of
     those that are remembered begins with `Known` and goes on behind it. One list has checkpoints within, but not in
     columns, where all moves when something is added; several have one at the end of each.
@@ -76,7 +75,7 @@ def read_sources(
     else:
         entries = _entries_of_several(paths, format, maker, learned, memory)
     # The first entry is read now, so that a bad list is known before anything is touched.
-    return itertools.chain([next(entries)], entries)
+    return itertools.chain([*itertools.islice(entries, 1)], entries)
 
 
 def _entries_of_several(
@@ -86,16 +85,10 @@ def _entries_of_several(
     if known is not None:
         columns.load(known.columns)
         yield Known(checkpoint=known)
-    ignored = 0
     for number in range(known.size_bytes // LINES_PER_LIST if known else 0, len(paths)):
-        for entry in _entries(paths[number], format, maker, columns, None, None, line=number * LINES_PER_LIST):
-            if isinstance(entry, Ignored):
-                ignored += entry.lines
-            else:
-                yield entry
+        yield from _entries(paths[number], format, maker, columns, None, None, line=number * LINES_PER_LIST)
         if memory:
             yield _end_of_list(memory, number, columns.dump())
-    yield Ignored(lines=ignored)
 
 
 def _known_lists(memory: ListMemory) -> Checkpoint | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from batchproc.columns import Columns
 from batchproc.redact import printable
-from batchproc.sources.entries import Entry, Ignored, ItemMaker, Wanted, bad_row, make_encoder, nearest
+from batchproc.sources.entries import Entry, ItemMaker, Wanted, bad_row, make_encoder, nearest
 from batchproc.sources.json_lines import NO_NUMBER, null_numbers
 from batchproc.sources.lines import LONGEST_LINE_BYTES, refuse
 
@@ -38,29 +38,27 @@ def read_arrow(path: str, *, wanted: Wanted, maker: ItemMaker, columns: Columns,
     """
     with _open(path) as (schema, read_batches):
         table = _Table(path, schema, wanted, columns, line)
-        before = line
+        before, make, needs_no_id = line, maker.make, not wanted.id
         for batch in read_batches(table.names):
             rows = zip(table.urls(batch, before), table.ids(batch), table.further(batch, before), strict=True)
             for number, (url, item_id, extra_json) in enumerate(rows, start=before + 1):
-                if problem := _find_problem(url, item_id, extra_json, wanted):
-                    yield bad_row(number, extra_json.encode(), problem)
+                text = url.strip(" ") if url else ""
+                if not text or "\ufffd" in text or not (item_id or needs_no_id) or len(extra_json) > LONGEST_LINE_BYTES:
+                    yield bad_row(number, extra_json.encode(), _find_problem(text, item_id, extra_json, wanted))
                 else:
-                    yield maker.make(number, (url or "").strip(" "), item_id, extra_json)
+                    yield make(number, text, item_id, extra_json)
             before += batch.num_rows
-        yield Ignored(lines=0)
 
 
-def _find_problem(url: str | None, item_id: str | None, extra_json: str, wanted: Wanted) -> str:
-    """Why a row is no item; nothing where it is one."""
-    if not url or not url.strip(" "):
+def _find_problem(url: str, item_id: str, extra_json: str, wanted: Wanted) -> str:
+    """Why a row is no item."""
+    if not url:
         return f'the column "{wanted.url}" is empty'
     if "\ufffd" in url:
         return f'the column "{wanted.url}" is not UTF-8'
     if wanted.id and not item_id:
         return f'the column "{wanted.id}" is empty'
-    if len(extra_json) > LONGEST_LINE_BYTES:
-        return f"{len(extra_json)} bytes in one row, the limit is {LONGEST_LINE_BYTES}"
-    return ""
+    return f"{len(extra_json)} bytes in one row, the limit is {LONGEST_LINE_BYTES}"
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from batchproc.model import ListedItem
 from batchproc.redact import printable
 from batchproc.remembered import Checkpoint, Known
 from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine, Place, Segments, refuse
-from batchproc.sources.url import MAX_URL_CHARS, BadUrl, as_listed, canonical, is_canonical, joiner
+from batchproc.sources.url import CANONICAL, MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +61,7 @@ def nearest(column: str, columns: Iterable[str]) -> str:
 SHOWN_CHARS = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ignored:
-    """The last entry of every list: how many blank and comment lines were passed over."""
-
-    lines: int
-
-
-Entry: TypeAlias = ListedItem | Ignored | Known | Checkpoint
+Entry: TypeAlias = ListedItem | Known | Checkpoint
 
 
 class ItemMaker:
@@ -84,8 +77,10 @@ class ItemMaker:
 
         Of a text that is no URL, the item's URL is that text, escaped and cut.
         """
-        if is_canonical(text):  # nearly all are: nothing to change, nothing to join
-            return ListedItem(make_key(item_id or text), line, text, extra_json)
+        # Nearly all of a list are canonical as they stand: nothing to change, nothing to join.
+        if CANONICAL.fullmatch(text) and "/." not in text and len(text) <= MAX_URL_CHARS:
+            key = blake2b((item_id or text).encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES).digest()
+            return ListedItem(key, line, text, extra_json)
         try:
             url = canonical(text, relative=self.relative, local=self._local)
         except BadUrl as error:
@@ -124,7 +119,7 @@ def make_encoder() -> Callable[[Any], str]:
 def read_text(segments: Segments, maker: ItemMaker, columns: Columns) -> Iterator[Entry]:
     """The entries of a plain list: a URL per line, `#` begins a comment line, a comma is just a comma."""
     make = maker.make
-    ignored, number = 0, segments.line
+    number = segments.line
     yield from segments.begin(columns)
     for lines in segments:
         for number, content in lines:
@@ -133,7 +128,6 @@ def read_text(segments: Segments, maker: ItemMaker, columns: Columns) -> Iterato
                 continue
             stripped = content.strip()
             if not stripped or stripped[0] == 35:  # "#"
-                ignored += 1
                 continue
             try:
                 text = stripped.decode()
@@ -142,7 +136,6 @@ def read_text(segments: Segments, maker: ItemMaker, columns: Columns) -> Iterato
                 continue
             yield make(number, text)
         yield from checkpoints(segments.end(number), columns)
-    yield Ignored(lines=ignored)
 
 
 def checkpoints(place: Place | None, columns: Columns, header: Sequence[str] = ()) -> Iterator[Checkpoint]:

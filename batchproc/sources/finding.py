@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from batchproc.sniff import is_image_name
 from batchproc.sources.arrow import ARROW_SUFFIXES
-from batchproc.sources.entries import Entry, Ignored, ItemMaker
+from batchproc.sources.entries import Entry, ItemMaker
 from batchproc.sources.lines import refuse
 
 TABLES = {".csv": ",", ".tsv": "\t"}  # and what stands between their cells
@@ -110,4 +110,3 @@ def list_images(paths: Sequence[str], root: Path) -> Iterator[Entry]:
     maker, above = ItemMaker(file_url(root), local=True), os.fsencode(root).rstrip(b"/") + b"/"
     for number, path in enumerate(paths, start=1):
         yield maker.make(number, quote(os.fsencode(path).removeprefix(above)))
-    yield Ignored(lines=0)

@@ -15,7 +15,6 @@ from batchproc.columns import Columns
 from batchproc.redact import printable
 from batchproc.sources.entries import (
     Entry,
-    Ignored,
     ItemMaker,
     Wanted,
     bad_encoding,
@@ -40,12 +39,11 @@ def read_json_lines(
 ) -> Iterator[Entry]:
     """The entries of a JSON Lines list. Raises `UsageError` where the file is one JSON value over all its lines."""
     reader = _RowReader(wanted, maker, columns)
-    ignored, is_first, number = 0, segments.known is None, segments.line
+    is_first, number = segments.known is None, segments.line
     yield from segments.begin(columns)
     for lines in segments:
         for number, content in lines:
             if not (text := head_of(content).strip()):
-                ignored += 1
                 continue
             if is_first:
                 _refuse_other_json(text, name)
@@ -58,7 +56,6 @@ def read_json_lines(
         place = segments.end(number)
         if not is_first:
             yield from checkpoints(place, columns)
-    yield Ignored(lines=ignored)
 
 
 def _refuse_other_json(first: bytes, name: str) -> None:

@@ -15,7 +15,6 @@ from batchproc.errors import Code
 from batchproc.model import ListedItem
 from batchproc.sources.entries import (
     Entry,
-    Ignored,
     ItemMaker,
     Wanted,
     bad_row,
@@ -183,7 +182,6 @@ def read_separated(
     header = list(segments.known.header) if segments.known else _read_header(feed, reader, name)
     feed.passed = None  # nobody could go on before the header
     if not header:
-        yield Ignored(lines=0)
         return
     url_at = _position(header, wanted.url, "url_column", name, dialect)
     id_at = _position(header, wanted.id, "id_column", name, dialect) if wanted.id else None
@@ -191,14 +189,11 @@ def read_separated(
     extras = [(header.index(column), name) for column, name in wanted.carry(name, header).items()]
     columns.declare({column: "" for _, column in extras})
     encode = make_encoder()
-    ignored = 0
     for record in _records(feed, reader, len(header)):
         if feed.passed:
             yield from checkpoints(feed.take_passed(), columns, header)
         if isinstance(record, ListedItem):
             yield record
-        elif not record:
-            ignored += 1
         elif not (url := record[url_at].strip(" ")) or (id_at is not None and not record[id_at]):
             yield feed.reject(f'the column "{wanted.url if not url else wanted.id}" is empty')
         else:
@@ -208,11 +203,10 @@ def read_separated(
             item_id = record[id_at] if id_at is not None else ""
             yield maker.make(feed.line, url, item_id, extra_json)
     yield from checkpoints(feed.take_passed(), columns, header)
-    yield Ignored(lines=ignored)
 
 
 def _records(feed: _Feed, reader: Iterator[list[str]], width: int) -> Iterator[list[str] | ListedItem]:
-    """The records after the header, blank ones as empty lists, each with `width` cells."""
+    """The records after the header but for blank ones, each with `width` cells."""
     while True:
         feed.begin()
         try:
@@ -226,11 +220,9 @@ def _records(feed: _Feed, reader: Iterator[list[str]], width: int) -> Iterator[l
         except csv.Error:
             yield feed.give_up("the quotes do not match")
         else:
-            if len(cells) in (0, width):
+            if len(cells) == width:
                 yield cells
-            elif len(cells) == 1 and not cells[0].strip():
-                yield []
-            else:
+            elif cells and (len(cells) > 1 or cells[0].strip()):
                 yield feed.reject(f"{len(cells)} columns where the header has {width}")
 
 

@@ -24,9 +24,10 @@ _PERCENT = "%(?:2[0-9A-CF]|3[A-F]|40|5[B-E]|60|7[B-DF]|[0189A-F][0-9A-F])"
 _PATH = f"(?:[A-Za-z0-9_.~!$&'()*+,;=:@/-]++|{_PERCENT})*+"
 _QUERY = rf"(?:\?(?:[A-Za-z0-9_.~!$&'()*+,;=:@/?-]++|{_PERCENT})*+)?+"
 _QUICK = re.compile(rf"(https?)://([A-Za-z0-9.:_-]++)/{_PATH}{_QUERY}")
-# The quickest: the authority is a host in lower case alone, whose labels are short and claim to be no punycode.
+# The quickest: such a text is canonical, if it has no "/." and is not too long. Its authority is a host in lower case
+# alone, whose labels are short and claim to be no punycode.
 _LABEL = "(?!xn--)[a-z0-9_-]{1,63}+"
-_CANONICAL = re.compile(rf"https?://(?=[^/]{{1,253}}/){_LABEL}(?:\.{_LABEL})*+/{_PATH}{_QUERY}")
+CANONICAL = re.compile(rf"https?://(?=[^/]{{1,253}}/){_LABEL}(?:\.{_LABEL})*+/{_PATH}{_QUERY}")
 _QUICK_RELATIVE = re.compile(rf"/?[A-Za-z0-9_~-][A-Za-z0-9_.~/-]*+{_QUERY}")
 
 # To a line of this form and without "/." the root is all that `urljoin` adds. It would drop an empty query.
@@ -53,11 +54,6 @@ class BadUrl(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
-
-
-def is_canonical(text: str) -> bool:
-    """Whether a text is quickly seen to be the canonical form of a URL, as nearly all of a list are."""
-    return _CANONICAL.fullmatch(text) is not None and "/." not in text and len(text) <= MAX_URL_CHARS
 
 
 def canonical(text: str, *, relative: bool = False, local: bool = False) -> str:

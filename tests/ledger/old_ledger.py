@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-VERSIONS = (1, 2, 3)
+VERSIONS = (1, 2, 3, 4)
 DUMPS = {one: Path(__file__).with_name(f"version_{one}.sql").read_text(encoding="ascii") for one in VERSIONS}
 BASE_URL = "http://127.0.0.1:8000/"
 

@@ -2,14 +2,19 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from batchproc.errors import Retry
-from batchproc.ledger import Imported, input_fingerprint
-from batchproc.ledger import importing as importing_module
+from batchproc.ledger import Imported, first_import, importing, input_fingerprint
 from batchproc.model import ListedItem
+from batchproc.remembered import Checkpoint
 from tests.ledger.job import Job, failure, hash_key, listed, listing, urls
 
 
@@ -173,11 +178,11 @@ def test_a_list_that_breaks_in_the_middle_marks_nothing_absent(job: Job) -> None
 
 
 def test_a_list_longer_than_a_transaction_comes_in_whole(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importing_module, "ROWS_PER_TRANSACTION", 7)
+    monkeypatch.setattr(importing, "ROWS_PER_TRANSACTION", 7)
+    monkeypatch.setattr(first_import, "ROWS_AT_ONCE", 7)
     with job.open() as ledger:
-        imported = ledger.import_sources(iter(listing([*urls(20), *urls(10)])))
-
-        assert Imported(new=20, duplicates=10) == imported
+        assert Imported(new=20, duplicates=10) == ledger.import_sources(iter(listing([*urls(20), *urls(10)])))
+        assert Imported(new=10, known=20) == ledger.import_sources(iter(listing(urls(30))))
 
 
 def test_the_fingerprint_sees_content_place_time_and_settings(tmp_path: Path) -> None:
@@ -200,3 +205,54 @@ def test_the_fingerprint_of_an_untouched_file_is_the_same(tmp_path: Path) -> Non
     path.write_text("one\n" * 50_000)
 
     assert input_fingerprint(path, "url") == input_fingerprint(path, "url")
+
+
+LISTED_ROW = st.tuples(st.integers(0, 4), st.integers(0, 2), st.booleans())  # an id, a URL, whether it is a bad line
+HELD = (
+    "SELECT key, line, url, extra_json, state, due, stage, code, message FROM item WHERE state != 'absent' ORDER BY id",
+    "SELECT key, listed_row.line, listed_row.extra_json FROM listed_row JOIN item ON item.id = item ORDER BY 1, 2",
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(LISTED_ROW, max_size=12), keyed_by_id=st.booleans(), keep_rows=st.booleans())
+@example(
+    rows=[(0, 0, False), (0, 1, False), (0, 1, True), (1, 0, False), (0, 0, True)], keyed_by_id=True, keep_rows=True
+)
+def test_a_first_import_comes_to_what_row_by_row_would(
+    rows: list[tuple[int, int, bool]], keyed_by_id: bool, keep_rows: bool
+) -> None:
+    items = [
+        ListedItem(
+            hash_key(f"{item}"), line, f"http://h/\udc80{url}", f'{{"n": {line}}}', *(["input.url", "no"] * is_bad)
+        )
+        for line, (item, url, is_bad) in enumerate(rows, start=1)
+    ]
+    checkpoints = [
+        Checkpoint(size_bytes=line << 30, digest=b"", line=line, header=(), columns="{}")
+        for line in range(len(items) + 1)
+    ]
+    entries = [entry for pair in zip(checkpoints, [*items, None], strict=True) for entry in pair if entry]
+    rule: dict[str, Any] = {"keyed_by_id": keyed_by_id, "keep_rows": keep_rows}
+    with TemporaryDirectory() as folder, Job(Path(folder, "1")).open() as one, Job(Path(folder, "2")).open() as other:
+        other.import_sources([ListedItem(b"k" * 16, 1, "http://h/before")])
+        at_once, row_by_row = one.import_sources(entries, **rule), other.import_sources(entries, **rule)
+
+        assert replace(row_by_row, absent=0) == at_once
+        assert [other._fetch(query) for query in HELD] == [one._fetch(query) for query in HELD]
+        assert list(range(1, at_once.new + 1)) == [item for (item,) in one._fetch("SELECT id FROM item ORDER BY id")]
+        counted = "SELECT line, duplicates, bad_rows FROM list_checkpoint ORDER BY line"
+        assert other._fetch(counted) == one._fetch(counted)
+
+
+def test_a_first_import_that_breaks_off_leaves_the_ledger_as_it_was(job: Job) -> None:
+    def broken() -> Iterator[ListedItem]:
+        yield from listing(urls(3))
+        raise OSError("the list ends in the middle")
+
+    with job.open() as ledger:
+        with pytest.raises(OSError, match="in the middle"):
+            ledger.import_sources(broken())
+
+        assert 0 == ledger.counts().items
+        assert Imported(new=3) == ledger.import_sources(listing(urls(3)))

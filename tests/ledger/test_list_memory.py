@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchproc.columns import Columns
-from batchproc.ledger import Imported, Ledger, importing
+from batchproc.ledger import Imported, Ledger, first_import, importing
 from batchproc.model import ListedItem
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import Ignored, lines, read_sources
+from batchproc.sources import lines, read_sources
 from tests.ledger.job import Job
 
 LISTED = (
@@ -33,16 +33,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lines, "SEGMENT_BYTES", 64)
     monkeypatch.setattr(importing, "CLOSE_BYTES", 1)
     monkeypatch.setattr(importing, "ROWS_PER_TRANSACTION", 2)
+    monkeypatch.setattr(first_import, "ROWS_AT_ONCE", 2)
 
 
 def write_list(path: Path, rows: Sequence[tuple[int, int]]) -> None:
     path.write_text("".join(f'{{"url": "https://h/{"" if url else " "}{url}", "n": {n}}}\n' for url, n in rows))
-
-
-def read_list(path: Path, columns: Columns, memory: ListMemory | None) -> Iterator[ListedItem | Known | Checkpoint]:
-    for entry in read_sources(path, columns=columns, memory=memory):
-        if not isinstance(entry, Ignored):
-            yield entry
 
 
 def kill(rows: Iterable[ListedItem | Known | Checkpoint], after: int) -> Iterator[ListedItem | Known | Checkpoint]:
@@ -55,7 +50,7 @@ def kill(rows: Iterable[ListedItem | Known | Checkpoint], after: int) -> Iterato
 def bring_in(ledger: Ledger, path: Path, *, keep_rows: bool, is_known: bool, killed_after: int = -1) -> Imported:
     columns = Columns()
     memory = ListMemory(rule="as it is", checkpoints=ledger.checkpoints()) if is_known else None
-    rows = kill(read_list(path, columns, memory), killed_after)
+    rows = kill(read_sources(path, columns=columns, memory=memory), killed_after)
     return ledger.import_sources(rows, columns=columns, keep_rows=keep_rows)
 
 

@@ -13,7 +13,7 @@ import pytest
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
 from batchproc.model import ListedItem
-from batchproc.sources import Ignored, ListFormat, read_sources
+from batchproc.sources import ListFormat, read_sources
 from batchproc.sources.arrow import BATCH_ROWS
 from tests.sources.conftest import bad_of, good_of, rows_of
 
@@ -75,7 +75,6 @@ def test_every_kind_of_file_gives_urls_ids_columns_and_rows_from_1(tmp_path: Pat
         entry.message for entry in rows_of(entries)
     ]
     assert [3, 4] == [line for line, _ in bad_of(iter(entries))]
-    assert Ignored(lines=0) == entries[-1]
 
 
 def test_numbers_texts_truths_and_nulls_keep_their_types(tmp_path: Path) -> None:
@@ -184,7 +183,7 @@ def test_text_that_is_no_utf8_costs_a_character_and_as_a_url_the_row(tmp_path: P
     write_parquet(table, tmp_path / "list.parquet")
     columns = Columns()
 
-    good, bad, _ = read_sources(tmp_path / "list.parquet", columns=columns)
+    good, bad = read_sources(tmp_path / "list.parquet", columns=columns)
 
     assert isinstance(good, ListedItem)
     assert {"t": "caf\ufffd"} == json.loads(good.extra_json)

@@ -124,7 +124,7 @@ def test_a_key_that_stands_twice_counts_the_last_time_and_is_remarked(write: Wri
 def test_an_id_that_stands_twice_is_a_bad_row(write: Write) -> None:
     path = write("list.jsonl", '{"url": "http://a.com/1", "id": 1, "id": 2}')
 
-    (bad, _) = read_sources(path, ListFormat(id_column="id"))
+    (bad,) = read_sources(path, ListFormat(id_column="id"))
 
     assert isinstance(bad, ListedItem)
     assert 'has "id" twice, with two values' == bad.message

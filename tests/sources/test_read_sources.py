@@ -13,7 +13,7 @@ import pytest
 
 from batchproc.errors import Code, ExitCode, UsageError
 from batchproc.model import ListedItem
-from batchproc.sources import Entry, Ignored, ListFormat, is_stream, read_sources
+from batchproc.sources import Entry, ListFormat, is_stream, read_sources
 from batchproc.sources.lines import BLOCK_BYTES, LONGEST_LINE_BYTES, LongLine, split_lines
 from batchproc.sources.url import canonical
 from tests.sources.conftest import Write, good_of, rows_of, urls_of
@@ -40,15 +40,14 @@ def test_each_kind_of_list_is_read(write: Write, packed: str, name: str, content
 
 
 def test_an_item_has_its_line_and_key(write: Write) -> None:
-    _, item, ignored = read_sources(write("list.txt", "# first\nno url\nHTTP://A.com/x#y\n"))
+    _, item = read_sources(write("list.txt", "# first\nno url\nHTTP://A.com/x#y\n"))
 
     key = blake2b(b"http://a.com/x", digest_size=16).digest()
     assert ListedItem(key=key, line=3, url="http://A.com/x#y") == item
-    assert Ignored(lines=1) == ignored
 
 
 def test_text_that_is_no_url_is_an_item_keyed_by_its_text(write: Write) -> None:
-    entry, *_ = read_sources(write("list.txt", "http://a.com/\x1b[31m\n"))
+    (entry,) = read_sources(write("list.txt", "http://a.com/\x1b[31m\n"))
 
     assert isinstance(entry, ListedItem)
     assert Code.INPUT_URL == entry.code
@@ -68,7 +67,7 @@ def test_relative_url_keeps_its_key_under_another_base(write: Write) -> None:
 
 
 def test_duplicates_come_out_with_the_same_key(write: Write) -> None:
-    first, second, _ = read_sources(write("list.txt", "http://a.com/x\nhttp://A.com:80/y/../x\n"))
+    first, second = read_sources(write("list.txt", "http://a.com/x\nhttp://A.com:80/y/../x\n"))
 
     assert isinstance(first, ListedItem)
     assert isinstance(second, ListedItem)
@@ -176,7 +175,7 @@ def test_unreadable_list_is_refused_at_the_call(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["list.txt", "list.csv", "list.tsv", "list.jsonl", "list.txt.gz", "list.csv.gz"])
 def test_empty_list_has_no_items(write: Write, name: str) -> None:
-    assert [Ignored(lines=0)] == list(read_sources(write(name, "")))
+    assert [] == list(read_sources(write(name, "")))
 
 
 @pytest.mark.parametrize("name", ["list.txt.gz", "list.csv.gz", "list.jsonl.gz"])
@@ -286,7 +285,7 @@ def test_stdin_is_streamed() -> None:
 def test_a_line_of_any_length_is_an_item_that_is_too_long(write: Write, length: int) -> None:
     line = "http://a.com/".ljust(length, "x")
 
-    entry, after, _ = read_sources(write("list.txt", f"{line}\r\nhttp://a.com/2\r\n"))
+    entry, after = read_sources(write("list.txt", f"{line}\r\nhttp://a.com/2\r\n"))
 
     assert isinstance(entry, ListedItem)
     assert Code.INPUT_URL_TOO_LONG == entry.code

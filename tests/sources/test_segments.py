@@ -58,7 +58,7 @@ def assert_goes_on(path: Path, before: Sequence[Entry]) -> int:
     """Reads a list that was another one before; returns up to which line it was known."""
     entries, learned = read(path, checkpoints(before))
     whole, whole_learned = read(path)
-    last = entries[0].checkpoint.line if isinstance(entries[0], Known) else 0
+    last = entries[0].checkpoint.line if entries and isinstance(entries[0], Known) else 0
     kept = [entry for entry in rows(before) if entry.line <= last]
 
     assert rows(whole) == kept + rows(entries)

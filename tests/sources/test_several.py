@@ -11,7 +11,7 @@ from batchproc.columns import Columns
 from batchproc.errors import UsageError
 from batchproc.model import LINES_PER_LIST, describe_line
 from batchproc.remembered import Checkpoint, Known, ListMemory
-from batchproc.sources import Entry, Ignored, ListFormat, find_sources, read_sources
+from batchproc.sources import Entry, ListFormat, find_sources, read_sources
 from tests.sources.conftest import Write, good_of, rows_of, urls_of
 
 
@@ -35,7 +35,6 @@ def test_lists_follow_each_other_and_lines_know_theirs(write: Write) -> None:
         describe_line(source.line, names) for source in sources
     ]
     assert ["line 3 of b"] == [describe_line(entry.line, names) for entry in rows_of(entries)]
-    assert [Ignored(lines=2)] == [entry for entry in entries if isinstance(entry, Ignored)]
 
 
 @pytest.mark.extra
