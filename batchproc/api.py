@@ -155,7 +155,7 @@ def execute(job: Job, options: RunOptions, display: Display) -> RunResult:
             result = run_job(job.config, job.steps, options, display)
         settle(result.exit_code)
         if job.config.report.trace and job.config.cluster is None:
-            from batchproc.report.trace import write_trace
+            from batchproc.report.run_files import write_trace
 
             write_trace(result.record, result.folder)
     return result
@@ -186,7 +186,7 @@ def _draw_page(job: Job, result: RunResult) -> None:
         return
     import warnings
 
-    from batchproc.report.drawing import draw_page
+    from batchproc.report import draw_page
 
     _, problem = draw_page(result.folder)
     if problem:

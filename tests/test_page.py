@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.cli.console import make_page
+from batchproc.report import LOADING
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
 
@@ -32,16 +33,16 @@ def test_a_page_that_cannot_be_made_is_a_warning(tmp_path: Path, capsys: pytest.
 def test_a_page_that_takes_too_long_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("batchproc.report.drawing.LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr("batchproc.report.LONGEST_SECONDS", 0.0)
 
     make_page(tmp_path, announce=True)
 
     assert "warning: no report: it was not made within 0 s; " in capsys.readouterr().err
 
 
-def test_garbage_is_collected_again_once_the_libraries_of_the_page_are_here(tmp_path: Path) -> None:
-    code = "import gc, sys; from batchproc.report.__main__ import main; main(); print(gc.isenabled())"
+def test_garbage_is_collected_again_once_the_libraries_of_the_page_are_here() -> None:
+    code = f"{LOADING}; print(gc.isenabled())"
 
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
 
     assert "True\n" == done.stdout

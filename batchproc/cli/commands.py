@@ -90,7 +90,7 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
 
 def _watch(read: "Callable[[], JobStatus]") -> None:
     """Until the run ends, or until Ctrl-C: whoever looked on long enough has not failed."""
-    from batchproc.report.watching import lines, screen, watch
+    from batchproc.report.status import lines, screen, watch
 
     def write(text: str) -> None:
         print(text, end="", flush=True)

@@ -10,7 +10,7 @@ import typer
 
 from batchproc import lifecycle
 from batchproc.errors import BatchprocError
-from batchproc.report.drawing import draw_page
+from batchproc.report import draw_page
 from batchproc.signals import doing
 
 

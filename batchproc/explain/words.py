@@ -7,6 +7,25 @@ if TYPE_CHECKING:
     from batchproc.record.explanation import Alternative, Value, Variant
     from batchproc.record.run_parts import StageRecord
 
+# a category of a time breakdown -> what people call it, in the order to show them
+CATEGORIES: Mapping[str, str] = {
+    "cpu": "computing",
+    "cpu_gil_free": "computing, without the GIL",
+    "cpu_gil_held": "computing, holding the GIL",
+    "gil_wait": "waiting for the GIL",
+    "run_queue": "ready, but no core was free",
+    "network": "waiting for the network",
+    "disk_or_lock": "waiting for the disk or a lock",
+    "blocked": "blocked, cause unknown",
+    "output_blocked": "finished, waiting for room behind it",
+    "starved": "idle: nothing to work on",
+    "retry_wait": "waiting for a retry",
+    "pause_wait": "waiting for a paused or paced host",
+    "ipc": "handing over between processes",
+    "startup": "starting up",
+    "unstaffed": "worker not running",
+    "unexplained": "unexplained",
+}
 SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
 SIZE_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 

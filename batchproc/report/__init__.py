@@ -2,8 +2,52 @@
 
 import logging
 import os
+import subprocess
+import sys
+from pathlib import Path
+
+from batchproc.signals import EXIT_CODES, withheld_from_children
 
 # The chart library warns when it finds no folder for its font cache, as under cron: of no use to the owner of a job.
 logging.getLogger("matplotlib").setLevel(logging.ERROR)
 # numpy starts a thread per core for linear algebra that no chart does, and ends the process where it gets no memory.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+LONGEST_SECONDS = 180.0  # it takes one or two; a disk may hang
+# While the libraries are imported nothing becomes garbage, and looking for it took a sixth of the whole page's time.
+LOADING = "import gc; gc.disable(); from batchproc.report.html import main; gc.freeze(); gc.enable()"
+
+
+def draw_page(folder: Path) -> tuple[str, str]:
+    """Draws the page of a run or a bench: the path of the page, and why there is none. One of them is empty.
+
+    In a process of its own: libraries for numbers end their process, or never come back, when they get no memory.
+    Raises nothing but what interrupts: a page that fails must not make work look undone.
+    """
+    try:
+        done = _draw(folder)
+    except subprocess.TimeoutExpired:
+        return "", f"it was not made within {LONGEST_SECONDS:g} s"
+    except OSError as error:
+        return "", f"no process for it: {error.strerror}"
+    if done.returncode:
+        last_line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return "", last_line.removeprefix("batchproc.errors.")
+    return done.stdout.strip(), ""
+
+
+def _draw(folder: Path) -> "subprocess.CompletedProcess[str]":
+    # -P: a file named like a standard module in the user's working directory must not be imported.
+    command = [sys.executable, "-P", "-c", f"{LOADING}; main()", str(folder)]
+    with withheld_from_children(*EXIT_CODES):
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            encoding="utf-8", errors="backslashreplace",
+        )  # fmt: skip
+    with process:
+        try:
+            stdout, stderr = process.communicate(timeout=LONGEST_SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)

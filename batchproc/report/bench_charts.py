@@ -10,7 +10,6 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from batchproc.report.palette import stand_in
 from batchproc.report.svg import (
     FONT_PX,
     NARROW_PX,
@@ -21,6 +20,7 @@ from batchproc.report.svg import (
     name_above,
     one_plot,
     short_text,
+    stand_in,
 )
 
 GUTTER_LETTERS = 42  # names up to this length stand beside their row where there is room

@@ -7,15 +7,14 @@ from typing import TypeAlias
 
 from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.explain.predict import JobModel, limits
-from batchproc.explain.words import count, seconds, share, significant, size
+from batchproc.explain.words import CATEGORIES, count, seconds, share, significant, size
 from batchproc.record.explanation import Variant
 from batchproc.record.run_parts import STAGES
 from batchproc.redact import redact_text
 from batchproc.report.bench_charts import Axis, BarRow, Model, Trace, case_bars, curve_chart
 from batchproc.report.bench_files import groups_of, whole_runs
 from batchproc.report.charts import CEILING_NAMES
-from batchproc.report.palette import BUCKETS
-from batchproc.report.svg import Chart, Label
+from batchproc.report.svg import Chart, Label, role_of
 
 MOST_SWEEPS = 8
 MOST_CEILINGS = 4
@@ -276,12 +275,12 @@ def _accounts(bench: Bench, stage: str) -> dict[str, dict[str, float]]:
 
 def _words(bucket: str) -> str:
     """What people call a bucket; one that this program does not know keeps its name."""
-    return BUCKETS[bucket][1] if bucket in BUCKETS else redact_text(bucket).replace("_", " ")
+    return CATEGORIES.get(bucket) or redact_text(bucket).replace("_", " ")
 
 
 def _legend(stages: Iterable[Mapping[str, Mapping[str, float]]]) -> Legend:
     """The categories that are visible somewhere, in the order of the palette; unknown ones last, under their names."""
-    roles = {words: role for role, words in BUCKETS.values()}
+    roles = {words: role_of(name) for name, words in CATEGORIES.items()}
     seen: dict[str, None] = {}
     for found in stages:
         longest = max((sum(max(0.0, value) for value in account.values()) for account in found.values()), default=0.0)

@@ -15,7 +15,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from batchproc.explain.mode_wording import StageRates
 from batchproc.explain.words import significant
 from batchproc.record.explanation import Ceiling
-from batchproc.report.palette import stand_in
 from batchproc.report.svg import (
     FONT_PX,
     NARROW_PX,
@@ -27,6 +26,7 @@ from batchproc.report.svg import (
     name_above,
     one_plot,
     plot_in,
+    stand_in,
 )
 
 CEILING_NAMES = {

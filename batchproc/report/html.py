@@ -1,5 +1,6 @@
 """One HTML file of one run or one bench: no script, no outside reference, of a bounded size, replaced whole."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,21 @@ from batchproc.kinds import kind_of
 from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run_json import read_run
 from batchproc.redact import printable, redact_text
-from batchproc.report.bench_cases_view import forecast_sentence, signed, tint, view_forecast, view_maps, view_points
-from batchproc.report.bench_checks import (
+from batchproc.report.bench_cases_view import (
     bench_checks,
     bench_ending,
     bench_figures,
     bench_methods,
     disturbances,
+    forecast_sentence,
     probability,
     remark,
+    signed,
+    tint,
     verdict_of,
+    view_forecast,
+    view_maps,
+    view_points,
 )
 from batchproc.report.bench_files import from_to, number_or_unknown, relate, seen_from, times
 from batchproc.report.bench_rates_view import (
@@ -36,10 +42,8 @@ from batchproc.report.bench_rates_view import (
 )
 from batchproc.report.bench_verdict import stage_rates
 from batchproc.report.charts import ceiling_name, mode_bars
-from batchproc.report.data_set_view import view_data_set
-from batchproc.report.items_view import link_to, told
+from batchproc.report.items_view import link_to, told, view_data_set
 from batchproc.report.lab_section import number_figure, number_name, view_lab
-from batchproc.report.palette import css_reference, css_variables
 from batchproc.report.run_charts import gil_words
 from batchproc.report.run_files import RunFolder, find_subject
 from batchproc.report.run_page import (
@@ -55,7 +59,8 @@ from batchproc.report.run_page import (
     run_notes,
     view_page,
 )
-from batchproc.report.summary import command_time
+from batchproc.report.svg import css_reference, css_variables
+from batchproc.report.terminal import command_time
 from batchproc.sink import Layout, write_atomically
 
 PAGE_BYTES, BENCH_PAGE_BYTES = 800_000, 1_500_000
@@ -66,6 +71,11 @@ BOUNDS = {
     "pipe": "copying images through pipes",
     "per_host": "the limit of connections to one host",
 }
+
+
+def main() -> None:
+    """Makes the page of the folder that the command line names; prints where it is. A failure's last line says why."""
+    sys.stdout.write(f"{make_report(Path(sys.argv[1]))}\n")
 
 
 def make_report(path: Path) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from batchproc.explain.words import seconds, share, significant, size, workers
+from batchproc.explain.words import CATEGORIES, seconds, share, significant, size, workers
 from batchproc.record.explanation import Ceiling, Choice
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import StageRecord
@@ -23,9 +23,8 @@ from batchproc.report.charts import (
     curves,
     timeline,
 )
-from batchproc.report.palette import BUCKETS
 from batchproc.report.run_files import Row
-from batchproc.report.svg import Chart, Label
+from batchproc.report.svg import Chart, Label, role_of
 
 SMALL = 0.0005  # shares below this are told together
 
@@ -84,18 +83,16 @@ def _view_stage(name: str, stage: StageRecord, choice: Choice | None) -> StageVi
 def _parts_of(stage: StageRecord) -> tuple[list[Part], str]:
     """The rows worth a line, and a phrase for the rest. A bucket that this program does not know keeps its name."""
     whole = stage.whole_seconds
-    known = [(key, *BUCKETS.get(key, ("unexplained", key.replace("_", " ")))) for key in stage.account]
-    order = list(BUCKETS)
-    known.sort(key=lambda entry: order.index(entry[0]) if entry[0] in order else len(order))
+    order = [*CATEGORIES, *(key for key in stage.account if key not in CATEGORIES)]
     rows: list[Part] = []
     tiny: list[str] = []
-    for key, role, words in known:
-        value = stage.account[key]
+    for key in (one for one in order if one in stage.account):
+        value, words = stage.account[key], CATEGORIES.get(key, key.replace("_", " "))
         part = value / whole if whole else 0.0
         if abs(part) < SMALL:
             tiny.append(words)
         else:
-            rows.append(Part(number=len(rows) + 1, words=words, seconds=value, share=part, role=role))
+            rows.append(Part(number=len(rows) + 1, words=words, seconds=value, share=part, role=role_of(key)))
     return rows, "; ".join(tiny)
 
 

@@ -1,12 +1,15 @@
 """What `batchproc status` prints: the ledger at a glance, the last runs with their trend, and what to do next.
 
-Changes nothing: the ledger is opened for reading only, and the run lock is tried, never kept.
+Changes nothing: the ledger is opened for reading only, and the run lock is tried, never kept. With `--watch` again and
+again until the run ends: on a terminal one screen that is drawn anew, elsewhere a line whenever something has changed.
 """
 
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 
@@ -18,7 +21,7 @@ from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
 from batchproc.record.run_json import Counts, DueAgain, read_run
 from batchproc.report.items_view import host_of
-from batchproc.report.summary import failure_step, list_lines, named_keys
+from batchproc.report.terminal import failure_step, list_lines, named_keys
 from batchproc.sink import ImageFolder, Layout
 
 NOTHING_DUE = DueAgain()
@@ -278,3 +281,66 @@ def _trend_words(trend: Mapping[str, TrendFigure]) -> Iterator[str]:
     yield f"{significant(rate.last)} images/s, before {significant(rate.median_before)} ({change:+.0f}%)"
     yield f"{failures.last:,.0f} failed, before {failures.median_before:,.0f}"
     yield f"{seconds(duration.last)}, before {seconds(duration.median_before)}"
+
+
+REFRESH_SECONDS = 2.0
+MOST_SHARE = 0.1  # of the time that is spent with reading: a large ledger is looked at less often
+HOME_AND_CLEAR = "\x1b[H\x1b[J"
+
+Show = Callable[[JobStatus, float | None], None]  # with the items that came to their end per second, where known
+
+
+def watch(
+    read: Callable[[], JobStatus],
+    show: Show,
+    *,
+    wait: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Shows the state, and again while a run is under way; returns when it has ended. Ends with KeyboardInterrupt."""
+    before: tuple[float, int] | None = None
+    while True:
+        asked = clock()
+        status = read()
+        now, ended = clock(), status.counts.items - status.counts.pending
+        rate = (ended - before[1]) / (now - before[0]) if before and now > before[0] else None
+        show(status, rate)
+        if status.running is None:
+            return
+        before = (now, ended)
+        wait(max(REFRESH_SECONDS, (now - asked) / MOST_SHARE))
+
+
+def screen(write: Callable[[str], object], size: Callable[[], tuple[int, int]]) -> Show:
+    """Draws the whole state over the last one, cut to the terminal's columns and lines."""
+
+    def show(status: JobStatus, rate: float | None) -> None:
+        columns, lines = size()
+        speed = "" if rate is None else f"\n{significant(rate)} items/s just now"
+        text = describe_status(status) + speed
+        write(HOME_AND_CLEAR + "\n".join(line[: columns - 1] for line in text.split("\n")[: lines - 1]) + "\n")
+
+    return show
+
+
+def lines(write: Callable[[str], object], now: Callable[[], datetime]) -> Show:
+    """Writes a line where something has changed, and the whole state at the end."""
+    last = ""
+
+    def show(status: JobStatus, rate: float | None) -> None:
+        nonlocal last
+        line = _progress(status)
+        if line != last:
+            speed = f"; {significant(rate)} items/s" if rate else ""
+            write(f"{now():%H:%M:%S} {line}{speed}\n")
+            last = line
+        if status.running is None:
+            write(f"{describe_status(status)}\n")
+
+    return show
+
+
+def _progress(status: JobStatus) -> str:
+    numbers = {state: getattr(status.counts, state) for state in STATES}
+    states = ", ".join(f"{number:,} {state}" for state, number in numbers.items() if number)
+    return f"{count(status.counts.items, 'item')}: {states}"

@@ -1,7 +1,10 @@
-"""Charts as SVG for the page: a blank figure to draw on, and the figure made fit for HTML with its label.
+"""Charts as SVG for the page: a blank figure to draw on, the figure made fit for HTML with its label, and the colours.
 
 No outside reference, unique ids, colours of the style sheet. Deterministic: the same figure gives the same text. The
 result carries no namespace, since it stands inside HTML. Sizes in CSS px.
+
+Every fill keeps 4.5 : 1 against the number printed on it and against the page (WCAG 2.2, 1.4.3 and 1.4.11), in both
+themes; hues follow Okabe and Ito, darkened or lightened until they do. Nothing is told by colour alone.
 """
 
 import re
@@ -18,8 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from batchproc.explain.words import CATEGORIES
 from batchproc.redact import printable, redact_text
-from batchproc.report.palette import stand_in, stand_ins
 
 _COLOUR = re.compile(r"#c0ff[0-9a-f]{2}")
 _NUMBER = re.compile(r"-?\d+\.\d+")
@@ -194,3 +197,65 @@ def short_text(name: str, most: int = MOST_LETTERS) -> str:
     """A name for a chart, cut after its secrets are gone: half a secret is not known as one."""
     text = chart_text(name)
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+THEMES = ("light", "dark")
+
+# role -> (light, dark); a chart names roles, the style sheet gives each its colour
+ROLES: dict[str, tuple[str, str]] = {
+    "page": ("#ffffff", "#14171c"),
+    "panel": ("#f6f7f9", "#1c2027"),
+    "line": ("#d9dde3", "#343a44"),
+    "ink": ("#16181d", "#eceef2"),
+    "quiet": ("#575f6b", "#a7afbb"),
+    "link": ("#0b5fa5", "#7dbcf5"),
+    "good": ("#146c43", "#5fd0a0"),
+    "bad": ("#a8200d", "#ff9a85"),
+    "unknown": ("#6b4b00", "#e6c063"),
+    "on_fill": ("#ffffff", "#14171c"),
+    "cpu": ("#0b5fa5", "#5aa9f0"),
+    "gil_held": ("#123a63", "#a9d4ff"),
+    "gil_wait": ("#b93a0c", "#ff9466"),
+    "run_queue": ("#855a00", "#e8b84a"),
+    "network": ("#00735c", "#35c29a"),
+    "blocked": ("#3f6f8f", "#86b3cf"),
+    "output_blocked": ("#a03a7c", "#ec93cb"),
+    "starved": ("#69727e", "#97a0ad"),
+    "retry_wait": ("#5b6b2f", "#b5c77a"),
+    "pause_wait": ("#8a3b52", "#e79ab0"),
+    "ipc": ("#6b3fb0", "#b79bf2"),
+    "startup": ("#7a4f2a", "#cfa57a"),
+    "unstaffed": ("#dfe3e8", "#343a44"),
+    "unexplained": ("#16181d", "#f2f4f7"),
+}
+
+# categories of a time breakdown that have another one's colour
+_SHARED = {"cpu_gil_free": "cpu", "cpu_gil_held": "gil_held", "disk_or_lock": "blocked"}
+_SENTINEL = "#c0ff{:02x}"
+_NUMBERS = {role: number for number, role in enumerate(ROLES)}
+
+
+def role_of(category: str) -> str:
+    """The role of a category's colour; that of what is unexplained, where this program does not know it."""
+    return _SHARED.get(category) or (category if category in CATEGORIES else "unexplained")
+
+
+def stand_in(role: str) -> str:
+    """A colour that the chart library can draw with until `inline_svg` puts the role's CSS variable in its place."""
+    return _SENTINEL.format(_NUMBERS[role])
+
+
+def stand_ins() -> dict[str, str]:
+    """Stand-in colour -> CSS reference."""
+    return {stand_in(role): css_reference(role) for role in ROLES}
+
+
+def css_reference(role: str) -> str:
+    """As `var(--cpu)`."""
+    return f"var(--{role.replace('_', '-')})"
+
+
+def css_variables(theme: str) -> str:
+    """The declarations of one theme."""
+    at = THEMES.index(theme)
+    return "".join(f"--{role.replace('_', '-')}:{pair[at]};" for role, pair in ROLES.items())

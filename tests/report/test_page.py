@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from batchproc.explain.findings import explain
-from batchproc.explain.words import seconds
+from batchproc.explain.words import CATEGORIES, seconds
 from batchproc.record.run_json import read_run, record_of, write_text
 from batchproc.report.html import make_report
-from batchproc.report.palette import BUCKETS, ROLES
 from batchproc.report.run_charts import view_stages
+from batchproc.report.svg import ROLES, role_of
 from tests.explain.runs import cpu_bound
 from tests.report.folder import Job, Parsed
 
@@ -191,7 +191,7 @@ def test_the_gallery_shows_pairs_of_this_run(page: Parsed) -> None:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_every_colour_can_be_read(theme: int) -> None:
     page, panel, on_fill, ink = (ROLES[role][theme] for role in ("page", "panel", "on_fill", "ink"))
-    fills = {role for role, _ in BUCKETS.values()} - {"unstaffed"}
+    fills = set(map(role_of, CATEGORIES)) - {"unstaffed"}
 
     for role in ("ink", "quiet", "link", "good", "bad", "unknown"):
         assert contrast(ROLES[role][theme], page) >= 4.5, role
@@ -212,3 +212,8 @@ def _luminance(colour: str) -> float:
     levels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     linear = [level / 12.92 if level <= 0.04045 else ((level + 0.055) / 1.055) ** 2.4 for level in levels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_category_of_time_has_a_colour_of_the_palette() -> None:
+    assert {"cpu", "gil_held", "blocked"} <= set(map(role_of, CATEGORIES)) <= set(ROLES)
+    assert "unexplained" == role_of("of a later version")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from batchproc.report.gallery import read_gallery
 from batchproc.report.html import PAGE_BYTES, make_report
+from batchproc.report.run_page import read_gallery
 from tests.report.folder import Job, parse
 
 ITEMS = 100_000

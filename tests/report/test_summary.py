@@ -7,8 +7,7 @@ import pytest
 
 from batchproc.record.run_json import Counts, RunRecord, read_run
 from batchproc.report.html import make_report
-from batchproc.report.summary import command_time, failure_step, named_keys
-from batchproc.report.terminal import summarise
+from batchproc.report.terminal import command_time, failure_step, named_keys, summarise
 from tests.report.folder import Job
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchproc.record.run_json import RunRecord
-from batchproc.report.trace import write_trace
+from batchproc.report.run_files import write_trace
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
 

@@ -5,8 +5,7 @@ from datetime import datetime
 
 from batchproc.lock import Holder
 from batchproc.record.run_json import Counts
-from batchproc.report.status import JobStatus
-from batchproc.report.watching import HOME_AND_CLEAR, lines, screen, watch
+from batchproc.report.status import HOME_AND_CLEAR, JobStatus, lines, screen, watch
 
 NOON = datetime(2026, 11, 22, 12)
 
