@@ -18,6 +18,7 @@ from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.host import REFUSALS_PER_ITEM, Entry, HostLimit, Limits, effect_of, host_of, not_tried
 from batchproc.frontier.hosts import Hosts, Recall
 from batchproc.frontier.machine import MISHAPS_PER_ITEM, Machine
+from batchproc.frontier.pace import NEVER
 from batchproc.frontier.waiting import End, Memory, Refill, Retries, Wait, Waits, find_not_due, full_jitter
 from batchproc.kinds import Code, Effect, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, SourceImage, Span, Validators
@@ -28,6 +29,8 @@ REFILL = 100
 LOOK_AHEAD = 500  # beyond the window, for items of hosts that may be asked now: so many at once
 LOOK_AHEAD_SECONDS = 0.02  # and not more often, so that a long list of one host costs no start
 LONGEST_WAIT_SECONDS = 1.0  # no wait without a bound, though every change wakes it
+STRAGGLERS_SHARE = 8  # of the workers, one in so many: a silent server has no more of them while all else is done
+STRAGGLER_SECONDS = 0.25  # a download takes as long as that without being one
 NOTHING_KNOWN = Validators()
 FIRST_FETCH = Fetch()  # of nearly all items
 NO_TIME = (None, None)
@@ -224,13 +227,23 @@ class Frontier:
 
     def _wait(self, seconds: float) -> None:
         """Waits for a change, and notes the time for which something had to wait for its own."""
-        started, alone = self._clock(), not self._in_flight
+        started, stragglers_from = self._clock(), self._stragglers_from()
         idle = max(0, self._workers - self._downloading)
         waiting = find_not_due(self._hosts, self._later, started, idle)
         self._is_waited_for = True
         self._changed.wait(seconds)
         self._is_waited_for = False
-        self.waits.add(self._clock() - started, waiting, idle=idle, alone=alone)
+        ended = self._clock()
+        alone_from = min(max(started, stragglers_from), ended)
+        self.waits.add(alone_from - started, waiting, idle=idle, alone=False)
+        self.waits.add(ended - alone_from, waiting, idle=idle, alone=True)
+
+    def _stragglers_from(self) -> float:
+        """From when on there is nothing at work but a few downloads that take long; at once where there is nothing."""
+        few = len(self._in_flight) <= self._workers // STRAGGLERS_SHARE
+        if not few or len(self._in_flight) != self._downloading:
+            return NEVER
+        return max((entry.started + STRAGGLER_SECONDS for entry in self._in_flight.values()), default=0.0)
 
     @property
     def _looks_ahead(self) -> bool:

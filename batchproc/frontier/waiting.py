@@ -88,8 +88,9 @@ def find_not_due(hosts: Hosts, later: Retries, now: float, idle: int) -> NotDue:
 class Waits:
     """Sums of such waits. Not thread-safe: changed under the frontier's condition.
 
-    `retry_seconds` and `pause_seconds` are of the clock: nothing was in flight, there was nothing to do but wait. The
-    other two are of download workers that stood idle for that reason, beside others at work too.
+    `retry_seconds` and `pause_seconds` are of the clock: nothing was in flight but a few downloads from servers that
+    had fallen silent, there was nothing to do but wait. The other two are of download workers that stood idle for that
+    reason, beside others at work too.
     """
 
     retry_seconds: float = 0.0
@@ -103,7 +104,7 @@ class Waits:
         return self.retry_seconds + self.pause_seconds
 
     def add(self, seconds: float, waiting: NotDue, *, idle: int, alone: bool) -> None:
-        """Some time has passed. `alone`: with nothing in flight; then every idle worker waited for what came first.
+        """Some time has passed. `alone`: with nothing at work; then every idle worker waited for what came first.
 
         Beside others at work, an idle worker waited where there was an item for it.
         """

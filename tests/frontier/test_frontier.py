@@ -453,6 +453,23 @@ def test_with_nothing_in_flight_every_worker_waits_for_the_paused_host() -> None
     assert Waits(pause_seconds=2.0, pause_worker_seconds=8.0) == waited(bench, 2.0, workers=4)
 
 
+def test_a_silent_server_is_no_work_beside_a_wait() -> None:
+    bench = Bench([source(0), source(1, "b.org")])
+    first, _ = bench.started()
+    bench.fail(first, Retry.HOST, after=30.0)
+
+    waits = waited(bench, 2.0, workers=16)
+
+    assert Waits(pause_seconds=1.75, pause_worker_seconds=0.25 + 15 * 1.75) == waits  # the other one is a download yet
+
+
+def test_many_long_downloads_are_work_beside_a_wait() -> None:
+    bench = Bench([source(number, f"h{number}.org") for number in range(4)])
+    bench.fail(bench.started()[0], Retry.HOST, after=30.0)
+
+    assert Waits(pause_worker_seconds=2.0) == waited(bench, 2.0, workers=16)
+
+
 def test_what_comes_next_is_what_all_wait_for() -> None:
     bench = Bench([source(0), source(1, "b.org")])
     first, second = bench.started()
