@@ -167,7 +167,7 @@ def _judge(
     if hidden is not None:
         return Judgement.UNEXPLAINED, {"unexplained_share": hidden}
     if not run.fits:
-        return Judgement.MODEL_MISSES, {"miss": abs(run.miss)}
+        return Judgement.MODEL_MISSES, {**_disturbance(run), "miss": abs(run.miss)}
     best = max(others, key=lambda one: one.predicted_ratio or 0.0)
     if best.rank == Rank.BETTER:
         overlap = waits_overlap(record, run) if stage == "download" else {}
@@ -177,11 +177,15 @@ def _judge(
     if not ties:
         return Judgement.WON, values
     if not all(_is_alike(one) for one in ties):
-        disturbed = {"others": run.others} if run.others > QUIET else {}
-        return Judgement.OPEN, {**values, **disturbed, "error": max(one.error for one in ties)}
+        return Judgement.OPEN, {**values, **_disturbance(run), "error": max(one.error for one in ties)}
     lightest = next(name for name in MODES if name in (mode, *(one.mode for one in ties)))
     code = Judgement.TIE if lightest == mode else Judgement.LIGHTER_WOULD_DO
     return code, {**values, **_pace_elsewhere(run, stage), "lightest": lightest}
+
+
+def _disturbance(run: RunModel) -> dict[str, Value]:
+    """What other programs took, where that alone explains a doubt."""
+    return {"others": run.others} if run.others > QUIET else {}
 
 
 def _is_alike(one: Alternative) -> bool:

@@ -126,6 +126,8 @@ def reason_text(record: RunRecord, choice: "Choice", words: Words) -> str:
     if choice.code == Judgement.UNEXPLAINED:
         return f"unknown: {words.share('unexplained_share')} of its workers' time is unexplained"
     if choice.code == Judgement.MODEL_MISSES:
+        if words.number("others"):
+            return f"unknown: other programs used {words.share('others')} of the machine"
         return f"unknown: the model misses this run by {words.share('miss')}"
     if choice.code == Judgement.OPEN:
         open_modes = [choice.mode, *(one.mode for one in _others(choice) if one.rank != Rank.WORSE)]

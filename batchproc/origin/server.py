@@ -323,6 +323,7 @@ def serve_alone(settings: OriginSettings) -> int:
             f"serving {len(entries)} pictures, {misbehaving} of which misbehave on purpose, until Ctrl-C",
             f"first:  {base_url}{entries[0].path}",
             f"all:    {base_url}/  (a URL list: curl -s {base_url}/ > list.txt)",
+            'a job that fetches them needs allow_addresses = ["127.0.0.0/8"] under [download]',
         )
         _tell("\n".join(lines))
 

@@ -19,7 +19,7 @@ from batchproc.explain.mode_wording import rates_of_run
 from batchproc.explain.words import count, seconds, significant, size
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
-from batchproc.record.run_json import Counts, DueAgain, read_run
+from batchproc.record.run_json import Counts, DueAgain, RunRecord, read_run
 from batchproc.report.items_view import host_of
 from batchproc.report.terminal import failure_step, list_lines, named_keys
 from batchproc.sink import ImageFolder, Layout
@@ -70,7 +70,8 @@ class DiskUse:
 class JobStatus:
     """A job as its ledger and its lock tell of it. `runs`: the last ones, newest first; `next`: what to do.
 
-    `verdict`: what the last run that worked says of its modes, in one line; `page`: the last report made, where it is.
+    `verdict`, `bottleneck`: what the last run that worked says of its modes and of what held it back, a line each;
+    `page`: the last report made, where it is.
     """
 
     job: str
@@ -88,6 +89,7 @@ class JobStatus:
     failing_hosts: Sequence[FailingHost] = ()
     disk: DiskUse | None = None
     verdict: str = ""
+    bottleneck: str = ""
     page: str = ""
     runs: Sequence[LedgerRun] = ()
     trend: Mapping[str, TrendFigure] | None = None
@@ -105,6 +107,7 @@ def read_status(config: Config) -> JobStatus:
     holder = find_holder(layout.lock_path)
     with LedgerView.open_view(layout.ledger_path) as ledger:
         runs, most = ledger.last_runs(RUNS_SHOWN), config.job.max_runs_per_item
+        record = _last_record(layout, runs)
         status = JobStatus(
             job=config.job.name,
             config=str(config.paths.config),
@@ -121,7 +124,8 @@ def read_status(config: Config) -> JobStatus:
             missing_files=ledger.count_missing(ImageFolder(layout.output)),
             failing_hosts=_failing_hosts(ledger.failed_urls()),
             disk=_disk_use(layout, ledger.image_totals()[1]),
-            verdict=_read_verdict(layout, runs),
+            verdict=_verdict(record) if record else "",
+            bottleneck=record.bottleneck.because if record else "",
             page=str(page) if (page := layout.output / "report.html").exists() else "",
             runs=runs,
             trend=find_trend(runs),
@@ -155,16 +159,17 @@ def _size(path: Path) -> int:
         return 0
 
 
-def _read_verdict(layout: Layout, runs: Sequence[LedgerRun]) -> str:
+def _last_record(layout: Layout, runs: Sequence[LedgerRun]) -> RunRecord | None:
+    """Of the last run that worked; None where there is none, or where it is of another version, or removed."""
     worked = next((run for run in runs if run.is_clean and _counter(run, "images_per_second")), None)
     try:
-        record = read_run(layout.runs_folder / worked.name) if worked else None
-    except UsageError:  # of another version, or removed
-        return ""
-    if record is None:
-        return ""
-    stages = "; ".join(f"{rates.stage}: {rates.headline}" for rates in rates_of_run(record) if rates.headline)
-    return stages or record.bottleneck.because
+        return read_run(layout.runs_folder / worked.name) if worked else None
+    except UsageError:
+        return None
+
+
+def _verdict(record: RunRecord) -> str:
+    return "; ".join(f"{one.stage}: {one.headline} ({one.reason})" for one in rates_of_run(record))
 
 
 def _find_lost_start(lock_path: Path, runs: Sequence[LedgerRun]) -> Holder | None:
@@ -257,6 +262,8 @@ def _lines(status: JobStatus) -> Iterator[str]:
         yield "trend: " + "; ".join(_trend_words(status.trend))
     if status.verdict:
         yield f"last verdict: {status.verdict}"
+    if status.bottleneck:
+        yield f"last bottleneck: {status.bottleneck}"
     if status.page:
         yield f"last report: {status.page}"
     yield f"next: {status.next}"

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from batchproc.cli import load_job
+from batchproc.explain.findings import explain
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import RunOptions
-from batchproc.record.run_json import Counts, DueAgain
-from batchproc.report.status import JobStatus, TrendFigure, advise, describe_status, find_trend, read_status
+from batchproc.record.run_json import Counts, DueAgain, record_of
+from batchproc.report.status import JobStatus, TrendFigure, _verdict, advise, describe_status, find_trend, read_status
+from tests.explain.runs import cpu_bound
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
 from tests.pipeline.test_signals import start, with_slow_step
@@ -171,7 +173,7 @@ def test_the_advice_fits(changes: dict[str, Any], words: str) -> None:
     assert words in advise(replace(nothing, **changes))
 
 
-def test_failing_hosts_disk_use_and_the_last_verdict_are_told(
+def test_failing_hosts_disk_use_and_what_held_the_last_run_back_are_told(
     make_job: MakeJob, tmp_path: Path, origin: EmbeddedOrigin
 ) -> None:
     good = next(entry.path for entry in origin.listing() if entry.fault is None)
@@ -189,7 +191,7 @@ def test_failing_hosts_disk_use_and_the_last_verdict_are_told(
     text = describe_status(facts)
     assert "2 (http.404)" in text
     assert "disk: images " in text
-    assert f"last verdict: {facts.verdict}" in text
+    assert f"last bottleneck: {facts.bottleneck}" in text
 
 
 def test_the_page_of_the_last_run_is_named_where_it_is(make_job: MakeJob, tmp_path: Path) -> None:
@@ -202,8 +204,14 @@ def test_the_page_of_the_last_run_is_named_where_it_is(make_job: MakeJob, tmp_pa
     assert f"last report: {tmp_path / 'out/report.html'}" in describe_status(status(config))
 
 
+def test_the_last_verdict_has_its_reasons() -> None:
+    record = explain(record_of(cpu_bound() | {"images_per_second": 79.3}))
+
+    assert "; ".join(choice.brief for choice in record.choices) == _verdict(record)
+
+
 def test_a_run_of_another_version_has_no_verdict(make_job: MakeJob, tmp_path: Path) -> None:
     config = make_job(images=1)
     (tmp_path / "out/runs" / run(config).folder.name / "run.json").write_text("{}")
 
-    assert "" == status(config).verdict
+    assert ("", "") == (status(config).verdict, status(config).bottleneck)

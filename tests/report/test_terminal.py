@@ -85,6 +85,15 @@ def test_modes_that_are_not_predicted_have_no_bar() -> None:
     assert "  download    unknown: the model misses this run by " in text
 
 
+def test_a_model_that_misses_a_disturbed_run_names_what_disturbed_it() -> None:
+    facts = cpu_bound()
+    facts["samples"]["machine"] |= {"others_cpu_share": 0.5, "busy_share": 0.99}
+
+    text = summarise(of(facts | {"line_seconds": 4 * facts["line_seconds"]}), Path("runs/1"))
+
+    assert "  download    unknown: other programs used 50% of the machine" in text
+
+
 def test_spare_threads_and_a_silent_host_are_one_phrase() -> None:
     record = of(cpu_bound())
     download = replace(record.stages["download"], spare_workers=3)
