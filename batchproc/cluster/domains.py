@@ -11,6 +11,7 @@ from ipaddress import AddressValueError, IPv6Address
 
 from batchproc.hostname import ascii_host
 
+_PLAIN = re.compile(r"(?!xn--)[a-z0-9-]{1,63}(?:\.(?!xn--)[a-z0-9-]{1,63}){0,3}")  # a name in its one spelling
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
@@ -26,6 +27,8 @@ def host_of(authority: str) -> str:
     if name.startswith("["):
         return f"[{_compressed(name[1:].partition(']')[0])}]"
     name = name.partition(":")[0]
+    if _PLAIN.fullmatch(name):
+        return name
     try:
         return ascii_host(name)
     except ValueError:

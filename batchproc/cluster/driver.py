@@ -78,6 +78,7 @@ class Driver:
         self._over_at = clock() + config.job.max_duration if config.job.max_duration else None
         self._stop_by: float | None = None
         self._slots: dict[str, int] = {}
+        self._slots_of_machines: Counter[str] = Counter()
         self._known: set[str] = set()  # workers that may work
         self._silent_until: dict[str, float] = {}  # by worker
         self._looked = self._last_word = clock()
@@ -171,7 +172,11 @@ class Driver:
         if now - self._looked < TICK_SECONDS and self._slots:
             return
         self._looked = now
-        self._slots = dict(engine.slots())
+        slots = dict(engine.slots())
+        if slots != self._slots:
+            self._slots, self._slots_of_machines = slots, Counter()
+            for address, number in slots.items():
+                self._slots_of_machines[machine_of(address)] += number
         if self._slots:
             self._last_word = now
             self._meet(engine, now)
@@ -206,15 +211,9 @@ class Driver:
             size_bytes=part.size_bytes,
             first_shard=part.first_shard,
             seconds=self._table.shard_timeout,
-            slots=self._slots_by_machine(),
+            slots=self._slots_of_machines,
             priority=int(part.domain is not None),
         )
-
-    def _slots_by_machine(self) -> Counter[str]:
-        found: Counter[str] = Counter()
-        for address, slots in self._slots.items():
-            found[machine_of(address)] += slots
-        return found
 
     def _put_down(self, ended: PartOutcome) -> None:
         part = self._out.pop((ended.number, ended.generation), None)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from batchproc.cluster.plan import FOLDER
@@ -54,7 +54,9 @@ class PartManifest:
 
     def to_json(self) -> bytes:
         """The object's content."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, ensure_ascii=False).encode() + b"\n"
+        values = {one.name: getattr(self, one.name) for one in fields(self)}  # `record` is large, and JSON already
+        values |= {"schema": SCHEMA, "shards": [asdict(shard) for shard in self.shards]}
+        return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
 def part_name(number: int, generation: int) -> str:

@@ -45,7 +45,10 @@ class Measured:
     def __init__(self) -> None:
         self._of_worker: dict[str, Measured] = {}
         self._stages: dict[str, _Stage] = {}
-        self._parts: list[ClusterPart] = []
+        self.parts: list[ClusterPart] = []  # in the order in which they were committed; of all workers together only
+        self._at_once = 0  # workers
+        self._count = 0  # of parts
+        self._part_seconds = 0.0
         self._seconds = 0.0
         self._waits: dict[str, float] = defaultdict(float)
         self.counts: Counter[str] = Counter()  # of this run
@@ -58,18 +61,23 @@ class Measured:
     def add(self, manifest: PartManifest) -> None:
         """A part that was committed in this run."""
         record = record_of(manifest.record)
-        self._add(manifest, record)
-        self._of_worker.setdefault(manifest.worker, Measured())._add(manifest, record)
-
-    def _add(self, manifest: PartManifest, record: RunRecord) -> None:
         counts = record.counts
-        self._parts.append(
+        self.parts.append(
             ClusterPart(
                 number=manifest.number, generation=manifest.generation, worker=manifest.worker,
                 seconds=manifest.seconds, processed=counts.processed, done=counts.done, left=manifest.due,
                 failed=counts.failed + counts.quarantined,
             )
         )
+        own = self._of_worker.setdefault(manifest.worker, Measured())
+        own._at_once, self._at_once = 1, len(self._of_worker)
+        for one in (self, own):
+            one._add(manifest, record)
+
+    def _add(self, manifest: PartManifest, record: RunRecord) -> None:
+        counts = record.counts
+        self._count += 1
+        self._part_seconds += manifest.seconds
         for name in ("processed", "retried", "unchanged", "done"):
             self.counts[name] += getattr(counts, name)
         self.failures.update(record.failures_this_run or {})
@@ -112,7 +120,7 @@ class Measured:
 
     def phase(self) -> PhaseRecord:
         """What the stages' figures are of: the time in which parts were worked on, on all workers at once."""
-        at_once = max(1, len({part.worker for part in self._parts}))
+        at_once = max(1, self._at_once)
         return PhaseRecord(
             items=self.counts["processed"],
             seconds=self._seconds / at_once,
@@ -130,28 +138,23 @@ class Measured:
         return tuple(sorted(found, key=lambda one: (-one.processed, one.worker)))
 
     def _as_worker(self, worker: str, known: RunRecord) -> ClusterWorker:
-        seconds, done = sum(part.seconds for part in self._parts), self.counts["done"]
+        seconds, done = self._part_seconds, self.counts["done"]
         counts = replace(known.counts, processed=self.counts["processed"])
         record = replace(known, counts=counts, line_seconds=self._seconds)
         return ClusterWorker(
-            worker=worker, parts=len(self._parts), processed=self.counts["processed"], done=done, seconds=seconds,
+            worker=worker, parts=self._count, processed=self.counts["processed"], done=done, seconds=seconds,
             images_per_second=done / seconds if seconds else None,
             choices=tuple(choice.brief for choice in self.explained(record).choices) if self._stages else (),
         )  # fmt: skip
 
     def slowest_parts(self) -> tuple[ClusterPart, ...]:
         """Those that took longest."""
-        return tuple(sorted(self._parts, key=lambda part: -part.seconds)[:PARTS_SHOWN])
-
-    @property
-    def parts(self) -> list[ClusterPart]:
-        """All of this run, in the order in which they were committed."""
-        return self._parts
+        return tuple(sorted(self.parts, key=lambda part: -part.seconds)[:PARTS_SHOWN])
 
     @property
     def skew(self) -> float | None:
         """The slowest part's time, divided by the mean; None without parts."""
-        seconds = [part.seconds for part in self._parts if not part.generation]
+        seconds = [part.seconds for part in self.parts if not part.generation]
         return max(seconds) * len(seconds) / sum(seconds) if seconds and sum(seconds) else None
 
 

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchproc.config import Config
     from batchproc.pipeline import RunResult
+    from batchproc.record.run_json import RunRecord
 
 _START = "import gc; gc.disable(); from batchproc.cluster.part_process import main; main()"  # collecting: a tenth of it
 COMMAND = (sys.executable, "-P", "-c", _START)
@@ -218,9 +219,19 @@ def _work(order: Order) -> dict[str, object]:
         return {"exit_code": int(error.exit_code), "reason": str(error), "record": None}
     left = _write_rest(order, result)
     reason = str(result.error) if result.error is not None else ""
-    facts = result.facts
-    record = {name: facts[name] for name in SHARED}
-    return {"exit_code": int(result.exit_code), "reason": reason, "record": record, **left}
+    return {"exit_code": int(result.exit_code), "reason": reason, "record": _shared(result.record), **left}
+
+
+def _shared(record: "RunRecord") -> dict[str, object]:
+    """What the record of the whole job is made of: of each stage what can be added up, and nothing of its workers."""
+    from batchproc.record.run_json import NotSampled, to_json
+
+    stages = {}
+    for name, stage in record.stages.items():
+        connections = replace(stage.connections, hosts=()) if stage.connections else None
+        stages[name] = replace(stage, per_worker=(), connections=connections)
+    facts = to_json(replace(record, stages=stages, samples=NotSampled(unknown=""), config={}))
+    return {name: facts[name] for name in SHARED}
 
 
 def _write_rest(order: Order, result: "RunResult") -> dict[str, object]:

@@ -84,8 +84,7 @@ def encode_line(item: ListedItem) -> bytes:
     texts = [item.url, item.extra_json, item.code, item.message]
     while len(texts) > 1 and not texts[-1]:
         texts.pop()
-    values = ",".join([str(item.line), _quote(item.key.hex()), *map(_quote, texts)])
-    return f"[{values}]\n".encode()
+    return f'[{item.line},"{item.key.hex()}",{",".join(map(_quote, texts))}]\n'.encode()
 
 
 def decode_line(line: bytes) -> ListedItem:

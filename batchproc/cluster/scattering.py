@@ -52,7 +52,8 @@ class Scattering:
 
     def lines(self, items: Iterable[ListedItem]) -> Iterator[bytes]:
         """The lines of a list, each with where it belongs before it."""
-        return (self.place(item.url).prefix + encode_line(item) for item in items)
+        place = self._place
+        return (place(authority_of(item.url)).prefix + encode_line(item) for item in items)
 
     def by_key(self, lines: Iterable[bytes]) -> Iterator[Path]:
         """Files of which each has all lines of some keys, in their order."""
