@@ -27,8 +27,7 @@ from batchproc.frontier import host_of
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Failure, Item, Outcome, Rejection, Source, SourceImage
 from batchproc.origin import OriginSettings, listing
-from batchproc.origin.replies import content_type
-from batchproc.origin.settings import LONGEST_LATENCY_SECONDS
+from batchproc.origin.site import LONGEST_LATENCY_SECONDS, content_type
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.stages import make_download, make_frontier, make_origin_settings
 

@@ -39,7 +39,7 @@ def demo(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("batchp
     """
     from importlib.resources import files
 
-    from batchproc.origin.settings import demo_list
+    from batchproc.origin.site import demo_list
 
     from_here(folder)
     config = (files("batchproc") / "templates" / "demo.toml").read_text("utf-8")

@@ -1,5 +1,7 @@
 """The server: HTTP/1.1 with keep-alive on asyncio, answering from memory, late and slowly when it is asked to.
 
+`python -m batchproc.origin.server` is the child of an `EmbeddedOrigin`; by itself the server is `batchproc origin`.
+
 One process, one thread. A connection has one request in hand at a time; what is pipelined behind it waits.
 """
 
@@ -17,10 +19,21 @@ from dataclasses import asdict, dataclass, field, replace
 from email.utils import formatdate
 from functools import partial
 from random import Random
+from urllib.parse import unquote
 
-from batchproc.errors import Problem, UsageError
-from batchproc.origin.replies import Answer, ClientRequest, index_page, parse, plain, prepare
-from batchproc.origin.settings import Entry, OriginSettings, OriginTotals, base_url_of, check_settings, listing
+from batchproc.errors import ExitCode, Problem, UsageError
+from batchproc.origin.site import (
+    OriginSettings,
+    OriginTotals,
+    Response,
+    ServedUrl,
+    base_url_of,
+    check_settings,
+    index_page,
+    listing,
+    plain,
+    prepare,
+)
 
 MAX_HEAD_BYTES = 16_384
 SEND_BUFFER_BYTES = 262_144  # one send takes a whole picture of the usual size
@@ -30,6 +43,57 @@ JITTER_TABLE = 4096
 NOT_FOUND = plain("404 Not Found", "not found\n")
 BIG_HEAD = plain("431 Request Header Fields Too Large", "16 KiB of head at most\n", closes=True)
 FULL = plain("503 Service Unavailable", "too many connections\n", closes=True)
+BAD_REQUEST = plain("400 Bad Request", "not a request this server understands\n", closes=True)
+BAD_METHOD = plain("405 Method Not Allowed", "only GET and HEAD\n", closes=True, fields="Allow: GET, HEAD\r\n")
+BAD_VERSION = plain("505 HTTP Version Not Supported", "HTTP/1.1, please\n", closes=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """What matters of a request."""
+
+    path: str
+    head_only: bool
+    closes: bool
+    known_etags: bytes
+
+
+def parse(head: bytes) -> ClientRequest | Response:
+    """A request from its head, without the empty line; or the reply that refuses it."""
+    line, _, rest = head.partition(b"\r\n")
+    words = line.split(b" ")
+    if len(words) != 3 or not words[1] or not words[2].startswith(b"HTTP/"):
+        return BAD_REQUEST
+    method, target, version = words
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        return BAD_VERSION
+    if method not in (b"GET", b"HEAD"):
+        return BAD_METHOD
+    fields = _fields(rest)
+    if fields.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in fields:
+        return BAD_REQUEST  # a body would be taken for the next request
+    wish = fields.get(b"connection", b"").lower()
+    return ClientRequest(
+        path=_path(target),
+        head_only=method == b"HEAD",
+        closes=b"close" in wish or (version == b"HTTP/1.0" and b"keep-alive" not in wish),
+        known_etags=fields.get(b"if-none-match", b""),
+    )
+
+
+def _fields(rest: bytes) -> dict[bytes, bytes]:
+    """The header fields, names in lower case; a line that is none is passed over."""
+    pairs = (line.partition(b":") for line in rest.split(b"\r\n"))
+    return {name.lower(): value.strip() for name, _, value in pairs}
+
+
+def _path(target: bytes) -> str:
+    """The unquoted path of a request target, without its query and, as a proxy is asked, its origin."""
+    text = target.decode(errors="replace")
+    if not text.startswith("/"):
+        text = "/" + text.partition("://")[2].partition("/")[2]
+    path = text.partition("?")[0]
+    return unquote(path) if "%" in path else path
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,7 +101,7 @@ class ServerState:
     """What all connections share: the answers, the manners, the counts. Touched by the loop's thread alone."""
 
     settings: OriginSettings
-    replies: dict[str, Answer]
+    replies: dict[str, Response]
     factors: list[float]
     visits: dict[int, int] = field(default_factory=dict)
     connections: set["HttpProtocol"] = field(default_factory=set)
@@ -46,7 +110,7 @@ class ServerState:
     sent_bytes: int = 0
     date_line: bytes = b""
 
-    def reply(self, path: str) -> tuple[Answer, float]:
+    def reply(self, path: str) -> tuple[Response, float]:
         """The answer to the next request for a path, and how many seconds to wait before it."""
         reply = self.replies.get(path, NOT_FOUND)
         visit = self.visits.get(reply.index, 0) + 1
@@ -145,7 +209,7 @@ class HttpProtocol(asyncio.Protocol):
             return
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
         request = parse(head)
-        if isinstance(request, Answer):
+        if isinstance(request, Response):
             self._answer(request)
             return
         reply, delay = self._site.reply(request.path)
@@ -155,14 +219,14 @@ class HttpProtocol(asyncio.Protocol):
         else:
             self._respond(request, reply)
 
-    def _respond(self, request: ClientRequest, reply: Answer) -> None:
+    def _respond(self, request: ClientRequest, reply: Response) -> None:
         if reply.unchanged_head and request.known_etags and reply.etag in request.known_etags:
             reply = replace(reply, head=reply.unchanged_head, body=b"", closes=False)
         elif request.head_only:
             reply = replace(reply, body=b"", closes=False)
         self._answer(reply, b"Connection: close\r\n" if request.closes else b"")
 
-    def _answer(self, reply: Answer, close_line: bytes = b"") -> None:
+    def _answer(self, reply: Response, close_line: bytes = b"") -> None:
         if self._transport.is_closing():
             return
         head = reply.head + close_line + self._site.date_line
@@ -268,7 +332,9 @@ async def _serve(site: ServerState, listener: socket.socket, life: int | None, r
         connection.abandon()
 
 
-def run(settings: OriginSettings, life: int | None, ready: Callable[[str, tuple[Entry, ...]], None]) -> OriginTotals:
+def run(
+    settings: OriginSettings, life: int | None, ready: Callable[[str, tuple[ServedUrl, ...]], None]
+) -> OriginTotals:
     """Makes the pictures, serves them until the end, returns what was done.
 
     The end is SIGTERM, and SIGINT, or with `life` (a file descriptor) the end of that pipe. `ready` hears the base URL
@@ -317,7 +383,7 @@ def _tell(text: str) -> None:
 def serve_alone(settings: OriginSettings) -> int:
     """Serves until SIGINT or SIGTERM. Says on stdout where the pictures are; returns the exit code."""
 
-    def ready(base_url: str, entries: tuple[Entry, ...]) -> None:
+    def ready(base_url: str, entries: tuple[ServedUrl, ...]) -> None:
         misbehaving = sum(entry.fault is not None for entry in entries)
         lines = (
             f"serving {len(entries)} pictures, {misbehaving} of which misbehave on purpose, until Ctrl-C",
@@ -331,3 +397,17 @@ def serve_alone(settings: OriginSettings) -> int:
     rate = f"{totals.requests} requests on {totals.connections} connections, {totals.bytes / 1e6:.1f} MB"
     _tell(f"served {rate}, {totals.cpu_seconds:.2f} s of CPU")
     return 0
+
+
+def main() -> int:
+    """Serves what stdin asks for, until stdin ends; returns the exit code."""
+    try:
+        serve_embedded()
+    except UsageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    return ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

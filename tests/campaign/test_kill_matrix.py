@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.origin import EmbeddedOrigin, OriginSettings
-from batchproc.origin.settings import demo_paths
+from batchproc.origin.site import demo_paths
 from batchproc.transform.encode import SLICE_BYTES
 from tests.campaign.family import FATAL, Family, run_to_its_end, started
 from tests.campaign.jobs import write_job

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from batchproc.config import load
-from batchproc.origin.settings import demo_list
+from batchproc.origin.site import demo_list
 from tests.pipeline.site import Site, picture, serving
 
 ALLOWED = ("--set", 'download.allow_addresses=["127.0.0.0/8"]', "--set", "report.html=false")

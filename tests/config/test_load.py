@@ -9,7 +9,7 @@ import pytest
 from batchproc.config import Config, load
 from batchproc.config.load import read_value
 from batchproc.errors import ExitCode, Problem, UsageError
-from batchproc.origin.settings import demo_list
+from batchproc.origin.site import demo_list
 
 Write = Callable[..., Path]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.origin import cache
-from batchproc.origin.cache import cache_path, load_pictures
+from batchproc.origin import pictures as cache
+from batchproc.origin.pictures import cache_path, load_pictures
 
 SEED = 3
 DRAWN = [b"first", b"", b"third" * 1000]

@@ -17,8 +17,8 @@ from PIL import Image
 
 from batchproc.errors import UsageError
 from batchproc.origin import EmbeddedOrigin, Fault, OriginError, OriginSettings
-from batchproc.origin.cache import load_pictures
-from batchproc.origin.settings import FAULT_CYCLE
+from batchproc.origin.pictures import load_pictures
+from batchproc.origin.site import FAULT_CYCLE
 
 PATIENCE_SECONDS = 30.0
 
@@ -166,7 +166,7 @@ def test_ctrl_c_is_left_to_the_parent_from_the_childs_first_moment(
         process.send_signal(signal.SIGINT)
         return process
 
-    monkeypatch.setattr("batchproc.origin.embedded.subprocess.Popen", start_and_interrupt)
+    monkeypatch.setattr("batchproc.origin.subprocess.Popen", start_and_interrupt)
     with EmbeddedOrigin(OriginSettings(photos=str(photos), latency_seconds=0)) as origin:
         os.kill(origin.pid, signal.SIGINT)
 

@@ -8,8 +8,7 @@ from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from batchproc.origin.painting import PAINTERS, paint
 from batchproc.origin.pictures import ORIENTATION, PictureRecipe, develop, make_pictures, recipe, store
-from batchproc.origin.replies import content_type, corrupted, faulty, picture
-from batchproc.origin.settings import Fault, Form, kinds
+from batchproc.origin.site import Fault, Form, content_type, corrupted, faulty, kinds, picture
 
 SEED = 7
 SMALL = (320, 240)

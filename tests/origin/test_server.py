@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.origin import Entry, Fault, OriginSettings, check_settings
-from batchproc.origin.replies import (
+from batchproc.origin import Fault, OriginSettings, ServedUrl, check_settings
+from batchproc.origin.server import (
     BAD_METHOD,
     BAD_REQUEST,
     BAD_VERSION,
-    Answer,
+    MAX_HEAD_BYTES,
     ClientRequest,
-    faulty,
+    HttpProtocol,
+    ServerState,
+    jitter_factors,
     parse,
-    picture,
-    prepare,
 )
-from batchproc.origin.server import MAX_HEAD_BYTES, HttpProtocol, ServerState, jitter_factors
+from batchproc.origin.site import Response, faulty, picture, prepare
 
 PICTURE = picture(b"\xff\xd8\xff" + bytes(range(256)) * 4)
 
@@ -193,7 +193,7 @@ def test_the_query_and_a_proxys_origin_are_not_part_of_the_name() -> None:
     ],
     ids=["0.9", "word", "no target", "tls", "body", "chunked", "post", "version"],
 )
-def test_what_is_not_understood_is_refused_and_the_connection_ends(request_head: bytes, refusal: Answer) -> None:
+def test_what_is_not_understood_is_refused_and_the_connection_ends(request_head: bytes, refusal: Response) -> None:
     client = Client()
 
     sent = client.send(request_head + b"\r\n\r\n" + get())
@@ -264,7 +264,7 @@ def test_without_jitter_every_reply_is_as_late_as_was_asked_for() -> None:
 
 def test_a_path_with_a_wait_of_its_own_always_waits_that_long() -> None:
     settings = OriginSettings(images=4, latency_seconds=0.05, faults=0.0, latencies={"/img/0001.jpg": 0.3})
-    entries = tuple(Entry(index=index, path=f"/img/000{index}.jpg") for index in range(4))
+    entries = tuple(ServedUrl(index=index, path=f"/img/000{index}.jpg") for index in range(4))
     site = ServerState(settings=settings, replies=prepare(settings, entries), factors=jitter_factors(settings))
 
     waits = [site.reply("/img/0001.jpg")[1] for _ in range(3)]

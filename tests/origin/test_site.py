@@ -7,7 +7,7 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.origin import Fault, OriginSettings, check_settings, demo_list, demo_paths, listing
-from batchproc.origin.settings import KINDS_OF_40, Form, kinds
+from batchproc.origin.site import KINDS_OF_40, Form, kinds
 
 REPOSITORY = Path(__file__).parents[2]
 

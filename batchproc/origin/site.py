@@ -1,4 +1,4 @@
-"""What the embedded origin is asked to be, all that can be wrong with that, and which URLs it then has.
+"""What the embedded origin is asked to be, which URLs it then has, and what each of them answers.
 
 Which of them misbehave is decided by index and seed alone, before any picture is made.
 
@@ -18,14 +18,15 @@ The faults, as they are dealt out in turn to the share of URLs that misbehave (`
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from batchproc import defaults
 from batchproc.errors import Problem, UsageError
-from batchproc.sniff import IMAGE_SUFFIXES, is_image_name
+from batchproc.sniff import IMAGE_SUFFIXES, Nature, identify, is_image_name
 
 DEFAULT_FAULT_SHARE = 0.05
 MAX_IMAGES = 2000  # they are held in memory, about 150 KB each
@@ -184,7 +185,7 @@ KINDS_OF_40 = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class ServedUrl:
     """One URL of the origin: its path, and how it misbehaves, if it does."""
 
     index: int
@@ -229,14 +230,14 @@ def photo_files(folder: Path) -> list[Path]:
     return files
 
 
-def listing(settings: OriginSettings) -> tuple[Entry, ...]:
+def listing(settings: OriginSettings) -> tuple[ServedUrl, ...]:
     """Every URL of the origin in order, with its fault. Reads the folder's names when `photos` is set."""
     if settings.photos:
         paths = [f"/{quote(file.name)}" for file in photo_files(Path(settings.photos))]
     else:
         paths = demo_paths(settings.images, settings.seed)
     faults = dict(_faulty(len(paths), settings.fault_share, settings.seed))
-    return tuple(Entry(index=index, path=path, fault=faults.get(index)) for index, path in enumerate(paths))
+    return tuple(ServedUrl(index=index, path=path, fault=faults.get(index)) for index, path in enumerate(paths))
 
 
 def _faulty(count: int, share: float, seed: int) -> Iterator[tuple[int, Fault]]:
@@ -246,3 +247,130 @@ def _faulty(count: int, share: float, seed: int) -> Iterator[tuple[int, Fault]]:
         first, end = count * number // wanted, count * (number + 1) // wanted
         place = first + digest(seed, "fault", number) % (end - first)
         yield place, FAULT_CYCLE[number % len(FAULT_CYCLE)]
+
+
+MADE_AT = 1_760_000_000  # Last-Modified of the generated pictures, always the same: October 2025
+MAX_PHOTOS_BYTES = 2_000_000_000
+
+OTHER_TYPES = {"JPEG 2000": "image/jp2", "HEIC": "image/heic"}
+
+LOGIN_PAGE = (
+    b"<!DOCTYPE html>\n<html><head><title>Please sign in</title></head>\n"
+    b"<body><h1>Please sign in to see this picture</h1></body></html>\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One answer. The head stops where the Date is put in; `body` is what is sent, however long the head says it is."""
+
+    head: bytes
+    body: bytes = b""
+    etag: bytes = b""
+    unchanged_head: bytes = b""  # of a 304; empty = it has none
+    delay_seconds: float = 0.0  # on top of the latency
+    latency_seconds: float | None = None  # its own, in place of the origin's with its jitter
+    closes: bool = False
+    index: int = -1  # of its URL: decides the jitter; -1 = shared by many
+    every_odd: "Response | None" = None  # stands in for this one at the first, third, fifth ... request
+
+
+def plain(status: str, text: str, *, closes: bool = False, fields: str = "") -> Response:
+    """A short answer in plain text."""
+    body = text.encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n{fields}"
+    return Response(head=head.encode() + (b"Connection: close\r\n" if closes else b""), body=body, closes=closes)
+
+
+def content_type(content: bytes) -> str:
+    """The type of a picture by its first bytes."""
+    found = identify(content)
+    if found.nature is Nature.ACCEPTED:
+        return f"image/{found.name}"
+    return OTHER_TYPES.get(found.name, "application/octet-stream")
+
+
+def picture(content: bytes, *, modified: float = MADE_AT, type_name: str = "") -> Response:
+    """A picture as it should be sent; its type is told by its first bytes unless `type_name` says otherwise."""
+    etag = f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+    validators = f"ETag: {etag}\r\nLast-Modified: {formatdate(modified, usegmt=True)}\r\n"
+    type_name = type_name or content_type(content)
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {type_name}\r\nContent-Length: {len(content)}\r\n{validators}"
+    unchanged = f"HTTP/1.1 304 Not Modified\r\n{validators}"
+    return Response(head=head.encode(), body=content, etag=etag.encode(), unchanged_head=unchanged.encode())
+
+
+def corrupted(content: bytes) -> bytes:
+    """Overwrites a part of a picture that its decoder cannot do without; its head still looks right.
+
+    In a JPEG the first Huffman table: a decoder only warns of damage in the scan itself. In others a stretch of the
+    middle, or for WebP the head of the first partition.
+    """
+    damaged = bytearray(content)
+    if content.startswith(b"\xff\xd8"):
+        start = content.find(b"\xff\xc4") + 4
+    elif content[8:12] == b"WEBP":
+        start = 23
+    else:
+        start = len(content) // 2
+    damaged[start : start + 64] = b"\xff" * len(damaged[start : start + 64])
+    return bytes(damaged)
+
+
+def faulty(good: Response, fault: Fault | None) -> Response:
+    """The answer of a URL that misbehaves in this way."""
+    if fault is Fault.NOT_FOUND:
+        return plain("404 Not Found", "no such picture\n")
+    if fault is Fault.TRUNCATED:
+        return replace(good, body=good.body[: int(len(good.body) * TRUNCATED_SHARE)], closes=True)
+    if fault is Fault.HTML:
+        return picture(LOGIN_PAGE, type_name="image/jpeg")
+    if fault is Fault.CORRUPT:
+        return picture(corrupted(good.body))
+    if fault is Fault.SLOW:
+        return replace(good, delay_seconds=SLOW_SECONDS)
+    if fault is Fault.UNAVAILABLE:
+        return replace(good, every_odd=plain("503 Service Unavailable", "try again\n"))
+    return good
+
+
+def prepare(settings: OriginSettings, entries: tuple[ServedUrl, ...]) -> dict[str, Response]:
+    """Makes or reads every picture: the answer of each path, unquoted.
+
+    Raises `UsageError` when the user's pictures cannot be read or do not fit in memory.
+    """
+    if settings.photos:
+        pictures = _photos(Path(settings.photos), entries)
+    else:
+        from batchproc.origin.pictures import load_pictures  # Pillow is of no use to whoever serves photos
+
+        pictures = [picture(content) for content in load_pictures(settings.images, settings.seed)]
+    return {
+        unquote(entry.path): replace(
+            faulty(good, entry.fault), index=entry.index, latency_seconds=settings.latencies.get(entry.path)
+        )
+        for entry, good in zip(entries, pictures, strict=True)
+    }
+
+
+def _photos(folder: Path, entries: tuple[ServedUrl, ...]) -> list[Response]:
+    where = f'[origin] photos = "{folder}"'
+    files = [folder / unquote(entry.path[1:]) for entry in entries]
+    try:
+        total = sum(file.stat().st_size for file in files)
+        if total > MAX_PHOTOS_BYTES:
+            most = MAX_PHOTOS_BYTES / 1e9
+            message = f"holds {total / 1e9:.1f} GB of pictures; they are held in memory, {most:.0f} GB at most"
+            raise UsageError([Problem(where=where, message=message)])
+        return [picture(file.read_bytes(), modified=file.stat().st_mtime) for file in files]
+    except OSError as error:
+        message = f"cannot be read: {error.filename}: {error.strerror}"
+        raise UsageError([Problem(where=where, message=message)]) from None
+
+
+def index_page(base_url: str, entries: tuple[ServedUrl, ...]) -> Response:
+    """The list of all URLs as text, fit to be the input of a job; the faults stand in its comments."""
+    lines = [f"# {len(entries)} pictures"]
+    lines += [f"# misbehaves: {entry.path} {entry.fault}" for entry in entries if entry.fault]
+    lines += [base_url + entry.path for entry in entries]
+    return plain("200 OK", "\n".join(lines) + "\n")
