@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from batchproc.bench.job_copy import toml_value
+from batchproc.bench.dataset import toml_value
 from batchproc.config import Config, load
 from batchproc.download.stage import Download
 from batchproc.executors import Executor, ThreadExecutor

@@ -11,10 +11,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from batchproc.bench.schedule import WARM_UP, Attempt, Conditions, RoundCounts, disturbances, worst_of
-from batchproc.bench.statistics import LEVEL
-from batchproc.bench.verdicts import Comparison, NoiseFloor
+from batchproc.bench.verdicts import LEVEL, Comparison, NoiseFloor
 from batchproc.errors import DiskError, UsageError
+from batchproc.measure.breakdown import OTHERS_LIMIT, STEAL_LIMIT
 from batchproc.record.explanation import StageModel
 from batchproc.record.run_json import MachineRecord
 from batchproc.record.run_parts import ModeName, StageRecord
@@ -23,6 +22,34 @@ from batchproc.sink import write_atomically
 FILE_NAME = "bench.json"
 SCHEMA = 1
 UNKNOWN = "unknown"
+WARM_UP = 0  # the number of the round that is thrown away; those that count are numbered from 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What the machine did besides, during one run or one round. None: the system does not tell.
+
+    Shares are of all cores of the machine, from 0 to 1.
+    """
+
+    others_cpu_share: float | None = None
+    steal_share: float | None = None
+    throttled_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundCounts:
+    """How many rounds count, and how many something disturbed; None before the first is complete.
+
+    `noisy`: a round counts although it was disturbed, for the extra rounds did not suffice.
+    """
+
+    rounds: int | None = None
+    extra: int | None = None
+    disturbed: int | None = None
+    counted_disturbed: int | None = None
+    noisy: bool = False
+    text: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,9 +311,30 @@ class Bench:
 _BENCH = TypeAdapter(Bench)
 
 
-def attempts_of(rounds: Iterable[BenchRound]) -> list[Attempt]:
-    """What the rule for disturbed rounds looks at."""
-    return [Attempt(number=one.number, disturbances=one.disturbances) for one in rounds]
+def worst_of(runs: Iterable[Conditions]) -> Conditions:
+    """The conditions of a round: the worst of its runs in each respect, for one disturbed run spoils its ratio."""
+    listed = list(runs)
+    return Conditions(
+        others_cpu_share=_largest(run.others_cpu_share for run in listed),
+        steal_share=_largest(run.steal_share for run in listed),
+        throttled_seconds=_largest(run.throttled_seconds for run in listed),
+    )
+
+
+def disturbances(conditions: Conditions) -> tuple[str, ...]:
+    """What contaminates a round, in words with numbers; empty when nothing is known to. Unknown is not contaminated."""
+    found = []
+    if (conditions.others_cpu_share or 0.0) > OTHERS_LIMIT:
+        found.append(f"other programs used {conditions.others_cpu_share:.1%} of the CPU (limit {OTHERS_LIMIT:.0%})")
+    if (conditions.steal_share or 0.0) > STEAL_LIMIT:
+        found.append(f"the hypervisor took {conditions.steal_share:.1%} of the CPU (limit {STEAL_LIMIT:.0%})")
+    if (conditions.throttled_seconds or 0.0) > 0.0:
+        found.append(f"a CPU quota held the round back for {conditions.throttled_seconds:.2f} s")
+    return tuple(found)
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def to_json(bench: Bench) -> dict[str, Any]:

@@ -6,25 +6,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from batchproc.bench.bench_json import Bench, BenchRound, CaseRun, ColdStart, Outputs, write_bench
-from batchproc.bench.cases import Case, named, plan_comparisons
-from batchproc.bench.conclude import conclude, count_undecided
-from batchproc.bench.dataset import find_dataset
-from batchproc.bench.job_copy import toml_value, write_job_file
+from batchproc.bench.bench_json import Bench, BenchRound, CaseRun, ColdStart, Outputs, disturbances, write_bench
+from batchproc.bench.dataset import find_dataset, toml_value, write_job_file
 from batchproc.bench.predictions import calibrate, favourite_of, is_gil_known, predict_cases, sample
-from batchproc.bench.rounds import make_rounds
+from batchproc.bench.rounds import conclude, count_undecided, make_rounds
 from batchproc.bench.runner import Interrupt, OutputCheck, Ran, Runner
-from batchproc.bench.schedule import disturbances
 from batchproc.bench.spec import (
     QUICK_ITEMS,
     BenchOptions,
+    Case,
     Load,
     Notify,
     Spec,
     bounds_of,
     find_cases,
     find_settings,
+    named,
     open_bench,
+    plan_comparisons,
     plan_of,
     timestamp,
 )

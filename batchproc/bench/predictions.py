@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from batchproc.bench.bench_json import BenchCalibration, BenchPrediction
-from batchproc.bench.cases import Case, named
+from batchproc.bench.spec import Bounds, Case, named
 from batchproc.explain.predict import JobModel, Limit, Prediction, predict
 from batchproc.explain.run_model import RunModel, measure
 from batchproc.explain.words import seconds, share
@@ -22,15 +22,6 @@ KNOWN_KEYS = frozenset(("download.workers", "transform.workers", "download.per_h
 NOTHING = StageModel(cpu_seconds=0.0, phi=0.0)
 PHI_ENDS = ("low", "high")
 AS_FAST = 1.02  # of predicted rates: no model is that good, so the lighter case is the favourite
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
-    """What the model needs to know of one case besides its modes."""
-
-    download_workers: int
-    transform_workers: int
-    per_host: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

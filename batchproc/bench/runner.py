@@ -20,10 +20,9 @@ from typing import Any, Self
 import psutil
 
 from batchproc.bench.alone import AloneSpec
-from batchproc.bench.bench_json import CaseRun
-from batchproc.bench.cases import Case
-from batchproc.bench.job_copy import child_environment
-from batchproc.bench.schedule import Conditions
+from batchproc.bench.bench_json import CaseRun, Conditions
+from batchproc.bench.dataset import child_environment
+from batchproc.bench.spec import Case
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.measure.samples import ProcessUsage, Samples
 from batchproc.record.run_json import RunRecord, record_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from batchproc.explain.words import quantity, seconds, significant, size
-from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
+from batchproc.lab.experiments import BLUR, LOOP, MEDIAN
 from batchproc.lab.results import ClaimVerdict, Judged, Measurements, NotMeasured, Number
 
 PAYS = 1.1  # less than a tenth gained is not worth a thread's trouble

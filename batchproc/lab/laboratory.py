@@ -22,8 +22,8 @@ from batchproc.bench.spec import BenchOptions, Load, Notify, new_bench, new_fold
 from batchproc.config import Config
 from batchproc.errors import DiskError
 from batchproc.lab.batches import busy_seconds
-from batchproc.lab.catalogue import EXPERIMENTS, Experiment
 from batchproc.lab.claims import CLAIMS, ClaimJob, judge
+from batchproc.lab.experiments import EXPERIMENTS, Experiment
 from batchproc.lab.models import add_predictions
 from batchproc.lab.results import TABLES, Judged, Measurements, Result
 from batchproc.lock import RunLock

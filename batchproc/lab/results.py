@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from batchproc.bench.statistics import log_ratios, median_interval
+from batchproc.bench.verdicts import log_ratios, median_interval
 
 T = TypeVar("T")
 Place: TypeAlias = float | str  # on an axis, or by its name

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchPrediction
-from batchproc.bench.statistics import fewest_rounds
-from batchproc.bench.verdicts import LEAST_MARGIN, NoiseFloor
+from batchproc.bench.verdicts import LEAST_MARGIN, NoiseFloor, fewest_rounds
 from batchproc.explain.words import count, share, significant
 from batchproc.record.run_parts import MODES
 from batchproc.report.bench_charts import SpeedRow, speed_rows

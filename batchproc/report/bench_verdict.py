@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchStage, Winner
-from batchproc.bench.statistics import fewest_rounds
+from batchproc.bench.verdicts import fewest_rounds
 from batchproc.explain.mode_wording import ModeRate, StageRates, cause_text
 from batchproc.explain.reasons import Cause
 from batchproc.explain.words import Words, count, crew, seconds, share, significant

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from batchproc.bench.bench_json import SCHEMA, Bench, BenchRound, CaseRun
-from batchproc.bench.cases import Case, make_cases
-from batchproc.bench.schedule import Conditions, Schedule
+from batchproc.bench.bench_json import SCHEMA, Bench, BenchRound, CaseRun, Conditions
+from batchproc.bench.spec import Case, Schedule, make_cases
 from batchproc.record.run_parts import Percentiles, StageRecord
 
 QUIET = Conditions(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.bench.cases import make_alone_cases, make_cases, plan_comparisons
+from batchproc.bench.spec import make_alone_cases, make_cases, plan_comparisons
 from batchproc.errors import UsageError
 
 MODES = ("serial", "thread", "process")

@@ -13,10 +13,9 @@ import pytest
 
 from batchproc.bench import command
 from batchproc.bench.bench_json import parse_bench, to_json
-from batchproc.bench.cases import make_cases
 from batchproc.bench.command import BenchResult, finish_bench, run_bench
 from batchproc.bench.runner import BenchError, BenchStopped
-from batchproc.bench.spec import BenchOptions
+from batchproc.bench.spec import BenchOptions, make_cases
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from batchproc.bench.bench_json import Bench, BenchPrediction, BenchRound, BenchSettings, to_json
-from batchproc.bench.cases import make_cases, plan_comparisons
-from batchproc.bench.conclude import conclude, count_undecided
+from batchproc.bench.rounds import conclude, count_undecided
+from batchproc.bench.spec import make_cases, plan_comparisons
 from tests.bench.fakes import NOISY, QUIET, a_bench_of, a_round, a_run
 from tests.bench.simulated import simulated_times
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.bench.job_copy import child_environment, toml_text, toml_value, write_job_file
+from batchproc.bench.dataset import child_environment, toml_text, toml_value, write_job_file
 from batchproc.cli import load_job
 from tests.jobs import MakeJob
 

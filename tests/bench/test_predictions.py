@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from batchproc.bench.bench_json import BenchPrediction
-from batchproc.bench.cases import Case, make_alone_cases, make_cases
 from batchproc.bench.predictions import (
     Bounds,
     Calibration,
@@ -16,6 +15,7 @@ from batchproc.bench.predictions import (
     sample,
     with_measured,
 )
+from batchproc.bench.spec import Case, make_alone_cases, make_cases
 from batchproc.explain.predict import JobModel, StartCosts
 from batchproc.record.explanation import StageModel
 from batchproc.record.run_json import MachineRecord, RunCounts, RunRecord

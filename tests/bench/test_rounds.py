@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from batchproc.bench.bench_json import BenchRound, BenchSettings, CaseRun, parse_bench, to_json
-from batchproc.bench.cases import Case, named
 from batchproc.bench.rounds import make_rounds
+from batchproc.bench.spec import Case, named
 from tests.bench.fakes import NOISY, QUIET, FakeRunner, a_bench_of, a_run, schedule_of, two_cases
 
 CASES = two_cases()

@@ -4,21 +4,10 @@ from collections import Counter
 
 import pytest
 
-from batchproc.bench.schedule import (
-    LOOK_LEVEL,
-    LOOKS,
-    WARM_UP,
-    Attempt,
-    Conditions,
-    Schedule,
-    count_rounds,
-    counted,
-    disturbances,
-    must_rerun,
-    next_look,
-    worst_of,
-)
-from batchproc.bench.statistics import holm, sign_p
+from batchproc.bench.bench_json import WARM_UP, BenchRound, CaseRun, Conditions, disturbances, worst_of
+from batchproc.bench.rounds import count_rounds, counting, must_rerun, next_look
+from batchproc.bench.spec import LOOK_LEVEL, LOOKS, Schedule
+from batchproc.bench.verdicts import holm, sign_p
 from tests.bench.simulated import AGAIN, BASELINE, CASES
 
 SCHEDULE = Schedule(cases=CASES, baseline=BASELINE, seed=7)
@@ -55,15 +44,6 @@ def test_every_case_comes_at_every_place_about_as_often() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cases", "baseline"), [(("a", "b"), "c"), (("a", "a"), "a"), (("a", "a (again)"), "a")],
-    ids=["no baseline", "twice the same", "taken name"],
-)  # fmt: skip
-def test_names_that_would_be_confused_are_refused(cases: tuple[str, ...], baseline: str) -> None:
-    with pytest.raises(ValueError, match="cases"):
-        Schedule(cases=cases, baseline=baseline, seed=1)
-
-
-@pytest.mark.parametrize(
     ("rounds", "undecided", "expected"),
     [(0, 0, 10), (0, 8, 10), (10, 1, 20), (20, 1, 30), (30, 1, None), (10, 0, None), (12, 1, 20)],
 )
@@ -81,12 +61,19 @@ def test_the_error_is_split_evenly_and_ten_of_ten_still_passes_over_eight() -> N
 QUIET = Conditions(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)
 
 
-def clean(number: int) -> Attempt:
-    return Attempt(number=number)
+BUSY = Conditions(others_cpu_share=0.4)
 
 
-def noisy(number: int) -> Attempt:
-    return Attempt(number=number, disturbances=("other programs used 40.0% of the CPU (limit 10%)",))
+def made(number: int, conditions: Conditions) -> BenchRound:
+    return BenchRound(number=number, order=("a",), runs={"a": CaseRun(seconds=1.0, conditions=conditions)})
+
+
+def clean(number: int) -> BenchRound:
+    return made(number, QUIET)
+
+
+def noisy(number: int) -> BenchRound:
+    return made(number, BUSY)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +120,9 @@ def test_a_disturbed_round_is_run_again_until_five_extra_rounds_are_spent() -> N
 
 
 def test_the_last_attempt_of_each_round_counts_whether_it_was_clean_or_not() -> None:
-    assert (1, 2, 4) == counted([noisy(1), clean(1), clean(2), noisy(3), noisy(3)])
+    rounds = [noisy(1), clean(1), clean(2), noisy(3), noisy(3)]
+
+    assert [rounds[1], rounds[2], rounds[4]] == counting(rounds)
 
 
 def test_the_counts_name_what_was_made_run_again_and_taken_although_disturbed() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.bench.statistics import (
+from batchproc.bench.verdicts import (
     fewest_rounds,
     holm,
     log_ratios,

@@ -8,16 +8,19 @@ from dataclasses import asdict
 
 import pytest
 
-from batchproc.bench.schedule import LOOK_LEVEL, next_look
-from batchproc.bench.statistics import LEVEL, log_ratios, sign_test
+from batchproc.bench.rounds import next_look
+from batchproc.bench.spec import LOOK_LEVEL
 from batchproc.bench.verdicts import (
     LEAST_MARGIN,
+    LEVEL,
     Comparison,
     Verdict,
     against,
     compare,
     every_two,
+    log_ratios,
     noise_floor,
+    sign_test,
     weight_of,
 )
 from batchproc.model import Mode

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
+from batchproc.lab.experiments import BLUR, LOOP, MEDIAN
 from batchproc.lab.models import add_predictions, crossings, gil_models, payload_that_eats, waiting_models
 from batchproc.lab.results import Crossing, Result, ResultTable, SeriesKind, gained, measured
 

@@ -3,7 +3,7 @@
 import pytest
 
 from batchproc.bench.runner import Interrupt
-from batchproc.lab.catalogue import EXPERIMENTS, Experiment
+from batchproc.lab.experiments import EXPERIMENTS, Experiment
 from batchproc.lab.laboratory import run_experiment
 from batchproc.lab.results import Place
 

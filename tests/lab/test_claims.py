@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from batchproc.lab.catalogue import EXPERIMENTS
 from batchproc.lab.claims import CLAIMS, ClaimJob, Measurements, judge
-from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
+from batchproc.lab.experiments import BLUR, EXPERIMENTS, LOOP, MEDIAN
 from batchproc.lab.results import Cell, Crossing, Judged, Place, ResultSeries, ResultTable
 
 JOB = ClaimJob(download_mode="thread", download_workers=8, transform_mode="process", holding_steps=("median",), cores=2)

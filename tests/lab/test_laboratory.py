@@ -19,7 +19,7 @@ from batchproc.bench.spec import BenchOptions
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError
 from batchproc.lab import laboratory
-from batchproc.lab.catalogue import EXPERIMENTS
+from batchproc.lab.experiments import EXPERIMENTS
 from batchproc.lab.laboratory import judge_claims, run_experiment, run_with_lab
 from batchproc.lab.results import Result
 from batchproc.lock import RunLock

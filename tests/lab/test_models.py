@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchproc.lab.experiments.throughput import BLUR, LOOP, MEDIAN
+from batchproc.lab.experiments import BLUR, LOOP, MEDIAN
 from batchproc.lab.models import (
     add_predictions,
     crossings,

@@ -7,10 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from batchproc.bench.bench_json import BenchPrediction, BenchRound, CaseRun, parse_bench, to_json
-from batchproc.bench.cases import Case, make_alone_cases, make_cases, plan_comparisons
-from batchproc.bench.conclude import conclude
-from batchproc.bench.schedule import Conditions
+from batchproc.bench.bench_json import BenchPrediction, BenchRound, CaseRun, Conditions, parse_bench, to_json
+from batchproc.bench.rounds import conclude
+from batchproc.bench.spec import Case, make_alone_cases, make_cases, plan_comparisons
 from batchproc.record.run_parts import StageRecord
 from batchproc.report.html import make_report
 from tests.bench.fakes import NOISY, QUIET, STAGE, a_run

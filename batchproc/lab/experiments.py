@@ -1,16 +1,28 @@
-"""Throughput: Python against C, steps by mode and workers, waiting for replies, and what handing over costs."""
+"""All experiments by name, with the question and how long each may take; and those on throughput and cost themselves.
 
+Python against C, steps by mode and workers, waiting for replies, what handing over costs; seconds until a worker is
+ready, memory, and from how many items on processes repay their start."""
+
+import json
+import os
+import random
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from batchproc.download.stage import Download
-from batchproc.lab.batches import Rounds, Size, interleave, plain_items, source
+from batchproc.executors.worker import start_context
+from batchproc.lab import isolation
+from batchproc.lab.batches import SEED, SIZES, OpenExecutor, Rounds, Size, executor_of, interleave, plain_items, source
 from batchproc.lab.models import crossings, gil_models, payload_that_eats, waiting_models
 from batchproc.lab.results import Crossing, ResultSeries, ResultTable, SeriesKind, gained, measured
 from batchproc.lab.tiny_stages import Echo, PurePython, TinyBlur, TinyMedian, noise
 from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import descendants, memory_of
 from batchproc.model import Fetch, Item, Mode, Reply, SourceImage
 from batchproc.origin import EmbeddedOrigin, OriginSettings, demo_paths
 from batchproc.protocols import Stage
@@ -195,3 +207,153 @@ def _both(stage: Stage[Any, Any], workers: int, one: SourceImage, count: int, ro
     items: list[Item[Any]] = plain_items([one] * count)
     found = interleave(stage, {name: (mode, workers) for name, mode in MODES.items()}, items, rounds=rounds)
     return {name: [seconds / count for seconds in found.seconds(name)] for name in MODES}
+
+
+START_WORKERS = 4
+FEW, MANY = 1, 5
+JOB_SIZES = (4, 16, 64)
+FULL_JOB_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+COLD_SECONDS = 30.0
+ONE = {Mode.THREAD: "a thread", Mode.PROCESS: "a process"}
+
+
+def startup(size: Size) -> ResultTable:
+    """Seconds from asking for a worker to its being ready for a stage without work, of four asked for at once."""
+    start_context(Echo().preload)
+    found: dict[Mode, list[float]] = {mode: [] for mode in ONE}
+    for number in range(size.rounds + 1):
+        for mode, values in found.items():
+            seconds = _ready_seconds(mode)
+            if number:
+                values.append(seconds)
+    cold = [_cold_seconds() for _ in range(min(5, size.rounds))]
+    ready = {ONE[mode]: values for mode, values in found.items()}
+    return ResultTable(x="worker", series=(
+        measured("ready after", "s", ready | {"the first process": cold}),
+        gained("threads gain", {ONE[Mode.THREAD]: (found[Mode.THREAD], found[Mode.PROCESS])}),
+    ))  # fmt: skip
+
+
+def memory(size: Size) -> ResultTable:
+    """PSS of the whole process tree with one and with five workers that each hold an image and have filtered it."""
+    start_context(TinyBlur().preload)
+    found: dict[Mode, list[float]] = {mode: [] for mode in ONE}
+    if memory_of(os.getpid()).pss_bytes is not None:
+        for _ in range(size.rounds):
+            for mode, values in found.items():
+                values.append((_tree_pss(mode, MANY) - _tree_pss(mode, FEW)) / (MANY - FEW))
+    weights = measured("one more weighs (PSS)", "bytes", {ONE[mode]: values for mode, values in found.items()})
+    return ResultTable(x="worker", series=(weights,))
+
+
+def job_size(size: Size) -> ResultTable:
+    """Whole jobs of 1 to 256 items with the workers' start in them, in every mode, on a pure-Python step.
+
+    Every round has all sizes and modes in fresh random order, so that a busy spell spoils no size alone.
+    """
+    start_context(PurePython().preload)
+    modes = {"threads": Mode.THREAD, "processes": Mode.PROCESS, "serial": Mode.SERIAL}
+    sizes = [float(items) for items in (FULL_JOB_SIZES if size.full else JOB_SIZES)]
+    for mode in modes.values():
+        _job_seconds(mode, 1)  # what only a first job pays, imports above all, is not what is asked for
+    took: dict[str, dict[float, list[float]]] = {name: {items: [] for items in sizes} for name in modes}
+    jobs = [(name, items) for name in modes for items in sizes]
+    order = random.Random(SEED)
+    for _ in range(size.rounds):
+        for name, items in order.sample(jobs, len(jobs)):
+            took[name][items].append(_job_seconds(modes[name], int(items)))
+    threads, processes, serial = (
+        measured(name, "s", each, SeriesKind.CONTROL if name == "serial" else SeriesKind.MAIN)
+        for name, each in took.items()
+    )
+    gains = gained("processes gain", {items: (took["processes"][items], took["serial"][items]) for items in sizes})
+    met = Crossing(first="threads", second="processes", measured=crossings(threads.curve, processes.curve))
+    return ResultTable(x="items in the job (a loop in Python)", x_unit="items", y="time of the whole job",
+                 series=(threads, processes, serial, gains), crossings=(met,))  # fmt: skip
+
+
+def cold_start() -> None:
+    """Prints the seconds from nothing to a worker's first outcome, the fork server's start included. Run in a child."""
+    sys.stdout.write(repr(_job_seconds(Mode.PROCESS, 1)))
+
+
+def _cold_seconds() -> float:
+    code = "from batchproc.lab.experiments import cold_start; cold_start()"
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=COLD_SECONDS)
+    return float(done.stdout)
+
+
+def _ready_seconds(mode: Mode) -> float:
+    """The median time of four workers from being asked for to being ready, by the executor's own account."""
+    stage = Echo()
+    with OpenExecutor(executor_of(mode, START_WORKERS, stage), stage) as opened:
+        opened.batch(plain_items([None] * START_WORKERS))
+        executor = opened.executor
+    return median(times.startup_seconds for times in executor.times)
+
+
+def _tree_pss(mode: Mode, workers: int) -> float:
+    """Bytes of this process and all below it while `workers` are alive and have worked."""
+    stage = TinyBlur()
+    with OpenExecutor(executor_of(mode, workers, stage), stage) as opened:
+        opened.batch(plain_items([None] * (4 * workers)))
+        pids = (os.getpid(), *descendants(os.getpid()))
+        return float(sum(memory_of(pid).pss_bytes or 0 for pid in pids))
+
+
+def _job_seconds(mode: Mode, items: int) -> float:
+    stage = PurePython()
+    started = time.perf_counter()
+    with OpenExecutor(executor_of(mode, usable_cores(), stage), stage) as opened:
+        opened.batch(plain_items([None] * items))
+    return time.perf_counter() - started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One controlled experiment. Killed after `limit_seconds`: then it is not measured."""
+
+    name: str
+    question: str
+    run: Callable[[Size], ResultTable]
+    limit_seconds: float = 60.0
+    claims: bool = True
+
+    def command(self, size: str) -> list[str]:
+        """The command line of its process, at one of `SIZES`. Not `-m`: the workers would import our main module."""
+        code = "from batchproc.lab.experiments import main; main()"
+        return [sys.executable, "-P", "-c", code, self.name, size]
+
+
+def _experiment(
+    run: Callable[[Size], ResultTable], question: str, limit_seconds: float = 60.0, *, claims: bool = True
+) -> Experiment:
+    return Experiment(name=run.__name__, question=question, run=run, limit_seconds=limit_seconds, claims=claims)
+
+
+EXPERIMENTS = {one.name: one for one in (
+    _experiment(python_alone, "How slow is Python alone, against C on the same pixels?"),
+    _experiment(steps, "Which steps release the GIL, so that threads run them side by side?"),
+    _experiment(own_gil, "Do two processes spin in Python side by side, and two threads not?"),
+    _experiment(workers, "Up to how many workers does the rate grow?", 120.0, claims=False),
+    _experiment(latency, "What do more workers gain, the longer the replies take?", 240.0),
+    _experiment(payload, "What does handing over cost, and up to which payload do processes pay?", 120.0),
+    _experiment(startup, "How long until a thread, and a process, is ready?"),
+    _experiment(memory, "What does a further thread, or process, weigh?"),
+    _experiment(job_size, "From how many items on do processes repay their start?", 120.0, claims=False),
+    _experiment(isolation.own_memory, "Does the parent see what a worker changes in memory?"),
+    _experiment(isolation.lost_updates, "Do threads lose each other's updates without a lock?"),
+    _experiment(isolation.through_queue, "Does each item leave the thread executor once, with no lock in its stage?"),
+    _experiment(isolation.hang, "Who recovers from an item that never ends, and when?"),
+    _experiment(isolation.crash, "What does a crash take with it?"),
+)}  # fmt: skip
+
+
+def main() -> None:
+    """Makes the experiment that the command line names, in a process of its own, and prints its table as JSON.
+
+    What hangs, crashes or leaks there concerns no other, and no bench.
+    """
+    name, size = sys.argv[1:3]
+    json.dump(asdict(EXPERIMENTS[name].run(SIZES[size])), sys.stdout)

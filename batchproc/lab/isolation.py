@@ -256,7 +256,7 @@ def _ask_child(function: str, *arguments: str) -> dict[str, Any]:
 
 
 def _child(function: str, *arguments: str) -> "subprocess.Popen[str]":
-    code = f"from batchproc.lab.experiments.isolation import {function}; {function}()"
+    code = f"from batchproc.lab.isolation import {function}; {function}()"
     command = [sys.executable, "-P", "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
