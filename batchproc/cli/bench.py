@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from batchproc.cli.arguments import AsJson, ConfigPath, Settings, load_job
-from batchproc.cli.console import make_page, print_json, print_message
+from batchproc.cli.console import AsJson, ConfigPath, Settings, load_job, make_page, print_json, print_message
 
 Quick = Annotated[bool, typer.Option("--quick", help="few rounds, few images: indicative only")]
 Rounds = Annotated[int, typer.Option(min=0, metavar="N", help="rounds that count; 0 = as the config says")]

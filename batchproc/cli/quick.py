@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from batchproc.cli.arguments import Settings, from_here
-from batchproc.cli.console import print_message
+from batchproc.cli.console import Settings, from_here, print_message
 from batchproc.cli.run import run
 from batchproc.errors import BatchprocError, Problem, Reject, StageError, UsageError
 

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from batchproc import lifecycle
-from batchproc.cli.arguments import AsJson, ConfigPath, Settings, load_job, read_duration, read_folder
-from batchproc.cli.console import errors_in_one_line, make_page, print_errors, print_json, print_message
+from batchproc.cli.console import (
+    AsJson,
+    ConfigPath,
+    Settings,
+    errors_in_one_line,
+    load_job,
+    make_page,
+    print_errors,
+    print_json,
+    print_message,
+    read_duration,
+    read_folder,
+)
 from batchproc.errors import check_codes
 from batchproc.signals import shown_by
 
