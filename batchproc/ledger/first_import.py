@@ -11,7 +11,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, groupby, islice
+from operator import itemgetter
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
@@ -21,9 +22,12 @@ from batchproc.model import ListedItem, describe_line
 from batchproc.remembered import Checkpoint, Known
 
 ROWS_AT_ONCE = 10_000  # held in memory
-INSERT = f"""
-INSERT INTO item (key, line, url, extra_json, code, message, state, due, stage) VALUES
-  (?1, ?2, ?3, ?4, ?5, ?6, iif(?5 = '', 'pending', 'failed'), ?5 = '', iif(?5 = '', '', '{INPUT_STAGE}'))
+ROWS_PER_STATEMENT = 8  # a statement for each row took two thirds longer
+ROW = ", (?, ?, ?, ?, 'pending', 1)"
+INSERT = "INSERT INTO item (key, line, url, extra_json, state, due) VALUES "
+INSERT_BAD = f"""
+INSERT INTO item (key, line, url, extra_json, code, message, state, due, stage)
+  VALUES (?, ?, ?, ?, ?, ?, 'failed', 0, '{INPUT_STAGE}')
 """
 # Of each key that comes again, its first item; then every further row that has it.
 FIND_SHARED = """
@@ -98,11 +102,21 @@ def _insert(
         rows = [entry for entry in batch if type(entry) is ListedItem]
         if len(rows) < len(batch):
             checkpoints += [entry for entry in batch if isinstance(entry, Checkpoint)]
-        connection.executemany(
-            INSERT, [row if row[2].isascii() and row[5].isascii() else _storable(row) for row in rows]
-        )
+        for code, run in groupby(rows, itemgetter(4)):
+            if code:
+                connection.executemany(INSERT_BAD, map(_storable, run))
+            else:
+                _insert_good(connection, [row[:4] if row[2].isascii() else _storable(row)[:4] for row in run])
         failpoint("ledger.import")
     return checkpoints
+
+
+def _insert_good(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int, str, str]]) -> None:
+    whole = len(rows) - len(rows) % ROWS_PER_STATEMENT
+    values, width = list(chain.from_iterable(rows[:whole])), 4 * ROWS_PER_STATEMENT
+    several = INSERT + (ROWS_PER_STATEMENT * ROW).removeprefix(", ")
+    connection.executemany(several, (values[at : at + width] for at in range(0, len(values), width)))
+    connection.executemany(INSERT + ROW.removeprefix(", "), rows[whole:])
 
 
 def _storable(row: ListedItem) -> ListedItem:
