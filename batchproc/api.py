@@ -11,10 +11,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from batchproc.errors import BatchprocError, ExitCode, check_codes
 from batchproc.job_file import Job, load
@@ -32,8 +33,7 @@ HELD_OUTCOMES = 1_000  # that a caller of `stream` has not taken yet; then the r
 _one_run = threading.Lock()  # signals, fork server and Pillow's switches belong to the whole process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What became of one item, once that is on disk.
 
     `state`: done, unchanged, rejected, failed, quarantined or deferred. `path`, sizes and format are of a done image,

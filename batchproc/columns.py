@@ -6,9 +6,10 @@ Loaders of data sets decide the type of a column from its first rows, and lose o
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
+
+from msgspec import Struct
 
 from batchproc.redact import printable
 
@@ -52,8 +53,7 @@ class TooManyColumnsError(Exception):
     """A list has more than `MOST_COLUMNS` columns."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
+class Remark(Struct, frozen=True, kw_only=True):
     """Something that was noticed, or fixed silently, in so many rows of a list."""
 
     text: str

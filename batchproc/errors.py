@@ -5,8 +5,9 @@ Two families. `StageError` and `Reject` concern one image: they are raised insid
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+
+from msgspec import Struct
 
 from batchproc.kinds import TABLE, UNKNOWN, kind_of
 from batchproc.kinds import Code as Code
@@ -75,8 +76,7 @@ class BatchprocError(Exception):
     exit_code = ExitCode.INTERNAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(Struct, frozen=True, kw_only=True):
     """One thing wrong with the user's input: where it stands, and a message that says what, and what to do."""
 
     where: str  # a dotted key with its table, as `[transform] workers`, or a file name

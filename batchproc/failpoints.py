@@ -9,13 +9,13 @@ test can kill whom it likes, in a run that stands at that very point.
 import contextlib
 import os
 import signal
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 VARIABLE = "BATCHPROC_FAILPOINT"
 
 
-@dataclass(slots=True)
-class _Armed:
+class _Armed(Struct):
     """The point that kills, and how many passes are left. One per process, set once at import."""
 
     name: str

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from batchproc.config import Config
 from batchproc.config import load as load_config
@@ -24,8 +25,7 @@ FLAGS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Struct, frozen=True, kw_only=True):
     """A checked config with its steps, ready to be run. Made by `load`."""
 
     config: Config

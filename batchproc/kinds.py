@@ -4,9 +4,11 @@ A stage raises a code; everybody else asks the table: the frontier when to try a
 ledger whether a later run is to, the report what to tell the user. A new kind is a member of `Code` and an entry here.
 """
 
-from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum, StrEnum, auto
 from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Retry(StrEnum):
@@ -103,14 +105,12 @@ def http_code(status_code: int) -> str:
     return f"http.{status_code}"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """One kind of failure, or a family of them: then `code` is how theirs begin, as `http.5` for all of 5xx."""
 
     code: str
     meaning: str  # what has happened, in a few words
     advice: str  # what to do about it
-    _: KW_ONLY
     retry: Retry = Retry.NEVER  # when it is tried again
     retry_in_transform: Retry | None = None  # where that stage differs
     exceptions: tuple[Retry, ...] = ()  # what whoever raises it may say instead of `retry`

@@ -12,11 +12,12 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from batchproc.errors import LockHeldError, UsageError
 
@@ -113,8 +114,7 @@ def _try_twice(descriptor: int) -> bool:
     return _try(descriptor)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """The run that holds a lock."""
 
     pid: int

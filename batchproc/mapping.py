@@ -4,8 +4,9 @@ import pickle
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
+
+from msgspec import Struct
 
 from batchproc.errors import Reject
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
@@ -19,8 +20,7 @@ R = TypeVar("R")
 HELD_PER_WORKER = 8  # items that may be under way, or wait for an earlier one, per worker
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(Struct, frozen=True, kw_only=True):
     """What became of an item that gave no result. In place of the result: nothing is raised for a single item.
 
     `code`: `raised`, `rejected` (it raised `Reject`), `not_picklable`, `worker.timeout`, `worker.crash`. An item that
@@ -33,15 +33,13 @@ class Failed:
     traceback: str = ""  # of what the function raised
 
 
-@dataclass(frozen=True, slots=True)
-class _Done(Generic[R]):
+class _Done(Struct, Generic[R], frozen=True):
     """A result on its way: as it is, or pickled."""
 
     value: R
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Calls:
+class _Calls(Struct, frozen=True, kw_only=True):
     """The stage: one function, called with each item. `pickled`: items and results travel as bytes."""
 
     function: Callable[[Any], Any]

@@ -1,9 +1,10 @@
 """The seams: what a stage is, what an executor is. Whoever fits may stand in."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
+
+from msgspec import Struct
 
 from batchproc.model import Item, Outcome
 
@@ -66,8 +67,7 @@ class Stage(Protocol[In_contra, Out_co]):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
-class WorkerTimes:
+class WorkerTimes(Struct, kw_only=True):
     """Where one worker's time went besides its spans. Written by that worker's own thread, read when it has ended."""
 
     worker: str

@@ -7,12 +7,12 @@ was is copied as bytes; the ledger forgets it with the same commit that changes 
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
     """A place between two rows of a list, where a line begins, and what its reader has to know to go on there."""
 
     size_bytes: int  # of the text before it, unpacked and without a byte order mark; of several lists, their lines
@@ -22,15 +22,13 @@ class Checkpoint:
     columns: str  # what was learned of them so far, by `Columns.dump`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(Struct, frozen=True, kw_only=True):
     """The first entry of a list whose beginning is as it was: what follows is behind that place."""
 
     checkpoint: Checkpoint
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListMemory:
+class ListMemory(Struct, frozen=True, kw_only=True):
     """What is remembered of the list as it was read last. `rule`: all that decides what its bytes mean."""
 
     rule: str
@@ -47,8 +45,7 @@ BLOCK_ITEMS = 256  # 140 KB of metadata.jsonl: a changed row costs as many other
 Row: TypeAlias = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class Block(Struct, frozen=True, kw_only=True):
     """Where the rows of a block stand in a manifest, and what they are."""
 
     start_bytes: int
@@ -56,16 +53,14 @@ class Block:
     digest: bytes  # of the manifest's form and these bytes, by `hasher`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """The rows of one block. `rows` are not touched where `known` is still what the file holds."""
 
     rows: Iterable[Row]
     known: Block | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(Struct, frozen=True, kw_only=True):
     """What a manifest is to hold: its parts in their order. `form` is what decides how all of its rows are written."""
 
     parts: Iterator[Part]
@@ -81,8 +76,7 @@ def _hasher(rule: str) -> "hashlib._Hash":
     return hashlib.sha256(rule.encode("utf-8", "surrogatepass") + b"\n")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
+class Shard(Struct, frozen=True, kw_only=True):
     """A file that holds the images of neighbouring items, with their rows. Its name says what is in it."""
 
     name: str  # relative to the output folder

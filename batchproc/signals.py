@@ -18,9 +18,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Generic, TypeAlias, TypeVar
+
+from msgspec import Struct, field
 
 T = TypeVar("T")
 Handler: TypeAlias = Callable[[int, FrameType | None], None]
@@ -30,8 +31,7 @@ QUESTIONS = (signal.SIGUSR1, signal.SIGUSR2)  # they ask and never end anything
 STOP_SECONDS = 5.0
 
 
-@dataclass(slots=True)
-class _Now:
+class _Now(Struct):
     """What the program is about."""
 
     show: Callable[[str], None]  # has an answer shown

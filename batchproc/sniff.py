@@ -3,9 +3,10 @@
 import codecs
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePath
+
+from msgspec import Struct
 
 _PREFIX_BYTES = 1024
 IMAGE_SUFFIXES = frozenset(  # those of formats that are not read are among them, or their files would just be missing
@@ -29,8 +30,7 @@ class Nature(StrEnum):
     NO_IMAGE = "no image"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class Content(Struct, frozen=True, kw_only=True):
     """`name` is the contract's word when accepted (`jpeg`), else words for a message (`an HTML page`)."""
 
     nature: Nature

@@ -12,10 +12,11 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
 
 from batchproc.errors import Problem, StoreError, UsageError
 from batchproc.redact import printable, redact_text
@@ -34,8 +35,7 @@ REQUEST_SECONDS = 60.0  # of one request: a part of a shard has 5 MB
 PART_BYTES = 8 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class Version(Struct, frozen=True, kw_only=True):
     """What a store says of one state of an object, to change it only if it still has that state."""
 
     etag: str | None

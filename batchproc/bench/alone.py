@@ -10,7 +10,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from batchproc.bench.dataset import toml_value
 from batchproc.config import Config, load
@@ -26,7 +28,7 @@ from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.observer import StageSums
 from batchproc.pipeline.opening import make_transform
 from batchproc.pipeline.phase_record import describe_stage, stage_totals
-from batchproc.record.run_json import MemoryRecord, NotSampled, RunCounts, RunRecord, to_json
+from batchproc.record.run_json import MemoryRecord, RunCounts, RunRecord, to_json
 from batchproc.record.run_parts import STAGES, StageRecord
 from batchproc.shortage import raise_file_limit
 from batchproc.sink import Layout
@@ -36,8 +38,7 @@ LOADING_WORKERS = 8
 GAUGE = "out_total"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AloneSpec:
+class AloneSpec(Struct, frozen=True, kw_only=True):
     """Which stage, of which job file under which `--set` values, and a fresh folder for its files."""
 
     stage: str
@@ -48,7 +49,7 @@ class AloneSpec:
     def command(self) -> list[str]:
         """The command line of the process that does it; it prints a record as run.json has it, with the outputs."""
         code = "from batchproc.bench.alone import main; main()"
-        return [sys.executable, "-P", "-c", code, json.dumps(asdict(self))]
+        return [sys.executable, "-P", "-c", code, json.dumps(to_builtins(self))]
 
 
 def main() -> None:
@@ -60,8 +61,7 @@ def main() -> None:
     sys.stdout.write(json.dumps({**to_json(alone.record), "outputs": alone.outputs}))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AloneRun:
+class AloneRun(Struct, frozen=True, kw_only=True):
     """What was measured, and what was made: by the item's key the hash of the original or image, or a code."""
 
     record: RunRecord
@@ -102,7 +102,7 @@ def _timed(stage: str, executor: Executor, run: Callable[[], Iterator[Outcome]])
         startup_seconds=min((one.spans[-1].started for one in done), default=started) - started,
         counts=RunCounts(done=len(done), processed=len(outcomes)),
         memory=MemoryRecord(peak_pss_bytes=samples.peak_pss_bytes if samples else None),
-        samples=samples or NotSampled(unknown=sampler.failure),
+        samples=samples or Samples(unknown=sampler.failure),
         stages={stage: _describe(stage, executor, outcomes, samples)},
     )
     return AloneRun(record=record, outputs={one.source.key_hex: _output(one) for one, _ in outcomes})

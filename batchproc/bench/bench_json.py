@@ -5,11 +5,11 @@ What an older or an interrupted bench lacks has a default. The names of the keys
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+import msgspec
+from msgspec import Struct, ValidationError, convert, field
 
 from batchproc.bench.verdicts import LEVEL, Comparison, NoiseFloor
 from batchproc.errors import DiskError, UsageError
@@ -25,8 +25,7 @@ UNKNOWN = "unknown"
 WARM_UP = 0  # the number of the round that is thrown away; those that count are numbered from 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditions:
+class Conditions(Struct, frozen=True, kw_only=True):
     """What the machine did besides, during one run or one round. None: the system does not tell.
 
     Shares are of all cores of the machine, from 0 to 1.
@@ -37,8 +36,7 @@ class Conditions:
     throttled_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoundCounts:
+class RoundCounts(Struct, frozen=True, kw_only=True):
     """How many rounds count, and how many something disturbed; None before the first is complete.
 
     `noisy`: a round counts although it was disturbed, for the extra rounds did not suffice.
@@ -52,8 +50,7 @@ class RoundCounts:
     text: str = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchSettings:
+class BenchSettings(Struct, frozen=True, kw_only=True):
     """What was asked for. `rerun` False: every round is taken as it is, for a bench that is indicative only."""
 
     rounds: int | None = None
@@ -64,8 +61,7 @@ class BenchSettings:
     quick: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Latencies:
+class Latencies(Struct, frozen=True, kw_only=True):
     """How long the origin lets an image wait, in seconds."""
 
     median: float
@@ -73,8 +69,7 @@ class Latencies:
     max: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchDataset:
+class BenchDataset(Struct, frozen=True, kw_only=True):
     """The images. `left_out`: what the list has beyond them."""
 
     kind: str = UNKNOWN  # origin, photos or replay
@@ -85,8 +80,7 @@ class BenchDataset:
     latency_seconds: Latencies | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchCalibration:
+class BenchCalibration(Struct, frozen=True, kw_only=True):
     """The model's parameters, from small runs before the first round."""
 
     download: StageModel
@@ -100,8 +94,7 @@ class BenchCalibration:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchPrediction:
+class BenchPrediction(Struct, frozen=True, kw_only=True):
     """Of one case, with the measured value beside it. Ratios are of times; `error` is of the predicted time."""
 
     case: str
@@ -124,8 +117,7 @@ class BenchPrediction:
         return None if self.error is None or self.error <= -1 else 1 / (1 + self.error) - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseRun:
+class CaseRun(Struct, frozen=True, kw_only=True):
     """One run of a case. `seconds` is the makespan, `command_seconds` from the child's start to its end.
 
     `stages` are those of its run.json, without what they say of single workers, hosts and parts of tasks.
@@ -149,8 +141,7 @@ class CaseRun:
         return self.done / self.seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchRound:
+class BenchRound(Struct, frozen=True, kw_only=True):
     """One attempt at a round, its runs in `order`; number 0 is the warm-up."""
 
     number: int
@@ -169,8 +160,7 @@ class BenchRound:
         return disturbances(worst_of(run.conditions for run in self.runs.values()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchStage:
+class BenchStage(Struct, frozen=True, kw_only=True):
     """A stage of a case, averaged over its runs."""
 
     mode: str
@@ -183,16 +173,14 @@ class BenchStage:
     startup_per_worker_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchMemory:
+class BenchMemory(Struct, frozen=True, kw_only=True):
     """Medians over the runs of a case; None where the system does not tell."""
 
     peak_pss_bytes: float | None = None
     per_worker_pss_bytes: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchCase:
+class BenchCase(Struct, frozen=True, kw_only=True):
     """One case over the rounds that count. `alone` names the stage that ran by itself."""
 
     name: str
@@ -221,8 +209,7 @@ class BenchCase:
                 if isinstance(value, int | float) and not isinstance(value, bool)}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Winner:
+class Winner(Struct, frozen=True, kw_only=True):
     """Which case to take, and what is proven of it."""
 
     case: str
@@ -234,16 +221,14 @@ class Winner:
     not_told_apart: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Makespan:
+class Makespan(Struct, frozen=True, kw_only=True):
     """What is timed, and why that."""
 
     figure: str = UNKNOWN
     because: str = UNKNOWN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColdStart:
+class ColdStart(Struct, frozen=True, kw_only=True):
     """The bench's very first run, of the calibration: nothing of it was in the page cache by our doing."""
 
     command_seconds: float | None = None
@@ -252,16 +237,14 @@ class ColdStart:
     startup_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
+class Outputs(Struct, frozen=True, kw_only=True):
     """Whether all modes made the same files, and how many images and failures were compared, by settings hash."""
 
     identical: bool = False
     items_by_plan: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Bench(Struct, frozen=True, kw_only=True):
     """One bench; without a `baseline` it has experiments alone. The laboratory checks its own two keys.
 
     `plan`: the comparisons, fixed with the predictions before the first round; None before that. From `cases` on
@@ -308,9 +291,6 @@ class Bench:
         return tuple(one for one in self.rounds if one.complete and one.number != WARM_UP)
 
 
-_BENCH = TypeAdapter(Bench)
-
-
 def worst_of(runs: Iterable[Conditions]) -> Conditions:
     """The conditions of a round: the worst of its runs in each respect, for one disturbed run spoils its ratio."""
     listed = list(runs)
@@ -339,7 +319,7 @@ def _largest(values: Iterable[float | None]) -> float | None:
 
 def to_json(bench: Bench) -> dict[str, Any]:
     """The content of bench.json; what follows from a round stands in it for other readers."""
-    content: dict[str, Any] = _BENCH.dump_python(bench, mode="json")
+    content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(bench))
     for row, one in zip(content["rounds"], bench.rounds, strict=True):
         row |= {"complete": one.complete, "disturbances": list(one.disturbances)}
         for name, run in one.runs.items():
@@ -348,8 +328,8 @@ def to_json(bench: Bench) -> dict[str, Any]:
 
 
 def parse_bench(content: object) -> Bench:
-    """From the content of bench.json. Raises `pydantic.ValidationError`."""
-    return _BENCH.validate_python(content)
+    """From the content of bench.json. Raises `msgspec.ValidationError`."""
+    return convert(content, Bench)
 
 
 def write_bench(bench: Bench, folder: Path) -> None:
@@ -367,8 +347,6 @@ def read_bench(folder: Path) -> Bench:
     try:
         return parse_bench(json.loads(path.read_bytes()))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
-        raise UsageError(f"{path}: is not the bench.json of a batchproc bench: {where}: {first['msg']}") from error
+        raise UsageError(f"{path}: is not the bench.json of a batchproc bench: {error}") from error
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: cannot be read: {type(error).__name__}") from error

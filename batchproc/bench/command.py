@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import Bench, BenchRound, CaseRun, ColdStart, Outputs, disturbances, write_bench
 from batchproc.bench.dataset import find_dataset, toml_value, write_job_file
@@ -42,8 +44,7 @@ WORK_NAME = "work"
 After: TypeAlias = Callable[[Bench, Config, Interrupt], Bench]  # adds experiments and claims
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchResult:
+class BenchResult(Struct, frozen=True, kw_only=True):
     """The content of bench.json, and the folder it is in."""
 
     bench: Bench

@@ -14,11 +14,13 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from statistics import median
 from typing import Any
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import BenchDataset, Latencies
 from batchproc.config import STDIN, Config, OriginTable
@@ -49,8 +51,7 @@ SUFFIXES = {
 OTHER_SUFFIX = ".jpg"  # the origin serves what is named like an image, and tells its type by its content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
+class Dataset(Struct, frozen=True, kw_only=True):
     """Relative URLs in their order, and the origin that serves them. `kind` is origin, photos or replay.
 
     `left_out` counts what the list has beyond them: not served here, not fetched, or beyond the limit's items.
@@ -77,11 +78,10 @@ class Dataset:
 
     def identity(self) -> dict[str, object]:
         """All that decides the work, for the fingerprint of the bench."""
-        return {"kind": self.kind, "paths": self.paths, "origin": asdict(self.origin), "per_host": self.per_host}
+        return {"kind": self.kind, "paths": self.paths, "origin": to_builtins(self.origin), "per_host": self.per_host}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
+class Captured(Struct, frozen=True, kw_only=True):
     """The cache as a bench uses it: paths as the origin names them, in the list's order, and their waits in seconds."""
 
     folder: Path

@@ -6,7 +6,9 @@ is not known from its source: then a third, thread + thread, measures it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import BenchCalibration, BenchPrediction
 from batchproc.bench.spec import Bounds, Case, named
@@ -24,8 +26,7 @@ PHI_ENDS = ("low", "high")
 AS_FAST = 1.02  # of predicted rates: no model is that good, so the lighter case is the favourite
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibration:
+class Calibration(Struct, frozen=True, kw_only=True):
     """The model's parameters, with the GIL shares at their likely value and at both ends."""
 
     likely: JobModel

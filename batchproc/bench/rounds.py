@@ -5,8 +5,9 @@ is ever left out. Both attempts stay in the raw file; of each round the last att
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from statistics import fmean, median
+
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import (
     WARM_UP,

@@ -12,19 +12,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import psutil
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.bench.alone import AloneSpec
 from batchproc.bench.bench_json import CaseRun, Conditions
 from batchproc.bench.dataset import child_environment
 from batchproc.bench.spec import Case
 from batchproc.errors import BatchprocError, ExitCode
-from batchproc.measure.samples import ProcessUsage, Samples
+from batchproc.measure.samples import ProcessUsage
 from batchproc.record.run_json import RunRecord, record_of
 from batchproc.signals import withheld_from_children
 from batchproc.sink import Layout, write_atomically
@@ -88,8 +89,7 @@ class Interrupt:
             raise BenchStopped(number)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class Ran(Struct, frozen=True, kw_only=True):
     """A run's record, with the origin's row in it, what bench.json keeps of it, and the folder of its files.
 
     `outputs` maps each item's key to the hash of its image, or to its failure's code.
@@ -184,7 +184,7 @@ def read_outputs(output: Path) -> dict[str, str]:
 
 def case_run_of(record: RunRecord) -> CaseRun:
     """What is kept of a record whose samples know the origin (see `with_origin`)."""
-    machine = record.sampled.machine
+    machine = record.samples.machine
     return CaseRun(
         seconds=record.line_seconds,
         startup_seconds=record.startup_seconds,
@@ -207,7 +207,7 @@ def case_run_of(record: RunRecord) -> CaseRun:
 def with_origin(record: RunRecord, origin_cpu_seconds: float | None) -> RunRecord:
     """The record with the bench's origin in its own row: the run did not know it and counted it among the others."""
     samples = record.samples
-    if not isinstance(samples, Samples) or origin_cpu_seconds is None:
+    if samples.unknown is not None or origin_cpu_seconds is None:
         return record
     machine, others = samples.machine, samples.machine.others_cpu_share
     if others is not None:

@@ -5,11 +5,13 @@ import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import FILE_NAME, SCHEMA, Bench, BenchSettings, Makespan, read_bench, write_bench
 from batchproc.bench.dataset import Dataset, toml_value
@@ -29,8 +31,7 @@ FIXED_TABLES = frozenset(("job", "origin", "bench", "report", "metrics"))
 FIXED_KEYS = frozenset(("download.mode", "transform.mode", "download.allow_addresses", "download.proxy"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class Case(Struct, frozen=True, kw_only=True):
     """One configuration. `varied` holds dotted keys of `[bench] vary` with their values, in the order of the config.
 
     `alone` names the stage that runs by itself, empty for a whole run; the other one's mode then means nothing.
@@ -173,8 +174,7 @@ Load: TypeAlias = Callable[[Sequence[str]], tuple[Config, tuple[Step, ...]]]
 Notify: TypeAlias = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class Schedule(Struct, frozen=True, kw_only=True):
     """The cases of a bench by name, the one that runs twice in each round, and the seed of their orders.
 
     Complete rounds, each in a fresh order that the seed alone decides: an order depends on nothing but seed, round and
@@ -201,8 +201,7 @@ class Schedule:
         return tuple(random.Random(f"{self.seed}/{number}/{attempt}").sample(self.entries, len(self.entries)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class Bounds(Struct, frozen=True, kw_only=True):
     """What the model needs to know of one case besides its modes."""
 
     download_workers: int
@@ -210,8 +209,7 @@ class Bounds:
     per_host: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOptions:
+class BenchOptions(Struct, frozen=True, kw_only=True):
     """What the command line asks of a bench. 0 and empty: as the config says."""
 
     rounds: int = 0
@@ -224,8 +222,7 @@ class BenchOptions:
     fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(Struct, frozen=True, kw_only=True):
     """All that is fixed before the first round."""
 
     config: Config
@@ -292,7 +289,7 @@ def open_bench(spec: Spec, root: Path, notify: Notify) -> tuple[Bench, Path]:
             "config": spec.config.model_dump(mode="json"),
             "cases": [case.name for case in spec.cases],
             "plans": spec.plans,
-            "length": asdict(spec.settings),
+            "length": to_builtins(spec.settings),
             "material": spec.dataset.identity(),
         }
     )

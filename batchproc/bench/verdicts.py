@@ -6,11 +6,13 @@ no noise need be normal. The rounds need to be independent of each other; inside
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from itertools import combinations
 from statistics import median
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.explain.words import count
 from batchproc.model import Mode
@@ -19,8 +21,7 @@ LEVEL = 0.05  # the chance of any false win in one bench that we accept
 MOST_ROUNDS = 100  # beyond that nobody waits; the answer is then "more than 100"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
+class Interval(Struct, frozen=True, kw_only=True):
     """A confidence interval between two of the sorted values. `coverage` is exact for continuous values."""
 
     low: float
@@ -37,8 +38,7 @@ class Interval:
         return -margin <= self.low and self.high <= margin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignTest:
+class SignTest(Struct, frozen=True, kw_only=True):
     """How many differences lie below and above zero, and the exact two-sided p of that split."""
 
     below: int
@@ -133,8 +133,7 @@ def fewest_rounds(comparisons: int, level: float = LEVEL) -> int:
     return 1 if not comparisons else 1 + math.ceil(math.log2(comparisons / level))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Split:
+class _Split(Struct, frozen=True, kw_only=True):
     """One comparison's rounds, counted by what decides: its sides of zero, and what lies outside the margin."""
 
     rounds: int
@@ -201,8 +200,7 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseFloor:
+class NoiseFloor(Struct, frozen=True, kw_only=True):
     """What the baseline against itself shows. `ratio` and `interval` are ratios of times; `margin` is a log-ratio.
 
     `suspicious` says that two identical cases differ by more than the least margin and more than chance explains.
@@ -216,8 +214,7 @@ class NoiseFloor:
     suspicious: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """One comparison. `ratio` is time of `pair` / time of `against`, below 1 when `pair` is faster; so is `interval`.
 
     `winner` is the faster one of a win, the lighter one of a tie, empty otherwise. `rounds_to_decide` is for undecided

@@ -128,8 +128,9 @@ def shards(
 
     Example: batchproc shards job.toml --sample 200 --workers 8
     """
-    from dataclasses import asdict
     from tempfile import TemporaryDirectory
+
+    from msgspec import to_builtins
 
     from batchproc.cluster.forecast import describe, forecast, measure_sample, measured_before
     from batchproc.cluster.partition import make_plan
@@ -152,7 +153,7 @@ def shards(
             rate = measure_sample(job, plan, folder, sample) if sample else measured_before(job.config)
     found = forecast(plan, job.config, rate, shard_urls=shard_urls, workers=workers, cost_per_hour=cost_per_hour)
     if as_json:
-        print_json(asdict(found))
+        print_json(to_builtins(found))
     else:
         print("\n".join(describe(found)))
 

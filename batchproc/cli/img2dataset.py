@@ -8,10 +8,11 @@ import json
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from batchproc.errors import Problem, UsageError
 from batchproc.redact import printable
@@ -79,8 +80,7 @@ OTHER_DIRECTIVES = "noai and noimageai are obeyed, and robots.txt; other directi
 NO_DIRECTIVES = "robots = ignore also ignores robots.txt, which img2dataset never reads"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flags:
+class Flags(Struct, frozen=True, kw_only=True):
     """What was given, checked, over the defaults."""
 
     given: Mapping[str, Value]

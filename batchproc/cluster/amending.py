@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from batchproc.cluster.comparison import LEFT, Change, Changes, Kind
 from batchproc.cluster.manifest import PartManifest
@@ -15,8 +16,7 @@ from batchproc.model import LINES_PER_LIST, ListedItem
 from batchproc.sink.manifests import encode_rows
 
 
-@dataclass(slots=True)
-class Dropped:
+class Dropped(Struct):
     """What a part has no more: images and bad rows."""
 
     images: int = 0

@@ -6,10 +6,11 @@ and came back, is new: its part forgets it, and a part of the new ones brings it
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Self
+
+from msgspec import Struct, field
 
 from batchproc.cluster.plan import decode_line, encode_line
 from batchproc.cluster.scattering import PREFIX, Scattering, key_hex_of, read_bucket, text_of
@@ -31,16 +32,14 @@ class Kind(StrEnum):
 LEFT = frozenset({Kind.GONE, Kind.AGAIN})
 
 
-@dataclass(slots=True)
-class Change:
+class Change(Struct):
     """What became of one key of a part, and its lines as the list has them now."""
 
     kind: Kind
     items: list[ListedItem] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
+class Changes(Struct, frozen=True, kw_only=True):
     """The changes of all parts since they were planned, in a file. `index`: offset and bytes by the part's number."""
 
     path: Path

@@ -9,8 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from uuid import uuid4
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.cluster.engine import Engine, LostEngineError
 from batchproc.cluster.manifest import PartManifest
@@ -28,8 +30,7 @@ BETWEEN_TRIES_SECONDS = 3.0
 SILENT_SECONDS = 30.0  # until a worker that did not answer is asked again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listeners:
+class Listeners(Struct, frozen=True, kw_only=True):
     """Whom the driver tells. `note`: a line for the user. `committed`: a part is done.
 
     `joined`: these workers were not there before; returns who has answered, and raises `UsageError` where one must not

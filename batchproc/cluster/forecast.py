@@ -7,10 +7,11 @@ straight line through that, and holds as far as the sample is like the list and 
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from msgspec import Struct
 
 from batchproc.cluster.plan import LIST_NAME, ClusterPlan, DomainSize, PartList
 from batchproc.cluster.task import PartTask, part_config
@@ -28,8 +29,7 @@ SAMPLE_SECONDS = 300.0  # at most
 SHOWN_DOMAINS = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlicedDomain:
+class SlicedDomain(Struct, frozen=True, kw_only=True):
     """A domain of the list, the slices it is cut into, and the seconds that one worker at a time needs for them."""
 
     domain: str
@@ -38,8 +38,7 @@ class SlicedDomain:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRate:
+class WorkerRate(Struct, frozen=True, kw_only=True):
     """What one worker does. `request_seconds`: the middle of what a download took; None where nobody knows."""
 
     source: str
@@ -50,16 +49,14 @@ class WorkerRate:
     made_bytes: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRate:
+class HostRate(Struct, frozen=True, kw_only=True):
     """The most that any host gets. `requests_per_second` is None where nobody knows how long a request takes."""
 
     connections: int
     requests_per_second: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Forecast(Struct, frozen=True, kw_only=True):
     """The parts of a job, and what is expected of them. `skew`: the largest part, divided by the mean.
 
     `wall_seconds`: no less than the longest row of slices, which follow one another whatever the workers.

@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import fields
 
 from batchproc.cluster.plan import FOLDER
 
 SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Made(Struct, frozen=True, kw_only=True):
     """A shard of images in the output."""
 
     name: str
@@ -20,8 +21,7 @@ class Made:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartManifest:
+class PartManifest(Struct, frozen=True, kw_only=True):
     """One part, or what was left of one (`generation` 1 and up). Names are of objects in the output.
 
     `rest`: lines of `list.jsonl` of the `due` items that are to be tried again, of which `pending` were not reached.
@@ -55,7 +55,7 @@ class PartManifest:
     def to_json(self) -> bytes:
         """The object's content."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}  # `record` is large, and JSON already
-        values |= {"schema": SCHEMA, "shards": [asdict(shard) for shard in self.shards]}
+        values |= {"schema": SCHEMA, "shards": [to_builtins(shard) for shard in self.shards]}
         return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 

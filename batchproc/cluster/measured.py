@@ -1,8 +1,10 @@
 """What was measured on every machine, added up: seconds, bytes and histograms exactly, so that one report can judge."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from batchproc.cluster.manifest import PartManifest
 from batchproc.explain.findings import explain
@@ -18,8 +20,7 @@ CONNECTIONS = ("opened", "reused", "dropped")
 BY_NAME = ("account", "parts", "parts_cpu")
 
 
-@dataclass(slots=True)
-class _Stage:
+class _Stage(Struct):
     """One stage of all parts so far."""
 
     first: StageRecord

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field
 
 from batchproc.cluster.amending import Amending, Dropped
 from batchproc.cluster.comparison import Kind
@@ -17,8 +18,7 @@ from batchproc.sink.atomic import replacing
 from batchproc.sink.data_card import Contents
 
 
-@dataclass(slots=True)
-class Merged:
+class Merged(Struct):
     """What stands in the manifests of the whole job."""
 
     counts: Counter[str] = field(default_factory=Counter)  # items by state, as the keys of `Counts`

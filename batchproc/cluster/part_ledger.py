@@ -7,9 +7,10 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from msgspec import Struct
 
 from batchproc.cluster.manifest import PartManifest, parse_manifest
 from batchproc.errors import DiskError
@@ -24,8 +25,7 @@ CREATE TABLE IF NOT EXISTS part (
 WAITING, COMMITTED, QUARANTINED = "waiting", "committed", "quarantined"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartRow:
+class PartRow(Struct, frozen=True, kw_only=True):
     """One part's row. `reason`: of its last failed attempt. `due`: items that it left to be tried again."""
 
     number: int

@@ -18,15 +18,18 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 if TYPE_CHECKING:
     from batchproc.config import Config
+    from batchproc.measure.samples import Samples
     from batchproc.pipeline import RunResult
-    from batchproc.record.run_json import RunRecord
+from batchproc.record.run_json import RunRecord
 
 _START = "import gc; gc.disable(); from batchproc.cluster.part_process import main; main()"  # collecting: a tenth of it
 COMMAND = (sys.executable, "-P", "-c", _START)
@@ -43,8 +46,7 @@ SHARED = (  # of a run's record: what the whole job's is made of
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """A part to be done. `config`: of this part alone, with its output in `folder`."""
 
     config: "Config"
@@ -224,13 +226,13 @@ def _work(order: Order) -> dict[str, object]:
 
 def _shared(record: "RunRecord") -> dict[str, object]:
     """What the record of the whole job is made of: of each stage what can be added up, and nothing of its workers."""
-    from batchproc.record.run_json import NotSampled, to_json
+    from batchproc.record.run_json import to_json
 
     stages = {}
     for name, stage in record.stages.items():
         connections = replace(stage.connections, hosts=()) if stage.connections else None
         stages[name] = replace(stage, per_worker=(), connections=connections)
-    facts = to_json(replace(record, stages=stages, samples=NotSampled(unknown=""), config={}))
+    facts = to_json(replace(record, stages=stages, samples=Samples(unknown=""), config={}))
     return {name: facts[name] for name in SHARED}
 
 

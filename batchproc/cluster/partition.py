@@ -10,12 +10,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from heapq import heappush, heappushpop
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import BinaryIO
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.cluster.comparison import Changes, Comparison
 from batchproc.cluster.plan import LIST_NAME, ClusterPlan, DomainSize, ListShard, decode_line, write_plan
@@ -41,8 +43,7 @@ LARGEST = 20  # domains that a plan names
 Check = Callable[[Columns, int, int], None]  # of columns, lines and bad rows: raises `UsageError`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class Earlier(Struct, frozen=True, kw_only=True):
     """What parts there are already. `lines`: all of theirs as they were planned, each with the part's number."""
 
     plan: ClusterPlan

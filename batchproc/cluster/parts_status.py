@@ -3,9 +3,10 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, field, to_builtins
 
 from batchproc.cluster.part_ledger import PARTS_NAME, PartLedger
 from batchproc.cluster.plan import CURRENT_NAME, FOLDER, read_plan
@@ -18,8 +19,7 @@ from batchproc.record.run_json import Counts, RunRecord, read_run
 from batchproc.sink import Layout
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterStatus:
+class ClusterStatus(Struct, frozen=True, kw_only=True):
     """The parts by their state, and the last run that ended. `quarantined`: why each of those was given up."""
 
     job: str
@@ -35,7 +35,8 @@ class ClusterStatus:
 
     def to_json(self) -> dict[str, Any]:
         """The same for programs."""
-        return asdict(self)
+        facts: dict[str, Any] = to_builtins(self)
+        return facts
 
 
 def read_cluster_status(config: Config) -> ClusterStatus:

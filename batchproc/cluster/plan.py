@@ -7,9 +7,10 @@ is written behind it: who finds the one finds the other whole.
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
@@ -26,8 +27,7 @@ _quote = json.encoder.encode_basestring_ascii
 TEXTS = ("url", "extra_json", "code", "message")  # of a line, behind its number and its key
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListShard:
+class ListShard(Struct, frozen=True, kw_only=True):
     """One part: a range of bytes of the list. All of a registrable domain's URLs are in one, or in slices of it.
 
     `after`: the part that must have ended before this one begins, as both ask the hosts of `domain`.
@@ -43,16 +43,14 @@ class ListShard:
     list_name: str = LIST_NAME  # where its lines are
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DomainSize:
+class DomainSize(Struct, frozen=True, kw_only=True):
     """A registrable domain, and how many lines of the list are of it."""
 
     domain: str
     items: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterPlan:
+class ClusterPlan(Struct, frozen=True, kw_only=True):
     """All parts of a list, and of what it grew by later.
 
     `digest`: of the first list's content and what decides how it is read and shared out. `fingerprint`: tells the
@@ -93,8 +91,7 @@ def decode_line(line: bytes) -> ListedItem:
     return ListedItem(line=number, key=bytes.fromhex(key_hex), **dict(zip(TEXTS, texts, strict=False)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartList:
+class PartList(Struct, frozen=True, kw_only=True):
     """Lines of `list.jsonl` in a file of their own. A `batchproc.pipeline.types.Listing`."""
 
     path: Path
@@ -126,7 +123,7 @@ def form_of(columns: str) -> str:
 
 def write_plan(folder: Path, plan: ClusterPlan) -> None:
     """Writes `plan.json`; `list.jsonl` stands beside it already. Raises OSError."""
-    write_atomically(folder / PLAN_NAME, [json.dumps({"schema": SCHEMA, **asdict(plan)}).encode()])
+    write_atomically(folder / PLAN_NAME, [json.dumps({"schema": SCHEMA, **to_builtins(plan)}).encode()])
 
 
 def read_plan(folder: Path) -> ClusterPlan | None:

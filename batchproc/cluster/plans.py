@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.cluster.comparison import Changes, amend
 from batchproc.cluster.partition import Earlier, make_plan
@@ -18,8 +20,7 @@ from batchproc.pipeline.job_list import JobList
 from batchproc.sink import Layout, write_atomically
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plans:
+class Plans(Struct, frozen=True, kw_only=True):
     """The plans of one job. `settings`: what decides what its images are; `home`: on this machine's disk."""
 
     config: Config

@@ -1,11 +1,11 @@
 """Which part may be handed out next: never two at once that ask the hosts of one domain."""
 
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """A part to be done: a range of lines in an object of the output. `avoid`: workers where it failed before."""
 
     number: int

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.merge import by_number, rest_keys

@@ -6,10 +6,11 @@ Before each line of `list.jsonl` stand the hash of its domain and that of its ho
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from batchproc.cluster.domains import authority_of, domain_finder, host_of
 from batchproc.cluster.plan import encode_line
@@ -23,8 +24,7 @@ KEY = 32  # digits
 CACHED = 1 << 18  # hosts of which the place is known: some 350 bytes each
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class Placed(Struct, frozen=True, kw_only=True):
     """Where a host belongs. `prefix`: what stands before its lines."""
 
     domain: str

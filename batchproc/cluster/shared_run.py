@@ -4,11 +4,13 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from signal import Signals
+
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from batchproc import signals
 from batchproc.cluster.amending import Amending
@@ -33,6 +35,7 @@ from batchproc.explain.words import count
 from batchproc.job_file import Job
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import describe_machine
+from batchproc.measure.samples import Samples
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import Display, RunOptions, RunResult
 from batchproc.pipeline.closing import limits_crossed, write_beside
@@ -44,7 +47,7 @@ from batchproc.pipeline.run_record import iso_time
 from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
 from batchproc.record.outputs import ClusterRecord
-from batchproc.record.run_json import FILE_NAME, Counts, MachineRecord, NotSampled, RunCounts, RunRecord, write_text
+from batchproc.record.run_json import FILE_NAME, Counts, MachineRecord, RunCounts, RunRecord, write_text
 from batchproc.sink import Layout, write_atomically
 from batchproc.sink.shard_files import MANIFEST, manifest_text
 from batchproc.transform.plan import fingerprint, recipe_of
@@ -200,7 +203,7 @@ class _ClusterRun:
             )
             if self._config.output.layout != "files":
                 shards = [shard for manifest in ledger.manifests() for shard in manifest.shards]
-                content = manifest_text(self._config.output, [asdict(shard) for shard in shards])
+                content = manifest_text(self._config.output, [to_builtins(shard) for shard in shards])
                 store.replace(MANIFEST, content)
                 write_atomically(self._layout.shard_manifest_path, [content])
             told = write_beside(self._layout, self._config.output, Columns.parse(plan.columns), merged.contents())
@@ -240,7 +243,7 @@ class _ClusterRun:
             reason=reason,
             stopped_by="signal" if self._signals else "duration" if self._is_over else None,
             counts=RunCounts(
-                **asdict(counts), processed=measured.counts["processed"], retried=measured.counts["retried"],
+                **to_builtins(counts), processed=measured.counts["processed"], retried=measured.counts["retried"],
                 already_done=counts.done - done, unchanged=measured.counts["unchanged"],
             ),
             failures=dict(merged.failures),
@@ -253,7 +256,7 @@ class _ClusterRun:
             rendition_bytes=measured.output_bytes,
             host=MachineRecord(**describe_machine(with_libraries=True)),
             config=resolved(self._config),
-            samples=NotSampled(unknown="each part was sampled by itself"),
+            samples=Samples(unknown="each part was sampled by itself"),
         )
         if not measured.parts:
             return nothing_done(replace(record, cluster=self._cluster(plan, ledger, record)))
@@ -292,7 +295,7 @@ class _ClusterRun:
 
     def _write(self, folder: Path, record: RunRecord) -> None:
         try:
-            lines = [json.dumps(asdict(part)).encode() + b"\n" for part in self._measured.parts]
+            lines = [json.dumps(to_builtins(part)).encode() + b"\n" for part in self._measured.parts]
             write_atomically(folder / PARTS_JSONL, lines)
             write_atomically(folder / "spans.jsonl", [])
             write_atomically(folder / FILE_NAME, [write_text(record)])

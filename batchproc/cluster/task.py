@@ -11,13 +11,14 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
+
+from msgspec import Struct
 
 from batchproc.cluster import part_process
 from batchproc.cluster.manifest import Made, PartManifest, manifest_name, parse_manifest, part_name
@@ -35,18 +36,17 @@ AT_THE_END_SECONDS = 120.0  # for a run that was told to stop: its grace, its sh
 ENDED_WELL = {ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT, ExitCode.TERMINATED}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartTask:
+class PartTask(Struct, frozen=True, kw_only=True):
     """What travels to a worker. `generation` 0 is the part as planned, others what an earlier one left.
 
     `run`: the driver that handed it out. The config has secrets, and Dask logs the arguments of what fails.
     """
 
-    config: Config = field(repr=False)
+    config: Config
     run: str
     store: str
     plan: str
-    columns: str = field(repr=False)
+    columns: str
     names: tuple[str, ...]
     number: int
     generation: int
@@ -59,8 +59,7 @@ class PartTask:
     priority: int = 0  # higher comes first among those that are handed out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartOutcome:
+class PartOutcome(Struct, frozen=True, kw_only=True):
     """What came of an attempt: the part's manifest, or why there is none.
 
     `is_charged`: the part or its worker is to blame, not that somebody else ended.

@@ -2,9 +2,10 @@
 
 import platform
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
+
+from msgspec import Struct
 
 from batchproc.cluster.engine import Engine
 from batchproc.cluster.plan import FOLDER
@@ -16,8 +17,7 @@ from batchproc.version import VERSION
 PROBE = f"{FOLDER}/probe"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What a worker has and sees. `trouble`: what keeps it from the work, by its kind."""
 
     versions: Mapping[str, str]

@@ -4,9 +4,9 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
@@ -20,8 +20,7 @@ Loc = tuple[str | int, ...]  # of a value: its table, its key, and what is insid
 ENVIRONMENT_PREFIX = "BATCHPROC_"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(Struct, frozen=True, kw_only=True):
     """One value from outside the file. `label` is how the user wrote its name."""
 
     label: str
@@ -49,8 +48,7 @@ _SENTENCES = {
 _EXAMPLES = {"name": 'name = "nightly"', "input": 'input = "urls.txt"', "output": 'output = "outputs/nightly"'}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origins:
+class Origins(Struct, frozen=True, kw_only=True):
     """Where each value came from: the file, or a setting that was laid over it."""
 
     file: str

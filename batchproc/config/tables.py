@@ -7,10 +7,10 @@ which `view` reads when one is asked for: pydantic would read this source at eve
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
+from msgspec import Struct
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, PrivateAttr
 
 from batchproc import defaults
@@ -360,8 +360,7 @@ class ClusterTable(Table):
     """Attempts at a part before it is put into quarantine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paths:
+class Paths(Struct, frozen=True, kw_only=True):
     """Where things are: absolute paths, not checked for existence.
 
     Symbolic links are not followed: a mounted ConfigMap is a link into a folder whose name changes.

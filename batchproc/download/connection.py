@@ -10,8 +10,9 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from batchproc.download.tls import AnySocket, InnerTLS
 from batchproc.download.urls import Origin
@@ -25,8 +26,7 @@ _EXPIRED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Deadline:
+class Deadline(Struct, frozen=True):
     """When, in monotonic seconds, and which failure it is to be later."""
 
     moment: float
@@ -84,8 +84,7 @@ class SocketInterrupt:
                 return  # not connected any more: its reader has noticed already
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """After how many seconds of silence `give_up` is called, once; the wait goes on."""
 
     seconds: float

@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from batchproc.download.connection import Deadline, SocketInterrupt
 from batchproc.download.guard import AddressGuard
@@ -32,8 +33,7 @@ SocketAddress = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, in
 Lookup = Callable[[str], list[SocketAddress]]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Answer:
+class _Answer(Struct, kw_only=True):
     """A look-up under way, or its outcome: addresses or the resolver's error number, good until `expires`."""
 
     done: threading.Event = field(default_factory=threading.Event)

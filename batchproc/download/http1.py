@@ -7,7 +7,8 @@ different bodies.
 
 import math
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from batchproc.errors import Code, StageError
 from batchproc.redact import printable
@@ -21,8 +22,7 @@ _FRAMING = ("content-length", "transfer-encoding")  # two readers must not diffe
 _KEEP_TIMEOUT = re.compile(r"(?i)\btimeout\s*=\s*([0-9]{1,9})")
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """A reply's status, fields (names in lower case, repeated ones joined by commas), and how its body is framed."""
 
     status_code: int

@@ -9,7 +9,8 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from batchproc.download.connection import Connection, Deadline
 from batchproc.download.settings import Settings, Sites
@@ -23,8 +24,7 @@ USUAL_OVER = 64  # replies of all workers: what is usual is their moving mean
 _SLICE_SECONDS = 0.2  # how often a waiting worker looks whether it was told to stop
 
 
-@dataclass(slots=True)
-class _Slots:
+class _Slots(Struct):
     """The connections to one origin: lent, idle and being made."""
 
     open: int = 0

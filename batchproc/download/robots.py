@@ -13,8 +13,10 @@ import time
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from functools import partial
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from batchproc.download import urls
 from batchproc.download.connection import Deadline
@@ -53,8 +55,7 @@ _NOT_ITS_OWN = frozenset(code for code in Code if code in (Code.CANCELLED, Code.
 _LEADS_NOWHERE = frozenset((Code.REDIRECT, Code.POLICY_SCHEME, Code.POLICY_PORT))
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Page:
+class _Page(Struct, kw_only=True, eq=False):
     """The rules of one origin, good until `expires`; or a reading under way, or what became of one that failed."""
 
     done: threading.Event = field(default_factory=threading.Event)

@@ -2,9 +2,10 @@
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from batchproc.download.connection import Connection, Deadline, SocketInterrupt
 from batchproc.download.dial import Dialler
@@ -20,8 +21,7 @@ _UNKNOWN_ISSUER = frozenset((2, 18, 19, 20, 21))  # X509_V_ERR_*: OpenSSL's x509
 _WRONG_NAME = frozenset((62, 64))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proxy:
+class Proxy(Struct, frozen=True, kw_only=True):
     """A proxy, and what it is told of us."""
 
     scheme: str

@@ -1,8 +1,10 @@
 """What a robots.txt says to us: from its bytes to the rules that a URL is checked against (RFC 9309)."""
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.download.urls import Location
 from batchproc.errors import Code, Retry, StageError
@@ -19,8 +21,7 @@ _RULE_LINE = re.compile(r"(?:allow|di|crawl|request|visit)", re.IGNORECASE)  # `
 _DISALLOW_LINE = re.compile(r"di[a-z]*+\s*:?\s*\S", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What came of asking an origin for its robots.txt: lines, an obstacle, or the failure `code` of the origin."""
 
     lines: str = ""  # those that concern us
@@ -52,8 +53,7 @@ def product_token(user_agent: str) -> str:
     return first[0] if first is not None else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Struct, frozen=True, kw_only=True):
     """What an origin asks of us: nothing, what `matcher` says, or, with an `obstacle`, to stay away for now.
 
     Immutable; the matcher may be asked from any thread.

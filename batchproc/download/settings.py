@@ -2,8 +2,9 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from batchproc import defaults
 from batchproc.hostname import closest
@@ -13,8 +14,7 @@ _MOST_KNOWN = 4096
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, section 5.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Struct, frozen=True, kw_only=True):
     """How the hosts of one pattern are asked. Raises ValueError for a header that cannot be sent."""
 
     per_host: int
@@ -29,8 +29,7 @@ class Site:
         _check_headers(self.headers)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """The `[download]` keys that a worker needs. Durations in seconds, sizes in bytes.
 
     Raises ValueError for a network, header or proxy that cannot be used.

@@ -11,9 +11,11 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
+
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from batchproc.download.rules import Reading
 from batchproc.errors import Retry
@@ -81,7 +83,7 @@ class Shelf:
         return replace(reading, age_seconds=age) if read_at >= asked or age < reading.keep_seconds else None
 
     def _store(self, descriptor: int, reading: Reading) -> None:
-        content = json.dumps({**asdict(reading), "read_at": self._clock()}).encode()
+        content = json.dumps({**to_builtins(reading), "read_at": self._clock()}).encode()
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, content, 0)

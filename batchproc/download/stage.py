@@ -1,7 +1,6 @@
 """The download stage: a URL in, its bytes and what the reply says of them out, over at most ten redirects."""
 
 import time
-from dataclasses import dataclass
 
 from batchproc.download import urls
 from batchproc.download.body import read_body
@@ -152,8 +151,7 @@ class DownloadWork:
         pools.leave(self._settings)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Download(Settings):
+class Download(Settings, frozen=True, kw_only=True):
     """The stage `download`: takes `Item[Fetch]`, gives `SourceImage` or `Moved`. Picklable; limits: see `Settings`."""
 
     @property

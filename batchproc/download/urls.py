@@ -3,9 +3,10 @@
 import re
 from base64 import b64encode
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote, urljoin
+
+from msgspec import Struct
 
 from batchproc.errors import Code, StageError
 from batchproc.hostname import ascii_host
@@ -30,8 +31,7 @@ BAD_PORTS = frozenset(
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Whom a request goes to. `authority` is the Host header; an IPv6 `host` has no brackets."""
 
     scheme: str
@@ -40,8 +40,7 @@ class Origin:
     authority: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class Location(Struct, frozen=True, kw_only=True):
     """A URL, checked: where it goes, what is asked for there, and the `user:password` it carried."""
 
     origin: Origin

@@ -3,8 +3,9 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
+
+from msgspec import Struct
 
 from batchproc.errors import Code, StageError, http_code
 
@@ -16,8 +17,7 @@ _SECONDS = re.compile(r"\s*\+?(-?\d{1,12}(?:\.\d{0,12})?)\s*", re.ASCII)
 Headers = Mapping[str, str]  # looked up by lower-case name
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Struct, frozen=True, kw_only=True):
     """What the verdict must know of the request and the settings."""
 
     host: str

@@ -9,16 +9,16 @@ for another affinity's.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from batchproc.model import Item
 
 MOST_OVERTAKEN = 16  # jobs that may go before the oldest because their worker is idle
 
 
-@dataclass(slots=True)
-class HeldJob:
+class HeldJob(Struct):
     """One item inside a process executor.
 
     `alone` marks a suspect: its worker gets no second job beside it. The last three are for `Affinities`.

@@ -14,9 +14,10 @@ import threading
 import time
 import traceback
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from batchproc.executors.attempt import attempt, bug
 from batchproc.executors.wire import Packed, Pipe, Post, pack, unpack
@@ -47,8 +48,7 @@ GROUP_SIGNALS = (*EXIT_CODES, *QUESTIONS)  # the whole group gets them; the pare
 OUR_SAFE_PATH = "batchproc"  # a value that the parent's own environment will not have
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerLimits:
+class WorkerLimits(Struct, frozen=True, kw_only=True):
     """What a worker may use. Zero means no limit."""
 
     memory_bytes: int = 0  # RLIMIT_AS
@@ -56,23 +56,20 @@ class WorkerLimits:
     log_path: str = ""  # where its stdout and stderr go, and the stack of its death; empty = to stderr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
+class Ready(Struct, frozen=True, kw_only=True):
     """The worker's first reply: it has started, or (after the stage was sent) opened its stage."""
 
     pid: int
     perf_counter: float  # when its first line ran, or when the stage was open; one clock for all processes on Linux
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broken:
+class Broken(Struct, frozen=True, kw_only=True):
     """The worker cannot work at all: the traceback says why."""
 
     trace: str
 
 
-@dataclass(frozen=True, slots=True)
-class GaveUp:
+class GaveUp(Struct, frozen=True):
     """The worker has given up what it kept from its last job, and begins the one that asked for it."""
 
 

@@ -9,8 +9,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from batchproc.errors import Code, ExecutorError
 from batchproc.executors.affinity import HeldJob

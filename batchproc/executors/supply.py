@@ -10,8 +10,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from queue import SimpleQueue
+
+from msgspec import Struct
 
 from batchproc.errors import ExecutorError
 from batchproc.measure.clocks import name_thread
@@ -32,8 +33,7 @@ class EndMark:
 END = EndMark()
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamFault:
+class UpstreamFault(Struct, frozen=True):
     """An error that ends the whole run, on its way to the caller's thread."""
 
     error: BaseException

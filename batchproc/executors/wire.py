@@ -9,9 +9,11 @@ import os
 import pickle
 import struct
 import sys
-from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.model import SourceImage
 
@@ -25,8 +27,7 @@ _HERE = 255  # it is what follows; else that is its lengths on the shelf of this
 _LENGTHS = struct.Struct("<QQ")
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(Struct, frozen=True):
     """A message as bytes, ready to be sent."""
 
     head: bytes

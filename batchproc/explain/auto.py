@@ -7,7 +7,9 @@ work, its start included, and is tried only where what it may win pays for havin
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from batchproc.explain.predict import predict, start_seconds
 from batchproc.explain.reasons import AutoReason, AutoVerdict, TieBreak
@@ -25,8 +27,7 @@ FREE_SHARE = 0.02  # of the time that is left: what a race may cost without hope
 WEIGHTS: dict[ModeName, int] = {"serial": 0, "thread": 1, "process": 2}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """What to do now, and why. `rival`: the pair to try for `RACE`, else the runner-up; `margin`: its rate by ours,
     less 1."""
 
@@ -96,8 +97,7 @@ def choose(run: RunModel, ranked: Sequence[Candidate], *, open_web: bool, fragil
     return Decision(verdict=verdict, reason=reason, values=values, rival=rival, margin=margin)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Race:
+class Race(Struct, frozen=True, kw_only=True):
     """What both pairs were seen to do, in items/s, one after the other: own, rival, and own again once it went back.
 
     A run drifts: folders are made, caches fill, so later is faster. The mean of before and after cancels that.

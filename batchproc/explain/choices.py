@@ -6,7 +6,8 @@ fits this run, and are left open by name where it does not."""
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, predict, start_seconds
 from batchproc.explain.reasons import Advice, Cause, Judgement, Rank
@@ -382,7 +383,7 @@ def _hosts(record: RunRecord, run: RunModel) -> Iterator[Hint]:
             "downloads_allowed": held,
             "mode": download.mode,
             "workers": download.workers,
-            "waiting": record.sampled.gauge_means["waiting"],
+            "waiting": record.samples.gauge_means["waiting"],
             "busiest_share": _busiest_share(hosts),
         },
         gain=twice / predict(run.job, run.variant).rate_per_second,

@@ -5,7 +5,8 @@ Codes and numbers first, then the words for them. Unknown is an answer.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from batchproc.explain.choices import find_choice, find_hints, whatever_the_modes
 from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, limits, predict, start_seconds

@@ -1,8 +1,10 @@
 """Every sentence on the modes of a run: which is best, by how much, and why. From codes and numbers alone."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.explain.reasons import (
     AutoReason,
@@ -284,8 +286,7 @@ TIE_BREAKS: Mapping[str, str] = {
 PAIRS_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModeRate:
+class ModeRate(Struct, frozen=True, kw_only=True):
     """A mode, in images per second of the whole run; None is unknown. `low`, `high`: the interval, where there is one.
 
     `is_used`: in this run; a bench used all of them.
@@ -319,8 +320,7 @@ class ModeRate:
         return f"{significant(self.rate)}/s{span} {'measured' if self.is_measured else 'predicted'}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageRates:
+class StageRates(Struct, frozen=True, kw_only=True):
     """The modes of one stage beside each other. `headline`: which is best and by how much; `reason`: why."""
 
     stage: str

@@ -12,15 +12,14 @@ Serial + serial has one thread for everything, so its times add up. A run also p
 started before the first item. All functions are pure; times in seconds, rates in items per second.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from batchproc.record.explanation import StageModel, Variant
 
 HALVINGS = 40
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartCosts:
+class StartCosts(Struct, frozen=True, kw_only=True):
     """Seconds that starting takes: whatever the modes; once when there is any worker process; and per process."""
 
     always_seconds: float = 0.0
@@ -28,8 +27,7 @@ class StartCosts:
     per_process_cpu_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobModel:
+class JobModel(Struct, frozen=True, kw_only=True):
     """A job on a machine. `glue_seconds`: the parent's own CPU per item, all under its GIL.
 
     `origin_cpu_seconds`: of an embedded origin, per item; it shares the cores. `connections`: the most downloads at
@@ -46,8 +44,7 @@ class JobModel:
     start: StartCosts = StartCosts()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(Struct, frozen=True, kw_only=True):
     """One ceiling of the line. `stage` is None where both stages share it."""
 
     name: str  # workers | cores | gil | pipe | per_host
@@ -55,8 +52,7 @@ class Limit:
     rate_per_second: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class Prediction(Struct, frozen=True, kw_only=True):
     """`rate_per_second` of the whole run, its start included; `steady_rate_per_second` without; `bound` binds."""
 
     rate_per_second: float

@@ -7,8 +7,10 @@ nothing may hold all of its CPU or none: where threads worked side by side, what
 is an interval with a point in it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from statistics import fmean
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from batchproc.explain.predict import JobModel, StartCosts, cpu_bound_share, held_fraction, predict
 from batchproc.explain.reasons import GilDoubt, GilMethod
@@ -33,8 +35,7 @@ GLUE_LOW, GLUE_HIGH = 0.5, 3.0  # other machines, and allocations that grow with
 DOWNLOAD_LOW, DOWNLOAD_POINT, DOWNLOAD_HIGH = 0.4, 0.6, 0.9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GilShare:
+class GilShare(Struct, frozen=True, kw_only=True):
     """Share of a stage's CPU that holds the GIL: a point in an interval, all 0 to 1, and how it was found."""
 
     low: float
@@ -185,8 +186,7 @@ PRESSED = 0.9  # with this share of the machine busy, what others used is what t
 BLOCKED = ("network", "disk_or_lock", "blocked")  # categories of a time breakdown
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunModel:
+class RunModel(Struct, frozen=True, kw_only=True):
     """One run as the model sees it. `rate_per_second` is of items, over the time in which there was work.
 
     `shares` are the stages' GIL shares; None is unknown, and then the model takes one half. `assumed` names what was
@@ -292,17 +292,17 @@ def usable_cores(record: RunRecord) -> float:
 
     Neighbours of a run that left cores idle may have taken those alone: then at least a fair share counts as free.
     """
-    free, busy = 1.0 - _others(record), record.sampled.machine.busy_share or 0.0
+    free, busy = 1.0 - _others(record), record.samples.machine.busy_share or 0.0
     return record.host.cores * (max(LEAST_FREE, free) if busy >= PRESSED else max(FAIR_SHARE, free))
 
 
 def _others(record: RunRecord) -> float:
-    return record.sampled.machine.others_cpu_share or 0.0
+    return record.samples.machine.others_cpu_share or 0.0
 
 
 def process_cpu(record: RunRecord, role: str) -> float | None:
     """CPU seconds of all OS processes of one role; None where it was not sampled."""
-    found = [usage.cpu_seconds for usage in record.sampled.processes if usage.role == role]
+    found = [usage.cpu_seconds for usage in record.samples.processes if usage.role == role]
     return sum(found) if found else None
 
 
@@ -389,7 +389,7 @@ def held_by_hosts(record: RunRecord) -> float | None:
     Then items waited to be started, while both the download workers and the transform workers waited for input.
     """
     download, transform = record.stages["download"], record.stages["transform"]
-    if download.mode == "serial" or record.sampled.gauge_means.get("waiting", 0.0) < 1.0:
+    if download.mode == "serial" or record.samples.gauge_means.get("waiting", 0.0) < 1.0:
         return None
     for stage in (download, transform):
         if stage.mode != "serial" and _starved(stage) < MOSTLY_STARVED:

@@ -4,8 +4,9 @@ Light: a run that found nothing to do takes its one sentence from here too.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from batchproc.explain.mode_wording import METHODS, doubt_text, gil_doubt_text, pace_text, waiting_text, word_choice
 from batchproc.explain.reasons import (

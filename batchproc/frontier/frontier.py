@@ -10,8 +10,9 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Self
+
+from msgspec.structs import replace
 
 from batchproc.defaults import MAX_RETRY_AFTER_SECONDS
 from batchproc.frontier.concurrency import Concurrency

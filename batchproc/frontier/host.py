@@ -8,7 +8,8 @@ from array import array
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from batchproc.frontier.pace import NEVER, Pace
 from batchproc.hostname import ascii_host, closest
@@ -60,8 +61,7 @@ _PORTS = {"http:": ":80", "https:": ":443"}
 CLEAN_REPLIES = 50  # after so many the limit of a host grows by one
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What the config allows at every host."""
 
     usual: "HostLimit"
@@ -76,16 +76,14 @@ class Limits:
         return found or self.usual
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLimit:
+class HostLimit(Struct, frozen=True, kw_only=True):
     """What one host is allowed."""
 
     per_host: int  # downloads at once
     requests_per_second: float | None = None  # at most; None: as many as it takes
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(Struct):
     """An item from its reading until its outcome is known; tried again, it is another entry."""
 
     source: Source
@@ -118,8 +116,7 @@ class Entry:
         return self.attempt == 1 and not self.refusals
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Away:
+class Away(Struct, frozen=True, kw_only=True):
     """Why a host is left for the next run."""
 
     code: str

@@ -8,8 +8,9 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
+
+from msgspec import Struct
 
 from batchproc.frontier.host import Aside, Away, Entry, Host, Limits
 from batchproc.frontier.pace import FIRST_PAUSE_SECONDS, NEVER, Pace
@@ -24,8 +25,7 @@ RECALL_BELOW = 50
 RECALLED = 150
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(Struct, frozen=True):
     """Positions of sources that were put aside and are wanted now."""
 
     indexes: Sequence[int]

@@ -7,7 +7,8 @@ for want of a route, or of a name server, is this machine's trouble only while n
 
 import math
 from collections import Counter
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from batchproc.frontier.host import Entry
 from batchproc.kinds import Code, Retry, kind_of

@@ -7,7 +7,7 @@ slowly near the last cut and faster far from it (as in CUBIC, RFC 9438, section 
 found out soon. After a pause the rate is what the host accepted over the whole time since the pause before.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 CUT = 0.85  # of the rate, at a refusal
 BELOW_MEASURED = 0.95  # of what was accepted, after a pause
@@ -24,8 +24,7 @@ FIRST_PAUSE_SECONDS = 1.0
 NEVER = float("inf")
 
 
-@dataclass(slots=True, kw_only=True)
-class Pace:
+class Pace(Struct, kw_only=True):
     """The rate and the pauses of a host that has refused at least once. Not thread-safe; times are clock seconds."""
 
     since: float  # start of the stretch over which `accepted` was counted

@@ -8,7 +8,9 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
+from msgspec.structs import fields
 
 from batchproc.frontier.host import Entry
 from batchproc.frontier.hosts import Hosts
@@ -67,8 +69,7 @@ class Retries:
             yield entry
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotDue:
+class NotDue(Struct, frozen=True, kw_only=True):
     """What cannot start yet, but will with time alone: how many items, and which sort comes first."""
 
     retries: int
@@ -84,8 +85,7 @@ def find_not_due(hosts: Hosts, later: Retries, now: float, idle: int) -> NotDue:
     return NotDue(retries=retries, held=held, host_is_next=bool(times) and min(times)[1])
 
 
-@dataclass(slots=True, kw_only=True)
-class Waits:
+class Waits(Struct, kw_only=True):
     """Sums of such waits. Not thread-safe: changed under the frontier's condition.
 
     `retry_seconds` and `pause_seconds` are of the clock: nothing was in flight but a few downloads from servers that
@@ -129,8 +129,7 @@ class Waits:
         return Waits(**{name: getattr(self, name) - getattr(before, name) for name in names})
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Nothing may start now; look again after so many seconds, or when something has changed."""
 
     seconds: float

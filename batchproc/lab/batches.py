@@ -9,11 +9,11 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
+from msgspec import Struct
 
 from batchproc.errors import ExecutorError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
@@ -25,8 +25,7 @@ SEED = 20
 OTHERS_LIMIT = 0.25  # of all cores; what a round of well under a second can tell, as the kernel counts in 10 ms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
+class Size(Struct, frozen=True, kw_only=True):
     """Rounds that count, the share of the usual items per round, and whether the whole sweep is made.
 
     Nine rounds: the exact 95% interval of their median then leaves out the slowest and the fastest, so one disturbed
@@ -49,8 +48,7 @@ SIZES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedBatch:
+class TimedBatch(Struct, frozen=True, kw_only=True):
     """One batch: its wall time, its workers' CPU time and time without a free core (None: unknown), what came out."""
 
     seconds: float
@@ -117,8 +115,7 @@ def executor_of(mode: Mode, workers: int, stage: Stage[Any, Any]) -> Executor:
     return ProcessExecutor(workers=workers, preload=stage.preload)
 
 
-@dataclass(slots=True, kw_only=True)
-class Rounds:
+class Rounds(Struct, kw_only=True):
     """The rounds of one comparison: its batches by plan, and how many rounds were disturbed and made again."""
 
     batches: dict[str, list[TimedBatch]]

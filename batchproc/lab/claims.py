@@ -4,8 +4,9 @@ A figure that is missing or uncertain is named, never guessed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from batchproc.explain.words import quantity, seconds, significant, size
 from batchproc.lab.experiments import BLUR, LOOP, MEDIAN
@@ -19,8 +20,7 @@ MOST_WAITED = 0.15  # of the workers' time without a free core; more, and a miss
 FREE_SHARE = 0.1  # handing over 8 MB is free when it costs less than a tenth of sending it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimJob:
+class ClaimJob(Struct, frozen=True, kw_only=True):
     """What a claim's meaning is worded for: the job's modes, its steps that may hold the GIL, the cores."""
 
     download_mode: str
@@ -34,8 +34,7 @@ Finding: TypeAlias = tuple[ClaimVerdict, str]  # and what it means for the job, 
 Finder: TypeAlias = Callable[[Measurements, ClaimJob], Finding]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """One statement, the experiments it needs, and how it is judged."""
 
     id: int

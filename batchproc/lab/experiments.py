@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
+
+from msgspec import Struct, to_builtins
 
 from batchproc.download.stage import Download
 from batchproc.executors.worker import start_context
@@ -310,8 +311,7 @@ def _job_seconds(mode: Mode, items: int) -> float:
     return time.perf_counter() - started
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Experiment:
+class Experiment(Struct, frozen=True, kw_only=True):
     """One controlled experiment. Killed after `limit_seconds`: then it is not measured."""
 
     name: str
@@ -356,4 +356,4 @@ def main() -> None:
     What hangs, crashes or leaks there concerns no other, and no bench.
     """
     name, size = sys.argv[1:3]
-    json.dump(asdict(EXPERIMENTS[name].run(SIZES[size])), sys.stdout)
+    json.dump(to_builtins(EXPERIMENTS[name].run(SIZES[size])), sys.stdout)

@@ -9,11 +9,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import psutil
-from pydantic import ValidationError
+from msgspec import DecodeError, json
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import Bench
 from batchproc.bench.command import BenchResult, finish_bench, make_folder, run_bench
@@ -25,7 +25,7 @@ from batchproc.lab.batches import busy_seconds
 from batchproc.lab.claims import CLAIMS, ClaimJob, judge
 from batchproc.lab.experiments import EXPERIMENTS, Experiment
 from batchproc.lab.models import add_predictions
-from batchproc.lab.results import TABLES, Judged, Measurements, Result
+from batchproc.lab.results import Judged, Measurements, Result, ResultTable
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import usable_cores
 from batchproc.transform.steps.table import build_steps, record_steps
@@ -103,9 +103,9 @@ def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> R
     failure, table = _failure(child.returncode, errors, experiment.limit_seconds), None
     if failure is None:
         try:
-            (table,) = TABLES.validate_json(f"[{text}]")
-        except ValidationError as error:
-            failure = f"its table is none: {error.errors()[0]['msg']}"
+            table = json.decode(text, type=ResultTable)
+        except DecodeError as error:
+            failure = f"its table is none: {error}"
     return Result(
         name=experiment.name,
         question=experiment.question,

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import pairwise
+
+from msgspec.structs import replace
 
 from batchproc.explain.predict import held_fraction
 from batchproc.lab.results import Cell, Crossing, ResultSeries, ResultTable, SeriesKind, computed

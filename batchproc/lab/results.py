@@ -3,14 +3,15 @@
 And what bench.json keeps of the laboratory: the tables and the judged claims, checked when they are read.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
 from enum import StrEnum
 from statistics import median
 from typing import Any, TypeAlias, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from msgspec import Struct, convert, field
 
 from batchproc.bench.verdicts import log_ratios, median_interval
 
@@ -28,8 +29,7 @@ class SeriesKind(StrEnum):
     FIGURE = "figure"  # in the table alone
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Cell(Struct, frozen=True, kw_only=True):
     """A median of interleaved repeats, and every one of them.
 
     `low` and `high` are the exact 95% interval of the median, or the range that a model leaves open; None where there
@@ -54,8 +54,7 @@ class Cell:
         return self.ends[1] < other.ends[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultSeries:
+class ResultSeries(Struct, frozen=True, kw_only=True):
     """One quantity in its unit (`s/item`, `bytes`, `share`; `x` is a ratio), at one or more places.
 
     `predicts` names the series that a model is about; `sides` is what it means for a ratio to be below and above 1.
@@ -79,8 +78,7 @@ class ResultSeries:
         return dict(sorted(found.items()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crossing:
+class Crossing(Struct, frozen=True, kw_only=True):
     """Where two series change their order: measured, and predicted from other measurements, None for nowhere."""
 
     first: str
@@ -90,8 +88,7 @@ class Crossing:
     is_predicted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultTable:
+class ResultTable(Struct, frozen=True, kw_only=True):
     """What an experiment gives. `x` and `y` name the axes, `x_unit` is the unit of places that are numbers.
 
     `facts` are single numbers that stand for the whole table; their names end in the unit.
@@ -115,8 +112,7 @@ class ResultTable:
         return list(seen) if any(isinstance(x, str) for x in seen) else sorted(seen, key=float)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """An element of `experiments`: the table, or why there is none. `seconds` is how long it took."""
 
     name: str
@@ -136,8 +132,7 @@ class ClaimVerdict(StrEnum):
     NOT_MEASURED = "not_measured"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Number:
+class Number(Struct, frozen=True, kw_only=True):
     """One figure that a claim was judged by: the cell of an experiment's table, with its series and place."""
 
     name: str
@@ -151,8 +146,7 @@ class Number:
     values: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class Judged(Struct, frozen=True, kw_only=True):
     """An element of `claims`."""
 
     id: int
@@ -167,8 +161,7 @@ class NotMeasured(Exception):
     """A claim cannot be judged; the text says why."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Measurements:
+class Measurements(Struct, kw_only=True):
     """Tables by experiment; remembers in `used` which cells were asked for. `failures`: experiments without one."""
 
     tables: Mapping[str, ResultTable]
@@ -212,30 +205,23 @@ class Measurements:
         return self.failures.get(experiment, silent)
 
 
-_FINITE = ConfigDict(allow_inf_nan=False)
-TABLES = TypeAdapter(tuple[ResultTable], config=_FINITE)
-_RESULTS = TypeAdapter(tuple[Result], config=_FINITE)
-_JUDGED = TypeAdapter(tuple[Judged], config=_FINITE)
-
-
 def read_results(entries: object) -> tuple[list[Result], int]:
     """The experiments of bench.json, and how many entries are not of this form, as those of older versions."""
-    return _read(_RESULTS, entries)
+    return _read(Result, entries)
 
 
 def read_claims(entries: object) -> tuple[list[Judged], int]:
     """The claims of bench.json, and how many entries are none."""
-    return _read(_JUDGED, entries)
+    return _read(Judged, entries)
 
 
-def _read(adapter: TypeAdapter[tuple[T]], entries: object) -> tuple[list[T], int]:
+def _read(kind: type[T], entries: object) -> tuple[list[T], int]:
     listed: Sequence[Any] = entries if isinstance(entries, list | tuple) else ()
     found: list[T] = []
     for entry in listed:
-        try:
-            found += adapter.validate_python((entry,))
-        except ValidationError:
-            continue
+        with suppress(ValueError):
+            json.dumps(entry, allow_nan=False)  # nothing was measured that is not a finite number
+            found.append(convert(entry, kind))
     return found, len(listed) - len(found)
 
 

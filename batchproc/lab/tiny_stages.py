@@ -2,9 +2,9 @@
 
 import os
 import time
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from msgspec import Struct
 from PIL import Image, ImageFilter
 
 from batchproc.model import Item
@@ -19,8 +19,7 @@ changes: list[int] = []  # what `Remember` did in this process; append is atomic
 beats: list[int] = []  # how often `hang` was seen alive in this process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Small:
+class Small(Struct, frozen=True, kw_only=True):
     """A stage that is its own work and holds nothing."""
 
     name: ClassVar[str] = "small"
@@ -40,8 +39,7 @@ class Small:
         """Nothing to give back."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filtering(Small):
+class Filtering(Small, frozen=True, kw_only=True):
     """One filter of an image that the worker holds, again and again. The mode is RGB."""
 
     image: Image.Image
@@ -52,8 +50,7 @@ class Filtering(Small):
         self.image.filter(self.applied)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TinyBlur(Small):
+class TinyBlur(Small, frozen=True, kw_only=True):
     """GaussianBlur of one image held by the worker: Pillow releases the GIL."""
 
     name: ClassVar[str] = "blur"
@@ -63,8 +60,7 @@ class TinyBlur(Small):
         return Filtering(image=noise(384), applied=ImageFilter.GaussianBlur(8))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TinyMedian(Small):
+class TinyMedian(Small, frozen=True, kw_only=True):
     """MedianFilter of one image held by the worker: Pillow keeps the GIL."""
 
     name: ClassVar[str] = "median"
@@ -74,15 +70,13 @@ class TinyMedian(Small):
         return Filtering(image=noise(320), applied=ImageFilter.MedianFilter(3))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Echo(Small):
+class Echo(Small, frozen=True, kw_only=True):
     """No work: what is left is the cost of handing over. The payload goes in, an empty reply comes out."""
 
     name: ClassVar[str] = "echo"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PurePython(Small):
+class PurePython(Small, frozen=True, kw_only=True):
     """A loop of pure Python: holds the GIL all the time but for the interpreter's own switches."""
 
     name: ClassVar[str] = "python"
@@ -93,8 +87,7 @@ class PurePython(Small):
         spin(self.loops)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remember(Small):
+class Remember(Small, frozen=True, kw_only=True):
     """Changes a list of the process that it runs in, and says how long the list is there."""
 
     name: ClassVar[str] = "remember"
@@ -105,8 +98,7 @@ class Remember(Small):
         return len(changes)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fragile(Small):
+class Fragile(Small, frozen=True, kw_only=True):
     """Hangs or crashes where the item's value says so, else takes a short while."""
 
     name: ClassVar[str] = "fragile"

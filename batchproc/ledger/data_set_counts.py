@@ -8,9 +8,11 @@ import sqlite3
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
+
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from batchproc.kinds import Code
 from batchproc.ledger.files import knows_shards
@@ -81,7 +83,7 @@ def data_set(connection: sqlite3.Connection) -> DataSetRecord:
 
 def keep_data_set(connection: sqlite3.Connection, counted: DataSetRecord) -> None:
     """Keeps what `data_set` gave, for the next time. No item may have changed since."""
-    content = json.dumps(asdict(replace(counted, shards=None)))
+    content = json.dumps(to_builtins(replace(counted, shards=None)))
     with transaction(connection):
         connection.execute(
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",

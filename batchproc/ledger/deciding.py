@@ -11,8 +11,9 @@ fingerprints of the keys that decide failures, and an item's failure is of its l
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from batchproc.kinds import kind_of
 from batchproc.ledger.schema import touch, transaction
@@ -34,8 +35,7 @@ DECIDED = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlanChange:
+class PlanChange(Struct, frozen=True, kw_only=True):
     """The plan is not the one that the ledger's results were made with."""
 
     before: str  # its fingerprint
@@ -151,8 +151,7 @@ def _store(connection: sqlite3.Connection, fingerprint: str, settings_json: str,
 DECIDED_BY_CONFIG = "state IN ('failed', 'rejected', 'quarantined') AND stage != 'input' AND last_run IS NOT NULL"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
+class _Group(Struct, frozen=True, kw_only=True):
     """Items of one code and run whose cause has changed."""
 
     code: str

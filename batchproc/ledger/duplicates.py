@@ -9,8 +9,9 @@ import json
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
@@ -23,8 +24,7 @@ HASHED = f"image_hash IS NOT NULL AND (state = 'done' OR {ALIKE})"
 DECIDED = "unique_decided"  # in `meta`: what was decided last, and of which state of the items
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decided:
+class Decided(Struct, frozen=True, kw_only=True):
     """What a decision has changed."""
 
     rejected: int = 0

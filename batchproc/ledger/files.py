@@ -13,10 +13,11 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from batchproc.failpoints import failpoint
 from batchproc.ledger.schema import MADE, WINDOW, touch, transaction
@@ -134,8 +135,7 @@ WHERE id IN (SELECT value FROM json_each(?))
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
+class Repaired(Struct, frozen=True, kw_only=True):
     """What was found of the files, all of which were read."""
 
     whole: int

@@ -10,9 +10,10 @@ import sqlite3
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from operator import itemgetter
+
+from msgspec import Struct
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
@@ -41,8 +42,7 @@ UPDATE item SET key = changed.key, code = changed.code, message = changed.messag
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstRows:
+class FirstRows(Struct, frozen=True, kw_only=True):
     """What a first import brought in. The lines are in their order."""
 
     checkpoints: Sequence[Checkpoint]

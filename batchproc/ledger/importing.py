@@ -11,10 +11,12 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.columns import Columns
 from batchproc.failpoints import failpoint
@@ -28,8 +30,7 @@ from batchproc.remembered import Checkpoint, Known
 CLOSE_BYTES = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
+class Passed(Struct, frozen=True, kw_only=True):
     """A checkpoint, and what an import had counted up to there."""
 
     checkpoint: Checkpoint
@@ -110,8 +111,7 @@ WHERE id = ?
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Imported:
+class Imported(Struct, frozen=True, kw_only=True):
     """What an import found. `skipped`: the list is the one of the last import, nothing was read."""
 
     new: int = 0

@@ -8,9 +8,10 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct
 
 from batchproc.columns import FILE_NAME_ENDINGS, Scalar, Type
 from batchproc.ledger.schema import State, storable, transaction
@@ -76,8 +77,7 @@ def note_manifests(connection: sqlite3.Connection, written: Mapping[str, Sequenc
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Made(Struct, frozen=True, kw_only=True):
     """A row of `metadata.jsonl`: an image that was done."""
 
     key: bytes
@@ -100,8 +100,7 @@ class Made:
     image_recipe: str  # empty: not known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Left(Struct, frozen=True, kw_only=True):
     """A row of `failures.jsonl`: an item that left early."""
 
     key: bytes

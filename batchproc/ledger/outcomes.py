@@ -8,7 +8,8 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from batchproc.kinds import kind_of
 from batchproc.ledger.schema import State, touch
@@ -24,8 +25,7 @@ STAGED_COLUMNS = (
 LEFT_COLUMNS = ("state", "due", "charged", "plan", "stage", "code", "message", "hint", "attempts")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Naming:
+class Naming(Struct, frozen=True, kw_only=True):
     """A file that gets its final name after the commit."""
 
     item: int
@@ -35,8 +35,7 @@ class Naming:
     stale_suffix: str = ""  # of an older image's file, which the new name does not replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
+class Batch(Struct, frozen=True, kw_only=True):
     """The rows of some outcomes, ready for the ledger."""
 
     staged: Sequence[tuple[object, ...]]

@@ -16,8 +16,9 @@ import sqlite3
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
@@ -26,8 +27,7 @@ from batchproc.ledger.runs import LedgerRun, boot_id, last_runs
 from batchproc.ledger.schema import WINDOW, touch, transaction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
+class Recovered(Struct, frozen=True, kw_only=True):
     """What was found at the start. All zero after a clean end."""
 
     finished: int = 0  # staged items that have their final name now
@@ -36,8 +36,7 @@ class Recovered:
     emptied: int = 0  # items that ended without an image, whose older file is gone now
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Output:
+class _Output(Struct, frozen=True, kw_only=True):
     item: int
     key_hex: str
     temporary: str
@@ -175,8 +174,7 @@ FILED = f"{ENDED} AND (suffix IS NOT NULL OR stale_suffix IS NOT NULL)"
 ABSENT_FILED = "state = 'absent' AND suffix IS NOT NULL"  # absent, and may have a file
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrphanedFiles:
+class OrphanedFiles(Struct, frozen=True, kw_only=True):
     """The files that an item may have left."""
 
     item: int

@@ -14,10 +14,11 @@ import sqlite3
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import islice, pairwise
 from typing import Any
+
+from msgspec import Struct
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
@@ -47,8 +48,7 @@ UPDATE item SET url = :url, state = :outcome, due = :due, runs = :runs, plan = :
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class Restored(Struct, frozen=True, kw_only=True):
     """What came back, and what did not."""
 
     done: int  # images of the list
@@ -64,8 +64,7 @@ class Restored:
     reordered: bool  # the manifests are in another order than the list
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListRule:
+class ListRule(Struct, frozen=True, kw_only=True):
     """How a restored row is brought up to the list."""
 
     keyed_by_id: bool
@@ -75,8 +74,7 @@ class ListRule:
     originals: bool = False  # whether the job keeps them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _Found(Struct, frozen=True, kw_only=True):
     """An item of the new ledger, as the import or a file brought it in."""
 
     item: int
@@ -164,7 +162,7 @@ class _Restoring:
         return self._connection.execute(query, (item,)).fetchone() is not None
 
     def _put_image(self, known: _Found, made: Made) -> None:
-        facts = {name: getattr(made, name) for name in Made.__slots__ if name not in ("key", "image_recipe")}
+        facts = {name: getattr(made, name) for name in Made.__struct_fields__ if name not in ("key", "image_recipe")}
         listing = known.listing
         is_listed = known.state != State.ABSENT
         is_same = is_listed and not listing.code and made.url == listing.url
@@ -203,7 +201,7 @@ class _Restoring:
         elif known.suffix is not None and known.made_url is None and not deferred:
             self._counts["contradicted"] += 1
         else:
-            facts = {name: getattr(left, name) for name in Left.__slots__ if name != "key"}
+            facts = {name: getattr(left, name) for name in Left.__struct_fields__ if name != "key"}
             counted = {"item": known.item, "plan": self._plan, "due": int(deferred), "runs": int(not deferred)}
             if self._rule.has_urls:
                 facts["url"] = known.listing.url

@@ -9,17 +9,17 @@ import os
 import platform
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from msgspec import Struct
 
 from batchproc.ledger.schema import transaction
 
 BOOT_ID_PATH = Path("/proc/sys/kernel/random/boot_id")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerRun:
+class LedgerRun(Struct, frozen=True, kw_only=True):
     """One run as the ledger knows it. Times are UTC, ISO 8601; `ended` is empty for a run that was killed."""
 
     number: int

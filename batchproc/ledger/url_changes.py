@@ -7,7 +7,9 @@ validators are never sent to the new URL. Where the old URL comes back before th
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.ledger.schema import State
 
@@ -24,8 +26,7 @@ WHERE id = :item
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """What the list says of an item now. `code` and `message` are those of a line that is no URL."""
 
     url: str
@@ -34,8 +35,7 @@ class Listing:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KnownItem:
+class KnownItem(Struct, frozen=True, kw_only=True):
     """What the ledger says of an item that is in the list."""
 
     url: str
@@ -66,9 +66,10 @@ def change_url(
     `keyed_by_id`: the list's id says which item it is, and its URL may be any other. Otherwise the key is the URL as
     listed, so that only what it is joined with can have changed: then an image stays done.
     """
-    known = KnownItem(**dict(zip(KnownItem.__slots__, connection.execute(READ, (item,)).fetchone(), strict=True)))
+    row = connection.execute(READ, (item,)).fetchone()
+    known = KnownItem(**dict(zip(KnownItem.__struct_fields__, row, strict=True)))
     new = _next(known, listing, same_url, keyed_by_id=keyed_by_id)
-    facts = {name: getattr(new, name) for name in KnownItem.__slots__}
+    facts = {name: getattr(new, name) for name in KnownItem.__struct_fields__}
     is_reset = (new.state, new.stage) != (known.state, known.stage) or not same_url(known.url, new.url)
     connection.execute(
         WRITE, facts | {"item": item, "is_reset": is_reset, "due": int(new.state == State.PENDING)}

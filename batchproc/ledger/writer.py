@@ -9,9 +9,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.failpoints import failpoint
@@ -37,8 +39,7 @@ ROOM = 2_000  # outcomes waiting before `record` blocks
 PATIENCE_SECONDS = 120.0  # with a writer that does nothing: more than SQLite's own patience with a locked file
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """What the writer has to do next."""
 
     outcomes: list[Outcome]

@@ -15,14 +15,14 @@ And the self-checks: does the measurement hold together? Independent counts comp
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 NETWORK_PARTS = frozenset({"dns", "connect", "tls", "first_byte", "body"})
 DISK_PARTS = frozenset({"read", "write"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GilWait:
+class GilWait(Struct, frozen=True, kw_only=True):
     """Seconds that a stage's workers waited for the GIL, and the method, which is always shown beside the figure."""
 
     seconds: float
@@ -30,8 +30,7 @@ class GilWait:
     error_seconds: float = 0.0  # one standard error of the sampling
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageTotals:
+class StageTotals(Struct, frozen=True, kw_only=True):
     """What was measured of one stage, added up over its workers. All in seconds but the counts.
 
     `runqueue_seconds` and `gil` are None where they are not known. `parts`: name -> (wall, CPU) inside tasks.
@@ -67,8 +66,7 @@ class StageTotals:
         return max(0.0, self.task_wall_seconds - self.cpu_seconds - (self.runqueue_seconds or 0.0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeBreakdown:
+class TimeBreakdown(Struct, frozen=True, kw_only=True):
     """`categories` in the order to show them, `unexplained` last; they sum to `whole_seconds`."""
 
     whole_seconds: float
@@ -189,8 +187,7 @@ STEAL_LIMIT = 0.02
 HIDDEN_LIMIT = 0.10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """One self-check. `value` is compared with `limit`, both as shares unless the text says otherwise.
 
     `passed` None: a figure is missing, so it is not known, which is not the same as passed.

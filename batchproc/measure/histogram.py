@@ -3,8 +3,9 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 
@@ -17,8 +18,7 @@ _SHIFT = -math.log(SMALLEST_SECONDS) * _PER_UNIT
 BUCKETS = int(math.log(LARGEST_SECONDS) * _PER_UNIT + _SHIFT) + 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class Summary(Struct, frozen=True, kw_only=True):
     """A distribution of seconds in seven figures, each None when there is nothing to describe."""
 
     count: int

@@ -8,8 +8,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.measure.samples import MachineTimes, MachineUsage, MemoryUse, ProcessUsage
 
@@ -24,8 +26,7 @@ OUTSIDE_ROLES = frozenset({"origin", "sampler"})
 T = TypeVar("T")
 
 
-@dataclass(slots=True, kw_only=True)
-class _Process:
+class _Process(Struct, kw_only=True):
     role: str
     first_cpu_seconds: float
     cpu_seconds: float

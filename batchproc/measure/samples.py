@@ -1,24 +1,23 @@
 """What the sampler saw of a run, and its figures over time. None means that the system does not tell."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
+
+from msgspec import Struct, convert, field, to_builtins
 
 Row: TypeAlias = Mapping[str, float | None]
 CAPACITY = 600
 TIME = "t_seconds"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryUse:
+class MemoryUse(Struct, frozen=True, kw_only=True):
     """PSS shares common pages among their users, so it may be summed; USS is what its end would give back."""
 
     pss_bytes: int | None
     uss_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineTimes:
+class MachineTimes(Struct, frozen=True, kw_only=True):
     """Seconds since boot, all cores added up. `throttled_seconds` concerns this control group alone."""
 
     cores: int
@@ -28,8 +27,7 @@ class MachineTimes:
     throttled_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessUsage:
+class ProcessUsage(Struct, frozen=True, kw_only=True):
     """All OS processes that had one role: `main`, a worker's name, `helper`, `origin`, or `sampler`.
 
     The peaks are of one process; `cpu_seconds` adds up over all of them, seen at most a second before their end.
@@ -43,8 +41,7 @@ class ProcessUsage:
     peak_rss_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineUsage:
+class MachineUsage(Struct, frozen=True, kw_only=True):
     """The whole machine while the sampler watched. Shares are of all its cores, also of those we may not use.
 
     `others_cpu_share` is what neither the run, nor the origin, nor the sampler used.
@@ -57,8 +54,7 @@ class MachineUsage:
     throttled_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitShares:
+class WaitShares(Struct, frozen=True, kw_only=True):
     """Where the time of the threads of one group went. `shares` sum to 1 and carry every kind of `waits.Wait`.
 
     `exact` says that the running share comes from the scheduler's clocks. `gil_error` is the standard error of the GIL
@@ -82,15 +78,15 @@ class WaitShares:
         return None if self.gil_reason else self.shares["gil"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
+class Samples(Struct, frozen=True, kw_only=True):
     """The measurements of one run from outside. Times are perf_counter seconds of this machine's boot.
 
     `series` holds columns of one length; its `t_seconds` counts from `started`. Columns: `pss_bytes`, `uss_bytes`,
     `rss_bytes` (of the tree without origin and sampler), `cpu_seconds_total`, `origin_cpu_seconds_total`,
     `machine_busy_seconds_total`, `steal_seconds_total`, `throttled_seconds_total`, `threads`, and every gauge by name.
     `gauge_means` and `gauge_peaks` are over time, from every reading. `gil_method` is `sampled` or `unknown`, with the
-    reason. `peak_*` are of the whole tree at one instant, without origin and sampler.
+    reason. `peak_*` are of the whole tree at one instant, without origin and sampler. `unknown` says why there is
+    nothing of all this; None where there is.
     """
 
     started: float | None = None
@@ -108,6 +104,7 @@ class Samples:
     gil_reason: str = ""
     sampler_cpu_seconds: float | None = None
     looks: int | None = None
+    unknown: str | None = None
 
     @property
     def wall_seconds(self) -> float:
@@ -124,20 +121,13 @@ class Samples:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object."""
-        return asdict(self)
+        facts: dict[str, Any] = to_builtins(self)
+        return facts
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> "Samples":
         """What `to_json` wrote."""
-        return cls(
-            **{
-                **facts,
-                "series": {name: tuple(column) for name, column in facts["series"].items()},
-                "processes": tuple(ProcessUsage(**usage) for usage in facts["processes"]),
-                "waits": tuple(WaitShares(**shares) for shares in facts["waits"]),
-                "machine": MachineUsage(**facts["machine"]),
-            }
-        )
+        return convert(facts, cls)
 
 
 class Series:

@@ -18,10 +18,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from batchproc.measure.processes import ProcessTable
 from batchproc.measure.samples import TIME, Samples, Series
@@ -46,8 +47,7 @@ class PauseRequest(Enum):
     END = "end"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class Watch(Struct, frozen=True, kw_only=True):
     """What to watch: the root of the process tree, the embedded origin if there is one, the gauges."""
 
     root: int

@@ -17,10 +17,11 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn
+
+from msgspec import Struct, field
 
 from batchproc.measure.processes import text_of
 from batchproc.measure.samples import WaitShares
@@ -34,8 +35,7 @@ SAMPLES_ENOUGH = 2
 NEIGHBOURHOOD_BYTES = 176
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mapping:
+class Mapping(Struct, frozen=True, kw_only=True):
     """One line of `/proc/PID/maps`. `file` is (device, inode, path); inode 0 means memory without a file."""
 
     low: int
@@ -43,8 +43,7 @@ class Mapping:
     file: tuple[str, int, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GilPlace:
+class GilPlace(Struct, frozen=True, kw_only=True):
     """The bytes that hold the GIL's condition and mutex, counted from the first mapping of `file`."""
 
     file: tuple[str, int, str]
@@ -52,8 +51,7 @@ class GilPlace:
     high_offset: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GilUnknown:
+class GilUnknown(Struct, frozen=True, kw_only=True):
     """Waiting for the GIL cannot be seen here; `reason` is a phrase for the report."""
 
     reason: str
@@ -328,8 +326,7 @@ def _comm(pid: int, tid: int) -> str:
     return text_of(f"/proc/{pid}/task/{tid}/comm").rstrip("\n") or UNNAMED_ROLE
 
 
-@dataclass(slots=True, kw_only=True)
-class _RoleTotals:
+class _RoleTotals(Struct, kw_only=True):
     counts: Counter[ThreadState] = field(default_factory=Counter)
     threads: int = 0
     reason: str = ""

@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from types import TracebackType
 from typing import IO, Self
+
+from msgspec import to_builtins
 
 from batchproc.errors import BatchprocError, ExitCode, UsageError
 from batchproc.origin.site import (
@@ -120,7 +121,7 @@ class EmbeddedOrigin:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once: told by the missing ready line
-            self._process.stdin.write(json.dumps(asdict(self._settings)).encode() + b"\n")
+            self._process.stdin.write(json.dumps(to_builtins(self._settings)).encode() + b"\n")
         ready = _read_line(self._process.stdout, self._start_seconds)
         if not ready:
             raise self._start_error()

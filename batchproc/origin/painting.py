@@ -6,11 +6,11 @@ Fields and masks are images of mode "L", canvases of mode "RGB", all (width, hei
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 from typing import TypeAlias
 
+from msgspec import Struct
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -25,8 +25,7 @@ PETALS = ((206, 40, 42), (236, 200, 60), (250, 240, 236), (132, 84, 178))
 RAYS = ((64, 226, 150), (110, 240, 190), (150, 96, 220), (60, 160, 220))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mood:
+class Mood(Struct, frozen=True, kw_only=True):
     """The light of a time of day: the sky from zenith to horizon, the clouds, and the shade of what is far."""
 
     sky: tuple[Colour, Colour, Colour]

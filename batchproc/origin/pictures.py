@@ -22,13 +22,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from random import Random
 
+from msgspec import Struct
 from PIL import Image, features
 
 from batchproc.measure.hardware import usable_cores
@@ -56,8 +56,7 @@ STORED_AS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PictureRecipe:
+class PictureRecipe(Struct, frozen=True, kw_only=True):
     """How one picture is made from its canvas: what part, at which size (upright, px), stored how."""
 
     index: int
@@ -166,8 +165,7 @@ def _vignette(size: Size) -> Image.Image:
     return Image.radial_gradient("L").point(edge).resize(size, BILINEAR)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CanvasJob:
+class CanvasJob(Struct, frozen=True, kw_only=True):
     """One canvas and the pictures that are cut out of it."""
 
     seed: int

@@ -15,11 +15,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
 from email.utils import formatdate
 from functools import partial
 from random import Random
 from urllib.parse import unquote
+
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.origin.site import (
@@ -48,8 +50,7 @@ BAD_METHOD = plain("405 Method Not Allowed", "only GET and HEAD\n", closes=True,
 BAD_VERSION = plain("505 HTTP Version Not Supported", "HTTP/1.1, please\n", closes=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientRequest:
+class ClientRequest(Struct, frozen=True, kw_only=True):
     """What matters of a request."""
 
     path: str
@@ -96,8 +97,7 @@ def _path(target: bytes) -> str:
     return unquote(path) if "%" in path else path
 
 
-@dataclass(slots=True, kw_only=True)
-class ServerState:
+class ServerState(Struct, kw_only=True):
     """What all connections share: the answers, the manners, the counts. Touched by the loop's thread alone."""
 
     settings: OriginSettings
@@ -367,7 +367,7 @@ def serve_embedded() -> None:
     with contextlib.suppress(BrokenPipeError):  # the parent is gone: nobody is left to tell
         settings = OriginSettings(**json.loads(line))
         totals = run(settings, stdin, lambda base_url, _: _say(json.dumps({"base_url": base_url})))
-        _say(json.dumps(asdict(totals)))
+        _say(json.dumps(to_builtins(totals)))
 
 
 def _say(text: str) -> None:

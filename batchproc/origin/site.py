@@ -18,11 +18,13 @@ The faults, as they are dealt out in turn to the share of URLs that misbehave (`
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, unquote
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from batchproc import defaults
 from batchproc.errors import Problem, UsageError
@@ -33,8 +35,7 @@ MAX_IMAGES = 2000  # they are held in memory, about 150 KB each
 LONGEST_LATENCY_SECONDS = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OriginSettings:
+class OriginSettings(Struct, frozen=True, kw_only=True):
     """One origin. Times in seconds, sizes in bytes.
 
     `latency_seconds` is the median time before the first byte of a reply; each reply's own is that times a log-normal
@@ -66,8 +67,7 @@ class OriginSettings:
         return DEFAULT_FAULT_SHARE if self.faults is True else float(self.faults)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OriginTotals:
+class OriginTotals(Struct, frozen=True, kw_only=True):
     """What an origin did from the moment it was ready to its end."""
 
     requests: int
@@ -184,8 +184,7 @@ KINDS_OF_40 = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServedUrl:
+class ServedUrl(Struct, frozen=True, kw_only=True):
     """One URL of the origin: its path, and how it misbehaves, if it does."""
 
     index: int
@@ -260,8 +259,7 @@ LOGIN_PAGE = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Struct, frozen=True, kw_only=True):
     """One answer. The head stops where the Date is put in; `body` is what is sent, however long the head says it is."""
 
     head: bytes

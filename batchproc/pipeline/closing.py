@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.columns import Columns, Scalar
 from batchproc.config import Config, OutputTable, resolved
@@ -51,8 +53,7 @@ MANY = 0.1  # of the list: fewer that failed once more, or were left for the nex
 STOPPED = {"duration": "stopped by max_duration", "limit": "stopped by --limit"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class Ending(Struct, frozen=True, kw_only=True):
     """What the shell sees, and the reason; that is empty when all went well."""
 
     exit_code: ExitCode

@@ -3,8 +3,9 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
+
+from msgspec import to_builtins
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError
@@ -38,12 +39,12 @@ def log_ledger(log: RunLog, imported: ImportedList, *, work: int, items: int) ->
     """What an earlier run left, what the list brought, and what is to be done."""
     if imported.opened_version != SCHEMA_VERSION:
         log.record("ledger.migrated", from_version=imported.opened_version, to_version=SCHEMA_VERSION)
-    recovered = asdict(imported.recovered)
+    recovered = to_builtins(imported.recovered)
     if any(recovered.values()):
         log.record("ledger.recovered", "warning", **recovered)
-    log.record("list.imported", **asdict(imported.imported), items=items, work=work)
+    log.record("list.imported", **to_builtins(imported.imported), items=items, work=work)
     if imported.repaired is not None:
-        log.record("files.repaired", **asdict(imported.repaired))
+        log.record("files.repaired", **to_builtins(imported.repaired))
     if imported.missing_files:
         log.record("files.missing", "warning", files=imported.missing_files)
     if imported.outdated:
@@ -65,7 +66,7 @@ def log_line(log: RunLog, executors: "Sequence[Executor]") -> None:
 def run_counters(record: RunRecord) -> Mapping[str, object]:
     """What the ledger keeps of a run for ever, when its folder is gone: enough for a trend."""
     return {
-        **asdict(record.counts),
+        **to_builtins(record.counts),
         "failed_this_run": sum((record.failures_this_run or {}).values()) - record.deferred_this_run,
         "wall_seconds": record.wall_seconds,
         "images_per_second": record.images_per_second,
@@ -94,7 +95,7 @@ def log_end(log: RunLog, record: RunRecord, error: BatchprocError | None) -> Non
         error=str(error) if error else None,
         wall_seconds=round(record.wall_seconds, 3),
         images_per_second=round(record.images_per_second or 0.0, 3),
-        counts=asdict(record.counts),
+        counts=to_builtins(record.counts),
         failures=record.failures_this_run,
         records_lost=log.lost,
     )

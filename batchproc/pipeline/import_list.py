@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from batchproc.columns import Columns
 from batchproc.config import Config, deciding_values
@@ -31,8 +32,7 @@ from batchproc.transform.plan import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedList:
+class ImportedList(Struct, frozen=True, kw_only=True):
     """What was found on the way to the line."""
 
     opened_version: int  # of the ledger's tables, before this version took them over

@@ -4,11 +4,12 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
+
+from msgspec import Struct
 
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, is_remote
@@ -23,8 +24,7 @@ from batchproc.sources.split_columns import SplitCheck
 from batchproc.version import VERSION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobList:
+class JobList(Struct, frozen=True, kw_only=True):
     """The files of a list, found once, so that all that is done with it is done with the same ones."""
 
     paths: tuple[str, ...]  # absolute; "-" is stdin

@@ -10,7 +10,8 @@ Every item that is worked on here is one of the job's own, and its result is kep
 import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+
+from msgspec.structs import asdict, replace
 
 from batchproc.config import Config
 from batchproc.explain import auto

@@ -8,12 +8,13 @@ timestamps, which the collector refuses. All are gauges: they describe the last 
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, ExitCode, LockHeldError
@@ -101,8 +102,7 @@ STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending", "a
 Labels: TypeAlias = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class Metric(Struct, frozen=True, kw_only=True):
     """One gauge: its name without the prefix, its help, and its values by label."""
 
     name: str

@@ -4,8 +4,9 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from batchproc.measure.histogram import Histogram, Reservoir
 from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
@@ -53,8 +54,7 @@ SPANS_KEPT = 5_000  # enough for a timeline; four times as many would weigh 12 M
 SPANS_KEPT_FOR_TRACE = 20_000
 
 
-@dataclass(slots=True)
-class StageSums:
+class StageSums(Struct):
     """What all spans of one stage add up to. Seconds; `parts`: name -> [wall, CPU]."""
 
     service: Histogram = field(default_factory=Histogram)

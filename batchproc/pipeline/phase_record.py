@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.executors import Executor
 from batchproc.frontier import Waits
@@ -27,7 +29,7 @@ from batchproc.measure.samples import Samples
 from batchproc.model import Mode
 from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.protocols import WorkerTimes
-from batchproc.record.run_json import MemoryRecord, NotSampled, RunRecord
+from batchproc.record.run_json import MemoryRecord, RunRecord
 from batchproc.record.run_parts import STAGES, Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
 from batchproc.transform.steps.step import Step
 from batchproc.transform.steps.table import record_steps
@@ -148,8 +150,7 @@ def _mean_in_flight(samples: Samples | None, name: str) -> float | None:
     return means[entered] - means[left] if entered in means and left in means else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseMeasurements:
+class PhaseMeasurements(Struct, frozen=True, kw_only=True):
     """What was measured of a phase: a part of the line in one pair of modes. Most runs have one.
 
     `started` and `ended` are perf_counter seconds; a phase that goes on has not ended and is told of as of now.
@@ -192,7 +193,7 @@ def describe_phase(known: RunRecord, phase: PhaseMeasurements, observer: Observe
         },
         memory=_memory(phase.samples),
         checks=tuple(_checks(phase, observer, breakdowns)),
-        samples=phase.samples or NotSampled(unknown=phase.sampler_failure or "nothing was sampled"),
+        samples=phase.samples or Samples(unknown=phase.sampler_failure or "nothing was sampled"),
     )
 
 

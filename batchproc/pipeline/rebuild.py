@@ -9,10 +9,12 @@ goes into the ledger as it was: when the config has changed since, the next run 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config
@@ -34,8 +36,7 @@ from batchproc.version import VERSION
 ANY_ORIGIN = "http://origin.invalid/"  # the next run, which knows the embedded origin's port, joins the URLs again
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuilt:
+class Rebuilt(Struct, frozen=True, kw_only=True):
     """What a rebuild came to."""
 
     ledger_path: Path

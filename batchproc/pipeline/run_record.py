@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from batchproc.config import Config, resolved
 from batchproc.explain.wording import nothing_done
 from batchproc.measure.hardware import describe_machine
+from batchproc.measure.samples import Samples
 from batchproc.pipeline.closing import Ending
 from batchproc.pipeline.import_list import ImportedList
 from batchproc.pipeline.observer import Observer
@@ -16,7 +19,6 @@ from batchproc.record.run_json import (
     Counts,
     HostsRecord,
     MachineRecord,
-    NotSampled,
     RunCounts,
     RunRecord,
 )
@@ -29,8 +31,7 @@ if TYPE_CHECKING:
     from batchproc.record.run_parts import ConcurrencyRecord
 
 
-@dataclass(slots=True, kw_only=True)
-class LoopResult:
+class LoopResult(Struct, kw_only=True):
     """What became of the items' way through the stages; as it is made, of a run that had nothing to do."""
 
     phase: "PhaseMeasurements | None" = None  # the last one
@@ -44,8 +45,7 @@ class LoopResult:
     retried: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunMeasurements:
+class RunMeasurements(Struct, frozen=True, kw_only=True):
     """Everything that run.json is made of. `command_started`, `clock_started`, `line_*`: perf_counter seconds.
 
     `aside_seconds`: what lay between the command's start and the clock's, and is no work of this run's.
@@ -150,7 +150,7 @@ def _describe_stages(evidence: RunMeasurements) -> RunRecord:
         return loop_result.snapshot
     known = describe_circumstances(evidence.config, loop_result.hosts, worked=loop_result.phase is not None)
     if loop_result.phase is None:
-        return replace(known, samples=NotSampled(unknown="there was nothing to do"))
+        return replace(known, samples=Samples(unknown="there was nothing to do"))
     from batchproc.pipeline.phase_record import describe_phase
 
     return describe_phase(known, loop_result.phase, evidence.observer)
@@ -170,7 +170,7 @@ def iso_time(moment: datetime) -> str:
 def _counts(evidence: RunMeasurements) -> RunCounts:
     observer = evidence.observer
     return RunCounts(
-        **asdict(evidence.counts),
+        **to_builtins(evidence.counts),
         already_done=evidence.already_terminal,
         processed=observer.processed,
         retried=evidence.loop_result.retried,

@@ -4,9 +4,10 @@ Imported where there is something to do: a run that finds everything done needs 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from batchproc.config import MOST_THREADS, Config, HostTable, OriginTable
 from batchproc.download.settings import Site

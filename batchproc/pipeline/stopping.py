@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from msgspec import Struct
 
 from batchproc import signals
 from batchproc.errors import ExitCode
@@ -29,8 +30,7 @@ FINISHING_SECONDS = 180.0  # without any movement while a run is being finished:
 LAST_SECONDS = 10.0  # from "stop at once" to leaving by force, for what nothing can stop: a step in this very process
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopHandlers:
+class StopHandlers(Struct, frozen=True, kw_only=True):
     """What the control can pull while the line runs. Each is callable from any thread."""
 
     admit_no_more: Callable[[], None]

@@ -1,9 +1,10 @@
 """What goes into one run besides its config, and what comes out of it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from batchproc.columns import Columns
 from batchproc.errors import BatchprocError, ExitCode
@@ -67,8 +68,7 @@ class Listing(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
+class RunOptions(Struct, frozen=True, kw_only=True):
     """What the command line asks of one run, beyond the config."""
 
     limit: int = 0  # items at most; 0 = all
@@ -91,8 +91,7 @@ class RunOptions:
         return self.listing is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
+class RunResult(Struct, frozen=True, kw_only=True):
     """What a run came to: its exit code, its record (all of run.json), and the folder that it is in."""
 
     exit_code: ExitCode

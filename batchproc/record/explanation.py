@@ -1,7 +1,8 @@
 """What the record says of why: modes and their rivals, ceilings, hints, each with its numbers and its sentence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from batchproc.record.run_parts import ModeName
 
@@ -9,8 +10,7 @@ from batchproc.record.run_parts import ModeName
 Value = int | float | str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
+class Variant(Struct, frozen=True, kw_only=True):
     """One way to run the job: a mode and a number of workers for each stage."""
 
     download: ModeName
@@ -19,8 +19,7 @@ class Variant:
     transform_workers: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageModel:
+class StageModel(Struct, frozen=True, kw_only=True):
     """One stage, per item of the job. All in seconds but `phi`.
 
     `cpu_seconds` is c, `phi` the share of it that holds the GIL. `blocked_seconds` is W: waiting for network or disk,
@@ -34,8 +33,7 @@ class StageModel:
     ipc_parent_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class Figure(Struct, frozen=True, kw_only=True):
     """A measured figure behind a choice; `value` None is unknown. `code`: which one; `text`: its name in words."""
 
     code: str = ""
@@ -44,8 +42,7 @@ class Figure:
     unit: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
+class Alternative(Struct, frozen=True, kw_only=True):
     """Another way to run one stage, and the whole run's rate in it against this run's. None: not predicted.
 
     `error`: of the ratio, relative, beside what the GIL shares leave open. `rank`: a `batchproc.explain.reasons.Rank`;
@@ -64,8 +61,7 @@ class Alternative:
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Choice(Struct, frozen=True, kw_only=True):
     """Whether a stage's mode was right: in a few words, in a sentence, by these figures, against these others.
 
     `code`: a `batchproc.explain.reasons.Judgement`, with its `values`. `best`: the best mode, empty where that is not
@@ -87,8 +83,7 @@ class Choice:
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ceiling:
+class Ceiling(Struct, frozen=True, kw_only=True):
     """How fast a stage could go at most by one limit, in items of the job per second; None is unknown.
 
     `code`: a `batchproc.explain.reasons.CeilingReason`, with its `values`; `because`: that as a sentence.
@@ -102,8 +97,7 @@ class Ceiling:
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hint:
+class Hint(Struct, frozen=True, kw_only=True):
     """One piece of advice. `gain`: the whole run's rate afterwards against now, None where it is not known.
 
     `code`: a `batchproc.explain.reasons.Advice`, with its `values`; `text`, `evidence`: that in words.
@@ -116,8 +110,7 @@ class Hint:
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate(Variant):
+class Candidate(Variant, frozen=True, kw_only=True):
     """A pair of modes that was weighed, and what it is predicted to need for the rest of the work.
 
     `change_seconds`: to get there from what runs; `rest_seconds`: with the change. `bound`: what sets its pace.
@@ -138,8 +131,7 @@ class Candidate(Variant):
         )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tried(Variant):
+class Tried(Variant, frozen=True, kw_only=True):
     """A pair of modes that was run, in the order of the legs."""
 
     items: int
@@ -147,8 +139,7 @@ class Tried(Variant):
     rate_per_second: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInputs:
+class ModelInputs(Struct, frozen=True, kw_only=True):
     """What a prediction was made from: per item, in seconds."""
 
     items: int
@@ -163,8 +154,7 @@ class ModelInputs:
     assumed: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AutoRecord:
+class AutoRecord(Struct, frozen=True, kw_only=True):
     """How a run with `mode = "auto"` came to its modes. `margin`: the runner-up's rate by the chosen one's, less 1.
 
     `verdict`, `reason`: an `AutoVerdict` and an `AutoReason` of `batchproc.explain.reasons`, with `values`; `text`:

@@ -1,10 +1,9 @@
 """What the record says of what a run made: the data set as it is afterwards, and a shared run's workers and parts."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageClass:
+class ImageClass(Struct, frozen=True, kw_only=True):
     """Images of about one size or shape, and the originals of the data set that are. `name`: as people say it."""
 
     name: str
@@ -12,8 +11,7 @@ class ImageClass:
     originals: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedExample:
+class RejectedExample(Struct, frozen=True, kw_only=True):
     """An item that a check rejected. URLs are redacted. `like`: that of the earlier image that it looks like."""
 
     url: str
@@ -21,8 +19,7 @@ class RejectedExample:
     like: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedItems:
+class RejectedItems(Struct, frozen=True, kw_only=True):
     """All items that were rejected for one reason, with the first ones of the list."""
 
     code: str
@@ -30,16 +27,14 @@ class RejectedItems:
     examples: tuple[RejectedExample, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostImages:
+class HostImages(Struct, frozen=True, kw_only=True):
     """The images that came from one host."""
 
     host: str
     images: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardSize:
+class ShardSize(Struct, frozen=True, kw_only=True):
     """One shard."""
 
     name: str
@@ -47,8 +42,7 @@ class ShardSize:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardsRecord:
+class ShardsRecord(Struct, frozen=True, kw_only=True):
     """The shards of a data set; `first` are those at its beginning."""
 
     count: int = 0
@@ -58,8 +52,7 @@ class ShardsRecord:
     first: tuple[ShardSize, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSetRecord:
+class DataSetRecord(Struct, frozen=True, kw_only=True):
     """The data set as it is after a run, of whichever runs. `hosts`: those with the most images, of `hosts_total`."""
 
     images: int = 0
@@ -72,8 +65,7 @@ class DataSetRecord:
     shards: ShardsRecord | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterWorker:
+class ClusterWorker(Struct, frozen=True, kw_only=True):
     """One worker: the parts that it did in this run, the items that came to their end there, and its rate.
 
     `choices`: whether each stage's mode was right there, as the run's own `choices` say it of all workers.
@@ -88,8 +80,7 @@ class ClusterWorker:
     choices: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterPart:
+class ClusterPart(Struct, frozen=True, kw_only=True):
     """One part as it was committed in this run."""
 
     number: int
@@ -102,8 +93,7 @@ class ClusterPart:
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterRecord:
+class ClusterRecord(Struct, frozen=True, kw_only=True):
     """A run that shared out its list. `parts` are those of this run that took longest; `parts.jsonl` has them all.
 
     `skew`: the seconds of the slowest part, divided by the mean. `quarantined`: a line for each part that was given up.

@@ -1,43 +1,39 @@
 """The record of a run: every figure of run.json under its name there, and how that file is written and read.
 
 Times in seconds, sizes in bytes. Every field has a default, so that the file of an older build can be read: what it did
-not know is unknown here. Writing needs the standard library alone, so that a run with nothing to do pays for no more.
-Reading checks every value by its type; a key that is missing has its default, and one of unknown origin is passed over.
+not know is unknown here. Reading checks every value by its type; a key that is missing has its default, and one of
+unknown origin is passed over.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import msgspec
+from msgspec import Struct, convert, field
 
 from batchproc.errors import UsageError
-
-if TYPE_CHECKING:  # a run that finds nothing to do needs none of them
-    from pydantic import TypeAdapter
-
-    from batchproc.measure.breakdown import Check
-    from batchproc.measure.samples import Samples
-    from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value
-    from batchproc.record.outputs import ClusterRecord, DataSetRecord
-    from batchproc.record.run_parts import (
-        ConcurrencyRecord,
-        HostStarts,
-        LocalTrouble,
-        PhaseRecord,
-        StageLoad,
-        StageRecord,
-        TroubledHost,
-    )
+from batchproc.measure.breakdown import Check
+from batchproc.measure.samples import Samples
+from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value
+from batchproc.record.outputs import ClusterRecord, DataSetRecord
+from batchproc.record.run_parts import (
+    ConcurrencyRecord,
+    HostStarts,
+    LocalTrouble,
+    PhaseRecord,
+    StageLoad,
+    StageRecord,
+    TroubledHost,
+)
 
 FILE_NAME = "run.json"
 SCHEMA = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class Counts(Struct, frozen=True, kw_only=True):
     """The states of the whole list. `done` to `pending` add up to `items`; `absent` ones are not in the list."""
 
     items: int = 0
@@ -52,8 +48,7 @@ class Counts:
     bad_rows: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueAgain:
+class DueAgain(Struct, frozen=True, kw_only=True):
     """Items that no run would try again but for a change of the config, and the keys that have changed."""
 
     items: int = 0
@@ -63,8 +58,7 @@ class DueAgain:
 NOTHING_DUE = DueAgain()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCounts(Counts):
+class RunCounts(Counts, frozen=True, kw_only=True):
     """The list at the run's end, and what the run did: `already_done` had come to their end before it began."""
 
     already_done: int = 0
@@ -75,8 +69,7 @@ class RunCounts(Counts):
     unchanged: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryRecord:
+class MemoryRecord(Struct, frozen=True, kw_only=True):
     """PSS and USS of the process tree, and of the largest worker process; None: the system does not say."""
 
     peak_pss_bytes: int | None = None
@@ -84,8 +77,7 @@ class MemoryRecord:
     per_worker_pss_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineRecord:
+class MachineRecord(Struct, frozen=True, kw_only=True):
     """The machine and the libraries that the run was made on."""
 
     name: str = "unknown"
@@ -100,27 +92,18 @@ class MachineRecord:
     libraries: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostsRecord:
+class HostsRecord(Struct, frozen=True, kw_only=True):
     """Hosts by the number of starts. `lowest_limit` is below `per_host` when one struggled."""
 
     count: int = 0
-    top: "tuple[HostStarts, ...]" = ()
+    top: tuple[HostStarts, ...] = ()
     per_host: int = 0
     lowest_limit: int = 0
-    troubled: "tuple[TroubledHost, ...]" = ()
-    local_trouble: "LocalTrouble | None" = None
+    troubled: tuple[TroubledHost, ...] = ()
+    local_trouble: LocalTrouble | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotSampled:
-    """Why the sampler saw nothing."""
-
-    unknown: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bottleneck:
+class Bottleneck(Struct, frozen=True, kw_only=True):
     """The stage that held the run back, or None; `reason`: a `batchproc.explain.reasons.Reason`; and the sentence.
 
     `loads`: how busy each stage was. `downloads_allowed`: at once, on average, where the hosts' limits held it back.
@@ -128,13 +111,12 @@ class Bottleneck:
 
     stage: str | None = None
     reason: str = ""
-    loads: "Mapping[str, StageLoad]" = field(default_factory=dict)
+    loads: Mapping[str, StageLoad] = field(default_factory=dict)
     downloads_allowed: float | None = None
     because: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crossover:
+class Crossover(Struct, frozen=True, kw_only=True):
     """The number of cores beyond which threads cannot use more, and the GIL-held fraction that it follows from.
 
     `code`: a `batchproc.explain.reasons.CrossoverReason`, with its `values`; `text`: that as a sentence.
@@ -147,11 +129,10 @@ class Crossover:
     cores: float | None = None
     text: str = ""
     code: str = ""
-    values: "Mapping[str, Value]" = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakEven:
+class BreakEven(Struct, frozen=True, kw_only=True):
     """The number of items from which transform in processes repays its start; None: never, or unknown.
 
     `code`: a `batchproc.explain.reasons.BreakEvenReason`, with its `values`; `text`: that as a sentence.
@@ -160,11 +141,10 @@ class BreakEven:
     items: int | None = None
     text: str = ""
     code: str = ""
-    values: "Mapping[str, Value]" = field(default_factory=dict)
+    values: Mapping[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
+class RunRecord(Struct, frozen=True, kw_only=True):
     """A run: what was counted and measured, and from `verdict` on what follows from it (`batchproc.explain`).
 
     `failures`, `deferrals`: items of the whole list by code, `failures_this_run` of this run alone. `stages`, `leg`,
@@ -201,41 +181,32 @@ class RunRecord:
     due_again: DueAgain = NOTHING_DUE
     original_bytes: int | None = None
     rendition_bytes: int | None = None
-    auto: "AutoRecord | None" = None
-    concurrency: "ConcurrencyRecord | None" = None
-    cluster: "ClusterRecord | None" = None
-    data_set: "DataSetRecord | None" = None
+    auto: AutoRecord | None = None
+    concurrency: ConcurrencyRecord | None = None
+    cluster: ClusterRecord | None = None
+    data_set: DataSetRecord | None = None
     hosts: HostsRecord = HostsRecord()
     host: MachineRecord = MachineRecord()
     config: Mapping[str, Any] = field(default_factory=dict)
-    leg: "PhaseRecord | None" = None
+    leg: PhaseRecord | None = None
     line_startup_seconds: float | None = None
-    stages: "Mapping[str, StageRecord]" = field(default_factory=dict)
+    stages: Mapping[str, StageRecord] = field(default_factory=dict)
     memory: MemoryRecord = MemoryRecord()
-    checks: "tuple[Check, ...]" = ()
-    samples: "Samples | NotSampled" = NotSampled(unknown="")
+    checks: tuple[Check, ...] = ()
+    samples: Samples = Samples(unknown="")
     verdict: tuple[str, ...] = ()
     bottleneck: Bottleneck = Bottleneck()
-    choices: "tuple[Choice, ...]" = ()
-    ceilings: "Mapping[str, tuple[Ceiling, ...]]" = field(default_factory=dict)
+    choices: tuple[Choice, ...] = ()
+    ceilings: Mapping[str, tuple[Ceiling, ...]] = field(default_factory=dict)
     measured_rate_per_second: Mapping[str, float] = field(default_factory=dict)
-    hints: "tuple[Hint, ...]" = ()
+    hints: tuple[Hint, ...] = ()
     crossover: Crossover = Crossover()
     break_even: BreakEven = BreakEven()
     command_seconds: Mapping[str, float] | None = None
 
     @property
-    def sampled(self) -> "Samples":
-        """What the sampler saw; empty where it saw nothing."""
-        from batchproc.measure.samples import Samples
-
-        return Samples() if isinstance(self.samples, NotSampled) else self.samples
-
-    @property
-    def measured_leg(self) -> "PhaseRecord":
+    def measured_leg(self) -> PhaseRecord:
         """The part of the run that the stages' figures are of; the whole, in the file of a build without legs."""
-        from batchproc.record.run_parts import PhaseRecord
-
         return self.leg or PhaseRecord(
             items=self.counts.processed,
             seconds=self.line_seconds,
@@ -251,15 +222,9 @@ class RunRecord:
 
 def to_json(record: RunRecord) -> dict[str, Any]:
     """The record as it comes back from JSON, in the order of the file."""
-    return {one.name: _plain(getattr(record, one.name)) for one in fields(record)}
-
-
-def _plain(value: object) -> object:
-    if is_dataclass(value):
-        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+    content: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(record))
+    unknown = content["samples"].pop("unknown")
+    return content if unknown is None else content | {"samples": {"unknown": unknown}}
 
 
 def write_text(record: RunRecord) -> bytes:
@@ -292,33 +257,4 @@ def read_run(folder: str | PathLike[str]) -> RunRecord:
 
 def record_of(content: Mapping[str, Any]) -> RunRecord:
     """The record with this content. Raises ValueError, which names the first value that is of another type."""
-    from pydantic import ValidationError
-
-    try:
-        return _adapter().validate_python(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-
-
-@cache
-def _adapter() -> "TypeAdapter[RunRecord]":
-    from pydantic import TypeAdapter
-
-    from batchproc.measure.breakdown import Check  # noqa: F401
-
-    # The names that stand in quotes in the record's types are looked up here.
-    from batchproc.measure.samples import Samples  # noqa: F401
-    from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value  # noqa: F401
-    from batchproc.record.outputs import ClusterRecord, DataSetRecord  # noqa: F401
-    from batchproc.record.run_parts import (  # noqa: F401
-        ConcurrencyRecord,
-        HostStarts,
-        LocalTrouble,
-        PhaseRecord,
-        StageLoad,
-        StageRecord,
-        TroubledHost,
-    )
-
-    return TypeAdapter(RunRecord)
+    return convert(content, RunRecord)

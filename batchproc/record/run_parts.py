@@ -1,17 +1,17 @@
 """What the record says of one stage: its mode, times and workers, where their seconds went, and the hosts it asked."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
 
 ModeName: TypeAlias = Literal["serial", "thread", "process"]
 MODES: tuple[ModeName, ...] = ("serial", "thread", "process")  # the lightest first
 STAGES = ("download", "transform")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Percentiles:
+class Percentiles(Struct, frozen=True, kw_only=True):
     """Of a time in seconds. None: nothing was timed."""
 
     mean: float | None = None
@@ -21,8 +21,7 @@ class Percentiles:
     max: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerRecord:
+class WorkerRecord(Struct, frozen=True, kw_only=True):
     """One worker's own clocks, in seconds. None: it did not come that far, or the mode has no such moment."""
 
     worker: str = ""
@@ -39,8 +38,7 @@ class WorkerRecord:
     max_rss_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostConnections:
+class HostConnections(Struct, frozen=True, kw_only=True):
     """The connections to one host; `dropped`: closed before the end, by whichever side."""
 
     host: str = ""
@@ -49,8 +47,7 @@ class HostConnections:
     dropped: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionTotals:
+class ConnectionTotals(Struct, frozen=True, kw_only=True):
     """The connections of a stage in all, and of the hosts that were asked most."""
 
     opened: int = 0
@@ -59,8 +56,7 @@ class ConnectionTotals:
     hosts: tuple[HostConnections, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseRecord:
+class PhaseRecord(Struct, frozen=True, kw_only=True):
     """The part of the run that the stages' figures are of: all of it, where modes were not searched for."""
 
     number: int = 1
@@ -71,8 +67,7 @@ class PhaseRecord:
     pause_wait_seconds: float | None = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageLoad:
+class StageLoad(Struct, frozen=True, kw_only=True):
     """How busy a stage's workers were: shares of the time in which they could work, 0 to 1.
 
     That is their time without their start, their end, and what was not yet due. `busy`: with an item in hand, or
@@ -109,8 +104,7 @@ class Cost(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepRecord:
+class StepRecord(Struct, frozen=True, kw_only=True):
     """What is known of a step, whatever the run: `holds_gil` and `overhead_seconds` are None where nobody says it.
 
     `overhead_seconds`: of Python around the work on the pixels, which holds the GIL in any case.
@@ -123,8 +117,7 @@ class StepRecord:
     overhead_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageRecord:
+class StageRecord(Struct, frozen=True, kw_only=True):
     """One stage. Seconds are of all its workers together but `wall_seconds`; None is unknown.
 
     `account`: worker-seconds by bucket, which sum to `whole_seconds`. `busy_seconds`: with an item in hand.
@@ -178,16 +171,14 @@ class StageRecord:
         return load_of(self.account, whole_seconds=self.whole_seconds, busy_seconds=self.busy_seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostStarts:
+class HostStarts(Struct, frozen=True, kw_only=True):
     """How many requests one host was asked."""
 
     host: str = ""
     starts: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TroubledHost:
+class TroubledHost(Struct, frozen=True, kw_only=True):
     """What came of a host's refusals."""
 
     host: str = ""
@@ -197,8 +188,7 @@ class TroubledHost:
     away: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalTrouble:
+class LocalTrouble(Struct, frozen=True, kw_only=True):
     """How often nothing could start for reasons of this machine's own, for how long, and why."""
 
     pauses: int = 0
@@ -206,8 +196,7 @@ class LocalTrouble:
     codes: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConcurrencyRecord:
+class ConcurrencyRecord(Struct, frozen=True, kw_only=True):
     """What `workers = "auto"` came to. `changes` are the first and the last, as (seconds, limit, reason)."""
 
     start: int = 0

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchPrediction
 from batchproc.bench.verdicts import LEAST_MARGIN, NoiseFloor, fewest_rounds
@@ -34,8 +35,7 @@ FULL_HEAT = math.log(4.0)  # a speed of 4 or 1/4 has the strongest tint
 TINTS = (6, 40)  # per cent of the tone mixed into the page's ground
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeatMap:
+class HeatMap(Struct, frozen=True, kw_only=True):
     """Download modes down, transform modes across, against a reference; None where the bench has no such case."""
 
     caption: str

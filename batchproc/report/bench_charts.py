@@ -3,12 +3,12 @@
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from msgspec import Struct
 
 from batchproc.report.svg import (
     FONT_PX,
@@ -36,8 +36,7 @@ KINDS = {  # how a round's point looks: marker, role, size in px
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpeedRow:
+class SpeedRow(Struct, frozen=True, kw_only=True):
     """A case on the log axis of speeds against a reference, 1 being as fast. Everything may be missing.
 
     `points` are (speed, kind of KINDS). The filled mark is what was measured with its interval, the hollow one what was
@@ -59,8 +58,7 @@ class SpeedRow:
         return [*(speed for speed, _ in self.points), *singles, *(self.interval or ()), *(self.predicted_range or ())]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BarRow:
+class BarRow(Struct, frozen=True, kw_only=True):
     """A bar of parts (number in the legend or 0 for none, value, role of the colour), and what stands behind it.
 
     `points` are single measurements, drawn over it.
@@ -209,8 +207,7 @@ TICK_STEPS = ((1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5),
 ROOM = 0.05  # of the axis, beside the outermost marks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(Struct, frozen=True, kw_only=True):
     """A measured series: every value as (x, y), joined by its medians. `look` chooses mark and colour."""
 
     name: str
@@ -219,8 +216,7 @@ class Trace:
     is_control: bool = False  # hollow marks, thin line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class Model(Struct, frozen=True, kw_only=True):
     """A line that was computed, not measured. Without a name it is not in the legend."""
 
     name: str
@@ -229,8 +225,7 @@ class Model:
     dashes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Meeting:
+class Meeting(Struct, frozen=True, kw_only=True):
     """A place where two lines cross, with its words; `is_predicted` draws it hollow and dashed."""
 
     name: str
@@ -239,8 +234,7 @@ class Meeting:
     is_predicted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Axis:
+class Axis(Struct, frozen=True, kw_only=True):
     """A logarithmic axis: its name with the unit, and how a value of it is written. `zero`: where 0 stands."""
 
     name: str

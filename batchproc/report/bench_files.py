@@ -1,8 +1,9 @@
 """A bench as its texts need it: which rounds count, which cases belong together, how fast one is against another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import median
+
+from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.bench.verdicts import Comparison, NoiseFloor, Verdict
@@ -14,8 +15,7 @@ WORDS = {  # verdict as seen from a case: what the reader sees, tone, sign
     "undecided": ("? undecided", "unknown"),
 }
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Relation:
+class Relation(Struct, frozen=True, kw_only=True):
     """How fast a case is against a reference: 2 is twice as fast. `word` is a key of WORDS."""
 
     speed: float
@@ -44,8 +44,7 @@ class Relation:
         return max(self.comparison.faster_rounds, self.comparison.slower_rounds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class Group(Struct, frozen=True, kw_only=True):
     """Cases that are compared with one baseline: the whole runs, or one stage alone. `again`: its second run's name."""
 
     title: str

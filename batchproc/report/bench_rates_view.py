@@ -1,9 +1,10 @@
 """A bench's figures on its page: rates against ceilings and models, and what an image costs in each mode."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.explain.predict import JobModel, limits
@@ -189,8 +190,7 @@ MB = 1e6
 Legend: TypeAlias = Mapping[str, tuple[int, str]]  # what people call a category -> its number, the role of its colour
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccountsView:
+class AccountsView(Struct, frozen=True, kw_only=True):
     """One stage: its bars, and the same as a table: heads, then a row of texts per case."""
 
     stage: str

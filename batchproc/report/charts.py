@@ -4,13 +4,13 @@ Text stays text. What must stay readable on a phone comes in two widths, and the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from msgspec import Struct
 
 from batchproc.explain.mode_wording import StageRates
 from batchproc.explain.words import significant
@@ -44,8 +44,7 @@ ROOMY_LANE_PX = 15
 LEAST_NUMBERED = 0.028  # share of a bar below which no number fits on it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """A part of a whole: number and colour as in the bar, what it is, and how much. `role`: of its colour."""
 
     number: int
@@ -55,8 +54,7 @@ class Part:
     role: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class Lane(Struct, frozen=True, kw_only=True):
     """One worker: when it was at work, and when it worked on what failed. Seconds."""
 
     name: str
@@ -64,8 +62,7 @@ class Lane:
     failed: Sequence[float] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LanePanel:
+class LanePanel(Struct, frozen=True, kw_only=True):
     """The workers of one stage."""
 
     title: str
@@ -73,8 +70,7 @@ class LanePanel:
     lanes: Sequence[Lane]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Curve:
+class Curve(Struct, frozen=True, kw_only=True):
     """A figure over time. `dashes` is a dash style of the chart library, so that colour is not alone."""
 
     name: str

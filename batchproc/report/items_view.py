@@ -6,9 +6,10 @@ Counts are exact or marked as estimates.
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from batchproc.explain.words import count, share, size
 from batchproc.kinds import Code, Kind, kind_of
@@ -27,16 +28,14 @@ LINK_LENGTH = 2083
 HOST_SHOWN = 80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(Struct, frozen=True, kw_only=True):
     """A URL to show. `href` is empty where it must not be clicked: not http(s), or something in it is hidden."""
 
     text: str
     href: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureGroup:
+class FailureGroup(Struct, frozen=True, kw_only=True):
     """All items of one code. `now`: in the whole list; `this_run`: None when this run does not tell."""
 
     code: str
@@ -50,8 +49,7 @@ class FailureGroup:
         return kind_of(self.code)
 
 
-@dataclass(slots=True, kw_only=True)
-class HostRow:
+class HostRow(Struct, kw_only=True):
     """One host. `codes`: of its failed items; `seconds`: of its downloads in the sample of spans."""
 
     name: str
@@ -80,8 +78,7 @@ class HostRow:
         return statistics.median(self.seconds) if self.seconds else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlowItem:
+class SlowItem(Struct, frozen=True, kw_only=True):
     """One attempt that took long. Seconds; None for a stage that it did not reach."""
 
     link: Link
@@ -91,8 +88,7 @@ class SlowItem:
     total_seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemsView:
+class ItemsView(Struct, frozen=True, kw_only=True):
     """The three sections. `read_share`: of the manifests' bytes that were read; 1 = all of them; None = none.
 
     `known`: the manifests' rows of the keys that were asked for, as far as they were read.
@@ -250,8 +246,7 @@ def _slow_item(attempt: Row, known: Mapping[str, Row]) -> SlowItem:
 SHARDS_SHOWN = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bars:
+class Bars(Struct, frozen=True, kw_only=True):
     """A histogram as a table: name, images, share of the largest in per cent, originals where they are of interest."""
 
     caption: str
@@ -259,8 +254,7 @@ class Bars:
     has_originals: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataSetView:
+class DataSetView(Struct, frozen=True, kw_only=True):
     """The section. `shards`: name, images, size and share of the largest in per cent."""
 
     sentence: str

@@ -1,11 +1,11 @@
 """The lab on the bench's page: each experiment's question, its curve, and its answer in words."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from statistics import median
 
 from markupsafe import Markup
+from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench
 from batchproc.explain.words import SCALED, count, quantity, seconds, share, significant
@@ -190,8 +190,7 @@ BAR_UNITS = {"s": (1e3, "ms"), "bytes": (1e-6, "MB"), "share": (100.0, "%")}
 OLD = "are not of the form that this version writes; the same command makes them again"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabChart:
+class LabChart(Struct, frozen=True, kw_only=True):
     """One experiment. `svg` None: there is nothing to draw; `rows`: a text per head; `noise`: how quiet it was."""
 
     title: str
@@ -202,8 +201,7 @@ class LabChart:
     noise: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabSection:
+class LabSection(Struct, frozen=True, kw_only=True):
     """What stands under the two headings of the laboratory. `notes`: what of the file could not be read."""
 
     charts: Sequence[LabChart]

@@ -5,8 +5,9 @@ Time 0 is when the sampler began to watch.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+from msgspec import Struct
 
 from batchproc.explain.words import CATEGORIES, seconds, share, significant, size, workers
 from batchproc.record.explanation import Ceiling, Choice
@@ -29,8 +30,7 @@ from batchproc.report.svg import Chart, Label, role_of
 SMALL = 0.0005  # shares below this are told together
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageView:
+class StageView(Struct, frozen=True, kw_only=True):
     """One stage: its record, and what is made of it. `tiny`: the buckets that are too small for a row."""
 
     name: str
@@ -41,8 +41,7 @@ class StageView:
     tiny: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CeilingView:
+class CeilingView(Struct, frozen=True, kw_only=True):
     """The ceilings of one stage."""
 
     name: str
@@ -174,7 +173,7 @@ def view_timeline(record: RunRecord, attempts: Sequence[Row]) -> Chart | None:
 
 def view_series(record: RunRecord) -> list[Chart]:
     """Throughput, items inside, CPU, memory: each where the sampler saw it."""
-    series = record.sampled.series
+    series = record.samples.series
     if len(series.get("t_seconds") or ()) < 3:
         return []
     charts = (_throughput(series), _inside(record, series), _cpu(record, series), _memory(record, series))
@@ -183,7 +182,7 @@ def view_series(record: RunRecord) -> list[Chart]:
 
 def _zero(record: RunRecord, attempts: Sequence[Row]) -> float:
     """In the time of spans.jsonl, which counts from the observer's start."""
-    watched, observed = record.sampled.started, record.observer_started
+    watched, observed = record.samples.started, record.observer_started
     earliest = min((float(span["started"]) for row in attempts for span in row["spans"]), default=0.0)
     if watched is None or observed is None:
         return earliest
@@ -324,7 +323,7 @@ def _inside(record: RunRecord, series: Series) -> Chart | None:
         Curve(name="in download", role="network", values=download),
         Curve(name="in transform", role="cpu", values=transform, dashes="--"),
     ]
-    means, peaks = record.sampled.gauge_means, record.sampled.gauge_peaks
+    means, peaks = record.samples.gauge_means, record.samples.gauge_peaks
     waiting = _thinned(series, "waiting")
     if waiting and max(row[1] for row in waiting) <= 8 * max([1.0, *download, *transform]):
         lines.append(Curve(name="waiting to start", role="starved", values=[row[1] for row in waiting], dashes=":",

@@ -7,10 +7,11 @@ Format: "Trace Event Format" (the Chromium project), times in microseconds.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from batchproc.errors import UsageError
 from batchproc.record.run_json import RunRecord
@@ -23,8 +24,7 @@ SPANS_READ = 20_000
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFolder:
+class RunFolder(Struct, frozen=True, kw_only=True):
     """The folder of one run, and the job's output folder around it, where there is one."""
 
     path: Path
@@ -36,8 +36,7 @@ class RunFolder:
         return self.output is not None and Layout(output=self.output).latest_path.resolve() == self.path.resolve()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class Rows(Struct, frozen=True, kw_only=True):
     """Rows of a manifest: all of them, or blocks spread evenly over the file. `share`: of its bytes that are read."""
 
     path: Path
@@ -210,7 +209,7 @@ def _natural(worker: str) -> tuple[str, int]:
 
 def _counter_events(record: RunRecord) -> Iterator[dict[str, Any]]:
     """Counters in the time of the spans: the sampler started some time after the observer."""
-    series, started, observed = record.sampled.series, record.sampled.started, record.observer_started
+    series, started, observed = record.samples.series, record.samples.started, record.observer_started
     if not series or started is None or observed is None:
         return
     shift = started - observed

@@ -4,19 +4,19 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
 from markupsafe import Markup
+from msgspec import Struct
 from PIL import Image
 
 from batchproc.explain.mode_wording import StageRates, pairs_of_auto, rates_of_run
 from batchproc.explain.wording import check_text
 from batchproc.explain.words import count, seconds, share, size
 from batchproc.measure.breakdown import Check
-from batchproc.record.run_json import NotSampled, RunCounts, RunRecord
+from batchproc.record.run_json import RunCounts, RunRecord
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
 from batchproc.report.run_charts import CeilingView, StageView, view_ceilings, view_series, view_stages, view_timeline
 from batchproc.report.run_files import Row, Rows, RunFolder, manifest, read_attempts
@@ -30,8 +30,7 @@ _GROWTH = 4 / 3  # base64
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(Struct, frozen=True, kw_only=True):
     """One JPEG as a `data:` URI, with its size in px."""
 
     uri: Markup
@@ -39,8 +38,7 @@ class Picture:
     height_px: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(Struct, frozen=True, kw_only=True):
     """One item before and after."""
 
     key: str
@@ -48,8 +46,7 @@ class Pair:
     after: Picture
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gallery:
+class Gallery(Struct, frozen=True, kw_only=True):
     """The pairs to show, of `found` in the folder."""
 
     pairs: Sequence[Pair]
@@ -137,8 +134,7 @@ _NAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckRow:
+class CheckRow(Struct, frozen=True, kw_only=True):
     """One self-check. `verdict`: passed, failed or unknown."""
 
     name: str
@@ -173,7 +169,7 @@ def _check(check: Check) -> CheckRow:
 
 def run_methods(record: RunRecord) -> list[tuple[str, str]]:
     """How a run was measured."""
-    samples, wall = record.sampled, record.line_seconds
+    samples, wall = record.samples, record.line_seconds
     words = {"sampled": "sampled by a helper process", "residual": "residual of the account"}
     rows = [(f"GIL waiting in {name}", words.get(stage.gil_method, "unknown")) for name, stage in record.stages.items()]
     cost = samples.sampler_cpu_seconds
@@ -188,7 +184,7 @@ def run_methods(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def _sampler_notes(record: RunRecord) -> list[str]:
-    if isinstance(record.samples, NotSampled):
+    if record.samples.unknown is not None:
         return [f"The sampler saw nothing: {record.samples.unknown}."] if record.samples.unknown else []
     if record.samples.gil_method == "unknown":
         return [f"Waiting for the GIL could not be sampled: {record.samples.gil_reason or 'no reason given'}."]
@@ -223,8 +219,7 @@ _ENDS = {
 _STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """The record of a run, and what is computed from it and its files; the template prints both."""
 
     record: RunRecord

@@ -8,10 +8,12 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import median
+
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import replace
 
 from batchproc.config import Config, deciding_values
 from batchproc.errors import ExitCode, UsageError
@@ -39,16 +41,14 @@ MEANINGS = {
 TREND = {"rate": "images_per_second", "failures": "failed_this_run", "duration": "wall_seconds"}  # counters of a run
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrendFigure:
+class TrendFigure(Struct, frozen=True, kw_only=True):
     """One figure of the last run that had work, beside the median of those before it."""
 
     last: float
     median_before: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailingHost:
+class FailingHost(Struct, frozen=True, kw_only=True):
     """A host and how many items are without an image there; `codes`: the causes, the most frequent first."""
 
     host: str
@@ -56,8 +56,7 @@ class FailingHost:
     codes: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskUse:
+class DiskUse(Struct, frozen=True, kw_only=True):
     """What a job takes of its disk, in bytes: images as the ledger knows them, the ledger, and the folders of runs."""
 
     images_bytes: int
@@ -66,8 +65,7 @@ class DiskUse:
     free_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobStatus:
+class JobStatus(Struct, frozen=True, kw_only=True):
     """A job as its ledger and its lock tell of it. `runs`: the last ones, newest first; `next`: what to do.
 
     `verdict`, `bottleneck`: what the last run that worked says of its modes and of what held it back, a line each;
@@ -97,8 +95,8 @@ class JobStatus:
 
     def to_json(self) -> dict[str, object]:
         """As `--json` prints it."""
-        runs = [asdict(run) | {"is_clean": run.is_clean} for run in self.runs]
-        return {**asdict(self), "runs": runs}
+        runs = [to_builtins(run) | {"is_clean": run.is_clean} for run in self.runs]
+        return {**to_builtins(self), "runs": runs}
 
 
 def read_status(config: Config) -> JobStatus:

@@ -9,7 +9,6 @@ themes; hues follow Okabe and Ito, darkened or lightened until they do. Nothing 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from io import StringIO
 from typing import Any, ParamSpec, TypeVar
@@ -20,6 +19,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from msgspec import Struct
 
 from batchproc.explain.words import CATEGORIES
 from batchproc.redact import printable, redact_text
@@ -122,8 +122,7 @@ NARROW_PX = 380
 WIDE_PX = 1040
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chart:
+class Chart(Struct, frozen=True, kw_only=True):
     """An SVG with its title and the sentence that says what it shows. `narrow`: another for a phone. `note`: beside."""
 
     title: str
@@ -133,8 +132,7 @@ class Chart:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
+class Label(Struct, frozen=True, kw_only=True):
     """What a chart is called: prefix of its ids, title, and the sentence that says what it shows."""
 
     name: str

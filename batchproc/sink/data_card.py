@@ -10,9 +10,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from batchproc.columns import Scalar, Type
 from batchproc.errors import DiskError
@@ -38,8 +39,7 @@ Feature: TypeAlias = "dict[str, object]"
 UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff]")  # YAML takes them as escapes only
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataFiles:
+class DataFiles(Struct, frozen=True, kw_only=True):
     """Which files are the data set, and what one sample of it is. No types: loaders are to find them out."""
 
     patterns: tuple[str, ...]  # of all images; with splits, beside the rows of each
@@ -89,8 +89,7 @@ def parquet_shards() -> DataFiles:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
+class Contents(Struct, frozen=True, kw_only=True):
     """What there is to say of the images of a job, the most frequent first where there are many."""
 
     images: int

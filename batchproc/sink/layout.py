@@ -4,10 +4,11 @@ import re
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from msgspec import Struct
 
 from batchproc.errors import UsageError
 from batchproc.measure import GAUGES_PREFIX
@@ -19,8 +20,7 @@ ROBOTS_PREFIX = "batchproc-robots-"  # of a folder, which a killed run leaves
 RUN_NAME = re.compile(r"(?a:\d{8}T\d{6}Z)(?:-(\d+))?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """The paths of one job. `output` is absolute."""
 
     output: Path

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.errors import DiskError
 from batchproc.remembered import Block, Manifest, Part, Row
@@ -13,8 +15,7 @@ from batchproc.sink.atomic import Renewal, renewing
 CHUNK_BYTES = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(Struct, frozen=True, kw_only=True):
     """What became of a manifest: where its parts stand, in their order, and whether anything had changed."""
 
     blocks: list[Block]

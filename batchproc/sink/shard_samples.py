@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol, TypeAlias
+
+from msgspec import Struct
 
 from batchproc.columns import Type
 from batchproc.redact import printable
@@ -12,8 +13,7 @@ from batchproc.remembered import Row
 FORMAT = 1  # raised when the same rows make other bytes than before
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class Column(Struct, frozen=True, kw_only=True):
     """A column of the rows; `own` is its name in the list, None for a fact of ours."""
 
     name: str
@@ -21,8 +21,7 @@ class Column:
     own: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardSettings:
+class ShardSettings(Struct, frozen=True, kw_only=True):
     """What decides how rows become shards, beside the rows."""
 
     layout: str
@@ -41,8 +40,7 @@ class ShardSettings:
         return json.dumps([FORMAT, self.layout, self.shard_items, self.caption, columns])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(Struct, frozen=True, kw_only=True):
     """One image of a shard, with its row."""
 
     item: int

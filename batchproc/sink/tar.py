@@ -6,8 +6,9 @@ Interchange Format").
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
+
+from msgspec import Struct
 
 from batchproc.sink.shard_samples import ByteSink, Read, Sample, ShardSettings
 
@@ -23,8 +24,7 @@ _REST = b"0" + bytes(100) + b"ustar\x0000" + bytes(BLOCK_BYTES - 265)  # a regul
 _SUM_OF_REST = sum(_SPACES) + sum(_REST)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class Member(Struct, frozen=True, kw_only=True):
     """Where the content of one member stands in a tar file."""
 
     name: str

@@ -3,9 +3,10 @@ image files."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from os import PathLike, fspath
 from typing import BinaryIO, Literal
+
+from msgspec import Struct, field
 
 from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
 from batchproc.model import LINES_PER_LIST
@@ -33,8 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListFormat:
+class ListFormat(Struct, frozen=True, kw_only=True):
     """How a list is to be read, as far as its name does not say."""
 
     url_column: str = "url"

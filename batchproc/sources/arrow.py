@@ -6,10 +6,11 @@ Values are made JSON column by column, in Arrow where that can be: the way throu
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import repeat
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
 
 from batchproc.columns import Columns
 from batchproc.redact import printable
@@ -83,8 +84,7 @@ def _open(path: str) -> "Iterator[tuple[pyarrow.Schema, Batches]]":
         refuse(path, f"cannot be read: {printable(str(error).splitlines()[0])}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Column:
+class _Column(Struct, frozen=True, kw_only=True):
     """A column that is read, and the type of Arrow's that its values are converted to."""
 
     name: str

@@ -3,9 +3,10 @@
 import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeAlias
+
+from msgspec import Struct, field
 
 from batchproc.columns import Columns
 from batchproc.errors import Code
@@ -16,8 +17,7 @@ from batchproc.sources.lines import HEAD_BYTES, KEY_BYTES, LongLine, Place, Segm
 from batchproc.sources.url import CANONICAL, MAX_URL_CHARS, BadUrl, as_listed, canonical, joiner
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """Where a table has what: the URL, and the item's own id or nothing."""
 
     url: str

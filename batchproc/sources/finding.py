@@ -6,9 +6,10 @@ Decided by how the files are named that are there. Both at once are refused, for
 import glob
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from batchproc.sniff import is_image_name
 from batchproc.sources.arrow import ARROW_SUFFIXES
@@ -18,8 +19,7 @@ from batchproc.sources.lines import refuse
 TABLES = {".csv": ",", ".tsv": "\t"}  # and what stands between their cells
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """Lists, or image files; one of both is empty."""
 
     lists: tuple[str, ...] = ()

@@ -10,11 +10,12 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TypeAlias, cast
+
+from msgspec import Struct
 
 from batchproc.columns import Columns
 from batchproc.errors import Problem, UsageError
@@ -37,8 +38,7 @@ _BYTE_ORDER_MARKS = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LongLine:
+class LongLine(Struct, frozen=True, kw_only=True):
     """A line over the bound: its beginning, its whole length, and the key made of all its bytes."""
 
     head: bytes
@@ -213,8 +213,7 @@ NO_MEMORY = ListMemory(rule="")
 OpenBlocks = Callable[[int | None], Iterator[bytes]]  # the blocks of the list from a byte of its text on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """The end of a segment."""
 
     size_bytes: int

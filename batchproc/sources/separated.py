@@ -7,8 +7,9 @@ lines that a broken record took are read again, unless they can only be its own.
 import csv
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 from batchproc.columns import Columns
 from batchproc.errors import Code
@@ -31,8 +32,7 @@ OPEN_QUOTE = "a quote is opened and not closed"
 SWALLOWED = 'lines that look like rows are part of a cell in quotes; if they are rows, say [job] quoting = "none"'
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Dialect(Struct, frozen=True, kw_only=True):
     """How cells are separated: the character between them, and whether double quotes may stand around them."""
 
     delimiter: str

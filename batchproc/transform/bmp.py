@@ -17,8 +17,8 @@ Source: Microsoft, "Bitmap Storage" and BITMAPV5HEADER; IBM, OS/2 Presentation M
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from msgspec import Struct
 from PIL import Image
 
 from batchproc.errors import Code, StageError
@@ -96,8 +96,7 @@ _COLOURS_AT = _FILE_HEADER_BYTES + 56
 _GAMMAS = (0.1, 10.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BmpHeader:
+class BmpHeader(Struct, frozen=True, kw_only=True):
     """What the headers say, checked."""
 
     length: int  # of the second header

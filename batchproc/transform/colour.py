@@ -24,11 +24,12 @@ sections 7.2, 8.4, 9.2). The curve is a table of 256 levels, exact wherever an 8
 import math
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from io import BytesIO
 from typing import TypeAlias
 
+from msgspec import Struct
+from msgspec.structs import replace
 from PIL import Image, ImageChops, ImageCms
 
 from batchproc.transform.modes import on_colours
@@ -146,8 +147,7 @@ _PRIMARIES: dict[int, tuple[str, Primaries]] = {  # H.273, table 2
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
+class Space(Struct, frozen=True, kw_only=True):
     """A colour space: `name` for notes, where its colorants lie, and how signals become light."""
 
     name: str
@@ -265,8 +265,7 @@ _SAME_WITHIN = 2  # levels of 255 by which a profile may differ from sRGB and st
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}  # ICC colour space (ICC.1, table 19) -> Pillow mode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What to do about one declaration: apply `transform` or `levels`, or nothing; `note` says what is news in it."""
 
     mode: str = ""  # of the pixels that it is for

@@ -8,9 +8,9 @@ a JPEG that leaves as many pixels as there were cannot be seen.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
 
+from msgspec import Struct
 from PIL import AvifImagePlugin, Image, ImageFile
 
 from batchproc.errors import Code, StageError
@@ -61,8 +61,7 @@ FORMATS = tuple(_READERS)
 _UNKNOWN_VARIANT = ("unsupported", "conversion from yuv failed")  # the latter: an AVIF of a matrix that is not known
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
+class Opened(Struct, frozen=True, kw_only=True):
     """A picture whose header was read. `size` is as displayed."""
 
     content: bytes
@@ -72,8 +71,7 @@ class Opened:
     size: Size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decoded:
+class Decoded(Struct, frozen=True, kw_only=True):
     """Upright pixels in sRGB, in a working mode, without metadata; the whole picture lies in `box` of them."""
 
     image: Image.Image

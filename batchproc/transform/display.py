@@ -7,9 +7,10 @@ block. Anything invalid means upright. Orientation in XMP alone is not honoured,
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+from msgspec import Struct
+from msgspec.structs import replace
 from PIL import Image
 from PIL.Image import Transpose
 
@@ -24,8 +25,7 @@ def forget(text: str) -> None:
     """Takes a note that nobody asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class View(Struct, frozen=True, kw_only=True):
     """The link between an image in memory and the picture it stands for.
 
     They differ after a scaled JPEG decode: a picture of 1001 px decoded at 1/8 is 126 px wide in memory, of which
@@ -129,8 +129,7 @@ def _scan(block: bytes, order: str) -> int:
 Aperture: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom, px
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Display:
+class Display(Struct, frozen=True, kw_only=True):
     """`aperture` is the part that is shown, in stored pixels; None: all. It is cut before the picture is turned."""
 
     orientation: int = UPRIGHT

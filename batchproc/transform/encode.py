@@ -16,11 +16,11 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO
 
+from msgspec import Struct
 from PIL import Image
 
 from batchproc.errors import Code, StageError
@@ -28,8 +28,7 @@ from batchproc.failpoints import failpoint
 from batchproc.transform.modes import flatten, has_alpha, to_working_mode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """An output format: Pillow's word, the suffix of its files, what it can hold, the longest side in px."""
 
     format: str
@@ -56,8 +55,7 @@ KEPT: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
+class Encoded(Struct, frozen=True, kw_only=True):
     """The bytes of a rendition, with the mode and size of the pixels that went in."""
 
     data: bytes

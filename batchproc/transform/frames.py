@@ -9,12 +9,12 @@ make no sense are passed over: they never fail an image that the decoder can rea
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from math import floor
 from typing import TypeAlias
 
+from msgspec.structs import replace
 from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.GifImagePlugin import GifImageFile

@@ -8,7 +8,8 @@ either. Pure Python: about 0.2 s for 150 KB, so nothing is said of more than `LI
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from batchproc.transform.jpeg_frame import Frame, Span, tables_before
 
@@ -30,8 +31,7 @@ class _ImpossibleError(Exception):
     """What was read cannot be a picture's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Block:
+class _Block(Struct, frozen=True, kw_only=True):
     """A block of an MCU: whose it is, its tables, its quantisers in the order of its coefficients."""
 
     component: int

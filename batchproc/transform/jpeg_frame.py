@@ -6,8 +6,9 @@ are those of ITU-T T.81.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import ceil
+
+from msgspec import Struct
 
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})  # SOFn, DHP
 _USUAL = frozenset({0xC0, 0xC1, 0xC2})
@@ -26,8 +27,7 @@ Span = tuple[int, int]  # where bytes begin and end
 Segment = tuple[int, bytes]  # marker and content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Component:
+class Component(Struct, frozen=True, kw_only=True):
     """One component, its sampling factors, the number of its quantisation table."""
 
     identifier: int
@@ -36,8 +36,7 @@ class Component:
     quantiser: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scan:
+class Scan(Struct, frozen=True, kw_only=True):
     """One scan: who is in it, which bits of which coefficients it sends, and where its data begins."""
 
     components: tuple[int, ...]  # identifiers
@@ -50,8 +49,7 @@ class Scan:
     begin: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(Struct, frozen=True, kw_only=True):
     """What stands before the data of the first scan. Its fields are kept as bytes: most files need few of them."""
 
     marker: int  # SOFn, or DHP where the file is hierarchical

@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from batchproc import defaults
 from batchproc.transform.display import Quality
@@ -28,8 +29,7 @@ MODULES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transform:
+class Transform(Struct, frozen=True, kw_only=True):
     """The stage `transform`: takes `Item[SourceImage]`, gives `OutputImage`. All but the folders decides the pixels.
 
     A plain value, known without the decoders: each worker gets the same and opens it for itself.

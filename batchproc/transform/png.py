@@ -15,11 +15,11 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from io import BytesIO
 from itertools import takewhile
 
+from msgspec import Struct
 from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngImageFile
 
@@ -54,8 +54,7 @@ _HIDDEN_EXIF_BYTES = 1 << 16  # the orientation stands at the beginning
 _GAMMAS = (0.1, 10.0)  # beyond it is no gamma
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
+class Chunk(Struct, frozen=True, kw_only=True):
     """One chunk as it stands in the file; `checksum` is None when the file ends before it."""
 
     kind: bytes
@@ -73,8 +72,7 @@ class Chunk:
         return self.checksum == zlib.crc32(self.content, zlib.crc32(self.kind))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PngHeader:
+class PngHeader(Struct, frozen=True, kw_only=True):
     """The IHDR chunk."""
 
     width: int
@@ -96,8 +94,7 @@ class PngHeader:
         return height * (1 + (width * _CHANNELS[self.colour_type] * self.depth + 7) // 8)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Parts(Struct, frozen=True, kw_only=True):
     """A PNG file taken apart. `tags` are the ancillary chunks that count, in the file's order."""
 
     header: PngHeader

@@ -20,8 +20,8 @@ least. docs/formats.md has more ways.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from msgspec import Struct
 from PIL import Image
 from PIL.Image import Resampling
 
@@ -47,8 +47,7 @@ _PROBED_BYTES = 8_000_000
 DRAFT_SCALES = (8, 4, 2)  # what libjpeg decodes to as 1/8, 1/4, 1/2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class Recipe(Struct, frozen=True, kw_only=True):
     """One quality.
 
     `margin` is how many times the target a JPEG decoded at reduced scale must still measure, None: decode all of it.

@@ -24,8 +24,9 @@ more than the colours need and that no tag speaks of: the fourth of RGB is alpha
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from batchproc.errors import Code, StageError
 
@@ -42,8 +43,7 @@ LETTERS = {1: "B", 2: "B", 3: "H", 4: "L", 6: "b", 7: "B", 8: "h", 9: "l", 11: "
 _RATIONALS = {5: "L", 10: "l"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class Field(Struct, frozen=True, kw_only=True):
     """One entry of a directory: `count` values of a type, which stand at `offset` of the file."""
 
     kind: int
@@ -51,8 +51,7 @@ class Field:
     offset: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Directory:
+class Directory(Struct, frozen=True, kw_only=True):
     """The fields of one directory by their tags. Values are read when they are asked for."""
 
     content: bytes
@@ -232,8 +231,7 @@ REC_601 = (0.299, 0.587, 0.114)
 FULL_RANGE = (0, 255, 128, 255, 128, 255)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PixelSamples:
+class PixelSamples(Struct, frozen=True, kw_only=True):
     """What is stored of a pixel, and what it means."""
 
     colours: int  # photometric interpretation

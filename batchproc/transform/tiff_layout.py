@@ -13,8 +13,10 @@ Strips or tiles, either byte order, FillOrder 1 and 2. Anything else is `image.u
 Source: TIFF 6.0; its supplements 1 and 2; Technical Note 2 (JPEG); for what is compressed by other means libtiff.
 """
 
-from dataclasses import dataclass, replace
 from operator import add
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.transform.display import Size
 from batchproc.transform.tiff_directory import (
@@ -68,8 +70,7 @@ _OTHER_COMPRESSIONS = {
 _TILE_PIXELS = 4096 * 4096  # a tile may be larger than its picture, but not without a limit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TiffLayout:
+class TiffLayout(Struct, frozen=True, kw_only=True):
     """A TIFF that can be decoded: its samples, and how and where they are stored."""
 
     size: Size

@@ -1,10 +1,11 @@
 """bench.json is checked when it is read, and what an older or an interrupted bench lacks has a default."""
 
 import json
-from dataclasses import asdict
+import re
 from pathlib import Path
 
 import pytest
+from msgspec import to_builtins
 
 from batchproc.bench.bench_json import parse_bench, read_bench, to_json
 from batchproc.errors import UsageError
@@ -13,13 +14,13 @@ from tests.report.bench_folder import a_bench
 
 @pytest.mark.parametrize(
     ("facts", "where"),
-    [([], "the whole"), ({"schema": 1}, "rounds"), ({"schema": 1, "rounds": [{"number": "one"}]}, "rounds.0.number")],
+    [([], "got `array`"), ({"schema": 1}, "`rounds`"), ({"schema": 1, "rounds": [{"number": "one"}]}, "[0].number`")],
     ids=["a list", "no rounds", "no number"],
 )
 def test_what_is_no_bench_is_refused_with_its_place(tmp_path: Path, facts: object, where: str) -> None:
     (tmp_path / "bench.json").write_text(json.dumps(facts))
 
-    with pytest.raises(UsageError, match=rf"bench\.json: is not the bench\.json of a batchproc bench: {where}: "):
+    with pytest.raises(UsageError, match=rf"bench\.json: is not the .* bench: .*{re.escape(where)}"):
         read_bench(tmp_path)
 
 
@@ -28,9 +29,9 @@ def test_a_bench_comes_back_with_the_types_that_made_it() -> None:
 
     bench = parse_bench(facts)
 
-    assert facts["comparisons"] == json.loads(json.dumps([asdict(one) for one in bench.comparisons]))
+    assert facts["comparisons"] == json.loads(json.dumps([to_builtins(one) for one in bench.comparisons]))
     assert bench.noise_floor is not None
-    assert facts["noise_floor"] == json.loads(json.dumps(asdict(bench.noise_floor)))
+    assert facts["noise_floor"] == json.loads(json.dumps(to_builtins(bench.noise_floor)))
     assert [one["number"] for one in facts["rounds"]] == [one.number for one in bench.rounds]
 
 

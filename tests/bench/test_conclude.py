@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pytest
+from msgspec import to_builtins
 
 from batchproc.bench.bench_json import Bench, BenchPrediction, BenchRound, BenchSettings, to_json
 from batchproc.bench.rounds import conclude, count_undecided
@@ -90,7 +90,7 @@ def test_before_the_first_round_there_are_predictions_and_no_conclusions() -> No
     nothing = found([], "thread+thread")
 
     assert ([], []) == (nothing["cases"], nothing["comparisons"])
-    assert [asdict(row) for row in PREDICTIONS] == nothing["predictions"]
+    assert [to_builtins(row) for row in PREDICTIONS] == nothing["predictions"]
 
 
 def test_every_point_of_the_rounds_that_count_is_kept_and_no_other() -> None:

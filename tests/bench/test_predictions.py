@@ -1,8 +1,7 @@
 """Predictions are made from the model alone, and the measured ratio is only put beside them."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import BenchPrediction
 from batchproc.bench.predictions import (

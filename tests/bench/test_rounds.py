@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import BenchRound, BenchSettings, CaseRun, parse_bench, to_json
 from batchproc.bench.rounds import make_rounds

@@ -10,7 +10,7 @@ import pytest
 from batchproc.bench.runner import BenchError, BenchStopped, Interrupt, OutputCheck, digest, with_origin
 from batchproc.errors import ExitCode
 from batchproc.measure.samples import MachineUsage, ProcessUsage, Samples
-from batchproc.record.run_json import NotSampled, RunRecord
+from batchproc.record.run_json import RunRecord
 from tests.bench.fakes import a_run
 
 FIRST = {"k1": "aa", "k2": "bb", "k3": "http.404"}
@@ -121,20 +121,20 @@ def test_the_rate_is_of_images_that_were_made() -> None:
 
 
 def test_the_origins_cpu_is_not_charged_to_others() -> None:
-    found = with_origin(record(), 1.0).sampled
+    found = with_origin(record(), 1.0).samples
 
     assert pytest.approx(0.25) == found.machine.others_cpu_share  # 1 of 4 core-seconds
     assert ProcessUsage(role="origin", cpu_seconds=1.0) == found.process("origin")
 
 
 def test_others_never_fall_below_nothing() -> None:
-    assert 0.0 == with_origin(record(0.1), 3.0).sampled.machine.others_cpu_share
+    assert 0.0 == with_origin(record(0.1), 3.0).samples.machine.others_cpu_share
 
 
 def test_what_is_unknown_stays_unknown() -> None:
-    unsampled = RunRecord(samples=NotSampled(unknown="off"))
+    unsampled = RunRecord(samples=Samples(unknown="off"))
 
-    assert with_origin(record(None), 1.0).sampled.machine.others_cpu_share is None
+    assert with_origin(record(None), 1.0).samples.machine.others_cpu_share is None
     assert unsampled == with_origin(unsampled, 1.0)
     assert record() == with_origin(record(), None)
 

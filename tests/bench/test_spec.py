@@ -1,10 +1,10 @@
 """Only an unfinished bench of the same making is continued, with all that was measured."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import Bench, to_json, write_bench
 from batchproc.bench.spec import find_unfinished, fingerprint, new_folder

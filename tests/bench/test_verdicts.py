@@ -4,9 +4,9 @@ import json
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import pytest
+from msgspec import to_builtins
 
 from batchproc.bench.rounds import next_look
 from batchproc.bench.spec import LOOK_LEVEL
@@ -139,7 +139,7 @@ def test_the_plan_against_one_leaves_it_out_and_all_pairs_are_thirty_six() -> No
 
 
 def test_a_comparison_is_json_as_the_contract_has_it() -> None:
-    facts = json.loads(json.dumps(asdict(compare_two([0.5] * 10, [1.0] * 10))))
+    facts = json.loads(json.dumps(to_builtins(compare_two([0.5] * 10, [1.0] * 10))))
 
     assert {"pair", "against", "ratio", "interval", "p_adjusted", "verdict", "reason"} <= set(facts)
     assert "win" == facts["verdict"]
@@ -177,7 +177,7 @@ def test_two_identical_cases_that_differ_are_suspicious() -> None:
     floor = noise_floor([1.0] * 10, [1.2] * 10)
 
     assert floor.suspicious
-    assert json.loads(json.dumps(asdict(floor)))["suspicious"]
+    assert json.loads(json.dumps(to_builtins(floor)))["suspicious"]
 
 
 def test_too_few_rounds_have_the_least_margin_and_no_interval() -> None:

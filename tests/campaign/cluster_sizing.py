@@ -16,10 +16,11 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from batchproc.cluster.driver import Driver, Listeners
 from batchproc.cluster.manifest import PartManifest

@@ -3,10 +3,10 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from msgspec import to_builtins
 
 from batchproc.cluster.forecast import Forecast, WorkerRate, describe, forecast, measured_before
 from batchproc.cluster.plan import ClusterPlan, DomainSize, ListShard
@@ -138,4 +138,4 @@ def test_the_last_run_is_taken_where_there_is_no_sample(make_job: MakeJob, tmp_p
 
     assert rate is not None
     assert (40, "the run ") == (rate.items, rate.source[:8])
-    assert json.dumps(asdict(rate))
+    assert json.dumps(to_builtins(rate))

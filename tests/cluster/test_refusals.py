@@ -1,11 +1,11 @@
 """What cannot be shared out is refused before anything is touched, each with what to do."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.cluster import engine as cluster_engine
 from batchproc.cluster.refusals import refuse

@@ -5,11 +5,11 @@ import pickle
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from batchproc.cluster import part_process
 from batchproc.cluster.partition import make_plan

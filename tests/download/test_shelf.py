@@ -5,11 +5,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.download.rules import KEEP_OBSTACLE_SECONDS, KEEP_SECONDS, Reading
 from batchproc.download.shelf import Shelf

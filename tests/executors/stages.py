@@ -7,8 +7,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from batchproc.errors import Reject, Retry, StageError
 from batchproc.model import Fetch, Item, Outcome, Reply, Source, SourceImage

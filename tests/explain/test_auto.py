@@ -1,8 +1,8 @@
 """The choice of modes: what is worth trying, what is kept, and why."""
 
-from dataclasses import asdict, replace
-
 import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from batchproc.explain.auto import Decision, Race, after_returning, after_trying, choose, rank
 from batchproc.explain.mode_wording import auto_text
@@ -135,7 +135,7 @@ def test_nothing_measured_on_a_busy_machine_is_believed() -> None:
 
 def race(rival_rate: float, *own_rates: float, rest: int = 50_000, open_web: bool = False) -> Race:
     rival = Candidate(
-        **asdict(pair("thread", "thread")), predicted_rate_per_second=100.0, change_seconds=0.3, rest_seconds=1.0
+        **to_builtins(pair("thread", "thread")), predicted_rate_per_second=100.0, change_seconds=0.3, rest_seconds=1.0
     )
     return Race(
         own=USUAL, rival=rival, own_rates=own_rates, rival_rate=rival_rate, rest=rest, change_seconds=0.3,

@@ -1,8 +1,7 @@
 """The GIL share from the CPU per step: released, held, unknown."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from batchproc.explain.reasons import GilMethod
 from batchproc.explain.run_model import download_share, held_step_seconds, transform_share

@@ -2,9 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.explain.predict import JobModel, StartCosts, gil_seconds, held_fraction, limits, predict
 from batchproc.record.explanation import StageModel, Variant

@@ -1,8 +1,7 @@
 """Every code of an explanation has its sentence, with its numbers."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from batchproc.explain.mode_wording import cause_text
 from batchproc.explain.reasons import (

@@ -3,11 +3,11 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.frontier import WINDOW, Concurrency, End, Frontier, HostLimit, Refill, Wait, Waits, full_jitter, host_of
 from batchproc.frontier.hosts import Recall

@@ -1,8 +1,10 @@
 """The experiments of a bench that did not happen: tables of which a test knows what must follow."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from typing import Any
+
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from batchproc.lab.experiments import BLUR, LOOP, MEDIAN
 from batchproc.lab.models import add_predictions, crossings, gil_models, payload_that_eats, waiting_models
@@ -106,4 +108,4 @@ def all_of_them() -> dict[str, ResultTable]:
 
 def as_json(tables: Mapping[str, ResultTable], others: float | None = 0.01) -> list[dict[str, Any]]:
     """The key `experiments` of bench.json."""
-    return [asdict(result(name, table, others=others)) for name, table in tables.items()]
+    return [to_builtins(result(name, table, others=others)) for name, table in tables.items()]

@@ -1,10 +1,10 @@
 """Each claim is judged by its figures alone; what is missing or uncertain is `not_measured`, with the reason."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.lab.claims import CLAIMS, ClaimJob, Measurements, judge
 from batchproc.lab.experiments import BLUR, EXPERIMENTS, LOOP, MEDIAN

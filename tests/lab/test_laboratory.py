@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import parse_bench, to_json
 from batchproc.bench.runner import Interrupt, launch

@@ -1,11 +1,11 @@
 """A cell is the median of its repeats, with the exact interval and all of them behind it."""
 
 import json
-from dataclasses import asdict
 
 import pytest
+from msgspec import convert, to_builtins
 
-from batchproc.lab.results import TABLES, Cell, ResultSeries, counted, gained, measured, read_results
+from batchproc.lab.results import Cell, ResultSeries, ResultTable, counted, gained, measured, read_results
 from tests.lab import tables
 
 
@@ -46,7 +46,7 @@ def test_a_place_without_repeats_is_left_out_and_a_count_has_no_interval() -> No
 def test_a_table_survives_json(name: str) -> None:
     table = tables.all_of_them()[name]
 
-    assert (table,) == TABLES.validate_json(json.dumps([asdict(table)]))
+    assert table == convert(to_builtins(table), ResultTable)
 
 
 def test_what_is_no_experiment_of_this_form_is_counted() -> None:

@@ -4,8 +4,9 @@ import operator
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from batchproc.ledger import Ledger, ListRule, Restored, put_in_place, replacement
 from batchproc.ledger.reader import LedgerView

@@ -135,7 +135,7 @@ def test_an_item_whose_file_is_not_what_its_row_says_is_due_again(done: Job, har
         repaired = ledger.repair()
 
         assert {"whole": DONE - 1, found: 1} == {
-            name: number for name in Repaired.__slots__ if (number := getattr(repaired, name))
+            name: number for name in Repaired.__struct_fields__ if (number := getattr(repaired, name))
         }
         assert [path.stem] == [source.key_hex for source in ledger.pending(99)]
         assert [None] == [source.refresh for source in ledger.pending(99)]

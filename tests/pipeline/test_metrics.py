@@ -1,9 +1,9 @@
 """The metrics file as Prometheus reads it: a strict reader of the text format, version 0.0.4, stands in for it."""
 
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.pipeline.monitoring import Metric, end_metrics, render, run_metrics
 from batchproc.record.run_json import record_of

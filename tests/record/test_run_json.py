@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.record.run_json import NotSampled, RunRecord, read_run, record_of, to_json, write_text
+from batchproc.measure.samples import Samples
+from batchproc.record.run_json import RunRecord, read_run, record_of, to_json, write_text
 
 GOLDEN = Path(__file__).parent / "golden.json"
 CONTENT: dict[str, Any] = json.loads(GOLDEN.read_text(encoding="utf-8"))
@@ -60,8 +61,8 @@ def test_keys_of_unknown_origin_are_passed_over(tmp_path: Path) -> None:
 def test_a_run_that_was_not_sampled_says_why() -> None:
     record = record_of({"samples": {"unknown": "no /proc"}})
 
-    assert NotSampled(unknown="no /proc") == record.samples
-    assert () == record.sampled.processes
+    assert Samples(unknown="no /proc") == record.samples
+    assert () == record.samples.processes
 
 
 @pytest.mark.parametrize(
@@ -73,8 +74,8 @@ def test_a_run_that_was_not_sampled_says_why() -> None:
         ({"counts": {}}, "is not the run.json of a batchproc run"),
         ({"counts": [], "stages": {}}, "is not the run.json of a batchproc run"),
         (CONTENT | {"schema": 2}, "schema 2: this batchproc reads 1"),
-        (CONTENT | {"exit_code": "fine"}, "is not the run.json of a batchproc run: exit_code: "),
-        (CONTENT | {"stages": {"download": {"workers": [3]}}}, "batchproc run: stages.download.workers: "),
+        (CONTENT | {"exit_code": "fine"}, "run.json of a batchproc run: Expected `int`, got `str` - at `$.exit_code`"),
+        (CONTENT | {"stages": {"download": {"workers": [3]}}}, "got `array` - at `$.stages[...].workers`"),
     ],
     ids=["empty", "deep", "list", "no stages", "counts", "schema", "type", "deep type"],
 )

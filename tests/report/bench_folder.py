@@ -3,9 +3,10 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import BenchPrediction, BenchRound, CaseRun, Conditions, parse_bench, to_json
 from batchproc.bench.rounds import conclude

@@ -1,8 +1,8 @@
 """The page and the summary of a run that chose its modes: what was predicted, tried and taken."""
 
-from dataclasses import asdict, replace
-
 import pytest
+from msgspec import to_builtins
+from msgspec.structs import replace
 
 from batchproc.explain.mode_wording import pairs_of_auto
 from batchproc.explain.words import pair
@@ -45,9 +45,11 @@ def test_the_pairs_that_were_weighed_stand_among_the_first_charts() -> None:
     other = replace(began, transform="thread")
     auto = AutoRecord(
         stages=("transform",), verdict="kept", text="to the end", chosen=began, runner_up=other,
-        candidates=tuple(Candidate(**asdict(one), predicted_rate_per_second=60.0, change_seconds=0.0, rest_seconds=1.0)
-                         for one in (other, began)),
-        legs=(Tried(**asdict(began), items=100, seconds=2.0, rate_per_second=50.0),),
+        candidates=tuple(
+            Candidate(**to_builtins(one), predicted_rate_per_second=60.0, change_seconds=0.0, rest_seconds=1.0)
+            for one in (other, began)
+        ),
+        legs=(Tried(**to_builtins(began), items=100, seconds=2.0, rate_per_second=50.0),),
     )  # fmt: skip
 
     told = pairs_of_auto(auto)

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.lab.results import Crossing, computed, measured
 from batchproc.report.html import BENCH_PAGE_BYTES

@@ -4,10 +4,10 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.explain.findings import explain
 from batchproc.record.run_json import read_run, record_of, write_text

@@ -1,8 +1,9 @@
 """The section on the data set: what it shows of a record, and that it shows nothing that is not there."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from batchproc.record.outputs import DataSetRecord, ImageClass, ShardSize, ShardsRecord
 from batchproc.record.run_json import RunRecord, record_of

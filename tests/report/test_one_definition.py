@@ -1,10 +1,11 @@
 """A figure has one definition, one name and one value, wherever it is told."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import parse_bench
 from batchproc.explain.findings import explain

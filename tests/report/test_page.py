@@ -2,11 +2,11 @@
 
 import re
 import shutil
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.explain.findings import explain
 from batchproc.explain.words import CATEGORIES, seconds

@@ -5,11 +5,11 @@ import os
 import select
 import signal
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.cli import load_job
 from batchproc.explain.findings import explain

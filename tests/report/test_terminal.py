@@ -1,10 +1,10 @@
 """The closing summary: the account in words, and its looks on a terminal."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from batchproc.explain.findings import explain
 from batchproc.record.run_json import RunCounts, RunRecord, record_of

@@ -6,8 +6,9 @@ decoded is what was painted but for rounding. Huffman tables give every symbol a
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 from tests.transform.jpeg_coders import AC_SYMBOLS, ArithmeticCoder, Block, HuffmanCoder, Scan
 
@@ -33,8 +34,7 @@ def adobe(transform: int) -> bytes:
     return b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([transform])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(Struct, frozen=True, kw_only=True):
     """How a picture is written."""
 
     process: str = "baseline"
@@ -55,8 +55,7 @@ class Form:
         return "arithmetic" in self.process
 
 
-@dataclass(slots=True)
-class _Component:
+class _Component(Struct):
     """One component: its samples in rows, padded to whole MCUs, or its blocks in rows."""
 
     at: int

@@ -1,12 +1,12 @@
 """JPEGs of every process, kind of components, sampling and restart interval: right pixels, or `image.unsupported`."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
 import pyvips
+from msgspec.structs import replace
 from PIL import Image, ImageChops, ImageStat
 
 from batchproc.errors import Code, StageError

@@ -1,11 +1,11 @@
 """Pictures for the report: small, few, and never the item's trouble."""
 
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from batchproc.model import Item, SourceImage

@@ -9,10 +9,11 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from msgspec import Struct
 from PIL import Image
 
 from batchproc.errors import Code, Reject, StageError
@@ -30,8 +31,7 @@ class CustomStepError(ValueError):
     """The name does not lead to a usable step; the text says why."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CustomStep:
+class CustomStep(Struct, frozen=True, kw_only=True):
     """A function `(Image) -> Image`, or a frozen dataclass with `__call__` of that shape whose fields are `keys`.
 
     Only names and plain values travel to a worker, which imports the module itself, with `search_path` in its
@@ -55,8 +55,7 @@ class CustomStep:
         return self.open()(image)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenedStep:
+class OpenedStep(Struct, frozen=True, kw_only=True):
     """An imported step. Not picklable, and never sent."""
 
     path: str
@@ -106,6 +105,7 @@ def step(
     GIL while it works (a loop in Python does, most of NumPy and Pillow does not), so that modes can be compared without
     a measurement. Raises `CustomStepError`.
 
+    >>> from dataclasses import dataclass
     >>> @step(version="1")
     ... @dataclass(frozen=True)
     ... class Border:

@@ -8,9 +8,10 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, field, fields
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from msgspec import Struct
 from PIL import Image
 
 from batchproc.record.run_parts import Cost
@@ -78,8 +79,7 @@ class KeyType(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Int:
+class Int(Struct, frozen=True, kw_only=True):
     """A whole number within bounds."""
 
     at_least: int
@@ -103,8 +103,7 @@ class Int:
         return {"type": "integer", "minimum": self.at_least, "maximum": self.at_most}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Float:
+class Float(Struct, frozen=True, kw_only=True):
     """A number within bounds; `above` is a bound that is itself not allowed."""
 
     at_least: float | None = None
@@ -130,8 +129,7 @@ class Float:
         return {"type": "number", **low, "maximum": self.at_most}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OneOf:
+class OneOf(Struct, frozen=True, kw_only=True):
     """One of some words."""
 
     choices: tuple[str, ...]
@@ -149,8 +147,7 @@ class OneOf:
         return {"enum": list(self.choices)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Some:
+class Some(Struct, frozen=True, kw_only=True):
     """A list of some words, at least one."""
 
     choices: tuple[str, ...]
@@ -168,8 +165,7 @@ class Some:
         return {"type": "array", "items": {"enum": list(self.choices)}, "minItems": 1}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bool:
+class Bool(Struct, frozen=True, kw_only=True):
     """True or false."""
 
     @property
@@ -185,8 +181,7 @@ class Bool:
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Colour:
+class Colour(Struct, frozen=True, kw_only=True):
     """A colour as `#rrggbb`, or empty for what the step says about it."""
 
     @property
@@ -202,8 +197,7 @@ class Colour:
         return {"type": "string", "pattern": "^(#[0-9a-fA-F]{6})?$"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ints:
+class Ints(Struct, frozen=True, kw_only=True):
     """So many whole numbers, each within the same bounds; `words` says it for a person."""
 
     count: int
@@ -223,8 +217,7 @@ class Ints:
         return {"type": "array", "items": self.each.schema(), "minItems": self.count, "maxItems": self.count}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Struct, frozen=True, kw_only=True):
     """One key of a step, as its class declares it."""
 
     name: str
@@ -298,8 +291,7 @@ def _spaced(unit: str) -> str:
     return f" {unit}" if unit else ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(Struct, frozen=True, kw_only=True):
     """What a built-in step does with the machine, as `python -m tests.campaign.beside` measured it.
 
     `holds_gil`: while it works on pixels. `overhead_us`: Python around that, per image.

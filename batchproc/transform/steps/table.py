@@ -7,9 +7,10 @@ Parent only. Names come from the built-in steps, from the entry point group `bat
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from msgspec import Struct
 
 from batchproc.errors import Problem, UsageError
 from batchproc.record.run_parts import Cost, StepRecord
@@ -52,8 +53,7 @@ BUILT_IN: dict[str, type[BuiltIn]] = {one.op: one for one in _CLASSES}
 _Table: TypeAlias = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyDescription:
+class KeyDescription(Struct, frozen=True, kw_only=True):
     """One key of a step, in words."""
 
     name: str
@@ -63,8 +63,7 @@ class KeyDescription:
     help: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepDescription:
+class StepDescription(Struct, frozen=True, kw_only=True):
     """One step, in words: what `batchproc steps` prints."""
 
     name: str

@@ -1,10 +1,10 @@
 """The built-in steps: geometry by numbers, filters against Pillow's own, every mode, every bad value."""
 
 import pickle
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from batchproc.errors import Code, Reject, StageError
