@@ -120,7 +120,7 @@ class _ClusterRun:
         if not port:
             yield
             return
-        self._display.note("making the embedded origin's pictures ...")
+        self._display.note("starting the embedded origin; the first time it draws its pictures ...")
         with EmbeddedOrigin(make_origin_settings(self._config, port)):
             yield
 

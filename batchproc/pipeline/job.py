@@ -287,7 +287,7 @@ class Run:
 
         started = time.perf_counter()
         settings = make_origin_settings(self.config, port)
-        self.note("making the embedded origin's pictures ...")
+        self.note("starting the embedded origin; the first time it draws its pictures ...")
         with doing("making the embedded origin's pictures"):
             self.origin_pid = stack.enter_context(EmbeddedOrigin(settings)).pid
         return time.perf_counter() - started
