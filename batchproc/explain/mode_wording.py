@@ -40,11 +40,15 @@ METHODS: Mapping[str, str] = {
 def doubt_text(record: RunRecord, doubt: str, words: Words) -> str:
     """Why nothing is said of a run's modes."""
     if doubt == Doubt.FEW_ITEMS:
-        items = count(record.measured_leg.items, "item")
-        return f"no verdict on modes: {items} are too few to compare them ({words.text('items_needed')} at least)"
+        items = _too_few(record.measured_leg.items)
+        return f"no verdict on modes: {items} to compare them ({words.text('items_needed')} at least)"
     if doubt == Doubt.MOSTLY_WAITED:
         return f"no verdict on modes: {waiting_text(record)}"
     return "unknown: too little was processed to explain"
+
+
+def _too_few(items: int) -> str:
+    return f"{count(items, 'item')} {'is' if items == 1 else 'are'} too few"
 
 
 def waiting_text(record: RunRecord) -> str:
@@ -123,8 +127,8 @@ def reason_text(record: RunRecord, choice: "Choice", words: Words) -> str:
     if choice.code == Judgement.NO_VERDICT:
         if words.text("doubt") == Doubt.MOSTLY_WAITED:
             return "unknown: most of the time went by waiting for a retry or host"
-        items = count(record.measured_leg.items, "item")
-        return f"unknown: {items} are too few to compare modes, {words.text('items_needed')} would do"
+        items = _too_few(record.measured_leg.items)
+        return f"unknown: {items} to compare modes, {words.text('items_needed')} would do"
     if choice.code == Judgement.UNEXPLAINED:
         return f"unknown: {words.share('unexplained_share')} of its workers' time is unexplained"
     if choice.code == Judgement.MODEL_MISSES:
@@ -246,7 +250,7 @@ def auto_text(found: "AutoRecord") -> str:
 def _auto_reason(found: "AutoRecord", words: Words) -> str:
     chosen = pair(found.chosen)
     if found.reason == AutoReason.FEW_ITEMS:
-        few = f"{words.count('items', 'item')} are too few to measure what would be better"
+        few = f"{_too_few(int(words.number('items') or 0))} to measure what would be better"
         return f"{few}, so {chosen}: threads for what waits, processes for what computes"
     if found.reason == AutoReason.ENDED_EARLY:
         return f"the run ended before there was enough to choose from, so {chosen} to the end"

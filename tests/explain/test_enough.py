@@ -49,6 +49,12 @@ def test_a_handful_of_items_has_no_verdict_on_modes() -> None:
     assert record.break_even.items is None
 
 
+def test_one_item_is_too_few() -> None:
+    verdict = explained(handful(1)).verdict[1]
+
+    assert "no verdict on modes: 1 item is too few to compare them (50 at least)" == verdict
+
+
 @pytest.mark.parametrize("words", ['mode = "serial"', "times as fast", "per_host", "workers ="])
 def test_nothing_that_only_a_verdict_could_say_is_said_of_a_handful(words: str) -> None:
     assert words not in told(handful())
