@@ -298,6 +298,16 @@ def test_dry_run_counts_and_touches_nothing(call, make_job: MakeJob, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_status_tells_of_a_job_whose_steps_cannot_be_imported(call, make_job: MakeJob) -> None:
+    config = str(make_job(images=1))
+    call("run", "--quiet", config)
+
+    code, out, _ = call("status", config, "--set", 'transform.steps=[{op="no.module:step"}]')
+
+    assert 0 == code
+    assert "  done                 1\n" in out
+
+
 def test_status_tells_what_the_ledger_holds(call, make_job: MakeJob) -> None:
     config = make_job(lines=["/no/such.jpg"])
     call("run", str(config))

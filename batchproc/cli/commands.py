@@ -19,6 +19,7 @@ from batchproc.cli.console import (
     ConfigPath,
     Settings,
     from_here,
+    load_config,
     load_job,
     print_json,
     print_message,
@@ -66,7 +67,7 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
 
     Example: batchproc status configs/demo.toml
     """
-    job, _ = load_job(config, setting or ())
+    job = load_config(config, setting or ())
     if job.cluster is not None:
         if watch:
             raise UsageError([Problem(where="--watch", message="is not possible with [cluster]; see the dashboard.")])

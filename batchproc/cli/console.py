@@ -79,6 +79,15 @@ def from_here(path: Path) -> Path:
     return path.absolute()
 
 
+def load_config(path: Path, overrides: Sequence[str]) -> "Config":
+    """The config alone under `overrides`: whoever does not run the steps need not wait for their import."""
+    from batchproc.config import load
+    from batchproc.measure.hardware import usable_cores
+
+    from_here(path)
+    return load(path, overrides=overrides, environ=os.environ, cores=usable_cores())
+
+
 def load_job(path: Path, overrides: Sequence[str]) -> "tuple[Config, tuple[Step, ...]]":
     """The config under `overrides` (KEY=VALUE) and its steps. Raises `UsageError` with all problems at once."""
     from batchproc.job_file import load
