@@ -44,10 +44,10 @@ def _heading(bench: Bench, results: Sequence[Result]) -> Iterator[str]:
 def _rounds(bench: Bench) -> Iterator[str]:
     counts, cases = bench.contamination, bench.cases
     yield f"{bench.job}: {count(len(cases), 'case')} and the baseline again, {count(counts.rounds or 0, 'round')}"
-    yield f"  images      {bench.material.text}"
-    yield from ([f"  noise       {_noise(bench.noise_floor)}"] if bench.noise_floor else [])
-    yield f"  rounds      {counts.text}"
-    yield f"  cold start  {_cold_start(bench)}"
+    yield from _wrapped("  images      ", bench.material.text)
+    yield from _wrapped("  noise       ", _noise(bench.noise_floor)) if bench.noise_floor else ()
+    yield from _wrapped("  rounds      ", counts.text)
+    yield from _wrapped("  cold start  ", _cold_start(bench))
     yield ""
     yield from _table(bench, "", bench.baseline, bench.favourite)
     yield ""
@@ -58,10 +58,11 @@ def _rounds(bench: Bench) -> Iterator[str]:
     yield from _wrapped("  winner      ", winner)
     yield from _wrapped("  why         ", why)
     if bench.calibration:
-        yield f"  model       {bench.calibration.text}"
-        yield f"  predicted   {_errors(bench)}"
+        yield from _wrapped("  model       ", bench.calibration.text)
+        yield from _wrapped("  predicted   ", _errors(bench))
     yield from _wrapped("  next        ", advice)
-    yield from (f"  note        {note}" for note in bench.notes)
+    for note in bench.notes:
+        yield from _wrapped("  note        ", note)
     yield "  outputs     byte-identical in every run of the same plan"
 
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from batchproc.bench.bench_json import parse_bench
-from batchproc.report.bench_terminal import summarise_bench
+from batchproc.report.bench_terminal import WIDTH, summarise_bench
 from tests.report.bench_folder import a_bench
 
 
@@ -36,8 +36,17 @@ def test_the_noise_floor_is_a_speed_and_says_when_it_has_no_interval() -> None:
     facts = a_bench(["thread"])
     facts["noise_floor"] |= {"ratio": 0.8, "interval": None, "margin": 0.0953, "suspicious": True}
 
-    text = summarise_bench(parse_bench(facts), Path("bench"))
-    (noise,) = (line for line in text.splitlines() if line.startswith("  noise"))
+    words = " ".join(summarise_bench(parse_bench(facts), Path("bench")).split())
 
-    assert "has x 1.25 the speed of the other (too few rounds for an interval); within 10% is a tie" in noise
-    assert noise.endswith("differ by more than chance explains")
+    assert "has x 1.25 the speed of the other (too few rounds for an interval); within 10% is a tie; the two" in words
+    assert "differ by more than chance explains rounds" in words
+
+
+def test_sentences_are_wrapped() -> None:
+    facts = a_bench(["serial", "thread"])
+    facts["notes"] = ["so many words " * 20]
+
+    lines = summarise_bench(parse_bench(facts), Path("bench")).splitlines()
+
+    assert [] == [line for line in lines if len(line) > WIDTH and line.startswith(("  images", "  rounds", "  note"))]
+    assert 3 == sum("so many words" in line for line in lines)
