@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,8 +32,8 @@ INSTALL = "pip install 'batchproc[cloud]'"
 TRIES = 8
 FIRST_PAUSE_SECONDS = 0.5  # doubled each time, with full jitter: two minutes in all at most
 LONGEST_PAUSE_SECONDS = 30.0
-REQUEST_SECONDS = 60.0  # of one request: a part of a shard has 5 MB
-PART_BYTES = 8 << 20
+REQUEST_SECONDS = 60.0  # of one request, its body included
+PART_BYTES = 8 << 20  # of a request that sends or reads a part of an object
 
 
 class Version(Struct, frozen=True, kw_only=True):
@@ -78,31 +79,41 @@ class Bucket:
 
     def download(self, name: str, path: Path) -> Version | None:
         """Writes an object to a new file, piece by piece; returns its version, None where there is none."""
-        import obstore
-
-        def get() -> Version:
-            result = obstore.get(self._store, name)
-            with path.open("wb") as file:
-                for piece in result.stream(min_chunk_size=1 << 20):
-                    file.write(piece)
-            return _version_of(result.meta)
-
-        return self._ask(name, "read", get)
+        found = self._look(name)
+        if found is None:
+            return None
+        version, size_bytes = found
+        with path.open("wb") as file:
+            for piece in self._pieces(name, version, size_bytes):
+                file.write(piece)
+        return version
 
     def digest(self, name: str, size_bytes: int) -> bytes | None:
         """The SHA-256 of an object, read piece by piece; None where there is none of this size."""
+        found = self._look(name)
+        if found is None or found[1] != size_bytes:
+            return None
+        digest = hashlib.sha256()
+        for piece in self._pieces(name, *found):
+            digest.update(piece)
+        return digest.digest()
+
+    def _pieces(self, name: str, version: Version, size_bytes: int) -> Iterator[bytes]:
+        """An object, in requests that each end in time on a slow line. Raises `StoreError` where it has changed."""
         import obstore
 
-        def get() -> bytes:
-            result = obstore.get(self._store, name)
-            if result.meta["size"] != size_bytes:
-                return b""
-            digest = hashlib.sha256()
-            for piece in result.stream(min_chunk_size=1 << 20):
-                digest.update(piece)
-            return digest.digest()
+        def get(start: int, end: int) -> bytes:
+            options: Any = {"range": (start, end), **({"if_match": version.etag} if version.etag else {})}
+            return bytes(obstore.get(self._store, name, options=options).bytes())
 
-        return self._ask(name, "read", get) or None
+        for start in range(0, size_bytes, PART_BYTES):
+            end = min(start + PART_BYTES, size_bytes)
+            piece = None
+            with suppress(_ConditionError):
+                piece = self._ask(name, "read", partial(get, start, end))
+            if piece is None or len(piece) != end - start:
+                raise StoreError(f"{self._place(name)}: changed while it was read.")
+            yield piece
 
     def write(self, name: str, source: bytes | Path) -> None:
         """Writes an object, whether it is there or not: for names that stand for their content."""
@@ -137,9 +148,15 @@ class Bucket:
 
     def version(self, name: str) -> Version | None:
         """The state of an object; None where there is none."""
+        found = self._look(name)
+        return found and found[0]
+
+    def _look(self, name: str) -> tuple[Version, int] | None:
+        """The state of an object and its size; None where there is none."""
         import obstore
 
-        return self._ask(name, "read", lambda: _version_of(obstore.head(self._store, name)))
+        meta = self._ask(name, "read", lambda: obstore.head(self._store, name))
+        return (_version_of(meta), meta["size"]) if meta else None
 
     def _ask(self, name: str, done: str, ask: Callable[[], T]) -> T | None:
         """What comes of a request; None for an object that is not there. Raises `StoreError`, and

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 
 import pytest
 
@@ -26,6 +26,8 @@ class StoreServer(ThreadingHTTPServer):
         self.queries: list[str] = []
         self.uploads: dict[str, dict[int, bytes]] = {}  # objects that are sent in parts, by upload
         self.lock = Lock()
+        self.is_silent = False  # takes requests and does not answer
+        self.ended = Event()
 
     @property
     def endpoint(self) -> str:
@@ -45,6 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         store, (path, _, query) = self.server, self.path.partition("?")
+        if store.is_silent:
+            store.ended.wait()
+            return None
         name, self.shown = path.removeprefix(f"/{BUCKET}/"), b""
         with store.lock:
             store.requests.append(f"{self.command} {name}")
@@ -52,6 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
             fault = store.faults.pop(0) if store.faults else ""
             if fault.isdigit():
                 return self._answer(int(fault))
+            if fault == "changed":
+                store.objects[name] = b"of another writer"
             in_parts = "uploads" in query or "uploadId" in query
             status = self._take_part(name, query, body) if in_parts else self._work(name, body)
         if fault == "lost":  # after the work is done
@@ -96,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
                 objects.pop(key.decode(), None)
             self.removed = re.findall(b"<Key>.*?</Key>", body)
             return 200
+        if standing is not None and self.headers.get("If-Match", _etag(standing)) != _etag(standing):
+            return 412
         return 404 if standing is None else 200
 
     def _answer(self, status: int, content: bytes = b"") -> None:
@@ -136,6 +145,7 @@ def serve_store() -> Iterator[StoreServer]:
     try:
         yield server
     finally:
+        server.ended.set()
         server.shutdown()
         thread.join()
         server.server_close()

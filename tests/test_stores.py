@@ -1,6 +1,7 @@
 """Objects in a store: written whole, changed only as known; and what is said of a store that does not answer."""
 
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,43 @@ def test_a_store_that_does_not_come_back_is_given_up(bucket: Bucket, store: Stor
         bucket.write("a", b"x")
 
     assert TRIES == len(store.requests)
+    assert TRIES - 1 == len(pauses)
+
+
+def test_a_large_object_is_read_in_parts_each_asked_again_by_itself(
+    bucket: Bucket, store: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchproc.stores.PART_BYTES", 4)
+    store.objects["job/a"] = b"0123456789"
+    store.faults = ["", "", "503", "lost"]  # the look, and the parts
+
+    assert bucket.version("a") == bucket.download("a", tmp_path / "copy")
+    assert b"0123456789" == (tmp_path / "copy").read_bytes()
+    assert ["HEAD job/a"] * 2 + ["GET job/a"] * 5 == store.requests
+    assert sha256(b"0123456789").digest() == bucket.digest("a", 10)
+    assert bucket.digest("a", 9) is None
+
+
+def test_an_object_that_changes_while_it_is_read_is_told(
+    bucket: Bucket, store: StoreServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchproc.stores.PART_BYTES", 4)
+    store.objects["job/a"] = b"0123456789"
+    store.faults = ["", "", "changed"]
+
+    with pytest.raises(StoreError, match=r"s3://bkt/job/a: changed while it was read"):
+        bucket.download("a", tmp_path / "copy")
+
+
+def test_a_store_that_does_not_answer_is_given_up(
+    store: StoreServer, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchproc.stores.REQUEST_SECONDS", 0.05)
+    store.is_silent = True
+
+    with pytest.raises(StoreError, match=r"s3://bkt/job/a: cannot be written: .*(timed out|error sending)"):
+        Bucket(ADDRESS, pause=pauses.append).write("a", b"x")
+
     assert TRIES - 1 == len(pauses)
 
 

@@ -81,7 +81,10 @@ def _open(path: str) -> "Iterator[tuple[pyarrow.Schema, Batches]]":
     except FileNotFoundError:
         refuse(path, "no such file.")
     except (pyarrow.ArrowException, OSError) as error:
-        refuse(path, f"cannot be read: {printable(str(error).splitlines()[0])}")
+        reason = printable(str(error).splitlines()[0])
+        if "decrypt" in reason:
+            refuse(path, "is encrypted, and there is no place for its keys: write it again without encryption.")
+        refuse(path, f"cannot be read: {reason}")
 
 
 class _Column(Struct, frozen=True, kw_only=True):

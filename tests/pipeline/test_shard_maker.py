@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
+import subprocess
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -361,6 +363,41 @@ def test_a_list_without_any_image_makes_an_empty_data_set(write_csv: Callable[[s
     run(write_csv("url\n/none.png\n"), *SHARDS)
 
     assert [] == manifest(tmp_path / "out")["shards"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 40 kB for the job's shards."""
+    folder = tmp_path / "out/shards"
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", str(folder)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no disk may be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.skipif(shutil.which("mount") is None, reason="no disk can be mounted here")
+def test_a_disk_that_gets_full_while_a_shard_is_written_loses_nothing(
+    make_job: MakeJob, tmp_path: Path, small_disk: Path
+) -> None:
+    """The first shards fit, a later one does not; what is there stays, what waits is packed when there is room."""
+    config = make_job(images=30)
+
+    result = run(config, *SHARDS)
+    assert 5 == result.exit_code
+    assert "No space left on device. Nothing is lost: its images wait as files" in str(result.error)
+    assert [] == [path for path in small_disk.iterdir() if path.suffix == ".tmp"]
+    subprocess.run(["mount", "-o", "remount,size=1m", str(small_disk)], check=True)
+    again = run(config, *SHARDS)
+
+    assert (0, 30) == (again.exit_code, again.counts.done)
+    assert again.counts.processed <= 30 - result.counts.done
+    assert_whole(tmp_path / "out")
 
 
 def test_a_full_disk_loses_nothing(make_job: MakeJob, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import datetime
 import json
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.sources.conftest import bad_of, good_of, rows_of
 pyarrow = pytest.importorskip("pyarrow", reason="the extra [parquet] is not installed")
 parquet = pytest.importorskip("pyarrow.parquet")
 feather = pytest.importorskip("pyarrow.feather")
+encryption = pytest.importorskip("pyarrow.parquet.encryption")
 
 pytestmark = pytest.mark.extra
 
@@ -226,6 +228,43 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path, name: str, content: b
     (tmp_path / name).write_bytes(content)
 
     assert f"{name}: cannot be read: " in refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda raw, start: raw[:start] + bytes(len(raw) - 8 - start) + raw[-8:],
+        lambda raw, start: raw[:-8] + b"\xff\xff\xff\x7f" + raw[-4:],
+        lambda raw, start: raw[:-20],
+    ],
+    ids=["zeros", "length", "cut"],
+)
+def test_a_broken_footer_is_refused(tmp_path: Path, harm: Callable[[bytes, int], bytes]) -> None:
+    path = tmp_path / "list.parquet"
+    write_parquet(pyarrow.table({"url": [URL]}), path)
+    raw = path.read_bytes()
+    path.write_bytes(harm(raw, len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")))
+
+    assert "list.parquet: cannot be read: " in refusal(path)
+
+
+class Keys(encryption.KmsClient):  # type: ignore[misc]
+    """Keeps keys as they are."""
+
+    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
+        return b64encode(key_bytes)
+
+
+@pytest.mark.parametrize("is_plain", [True, False], ids=["columns", "all"])
+def test_an_encrypted_file_is_refused(tmp_path: Path, is_plain: bool) -> None:
+    table = pyarrow.table({"url": [URL]})
+    settings = encryption.EncryptionConfiguration(footer_key="f", column_keys={"c": ["url"]}, plaintext_footer=is_plain)
+    factory = encryption.CryptoFactory(lambda _: Keys())
+    properties = factory.file_encryption_properties(encryption.KmsConnectionConfig(), settings)
+    with parquet.ParquetWriter(tmp_path / "list.parquet", table.schema, encryption_properties=properties) as writer:
+        writer.write_table(table)
+
+    assert "list.parquet: is encrypted" in refusal(tmp_path / "list.parquet")
 
 
 def test_a_file_that_is_not_there_is_told_like_any_other_list(tmp_path: Path) -> None:
