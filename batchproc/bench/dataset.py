@@ -17,7 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 from statistics import median
-from typing import Any
 
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
@@ -81,7 +80,18 @@ class Dataset(Struct, frozen=True, kw_only=True):
         return {"kind": self.kind, "paths": self.paths, "origin": to_builtins(self.origin), "per_host": self.per_host}
 
 
-class Captured(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheEntry:
+    """A line of the cache's index: where an item's original is and how long it took to come, or why there is none."""
+
+    key: str
+    file: str = ""
+    wait_seconds: float = 0.0
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
     """The cache as a bench uses it: paths as the origin names them, in the list's order, and their waits in seconds."""
 
     folder: Path
@@ -171,16 +181,16 @@ def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str],
         notify(f"fetching {len(missing)} originals once, as politely as a run does; they stay in {folder}")
         _fetch(config, missing, folder)
         known = _read_index(folder / INDEX_NAME)
-    rows = [(source, known[source.key_hex]) for source in wanted if known.get(source.key_hex, {}).get("file")]
-    if not rows:
+    entries = [(source, found) for source in wanted if (found := known.get(source.key_hex)) and found.file]
+    if not entries:
         message = f"none of the first {len(wanted)} items could be fetched; `batchproc run` says why"
         raise UsageError([Problem(where=config.job.input_text, message=message)])
     return Captured(
         folder=folder,
-        paths=tuple(f"/{row['file']}" for _, row in rows),
-        waits={f"/{row['file']}": row["wait_seconds"] for _, row in rows},
-        hosts=len({host_of(source.url) for source, _ in rows}),
-        left_out=len(wanted) - len(rows),
+        paths=tuple(f"/{entry.file}" for _, entry in entries),
+        waits={f"/{entry.file}": entry.wait_seconds for _, entry in entries},
+        hosts=len({host_of(source.url) for source, _ in entries}),
+        left_out=len(wanted) - len(entries),
     )
 
 
@@ -203,31 +213,31 @@ def _fetch(config: Config, sources: list[Source], folder: Path) -> None:
             passed = frontier.downloaded(outcome)
             final = frontier.on_outcome(passed) if passed is not None else None
             if final is not None:
-                index.write(json.dumps(_keep(final, folder)) + "\n")
+                index.write(json.dumps(asdict(_keep(final, folder))) + "\n")
                 index.flush()
 
 
-def _keep(outcome: Outcome, folder: Path) -> dict[str, Any]:
-    """Writes an original under its key; the index's line says where, and how long it took to come."""
+def _keep(outcome: Outcome, folder: Path) -> CacheEntry:
+    """Writes an original under its key."""
     key = outcome.source.key_hex
     if not isinstance(outcome, Item):
-        return {"key": key, "code": outcome.code if isinstance(outcome, Failure | Rejection) else ""}
+        return CacheEntry(key=key, code=outcome.code if isinstance(outcome, Failure | Rejection) else "")
     original: SourceImage = outcome.value
     name = f"{key}{SUFFIXES.get(content_type(original.content), OTHER_SUFFIX)}"
     (folder / name).write_bytes(original.content)
     parts = outcome.spans[-1].parts
     wait = sum(parts[part][0] for part in WAITING_PARTS if part in parts)
-    return {"key": key, "file": name, "wait_seconds": wait}
+    return CacheEntry(key=key, file=name, wait_seconds=wait)
 
 
-def _read_index(path: Path) -> dict[str, dict[str, Any]]:
+def _read_index(path: Path) -> dict[str, CacheEntry]:
     """The index by key; a line that a killed bench left half-written is passed over."""
-    rows = {}
+    entries = {}
     for line in path.read_bytes().splitlines() if path.exists() else ():
         with suppress(ValueError):
-            row = json.loads(line)
-            rows[row["key"]] = row
-    return rows
+            entry = CacheEntry(**json.loads(line))
+            entries[entry.key] = entry
+    return entries
 
 
 LOOPBACK = "127.0.0.1/32"
@@ -272,23 +282,25 @@ def child_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not (name.startswith("BATCHPROC_") and "__" in name)}
 
 
-def toml_text(tables: Mapping[str, Mapping[str, Any]]) -> str:
+def toml_text(tables: Mapping[str, Mapping[str, object]]) -> str:
     """Tables of values as TOML."""
     return "\n".join(line for name, table in tables.items() for line in _table_lines(name, table)) + "\n"
 
 
-def toml_value(value: Any) -> str:
-    """A text, number, boolean, list or table as an inline TOML value (v1.0.0)."""
+def toml_value(value: object) -> str:
+    """A text, number, boolean, list, tuple or table as an inline TOML value (v1.0.0)."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool | int | float):
         return json.dumps(value)
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{toml_value(str(key))} = {toml_value(entry)}" for key, entry in value.items()) + "}"
-    return "[" + ", ".join(map(toml_value, value)) + "]"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    raise TypeError(f"TOML has no {type(value).__name__}")
 
 
-def _table_lines(name: str, table: Mapping[str, Any]) -> Iterator[str]:
+def _table_lines(name: str, table: Mapping[str, object]) -> Iterator[str]:
     yield f"[{name}]"
     for key, value in table.items():
         yield f"{toml_value(key)} = {toml_value(value)}"

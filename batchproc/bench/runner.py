@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
 from msgspec import Struct
@@ -178,8 +178,7 @@ class Runner:
 def read_outputs(output: Path) -> dict[str, str]:
     """What became of each item, by key: the hash of its image, or the code of its failure."""
     layout = Layout(output=output)
-    made = {row["key"]: row["sha256"] for row in _rows(layout.metadata_path)}
-    return made | {row["key"]: row["code"] for row in _rows(layout.failures_path)}
+    return _by_key(layout.metadata_path, "sha256") | _by_key(layout.failures_path, "code")
 
 
 def case_run_of(record: RunRecord) -> CaseRun:
@@ -223,10 +222,9 @@ def digest(outputs: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def _by_key(path: Path, column: str) -> dict[str, str]:
     with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
+        return {row["key"]: row[column] for row in map(json.loads, file)}
 
 
 def launch(command: Sequence[str]) -> "subprocess.Popen[str]":

@@ -44,14 +44,13 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     job, steps = load_job(config, setting or ())
     from batchproc.api import Job, refuse
     from batchproc.config import outdated_schema
-    from batchproc.report.plan_text import describe_plan, missing_files, plan_facts
+    from batchproc.report.plan_text import describe_plan, resolve_plan
 
-    facts = plan_facts(job)
-    facts["missing_files"] = missing_files(job)
+    plan = resolve_plan(job)
     if as_json:
-        print_json(facts)
+        print_json(plan.to_json())
     else:
-        print(describe_plan(facts))
+        print(describe_plan(plan))
     if stale := outdated_schema(job):
         print_message(f"note: {stale} is of another version; batchproc schema > {shlex.quote(stale)} renews it")
     refuse(Job(config=job, steps=steps))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from msgspec import Struct
 
@@ -67,10 +67,10 @@ def view_forecast(bench: Bench) -> list[Chart]:
     return [chart for at, group in groups if (chart := _forecast(bench, group, predictions, at))]
 
 
-def _settings(whole: Sequence[BenchCase]) -> list[Mapping[str, Any]]:
+def _settings(whole: Sequence[BenchCase]) -> list[Mapping[str, object]]:
     """Every combination of varied values; a case that leaves a value out, as a serial stage does, is in all of them."""
     most = max((len(case.varied) for case in whole), default=0)
-    found: list[Mapping[str, Any]] = []
+    found: list[Mapping[str, object]] = []
     for case in whole:
         varied = case.varied
         if len(varied) == most and varied not in found:
@@ -78,7 +78,7 @@ def _settings(whole: Sequence[BenchCase]) -> list[Mapping[str, Any]]:
     return sorted(found, key=lambda varied: [str(value).rjust(12) for value in varied.values()])
 
 
-def _map(whole: Sequence[BenchCase], varied: Mapping[str, Any], reference: str) -> HeatMap:
+def _map(whole: Sequence[BenchCase], varied: Mapping[str, object], reference: str) -> HeatMap:
     here = [case for case in whole if (case.varied).items() <= varied.items()]
     by_pair = {(str(case.download), str(case.transform)): case for case in here}
     downloads, columns = ([mode for mode in MODES if any(case.mode(stage) == mode for case in here)]

@@ -3,6 +3,8 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -174,11 +176,10 @@ def _span(axes: Axes, y: float, ends: tuple[float, float], *, role: str, width: 
 
 
 def _name_beside(axes: Axes, at: int, row: SpeedRow) -> None:
-    place: dict[str, Any] = {"textcoords": "offset points", "va": "center_baseline", "fontsize": FONT_PX}
-    axes.annotate(short_text(row.name), (0, at), xycoords=("axes fraction", "data"), xytext=(-10, 0),
-                  ha="right", color=stand_in("ink"), **place)  # fmt: skip
-    axes.annotate(row.note, (1, at), xycoords=("axes fraction", "data"), xytext=(12, 0), ha="left",
-                  color=stand_in("ink"), **place)  # fmt: skip
+    write = partial(axes.annotate, xycoords=("axes fraction", "data"), textcoords="offset points",
+                    va="center_baseline", fontsize=FONT_PX, color=stand_in("ink"))  # fmt: skip
+    write(short_text(row.name), (0, at), xytext=(-10, 0), ha="right")
+    write(row.note, (1, at), xytext=(12, 0), ha="left")
 
 
 def _extent(rows: Sequence[SpeedRow], margin: float) -> tuple[float, float]:

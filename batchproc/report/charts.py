@@ -44,7 +44,8 @@ ROOMY_LANE_PX = 15
 LEAST_NUMBERED = 0.028  # share of a bar below which no number fits on it
 
 
-class Part(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarPart:
     """A part of a whole: number and colour as in the bar, what it is, and how much. `role`: of its colour."""
 
     number: int
@@ -101,7 +102,7 @@ def mode_bars(stage: StageRates) -> Chart:
 
 
 @in_our_style
-def account_bar(label: Label, parts: Sequence[Part]) -> Chart:
+def account_bar(label: Label, parts: Sequence[BarPart]) -> Chart:
     """One bar of 100%; every part wide enough carries its number in the legend."""
     figure, axes = one_plot(NARROW_PX, 74, left=4, right=8, top=2, bottom=20)
     left = 0.0

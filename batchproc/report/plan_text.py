@@ -1,9 +1,9 @@
 """What `batchproc check` and `batchproc steps` print: the plan that a config resolves to, and the steps there are."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 
-from batchproc.config import Config, resolved, unwise
+from batchproc.config import Config, DownloadTable, resolved, unwise
 from batchproc.errors import UsageError
 from batchproc.explain.words import count, seconds, size
 from batchproc.ledger import LedgerView
@@ -15,19 +15,37 @@ from batchproc.sources.finding import may_mean_images
 from batchproc.transform.steps.table import StepDescription
 
 
-def plan_facts(config: Config) -> dict[str, Any]:
-    """The resolved plan as JSON-safe values."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobPlan:
+    """What a run of a config would do. `images`: of this machine, which are the sources themselves; 0 with lists."""
+
+    config: Config
+    cores: int
+    workers: Mapping[str, int]
+    images: int
+    unwise: Sequence[str]
+    missing_files: int
+
+    def to_json(self) -> dict[str, object]:
+        """As `--json` prints it; secrets are hidden."""
+        shown = {one.name: getattr(self, one.name) for one in fields(self)}
+        return shown | {"config": resolved(self.config)}
+
+
+def resolve_plan(config: Config) -> JobPlan:
+    """The plan. Raises as `LedgerView.open_view` does."""
     cores = usable_cores()
-    return {
-        "config": resolved(config),
-        "cores": cores,
-        "workers": {
+    return JobPlan(
+        config=config,
+        cores=cores,
+        workers={
             "download": config.download.worker_count(config.download.first_mode, cores),
             "transform": 1 if config.transform.mode == "serial" else config.transform.worker_count(cores),
         },
-        "images": _count_images(config),
-        "unwise": unwise(config, cores),
-    }
+        images=_count_images(config),
+        unwise=unwise(config, cores),
+        missing_files=missing_files(config),
+    )
 
 
 def _count_images(config: Config) -> int:
@@ -49,65 +67,58 @@ def missing_files(config: Config) -> int:
         return ledger.count_missing(ImageFolder(layout.output))
 
 
-def describe_plan(facts: dict[str, Any]) -> str:
+def describe_plan(plan: JobPlan) -> str:
     """The plan for people."""
-    config, workers = facts["config"], facts["workers"]
-    job, download, transform, output = (config[name] for name in ("job", "download", "transform", "output"))
-    steps = [" ".join(_step(step)) for step in transform["steps"]] or ["none: decode and encode again"]
+    config = plan.config
+    job, download, transform, output = config.job, config.download, config.transform, config.output
+    shown = resolved(config)  # without secrets, and with whole paths
+    inputs, folder = ", ".join(shown["job"]["input"]), shown["job"]["output"]
+    steps = [_step(step) for step in shown["transform"]["steps"]] or ["none: decode and encode again"]
     lines = [
-        f"job         {job['name']}: {', '.join(job['input'])} -> {job['output']}",
-        f"list        {_list_words(job, facts['images'])}",
-        f"download    {_mode(download)}, {_adaptive(download)}{workers['download']} workers, "
-        f"at most {download['per_host']} per host, {size(download['max_bytes'])} per image, "
-        f"{seconds(download['total_timeout'])} per request, {download['retries']} retries",
-        f"transform   {_mode(transform)}, {workers['transform']} workers on {facts['cores']} cores, "
-        f"{transform['max_pixels']:,} pixels at most, quality {transform['quality']}",
+        f"job         {job.name}: {inputs} -> {folder}",
+        f"list        {_list_words(plan, shown['job']['root'])}",
+        f"download    {_mode(download.mode)}, {_adaptive(download)}{plan.workers['download']} workers, "
+        f"at most {download.per_host} per host, {size(download.max_bytes)} per image, "
+        f"{seconds(download.total_timeout)} per request, {download.retries} retries",
+        f"transform   {_mode(transform.mode)}, {plan.workers['transform']} workers on {plan.cores} cores, "
+        f"{transform.max_pixels:,} pixels at most, quality {transform.quality}",
         *(f"  steps[{number}]  {text}" for number, text in enumerate(steps)),
-        f"output      {output['format']}, quality {output['quality']}, durability {output['durability']}",
-        *_shard_words(job, output),
-        *_original_words(job, download),
-        f"exit 3      above {job['max_failed_ratio']:.0%} failed items",
-        *(f"unwise      {sentence}" for sentence in facts["unwise"]),
+        f"output      {output.format}, quality {output.quality}, durability {output.durability}",
     ]
-    if missing := facts["missing_files"]:
-        lines.append(f"missing     {count(missing, 'file')} of done items; run --repair makes them again")
+    if output.layout != "files":
+        lines.append(
+            f"shards      {output.layout}, {output.shard_items:,} items each; until theirs is complete, images "
+            f"wait in {folder}/images, at most {size(output.spool)}"
+        )
+    if download.keep_originals:
+        lines.append(
+            f"originals   kept in {folder}/originals, each once: as much room again as is downloaded, at most "
+            f"{size(download.max_bytes)} per image"
+        )
+    lines.append(f"exit 3      above {job.max_failed_ratio:.0%} failed items")
+    lines += [f"unwise      {sentence}" for sentence in plan.unwise]
+    if plan.missing_files:
+        lines.append(f"missing     {count(plan.missing_files, 'file')} of done items; run --repair makes them again")
     return "\n".join(lines)
 
 
-def _original_words(job: dict[str, Any], download: dict[str, Any]) -> Iterator[str]:
-    """What keeping the originals takes of the disk."""
-    if download["keep_originals"]:
-        yield (
-            f"originals   kept in {job['output']}/originals, each once: as much room again as is downloaded, at most "
-            f"{size(download['max_bytes'])} per image"
-        )
-
-
-def _shard_words(job: dict[str, Any], output: dict[str, Any]) -> Iterator[str]:
-    """How images become shards, and what waits for that."""
-    if output["layout"] != "files":
-        yield (
-            f"shards      {output['layout']}, {output['shard_items']:,} items each; until theirs is complete, images "
-            f"wait in {job['output']}/images, at most {size(output['spool'])}"
-        )
-
-
-def _list_words(job: dict[str, Any], images: int) -> str:
+def _list_words(plan: JobPlan, root: str) -> str:
     """How the list is read."""
-    if images:
-        return f"none, but {count(images, 'image')} of this machine, each known by its path from {job['root']}"
-    identity = f'known by "{job["id_column"]}"' if job["id_column"] else "known by their URL"
-    cut = f'cells cut at "{printable(job["delimiter"])}"' if job["delimiter"] else "cut by its name's ending"
-    files = f", files below {job['local_root']}" if job["allow_local"] else ""
-    return f"{cut}, quoting {job['quoting']}, items {identity}, duplicates {job['duplicates']}{files}"
+    job = plan.config.job
+    if plan.images:
+        return f"none, but {count(plan.images, 'image')} of this machine, each known by its path from {root}"
+    identity = f'known by "{job.id_column}"' if job.id_column else "known by their URL"
+    cut = f'cells cut at "{printable(job.delimiter)}"' if job.delimiter else "cut by its name's ending"
+    files = f", files below {job.local_root}" if job.allow_local else ""
+    return f"{cut}, quoting {job.quoting}, items {identity}, duplicates {job.duplicates}{files}"
 
 
-def _mode(stage: dict[str, Any]) -> str:
-    return "auto: measured and chosen in the run" if stage["mode"] == "auto" else str(stage["mode"])
+def _mode(mode: str) -> str:
+    return "auto: measured and chosen in the run" if mode == "auto" else mode
 
 
-def _adaptive(download: dict[str, Any]) -> str:
-    adapts = download["workers"] == "auto" and download["mode"] != "serial"
+def _adaptive(download: DownloadTable) -> str:
+    adapts = download.workers == "auto" and download.mode != "serial"
     return "as the network answers, up to " if adapts else ""
 
 
@@ -121,5 +132,5 @@ def describe_step(step: StepDescription) -> str:
     return "\n".join([*lines, *(f"      {line}" for line in step.example.splitlines())])
 
 
-def _step(step: dict[str, Any]) -> list[str]:
-    return [str(step["op"]), *(f"{name}={value}" for name, value in step.items() if name != "op")]
+def _step(step: Mapping[str, object]) -> str:
+    return " ".join([str(step["op"]), *(f"{name}={value}" for name, value in step.items() if name != "op")])

@@ -14,10 +14,10 @@ from batchproc.record.explanation import Ceiling, Choice
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import StageRecord
 from batchproc.report.charts import (
+    BarPart,
     Curve,
     Lane,
     LanePanel,
-    Part,
     account_bar,
     ceiling_bars,
     ceiling_name,
@@ -37,7 +37,7 @@ class StageView(Struct, frozen=True, kw_only=True):
     stage: StageRecord
     choice: Choice
     chart: Chart
-    rows: Sequence[Part]
+    rows: Sequence[BarPart]
     tiny: str
 
 
@@ -79,11 +79,11 @@ def _view_stage(name: str, stage: StageRecord, choice: Choice | None) -> StageVi
     )
 
 
-def _parts_of(stage: StageRecord) -> tuple[list[Part], str]:
+def _parts_of(stage: StageRecord) -> tuple[list[BarPart], str]:
     """The rows worth a line, and a phrase for the rest. A bucket that this program does not know keeps its name."""
     whole = stage.whole_seconds
     order = [*CATEGORIES, *(key for key in stage.account if key not in CATEGORIES)]
-    rows: list[Part] = []
+    rows: list[BarPart] = []
     tiny: list[str] = []
     for key in (one for one in order if one in stage.account):
         value, words = stage.account[key], CATEGORIES.get(key, key.replace("_", " "))
@@ -91,11 +91,11 @@ def _parts_of(stage: StageRecord) -> tuple[list[Part], str]:
         if abs(part) < SMALL:
             tiny.append(words)
         else:
-            rows.append(Part(number=len(rows) + 1, words=words, seconds=value, share=part, role=role_of(key)))
+            rows.append(BarPart(number=len(rows) + 1, words=words, seconds=value, share=part, role=role_of(key)))
     return rows, "; ".join(tiny)
 
 
-def _account_sentence(name: str, stage: StageRecord, rows: Sequence[Part]) -> str:
+def _account_sentence(name: str, stage: StageRecord, rows: Sequence[BarPart]) -> str:
     if not rows:
         return f"{name} had no worker-seconds to account for."
     largest = sorted(rows, key=lambda row: -row.share)[:3]

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct
 
@@ -21,7 +21,8 @@ READ_BYTES = 6_000_000  # about 10,000 rows, a fifth of a second at most
 BLOCKS = 48
 SPANS_READ = 20_000
 
-Row = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, Any]  # of a file that anything may have been written to
+TraceEvent: TypeAlias = Mapping[str, object]
 
 
 class RunFolder(Struct, frozen=True, kw_only=True):
@@ -152,7 +153,7 @@ def write_trace(record: RunRecord, folder: Path) -> Path:
     return path
 
 
-def _document(record: RunRecord, rows: Iterator[Mapping[str, Any]]) -> Iterator[bytes]:
+def _document(record: RunRecord, rows: Iterator[Row]) -> Iterator[bytes]:
     """The JSON text in pieces: a trace may be longer than what one wants to hold."""
     yield b'{"displayTimeUnit": "ms", "traceEvents": [\n'
     name = {"name": "process_name", "ph": "M", "pid": PID, "args": {"name": f"batchproc {record.job}"}}
@@ -166,7 +167,7 @@ def _document(record: RunRecord, rows: Iterator[Mapping[str, Any]]) -> Iterator[
     yield b"\n]}\n"
 
 
-def _item_events(row: Mapping[str, Any], tracks: dict[str, int]) -> Iterator[dict[str, Any]]:
+def _item_events(row: Row, tracks: dict[str, int]) -> Iterator[TraceEvent]:
     for span in row["spans"]:
         track = tracks.setdefault(span["worker"], len(tracks) + 1)
         common = {"ph": "X", "pid": PID, "tid": track, "cat": span["stage"]}
@@ -187,7 +188,7 @@ def _item_events(row: Mapping[str, Any], tracks: dict[str, int]) -> Iterator[dic
         yield from _part_events(span, common)
 
 
-def _part_events(span: Mapping[str, Any], common: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _part_events(span: Row, common: TraceEvent) -> Iterator[TraceEvent]:
     """Parts follow each other in the order of their first lap; one that came twice is drawn once, with its sum."""
     begin = span["started"]
     for part, (wall, cpu) in span["parts"].items():
@@ -195,7 +196,7 @@ def _part_events(span: Mapping[str, Any], common: Mapping[str, Any]) -> Iterator
         begin += wall
 
 
-def _track_names(tracks: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+def _track_names(tracks: Mapping[str, int]) -> Iterator[TraceEvent]:
     for order, worker in enumerate(sorted(tracks, key=_natural)):
         common = {"ph": "M", "pid": PID, "tid": tracks[worker]}
         yield {**common, "name": "thread_name", "args": {"name": worker}}
@@ -207,7 +208,7 @@ def _natural(worker: str) -> tuple[str, int]:
     return stem, int(number) if number.isdigit() else 0
 
 
-def _counter_events(record: RunRecord) -> Iterator[dict[str, Any]]:
+def _counter_events(record: RunRecord) -> Iterator[TraceEvent]:
     """Counters in the time of the spans: the sampler started some time after the observer."""
     series, started, observed = record.samples.series, record.samples.started, record.observer_started
     if not series or started is None or observed is None:
@@ -232,7 +233,7 @@ def _in_flight(series: Mapping[str, Sequence[float | None]], row: int) -> Iterat
         yield "in transform", downloaded - done
 
 
-def _counter(name: str, seconds: float, value: float) -> dict[str, Any]:
+def _counter(name: str, seconds: float, value: float) -> TraceEvent:
     return {"name": name, "ph": "C", "pid": PID, "ts": _us(seconds), "args": {"value": value}}
 
 
@@ -240,5 +241,5 @@ def _us(seconds: float) -> float:
     return round(MICROSECONDS * seconds, 1)
 
 
-def _encode(event: Mapping[str, Any]) -> bytes:
+def _encode(event: TraceEvent) -> bytes:
     return json.dumps(event, separators=(",", ":")).encode()

@@ -9,9 +9,10 @@ themes; hues follow Okabe and Ito, darkened or lightened until they do. Nothing 
 
 import re
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
 from io import StringIO
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -182,13 +183,12 @@ def plot_in(figure: Figure, box: tuple[float, float, float, float], size: tuple[
 
 def name_above(axes: Axes, at: int, name: str, note: str, *, weight: str = "normal") -> None:
     """The name at the left, the note at the right, over the row's marks."""
-    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points",
-                             "va": "center_baseline", "fontsize": FONT_PX,
-                             "bbox": {"facecolor": stand_in("page"), "linewidth": 0, "pad": 0.8}}  # fmt: skip
+    write = partial(axes.annotate, xycoords=("axes fraction", "data"), xytext=(0, 0), textcoords="offset points",
+                    va="center_baseline", fontsize=FONT_PX,
+                    bbox={"facecolor": stand_in("page"), "linewidth": 0, "pad": 0.8})  # fmt: skip
     room = MOST_LETTERS - len(note) - 2
-    axes.annotate(short_text(name, room), (0, at - 0.24), xytext=(0, 0), ha="left", color=stand_in("ink"),
-                  weight=weight, **place)  # fmt: skip
-    axes.annotate(note, (1, at - 0.24), xytext=(0, 0), ha="right", color=stand_in("quiet"), **place)
+    write(short_text(name, room), (0, at - 0.24), ha="left", color=stand_in("ink"), weight=weight)
+    write(note, (1, at - 0.24), ha="right", color=stand_in("quiet"))
 
 
 def short_text(name: str, most: int = MOST_LETTERS) -> str:

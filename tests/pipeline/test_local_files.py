@@ -8,7 +8,7 @@ from PIL import Image
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, UsageError
 from batchproc.pipeline import RunOptions
-from batchproc.report.plan_text import describe_plan, plan_facts
+from batchproc.report.plan_text import describe_plan, resolve_plan
 from tests.jobs import MakeJob
 
 from .test_job import rows
@@ -97,7 +97,7 @@ def test_a_root_that_is_not_there_ends_the_run_before_any_work(config: Path, tmp
 def test_check_says_what_the_sources_are(config: Path, tmp_path: Path) -> None:
     def told(*settings: str) -> str:
         job, _ = load_job(config, settings)
-        return describe_plan(plan_facts(job) | {"missing_files": 0})
+        return describe_plan(resolve_plan(job))
 
     sources = f"none, but 3 images of this machine, each known by its path from {tmp_path}\n"
     assert sources in told("job.input=photos/**/*")

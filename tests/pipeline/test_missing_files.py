@@ -10,7 +10,7 @@ from batchproc.cli import load_job
 from batchproc.errors import ExitCode
 from batchproc.exit_reason import run_line
 from batchproc.pipeline import RunOptions
-from batchproc.report.plan_text import describe_plan, missing_files, plan_facts
+from batchproc.report.plan_text import describe_plan, missing_files, resolve_plan
 from batchproc.report.status import describe_status, read_status
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
@@ -43,8 +43,7 @@ def test_every_command_says_how_many_files_are_missing(config: Path, tmp_path: P
     assert "files missing: 1 of done items; --repair makes them again" in describe_status(status)
     assert f"1 file missing: batchproc run {config} --repair makes them again" == status.next
 
-    plan = plan_facts(job) | {"missing_files": missing_files(job)}
-    assert "missing     1 file of done items; run --repair makes them again" in describe_plan(plan)
+    assert "missing     1 file of done items; run --repair makes them again" in describe_plan(resolve_plan(job))
 
     result = run(config)
     assert ExitCode.DONE == result.exit_code

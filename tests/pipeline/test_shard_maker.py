@@ -16,7 +16,7 @@ from batchproc.errors import UsageError
 from batchproc.pipeline.rebuild import rebuild_ledger
 from batchproc.pipeline.shard_maker import ShardMaker
 from batchproc.pipeline.types import RunOptions
-from batchproc.report.plan_text import describe_plan, missing_files, plan_facts
+from batchproc.report.plan_text import describe_plan, missing_files, resolve_plan
 from tests.jobs import MakeJob
 
 from .site import Site, picture
@@ -353,7 +353,7 @@ def test_every_row_of_an_image_is_a_sample(write_csv: Callable[[str], Path], sit
 def test_the_plan_says_what_waits_and_where(make_job: MakeJob) -> None:
     config, _ = load_job(make_job(images=1), (*SHARDS, 'output.spool="2GB"'))
 
-    told = describe_plan({**plan_facts(config), "missing_files": 0})
+    told = describe_plan(resolve_plan(config))
 
     assert "shards      webdataset, 5 items each; until theirs is complete, images wait in " in told
     assert "/images, at most 2" in told
