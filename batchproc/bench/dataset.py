@@ -19,7 +19,7 @@ from random import Random
 from statistics import median
 
 from msgspec import Struct, to_builtins
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from batchproc.bench.bench_json import BenchDataset, Latencies
 from batchproc.config import STDIN, Config, OriginTable
@@ -80,8 +80,7 @@ class Dataset(Struct, frozen=True, kw_only=True):
         return {"kind": self.kind, "paths": self.paths, "origin": to_builtins(self.origin), "per_host": self.per_host}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheEntry:
+class CacheEntry(Struct, frozen=True, kw_only=True):
     """A line of the cache's index: where an item's original is and how long it took to come, or why there is none."""
 
     key: str
@@ -90,8 +89,7 @@ class CacheEntry:
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
+class Captured(Struct, frozen=True, kw_only=True):
     """The cache as a bench uses it: paths as the origin names them, in the list's order, and their waits in seconds."""
 
     folder: Path
@@ -284,7 +282,10 @@ def child_environment() -> dict[str, str]:
 
 def toml_text(tables: Mapping[str, Mapping[str, object]]) -> str:
     """Tables of values as TOML."""
-    return "\n".join(line for name, table in tables.items() for line in _table_lines(name, table)) + "\n"
+    lines = []
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{toml_value(key)} = {toml_value(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
 
 
 def toml_value(value: object) -> str:
@@ -298,9 +299,3 @@ def toml_value(value: object) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
     raise TypeError(f"TOML has no {type(value).__name__}")
-
-
-def _table_lines(name: str, table: Mapping[str, object]) -> Iterator[str]:
-    yield f"[{name}]"
-    for key, value in table.items():
-        yield f"{toml_value(key)} = {toml_value(value)}"

@@ -173,7 +173,8 @@ def find_winner(
     medians = {case.name: medians[case.name] for case in cases}
     fastest = max(medians, key=lambda name: medians[name])
     leader = favourite or fastest
-    others = {_other(one, leader): one for one in comparisons if leader in (one.pair, one.against)}
+    with_leader = [one for one in comparisons if leader in (one.pair, one.against)]
+    others = {one.against if one.pair == leader else one.pair: one for one in with_leader}
     faster = [name for name, one in others.items() if one.verdict is Verdict.WIN and one.winner == name]
     if faster:
         name = max(faster, key=lambda each: medians[each])
@@ -210,10 +211,6 @@ def _ratios(comparisons: Sequence[Comparison], cases: Sequence[Case]) -> dict[st
         if own[one.pair] == one.against:
             found[one.pair] = one.ratio
     return found
-
-
-def _other(comparison: Comparison, name: str) -> str:
-    return comparison.against if comparison.pair == name else comparison.pair
 
 
 def _noise_floor(bench: Bench, rounds: Sequence[BenchRound]) -> NoiseFloor:

@@ -28,11 +28,6 @@ class Interval(Struct, frozen=True, kw_only=True):
     high: float
     coverage: float
 
-    @property
-    def half_width(self) -> float:
-        """Half the distance of the two ends."""
-        return (self.high - self.low) / 2
-
     def inside(self, margin: float) -> bool:
         """Whether the whole interval lies within -margin to +margin."""
         return -margin <= self.low and self.high <= margin
@@ -53,11 +48,6 @@ def log_ratios(times: Sequence[float], against: Sequence[float]) -> tuple[float,
     Raises ValueError for lists of different lengths and for times that are not above zero.
     """
     return tuple(math.log(a) - math.log(b) for a, b in zip(times, against, strict=True))
-
-
-def point(differences: Sequence[float]) -> float:
-    """The estimate of a comparison: the median of its differences. Raises StatisticsError when there are none."""
-    return median(differences)
 
 
 def tail(successes: int, trials: int) -> float:
@@ -185,7 +175,7 @@ def _split(differences: Sequence[float], margin: float) -> _Split:
         minority=min(signs.below, signs.above),
         zeros=signs.zeros,
         outside=max(sum(value < -margin for value in differences), sum(value > margin for value in differences)),
-        beyond=abs(point(differences)) > margin,
+        beyond=abs(median(differences)) > margin,
     )
 
 
@@ -259,9 +249,9 @@ def noise_floor(first: Sequence[float], second: Sequence[float], *, level: float
     The margin is the half-width of the A/A interval, but at least 5%; with too few rounds for an interval just that.
     """
     differences = log_ratios(first, second)
-    middle, interval = point(differences), median_interval(differences, 1 - level)
+    middle, interval = median(differences), median_interval(differences, 1 - level)
     p = sign_test(differences).p
-    margin = max(LEAST_MARGIN, interval.half_width if interval else 0.0)
+    margin = max(LEAST_MARGIN, (interval.high - interval.low) / 2 if interval else 0.0)
     suspicious = p <= level and abs(middle) > LEAST_MARGIN
     return NoiseFloor(
         ratio=math.exp(middle),
@@ -292,7 +282,7 @@ def compare(
     needed = rounds_to_decide(differences, margin=margin, level=level)
     found = []
     for values, p_adjusted, rounds, (pair, other) in zip(differences, adjusted, needed, plan, strict=True):
-        middle, interval = point(values), median_interval(values, 1 - level)
+        middle, interval = median(values), median_interval(values, 1 - level)
         verdict, signs = _verdict(middle, interval, p_adjusted, margin, level), sign_test(values)
         one = Comparison(
             pair=pair,

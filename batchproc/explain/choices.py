@@ -177,7 +177,7 @@ def _judge(
     ties = [one for one in others if one.rank != Rank.WORSE]
     if not ties:
         return Judgement.WON, values
-    if not all(_is_alike(one) for one in ties):
+    if any(one.rank != Rank.ALIKE for one in ties):
         return Judgement.OPEN, {**values, **_disturbance(run), "error": max(one.error for one in ties)}
     lightest = next(name for name in MODES if name in (mode, *(one.mode for one in ties)))
     code = Judgement.TIE if lightest == mode else Judgement.LIGHTER_WOULD_DO
@@ -187,10 +187,6 @@ def _judge(
 def _disturbance(run: RunModel) -> dict[str, Value]:
     """What other programs took, where that alone explains a doubt."""
     return {"others": run.others} if run.others > QUIET else {}
-
-
-def _is_alike(one: Alternative) -> bool:
-    return one.rank == Rank.ALIKE
 
 
 def _pace_elsewhere(run: RunModel, stage: str) -> dict[str, Value]:

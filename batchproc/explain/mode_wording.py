@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from batchproc.record.explanation import Alternative, AutoRecord, Choice, Figure
 
 
+# what sets a run's pace where it is not the workers of a stage, by the name of the model's limit
+PACE_SETTERS: Mapping[str, str] = {
+    "cores": "the cores",
+    "gil": "the one GIL of the main process",
+    "pipe": "copying images through pipes",
+    "per_host": "the limit of connections to one host",
+}
 PLURALS = {"thread": "threads", "process": "processes"}
 METHODS: Mapping[str, str] = {
     GilMethod.SOURCE: "from Pillow's source and this run's CPU per step",
@@ -200,13 +207,9 @@ def _who(words: Words) -> str:
     """What sets the pace; empty where that is not one thing."""
     if words.text("pace") == "workers" and words.text("pace_mode"):
         return f"{words.text('pace_stage')} with {words.workers('pace_mode', 'pace_workers')}"
-    return {
-        "cores": f"the free cores ({words.cores('pace_cores')})",
-        "gil": "the one GIL of the main process",
-        "pipe": "copying images through pipes",
-        "per_host": "the limit of connections to one host",
-        "workers": "one thread for everything",
-    }.get(words.text("pace"), "")
+    if words.text("pace") == "cores":
+        return f"the free cores ({words.cores('pace_cores')})"
+    return "one thread for everything" if words.text("pace") == "workers" else PACE_SETTERS.get(words.text("pace"), "")
 
 
 def _figure_text(record: RunRecord, choice: "Choice", figure: "Figure", words: Words) -> str:

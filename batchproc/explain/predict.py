@@ -66,7 +66,8 @@ def predict(job: JobModel, variant: Variant) -> Prediction:
     """The whole run of `job.items` items in the given modes, from its first worker to its last item."""
     bound = min(limits(job, variant), key=lambda limit: limit.rate_per_second)
     steady, start = bound.rate_per_second, start_seconds(job, variant)
-    seconds = start + _first_item_seconds(job) + max(0, job.items - 1) / steady
+    first_item = _alone(job.download) + _alone(job.transform)  # the line is empty at first
+    seconds = start + first_item + max(0, job.items - 1) / steady
     return Prediction(
         rate_per_second=job.items / seconds if seconds else 0.0,
         steady_rate_per_second=steady,
@@ -157,11 +158,6 @@ def _in_processes(job: JobModel, variant: Variant) -> list[StageModel]:
 
 def _alone(stage: StageModel) -> float:
     return stage.blocked_seconds + stage.cpu_seconds
-
-
-def _first_item_seconds(job: JobModel) -> float:
-    """The line is empty at first: one item has to go through both stages."""
-    return _alone(job.download) + _alone(job.transform)
 
 
 def _rate(servers: float, seconds: float) -> float:

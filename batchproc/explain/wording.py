@@ -23,7 +23,7 @@ from batchproc.explain.words import Words, count, crew, seconds, share, signific
 from batchproc.record.run_json import Bottleneck, BreakEven, Crossover, RunRecord
 
 if TYPE_CHECKING:
-    from batchproc.record.explanation import Ceiling, Hint, Value
+    from batchproc.record.explanation import Hint, Value
     from batchproc.record.outputs import ClusterRecord
     from batchproc.record.run_parts import StageRecord
 
@@ -59,7 +59,10 @@ def worded(record: RunRecord) -> RunRecord:
         record,
         bottleneck=replace(record.bottleneck, because=bottleneck_text(record, record.bottleneck)),
         choices=tuple(word_choice(record, choice) for choice in record.choices),
-        ceilings={name: tuple(map(_word_ceiling, ceilings)) for name, ceilings in record.ceilings.items()},
+        ceilings={
+            name: tuple(replace(one, because=ceiling_text(one.code, Words(one.values))) for one in ceilings)
+            for name, ceilings in record.ceilings.items()
+        },
         hints=tuple(_word_hint(record, hint) for hint in record.hints),
         crossover=replace(
             record.crossover,
@@ -187,20 +190,28 @@ def process_cost_text(record: RunRecord, stage: "StageRecord") -> str:
     return f"{seconds(stage.startup_per_worker_seconds)} to start, {size(record.memory.per_worker_pss_bytes)} at most"
 
 
-def check_text(name: str) -> str:
-    """What a self-check that failed means for the verdict; `name` as run.json has it."""
-    return CHECKS.get(name.partition(".")[0], "")
-
-
-CHECKS: Mapping[str, str] = {
-    "remainder": "so this stage's mode is not judged",
-    "little": "so times per image may be off by as much, and with them what is predicted of other modes",
-    "others": "so rates are lower than on a quiet machine, and predictions have wider intervals",
-    "steal": "so rates are lower than this machine's cores allow, and predictions do not know it",
-    "throttling": "so rates are those of the quota, not of the cores",
-    "origin": "so rates are lower than with a server elsewhere",
-    "hidden": "so CPU per image is more than is shown, and the ceilings of CPU are lower",
-    "overhead": "so rates are lower by as much as measuring costs",
+# a self-check, by the first part of its name: what it checks, and what a failure means for the verdict
+CHECKS: Mapping[str, tuple[str, str]] = {
+    "remainder": ("the account adds up", "so this stage's mode is not judged"),
+    "little": (
+        "two counts of items in flight agree",
+        "so times per image may be off by as much, and with them what is predicted of other modes",
+    ),
+    "others": (
+        "nothing else used the machine",
+        "so rates are lower than on a quiet machine, and predictions have wider intervals",
+    ),
+    "steal": (
+        "no CPU taken by the hypervisor",
+        "so rates are lower than this machine's cores allow, and predictions do not know it",
+    ),
+    "throttling": ("no CPU quota in the way", "so rates are those of the quota, not of the cores"),
+    "origin": ("the embedded origin took little of the machine", "so rates are lower than with a server elsewhere"),
+    "hidden": (
+        "no CPU outside the measured threads",
+        "so CPU per image is more than is shown, and the ceilings of CPU are lower",
+    ),
+    "overhead": ("measuring costs next to nothing", "so rates are lower by as much as measuring costs"),
 }
 
 
@@ -210,10 +221,6 @@ def _little_text(record: RunRecord) -> str:
     text = f"nearly nothing to do: {due} {'was' if counts.processed == 1 else 'were'} due"
     waited = (leg.retry_wait_seconds or 0.0) + (leg.pause_wait_seconds or 0.0)
     return f"{text}, and {waiting_text(record)}" if waited > WORTH_A_WORD * leg.seconds else text
-
-
-def _word_ceiling(ceiling: "Ceiling") -> "Ceiling":
-    return replace(ceiling, because=ceiling_text(ceiling.code, Words(ceiling.values)))
 
 
 def ceiling_text(code: str, words: Words) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from batchproc.record.explanation import Alternative, Value, Variant
+    from batchproc.record.run_json import Counts
     from batchproc.record.run_parts import StageRecord
 
 # a category of a time breakdown -> what people call it, in the order to show them
@@ -26,6 +27,7 @@ CATEGORIES: Mapping[str, str] = {
     "unstaffed": "worker not running",
     "unexplained": "unexplained",
 }
+STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")  # of a list's items
 SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
 SIZE_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 
@@ -77,6 +79,12 @@ def quantity(value: float, unit: str) -> str:
         return f"{significant(value)} times"
     number = f"{value:,.0f}" if value == int(value) else significant(value)
     return f"{number} {unit.removesuffix('s') if number == '1' and not each else unit}".strip()
+
+
+def states(counts: "Counts") -> str:
+    """As `232 done, 8 failed`; only those that there are, but `done` in any case."""
+    found = {state: getattr(counts, state) for state in STATES}
+    return ", ".join(f"{number:,} {state}" for state, number in found.items() if number or state == "done")
 
 
 def significant(value: float | None) -> str:

@@ -5,8 +5,6 @@ import random
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from msgspec import Struct
-
 T = TypeVar("T")
 
 SMALLEST_SECONDS = 1e-6
@@ -16,18 +14,6 @@ RELATIVE_ERROR = math.sqrt(GROWTH) - 1.0
 _PER_UNIT = 1.0 / math.log(GROWTH)
 _SHIFT = -math.log(SMALLEST_SECONDS) * _PER_UNIT
 BUCKETS = int(math.log(LARGEST_SECONDS) * _PER_UNIT + _SHIFT) + 1
-
-
-class Summary(Struct, frozen=True, kw_only=True):
-    """A distribution of seconds in seven figures, each None when there is nothing to describe."""
-
-    count: int
-    mean: float | None
-    p50: float | None
-    p90: float | None
-    p95: float | None
-    p99: float | None
-    max: float | None
 
 
 class Histogram:
@@ -86,18 +72,6 @@ class Histogram:
                 return min(max(middle, self.smallest), self.largest)
         return self.largest
 
-    def summary(self) -> Summary:
-        """The figures that run.json keeps."""
-        return Summary(
-            count=self.count,
-            mean=self.mean,
-            p50=self.percentile(50),
-            p90=self.percentile(90),
-            p95=self.percentile(95),
-            p99=self.percentile(99),
-            max=self.largest if self.count else None,
-        )
-
     def buckets(self) -> str:
         """The buckets that are not empty, as `number:count` with spaces between."""
         return " ".join(f"{index}:{count}" for index, count in enumerate(self._counts) if count)
@@ -113,7 +87,7 @@ class Histogram:
             self.largest = max(self.largest, largest)
 
     def __repr__(self) -> str:
-        return f"Histogram(count={self.count}, p50={self.percentile(50)}, max={self.summary().max})"
+        return f"Histogram(count={self.count}, p50={self.percentile(50)}, max={self.percentile(100)})"
 
 
 class Reservoir(Generic[T]):

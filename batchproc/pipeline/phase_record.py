@@ -281,5 +281,5 @@ def _memory(samples: Samples | None) -> MemoryRecord:
 
 def percentiles(histogram: Histogram) -> Percentiles:
     """What the record says of a distribution."""
-    summary = histogram.summary()
-    return Percentiles(mean=summary.mean, p50=summary.p50, p95=summary.p95, p99=summary.p99, max=summary.max)
+    p50, p95, p99, most = map(histogram.percentile, (50, 95, 99, 100))
+    return Percentiles(mean=histogram.mean, p50=p50, p95=p95, p99=p99, max=most)

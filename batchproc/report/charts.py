@@ -44,8 +44,7 @@ ROOMY_LANE_PX = 15
 LEAST_NUMBERED = 0.028  # share of a bar below which no number fits on it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BarPart:
+class BarPart(Struct, frozen=True, kw_only=True):
     """A part of a whole: number and colour as in the bar, what it is, and how much. `role`: of its colour."""
 
     number: int

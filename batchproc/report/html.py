@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from batchproc.bench.bench_json import Bench, read_bench
 from batchproc.explain.findings import explain
+from batchproc.explain.mode_wording import PACE_SETTERS
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, workers
 from batchproc.kinds import kind_of
@@ -65,12 +66,6 @@ from batchproc.sink import Layout, write_atomically
 
 PAGE_BYTES, BENCH_PAGE_BYTES = 800_000, 1_500_000
 NAME = "report.html"
-BOUNDS = {
-    "cores": "the cores",
-    "gil": "the one GIL of the main process",
-    "pipe": "copying images through pipes",
-    "per_host": "the limit of connections to one host",
-}
 
 
 def main() -> None:
@@ -152,7 +147,7 @@ def gain(ratio: float) -> str:
 def pace(candidate: Candidate) -> str:
     """What would set the pace of a pair of modes."""
     workers_of = f"the workers of {candidate.bound_stage}" if candidate.bound_stage else "one thread for everything"
-    return BOUNDS.get(candidate.bound, workers_of)
+    return PACE_SETTERS.get(candidate.bound, workers_of)
 
 
 def thousands(number: int) -> str:

@@ -1,7 +1,9 @@
 """What `batchproc check` and `batchproc steps` print: the plan that a config resolves to, and the steps there are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from batchproc.config import Config, DownloadTable, resolved, unwise
 from batchproc.errors import UsageError
@@ -15,8 +17,7 @@ from batchproc.sources.finding import may_mean_images
 from batchproc.transform.steps.table import StepDescription
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobPlan:
+class JobPlan(Struct, frozen=True, kw_only=True):
     """What a run of a config would do. `images`: of this machine, which are the sources themselves; 0 with lists."""
 
     config: Config
@@ -28,8 +29,7 @@ class JobPlan:
 
     def to_json(self) -> dict[str, object]:
         """As `--json` prints it; secrets are hidden."""
-        shown = {one.name: getattr(self, one.name) for one in fields(self)}
-        return shown | {"config": resolved(self.config)}
+        return asdict(self) | {"config": resolved(self.config)}
 
 
 def resolve_plan(config: Config) -> JobPlan:

@@ -13,8 +13,8 @@ from msgspec import Struct
 from PIL import Image
 
 from batchproc.explain.mode_wording import StageRates, pairs_of_auto, rates_of_run
-from batchproc.explain.wording import check_text
-from batchproc.explain.words import count, seconds, share, size
+from batchproc.explain.wording import CHECKS
+from batchproc.explain.words import count, seconds, share, size, states
 from batchproc.measure.breakdown import Check
 from batchproc.record.run_json import RunCounts, RunRecord
 from batchproc.report.items_view import ItemsView, Link, link_to, view_items
@@ -122,18 +122,6 @@ def _picture(content: bytes) -> Picture:
     return Picture(uri=uri, width_px=width, height_px=height)
 
 
-_NAMES = {
-    "remainder": "the account adds up",
-    "little": "two counts of items in flight agree",
-    "others": "nothing else used the machine",
-    "steal": "no CPU taken by the hypervisor",
-    "throttling": "no CPU quota in the way",
-    "origin": "the embedded origin took little of the machine",
-    "hidden": "no CPU outside the measured threads",
-    "overhead": "measuring costs next to nothing",
-}
-
-
 class CheckRow(Struct, frozen=True, kw_only=True):
     """One self-check. `verdict`: passed, failed or unknown."""
 
@@ -147,7 +135,7 @@ def run_checks(record: RunRecord) -> list[CheckRow]:
     """The self-checks of a run, also the one that was not made."""
     checks = [_check(check) for check in record.checks]
     if not any(check.name.startswith("overhead") for check in record.checks):
-        checks.append(CheckRow(name=_NAMES["overhead"], text="not known: no pair of runs with and without measuring "
+        checks.append(CheckRow(name=CHECKS["overhead"][0], text="not known: no pair of runs with and without measuring "
                                "was made", limit="1%", verdict="unknown"))  # fmt: skip
     return checks
 
@@ -160,10 +148,10 @@ def run_notes(record: RunRecord) -> list[str]:
 
 def _check(check: Check) -> CheckRow:
     name, _, stage = check.name.partition(".")
-    words = _NAMES.get(name, name.replace("_", " "))
+    words, meaning = CHECKS.get(name, (name.replace("_", " "), ""))
     limit = seconds(check.limit) if name == "throttling" else share(check.limit)
     verdict = {True: "passed", False: "failed", None: "unknown"}[check.passed]
-    text = f"{check.text}, {check_text(check.name)}" if check.passed is False else check.text
+    text = f"{check.text}, {meaning}" if check.passed is False else check.text
     return CheckRow(name=f"{words}: {stage}" if stage else words, text=text, limit=limit, verdict=verdict)
 
 
@@ -216,7 +204,6 @@ _ENDS = {
     130: ("unknown", "interrupted"),
     143: ("unknown", "terminated"),
 }
-_STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -296,8 +283,7 @@ def _items_note(run: RunFolder, items: ItemsView) -> str:
 
 def counts_text(counts: RunCounts) -> str:
     """The states of the list, and what the run did."""
-    states = ", ".join(f"{number:,} {word}" for word in _STATES if (number := getattr(counts, word)) or word == "done")
-    return f"{count(counts.items, 'item')} in the list: {states}. In this run: {counts.processed:,}."
+    return f"{count(counts.items, 'item')} in the list: {states(counts)}. In this run: {counts.processed:,}."
 
 
 def as_sentence(text: str) -> str:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from batchproc.config import Config, deciding_values
 from batchproc.errors import ExitCode, UsageError
 from batchproc.explain.mode_wording import rates_of_run
-from batchproc.explain.words import count, seconds, significant, size
+from batchproc.explain.words import STATES, count, seconds, significant, size
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
 from batchproc.record.run_json import Counts, DueAgain, RunRecord, read_run
@@ -32,7 +32,6 @@ HOSTS_SHOWN = 5
 CODES_SHOWN = 3
 SECOND = len("2026-11-22T08:15:30")  # of a time in ISO 8601: the lock file has whole seconds
 RUNS_COMPARED = 3  # a trend needs at least so many runs that had work
-STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
 MEANINGS = {
     "quarantined": "  killed their worker twice; --retry-failed tries them again",
     "deferred": "  left for the next run without being charged",

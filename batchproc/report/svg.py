@@ -9,7 +9,6 @@ themes; hues follow Okabe and Ito, darkened or lightened until they do. Nothing 
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial, wraps
 from io import StringIO
 from typing import ParamSpec, TypeVar

@@ -13,7 +13,7 @@ from batchproc.exit_reason import shown_codes
 from batchproc.explain.mode_wording import ModeRate, StageRates, rates_of_run
 from batchproc.explain.reasons import Advice
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
-from batchproc.explain.words import CATEGORIES, count, seconds, share, significant, size, workers
+from batchproc.explain.words import CATEGORIES, count, seconds, share, significant, size, states, workers
 from batchproc.kinds import kind_of
 from batchproc.record.run_json import Counts, RunRecord
 from batchproc.record.run_parts import STAGES
@@ -90,9 +90,7 @@ def _next_step(record: RunRecord, failures_path: Path) -> str:
 
 def _headline(record: RunRecord) -> str:
     counts = record.counts
-    words = ("done", "rejected", "failed", "quarantined", "deferred", "pending")
-    states = ", ".join(f"{number:,} {word}" for word in words if (number := getattr(counts, word)) or word == "done")
-    text = f"{record.job}: {count(counts.items, 'item')}: {states}"
+    text = f"{record.job}: {count(counts.items, 'item')}: {states(counts)}"
     if not counts.items:
         return f"{record.job}: the list is empty, nothing to do"
     if not (counts.processed or counts.pending or record.stopped_by):

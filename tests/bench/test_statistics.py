@@ -2,7 +2,6 @@
 
 import math
 import random
-from statistics import StatisticsError
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,6 @@ from batchproc.bench.verdicts import (
     holm,
     log_ratios,
     median_interval,
-    point,
     rounds_to_decide,
     sign_p,
     sign_test,
@@ -31,15 +29,6 @@ def test_a_log_ratio_is_below_zero_where_the_first_was_faster() -> None:
 def test_times_that_do_not_match_or_are_no_times_are_refused(times: list[float], other: list[float]) -> None:
     with pytest.raises(ValueError, match=r"zip|domain|positive"):
         log_ratios(times, other)
-
-
-def test_the_point_of_no_rounds_is_refused() -> None:
-    with pytest.raises(StatisticsError):
-        point([])
-
-
-def test_one_wild_round_does_not_move_the_point() -> None:
-    assert 0.2 == point([0.1, 0.2, 50.0])
 
 
 @pytest.mark.parametrize(
