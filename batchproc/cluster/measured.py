@@ -8,11 +8,10 @@ from msgspec.structs import replace
 
 from batchproc.cluster.manifest import PartManifest
 from batchproc.explain.findings import explain
-from batchproc.measure.histogram import Histogram
+from batchproc.measure.samples import Histogram
 from batchproc.pipeline.phase_record import percentiles
-from batchproc.record.outputs import ClusterPart, ClusterWorker
 from batchproc.record.run_json import RunRecord, record_of
-from batchproc.record.run_parts import ConnectionTotals, PhaseRecord, StageRecord, load_of
+from batchproc.record.run_parts import ClusterPart, ClusterWorker, ConnectionTotals, PhaseRecord, StageRecord, load_of
 
 PARTS_SHOWN = 100
 SUMMED = ("spare_seconds", "busy_seconds", "cpu_seconds", "inside_seconds", "ipc_parent_cpu_seconds")

@@ -46,8 +46,8 @@ from batchproc.pipeline.opening import make_transform, origin_port
 from batchproc.pipeline.run_record import iso_time
 from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
-from batchproc.record.outputs import ClusterRecord
 from batchproc.record.run_json import FILE_NAME, Counts, MachineRecord, RunCounts, RunRecord, write_text
+from batchproc.record.run_parts import ClusterRecord
 from batchproc.sink import Layout, write_atomically
 from batchproc.sink.shard_files import MANIFEST, manifest_text
 from batchproc.transform.plan import fingerprint, recipe_of

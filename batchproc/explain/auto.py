@@ -12,9 +12,8 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from batchproc.explain.predict import predict, start_seconds
-from batchproc.explain.reasons import AutoReason, AutoVerdict, TieBreak
 from batchproc.explain.run_model import FIT_LIMIT, RunModel
-from batchproc.record.explanation import Candidate, ModelInputs, Value, Variant
+from batchproc.record.explanation import AutoReason, AutoVerdict, Candidate, ModelInputs, TieBreak, Value, Variant
 from batchproc.record.run_parts import ModeName
 
 LEAST_ITEMS = 100  # of work: with fewer, measuring costs more than the right choice could win

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from msgspec.structs import replace
 
 from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, predict, start_seconds
-from batchproc.explain.reasons import Advice, Cause, Judgement, Rank
 from batchproc.explain.run_model import (
     BLOCKED,
     QUIET,
@@ -23,7 +22,18 @@ from batchproc.explain.run_model import (
     process_cpu,
 )
 from batchproc.kinds import Code, Effect, kind_of
-from batchproc.record.explanation import Alternative, Choice, Figure, Hint, Value, Variant
+from batchproc.record.explanation import (
+    Advice,
+    Alternative,
+    Cause,
+    Choice,
+    Figure,
+    Hint,
+    Judgement,
+    Rank,
+    Value,
+    Variant,
+)
 from batchproc.record.run_json import HostsRecord, RunRecord
 from batchproc.record.run_parts import MODES, STAGES, ModeName, StageRecord
 

@@ -10,10 +10,20 @@ from msgspec.structs import replace
 
 from batchproc.explain.choices import find_choice, find_hints, whatever_the_modes
 from batchproc.explain.predict import Limit, cpu_seconds, gil_seconds, limits, predict, start_seconds
-from batchproc.explain.reasons import BreakEvenReason, CeilingReason, CrossoverReason, Doubt, Judgement, Reason
 from batchproc.explain.run_model import SOME, RunModel, held_by_hosts, measure, waited_seconds, working_seconds
 from batchproc.explain.wording import unknown, worded
-from batchproc.record.explanation import Ceiling, Choice, StageModel, Value
+from batchproc.record.explanation import (
+    BreakEvenReason,
+    Ceiling,
+    CeilingReason,
+    Choice,
+    CrossoverReason,
+    Doubt,
+    Judgement,
+    Reason,
+    StageModel,
+    Value,
+)
 from batchproc.record.run_json import Bottleneck, BreakEven, Crossover, RunRecord
 from batchproc.record.run_parts import StageLoad, StageRecord
 

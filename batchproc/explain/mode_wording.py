@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchproc.explain.reasons import (
+from batchproc.explain.words import Words, count, pair, seconds, significant
+from batchproc.record.explanation import (
+    Alternative,
     AutoReason,
+    AutoRecord,
     AutoVerdict,
     Cause,
+    Choice,
     Doubt,
     GilDoubt,
     GilMethod,
@@ -17,8 +21,6 @@ from batchproc.explain.reasons import (
     Rank,
     TieBreak,
 )
-from batchproc.explain.words import Words, count, pair, seconds, significant
-from batchproc.record.explanation import Alternative, AutoRecord, Choice
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import MODES
 

@@ -13,8 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from batchproc.explain.predict import JobModel, StartCosts, cpu_bound_share, held_fraction, predict
-from batchproc.explain.reasons import GilDoubt, GilMethod
-from batchproc.record.explanation import StageModel, Value, Variant
+from batchproc.record.explanation import GilDoubt, GilMethod, StageModel, Value, Variant
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import ModeName, StageRecord
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from batchproc.explain.mode_wording import METHODS, doubt_text, gil_doubt_text, pace_text, waiting_text, word_choice
-from batchproc.explain.reasons import (
+from batchproc.explain.words import Words, count, crew, seconds, share, significant, size, workers
+from batchproc.record.explanation import (
     Advice,
     AutoVerdict,
     BreakEvenReason,
@@ -19,13 +20,11 @@ from batchproc.explain.reasons import (
     Judgement,
     Reason,
 )
-from batchproc.explain.words import Words, count, crew, seconds, share, significant, size, workers
 from batchproc.record.run_json import Bottleneck, BreakEven, Crossover, RunRecord
 
 if TYPE_CHECKING:
     from batchproc.record.explanation import Hint, Value
-    from batchproc.record.outputs import ClusterRecord
-    from batchproc.record.run_parts import StageRecord
+    from batchproc.record.run_parts import ClusterRecord, StageRecord
 
 WORTH_A_WORD = 0.1  # of the time
 NOTHING_DONE = "nothing was processed, so nothing held the run back"

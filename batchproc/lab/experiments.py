@@ -19,8 +19,18 @@ from batchproc.download.stage import Download
 from batchproc.executors.worker import start_context
 from batchproc.lab import isolation
 from batchproc.lab.batches import SEED, SIZES, OpenExecutor, Rounds, Size, executor_of, interleave, plain_items, source
-from batchproc.lab.models import crossings, gil_models, payload_that_eats, waiting_models
-from batchproc.lab.results import Crossing, ResultSeries, ResultTable, SeriesKind, gained, measured
+from batchproc.lab.results import (
+    Crossing,
+    ResultSeries,
+    ResultTable,
+    SeriesKind,
+    crossings,
+    gained,
+    gil_models,
+    measured,
+    payload_that_eats,
+    waiting_models,
+)
 from batchproc.lab.tiny_stages import Echo, PurePython, TinyBlur, TinyMedian, noise
 from batchproc.measure.hardware import usable_cores
 from batchproc.measure.processes import descendants, memory_of

@@ -1,6 +1,7 @@
 """`batchproc bench --claims` and `--experiments`: after the rounds of a bench, or by itself.
 
-Each experiment runs in a process of its own, bounded in time; then the claims are judged by what they gave.
+Each experiment runs in a process of its own, bounded in time; then tables that others predict get what they predict,
+and the claims are judged by what all gave.
 """
 
 import os
@@ -8,7 +9,7 @@ import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import psutil
@@ -24,13 +25,13 @@ from batchproc.errors import DiskError
 from batchproc.lab.batches import busy_seconds
 from batchproc.lab.claims import CLAIMS, ClaimJob, judge
 from batchproc.lab.experiments import EXPERIMENTS, Experiment
-from batchproc.lab.models import add_predictions
-from batchproc.lab.results import Judged, Measurements, Result, ResultTable
+from batchproc.lab.results import Judged, Measurements, Result, ResultTable, computed
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import usable_cores
 from batchproc.transform.steps.table import build_steps, record_steps
 
 LOST = "the experiments were stopped; they are short, and the same command makes them again"
+NEAR = 3.0  # times the cores' ceiling: a higher one is not shown
 PROBE_SECONDS = 0.5
 TAIL_CHARACTERS = 500
 
@@ -165,3 +166,63 @@ def _family_seconds(pid: int) -> dict[int, float]:
             continue
         found[process.pid] = float(times.user + times.system)
     return found
+
+
+def add_predictions(tables: Mapping[str, ResultTable]) -> dict[str, ResultTable]:
+    """The tables, those that others predict with what they predict."""
+    found = dict(tables)
+    if "job_size" in found:
+        found["job_size"] = _predict_job_size(found["job_size"], found.get("startup"), found.get("steps"))
+    if "workers" in found:
+        found["workers"] = _add_ceilings(found["workers"], found.get("steps"))
+    return found
+
+
+def items_that_repay(start_seconds: float, gain_seconds: float) -> float | None:
+    """N* = start cost / gain per item; None when nothing is gained per item."""
+    return start_seconds / gain_seconds if gain_seconds > 0 else None
+
+
+def _add_ceilings(table: ResultTable, steps: ResultTable | None) -> ResultTable:
+    """n/c, what the cores allow, and 1/(phi c) by the largest phi that the steps' table allows."""
+    cores, cpu_seconds = table.facts["cores"], table.facts["cpu_seconds_per_item"]
+    unit, places = table.series[0].unit, [x for x in table.places if isinstance(x, float)]
+    roof = cores / cpu_seconds
+    models = [computed("n/c", unit, {n: n / cpu_seconds for n in places if n < cores} | {cores: roof}),
+              computed("all cores", unit, dict.fromkeys(places, roof))]  # fmt: skip
+    held = steps.find("GIL-held fraction") if steps else None
+    phi = held.cells[0].ends[1] if held else 0.0  # the first step is the one whose workers were counted
+    if phi > 0 and 1 / (phi * cpu_seconds) < NEAR * roof:
+        models.append(computed("the GIL, lowest", unit, dict.fromkeys(places, 1 / (phi * cpu_seconds))))
+    return replace(table, series=(*table.series, *models))
+
+
+def _predict_job_size(table: ResultTable, startup: ResultTable | None, steps: ResultTable | None) -> ResultTable:
+    """Start and time per item, from experiments that know nothing of whole jobs; unchanged without them."""
+    lines = {mode: line for mode in ("thread", "process") if (line := _job_line(mode, startup, steps)) is not None}
+    if len(lines) < 2:
+        return table
+    (thread_start, thread_item), (process_start, process_item) = lines["thread"], lines["process"]
+    repaid = items_that_repay(process_start - thread_start, thread_item - process_item)
+    places = [x for x in table.places if isinstance(x, float)]
+    names = {"thread": "threads", "process": "processes"}
+    models = [
+        computed(f"{names[mode]}, predicted", "s", {n: start + n * item for n in places}, predicts=names[mode])
+        for mode, (start, item) in lines.items()
+    ]
+    met = tuple(replace(each, predicted=repaid, is_predicted=True) for each in table.crossings)
+    return replace(table, series=(*table.series, *models), crossings=met)
+
+
+def _job_line(mode: str, startup: ResultTable | None, steps: ResultTable | None) -> tuple[float, float] | None:
+    """Seconds until the workers of a mode are ready, and then per item of a loop in Python."""
+    plural = {"thread": "threads", "process": "processes"}[mode]
+    ready = _value(startup, "ready after", f"a {mode}")
+    serial, gain = _value(steps, "serial", "a loop in Python"), _value(steps, f"{plural} gain", "a loop in Python")
+    return None if ready is None or serial is None or not gain else (ready, serial / gain)
+
+
+def _value(table: ResultTable | None, name: str, x: str) -> float | None:
+    series = table.find(name) if table else None
+    cell = series.at(x) if series else None
+    return cell.value if cell else None

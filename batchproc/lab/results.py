@@ -1,20 +1,24 @@
 """What experiments give, one shape for all: places down, series across, each cell a median with its spread.
 
-And what bench.json keeps of the laboratory: the tables and the judged claims, checked when they are read.
+And what models say of it: where curves cross, the GIL-held fraction, ceilings. bench.json keeps the tables and the
+judged claims, which are checked when they are read.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from itertools import pairwise
 from statistics import median
 from typing import Any, TypeAlias, TypeVar
 
 from msgspec import Struct, convert, field
 
 from batchproc.bench.verdicts import log_ratios, median_interval
+from batchproc.explain.predict import held_fraction
 
+MANY_CORES = 1000  # beyond that, no number of cores is in sight
 T = TypeVar("T")
 Place: TypeAlias = float | str  # on an axis, or by its name
 X = TypeVar("X", bound=Place)
@@ -275,3 +279,77 @@ def _cell(x: Place, values: Sequence[float]) -> Cell:
         high=interval.high if interval else None,
         values=tuple(values),
     )
+
+
+def crossings(first: Mapping[float, float], second: Mapping[float, float]) -> tuple[float, ...]:
+    """All places where the two change their order, between two common places by a straight line in log-log."""
+    gaps = [(x, math.log(second[x] / first[x])) for x in sorted(set(first) & set(second)) if x > 0]
+    found = []
+    for (low, before), (high, after) in pairwise(gaps):
+        if (before < 0) != (after < 0):
+            part = before / (before - after)
+            found.append(math.exp(math.log(low) + part * (math.log(high) - math.log(low))))
+    return tuple(found)
+
+
+def value_at(curve: Mapping[float, float], x: float) -> float:
+    """A curve of at least one point at a place, by straight lines; beyond its ends it is as at the end."""
+    places = sorted(curve)
+    if x <= places[0]:
+        return curve[places[0]]
+    for low, high in pairwise(places):
+        if x <= high:
+            return curve[low] + (curve[high] - curve[low]) * (x - low) / (high - low)
+    return curve[places[-1]]
+
+
+def payload_that_eats(gain_seconds: float, extra: Mapping[float, float]) -> float | None:
+    """The payload in bytes whose hand-over costs what processes gain per item. `extra`: payload -> seconds.
+
+    `extra` is what a hand-over to a process costs beyond one without payload. None when it is never so much.
+    """
+    if gain_seconds <= 0:
+        return 0.0
+    for low, high in pairwise(sorted(extra)):
+        if extra[low] < gain_seconds <= extra[high]:
+            return low + (high - low) * (gain_seconds - extra[low]) / (extra[high] - extra[low])
+    return None
+
+
+def waiting_models(
+    rates: Mapping[float, ResultSeries], most_workers: float
+) -> tuple[list[ResultSeries], list[Crossing]]:
+    """Per wait in ms > 0 the line n/(W + c) from the rate of one worker, up to the rate without a wait; their meetings.
+
+    By Little's law n = rate (W + c) workers reach a rate. `rates` must have the wait 0.
+    """
+    roof = max(rates[0.0].curve.values())
+    ceiling = computed("best without a wait", rates[0.0].unit, {1.0: roof, most_workers: roof})
+    models, meetings = [], []
+    for wait, series in rates.items():
+        if wait <= 0:
+            continue
+        one = series.curve[1.0]
+        fill = roof / one
+        line = {n: n * one for n in (*series.curve, min(fill, most_workers)) if 1 < n <= fill}
+        models.append(computed(f"n/(W + c), {series.name}", series.unit, line, predicts=series.name))
+        meetings.append(Crossing(first=models[-1].name, second=ceiling.name, predicted=fill, is_predicted=True))
+    return [*models, ceiling], meetings
+
+
+def gil_models(against: ResultSeries, workers: int) -> Iterator[ResultSeries]:
+    """The GIL-held fraction phi of each step from the speed of threads against processes, and the cores 1/phi.
+
+    Threads keep at most 1/phi cores busy, processes all of them, so processes overtake beyond 1/phi cores.
+    """
+    if workers < 2:
+        return
+    held = []
+    for cell in against.cells:
+        low, high = cell.ends
+        phi = held_fraction(high, workers)[0], held_fraction(low, workers)[1]
+        held.append(Cell(x=cell.x, value=(phi[0] + phi[1]) / 2, low=phi[0], high=phi[1]))
+    yield ResultSeries(name="GIL-held fraction", unit="share", kind=SeriesKind.MODEL, cells=tuple(held))
+    for word, end in (("earliest", 1), ("latest", 0)):
+        cores = {cell.x: 1 / cell.ends[end] for cell in held if cell.ends[end] * MANY_CORES > 1}
+        yield computed(f"processes win beyond, at the {word}", "cores", cores)

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from batchproc.kinds import Code
 from batchproc.ledger.files import knows_shards
 from batchproc.ledger.schema import MADE, transaction
-from batchproc.record.outputs import (
+from batchproc.record.run_parts import (
     DataSetRecord,
     HostImages,
     ImageClass,

@@ -29,8 +29,8 @@ from batchproc.ledger.known_manifests import (
 from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
-from batchproc.record.outputs import DataSetRecord
 from batchproc.record.run_json import Counts, DueAgain
+from batchproc.record.run_parts import DataSetRecord
 from batchproc.remembered import Manifest, Part
 from batchproc.version import VERSION
 

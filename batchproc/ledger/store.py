@@ -52,8 +52,8 @@ from batchproc.ledger.schema import migrate, remove_copies, touch, transaction
 from batchproc.ledger.url_changes import SameUrl
 from batchproc.ledger.writer import Committed, Writer
 from batchproc.model import ListedItem, Outcome
-from batchproc.record.outputs import DataSetRecord
 from batchproc.record.run_json import DueAgain
+from batchproc.record.run_parts import DataSetRecord
 from batchproc.remembered import Block, Checkpoint, Known
 
 ENDED_WELL = frozenset({ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT})

@@ -20,8 +20,8 @@ from batchproc.ledger import FACT_TYPES, ORIGINAL, Ledger, name_columns
 from batchproc.pipeline.events import log_end, run_counters
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.types import RunResult
-from batchproc.record.outputs import DataSetRecord
 from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, write_text
+from batchproc.record.run_parts import DataSetRecord
 from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
 from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing

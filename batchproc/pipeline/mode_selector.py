@@ -17,10 +17,9 @@ from batchproc.config import Config
 from batchproc.explain import auto
 from batchproc.explain.auto import Decision
 from batchproc.explain.mode_wording import auto_text
-from batchproc.explain.reasons import AutoReason, AutoVerdict
 from batchproc.explain.run_model import RunModel
 from batchproc.pipeline.stages import make_plan
-from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
+from batchproc.record.explanation import AutoReason, AutoRecord, AutoVerdict, Candidate, Tried, Variant
 from batchproc.record.run_parts import MODES
 
 LEAST_HEARD = 8

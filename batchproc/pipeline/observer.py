@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from batchproc.measure.histogram import Histogram, Reservoir
+from batchproc.measure.samples import Histogram, Reservoir
 from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
 
 if TYPE_CHECKING:

@@ -24,8 +24,7 @@ from batchproc.measure.breakdown import (
     residual_gil_wait,
     sampled_gil_wait,
 )
-from batchproc.measure.histogram import Histogram
-from batchproc.measure.samples import Samples
+from batchproc.measure.samples import Histogram, Samples
 from batchproc.model import Mode
 from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.protocols import WorkerTimes

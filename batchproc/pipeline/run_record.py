@@ -27,8 +27,7 @@ from batchproc.version import VERSION
 if TYPE_CHECKING:
     from batchproc.pipeline.phase_record import PhaseMeasurements
     from batchproc.record.explanation import AutoRecord
-    from batchproc.record.outputs import DataSetRecord
-    from batchproc.record.run_parts import ConcurrencyRecord
+    from batchproc.record.run_parts import ConcurrencyRecord, DataSetRecord
 
 
 class LoopResult(Struct, kw_only=True):

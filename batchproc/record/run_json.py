@@ -18,9 +18,10 @@ from batchproc.errors import UsageError
 from batchproc.measure.breakdown import Check
 from batchproc.measure.samples import Samples
 from batchproc.record.explanation import AutoRecord, Ceiling, Choice, Hint, Value
-from batchproc.record.outputs import ClusterRecord, DataSetRecord
 from batchproc.record.run_parts import (
+    ClusterRecord,
     ConcurrencyRecord,
+    DataSetRecord,
     HostStarts,
     LocalTrouble,
     PhaseRecord,
@@ -104,7 +105,7 @@ class HostsRecord(Struct, frozen=True, kw_only=True):
 
 
 class Bottleneck(Struct, frozen=True, kw_only=True):
-    """The stage that held the run back, or None; `reason`: a `batchproc.explain.reasons.Reason`; and the sentence.
+    """The stage that held the run back, or None; `reason`: a `Reason`; and the sentence.
 
     `loads`: how busy each stage was. `downloads_allowed`: at once, on average, where the hosts' limits held it back.
     """
@@ -119,7 +120,7 @@ class Bottleneck(Struct, frozen=True, kw_only=True):
 class Crossover(Struct, frozen=True, kw_only=True):
     """The number of cores beyond which threads cannot use more, and the GIL-held fraction that it follows from.
 
-    `code`: a `batchproc.explain.reasons.CrossoverReason`, with its `values`; `text`: that as a sentence.
+    `code`: a `CrossoverReason`, with its `values`; `text`: that as a sentence.
     """
 
     phi: float | None = None
@@ -135,7 +136,7 @@ class Crossover(Struct, frozen=True, kw_only=True):
 class BreakEven(Struct, frozen=True, kw_only=True):
     """The number of items from which transform in processes repays its start; None: never, or unknown.
 
-    `code`: a `batchproc.explain.reasons.BreakEvenReason`, with its `values`; `text`: that as a sentence.
+    `code`: a `BreakEvenReason`, with its `values`; `text`: that as a sentence.
     """
 
     items: int | None = None

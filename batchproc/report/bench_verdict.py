@@ -7,10 +7,9 @@ from statistics import median
 from batchproc.bench.bench_json import Bench, BenchCase, BenchStage, Winner
 from batchproc.bench.verdicts import fewest_rounds
 from batchproc.explain.mode_wording import ModeRate, StageRates, cause_text
-from batchproc.explain.reasons import Cause
 from batchproc.explain.words import Words, count, crew, seconds, share, significant
 from batchproc.lab.results import Judged
-from batchproc.record.explanation import Value
+from batchproc.record.explanation import Cause, Value
 from batchproc.record.run_parts import MODES
 from batchproc.report.bench_files import Relation, from_to, relate, times
 

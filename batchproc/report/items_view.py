@@ -13,8 +13,8 @@ from msgspec import Struct, field
 
 from batchproc.explain.words import count, share, size
 from batchproc.kinds import Code, Kind, kind_of
-from batchproc.record.outputs import DataSetRecord, ImageClass, RejectedItems, ShardsRecord
 from batchproc.record.run_json import RunRecord
+from batchproc.record.run_parts import DataSetRecord, ImageClass, RejectedItems, ShardsRecord
 from batchproc.redact import printable, redact_text, redact_url
 from batchproc.report.run_files import Row, Rows
 

@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench
 from batchproc.explain.words import SCALED, count, quantity, seconds, share, significant
-from batchproc.lab.models import value_at
 from batchproc.lab.results import (
     Cell,
     Crossing,
@@ -22,6 +21,7 @@ from batchproc.lab.results import (
     SeriesKind,
     read_claims,
     read_results,
+    value_at,
 )
 from batchproc.report.bench_charts import (
     Axis,

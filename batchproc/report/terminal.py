@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from batchproc.errors import ExitCode
 from batchproc.exit_reason import shown_codes
 from batchproc.explain.mode_wording import ModeRate, StageRates, rates_of_run
-from batchproc.explain.reasons import Advice
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
 from batchproc.explain.words import CATEGORIES, count, seconds, share, significant, size, states, workers
 from batchproc.kinds import kind_of
+from batchproc.record.explanation import Advice
 from batchproc.record.run_json import Counts, RunRecord
 from batchproc.record.run_parts import STAGES
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from batchproc.explain.findings import find_bottleneck
-from batchproc.explain.reasons import Reason
+from batchproc.record.explanation import Reason
 from batchproc.record.run_json import Bottleneck, record_of
 from tests.explain.runs import all_serial, cpu_bound, run, stage
 

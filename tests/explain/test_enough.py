@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from batchproc.explain.findings import LEAST_ITEMS, doubt_about_modes, explain
-from batchproc.explain.reasons import Doubt
+from batchproc.record.explanation import Doubt
 from batchproc.record.run_json import Bottleneck, RunRecord, record_of
 
 from .runs import cpu_bound, run, stage

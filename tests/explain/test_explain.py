@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from batchproc.explain.findings import explain
-from batchproc.explain.reasons import (
+from batchproc.record.explanation import (
     Advice,
     BreakEvenReason,
     CeilingReason,
+    Choice,
     CrossoverReason,
     Doubt,
     GilDoubt,
+    Hint,
     Judgement,
     Rank,
 )
-from batchproc.record.explanation import Choice, Hint
 from batchproc.record.run_json import RunRecord, record_of, to_json, write_text
 from tests.explain.runs import CPU_BOUND, all_serial, cpu_bound, held, run, stage
 

@@ -3,8 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from batchproc.explain.reasons import GilMethod
 from batchproc.explain.run_model import download_share, held_step_seconds, transform_share
+from batchproc.record.explanation import GilMethod
 from batchproc.record.run_parts import StageRecord, StepRecord
 from tests.explain.runs import step_record
 

@@ -4,16 +4,6 @@ import pytest
 from msgspec.structs import replace
 
 from batchproc.explain.mode_wording import cause_text
-from batchproc.explain.reasons import (
-    Advice,
-    BreakEvenReason,
-    Cause,
-    CeilingReason,
-    CrossoverReason,
-    Doubt,
-    Judgement,
-    Reason,
-)
 from batchproc.explain.wording import (
     CHECKS,
     advice_text,
@@ -26,7 +16,20 @@ from batchproc.explain.wording import (
 from batchproc.explain.words import Words
 from batchproc.measure import breakdown
 from batchproc.measure.breakdown import StageTotals, break_down
-from batchproc.record.explanation import Alternative, Choice, Hint, Value
+from batchproc.record.explanation import (
+    Advice,
+    Alternative,
+    BreakEvenReason,
+    Cause,
+    CeilingReason,
+    Choice,
+    CrossoverReason,
+    Doubt,
+    Hint,
+    Judgement,
+    Reason,
+    Value,
+)
 from batchproc.record.run_json import Bottleneck, BreakEven, Crossover, RunCounts, RunRecord
 from batchproc.record.run_parts import PhaseRecord, StageLoad, StageRecord
 

@@ -7,8 +7,19 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from batchproc.lab.experiments import BLUR, LOOP, MEDIAN
-from batchproc.lab.models import add_predictions, crossings, gil_models, payload_that_eats, waiting_models
-from batchproc.lab.results import Crossing, Result, ResultTable, SeriesKind, gained, measured
+from batchproc.lab.laboratory import add_predictions
+from batchproc.lab.results import (
+    Crossing,
+    Result,
+    ResultTable,
+    SeriesKind,
+    crossings,
+    gained,
+    gil_models,
+    measured,
+    payload_that_eats,
+    waiting_models,
+)
 
 JITTER = (0.99, 1.0, 1.01)  # three rounds: too few for an interval, so least and most stand for it
 

@@ -3,14 +3,8 @@
 import pytest
 
 from batchproc.lab.experiments import BLUR, LOOP, MEDIAN
-from batchproc.lab.models import (
-    add_predictions,
-    crossings,
-    gil_models,
-    items_that_repay,
-    payload_that_eats,
-    value_at,
-)
+from batchproc.lab.laboratory import add_predictions, items_that_repay
+from batchproc.lab.results import crossings, gil_models, payload_that_eats, value_at
 from tests.lab import tables
 
 

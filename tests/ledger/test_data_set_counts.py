@@ -8,7 +8,7 @@ import pytest
 
 from batchproc.ledger.data_set_counts import data_set, keep_data_set
 from batchproc.ledger.schema import create_tables, touch
-from batchproc.record.outputs import DataSetRecord, HostImages, ImageClass, RejectedExample, RejectedItems
+from batchproc.record.run_parts import DataSetRecord, HostImages, ImageClass, RejectedExample, RejectedItems
 
 
 @pytest.fixture

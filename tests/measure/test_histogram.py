@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.measure.histogram import LARGEST_SECONDS, RELATIVE_ERROR, SMALLEST_SECONDS, Histogram, Reservoir
+from batchproc.measure.samples import LARGEST_SECONDS, RELATIVE_ERROR, SMALLEST_SECONDS, Histogram, Reservoir
 
 durations = st.lists(st.floats(SMALLEST_SECONDS, LARGEST_SECONDS), min_size=1, max_size=200)
 

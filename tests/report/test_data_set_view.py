@@ -5,8 +5,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from batchproc.record.outputs import DataSetRecord, ImageClass, ShardSize, ShardsRecord
 from batchproc.record.run_json import RunRecord, record_of
+from batchproc.record.run_parts import DataSetRecord, ImageClass, ShardSize, ShardsRecord
 from batchproc.report.items_view import SHARDS_SHOWN, view_data_set
 
 GOLDEN = record_of(json.loads((Path(__file__).parents[1] / "record" / "golden.json").read_text(encoding="utf-8")))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from batchproc.bench.bench_json import Bench, parse_bench
-from batchproc.lab.models import add_predictions
+from batchproc.lab.laboratory import add_predictions
 from batchproc.lab.results import Number, ResultTable, counted
 from batchproc.report.lab_section import LabChart, number_figure, number_name, view_lab
 from tests.lab import tables
