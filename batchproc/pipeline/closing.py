@@ -35,12 +35,12 @@ from batchproc.sink import (
     write_manifest,
 )
 from batchproc.sink.atomic import replacing
-from batchproc.sink.card_pictures import keep_pictures
 from batchproc.sink.data_card import (
     Contents,
     DataFiles,
     files_of_images,
     is_ours,
+    keep_pictures,
     licence_column,
     parquet_shards,
     tar_shards,

@@ -17,10 +17,9 @@ from batchproc.errors import Code, Problem, UsageError
 from batchproc.ledger import input_fingerprint
 from batchproc.model import ListedItem
 from batchproc.remembered import Checkpoint, Known, ListMemory
+from batchproc.sink.splits import SplitCheck
 from batchproc.sources import Entry, ListFormat, find_sources, is_stream, list_images, read_sources
-from batchproc.sources.finding import file_url, folder_of, may_mean_images
-from batchproc.sources.remote import fetch_list
-from batchproc.sources.split_columns import SplitCheck
+from batchproc.sources.finding import fetch_list, file_url, folder_of, may_mean_images
 from batchproc.version import VERSION
 
 

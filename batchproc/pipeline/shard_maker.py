@@ -29,7 +29,7 @@ from batchproc.remembered import Shard
 from batchproc.signals import Counted, doing
 from batchproc.sink import ImageFolder, Layout
 from batchproc.sink.images import IMAGE_NAME
-from batchproc.sink.shard_files import ShardFolder, StoredImages, read_shard_manifest, shard_name
+from batchproc.sink.shard_files import ShardBucket, ShardFolder, StoredImages, read_shard_manifest, shard_name
 from batchproc.sink.shard_samples import (
     LostImageError,
     Sample,
@@ -60,8 +60,6 @@ def shard_folder(config: Config, *, power: bool) -> ShardFolder:
     paths = config.paths
     if not paths.bucket:
         return ShardFolder(paths.output, power=power)
-    from batchproc.sink.shard_bucket import ShardBucket
-
     return ShardBucket(paths.output, paths.bucket, power=power)
 
 

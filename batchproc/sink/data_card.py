@@ -4,6 +4,8 @@ Hugging Face `datasets` counts the endings of all files of a folder to find out 
 logs outnumber the images. It reads the configuration in the YAML head of this file first
 (https://huggingface.co/docs/datasets/repository_structure). A README.md that is not exactly as we wrote it is the
 user's own and stays.
+
+The small pictures that it shows are files beside it, copies of those that runs make of some of their images.
 """
 
 import hashlib
@@ -18,7 +20,7 @@ from msgspec import Struct, field
 from batchproc.columns import Scalar, Type
 from batchproc.errors import DiskError
 from batchproc.kinds import kind_of
-from batchproc.sink.atomic import renewing
+from batchproc.sink.atomic import renewing, replacing
 from batchproc.sink.shard_samples import Column
 
 # The loader reads 10 MiB of metadata.jsonl, and takes the types that it sees there for those of the whole column: one
@@ -244,3 +246,51 @@ def _yaml(value: object) -> str:
 
 def _cell(text: str) -> str:
     return f"`{' '.join(text.split())}`".replace("|", "\\|")
+
+
+PICTURES = "thumbnails"
+MOST_PICTURES = 8
+PICTURE_NAME = re.compile(r"(?a:([0-9a-f]{32})\.jpg)")
+MADE_BY_RUN = re.compile(r"(?a:([0-9a-f]{32})-after\.jpg)")
+
+
+def keep_pictures(output: Path, gallery: Path, made: Callable[[Iterable[str]], set[str]]) -> list[str]:
+    """Brings the pictures up to what there is; returns their paths below `output`. Raises `DiskError`.
+
+    `gallery`: those of the run that ends; `made`: which of these keys have an image. A picture stays until its image
+    goes, so that the card does not change with each run.
+    """
+    folder = output / PICTURES
+    try:
+        there, fresh = _picture_keys(folder, PICTURE_NAME), _picture_keys(gallery, MADE_BY_RUN)
+        known = made({*there, *fresh})
+        chosen = sorted({*there} & known)[:MOST_PICTURES]
+        chosen = sorted(chosen + sorted({*fresh} & known - {*chosen})[: MOST_PICTURES - len(chosen)])
+        for key in chosen:
+            if key in fresh:
+                _copy_picture(fresh[key], folder / f"{key}.jpg")
+        for key in {*there} - {*chosen}:
+            there[key].unlink(missing_ok=True)
+    except OSError as error:
+        raise DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}.") from error
+    return [f"{PICTURES}/{key}.jpg" for key in chosen]
+
+
+def _picture_keys(folder: Path, name: re.Pattern[str]) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    found = ((name.fullmatch(path.name), path) for path in folder.iterdir() if path.is_file())
+    return {match[1]: path for match, path in found if match}
+
+
+def _copy_picture(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    if not target.is_file() or target.read_bytes() != content:
+        target.parent.mkdir(exist_ok=True)
+        with replacing(target) as file:
+            file.write(content)
+
+
+def named_in(card: bytes) -> set[str]:
+    """The pictures that a card of ours shows."""
+    return {match.decode() for match in re.findall(rb"%s/[0-9a-f]{32}\.jpg" % PICTURES.encode(), card)}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from batchproc.sink.card_pictures import MOST, keep_pictures, named_in
+from batchproc.sink.data_card import MOST_PICTURES, keep_pictures, named_in
 
 KEYS = [f"{number:032x}" for number in range(20)]
 
@@ -20,8 +20,8 @@ def paths(keys: list[str]) -> list[str]:
 
 
 def test_a_few_of_the_run_s_pictures_are_copied(tmp_path: Path) -> None:
-    assert paths(KEYS[:MOST]) == keep_pictures(tmp_path, gallery(tmp_path / "g", KEYS), set)
-    assert [b"after " + key.encode() for key in KEYS[:MOST]] == [
+    assert paths(KEYS[:MOST_PICTURES]) == keep_pictures(tmp_path, gallery(tmp_path / "g", KEYS), set)
+    assert [b"after " + key.encode() for key in KEYS[:MOST_PICTURES]] == [
         path.read_bytes() for path in sorted((tmp_path / "thumbnails").iterdir())
     ]
 
@@ -30,9 +30,10 @@ def test_pictures_stay_from_run_to_run_until_their_images_go(tmp_path: Path) -> 
     keep_pictures(tmp_path, gallery(tmp_path / "g", KEYS[10:]), set)
     later = gallery(tmp_path / "h", KEYS[:10])
 
-    assert paths(KEYS[10 : 10 + MOST]) == keep_pictures(tmp_path, later, set)
-    assert paths([KEYS[0], *KEYS[11 : 10 + MOST]]) == keep_pictures(tmp_path, later, lambda keys: {*keys} - {KEYS[10]})
-    assert MOST == len([*(tmp_path / "thumbnails").iterdir()])
+    assert paths(KEYS[10 : 10 + MOST_PICTURES]) == keep_pictures(tmp_path, later, set)
+    kept = keep_pictures(tmp_path, later, lambda keys: {*keys} - {KEYS[10]})
+    assert paths([KEYS[0], *KEYS[11 : 10 + MOST_PICTURES]]) == kept
+    assert MOST_PICTURES == len([*(tmp_path / "thumbnails").iterdir()])
 
 
 def test_a_run_without_pictures_keeps_those_there_are(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.sink.splits import by_column, by_share, split_of, write_splits
+from batchproc.sink.splits import MOST_SPLITS, SplitCheck, by_column, by_share, split_of, write_splits
 
 RATIOS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -52,3 +52,26 @@ def test_a_column_names_the_splits_in_the_order_of_the_rows(tmp_path: Path) -> N
         path.name: [json.loads(line)["n"] for line in path.read_text().splitlines()] for path in tmp_path.iterdir()
     }
     assert {"metadata-test.jsonl": [0, 4], "metadata-train.jsonl": [1]} == found
+
+
+@pytest.mark.parametrize("value", ["train", "test_2", "Validation"])
+def test_a_name_is_no_fault(value: str) -> None:
+    assert "" == SplitCheck("split").find_fault(json.dumps({"split": value}))
+
+
+@pytest.mark.parametrize("value", [None, "", "a/b", "../x", "a b", 1, ["train"], {"a": 1}, "*", "1st"])
+def test_what_is_no_name_is_told_with_its_value(value: object) -> None:
+    assert f"its split {json.dumps(value)} is no name" in SplitCheck("split").find_fault(json.dumps({"split": value}))
+
+
+def test_a_row_without_columns_names_no_split() -> None:
+    assert "null" in SplitCheck("split").find_fault("")
+
+
+def test_a_split_too_many_is_a_fault_and_those_before_stay_names() -> None:
+    check = SplitCheck("n")
+    names = [f"s{number}" for number in range(MOST_SPLITS + 2)]
+    faults = [check.find_fault(json.dumps({"n": name})) for name in (*names, names[0])]
+
+    assert [MOST_SPLITS, MOST_SPLITS + 1] == [number for number, fault in enumerate(faults) if fault]
+    assert f"one more than {MOST_SPLITS}" in faults[MOST_SPLITS]

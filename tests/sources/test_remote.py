@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.sources.remote import fetch_list
+from batchproc.sources.finding import fetch_list
 from tests.object_store import StoreServer, store
 from tests.web_list import CONTENT, WebServer, address, web
 
