@@ -326,7 +326,7 @@ class ModeRate(Struct, frozen=True, kw_only=True):
             return "not predicted"
         is_sharp = self.low is None or self.high is None
         span = "" if is_sharp else f" ({significant(self.low)} to {significant(self.high)})"
-        return f"{significant(self.rate)}/s{span} {'measured' if self.is_measured else 'predicted'}"
+        return f"{significant(self.rate)}{span} {'measured' if self.is_measured else 'predicted'}"
 
 
 class StageRates(Struct, frozen=True, kw_only=True):
@@ -336,11 +336,12 @@ class StageRates(Struct, frozen=True, kw_only=True):
     rates: Sequence[ModeRate]
     headline: str
     reason: str
+    unit: str = "images per second"
 
     @property
     def sentence(self) -> str:
         """The chart in words."""
-        return f"{self.stage}: " + "; ".join(f"{one.title} {one.note}" for one in self.rates)
+        return f"{self.stage}, {self.unit}: " + "; ".join(f"{one.title} {one.note}" for one in self.rates)
 
 
 def rates_of_run(record: RunRecord) -> list[StageRates]:
@@ -384,4 +385,4 @@ def pairs_of_auto(auto: AutoRecord) -> StageRates:
         )
         for one in shown
     ]
-    return StageRates(stage="pairs of modes, items/s", rates=rates, headline=auto.text, reason="")
+    return StageRates(stage="pairs of modes", unit="items per second", rates=rates, headline=auto.text, reason="")

@@ -55,7 +55,7 @@ def test_the_pairs_that_were_weighed_stand_among_the_first_charts() -> None:
     told = pairs_of_auto(auto)
 
     assert ["32 threads + 2 processes (used)", "32 threads + 2 threads"] == [one.title for one in told.rates]
-    assert ["50.0/s measured", "60.0/s predicted"] == [one.note for one in told.rates]
+    assert ["50.0 measured", "60.0 predicted"] == [one.note for one in told.rates]
 
 
 def test_the_summary_says_why_nothing_was_measured(make_job: MakeJob) -> None:

@@ -79,9 +79,9 @@ def test_the_page_begins_with_how_fast_each_mode_of_each_stage_was(page: Parsed)
     told = words(page, "rates")
 
     assert page.source.index('id="rates"') < page.source.index('id="verdict"') < page.source.index("<table")
-    assert "download thread is best, 1.5" in told
+    assert "download, images per second thread is best, 1.5" in told
     assert "threads: 80% of a download is waiting" not in told
-    assert "transform thread is best" in told
+    assert "transform, images per second thread is best" in told
     assert "threads: only 3% of the CPU holds the GIL" in told
     assert 3 == words(page, "rates-download-desc").count(" measured")
 

@@ -47,9 +47,9 @@ def test_the_page_begins_with_a_chart_of_the_modes_of_each_stage(judged: Job) ->
 
     assert 0 < page.source.index('id="rates"') < page.source.index('id="verdict"') < page.source.index("<table")
     text = page.by_id("rates-download-desc").text
-    assert text.startswith("download: serial 12.5/s (11.2 to 13.7) predicted; ")
-    assert "thread (used, best) 79.3/s measured" in text
-    assert "process (used) 79.3/s measured" in page.by_id("rates-transform-desc").text
+    assert text.startswith("download, images per second: serial 12.5 (11.2 to 13.7) predicted; ")
+    assert "thread (used, best) 79.3 measured" in text
+    assert "process (used) 79.3 measured" in page.by_id("rates-transform-desc").text
     assert "threads: 99% of a download is waiting" in page.by_id("rates").text
 
 
