@@ -297,6 +297,12 @@ class Run:
 
         `loop_result` is kept whatever ends it.
         """
+        from batchproc.executors import start_context
+        from batchproc.job_file import worker_modules
+
+        if "process" in (self.config.download.mode, self.config.transform.mode):
+            start_context(worker_modules(self.config))  # it has its own imports to do: beside ours, on another core
+
         from batchproc.pipeline.loop import Loop
         from batchproc.pipeline.opening import make_transform
 
