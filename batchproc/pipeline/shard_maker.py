@@ -28,7 +28,7 @@ from batchproc.pipeline.closing import row_columns
 from batchproc.remembered import Shard
 from batchproc.signals import Counted, doing
 from batchproc.sink import ImageFolder, Layout
-from batchproc.sink.images import IMAGE_NAME
+from batchproc.sink.layout import IMAGE_NAME
 from batchproc.sink.shard_files import ShardBucket, ShardFolder, StoredImages, read_shard_manifest, shard_name
 from batchproc.sink.shard_samples import (
     LostImageError,

@@ -2,8 +2,7 @@
 
 from batchproc.sink.atomic import sweep_temporary, write_atomically
 from batchproc.sink.data_card import write_data_card
-from batchproc.sink.images import ImageFolder
-from batchproc.sink.layout import Layout
+from batchproc.sink.layout import ImageFolder, Layout
 from batchproc.sink.manifests import read_manifest, write_manifest
 from batchproc.sink.shard_samples import Column
 

@@ -466,7 +466,7 @@ def test_only_the_writer_writes_during_a_run(job: Job) -> None:
 def test_power_makes_names_durable_before_they_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Job(tmp_path / "out", power=True)
     synced: list[str] = []
-    monkeypatch.setattr("batchproc.sink.images.sync_folder", lambda path: synced.append(path.name))
+    monkeypatch.setattr("batchproc.sink.layout.sync_folder", lambda path: synced.append(path.name))
     with job.open() as ledger:
         job.begin(ledger, urls(1))
         item: Item = job.rendition(ledger.pending(1)[0])
