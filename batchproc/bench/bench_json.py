@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, ValidationError, convert, field
 
-from batchproc.bench.verdicts import LEVEL, Comparison, NoiseFloor
+from batchproc.bench.verdicts import LEVEL, CaseComparison, NoiseFloor
 from batchproc.errors import DiskError, UsageError
 from batchproc.measure.breakdown import OTHERS_LIMIT, STEAL_LIMIT
 from batchproc.record.explanation import StageModel
@@ -272,7 +272,7 @@ class Bench(Struct, frozen=True, kw_only=True):
     cases: tuple[BenchCase, ...] = ()
     noise_floor: NoiseFloor | None = None
     contamination: RoundCounts = field(default_factory=RoundCounts)
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[CaseComparison, ...] = ()
     predictions: tuple[BenchPrediction, ...] = ()
     winner: Winner | None = None
     notes: tuple[str, ...] = ()

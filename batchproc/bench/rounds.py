@@ -24,7 +24,7 @@ from batchproc.bench.bench_json import (
 from batchproc.bench.predictions import with_measured
 from batchproc.bench.spec import LOOKS, Case, Schedule
 from batchproc.bench.verdicts import (
-    Comparison,
+    CaseComparison,
     NoiseFloor,
     Verdict,
     compare,
@@ -143,7 +143,7 @@ def conclude(bench: Bench, cases: Sequence[Case]) -> Bench:
     )
 
 
-def compare_cases(bench: Bench, rounds: Sequence[BenchRound], cases: Sequence[Case]) -> tuple[Comparison, ...]:
+def compare_cases(bench: Bench, rounds: Sequence[BenchRound], cases: Sequence[Case]) -> tuple[CaseComparison, ...]:
     """The verdicts on the bench's plan, from rounds that count."""
     return compare(
         {case.name: _times(rounds, case.name) for case in cases},
@@ -160,7 +160,7 @@ def count_undecided(bench: Bench, rounds: Sequence[BenchRound], cases: Sequence[
 
 
 def find_winner(
-    comparisons: Sequence[Comparison],
+    comparisons: Sequence[CaseComparison],
     medians: Mapping[str, float],
     cases: Sequence[Case],
     favourite: str,
@@ -203,7 +203,7 @@ def _contamination(bench: Bench) -> RoundCounts:
     return counts if bench.settings.rerun else replace(counts, text=taken)
 
 
-def _ratios(comparisons: Sequence[Comparison], cases: Sequence[Case]) -> dict[str, float]:
+def _ratios(comparisons: Sequence[CaseComparison], cases: Sequence[Case]) -> dict[str, float]:
     """The measured ratio of each case to its own baseline."""
     own = {case.name: case.baseline if case.alone else cases[0].name for case in cases}
     found = {name: 1.0 for name, baseline in own.items() if name == baseline}

@@ -204,7 +204,7 @@ class NoiseFloor(Struct, frozen=True, kw_only=True):
     suspicious: bool
 
 
-class Comparison(Struct, frozen=True, kw_only=True):
+class CaseComparison(Struct, frozen=True, kw_only=True):
     """One comparison. `ratio` is time of `pair` / time of `against`, below 1 when `pair` is faster; so is `interval`.
 
     `winner` is the faster one of a win, the lighter one of a tie, empty otherwise. `rounds_to_decide` is for undecided
@@ -270,7 +270,7 @@ def compare(
     margin: float,
     weights: Mapping[str, tuple[int, int]],
     level: float = LEVEL,
-) -> tuple[Comparison, ...]:
+) -> tuple[CaseComparison, ...]:
     """The verdicts on all planned comparisons, in the plan's order.
 
     `times` holds seconds of each case, one per round, the same rounds in the same order for all; `plan` names (pair,
@@ -284,7 +284,7 @@ def compare(
     for values, p_adjusted, rounds, (pair, other) in zip(differences, adjusted, needed, plan, strict=True):
         middle, interval = median(values), median_interval(values, 1 - level)
         verdict, signs = _verdict(middle, interval, p_adjusted, margin, level), sign_test(values)
-        one = Comparison(
+        one = CaseComparison(
             pair=pair,
             against=other,
             ratio=math.exp(middle),
@@ -321,7 +321,7 @@ def _winner(
     return min(pair, other, key=lambda case: weights[case])
 
 
-def _reason(one: Comparison, comparisons: int, level: float) -> str:
+def _reason(one: CaseComparison, comparisons: int, level: float) -> str:
     seen = f"{one.pair} against {one.against}: {_span(one)}"
     if one.verdict is Verdict.WIN:
         return f"{seen}; {_signs(one, comparisons)}, and beyond the margin of {_percent(one.margin)}"
@@ -334,7 +334,7 @@ def _reason(one: Comparison, comparisons: int, level: float) -> str:
     return f"{seen}; {_doubt(one, comparisons, level)}; {outlook}"
 
 
-def _doubt(one: Comparison, comparisons: int, level: float) -> str:
+def _doubt(one: CaseComparison, comparisons: int, level: float) -> str:
     """What an undecided comparison lacks."""
     fewest = fewest_rounds(comparisons, level)
     if one.rounds < fewest:
@@ -345,7 +345,7 @@ def _doubt(one: Comparison, comparisons: int, level: float) -> str:
     return f"the middle lies inside the margin of {_percent(one.margin)}, but the interval reaches beyond it"
 
 
-def _signs(one: Comparison, comparisons: int) -> str:
+def _signs(one: CaseComparison, comparisons: int) -> str:
     """In how many rounds which one was faster, and the p that follows, with Holm's count."""
     word, number = ("faster", one.faster_rounds) if one.ratio < 1 else ("slower", one.slower_rounds)
     unequal = one.faster_rounds + one.slower_rounds
@@ -354,7 +354,7 @@ def _signs(one: Comparison, comparisons: int) -> str:
     return f"{word} in {number} of {unequal} rounds{zeros}, p = {one.p_adjusted:.3g} after Holm over {family}"
 
 
-def _span(one: Comparison) -> str:
+def _span(one: CaseComparison) -> str:
     """The ratio of times with its interval, as `0.480 of the time (0.461 to 0.502 with 97.9% confidence)`."""
     ratio = f"{one.ratio:.3f} of the time"
     if one.interval is None or one.coverage is None:

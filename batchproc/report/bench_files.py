@@ -6,7 +6,7 @@ from statistics import median
 from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench, BenchCase
-from batchproc.bench.verdicts import Comparison, NoiseFloor, Verdict
+from batchproc.bench.verdicts import CaseComparison, NoiseFloor, Verdict
 
 WORDS = {  # verdict as seen from a case: what the reader sees, tone, sign
     "faster": ("▲ faster", "good"),
@@ -21,7 +21,7 @@ class Relation(Struct, frozen=True, kw_only=True):
     speed: float
     interval: tuple[float, float] | None
     word: str
-    comparison: Comparison
+    comparison: CaseComparison
 
     @property
     def is_open(self) -> bool:
@@ -82,7 +82,7 @@ def relate(bench: Bench, name: str, reference: str) -> Relation | None:
     return next((seen_from(one, name) for one in planned), None)
 
 
-def seen_from(one: Comparison, name: str) -> Relation:
+def seen_from(one: CaseComparison, name: str) -> Relation:
     """A comparison as seen from one of its two cases."""
     is_pair, interval, word = one.pair == name, one.interval, one.verdict.value
     if one.verdict is Verdict.WIN:

@@ -13,7 +13,7 @@ from batchproc.bench.spec import LOOK_LEVEL
 from batchproc.bench.verdicts import (
     LEAST_MARGIN,
     LEVEL,
-    Comparison,
+    CaseComparison,
     Verdict,
     against,
     compare,
@@ -32,14 +32,14 @@ PLAN = against(BASELINE, CASES)
 
 def compare_two(
     times: Sequence[float], other: Sequence[float], *, comparisons: int = 1, level: float = LEVEL
-) -> Comparison:
+) -> CaseComparison:
     """thread+process against serial+serial, as the first of several comparisons that are all alike."""
     columns = {"thread+process": times, BASELINE: other}
     plan = [("thread+process", BASELINE)] * comparisons
     return compare(columns, plan, margin=LEAST_MARGIN, weights=WEIGHTS, level=level)[0]
 
 
-def judge(times: dict[str, list[float]], level: float = LEVEL) -> tuple[Comparison, ...]:
+def judge(times: dict[str, list[float]], level: float = LEVEL) -> tuple[CaseComparison, ...]:
     floor = noise_floor(times[BASELINE], times[AGAIN], level=level)
     return compare(times, PLAN, margin=floor.margin, weights=WEIGHTS, level=level)
 
