@@ -71,7 +71,7 @@ def refuse(job: Job, *, any_plan: bool = False) -> None:
     """Raises what a run of the job would end with before any work; `any_plan`: images of another would be made again.
     """
     if job.config.cluster is not None:
-        from batchproc.cluster.refusals import refuse as refuse_shared
+        from batchproc.cluster.shared_run import refuse as refuse_shared
 
         refuse_shared(job)
     else:

@@ -70,7 +70,7 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
     if job.cluster is not None:
         if watch:
             raise UsageError([Problem(where="--watch", message="is not possible with [cluster]; see the dashboard.")])
-        from batchproc.cluster.parts_status import describe_cluster_status, read_cluster_status
+        from batchproc.cluster.part_ledger import describe_cluster_status, read_cluster_status
 
         parts = read_cluster_status(job)
         if as_json:
@@ -134,7 +134,7 @@ def shards(
 
     from batchproc.cluster.forecast import describe, forecast, measure_sample, measured_before
     from batchproc.cluster.partition import make_plan
-    from batchproc.cluster.refusals import refuse
+    from batchproc.cluster.shared_run import refuse
     from batchproc.config import ClusterTable
     from batchproc.job_file import load, warm_up
     from batchproc.pipeline.job_list import JobList

@@ -1,20 +1,27 @@
-"""Who hands out the parts: Dask's scheduler, behind what the driver needs of any.
+"""Who hands out the parts: Dask's scheduler, behind what the driver needs of any; and what workers are asked first.
 
 Nothing here waits without a bound: a scheduler that is gone is told of as one, and whoever waits goes on.
 """
 
+import platform
 import queue
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
+from msgspec import Struct
+
+from batchproc.cluster.plan import FOLDER
+from batchproc.cluster.shared_store import Store, open_store
 from batchproc.cluster.task import PartOutcome, PartTask, run_part, stop_parts
-from batchproc.config import ClusterTable
+from batchproc.config import ClusterTable, Config
 from batchproc.errors import BatchprocError, Problem, UsageError
+from batchproc.version import VERSION
 
 T = TypeVar("T")
 
@@ -92,11 +99,16 @@ class DaskEngine:
             raise UsageError([Problem(where="[cluster] scheduler", message=message)]) from error
         self.dashboard = str(self._client.dashboard_link or "")
         self._futures: dict[tuple[int, int], Any] = {}
+        self._allowed: dict[tuple[int, int], frozenset[str]] = {}  # workers of parts that others are to avoid
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
 
     def slots(self) -> Mapping[str, int]:
         """How many parts each worker does at once."""
-        return {address: int(worker["nthreads"]) for address, worker in self._workers().items()}
+        workers = self._workers()
+        for place, allowed in [*self._allowed.items()]:
+            if allowed.isdisjoint(workers):  # it would wait for ever: it comes back, and others may have it
+                self._take_back(place)
+        return {address: int(worker["nthreads"]) for address, worker in workers.items()}
 
     def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
         """The answers of these workers, one after the other: a silent one keeps no other from answering."""
@@ -121,10 +133,11 @@ class DaskEngine:
         place = task.number, task.generation
         key = f"batchproc-part-{task.plan}-{task.number}-{task.generation}-{time.monotonic_ns()}"
         future: Any = self._client.submit(
-            _run_on_worker, task, key=key, pure=False, retries=0, workers=others or None,
-            allow_other_workers=bool(others), priority=task.priority,
+            _run_on_worker, task, key=key, pure=False, retries=0, workers=others or None, priority=task.priority
         )
         self._futures[place] = future
+        if others:
+            self._allowed[place] = frozenset(others)
         future.add_done_callback(lambda _: self._ended.put(place))
 
     def stop_parts(self, run: str) -> None:
@@ -150,6 +163,7 @@ class DaskEngine:
                 end()
 
     def _end_of(self, place: tuple[int, int]) -> PartOutcome:
+        self._allowed.pop(place, None)
         future, outcome = self._futures.pop(place), partial(PartOutcome, number=place[0], generation=place[1])
         status = future.status
         try:
@@ -162,6 +176,14 @@ class DaskEngine:
         except (OSError, CancelledError) as error:
             raise LostEngineError(f"the scheduler does not answer: {error}") from error
         return outcome(reason=str(status), is_charged=False)
+
+    def _take_back(self, place: tuple[int, int]) -> None:
+        """A part ends as cancelled, which blames nobody."""
+        del self._allowed[place]
+        try:
+            self._within(ASK_SECONDS, partial(self._client._cancel, [self._futures[place]]))
+        except OSError as error:
+            raise LostEngineError(f"the scheduler does not answer: {error}") from error
 
     def _check(self) -> None:
         if self._client.status != "running":
@@ -209,3 +231,95 @@ def _run_on_worker(task: PartTask) -> PartOutcome:
         return worker.status.name != "running" or known is None or known.state == "cancelled"
 
     return run_part(task, worker=worker.address, folder=worker.local_directory, is_ended=is_ended)
+
+
+PROBE = f"{FOLDER}/probe"
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What a worker has and sees. `trouble`: what keeps it from the work, by its kind."""
+
+    versions: Mapping[str, str]
+    trouble: Mapping[str, str]
+
+
+HINTS = {
+    "python": "run the workers with the same minor version of Python",
+    "batchproc": "install the same version of batchproc on every worker",
+    "Pillow": "install the same Pillow everywhere, or images differ between workers",
+    "resampler": "install the same cykooz-resizer everywhere, or images differ between workers",
+    "steps": "put the module of your own step where every worker sees it, the same file everywhere",
+    "output": "give the output as a folder that every worker has mounted at the same place, or as a bucket",
+}
+
+
+def ask_workers(config: Config, store: Store, engine: Engine, workers: Collection[str]) -> Collection[str]:
+    """Who of these workers has answered, and may work. Raises `UsageError` with every problem at once."""
+    token = uuid4().hex.encode()
+    store.replace(PROBE, token)
+    question: Callable[[], Answer] = partial(examine, config, store.address, token)
+    try:
+        answers, own = engine.ask(question, workers), question()
+    finally:
+        store.remove(PROBE)
+    problems = [problem for address, answer in answers.items() for problem in _problems(address, answer, own)]
+    if problems:
+        raise UsageError(problems)
+    return answers.keys()
+
+
+def examine(config: Config, address: str, token: bytes) -> Answer:
+    """Looks around, on whichever machine."""
+    trouble: dict[str, str] = {}
+    versions = {
+        "python": ".".join(platform.python_version_tuple()[:2]), "batchproc": VERSION, **_library_versions()
+    }  # fmt: skip
+    try:
+        versions["steps"] = _steps_print(config)
+    except BatchprocError as error:
+        trouble["steps"] = str(error)
+    try:
+        _reach(open_store(address), token)
+    except BatchprocError as error:
+        trouble["output"] = str(error)
+    return Answer(versions=versions, trouble=trouble)
+
+
+def _library_versions() -> dict[str, str]:
+    import PIL
+
+    from batchproc.transform import resampler
+
+    return {"Pillow": PIL.__version__, "resampler": resampler.problem() or resampler.engine()}
+
+
+def _steps_print(config: Config) -> str:
+    from batchproc.pipeline.opening import make_transform
+    from batchproc.transform.plan import fingerprint
+    from batchproc.transform.steps.table import build_steps
+
+    steps = build_steps(config.transform.steps, search_path=config.paths.root)
+    return fingerprint(make_transform(config, steps))
+
+
+def _reach(store: Store, token: bytes) -> None:
+    """Raises `BatchprocError` where the output is not the one that the driver sees, or cannot be written."""
+    if store.get(PROBE) != token:
+        raise BatchprocError(f"{store.address}: is not the output that the driver sees")
+    own = f"{PROBE}-{uuid4().hex}"
+    store.replace(own, token)
+    store.remove(own)
+
+
+def _problems(address: str, answer: Answer | str, own: Answer) -> Iterator[Problem]:
+    where = f"worker {address}"
+    if isinstance(answer, str):
+        yield Problem(where=where, message=f"cannot be asked: {answer}; {HINTS['batchproc']}.")
+        return
+    for kind, text in answer.trouble.items():
+        yield Problem(where=where, message=f"{text}; {HINTS[kind]}.")
+    for kind, version in answer.versions.items():
+        if version != own.versions.get(kind):
+            here = own.versions.get(kind)
+            what = "its steps are other ones" if kind == "steps" else f"{kind} is {version}, here {here}"
+            yield Problem(where=where, message=f"{what}; {HINTS[kind]}.")

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from batchproc.cluster.manifest import PartManifest
+from batchproc.cluster.plan import PartManifest
 from batchproc.explain.findings import explain
 from batchproc.measure.samples import Histogram
 from batchproc.pipeline.phase_record import percentiles

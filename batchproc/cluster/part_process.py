@@ -27,9 +27,8 @@ from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from batchproc.config import Config
-    from batchproc.measure.samples import Samples
     from batchproc.pipeline import RunResult
-from batchproc.record.run_json import RunRecord
+    from batchproc.record.run_json import RunRecord
 
 _START = "import gc; gc.disable(); from batchproc.cluster.part_process import main; main()"  # collecting: a tenth of it
 COMMAND = (sys.executable, "-P", "-c", _START)
@@ -180,7 +179,7 @@ def main() -> None:
     os.dup2(nowhere, 1)  # what a step prints is no answer
     os.close(nowhere)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, orders), name="life", daemon=True).start()
+    threading.Thread(target=_listen, args=(os.fdopen(os.dup(0), "rb"), orders), name="life", daemon=True).start()
     with suppress(queue.Empty):
         while True:
             ended = _work(pickle.loads(orders.get(timeout=IDLE_SECONDS)))
@@ -226,6 +225,7 @@ def _work(order: Order) -> dict[str, object]:
 
 def _shared(record: "RunRecord") -> dict[str, object]:
     """What the record of the whole job is made of: of each stage what can be added up, and nothing of its workers."""
+    from batchproc.measure.samples import Samples
     from batchproc.record.run_json import to_json
 
     stages = {}

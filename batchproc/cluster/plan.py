@@ -1,16 +1,17 @@
-"""The parts of a list that is shared out among machines: where each stands in `list.jsonl`, and what may not meet.
+"""The parts of a list that is shared out among machines: where each stands, what may not meet, and what each came to.
 
 `list.jsonl` has a line per line of the job's lists, as `PartList` reads it; a part is a range of its bytes. `plan.json`
-is written behind it: who finds the one finds the other whole.
+is written behind it: who finds the one finds the other whole. A part's manifest says that it is done.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, to_builtins
+from msgspec import Struct, field, to_builtins
+from msgspec.structs import fields
 
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
@@ -23,6 +24,7 @@ CURRENT_NAME = "current.json"  # which plan the last run worked on, and which fi
 PLAN_NAME = "plan.json"
 LIST_NAME = "list.jsonl"
 SCHEMA = 2
+MANIFEST_SCHEMA = 1
 _quote = json.encoder.encode_basestring_ascii
 TEXTS = ("url", "extra_json", "code", "message")  # of a line, behind its number and its key
 
@@ -138,3 +140,68 @@ def read_plan(folder: Path) -> ClusterPlan | None:
     largest = tuple(DomainSize(**one) for one in content.pop("largest"))
     names, changed = tuple(content.pop("names")), tuple((part, at, size) for part, at, size in content.pop("changed"))
     return ClusterPlan(**content, names=names, shards=shards, largest=largest, changed=changed)
+
+
+class Made(Struct, frozen=True, kw_only=True):
+    """A shard of images in the output."""
+
+    name: str
+    count: int
+    bytes: int
+    sha256: str
+
+
+class PartManifest(Struct, frozen=True, kw_only=True):
+    """One part, or what was left of one (`generation` 1 and up). Names are of objects in the output.
+
+    `rest`: lines of `list.jsonl` of the `due` items that are to be tried again, of which `pending` were not reached.
+    `staged`: a folder with images that have to be moved to their places. `record`: what run.json says, in short.
+    `columns`: tells the columns of its rows from others.
+    """
+
+    plan: str
+    number: int
+    generation: int
+    attempt: str
+    worker: str
+    exit_code: int
+    seconds: float
+    rows: str
+    failures: str
+    columns: str = ""
+    rest: str = ""
+    rest_bytes: int = 0
+    due: int = 0
+    pending: int = 0
+    staged: str = ""
+    shards: tuple[Made, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def part(self) -> str:
+        """Which part it is of, as `part_name` has it."""
+        return part_name(self.number, self.generation)
+
+    def to_json(self) -> bytes:
+        """The object's content."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}  # `record` is large, and JSON already
+        values |= {"schema": MANIFEST_SCHEMA, "shards": [to_builtins(shard) for shard in self.shards]}
+        return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+
+
+def part_name(number: int, generation: int) -> str:
+    """A part, or what was left of one, in names of objects."""
+    return f"{number:06d}-{generation}"
+
+
+def manifest_name(plan: str, number: int, generation: int) -> str:
+    """Where the manifest of a part is."""
+    return f"{FOLDER}/{plan}/parts/{part_name(number, generation)}.json"
+
+
+def parse_manifest(content: bytes) -> PartManifest:
+    """The manifest with this content. Raises ValueError for one of another version."""
+    values = json.loads(content)
+    if values.pop("schema", None) != MANIFEST_SCHEMA:
+        raise ValueError("of another version of batchproc")
+    return PartManifest(**values | {"shards": tuple(Made(**one) for one in values["shards"])})

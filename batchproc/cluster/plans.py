@@ -8,9 +8,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from batchproc.cluster.comparison import Changes, amend
+from batchproc.cluster.driver import Part
 from batchproc.cluster.partition import Earlier, make_plan
 from batchproc.cluster.plan import CURRENT_NAME, FOLDER, LIST_NAME, ClusterPlan, read_plan
-from batchproc.cluster.queue import Part
 from batchproc.cluster.shared_store import Store
 from batchproc.columns import Columns
 from batchproc.config import ClusterTable, Config

@@ -1,20 +1,71 @@
 """The lines of a list in files by a hash, so that what belongs together can be read at once, in bounded memory.
 
-Before each line of `list.jsonl` stand the hash of its domain and that of its host, as hexadecimal digits.
+Before each line of `list.jsonl` stand the hash of its registrable domain and that of its host, as hexadecimal digits.
+Below such a domain one organisation answers, and one machine at a time asks: by the public suffix list
+(publicsuffix.org) as the package `publicsuffixlist` brings it, without a network, and the same on every machine that
+has the same version.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from functools import lru_cache
+from functools import cache, lru_cache
+from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import BinaryIO
 
 from msgspec import Struct
 
-from batchproc.cluster.domains import authority_of, domain_finder, host_of
 from batchproc.cluster.plan import encode_line
+from batchproc.hostname import ascii_host
 from batchproc.model import ListedItem
+
+_PLAIN = re.compile(r"(?!xn--)[a-z0-9-]{1,63}(?:\.(?!xn--)[a-z0-9-]{1,63}){0,3}")  # a name in its one spelling
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
+
+
+def authority_of(url: str) -> str:
+    """The authority of an absolute URL, as the list spells it; empty where there is none."""
+    found = _AUTHORITY.match(url)
+    return found[1] if found else ""
+
+
+def host_of(authority: str) -> str:
+    """The host in an authority, in the one spelling by which two URLs are known for one; any text is taken."""
+    name = authority.rpartition("@")[2]
+    if name.startswith("["):
+        return f"[{_compressed(name[1:].partition(']')[0])}]"
+    name = name.partition(":")[0]
+    if _PLAIN.fullmatch(name):
+        return name
+    try:
+        return ascii_host(name)
+    except ValueError:
+        return name.lower()
+
+
+@cache
+def domain_finder() -> Callable[[str], str]:
+    """What finds the registrable domain of a host; an address, and a name without a suffix, is its own."""
+    from publicsuffixlist import PublicSuffixList
+
+    suffixes = PublicSuffixList()
+
+    def domain_of(host: str) -> str:
+        if host.startswith("[") or host.replace(".", "").isdecimal():
+            return host
+        return suffixes.privatesuffix(host) or host
+
+    return domain_of
+
+
+def _compressed(address: str) -> str:
+    try:
+        return IPv6Address(address).compressed
+    except AddressValueError:
+        return address
+
 
 BUCKETS = 256
 BUFFER_BYTES = 64 << 10

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -13,23 +13,18 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from batchproc import signals
-from batchproc.cluster.amending import Amending
 from batchproc.cluster.driver import Driver, Listeners
-from batchproc.cluster.engine import open_engine
-from batchproc.cluster.manifest import PartManifest
+from batchproc.cluster.engine import ask_workers, open_engine, refuse_without_extra
 from batchproc.cluster.measured import Measured
-from batchproc.cluster.merge import Merged, write_rows
+from batchproc.cluster.merge import Amending, Merged, retry_failed, write_rows
 from batchproc.cluster.part_ledger import COMMITTED, PARTS_NAME, PartLedger
-from batchproc.cluster.plan import FOLDER, ClusterPlan
+from batchproc.cluster.plan import FOLDER, ClusterPlan, PartManifest
 from batchproc.cluster.plans import Plans
-from batchproc.cluster.refusals import refuse, refuse_options
-from batchproc.cluster.retrying import retry_failed
-from batchproc.cluster.shared_store import Store, open_store
+from batchproc.cluster.shared_store import FolderStore, Store, open_store
 from batchproc.cluster.task import place_images, sweep_attempts
-from batchproc.cluster.worker_checks import ask_workers
 from batchproc.columns import Columns
-from batchproc.config import Config, resolved
-from batchproc.errors import BatchprocError, DiskError, ExitCode, UsageError
+from batchproc.config import STDIN, Config, resolved
+from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
 from batchproc.explain.wording import nothing_done
 from batchproc.explain.words import count
 from batchproc.job_file import Job
@@ -42,16 +37,61 @@ from batchproc.pipeline.closing import limits_crossed, write_beside
 from batchproc.pipeline.job_list import JobList
 from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import Observer
-from batchproc.pipeline.opening import make_transform, origin_port
+from batchproc.pipeline.opening import check_certificates, check_layout, make_transform, origin_port
 from batchproc.pipeline.run_record import iso_time
 from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
 from batchproc.record.run_json import FILE_NAME, Counts, MachineRecord, RunCounts, RunRecord, write_text
 from batchproc.record.run_parts import ClusterRecord
 from batchproc.sink import Layout, write_atomically
+from batchproc.sink.shard_files import FOLDER as SHARDS
 from batchproc.sink.shard_files import MANIFEST, manifest_text
+from batchproc.sink.shard_files import NAME as SHARD_NAME
 from batchproc.transform.plan import fingerprint, recipe_of
+from batchproc.transform.steps.checks import unique_bits
 from batchproc.version import VERSION
+
+
+def refuse_options(options: RunOptions) -> None:
+    """Raises `UsageError` for what is asked of a run that only one on one machine can do."""
+    asked = {
+        "--limit": options.limit, "--refresh": options.refresh, "--repair": options.repair, "--strict": options.strict,
+    }  # fmt: skip
+    message = "is not possible with [cluster]; run the job on one machine for that."
+    if problems := [Problem(where=flag, message=message) for flag, is_asked in asked.items() if is_asked]:
+        raise UsageError(problems)
+
+
+def refuse(job: Job) -> None:
+    """Raises `UsageError` for a job that cannot be shared out; one without the table may be looked at."""
+    refuse_without_extra()
+    config, table = job.config, job.config.cluster
+    problems = []
+    if table is not None and bool(table.scheduler) == bool(table.local):
+        message = "must name a scheduler, or the number of workers to start here: the one or the other."
+        problems.append(Problem(where="[cluster] scheduler, local", message=message))
+    if STDIN in config.paths.inputs:
+        problems.append(Problem(where="[job] input", message="stdin can be read only once; give a file to [cluster]."))
+    if config.origin is not None and (table is None or table.scheduler):
+        message = "is a server of this machine, which others do not reach; `batchproc origin` starts one by itself."
+        problems.append(Problem(where="[origin]", message=message))
+    if unique_bits(job.steps) is not None:
+        message = "`unique` compares all images of a job, and no worker sees them all; run it without [cluster]."
+        problems.append(Problem(where="[transform] steps", message=message))
+    if config.download.keep_originals:
+        message = "must be false: a cluster's workers hand back images alone; run it without [cluster]."
+        problems.append(Problem(where="[download] keep_originals", message=message))
+    layout = Layout(output=config.paths.output)
+    if table is not None and layout.ledger_path.exists():
+        message = f"{layout.output} holds what one machine made; choose another output for [cluster]."
+        problems.append(Problem(where="[job] output", message=message))
+    if problems:
+        raise UsageError(problems)
+    layout.check()
+    JobList.of(config, config.job.base_url).check()
+    check_layout(config)
+    check_certificates(config)
+
 
 PARTS_JSONL = "parts.jsonl"
 TERMINAL = ("done", "rejected", "failed", "quarantined", "deferred")
@@ -206,6 +246,8 @@ class _ClusterRun:
                 content = manifest_text(self._config.output, [to_builtins(shard) for shard in shards])
                 store.replace(MANIFEST, content)
                 write_atomically(self._layout.shard_manifest_path, [content])
+                if not _has_work(plan, ledger):
+                    _sweep_shards(store, {shard.name for shard in shards})
             told = write_beside(self._layout, self._config.output, Columns.parse(plan.columns), merged.contents())
         if told:
             self._display.note(told)
@@ -308,3 +350,15 @@ class _ClusterRun:
 def _has_work(plan: ClusterPlan, ledger: PartLedger) -> bool:
     last = ledger.last_committed()
     return len(last) < len(plan.shards) or any(row.due for row in last.values())
+
+
+def _sweep_shards(store: Store, kept: Collection[str]) -> None:
+    """Removes shards of attempts that came second. When every part is committed: before, one may just get its manifest.
+
+    Of a bucket nothing is listed, so they stay there.
+    """
+    if isinstance(store, FolderStore):
+        for path in (store.folder / SHARDS).glob("*"):
+            name = f"{SHARDS}/{path.name}"
+            if SHARD_NAME.fullmatch(name) and name not in kept:
+                path.unlink(missing_ok=True)

@@ -21,9 +21,8 @@ from uuid import uuid4
 from msgspec import Struct
 
 from batchproc.cluster import part_process
-from batchproc.cluster.manifest import Made, PartManifest, manifest_name, parse_manifest, part_name
 from batchproc.cluster.part_process import Order
-from batchproc.cluster.plan import FOLDER, form_of
+from batchproc.cluster.plan import FOLDER, Made, PartManifest, form_of, manifest_name, parse_manifest, part_name
 from batchproc.cluster.shared_store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
@@ -57,6 +56,9 @@ class PartTask(Struct, frozen=True, kw_only=True):
     seconds: float  # after which it returns what it has
     slots: Mapping[str, int]  # how many parts a machine works on at once, by its address
     priority: int = 0  # higher comes first among those that are handed out
+
+    def __repr__(self) -> str:
+        return f"PartTask(run={self.run!r}, number={self.number}, generation={self.generation})"
 
 
 class PartOutcome(Struct, frozen=True, kw_only=True):
@@ -280,7 +282,7 @@ def sweep_attempts(store: Store, plan: str, committed: Mapping[str, str]) -> Non
 
 
 def _withdraw(store: Store, manifest: PartManifest) -> None:
-    """Removes what an attempt made that came second. Its shards stay: another may have made the same."""
+    """Removes what an attempt made that came second; its shards are swept later: another may have made the same."""
     for name in (manifest.rows, manifest.failures, manifest.rest):
         if name:
             store.remove(name)

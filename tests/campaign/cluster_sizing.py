@@ -23,11 +23,10 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from batchproc.cluster.driver import Driver, Listeners
-from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.measured import Measured
 from batchproc.cluster.part_ledger import PartLedger
 from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import FOLDER, LIST_NAME, ClusterPlan, ListShard, write_plan
+from batchproc.cluster.plan import FOLDER, LIST_NAME, ClusterPlan, ListShard, PartManifest, write_plan
 from batchproc.cluster.task import PartOutcome, PartTask, run_part
 from batchproc.job_file import load
 from batchproc.pipeline.job_list import JobList

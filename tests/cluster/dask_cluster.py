@@ -36,11 +36,12 @@ class DaskCluster:
         self.address = json.loads(file.read_text())["address"]
         self.port = int(self.address.rpartition(":")[2])
 
-    def start_worker(self) -> None:
-        number = len(self.workers)
+    def start_worker(self, disk: Path | None = None) -> None:
+        """One more; the parts that it works on are on `disk`."""
+        folder = disk or self._folder / f"worker-{len(self.workers)}"
         worker = self._start(
             "worker", self.address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0", "--host", "127.0.0.1",
-            "--local-directory", str(self._folder / f"worker-{number}"),
+            "--local-directory", str(folder),
         )  # fmt: skip
         self.workers.append(worker)
 

@@ -1,7 +1,9 @@
 """A list that has changed since its parts were planned: what is new is done, and the rows are those of the list."""
 
+import io
 import json
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,12 @@ from batchproc.progress import Quiet
 from batchproc.sources import ListFormat
 from tests.cluster.conftest import MakeJob, Site
 from tests.cluster.engines import ThreadEngine
+from tests.object_store import BUCKET, store
 
 pytest.importorskip("publicsuffixlist", reason="the extra [dask] is not installed")
 pytestmark = pytest.mark.extra
+
+__all__ = ["store"]
 
 HEAD = "url,caption,n\n"
 
@@ -208,6 +213,43 @@ def test_a_changed_list_comes_to_what_it_comes_to_on_one_machine(
     assert 4 + 2 == asked
     names = ("items", "done", "failed", "pending", "duplicates", "bad_rows", "processed", "absent")
     assert [getattr(expected.counts, name) for name in names] == [getattr(found.counts, name) for name in names]
+
+
+def in_shards(shards: list[dict[str, object]], read: Callable[[str], bytes]) -> set[str]:
+    """The keys of the samples in these shards."""
+    found: set[str] = set()
+    for shard in shards:
+        with tarfile.open(fileobj=io.BytesIO(read(str(shard["name"])))) as tar:
+            found |= {name.partition(".")[0] for name in tar.getnames()}
+    return found
+
+
+@pytest.mark.parametrize("place", ["folder", "bucket"])
+def test_what_a_list_grew_by_comes_into_shards_of_its_own(
+    make_job: MakeJob, sites: list[Site], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(cluster_run, "open_engine", lambda _table: ThreadEngine())
+    settings = ['output.layout="webdataset"', "output.shard_items=3"]
+    if place == "bucket":
+        pytest.importorskip("obstore", reason="the extra [cloud] is not installed")
+        objects = request.getfixturevalue("store").objects
+        settings += [f"job.output=s3://{BUCKET}/set", "job.state=out"]
+    read = (tmp_path / "out").joinpath if place == "folder" else None
+    places = [f"{site.base}/image/{number}" for number in range(4) for site in sites[:3]]
+    job, manifests = make_job(settings=settings), []
+    for night in (places[:7], places):
+        (tmp_path / "list.csv").write_text("url\n" + "".join(f"{place}\n" for place in night))
+        found = cluster_run.run_on_cluster(job, RunOptions(), Quiet())
+        content = read("manifest.json").read_bytes() if read else objects["set/manifest.json"]
+        manifests.append(json.loads(content)["shards"])
+
+    first, second = manifests
+    assert (ExitCode.DONE, 12, 5) == (found.exit_code, found.counts.done, found.counts.processed)
+    assert first == second[: len(first)]
+    keys = in_shards(second, lambda name: read(name).read_bytes() if read else objects[f"set/{name}"])
+    assert 12 == len(keys) == sum(shard["count"] for shard in second)
+    assert keys == {row["key"] for row in rows(tmp_path / "out")}
 
 
 def test_what_is_made_again_takes_nothing_of_what_was_committed(

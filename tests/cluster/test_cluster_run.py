@@ -133,6 +133,21 @@ def test_shards_of_all_parts_are_in_one_manifest(
     assert {row["key"] for row in rows(tmp_path / "out")} == keys
 
 
+def test_shards_of_attempts_that_lost_are_swept_once_every_part_is_committed(
+    make_job: MakeJob, engines: list[ThreadEngine], tmp_path: Path
+) -> None:
+    job = make_job(more='[output]\nlayout = "webdataset"\n')
+    shared(job)
+    shards = tmp_path / "out/shards"
+    expected = {path.name for path in shards.iterdir()}
+    (shards / "00000-0123456789abcdef.tar").write_bytes(b"")
+    (shards / "own.txt").write_bytes(b"")
+
+    shared(job)
+
+    assert expected | {"own.txt"} == {path.name for path in shards.iterdir()}
+
+
 def test_what_a_part_did_not_reach_in_its_time_becomes_a_part_of_its_own(
     make_job: MakeJob, engines: list[ThreadEngine], slow_asked: threading.Event, let_go: threading.Event
 ) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import psutil
@@ -16,13 +16,15 @@ import pytest
 from batchproc.api import run
 from batchproc.cluster import engine as cluster_engine
 from batchproc.cluster.engine import DaskEngine
+from batchproc.cluster.task import PartOutcome
 from batchproc.config import ClusterTable
 from batchproc.errors import ExitCode, UsageError
 
 from ..object_store import BUCKET, StoreServer, store
 from .conftest import MakeJob
-from .dask_cluster import PATIENCE_SECONDS, DaskCluster, part_processes
+from .dask_cluster import PATIENCE_SECONDS, DaskCluster, part_processes, wait_for
 from .test_cluster_run import alone, images, rows
+from .test_task import first_part
 
 pytest.importorskip("distributed", reason="the extra [dask] is not installed")
 pytestmark = pytest.mark.extra
@@ -155,11 +157,80 @@ def test_a_worker_that_is_silent_keeps_no_other_from_answering(dask: DaskCluster
     assert {other: workers[other]} == answers
 
 
+def test_a_part_comes_back_when_the_workers_that_may_do_it_are_gone(
+    make_job: MakeJob, dask: DaskCluster, tmp_path: Path, slow_asked: threading.Event
+) -> None:
+    engine = DaskEngine(ClusterTable(scheduler=dask.address))
+    workers = dask.pids()
+    failed, other = workers
+    engine.submit(first_part(make_job(slow=8), tmp_path / "out"), frozenset({failed}))
+    assert slow_asked.wait(PATIENCE_SECONDS)
+
+    os.kill(workers[other], signal.SIGKILL)
+    found: list[PartOutcome] = []
+    wait_for(lambda: other not in engine.slots())
+    wait_for(lambda: found.extend(engine.wait(0.1)) or found)
+    engine.close()
+
+    assert [("cancelled", False)] == [(one.reason, one.is_charged) for one in found]
+
+
 def test_a_scheduler_that_is_not_there_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_engine, "CONNECT_SECONDS", 0.5)
 
     with pytest.raises(UsageError, match=r"no scheduler answers at tcp://127.0.0.1:1; is it running\?"):
         DaskEngine(ClusterTable(scheduler="tcp://127.0.0.1:1"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with room for the start of a run, and not much more."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a file system cannot be mounted here: that takes root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(disk: Path) -> None:
+    with suppress(OSError), (disk / "filler").open("wb", 0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
+def test_what_does_not_fit_on_the_disk_of_one_worker_is_done_by_another(
+    make_job: MakeJob, tmp_path: Path, small_disk: Path, slow_asked: threading.Event, let_go: threading.Event
+) -> None:
+    let_go.set()
+    alone(make_job, tmp_path / "alone", slow=1)
+    let_go.clear()
+    slow_asked.clear()
+    (tmp_path / "dask").mkdir()
+    with ExitStack() as stack:
+        cluster = DaskCluster(tmp_path / "dask", stack)
+        cluster.start_scheduler()
+        cluster.start_worker(small_disk)
+        (own,) = cluster.pids()
+
+        def fill_and_go_on() -> None:
+            assert slow_asked.wait(PATIENCE_SECONDS)
+            cluster.start_worker()
+            assert 2 == len(cluster.pids())
+            fill(small_disk)
+            let_go.set()
+
+        thread = threading.Thread(target=fill_and_go_on)
+        thread.start()
+        result = run(make_job(slow=1, cluster=table(cluster)))
+        thread.join()
+
+    assert (ExitCode.DONE, 40) == (result.exit_code, result.counts.done)
+    assert images(tmp_path / "alone") == images(tmp_path / "out")
+    assert rows(tmp_path / "alone") == rows(tmp_path / "out")
+    assert result.record.cluster is not None
+    assert own not in [worker.worker for worker in result.record.cluster.workers]
 
 
 def test_the_shards_of_all_workers_go_to_a_bucket(

@@ -8,9 +8,8 @@ import pytest
 
 from batchproc.cluster.driver import RECONNECT_SECONDS, SILENT_SECONDS, WORKERLESS_SECONDS, Driver, Listeners
 from batchproc.cluster.engine import Engine, LostEngineError
-from batchproc.cluster.manifest import PartManifest
 from batchproc.cluster.part_ledger import PartLedger
-from batchproc.cluster.plan import ClusterPlan, ListShard
+from batchproc.cluster.plan import ClusterPlan, ListShard, PartManifest
 from batchproc.cluster.task import PartOutcome, PartTask
 from batchproc.errors import ExecutorError, UsageError
 from batchproc.job_file import load

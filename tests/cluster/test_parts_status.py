@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from batchproc.cli.app import app
-from batchproc.cluster.parts_status import describe_cluster_status, read_cluster_status
+from batchproc.cluster.part_ledger import describe_cluster_status, read_cluster_status
 from batchproc.errors import UsageError
 
 from .conftest import MakeJob

@@ -1,6 +1,6 @@
 """Which part may be handed out next."""
 
-from batchproc.cluster.queue import Part, PartQueue
+from batchproc.cluster.driver import Part, PartQueue
 
 
 def part(number: int, domain: str | None = None) -> Part:

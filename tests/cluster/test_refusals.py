@@ -8,9 +8,9 @@ import pytest
 from msgspec.structs import replace
 
 from batchproc.cluster import engine as cluster_engine
-from batchproc.cluster.refusals import refuse
+from batchproc.cluster.engine import Answer, ask_workers, examine
+from batchproc.cluster.shared_run import refuse
 from batchproc.cluster.shared_store import open_store
-from batchproc.cluster.worker_checks import Answer, ask_workers, examine
 from batchproc.errors import UsageError
 
 from .conftest import CLUSTER, MakeJob

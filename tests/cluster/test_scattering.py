@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchproc.cluster.domains import authority_of, domain_finder, host_of
+from batchproc.cluster.scattering import authority_of, domain_finder, host_of
 
 pytest.importorskip("publicsuffixlist", reason="the extra [dask] is not installed")
 pytestmark = pytest.mark.extra
