@@ -108,7 +108,9 @@ def take_in(
 def _import(config: Config, ledger: Ledger, listing: Listing) -> Imported:
     """Reads the list into the ledger."""
     columns = Columns()
-    listed = Counted(listing.rows(columns, listing.memory(ledger.checkpoints())))
+    with doing("importing the list, 0 lines so far"):  # its first line may be long in coming, from a pipe
+        rows = listing.rows(columns, listing.memory(ledger.checkpoints()))
+    listed = Counted(rows)
     with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
         return ledger.import_sources(
             listed,
