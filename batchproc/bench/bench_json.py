@@ -1,4 +1,4 @@
-"""bench.json: the one record of a bench as frozen dataclasses, written after each run and checked when it is read.
+"""bench.json: the one record of a bench as frozen Structs, written after each run and checked when it is read.
 
 What an older or an interrupted bench lacks has a default. The names of the keys are those of the fields.
 """
