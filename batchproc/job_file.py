@@ -11,9 +11,8 @@ from batchproc.config import load as load_config
 from batchproc.errors import Problem, UsageError
 from batchproc.measure.hardware import usable_cores
 from batchproc.sink import Layout
-from batchproc.transform.plan import MODULES
+from batchproc.transform.plan import MODULES, build_steps
 from batchproc.transform.steps.step import Step
-from batchproc.transform.steps.table import build_steps
 
 FLAGS = {
     "download_mode": "download.mode",

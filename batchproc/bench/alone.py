@@ -32,7 +32,7 @@ from batchproc.record.run_json import MemoryRecord, RunCounts, RunRecord, to_jso
 from batchproc.record.run_parts import STAGES, StageRecord
 from batchproc.shortage import raise_file_limit
 from batchproc.sink import Layout
-from batchproc.transform.steps.table import build_steps
+from batchproc.transform.plan import build_steps
 
 LOADING_WORKERS = 8
 GAUGE = "out_total"

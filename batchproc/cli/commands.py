@@ -164,12 +164,12 @@ def steps(as_json: AsJson = False) -> None:
     Example: batchproc steps
     """
     from batchproc.report.plan_text import describe_step
-    from batchproc.transform.steps.table import describe_steps, steps_json_schema
+    from batchproc.transform.plan import BUILT_IN, steps_json_schema
 
     if as_json:
         print_json(steps_json_schema())
     else:
-        print("\n\n".join(describe_step(step) for step in describe_steps()))
+        print("\n\n".join(describe_step(step) for step in BUILT_IN.values()))
 
 
 def schema() -> None:
@@ -182,7 +182,7 @@ def schema() -> None:
 
 def _schema() -> dict[str, Any]:
     from batchproc.config import json_schema
-    from batchproc.transform.steps.table import steps_json_schema
+    from batchproc.transform.plan import steps_json_schema
 
     return json_schema(steps_json_schema())
 

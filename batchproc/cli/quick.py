@@ -175,7 +175,7 @@ def _read_image(path: Path) -> bytes:
 def _build(texts: Sequence[str]) -> "tuple[Step, ...]":
     """The steps of texts as `resize size=[256,256] how=cover`. Raises `UsageError` with every problem at once."""
     from batchproc.config.load import read_value
-    from batchproc.transform.steps.table import build_steps
+    from batchproc.transform.plan import build_steps
 
     tables: list[dict[str, object]] = []
     for text in texts:

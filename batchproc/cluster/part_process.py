@@ -204,7 +204,7 @@ def _work(order: Order) -> dict[str, object]:
     from batchproc.job_file import warm_up
     from batchproc.pipeline import RunOptions, run_job
     from batchproc.progress import Quiet
-    from batchproc.transform.steps.table import build_steps
+    from batchproc.transform.plan import build_steps
 
     os.chdir(order.folder)
     try:

@@ -28,7 +28,7 @@ from batchproc.lab.experiments import EXPERIMENTS, Experiment
 from batchproc.lab.results import Judged, Measurements, Result, ResultTable, computed
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import usable_cores
-from batchproc.transform.steps.table import build_steps, record_steps
+from batchproc.transform.plan import build_steps, record_steps
 
 LOST = "the experiments were stopped; they are short, and the same command makes them again"
 NEAR = 3.0  # times the cores' ceiling: a higher one is not shown

@@ -30,8 +30,8 @@ from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.record.run_json import MemoryRecord, RunRecord
 from batchproc.record.run_parts import STAGES, Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
+from batchproc.transform.plan import record_steps
 from batchproc.transform.steps.step import Step
-from batchproc.transform.steps.table import record_steps
 
 # Each counter has one writing thread: whoever pulls the stage behind it.
 GAUGES = (

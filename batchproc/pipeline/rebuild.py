@@ -28,9 +28,8 @@ from batchproc.pipeline.opening import make_transform
 from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, read_run
 from batchproc.sink import ImageFolder, Layout, read_manifest
 from batchproc.sources.url import is_same_url
-from batchproc.transform.plan import Transform, fingerprint, plan_settings, recipe_of
+from batchproc.transform.plan import Transform, build_steps, fingerprint, plan_settings, recipe_of
 from batchproc.transform.steps.step import Step
-from batchproc.transform.steps.table import build_steps
 from batchproc.version import VERSION
 
 ANY_ORIGIN = "http://origin.invalid/"  # the next run, which knows the embedded origin's port, joins the URLs again

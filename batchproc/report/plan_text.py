@@ -14,7 +14,7 @@ from batchproc.redact import printable
 from batchproc.sink import ImageFolder, Layout
 from batchproc.sources import find_sources
 from batchproc.sources.finding import may_mean_images
-from batchproc.transform.steps.table import StepDescription
+from batchproc.transform.steps.step import BuiltIn, keys_of
 
 
 class JobPlan(Struct, frozen=True, kw_only=True):
@@ -122,14 +122,15 @@ def _adaptive(download: DownloadTable) -> str:
     return "as the network answers, up to " if adapts else ""
 
 
-def describe_step(step: StepDescription) -> str:
+def describe_step(step: type[BuiltIn]) -> str:
     """One step for people: what it does, its keys, an example."""
-    lines = [f"{step.name}: {step.summary}"]
-    for key in step.keys:
-        default = "required" if key.required else f"default {key.default}" if key.default else "optional"
-        lines.append(f"    {key.name}  ({key.allowed}; {default})  {key.help}")
-    lines.append(f"    {'holds' if step.holds_gil else 'releases'} the GIL; costs {step.cost} per pixel")
-    return "\n".join([*lines, *(f"      {line}" for line in step.example.splitlines())])
+    lines = [f"{step.op}: {step.summary()}"]
+    for key in keys_of(step):
+        default = "required" if key.required else f"default {key.default_toml}" if key.default_toml else "optional"
+        lines.append(f"    {key.name}  ({key.kind.allowed}; {default})  {key.help}")
+    gil = "holds" if step.work.holds_gil else "releases"
+    lines.append(f"    {gil} the GIL; costs {step.work.cost_words} per pixel")
+    return "\n".join([*lines, *(f"      {line}" for line in step.example_toml().splitlines())])
 
 
 def _step(step: Mapping[str, object]) -> str:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from batchproc.errors import Code, StageError
 from batchproc.transform.colour import D65, Declared, Space, space_of_gamma
-from batchproc.transform.display import Display, Size, display_by
+from batchproc.transform.modes import Display, Size, display_by
 
 _END_OF_ROW, _END, _MOVE = 0, 1, 2
 

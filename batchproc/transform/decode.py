@@ -18,9 +18,9 @@ from batchproc.sniff import Nature, identify, is_cut
 from batchproc.transform import modes
 from batchproc.transform.bmp import BmpReader
 from batchproc.transform.colour import Colours
-from batchproc.transform.display import Box, Display, Size, set_upright, upright_box, upright_size
 from batchproc.transform.frames import AvifReader, GifReader, WebpReader, webp_size
 from batchproc.transform.jpeg import JpegReader
+from batchproc.transform.modes import Box, Display, Size, set_upright, upright_box, upright_size
 from batchproc.transform.png import PngReader
 from batchproc.transform.resampler import draft_scale
 from batchproc.transform.tiff import TiffReader, mute_libtiff

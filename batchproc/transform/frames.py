@@ -21,8 +21,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from batchproc.transform.colour import UNSPECIFIED, Space, named_space
-from batchproc.transform.display import UPRIGHT, Aperture, Display, Size, display_of
-from batchproc.transform.modes import to_working_mode
+from batchproc.transform.modes import UPRIGHT, Aperture, Display, Size, display_of, to_working_mode
 
 _HAS_ALPHA, _IS_ANIMATED = 0x10, 0x02  # bits of VP8X (section 2.7)
 _FLAGS_AT, _CANVAS_AT = 20, 24

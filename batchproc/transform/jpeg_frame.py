@@ -10,14 +10,18 @@ from math import ceil
 
 from msgspec import Struct
 
+from batchproc.transform.modes import UPRIGHT, Display, read_orientation
+
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})  # SOFn, DHP
 _USUAL = frozenset({0xC0, 0xC1, 0xC2})
 _USUAL_FACTORS = frozenset({b"\x11", b"\x11\x11\x11", b"\x21\x11\x11", b"\x22\x11\x11"})  # of most files
 _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE})
 _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xD9)})  # a stray 0xFF, TEM, RSTn, SOI: without a segment
 _DHT, _EOI, _SOS, _DQT, _DRI = 0xC4, 0xD9, 0xDA, 0xDB, 0xDD
-_APPLICATIONS = frozenset({0xE0, 0xE1, 0xE2, 0xEE})  # that somebody reads: JFIF; EXIF; ICC profile, MP; Adobe
-_PROFILES = 0xE2
+_JFIF, _EXIF, _ICC_OR_MP, _ADOBE = 0xE0, 0xE1, 0xE2, 0xEE  # the application segments that somebody reads
+_APPLICATIONS = frozenset({_JFIF, _EXIF, _ICC_OR_MP, _ADOBE})
+_EXIF_HEAD, _ICC_HEAD, _ICC_PART = b"Exif\0\0", b"ICC_PROFILE\0", 14  # behind that head: which part, of how many
+_ADOBE_TRANSFORM_AT = 11
 _PASSED_OVER = frozenset({_DHT, _DQT, 0xFE, *range(0xE0, 0xF0)} - _APPLICATIONS)  # COM, APPn
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _COEFFICIENTS = 64  # of a block of 8 x 8 samples
@@ -62,7 +66,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     @property
     def has_more_pictures(self) -> bool:
         """Whether others follow this one (CIPA DC-007, MPF)."""
-        return any(marker == _PROFILES and segment.startswith(b"MPF\0") for marker, segment in self.applications)
+        return any(marker == _ICC_OR_MP and segment.startswith(b"MPF\0") for marker, segment in self.applications)
 
     @property
     def precision(self) -> int:
@@ -129,8 +133,32 @@ class Frame(Struct, frozen=True, kw_only=True):
         down = [factors & 15 for factors in self.header[7::3]]
         if self.is_lossless and max(across + down) > 1:  # libjpeg-turbo 3.2: wrong ones where restart markers come in
             return "a lossless JPEG with subsampled components"
+        if self.is_lossless and self._has_converted_colours:  # libjpeg-turbo does not convert them
+            return "a lossless JPEG in YCbCr or YCCK"
         whole = all(max(across) % factor == 0 for factor in across) and all(max(down) % factor == 0 for factor in down)
         return "" if whole else "a JPEG whose components are sampled at no whole ratios"
+
+    @property
+    def _has_converted_colours(self) -> bool:
+        """Whether they are not those of a screen or a press, by Adobe's segment or JFIF."""
+        adobe = next((segment for marker, segment in reversed(self.applications) if marker == _ADOBE), b"")
+        is_jfif = any(marker == _JFIF and segment.startswith(b"JFIF") for marker, segment in self.applications)
+        is_told = adobe.startswith(b"Adobe") and any(adobe[_ADOBE_TRANSFORM_AT : _ADOBE_TRANSFORM_AT + 1])
+        return is_told or (is_jfif and self.header[5] == 3)
+
+    @property
+    def display(self) -> Display:
+        """How it is meant to be seen: EXIF, and the ICC profile, which may stand in several segments."""
+        exif, parts = b"", []
+        for marker, segment in self.applications:
+            if marker == _EXIF and segment.startswith(_EXIF_HEAD):
+                exif += segment[len(_EXIF_HEAD) :]
+            elif marker == _ICC_OR_MP and segment.startswith(_ICC_HEAD):
+                parts.append(segment)
+        parts.sort()
+        is_whole = bool(parts) and [*parts[0][_ICC_PART - 1 : _ICC_PART]] == [len(parts)]
+        profile = b"".join(part[_ICC_PART:] for part in parts) if is_whole else b""
+        return Display(orientation=read_orientation(exif) if exif else UPRIGHT, colours=(profile,) if profile else ())
 
     def restarts(self, scan: Scan) -> int:
         """How many restart markers this scan has to have."""
@@ -156,7 +184,7 @@ def read_frame(content: bytes) -> Frame | None:
         if marker in _PASSED_OVER:
             continue
         if marker in _APPLICATIONS:
-            if marker != _PROFILES or not header:
+            if marker != _ICC_OR_MP or not header:
                 applications.append((marker, content[begin:end]))
         elif marker == _SOS:
             scan = content[begin:end]

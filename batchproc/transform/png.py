@@ -34,8 +34,14 @@ from batchproc.transform.colour import (
     named_space,
     space_of_gamma,
 )
-from batchproc.transform.display import UPRIGHT, Display, display_by, read_hidden_orientation, read_orientation
-from batchproc.transform.modes import to_working_mode
+from batchproc.transform.modes import (
+    UPRIGHT,
+    Display,
+    display_by,
+    read_hidden_orientation,
+    read_orientation,
+    to_working_mode,
+)
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")

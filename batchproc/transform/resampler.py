@@ -25,8 +25,7 @@ from msgspec import Struct
 from PIL import Image
 from PIL.Image import Resampling
 
-from batchproc.transform.display import Box, Quality, Size, View
-from batchproc.transform.modes import has_alpha, on_weighted
+from batchproc.transform.modes import Box, Quality, Size, View, has_alpha, on_weighted
 
 _problem = ""
 try:  # not its classes in Python, which would cost 40 µs per image with the GIL held

@@ -21,9 +21,8 @@ from batchproc.model import Item, OutputImage, Source, SourceImage, original_nam
 from batchproc.protocols import Lap
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import Decoded, Opened, decode, open_picture, prepare_pillow
-from batchproc.transform.display import Size, View
 from batchproc.transform.encode import Encoded, encode, holds_alpha, keep_original, target_of, write_temporary
-from batchproc.transform.modes import flatten, to_working_mode
+from batchproc.transform.modes import Size, View, flatten, to_working_mode
 from batchproc.transform.plan import Transform
 from batchproc.transform.resampler import pixels_for
 from batchproc.transform.steps.checks import Unique

@@ -26,9 +26,9 @@ from PIL import Image, ImageChops, _imaging
 from batchproc.errors import StageError
 from batchproc.transform import tiff_directory as tags
 from batchproc.transform import tiff_layout as stored
-from batchproc.transform.display import UPRIGHT, Display, Size
 from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.jpeg_frame import read_frame
+from batchproc.transform.modes import UPRIGHT, Display, Size
 from batchproc.transform.tiff_directory import (
     CIELAB,
     CMYK,

@@ -18,7 +18,7 @@ from operator import add
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchproc.transform.display import Size
+from batchproc.transform.modes import Size
 from batchproc.transform.tiff_directory import (
     CIELAB,
     FLOAT,

@@ -23,10 +23,9 @@ from PIL.Image import Resampling
 
 from batchproc.record.run_parts import Cost
 from batchproc.transform import resampler
-from batchproc.transform.plan import Transform
+from batchproc.transform.plan import BUILT_IN, Transform, build_steps
 from batchproc.transform.steps.checks import Unique
 from batchproc.transform.steps.step import FormatCheck, SizeCheck, Work
-from batchproc.transform.steps.table import BUILT_IN, build_steps
 from tests.transform.drawing import encoded, item
 
 SIZE, TARGET = (1500, 1000), (256, 171)

@@ -26,9 +26,9 @@ from PIL import Image
 
 from batchproc.model import Item, Reply, Source, SourceImage
 from batchproc.transform.decode import FORMATS, open_picture
+from batchproc.transform.plan import build_steps
 from batchproc.transform.resampler import draft_scale, pixels_for
 from batchproc.transform.stage import Transform  # earlier checkouts have it there alone
-from batchproc.transform.steps.table import build_steps
 
 TARGET = 256
 STEP = {"op": "resize", "size": [TARGET, TARGET], "how": "contain", "only_shrink": True}

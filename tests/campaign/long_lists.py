@@ -26,7 +26,7 @@ from batchproc.pipeline.import_list import take_in
 from batchproc.pipeline.opening import make_transform, open_ledger
 from batchproc.pipeline.types import RunOptions
 from batchproc.sink import Layout
-from batchproc.transform.steps.table import build_steps
+from batchproc.transform.plan import build_steps
 
 LEAST_ROWS_PER_SECOND = 60_000
 MOST_MB = 300

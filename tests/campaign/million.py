@@ -32,7 +32,7 @@ from batchproc.pipeline.closing import write_manifests
 from batchproc.pipeline.import_list import take_in
 from batchproc.pipeline.opening import make_transform
 from batchproc.sink import ImageFolder, Layout
-from batchproc.transform.steps.table import build_steps
+from batchproc.transform.plan import build_steps
 
 ROOT = Path(__file__).parents[2]
 FAILING = 50  # one item of so many

@@ -11,7 +11,7 @@ from batchproc.cli import main
 from batchproc.cli.img2dataset import FLAGS, convert, read_flags
 from batchproc.config import load
 from batchproc.errors import UsageError
-from batchproc.transform.steps.table import build_steps
+from batchproc.transform.plan import build_steps
 
 PAGE = Path(__file__).parents[2] / "docs/from-img2dataset.md"
 

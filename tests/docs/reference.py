@@ -15,7 +15,8 @@ from batchproc.cli.app import COMMANDS, app
 from batchproc.config import json_schema
 from batchproc.errors import ExitCode
 from batchproc.kinds import FAMILIES, TABLE, Kind, Retry
-from batchproc.transform.steps.table import describe_steps
+from batchproc.transform.plan import BUILT_IN
+from batchproc.transform.steps.step import keys_of
 from tests.docs.pictures import MEANINGS
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -266,26 +267,27 @@ For a data set whose images must all have one size take `fit`, or `pad` where no
 
 def _steps() -> str:
     parts = []
-    for step in describe_steps():
+    for step in BUILT_IN.values():
         rows = [
             (
                 f"`{key.name}`",
-                key.allowed,
-                REQUIRED if key.required else f"`{key.default}`" if key.default else "",
+                key.kind.allowed,
+                REQUIRED if key.required else f"`{key.default_toml}`" if key.default_toml else "",
                 key.help,
             )
-            for key in step.keys
+            for key in keys_of(step)
         ]
         keys = _table(("key of it", "allowed", "default", "means"), rows) + "\n\n" if rows else ""
-        shown = f"{SHOWN[step.name]}\n\n" if step.name in SHOWN else ""
-        words = textwrap.fill(f"{step.summary} {step.details}", 118, break_on_hyphens=False)
-        parts.append(f"## `{step.name}`\n\n{words}\n\n{keys}{shown}```toml\n{step.example}\n```")
+        shown = f"{SHOWN[step.op]}\n\n" if step.op in SHOWN else ""
+        words = textwrap.fill(f"{step.summary()} {step.details()}", 118, break_on_hyphens=False)
+        parts.append(f"## `{step.op}`\n\n{words}\n\n{keys}{shown}```toml\n{step.example_toml()}\n```")
     return _page("Steps", STEPS_HEAD, *parts, f"{COSTS_HEAD}\n{_costs()}")
 
 
 def _costs() -> str:
     rows = [
-        (f"`{step.name}`", "holds it" if step.holds_gil else "releases it", step.cost) for step in describe_steps()
+        (f"`{op}`", "holds it" if step.work.holds_gil else "releases it", step.work.cost_words)
+        for op, step in BUILT_IN.items()
     ]
     return _table(("step", "GIL, while it works", "CPU per pixel that it gets"), rows)
 

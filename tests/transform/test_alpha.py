@@ -7,10 +7,10 @@ from PIL import Image, ImageChops, ImageDraw
 
 from batchproc.errors import Reject
 from batchproc.transform.modes import flatten
+from batchproc.transform.plan import BUILT_IN
 from batchproc.transform.steps.filters import Autocontrast, Blur, BoxBlur, Contrast, Median, Sharpen, Unsharp
 from batchproc.transform.steps.geometry import Resize, Rotate
 from batchproc.transform.steps.step import Step
-from batchproc.transform.steps.table import BUILT_IN
 from tests.transform.drawing import encoded, photo, pixel, run
 
 COLOUR = (200, 100, 50)

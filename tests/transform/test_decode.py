@@ -12,7 +12,7 @@ from batchproc.errors import Code, Retry, StageError
 from batchproc.transform import decode as decoding
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import FORMATS, Decoded, decode, open_picture, prepare_pillow
-from batchproc.transform.display import Size
+from batchproc.transform.modes import Size
 from tests.transform.drawing import difference, encoded, photo, pixel
 
 

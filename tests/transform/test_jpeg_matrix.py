@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageStat
 from batchproc.errors import Code, StageError
 from batchproc.transform.colour import Colours
 from batchproc.transform.decode import FORMATS, decode, open_picture, prepare_pillow
-from batchproc.transform.steps.table import build_steps
+from batchproc.transform.plan import build_steps
 from tests.transform.drawing import pixel, run
 from tests.transform.jpegs import JFIF, SOF, Form, Paint, adobe, jpeg
 

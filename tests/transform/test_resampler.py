@@ -12,7 +12,7 @@ from PIL.Image import Resampling
 
 from batchproc.model import OutputImage
 from batchproc.transform import resampler
-from batchproc.transform.steps.table import build_steps
+from batchproc.transform.plan import build_steps
 from tests.transform.drawing import difference, encoded, item, no_lap, photo, run
 from tests.transform.test_stage import CONTAIN, plan
 

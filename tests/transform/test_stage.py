@@ -13,8 +13,7 @@ from PIL import Image, ImageOps
 from batchproc.errors import Code, Reject, StageError
 from batchproc.protocols import Stage
 from batchproc.transform.decode import FORMATS
-from batchproc.transform.plan import Transform, fingerprint
-from batchproc.transform.steps.table import build_steps
+from batchproc.transform.plan import Transform, build_steps, fingerprint
 from tests.transform.drawing import difference, encoded, item, no_lap, photo, pixel, run
 
 

@@ -18,8 +18,7 @@ from PIL import Image, ImageFilter, ImageStat
 from batchproc import defaults
 from batchproc.errors import Code, Reject
 from batchproc.record.run_parts import Cost
-from batchproc.transform.display import Size
-from batchproc.transform.modes import has_alpha, on_neighbours, visible
+from batchproc.transform.modes import Size, has_alpha, on_neighbours, visible
 from batchproc.transform.steps.step import BuiltIn, Float, Int, Some, Step, Work, key, validate
 
 _PX = Int(at_least=1, at_most=1_000_000)

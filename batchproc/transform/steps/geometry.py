@@ -8,8 +8,7 @@ from PIL.Image import Resampling, Transpose
 
 from batchproc.errors import Code, StageError
 from batchproc.record.run_parts import Cost
-from batchproc.transform.display import Box, Size, View
-from batchproc.transform.modes import Ink, has_alpha, on_weighted
+from batchproc.transform.modes import Box, Ink, Size, View, has_alpha, on_weighted
 from batchproc.transform.resampler import resample
 from batchproc.transform.steps.step import Bool, BuiltIn, Colour, Float, Int, Ints, OneOf, Work, key, quoted, validate
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from PIL import Image
 
 from batchproc.record.run_parts import Cost
-from batchproc.transform.display import Size, View
+from batchproc.transform.modes import Size, View
 
 
 class Step(Protocol):
@@ -226,6 +226,11 @@ class Key(Struct, frozen=True, kw_only=True):
     required: bool
     default: Any  # None when required, or when the key may be left out
 
+    @property
+    def default_toml(self) -> str:
+        """As it stands in a config; empty when there is none."""
+        return "" if self.required or self.default is None else json.dumps(self.default)
+
 
 def key(kind: KeyType, text: str, *, default: Any = MISSING) -> Any:
     """A dataclass field for a step's key. Without `default` it is required; None means that it may be left out."""
@@ -301,9 +306,22 @@ class Work(Struct, frozen=True, kw_only=True):
     cost: Cost
     overhead_us: float
 
+    @property
+    def cost_words(self) -> str:
+        """What it costs per pixel."""
+        return _COST_WORDS[self.cost]
+
+
+_COST_WORDS = {
+    Cost.NONE: "nothing: it looks at no pixel",
+    Cost.LOW: "less than 3 ns",
+    Cost.MEDIUM: "3 to 12 ns",
+    Cost.HIGH: "more than 12 ns",
+}
+
 
 class BuiltIn:
-    """A step of the program: a frozen dataclass that validates its keys as it is made."""
+    """A step of the program: a frozen dataclass that validates its keys as it is made, and is described by itself."""
 
     __slots__ = ()
     op: ClassVar[str]
@@ -317,3 +335,34 @@ class BuiltIn:
     def __call__(self, image: Image.Image, /) -> Image.Image:
         """The step on an image that stands for itself."""
         raise NotImplementedError
+
+    @classmethod
+    def summary(cls) -> str:
+        """What it does, in a sentence."""
+        return (cls.__doc__ or "").partition("\n")[0]
+
+    @classmethod
+    def details(cls) -> str:
+        """What there is to know besides."""
+        return " ".join((cls.__doc__ or "").partition("\n")[2].split())
+
+    @classmethod
+    def example_toml(cls) -> str:
+        """Its example as it stands in a config."""
+        keys = (f"{name} = {json.dumps(value)}" for name, value in cls.example.items())
+        return "\n".join(("[[transform.steps]]", f'op = "{cls.op}"', *keys))
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON Schema of its table."""
+        keys = keys_of(cls)
+        return {
+            "type": "object",
+            "description": cls.summary(),
+            "properties": {
+                "op": {"const": cls.op},
+                **{one.name: {**one.kind.schema(), "description": one.help} for one in keys},
+            },
+            "required": ["op", *(one.name for one in keys if one.required)],
+            "additionalProperties": False,
+        }

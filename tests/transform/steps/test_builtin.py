@@ -8,11 +8,11 @@ from msgspec.structs import replace
 from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from batchproc.errors import Code, Reject, StageError
-from batchproc.transform.display import View
+from batchproc.transform.modes import View
+from batchproc.transform.plan import BUILT_IN
 from batchproc.transform.steps.checks import MaxAspect, MinSize
 from batchproc.transform.steps.filters import BoxBlur, Brightness, ColourStep, Contrast, Gamma, Grayscale, Sharpen
 from batchproc.transform.steps.geometry import Crop, Flip, Resize, Rotate, Trim
-from batchproc.transform.steps.table import BUILT_IN
 from tests.transform.drawing import difference, photo, pixel
 
 

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from batchproc.defaults import FORMATS
 from batchproc.errors import Code, Reject
+from batchproc.transform.plan import BUILT_IN, build_steps
 from batchproc.transform.steps.checks import Format, MaxSize, NotBlank, Sharpness
-from batchproc.transform.steps.table import BUILT_IN, build_steps
 from tests.transform.drawing import encoded, photo, run
 
 MODES = ("L", "LA", "RGB", "RGBA")

@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from batchproc.errors import Code, Reject, StageError, UsageError
-from batchproc.transform.plan import Transform, fingerprint
+from batchproc.transform.plan import Transform, build_steps, fingerprint
 from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, step
-from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import encoded, photo, run
 
 SOURCE = '''

@@ -9,9 +9,10 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.record.run_parts import Cost
+from batchproc.transform.plan import BUILT_IN, build_steps, record_steps, steps_json_schema
 from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize
-from batchproc.transform.steps.table import BUILT_IN, build_steps, describe_steps, record_steps, steps_json_schema
+from batchproc.transform.steps.step import keys_of
 
 
 def problems(*tables: dict[str, Any]) -> list[str]:
@@ -51,16 +52,16 @@ def test_every_problem_of_every_table_is_told_at_once() -> None:
 
 
 def test_every_example_is_toml_that_builds_its_step() -> None:
-    for step in describe_steps():
-        built = build_steps(tomllib.loads(step.example)["transform"]["steps"])
+    for step in BUILT_IN.values():
+        built = build_steps(tomllib.loads(step.example_toml())["transform"]["steps"])
 
-        assert step.name == type(built[0]).op  # type: ignore[attr-defined]
+        assert step.op == type(built[0]).op  # type: ignore[attr-defined]
 
 
 def test_every_step_and_key_has_its_line_of_help() -> None:
-    for step in describe_steps():
-        assert step.summary.endswith((".", ":")), step.name
-        assert all(key.help and key.allowed for key in step.keys)
+    for step in BUILT_IN.values():
+        assert step.summary().endswith((".", ":")), step.op
+        assert all(key.help and key.kind.allowed for key in keys_of(step))
 
 
 def test_the_steps_that_hold_the_gil_are_the_median_and_checks_that_look_at_no_pixel() -> None:

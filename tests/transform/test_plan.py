@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from batchproc.transform.plan import (
     Transform,
     asked_steps,
+    build_steps,
     describe_changes,
     fingerprint,
     is_same_plan,
@@ -22,7 +23,6 @@ from batchproc.transform.plan import (
 from batchproc.transform.resampler import engine
 from batchproc.transform.steps.checks import MinSize
 from batchproc.transform.steps.custom import CustomStep
-from batchproc.transform.steps.table import build_steps
 from tests.ledger.old_ledger import DUMPS
 
 PLAN = r"INSERT INTO \"plan\" VALUES\(1,'\w+','(.*)'\);"

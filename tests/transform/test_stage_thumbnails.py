@@ -9,9 +9,8 @@ from msgspec.structs import replace
 from PIL import Image
 
 from batchproc.model import Item, SourceImage
-from batchproc.transform.plan import Transform, fingerprint
+from batchproc.transform.plan import Transform, build_steps, fingerprint
 from batchproc.transform.stage import SIDE_PX
-from batchproc.transform.steps.table import build_steps
 from tests.transform.drawing import encoded, item, no_lap, photo, pixel
 
 
