@@ -3,7 +3,6 @@
 import struct
 import zlib
 from io import BytesIO
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
@@ -181,7 +180,7 @@ def test_a_bomb_is_known_by_its_header_alone(content: bytes) -> None:
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "TIFF", "BMP"])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 def test_a_file_cut_short_is_truncated_and_tried_once_more(format: str, share: float) -> None:
-    content = encoded(photo(), format)
+    content = encoded(photo(120, 90), format)
 
     error = failure(content[: int(len(content) * share)])
 
@@ -335,7 +334,5 @@ def test_metadata_does_not_travel_on() -> None:
     assert {} == decoded(content).image.info
 
 
-def test_opening_leaves_pillows_own_bomb_check_to_ours(tmp_path: Path) -> None:
-    content = encoded(Image.new("1", (20_000, 10_000)), "PNG")
-
-    assert (20_000, 10_000) == opened(content, max_pixels=300_000_000).size
+def test_opening_leaves_pillows_own_bomb_check_to_ours() -> None:
+    assert (20_000, 10_000) == opened(png_header(20_000, 10_000), max_pixels=300_000_000).size
