@@ -25,7 +25,7 @@ from batchproc.record.run_parts import Cost
 from batchproc.transform import resampler
 from batchproc.transform.plan import BUILT_IN, Transform, build_steps
 from batchproc.transform.steps.checks import Unique
-from batchproc.transform.steps.step import FormatCheck, SizeCheck, Work
+from batchproc.transform.steps.step import FormatCheck, SizeCheck, StepCost
 from tests.transform.drawing import encoded, item
 
 SIZE, TARGET = (1500, 1000), (256, 171)
@@ -56,7 +56,7 @@ class Row:
     pixel_ns: float
     overhead_us: float
 
-    def disagreements(self, work: Work) -> Iterator[str]:
+    def disagreements(self, work: StepCost) -> Iterator[str]:
         """What the class says otherwise. Near a border either class of cost is right."""
         if work.holds_gil != (self.beside < HELD_BELOW or cost_of(self.pixel_ns) == Cost.NONE):
             yield f"holds_gil = {work.holds_gil}"

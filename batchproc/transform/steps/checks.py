@@ -19,28 +19,37 @@ from batchproc import defaults
 from batchproc.errors import Code, Reject
 from batchproc.record.run_parts import Cost
 from batchproc.transform.modes import Size, has_alpha, on_neighbours, visible
-from batchproc.transform.steps.step import BuiltIn, Float, Int, Some, Step, Work, key, validate
+from batchproc.transform.steps.step import BuiltIn, Float, Int, Some, Step, StepCost, key, validate
 
 _PX = Int(at_least=1, at_most=1_000_000)
 
 
+class _SizeCheck(BuiltIn):
+    """A check that looks at the size alone."""
+
+    __slots__ = ()
+    work = StepCost(holds_gil=True, cost=Cost.NONE, overhead_us=5)
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        self.check_size(image.size)
+        return image
+
+    def check_size(self, size: Size) -> None:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MinSize(BuiltIn):
+class MinSize(_SizeCheck):
     """Rejects pictures smaller than so many pixels.
 
     The size is that of the picture as displayed, at this place in the list. The code is `check.min_size`.
     """
 
     op = "min_size"
-    work = Work(holds_gil=True, cost=Cost.NONE, overhead_us=5)
     example: ClassVar = {"width": 64, "height": 64}
 
     width: int = key(_PX, "least width, px", default=1)
     height: int = key(_PX, "least height, px", default=1)
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        self.check_size(image.size)
-        return image
 
     def check_size(self, size: Size) -> None:
         """Raises `Reject` when a side is too short."""
@@ -50,14 +59,13 @@ class MinSize(BuiltIn):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaxSize(BuiltIn):
+class MaxSize(_SizeCheck):
     """Rejects pictures larger than so many pixels: wide, high, or in all.
 
     The size is that of the picture as displayed, at this place in the list. The code is `check.max_size`.
     """
 
     op = "max_size"
-    work = Work(holds_gil=True, cost=Cost.NONE, overhead_us=5)
     example: ClassVar = {"width": 8000, "height": 8000, "pixels": 40_000_000}
 
     width: int | None = key(_PX, "most width, px", default=None)
@@ -68,10 +76,6 @@ class MaxSize(BuiltIn):
         validate(self)
         if self.width is None and self.height is None and self.pixels is None:
             raise ValueError("width, height, pixels: at least one of them is needed")
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        self.check_size(image.size)
-        return image
 
     def check_size(self, size: Size) -> None:
         """Raises `Reject` when a side is too long, or both together."""
@@ -84,21 +88,16 @@ class MaxSize(BuiltIn):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaxAspect(BuiltIn):
+class MaxAspect(_SizeCheck):
     """Rejects pictures whose longer side is more than so many times the shorter one.
 
     The code is `check.max_aspect`.
     """
 
     op = "max_aspect"
-    work = Work(holds_gil=True, cost=Cost.NONE, overhead_us=5)
     example: ClassVar = {"ratio": 3.0}
 
     ratio: float = key(Float(at_least=1, at_most=100_000), "the most, longer side divided by shorter side")
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        self.check_size(image.size)
-        return image
 
     def check_size(self, size: Size) -> None:
         """Raises `Reject` when the picture is too long or too tall."""
@@ -117,7 +116,7 @@ class Format(BuiltIn):
     """
 
     op = "format"
-    work = Work(holds_gil=True, cost=Cost.NONE, overhead_us=2)
+    work = StepCost(holds_gil=True, cost=Cost.NONE, overhead_us=2)
     example: ClassVar = {"formats": ["jpeg", "png"]}
 
     formats: tuple[str, ...] = key(Some(choices=defaults.FORMATS), "those that are kept")
@@ -141,7 +140,7 @@ class NotBlank(BuiltIn):
     """
 
     op = "not_blank"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=60)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=60)
     example: ClassVar = {"content": 0.5, "tolerance": 8}
 
     content: float = key(Float(above=0, at_most=100, unit="percent"), "least share of pixels that differ", default=0.1)
@@ -181,7 +180,7 @@ class Sharpness(BuiltIn):
     """
 
     op = "sharpness"
-    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=180)
+    work = StepCost(holds_gil=False, cost=Cost.MEDIUM, overhead_us=180)
     example: ClassVar = {"min": 100}
 
     min: float = key(Float(above=0, at_most=10_000), "least variance of the Laplacian")
@@ -223,7 +222,7 @@ class Unique(BuiltIn):
     """
 
     op = "unique"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=12)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=12)
     example: ClassVar = {"bits": 4}
 
     bits: int = key(Int(at_least=0, at_most=16, unit="bits"), "largest difference of what counts as alike", default=4)

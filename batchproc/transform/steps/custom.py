@@ -21,7 +21,7 @@ from batchproc.redact import printable, redact_text
 from batchproc.signals import raise_stopped
 from batchproc.transform.modes import to_working_mode
 
-Made = TypeVar("Made", bound=Callable[..., object])
+Marked = TypeVar("Marked", bound=Callable[..., object])
 
 _MESSAGE_LIMIT = 300  # characters
 _READ_LIMIT = 20_000  # of them are looked at: secrets have to be found before the text is cut
@@ -92,9 +92,9 @@ class OpenedStep(Struct, frozen=True, kw_only=True):
 
 
 @overload
-def step(found: Made, /) -> Made: ...
+def step(found: Marked, /) -> Marked: ...
 @overload
-def step(*, version: str = "", holds_gil: bool | None = None) -> Callable[[Made], Made]: ...
+def step(*, version: str = "", holds_gil: bool | None = None) -> Callable[[Marked], Marked]: ...
 def step(
     found: Callable[..., object] | None = None, /, *, version: str = "", holds_gil: bool | None = None
 ) -> object:

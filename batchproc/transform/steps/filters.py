@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter, ImageOps, ImageStat
 
 from batchproc.record.run_parts import Cost
 from batchproc.transform.modes import has_alpha, on_colours, on_neighbours, on_premultiplied, visible
-from batchproc.transform.steps.step import BuiltIn, Float, Int, Work, key
+from batchproc.transform.steps.step import BuiltIn, Float, Int, StepCost, key
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to L
 _FACTOR = Float(at_least=0, at_most=100)
@@ -28,7 +28,7 @@ class Grayscale(BuiltIn):
     """
 
     op = "grayscale"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=20)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=20)
     example: ClassVar = {}
     pixelwise: ClassVar[bool] = True
 
@@ -45,7 +45,7 @@ class Autocontrast(BuiltIn):
     """
 
     op = "autocontrast"
-    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=180)
+    work = StepCost(holds_gil=False, cost=Cost.MEDIUM, overhead_us=180)
     example: ClassVar = {"cutoff": 0.5}
 
     cutoff: float = key(Float(at_least=0, at_most=49, unit="percent"), "percent ignored at each end", default=0.0)
@@ -63,7 +63,7 @@ class Brightness(BuiltIn):
     """
 
     op = "brightness"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=140)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=140)
     example: ClassVar = {"factor": 1.2}
 
     factor: float = key(_FACTOR, "the multiplier")
@@ -80,7 +80,7 @@ class Contrast(BuiltIn):
     """
 
     op = "contrast"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=300)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=300)
     example: ClassVar = {"factor": 1.2}
 
     factor: float = key(_FACTOR, "the multiplier")
@@ -100,7 +100,7 @@ class Gamma(BuiltIn):
     """
 
     op = "gamma"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=100)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=100)
     example: ClassVar = {"gamma": 1.4}
 
     gamma: float = key(Float(at_least=0.01, at_most=100), "the exponent's denominator; 1 changes nothing")
@@ -117,7 +117,7 @@ class ColourStep(BuiltIn):
     """
 
     op = "colour"
-    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=15)
+    work = StepCost(holds_gil=False, cost=Cost.MEDIUM, overhead_us=15)
     example: ClassVar = {"factor": 0.8}
 
     factor: float = key(_FACTOR, "the multiplier")
@@ -163,7 +163,7 @@ class Sharpen(BuiltIn):
     """
 
     op = "sharpen"
-    work = Work(holds_gil=False, cost=Cost.HIGH, overhead_us=40)
+    work = StepCost(holds_gil=False, cost=Cost.HIGH, overhead_us=40)
     example: ClassVar = {"amount": 0.5}
 
     amount: float = key(Float(at_least=0, at_most=10), "strength; 0 changes nothing", default=1.0)
@@ -182,7 +182,7 @@ class Unsharp(BuiltIn):
     """
 
     op = "unsharp"
-    work = Work(holds_gil=False, cost=Cost.HIGH, overhead_us=40)
+    work = StepCost(holds_gil=False, cost=Cost.HIGH, overhead_us=40)
     example: ClassVar = {"radius": 1.0, "percent": 80, "threshold": 2}
 
     radius: float = key(Float(at_least=0, at_most=100, unit="px"), "of the blur, px", default=2.0)
@@ -202,7 +202,7 @@ class Blur(BuiltIn):
     """
 
     op = "blur"
-    work = Work(holds_gil=False, cost=Cost.HIGH, overhead_us=45)
+    work = StepCost(holds_gil=False, cost=Cost.HIGH, overhead_us=45)
     example: ClassVar = {"radius": 1.5}
 
     radius: float = key(Float(at_least=0, at_most=1000, unit="px"), "standard deviation, px", default=2.0)
@@ -219,7 +219,7 @@ class BoxBlur(BuiltIn):
     """
 
     op = "box_blur"
-    work = Work(holds_gil=False, cost=Cost.HIGH, overhead_us=45)
+    work = StepCost(holds_gil=False, cost=Cost.HIGH, overhead_us=45)
     example: ClassVar = {"radius": 2}
 
     radius: float = key(Float(at_least=0, at_most=1000, unit="px"), "half the side of the square, px", default=2.0)
@@ -236,7 +236,7 @@ class Median(BuiltIn):
     """
 
     op = "median"
-    work = Work(holds_gil=True, cost=Cost.HIGH, overhead_us=50)
+    work = StepCost(holds_gil=True, cost=Cost.HIGH, overhead_us=50)
     example: ClassVar = {"size": 3}
 
     size: int = key(Int(at_least=3, at_most=99, odd=True, unit="px"), "side of the neighbourhood, px", default=3)

@@ -10,7 +10,19 @@ from batchproc.errors import Code, StageError
 from batchproc.record.run_parts import Cost
 from batchproc.transform.modes import Box, Ink, Size, View, has_alpha, on_weighted
 from batchproc.transform.resampler import resample
-from batchproc.transform.steps.step import Bool, BuiltIn, Colour, Float, Int, Ints, OneOf, Work, key, quoted, validate
+from batchproc.transform.steps.step import (
+    Bool,
+    BuiltIn,
+    Colour,
+    Float,
+    Int,
+    Ints,
+    OneOf,
+    StepCost,
+    key,
+    quoted,
+    validate,
+)
 
 SIDE_PX = Int(at_least=1, at_most=65_500)
 SIZE = Ints(count=2, each=SIDE_PX, words="two whole numbers of 1 px or more, up to 65500")
@@ -28,7 +40,7 @@ class Resize(BuiltIn):
     """
 
     op = "resize"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=15)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=15)
     example: ClassVar = {"size": [256, 256], "how": "contain", "only_shrink": True}
 
     size: tuple[int, int] | None = key(SIZE, "width and height, px; required unless how = scale", default=None)
@@ -144,7 +156,7 @@ class Crop(BuiltIn):
     """
 
     op = "crop"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=30)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=30)
     example: ClassVar = {"size": [200, 200], "gravity": "center"}
 
     size: tuple[int, int] | None = key(SIZE, "width and height, px; this or box", default=None)
@@ -194,7 +206,7 @@ class Trim(BuiltIn):
     """
 
     op = "trim"
-    work = Work(holds_gil=False, cost=Cost.MEDIUM, overhead_us=250)
+    work = StepCost(holds_gil=False, cost=Cost.MEDIUM, overhead_us=250)
     example: ClassVar = {"tolerance": 10}
 
     tolerance: int = key(Int(at_least=0, at_most=254), "most difference from the border's colour, levels", default=10)
@@ -224,7 +236,7 @@ class Rotate(BuiltIn):
     """
 
     op = "rotate"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=35)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=35)
     example: ClassVar = {"degrees": 90, "expand": True}
 
     degrees: float = key(Float(at_least=-360, at_most=360, unit="degrees"), "angle, counter-clockwise")
@@ -265,7 +277,7 @@ class Flip(BuiltIn):
     """
 
     op = "flip"
-    work = Work(holds_gil=False, cost=Cost.LOW, overhead_us=20)
+    work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=20)
     example: ClassVar = {"direction": "horizontal"}
 
     direction: str = key(OneOf(choices=("horizontal", "vertical")), "which sides are swapped", default="horizontal")

@@ -296,7 +296,7 @@ def _spaced(unit: str) -> str:
     return f" {unit}" if unit else ""
 
 
-class Work(Struct, frozen=True, kw_only=True):
+class StepCost(Struct, frozen=True, kw_only=True):
     """What a built-in step does with the machine, as `python -m tests.campaign.beside` measured it.
 
     `holds_gil`: while it works on pixels. `overhead_us`: Python around that, per image.
@@ -325,7 +325,7 @@ class BuiltIn:
 
     __slots__ = ()
     op: ClassVar[str]
-    work: ClassVar[Work]
+    work: ClassVar[StepCost]
     version: ClassVar[int] = 1  # raised when it begins to make other pixels from the same keys
     example: ClassVar[dict[str, object]]  # its keys, as in TOML
 
