@@ -38,6 +38,7 @@ from batchproc.transform.jpeg_frame import (
     Frame,
     Scan,
     Span,
+    ends_in_segment,
     goes_on,
     has_its_bits,
     parts_of,
@@ -62,7 +63,9 @@ _Layout = list[list[Span]]  # of every scan the parts of its data
 
 
 class JpegReader:
-    """The picture of a JPEG file. Raises `StageError` for what has no right pixels, SyntaxError for no header.
+    """The picture of a JPEG file.
+
+    Raises `StageError` for what has no right pixels; EOFError and SyntaxError, as Pillow would, for no whole header.
 
     Its segments are read here: Pillow's reader takes 0.1 ms to look at tables and resolutions that nobody asks for.
     """
@@ -70,7 +73,7 @@ class JpegReader:
     def __init__(self, content: bytes) -> None:
         frame = read_frame(content)
         if frame is None:
-            raise SyntaxError("no whole frame and scan header")
+            raise EOFError if ends_in_segment(content) else SyntaxError
         if variant := frame.odd_variant:
             raise StageError(Code.IMAGE_UNSUPPORTED, f"{variant} is not supported")
         self._content = content

@@ -201,6 +201,11 @@ def read_frame(content: bytes) -> Frame | None:
     return None
 
 
+def ends_in_segment(content: bytes) -> bool:
+    """Whether a segment is longer than what there is of the file."""
+    return any(end > len(content) for _, _, end in _segments(content, 2))
+
+
 def tables_before(content: bytes, frame: Frame) -> tuple[list[bytes], list[bytes]]:
     """The segments of Huffman tables (B.2.4.2) and of quantisers (B.2.4.1) before the first scan, without lengths."""
     found: dict[int, list[bytes]] = {_DHT: [], _DQT: []}

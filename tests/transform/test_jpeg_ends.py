@@ -60,6 +60,13 @@ def test_a_cut_file_is_tried_once_more_in_every_mode_of_decoding(tmp_path: Path)
         assert "the jpeg image ends early: its last pixels have no data" == caught.value.message
 
 
+def test_a_file_that_ends_within_a_segment_of_its_header_ends_early() -> None:
+    content = FILES["baseline 4:2:0"]
+    at = content.index(b"\xff\xc4") + 9  # a table of codes
+
+    assert Code.TRUNCATED == verdict(content[:at] + EOI)
+
+
 def test_a_progressive_file_without_its_last_scans_is_truncated() -> None:
     content = FILES["progressive"]
     last = content.rindex(b"\xff\xda")
