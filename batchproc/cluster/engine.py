@@ -295,8 +295,7 @@ def _library_versions() -> dict[str, str]:
 
 def _steps_print(config: Config) -> str:
     from batchproc.pipeline.opening import make_transform
-    from batchproc.transform.plan import fingerprint
-    from batchproc.transform.steps.table import build_steps
+    from batchproc.transform.plan import build_steps, fingerprint
 
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
     return fingerprint(make_transform(config, steps))
