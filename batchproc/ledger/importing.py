@@ -172,31 +172,16 @@ def import_rows(
             touch(connection)
     failpoint("ledger.import_begun")
     entries = chain([first] if first is not None else [], entries)
-    if is_empty(connection):
-        with transaction(connection):
-            run.insert_all(entries)
-            _remember(connection, run, fingerprint, columns, names)
-            failpoint("ledger.import_end")
-        return _finish(run, columns, names)
-    while batch := list(islice(entries, ROWS_PER_TRANSACTION)):
-        with transaction(connection):
-            before = connection.total_changes
-            for entry in batch:
-                if isinstance(entry, ListedItem):
-                    run.add(entry)
-                elif isinstance(entry, Checkpoint):
-                    run.passed.append(Passed(checkpoint=entry, duplicates=run.duplicates, bad_rows=run.bad_rows))
-            if connection.total_changes > before:
-                touch(connection)
-        failpoint("ledger.import")
+    is_first = is_empty(connection)
+    if not is_first:
+        run.add_all(entries)
     with transaction(connection):
-        run.mark_absent()
+        if is_first:
+            run.insert_all(entries)
+        else:
+            run.mark_absent()
         _remember(connection, run, fingerprint, columns, names)
         failpoint("ledger.import_end")
-    return _finish(run, columns, names)
-
-
-def _finish(run: "_Import", columns: Columns | None, names: Sequence[str]) -> Imported:
     place = partial(describe_line, lists=names)
     return replace(run.result(), remarks=tuple(one.describe(place) for one in columns.remarks) if columns else ())
 
@@ -261,6 +246,22 @@ class _Import:
         self.new = found.new
         self.duplicates += len(found.duplicate_lines)
         self.bad_rows += len(found.bad_lines)
+
+    def add_all(self, entries: Iterator[ListedItem | Known | Checkpoint]) -> None:
+        """Brings in all lines, many to a transaction."""
+        while batch := list(islice(entries, ROWS_PER_TRANSACTION)):
+            with transaction(self._connection):
+                before = self._connection.total_changes
+                for entry in batch:
+                    if isinstance(entry, ListedItem):
+                        self.add(entry)
+                    elif isinstance(entry, Checkpoint):
+                        self.passed.append(
+                            Passed(checkpoint=entry, duplicates=self.duplicates, bad_rows=self.bad_rows)
+                        )
+                if self._connection.total_changes > before:
+                    touch(self._connection)
+            failpoint("ledger.import")
 
     def add(self, row: ListedItem) -> None:
         """Brings in one line, inside a transaction."""
