@@ -1,7 +1,7 @@
 """The processes of a run: who belongs to it, in which role, with what CPU and memory. Runs in the sampler.
 
-On Linux with the standard library alone (proc(5), kernel Documentation/admin-guide/cgroup-v2), elsewhere by psutil. A
-figure not to be had is None.
+On Linux from /proc (proc(5), kernel Documentation/admin-guide/cgroup-v2), elsewhere by psutil. A figure not to be had
+is None.
 """
 
 import os
