@@ -47,7 +47,7 @@ class Engine(Protocol):
     dashboard: str
 
     def slots(self) -> Mapping[str, int]:
-        """How many parts each worker does at once, by the worker's address."""
+        """How many parts each worker does at once, by the worker's address. A part that none of them may do ends."""
         ...
 
     def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
@@ -103,7 +103,7 @@ class DaskEngine:
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
 
     def slots(self) -> Mapping[str, int]:
-        """How many parts each worker does at once."""
+        """How many parts each worker does at once. Takes parts back whose workers are all gone."""
         workers = self._workers()
         for place, allowed in [*self._allowed.items()]:
             if allowed.isdisjoint(workers):  # it would wait for ever: it comes back, and others may have it
@@ -181,7 +181,7 @@ class DaskEngine:
         """A part ends as cancelled, which blames nobody."""
         del self._allowed[place]
         try:
-            self._within(ASK_SECONDS, partial(self._client._cancel, [self._futures[place]]))
+            self._within(ASK_SECONDS, partial(self._client.cancel, [self._futures[place]], asynchronous=True))
         except OSError as error:
             raise LostEngineError(f"the scheduler does not answer: {error}") from error
 
