@@ -137,21 +137,24 @@ class PartProcess:
         return f"ended with {process.returncode}: {last.decode(errors='replace').strip() or 'it said nothing'}"
 
 
-_idle: dict[str, list[PartProcess]] = {}  # by the run of which each has done a part
+_idle: list[tuple[str, PartProcess]] = []  # each with the run of which it has done a part
 _lock = threading.Lock()  # of `_idle`
 
 
 def take_process(run: str) -> PartProcess:
-    """One that has done a part of this run already, or a new one: it imports a job's own steps once."""
+    """One that has done a part of this run already, or a new one: it imports a job's own steps once.
+
+    Ends those of any run that wait no more: of one whose driver is gone without a word nobody else will.
+    """
     with _lock:
-        waiting = _idle.pop(run, [])
-        fit = [process for process in waiting if process.is_fit()]
-        if fit[1:]:
-            _idle[run] = fit[1:]
-    for process in waiting:
-        if process not in fit:
-            process.end()
-    return fit[0] if fit else PartProcess()
+        unfit = [process for _, process in _idle if not process.is_fit()]
+        _idle[:] = [one for one in _idle if one[1] not in unfit]
+        found = next((one for one in _idle if one[0] == run), None)
+        if found is not None:
+            _idle.remove(found)
+    for process in unfit:
+        process.end()
+    return PartProcess() if found is None else found[1]
 
 
 def keep_process(run: str, process: PartProcess) -> None:
@@ -159,7 +162,7 @@ def keep_process(run: str, process: PartProcess) -> None:
     process.rest()
     if process.is_fit():
         with _lock:
-            _idle.setdefault(run, []).append(process)
+            _idle.append((run, process))
     else:
         process.end()
 
@@ -167,8 +170,9 @@ def keep_process(run: str, process: PartProcess) -> None:
 def end_idle_processes(*runs: str) -> None:
     """Nothing more of these runs will come; of no run at all where none is named."""
     with _lock:
-        waiting = [process for run in runs or [*_idle] for process in _idle.pop(run, [])]
-    for process in waiting:
+        waiting = [one for one in _idle if not runs or one[0] in runs]
+        _idle[:] = [one for one in _idle if one not in waiting]
+    for _, process in waiting:
         process.end()
 
 

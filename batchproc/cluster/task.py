@@ -198,6 +198,8 @@ def _run(order: Order, task: PartTask, is_ended: Callable[[], bool]) -> dict[str
             told = process.end()
         else:
             part_process.keep_process(task.run, process)
+            if task.run in _stopped:  # since it was asked: whoever stopped it did not find this one
+                part_process.end_idle_processes(task.run)
     if answer is None:
         raise BatchprocError(f"the process of this part {told}")
     return answer

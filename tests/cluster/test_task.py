@@ -190,6 +190,37 @@ def test_a_process_does_so_many_parts_and_no_more(
     assert [] == part_processes(os.getpid())
 
 
+def test_processes_of_a_run_that_is_heard_of_no_more_are_ended_by_the_next_part_of_another(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its driver may have been killed: one that ended by itself would stay a zombie for as long as the worker lives."""
+    task = first_part(make_job(), tmp_path / "out")
+    run_part(replace(task, run="lost"), worker="worker")
+    (waiting,) = part_processes(os.getpid())
+    monkeypatch.setattr(part_process, "IDLE_SECONDS", 0.0)
+
+    run_part(replace(task, number=1), worker="worker")
+
+    assert not psutil.pid_exists(waiting.pid)
+
+
+def test_a_process_whose_run_is_stopped_as_its_part_ends_waits_for_no_other(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = replace(first_part(make_job(), tmp_path / "out"), run="stopped at the end")
+    keep = part_process.keep_process
+
+    def stop_and_keep(run: str, process: part_process.PartProcess) -> None:
+        stop_parts(run)
+        keep(run, process)
+
+    monkeypatch.setattr(part_process, "keep_process", stop_and_keep)
+
+    run_part(task, worker="worker")
+
+    assert [] == part_processes(os.getpid())
+
+
 def test_a_process_without_an_order_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its run's driver may be gone without a word."""
     monkeypatch.setattr(
