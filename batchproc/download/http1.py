@@ -16,7 +16,7 @@ from batchproc.redact import printable
 MOST_HEAD_BYTES = 65536
 _MOST_FIELDS = 100
 
-_STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: (.*))?")
+_STATUS_LINE = re.compile(r"HTTP/1\.([0-9]) ([1-9][0-9]{2})(?: .*)?")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)([ \t]*):[ \t]*(.*?)[ \t]*")
 _FRAMING = ("content-length", "transfer-encoding")  # two readers must not differ in where a body ends
 _KEEP_TIMEOUT = re.compile(r"(?i)\btimeout\s*=\s*([0-9]{1,9})")
@@ -26,7 +26,6 @@ class Head(Struct, frozen=True):
     """A reply's status, fields (names in lower case, repeated ones joined by commas), and how its body is framed."""
 
     status_code: int
-    reason: str
     fields: dict[str, str]
     length: int | None  # of the body; None: chunked, or until the connection ends
     chunked: bool
@@ -56,7 +55,6 @@ def parse_head(octets: bytes) -> Head:
         length, chunked = 0, False
     return Head(
         status_code=status_code,
-        reason=status_line[3] or "",
         fields=fields,
         length=None if chunked else length,
         chunked=chunked,

@@ -1,6 +1,5 @@
 """The bytes of a reply: its head into the inbox, its body as it comes, the connection back when all is read."""
 
-import http.client
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ from batchproc.errors import Code, Retry, StageError
 # this size costs more in page faults than the copy.
 _INBOX_BYTES = 262_144
 _MOST_INTERIM_REPLIES = 100
+SWITCHING_PROTOCOLS = 101  # RFC 9110, section 15.2.2
 
 
 class StaleConnectionError(Exception):
@@ -41,7 +41,7 @@ def receive_head(inbox: ReceiveBuffer, connection: Connection, deadline: Deadlin
         if head.status_code >= 200:
             connection.answered = True
             return head
-        if head.status_code == http.client.SWITCHING_PROTOCOLS:
+        if head.status_code == SWITCHING_PROTOCOLS:
             raise protocol_error("the server switched protocols unasked")
         reused = False
     raise StageError(Code.TIMEOUT_FIRST_BYTE, "only interim replies came", retry=Retry.ONCE)
@@ -112,7 +112,8 @@ class WireReply:
         idle_seconds: float,
         total: Deadline,
     ) -> None:
-        self.head = head
+        self.status_code = head.status_code
+        self.headers = head.fields
         self.host = connection.origin.host
         self.inbox = inbox
         self._connection: Connection | None = connection

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from batchproc.download import urls
 from batchproc.download.connection import Deadline
+from batchproc.download.reply import WireReply
 from batchproc.download.rules import (
     KEEP_OBSTACLE_SECONDS,
     KEEP_SECONDS,
@@ -31,7 +32,6 @@ from batchproc.download.rules import (
 )
 from batchproc.download.settings import Settings
 from batchproc.download.shelf import Shelf
-from batchproc.download.transport import Response
 from batchproc.download.urls import Location, Origin
 from batchproc.download.verdict import REDIRECTS, retry_after
 from batchproc.errors import Code, Retry, StageError
@@ -165,7 +165,7 @@ def _copy(error: StageError) -> StageError:
 rulebook = Rulebook()  # of this process
 
 
-Send = Callable[[Location, Deadline, Lap], Response]
+Send = Callable[[Location, Deadline, Lap], WireReply]
 
 
 class RobotsGate:
@@ -223,7 +223,7 @@ class RobotsGate:
                         return self._take(reply)
                     location = urls.follow(location, reply.headers.get("location", ""))
                 finally:
-                    reply.raw.close()
+                    reply.close()
         except StageError as error:
             if error.code == Code.CANCELLED:
                 raise
@@ -235,14 +235,14 @@ class RobotsGate:
                 return Reading(obstacle=obstacle, retry=retry)
         return Reading()
 
-    def _take(self, reply: Response) -> Reading:
+    def _take(self, reply: WireReply) -> Reading:
         if reply.status_code >= 500 or reply.status_code == 429:
             obstacle = f"the answer was {reply.status_code}"
             return Reading(obstacle=obstacle, retry_after_seconds=retry_after(reply.headers))
         if reply.status_code >= 300:
             return Reading()
         octets = bytearray()
-        while len(octets) < MOST_BYTES and (more := reply.raw.read(MOST_BYTES)):
+        while len(octets) < MOST_BYTES and (more := reply.read(MOST_BYTES)):
             octets += more
         if reply.headers.get("content-encoding", "identity") != "identity":
             octets = bytearray(_decode(octets))

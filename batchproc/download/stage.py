@@ -7,10 +7,11 @@ from batchproc.download.body import read_body
 from batchproc.download.connection import Deadline
 from batchproc.download.local import SCHEME, LocalFiles
 from batchproc.download.pool import pools
+from batchproc.download.reply import WireReply
 from batchproc.download.robots import RobotsGate
 from batchproc.download.rules import product_token
 from batchproc.download.settings import Settings, Site, Sites
-from batchproc.download.transport import Request, Response, Transport
+from batchproc.download.transport import Request, Transport
 from batchproc.download.urls import Location
 from batchproc.download.verdict import REDIRECTS, Asked, judge
 from batchproc.errors import Code, StageError
@@ -61,14 +62,15 @@ class DownloadWork:
             if self._site(here).honour_robots:
                 total = self._robots.admit(here, total, lap)
             own = all(each.origin == here.origin for each in trail)  # no redirect has left the first origin
-            reply = self._transport.send(Request(here, self._headers(here, fetch, own), total, lap))
+            request = Request(here, self._headers(here, fetch, own), total, lap)
+            reply = self._transport.send(request)
             try:
                 lap("first_byte")
                 if reply.status_code not in REDIRECTS:
-                    return self._take(reply, fetch, url if len(trail) == 1 else here.url, lap)
+                    return self._take(request, reply, fetch, url if len(trail) == 1 else here.url)
                 trail.append(urls.follow(here, reply.headers.get("location", "")))
             finally:
-                reply.raw.close()
+                reply.close()
             _check_trail(trail)
             if fetch.hands_over and trail[-1].origin.authority != here.origin.authority:
                 spent = total_seconds - (total.moment - time.monotonic())
@@ -77,7 +79,7 @@ class DownloadWork:
     def _site(self, location: Location) -> Site:
         return self._sites.of(location.origin.host, location.origin.port)
 
-    def _send_for_rules(self, location: Location, total: Deadline, lap: Lap) -> Response:
+    def _send_for_rules(self, location: Location, total: Deadline, lap: Lap) -> WireReply:
         headers = self._plain_headers(location, "text/plain,*/*;q=0.5")
         return self._transport.send(Request(location, headers, total, lap))
 
@@ -105,15 +107,15 @@ class DownloadWork:
             headers["If-Modified-Since"] = fetch.last_modified
         return headers
 
-    def _take(self, reply: Response, fetch: Fetch, final_url: str, lap: Lap) -> SourceImage:
+    def _take(self, request: Request, reply: WireReply, fetch: Fetch, final_url: str) -> SourceImage:
         headers = reply.headers
-        self._judge(reply, fetch)
+        self._judge(request, reply, fetch)
         content = b""
         if reply.status_code != 304:
             try:
-                content = read_body(reply.raw, self._settings, headers.get("content-encoding", ""))
+                content = read_body(reply, self._settings, headers.get("content-encoding", ""))
             finally:
-                lap("body")
+                request.lap("body")
         return SourceImage(
             content=content,
             reply=Reply(
@@ -126,20 +128,20 @@ class DownloadWork:
             ),
         )
 
-    def _judge(self, reply: Response, fetch: Fetch) -> None:
+    def _judge(self, request: Request, reply: WireReply, fetch: Fetch) -> None:
         """Raises `StageError` when the reply is not what was asked for."""
         asked = Asked(
-            host=reply.raw.host,
+            host=reply.host,
             conditional=bool(fetch.etag or fetch.last_modified),
             max_bytes=self._settings.max_bytes,
-            honour_robots=self._site(reply.request.location).honour_robots,
+            honour_robots=self._site(request.location).honour_robots,
             robots_name=self._robots_name,
         )
         try:
             judge(reply.status_code, reply.headers, asked)
         except StageError:
             if reply.status_code in (429, 503):
-                self._transport.give_up_idle(reply)
+                self._transport.give_up_idle(request, reply)
             raise
 
     def abort(self) -> None:

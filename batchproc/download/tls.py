@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TypeVar
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+import certifi
 
 from batchproc.errors import Code, Retry, StageError
 
@@ -28,7 +28,7 @@ def tls_context(ca_file: str = "", client_cert: str = "", client_key: str = "") 
     with _context_lock:
         context = _contexts.get(key)
         if context is None:
-            context = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
+            context = ssl.create_default_context(cafile=certifi.where())
             context.set_alpn_protocols(["http/1.1"])
             if ca_file:
                 context.load_verify_locations(cafile=ca_file)

@@ -1,25 +1,22 @@
-"""The transport: an adapter of `requests` whose connections are the run's, guarded, and bound by deadlines.
+"""The transport: one GET after the other over the run's connections, guarded, each wait bound by a deadline.
 
-`requests` defines what a request, a reply and an adapter are (`BaseAdapter`, the part it gives away for this); urllib3
-below its own adapter knows neither a deadline per exchange nor a pool that a whole run may share. The exchange itself,
-GET without a body, is `connection`, `head`, `chunks` and `wire`.
+A library's client knows neither a deadline per exchange nor a pool that all threads of a run share, and costs three
+to ten times the CPU of an exchange. What an exchange is made of: `pool`, `route`, `connection`, `http1` and `reply`.
 """
 
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
-import requests
-from requests.adapters import BaseAdapter
+from msgspec import Struct
 
 from batchproc.download.connection import Connection, Deadline, Patience, SocketInterrupt
 from batchproc.download.pool import Pool
 from batchproc.download.reply import ReceiveBuffer, StaleConnectionError, WireReply, receive_head
 from batchproc.download.route import Route
 from batchproc.download.settings import Settings
-from batchproc.download.urls import Location, parse
+from batchproc.download.urls import Location
 from batchproc.errors import Code
 from batchproc.protocols import Lap
 
@@ -27,91 +24,40 @@ LEAST_PATIENCE_SECONDS = 0.25
 PATIENCE = 2  # times the usual time: what takes longer is a long wait
 
 
-class Uncounted:
-    """A lap of nobody's clock."""
-
-    def __call__(self, part: str) -> None:
-        """Books nothing."""
-
-    def count(self, what: str) -> None:
-        """Counts nothing."""
-
-    def long_wait(self, whom: str) -> None:
-        """Says nothing."""
-
-    def long_wait_over(self) -> None:
-        """Says nothing."""
-
-
-class Request(requests.PreparedRequest):
+class Request(Struct, frozen=True):
     """A GET that needs no preparation: its location was parsed and its headers were checked before."""
 
-    def __init__(self, location: Location, headers: Mapping[str, str], total: Deadline, lap: Lap) -> None:
-        super().__init__()
-        self.method = "GET"
-        self.url = location.url
-        self.headers = headers  # type: ignore[assignment]
-        self.location = location
-        self.total = total
-        self.lap = lap
+    location: Location
+    headers: Mapping[str, str]
+    total: Deadline
+    lap: Lap
 
 
-_EMPTY = vars(requests.Response())  # what every reply begins with: made once, for its empty cookie jar takes 8 us
-
-
-class Response(requests.Response):
-    """A reply whose body is still to be read. The names of its `headers` are in lower case."""
-
-    raw: WireReply
-    request: Request
-
-    def __init__(self, request: Request, raw: WireReply) -> None:
-        self.__dict__.update(_EMPTY)
-        self.status_code = raw.head.status_code
-        self.reason = raw.head.reason
-        self.headers = raw.head.fields  # type: ignore[assignment]
-        self.url = request.url or ""
-        self.request = request
-        self.raw = raw
-
-
-class Transport(BaseAdapter):
+class Transport:
     """One worker's transport. Only `interrupt` is for other threads."""
 
     def __init__(self, settings: Settings, pool: Pool) -> None:
-        super().__init__()
         self.interrupt = SocketInterrupt()
         self._settings = settings
         self._pool = pool
         self._inbox = ReceiveBuffer()
         self._route = Route(settings, self.interrupt, self._inbox)
 
-    def send(
-        self, request: requests.PreparedRequest, *_ignored: Any, **_options: Any
-    ) -> Response:
-        """Sends a GET and reads the head of its reply, whose body is `raw`; at most one body is open at a time.
+    def send(self, request: Request) -> WireReply:
+        """Sends a GET and reads the head of its reply, whose body may be read then; at most one is open at a time.
 
         A kept connection that turns out to be closed is replaced once. The limits of time are the settings'; whom to
         trust and which proxy to use are theirs, too. Raises `StageError`.
         """
-        if not isinstance(request, Request):  # of a session that this adapter was mounted in
-            location = parse(request.url or "")
-            headers = {"Host": location.origin.authority, **(request.headers or {})}
-            total = Deadline.after(self._settings.total_timeout_seconds, Code.TIMEOUT_TOTAL)
-            request = Request(location, headers, total, Uncounted())
         try:
-            raw = self._exchange(request)
+            return self._exchange(request)
         except StaleConnectionError:
-            raw = self._exchange(request, fresh=True)
-        return Response(request, raw)
+            return self._exchange(request, fresh=True)
 
-    def give_up_idle(self, refusal: Response) -> None:
+    def give_up_idle(self, refused: Request, reply: WireReply) -> None:
         """Closes the connection of a refusal and those that are idle: the host may need their slots for others."""
-        refusal.raw.close()
-        self._pool.drop_idle(refusal.request.location.origin, refusal.request.lap)
-
-    def close(self) -> None:
-        """Nothing: the connections are the run's."""
+        reply.close()
+        self._pool.drop_idle(refused.location.origin, refused.lap)
 
     def _exchange(self, request: Request, *, fresh: bool = False) -> WireReply:
         connection = self._connect(request, fresh)
@@ -165,7 +111,7 @@ class Transport(BaseAdapter):
         location, headers = request.location, request.headers
         target = location.target
         if proxy := self._route.forwarder(location.origin):
-            target, headers = location.url, {**headers, **proxy.headers}  # type: ignore[assignment]
+            target, headers = location.url, {**headers, **proxy.headers}
         lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "\r\n"]
         with suppress(OSError):  # what the other side said before it hung up, and why, is read next
             connection.send("\r\n".join(lines).encode("latin-1"), deadline)

@@ -10,6 +10,7 @@ import pytest
 
 from batchproc.download import robots
 from batchproc.download.connection import Deadline
+from batchproc.download.reply import WireReply
 from batchproc.download.robots import RobotsGate, Rulebook
 from batchproc.download.rules import (
     KEEP_OBSTACLE_SECONDS,
@@ -21,7 +22,6 @@ from batchproc.download.rules import (
     relevant_lines,
 )
 from batchproc.download.settings import Settings
-from batchproc.download.transport import Response
 from batchproc.download.urls import Location, parse
 from batchproc.errors import Code, Retry, StageError
 from batchproc.protocols import Lap
@@ -406,7 +406,7 @@ def test_the_clock_of_an_item_stands_still_meanwhile(monkeypatch: pytest.MonkeyP
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(robots, "time", SimpleNamespace(monotonic=lambda: clock.now))
 
-    def leads_nowhere(location: Location, total: Deadline, lap: Lap) -> Response:
+    def leads_nowhere(location: Location, total: Deadline, lap: Lap) -> WireReply:
         clock.now += 50.0
         raise StageError(Code.POLICY_PORT, "a redirect to a bad port: no rules")
 
