@@ -115,12 +115,12 @@ class Post:
             each.close()
 
     def _write(self, place: int, packed: Packed) -> None:
-        shelf = self.shelves[place].fileno()
-        if packed.size_bytes > KEPT_BYTES:
+        shelf, size_bytes = self.shelves[place].fileno(), packed.size_bytes
+        if size_bytes > KEPT_BYTES:
             self._large.add(place)
         elif place in self._large:
             os.ftruncate(shelf, KEPT_BYTES)
             self._large.discard(place)
         written = os.pwritev(shelf, (packed.head, packed.payload), 0)
-        while written < packed.size_bytes:  # never seen; a system may say less than it was asked for
+        while written < size_bytes:  # never seen; a system may say less than it was asked for
             written += os.pwrite(shelf, memoryview(packed.head + packed.payload)[written:], written)

@@ -272,17 +272,18 @@ class Loop:
         """Runs one phase until everything that it let in has come out; whether another is to go on from there."""
         self._phase = phase
         ended_early = False
+        measure_now = partial(self._measure_phase, phase, selector, frontier)
         self._observer.begin_phase()
         selector.begin_phase()
         with phase:
             log_line(self._log, phase.executors)
             for outcome in phase.outcomes():
-                self._handle(outcome, frontier)
-                gauges.put("failed_total", self._observer.failures.total())
+                final = self._handle(outcome, frontier)
+                if isinstance(final, Failure):
+                    gauges.put("failed_total", self._observer.failures.total())
+                    selector.fragile = selector.fragile or kind_of(final.code).loses_worker
                 gauges.put("waiting", frontier.waiting)
                 gauges.put("held_bytes", frontier.held_bytes)
-                selector.fragile = selector.fragile or _lost_workers(self._observer.failures)
-                measure_now = partial(self._measure_phase, phase, selector, frontier)
                 if selector.on_outcome(self._observer.phase_items, measure_now):
                     ended_early = True
                     phase.end_early()
@@ -333,8 +334,8 @@ class Loop:
         with suppress(BatchprocError):
             self._ledger.break_off_run(ended=datetime.now(UTC), exit_code=exit_code, counters=counters)
 
-    def _handle(self, outcome: Outcome, frontier: Frontier) -> None:
-        """The loop's body: frontier, observer and ledger hear of an outcome."""
+    def _handle(self, outcome: Outcome, frontier: Frontier) -> Outcome | None:
+        """The loop's body: frontier, observer and ledger hear of an outcome. Returns what is final, if it is."""
         if isinstance(outcome, Failure) and kind_of(outcome.code).stops_run:
             raise DiskError(f"{self._layout.output}: {outcome.message}; what is unfinished stays pending")
         final = frontier.on_outcome(outcome)
@@ -350,6 +351,7 @@ class Loop:
                 f"{describe_line(final.source.line)} of the list, {printable(redact_url(final.source.url))}: "
                 f"{final.code}: {final.message}; --strict stops at the first failure"
             )
+        return final
 
     def _wait_for_audience(self) -> None:
         audience = self._options.audience

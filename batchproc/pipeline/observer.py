@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +76,11 @@ class StageSums(Struct):
             self.runqueue_seconds += span.runqueue_seconds
             self.runqueue_known += 1
         for name, (wall, cpu) in span.parts.items():
-            sums = self.parts.setdefault(name, [0.0, 0.0])
+            sums = self.parts.get(name) or self.parts.setdefault(name, [0.0, 0.0])
             sums[0] += wall
             sums[1] += cpu
-        self.connections.add(span.counts)
+        if span.counts:
+            self.connections.add(span.counts)
 
 
 class Observer:
@@ -92,23 +93,14 @@ class Observer:
         self.started = time.perf_counter()
         self.first_start: float | None = None  # perf_counter seconds of the first work on any item
         self.phase_first_start: float | None = None
-        self.stages: dict[str, StageSums] = {}
-        self._processed_before = 0
+        self.stages: defaultdict[str, StageSums] = defaultdict(StageSums)
+        self.processed = 0  # items whose outcome is final in this run
+        self.phase_items = 0  # and in this phase
         self.outcomes: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.original_bytes = 0
         self.rendition_bytes = 0
         self.sample: Reservoir[bytes] = Reservoir(spans_kept)  # lines of spans.jsonl
-
-    @property
-    def processed(self) -> int:
-        """Items whose outcome is final in this run."""
-        return self.outcomes.total() - self.outcomes["retried"]
-
-    @property
-    def phase_items(self) -> int:
-        """Items whose outcome is final in this phase."""
-        return self.processed - self._processed_before
 
     def describe(self, work: int) -> str:
         """How far the run is, for whoever asks. From any thread."""
@@ -117,15 +109,15 @@ class Observer:
 
     def begin_phase(self) -> None:
         """From now on the stages may run in other modes: what is measured of them begins anew."""
-        self.stages = {}
+        self.stages = defaultdict(StageSums)
         self.phase_first_start = None
-        self._processed_before = self.processed
+        self.phase_items = 0
 
     def on_outcome(self, outcome: Outcome, final: Outcome | None) -> None:
         """Hears an attempt's outcome, and what the frontier made of it: None when the item comes back."""
         left = time.perf_counter()
         for span in reversed(outcome.spans):  # a stage is left when the next one is entered
-            self.stages.setdefault(span.stage, StageSums()).add(span, left)
+            self.stages[span.stage].add(span, left)
             left = span.enqueued
         if outcome.spans:
             started = outcome.spans[0].started
@@ -133,6 +125,9 @@ class Observer:
             self.phase_first_start = min(started, self.phase_first_start or started)
         word = "retried" if final is None else _word(final)
         self.outcomes[word] += 1
+        if final is not None:
+            self.processed += 1
+            self.phase_items += 1
         if isinstance(final, Failure):
             self.failures[final.code] += 1
         if isinstance(outcome, Item):
@@ -157,18 +152,18 @@ def _span_line(outcome: Outcome, word: str, origin: float) -> bytes:
 
     Put together by hand, for it is made for every item of a short run: every text in it is a word of ours.
     """
-    code = outcome.code if isinstance(outcome, Rejection | Failure) else ""
-    spans = ",".join(_span(span, origin) for span in outcome.spans)
+    code = json.dumps(outcome.code) if isinstance(outcome, Rejection | Failure) else '""'
+    spans = ",".join([_span(span, origin) for span in outcome.spans])
     source = outcome.source
     return (
-        f'{{"index":{source.index},"key":"{source.key_hex}","outcome":"{word}","code":{json.dumps(code)},'
+        f'{{"index":{source.index},"key":"{source.key_hex}","outcome":"{word}","code":{code},'
         f'"spans":[{spans}]}}\n'
     ).encode()
 
 
 def _span(span: Span, origin: float) -> str:
     delay = span.runqueue_seconds
-    parts = ",".join(f'"{name}":[{wall:.6f},{cpu:.6f}]' for name, (wall, cpu) in span.parts.items())
+    parts = ",".join([f'"{name}":[{wall:.6f},{cpu:.6f}]' for name, (wall, cpu) in span.parts.items()])
     return (
         f'{{"stage":"{span.stage}","worker":"{span.worker}","enqueued":{span.enqueued - origin:.6f},'
         f'"started":{span.started - origin:.6f},"ended":{span.ended - origin:.6f},"cpu":{span.cpu_seconds:.6f},'

@@ -31,7 +31,7 @@ def counts(**numbers: int) -> Counts:
 
 def observed(done: int = 0, **failures: int) -> Observer:
     observer = Observer()
-    observer.outcomes = Counter(done=done, failed=sum(failures.values()))
+    observer.processed = done + sum(failures.values())
     observer.failures = Counter(failures)
     return observer
 
