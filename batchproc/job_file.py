@@ -11,7 +11,8 @@ from batchproc.config import load as load_config
 from batchproc.errors import Problem, UsageError
 from batchproc.measure.hardware import usable_cores
 from batchproc.sink import Layout
-from batchproc.transform.plan import MODULES, build_steps
+from batchproc.transform.plan import build_steps
+from batchproc.transform.plan import worker_modules as transform_modules
 from batchproc.transform.steps.step import Step
 
 FLAGS = {
@@ -79,7 +80,7 @@ def warm_up_first_run(config: Config) -> None:
 def worker_modules(config: Config) -> tuple[str, ...]:
     """What the fork server imports once for all workers: of downloads only where a process may be given some."""
     downloads = ("batchproc.download.stage",) if config.download.mode in ("process", "auto") else ()
-    return (*downloads, *MODULES)
+    return (*downloads, *transform_modules(str(table.get("op")) for table in config.transform.steps))
 
 
 def _check_built_in(tables: Sequence[Mapping[str, object]]) -> Sequence[Problem]:

@@ -164,12 +164,12 @@ def steps(as_json: AsJson = False) -> None:
     Example: batchproc steps
     """
     from batchproc.report.plan_text import describe_step
-    from batchproc.transform.plan import BUILT_IN, steps_json_schema
+    from batchproc.transform.plan import BUILT_IN, built_in, steps_json_schema
 
     if as_json:
         print_json(steps_json_schema())
     else:
-        print("\n\n".join(describe_step(step) for step in BUILT_IN.values()))
+        print("\n\n".join(describe_step(built_in(op)) for op in BUILT_IN))
 
 
 def schema() -> None:

@@ -47,8 +47,7 @@ from batchproc.sink import Layout, write_atomically
 from batchproc.sink.shard_files import FOLDER as SHARDS
 from batchproc.sink.shard_files import MANIFEST, manifest_text
 from batchproc.sink.shard_files import NAME as SHARD_NAME
-from batchproc.transform.plan import fingerprint, recipe_of
-from batchproc.transform.steps.checks import unique_bits
+from batchproc.transform.plan import fingerprint, recipe_of, unique_bits
 from batchproc.version import VERSION
 
 

@@ -19,7 +19,6 @@ from batchproc.redact import printable
 from batchproc.signals import Counted, doing
 from batchproc.sink import Layout
 from batchproc.sources.url import is_same_url
-from batchproc.transform import resampler
 from batchproc.transform.plan import (
     Transform,
     asked_steps,
@@ -28,7 +27,7 @@ from batchproc.transform.plan import (
     keeps_images,
     plan_settings,
     recipe_of,
-    resizes,
+    resampler_problem,
 )
 
 
@@ -96,7 +95,7 @@ def take_in(
         pruned=pruned,
         recipe=recipe_of(transform),
         outdated=ledger.count_outdated(),
-        resampler_problem=resampler.problem() if resizes(transform) else "",
+        resampler_problem=resampler_problem(transform),
         deciding=deciding,
         due_again=due_again,
         retried=retried,

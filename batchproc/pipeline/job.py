@@ -36,7 +36,7 @@ from batchproc.runlog import RunLog
 from batchproc.shortage import find_shortage
 from batchproc.signals import doing
 from batchproc.sink import Layout
-from batchproc.transform.steps.checks import unique_bits
+from batchproc.transform.plan import unique_bits
 from batchproc.transform.steps.step import Step
 
 if TYPE_CHECKING:  # what only a run that packs its images needs

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,46 +17,53 @@ from msgspec import Struct
 from batchproc import defaults
 from batchproc.errors import Problem, UsageError
 from batchproc.record.run_parts import StepRecord
-from batchproc.transform.modes import Quality
-from batchproc.transform.resampler import engine
-from batchproc.transform.steps import checks, filters, geometry
 from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_source, load, prepared
-from batchproc.transform.steps.geometry import Resize
-from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, error_of, keys_of, quoted
+from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, Unlike, error_of, keys_of, quoted
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-ENTRY_POINTS = "batchproc.steps"
+    from batchproc.transform.modes import Quality
+    from batchproc.transform.stage import TransformWork
 
-_CLASSES: tuple[type[BuiltIn], ...] = (
-    geometry.Resize,
-    geometry.Crop,
-    geometry.Trim,
-    geometry.Rotate,
-    geometry.Flip,
-    filters.Sharpen,
-    filters.Unsharp,
-    filters.Blur,
-    filters.BoxBlur,
-    filters.Median,
-    filters.Grayscale,
-    filters.Autocontrast,
-    filters.Brightness,
-    filters.Contrast,
-    filters.Gamma,
-    filters.ColourStep,
-    checks.MinSize,
-    checks.MaxSize,
-    checks.MaxAspect,
-    checks.Format,
-    checks.NotBlank,
-    checks.Sharpness,
-    checks.Unique,
-)
-BUILT_IN: dict[str, type[BuiltIn]] = {one.op: one for one in _CLASSES}
+ENTRY_POINTS = "batchproc.steps"
+_STEPS = "batchproc.transform.steps."
+
+# Where each of the program's own steps stands, in the order of the docs. A module is imported when a plan uses it.
+BUILT_IN = {
+    "resize": "geometry:Resize",
+    "crop": "geometry:Crop",
+    "trim": "geometry:Trim",
+    "rotate": "geometry:Rotate",
+    "flip": "geometry:Flip",
+    "sharpen": "filters:Sharpen",
+    "unsharp": "filters:Unsharp",
+    "blur": "filters:Blur",
+    "box_blur": "filters:BoxBlur",
+    "median": "filters:Median",
+    "grayscale": "filters:Grayscale",
+    "autocontrast": "filters:Autocontrast",
+    "brightness": "filters:Brightness",
+    "contrast": "filters:Contrast",
+    "gamma": "filters:Gamma",
+    "colour": "filters:ColourStep",
+    "min_size": "checks:MinSize",
+    "max_size": "checks:MaxSize",
+    "max_aspect": "checks:MaxAspect",
+    "format": "checks:Format",
+    "not_blank": "checks:NotBlank",
+    "sharpness": "checks:Sharpness",
+    "unique": "checks:Unique",
+}
 
 _Table: TypeAlias = Mapping[str, object]
+
+
+def built_in(op: str) -> type[BuiltIn]:
+    """The class of one of the program's own steps."""
+    module, _, name = BUILT_IN[op].partition(":")
+    found: type[BuiltIn] = getattr(import_module(f"{_STEPS}{module}"), name)
+    return found
 
 
 def build_steps(tables: Sequence[_Table], search_path: Path | None = None) -> tuple[Step, ...]:
@@ -74,6 +82,11 @@ def build_steps(tables: Sequence[_Table], search_path: Path | None = None) -> tu
     if problems:
         raise UsageError(problems)
     return tuple(steps)
+
+
+def unique_bits(steps: Iterable[Step]) -> int | None:
+    """Up to which difference images are alike, in the strictest of these steps; None where none of them asks."""
+    return max((step.bits for step in steps if isinstance(step, Unlike)), default=None)
 
 
 def record_steps(steps: Iterable[Step]) -> tuple[StepRecord, ...]:
@@ -103,7 +116,7 @@ def steps_json_schema() -> dict[str, Any]:
         "properties": {"op": {"type": "string", "not": {"enum": list(BUILT_IN)}}},
         "required": ["op"],
     }
-    return {"anyOf": [*(one.json_schema() for one in _CLASSES), own]}
+    return {"anyOf": [*(built_in(op).json_schema() for op in BUILT_IN), own]}
 
 
 def _build(table: _Table, where: str, search_path: str) -> Step | list[Problem]:
@@ -113,7 +126,7 @@ def _build(table: _Table, where: str, search_path: str) -> Step | list[Problem]:
         return [Problem(where=f"{where}.op", message=f"{told}: must name a step, as in op = \"resize\"")]
     keys = {name: value for name, value in table.items() if name != "op"}
     if op in BUILT_IN:
-        return _built_in(BUILT_IN[op], keys, where)
+        return _built_in(built_in(op), keys, where)
     path = op if ":" in op else _registered(op)
     if path is None:
         return [Problem(where=f"{where}.op", message=f"{quoted(op)} is no step{_nearest(op, _names())}")]
@@ -194,18 +207,10 @@ def _guess(name: str, known: Sequence[str]) -> str:
     return f'; did you mean "{near[0]}"?' if near else ""
 
 
-if TYPE_CHECKING:
-    from batchproc.transform.stage import TransformWork
-
-# What a fork server imports once for all its workers.
-MODULES = (
-    "batchproc.transform.stage",
-    "PIL.PpmImagePlugin",  # the last of those that the first Image.save imports
-    "PIL.ImageFilter",
-    "batchproc.transform.steps.checks",
-    "batchproc.transform.steps.geometry",
-    "batchproc.transform.steps.filters",
-)
+def worker_modules(ops: Iterable[str]) -> tuple[str, ...]:
+    """What a fork server imports once for all its workers, for a plan with steps of these names."""
+    steps = dict.fromkeys(_STEPS + BUILT_IN[op].partition(":")[0] for op in ops if op in BUILT_IN)
+    return ("batchproc.transform.stage", "PIL.PpmImagePlugin", *steps)  # the plugin: the last that `Image.save` imports
 
 
 class Transform(Struct, frozen=True, kw_only=True):
@@ -215,7 +220,7 @@ class Transform(Struct, frozen=True, kw_only=True):
     """
 
     steps: tuple[Step, ...] = ()
-    quality: Quality = "balanced"
+    quality: "Quality" = "balanced"
     formats: tuple[str, ...] = defaults.FORMATS
     max_pixels: int = defaults.MAX_PIXELS
     output_format: str = "jpeg"  # jpeg | png | webp | avif | keep
@@ -235,7 +240,7 @@ class Transform(Struct, frozen=True, kw_only=True):
     @property
     def preload(self) -> tuple[str, ...]:
         """What a fork server imports once for all its workers."""
-        return MODULES
+        return worker_modules(step.op for step in self.steps if isinstance(step, BuiltIn))
 
     def open(self) -> "TransformWork":
         """Prepares one worker. Raises `CustomStepError` when a custom step cannot be imported in this process."""
@@ -255,8 +260,7 @@ LIMITS: Mapping[str, Callable[[Any, Any], bool]] = {
     "max_pixels": lambda before, after: before is not None and before <= after,
     "formats": lambda before, after: before is not None and set(before) <= set(after),
 }
-OF_PROGRAM = "batchproc.transform.steps."  # ledgers of earlier versions name our own steps by the path of their class
-OP_OF_CLASS = {kind.__qualname__: op for op, kind in BUILT_IN.items()}
+OP_OF_CLASS = {path.partition(":")[2]: op for op, path in BUILT_IN.items()}  # as ledgers of earlier versions name them
 
 
 def fingerprint(transform: Transform) -> str:
@@ -274,12 +278,26 @@ def recipe_of(transform: Transform) -> str:
     """
     ours = [step for step in transform.steps if isinstance(step, BuiltIn)]
     changed = {f"{step.op}/{step.version}" for step in ours if step.version > 1}
-    return " ".join([str(RECIPE), *sorted(changed), *([engine()] if resizes(transform) else [])])
+    parts = [str(RECIPE), *sorted(changed)]
+    if resizes(transform):
+        from batchproc.transform.resampler import engine
+
+        parts.append(engine())
+    return " ".join(parts)
 
 
 def resizes(transform: Transform) -> bool:
     """Whether a step of the plan needs the resampler."""
-    return any(isinstance(step, Resize) for step in transform.steps)
+    return any(isinstance(step, BuiltIn) and step.op == "resize" for step in transform.steps)
+
+
+def resampler_problem(transform: Transform) -> str:
+    """Why Pillow resizes in the resampler's place; empty where it does not, or nothing is resized."""
+    if not resizes(transform):
+        return ""
+    from batchproc.transform import resampler
+
+    return resampler.problem()
 
 
 def plan_settings(transform: Transform) -> dict[str, Any]:
@@ -353,7 +371,7 @@ def _defaults(op: str) -> dict[str, Any]:
     if op not in BUILT_IN:
         return {}
     defaults: dict[str, Any] = json.loads(
-        json.dumps({one.name: one.default for one in keys_of(BUILT_IN[op]) if not one.required})
+        json.dumps({one.name: one.default for one in keys_of(built_in(op)) if not one.required})
     )
     return defaults
 
@@ -370,7 +388,7 @@ def _as_of_now(step: Settings) -> Settings:
         return step
     path = str(step["path"])
     name = path.rpartition(":")[2]
-    return {**step, "op": OP_OF_CLASS.get(name, name) if path.startswith(OF_PROGRAM) else path}
+    return {**step, "op": OP_OF_CLASS.get(name, name) if path.startswith(_STEPS) else path}
 
 
 def _deciding(step: Settings) -> Settings:

@@ -25,9 +25,8 @@ from batchproc.transform.encode import Encoded, encode, holds_alpha, keep_origin
 from batchproc.transform.modes import Size, View, flatten, to_working_mode
 from batchproc.transform.plan import Transform
 from batchproc.transform.resampler import pixels_for
-from batchproc.transform.steps.checks import Unique
 from batchproc.transform.steps.custom import CustomStep, OpenedStep
-from batchproc.transform.steps.step import FormatCheck, Pixelwise, SizeCheck, Sizing, Step
+from batchproc.transform.steps.step import FormatCheck, Pixelwise, SizeCheck, Sizing, Step, Unlike
 
 _Move: TypeAlias = Callable[[Image.Image, View], tuple[Image.Image, View]]
 
@@ -48,7 +47,7 @@ class TransformWork:
         heads = next((at for at, step in enumerate(steps) if not isinstance(step, SizeCheck)), len(steps))
         self._size_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
         self._moves = [(_part_of(step), _move(step)) for step in steps[heads:]]
-        self._is_hashed = any(isinstance(step, Unique) for step in steps)
+        self._unlike = next((step for step in steps if isinstance(step, Unlike)), None)
         self._scaling = first_scaling(steps[heads:])
 
     def __call__(self, item: Item[SourceImage], lap: Lap) -> OutputImage:
@@ -64,9 +63,9 @@ class TransformWork:
         before = self._gallery.begin(item.source, decoded.image, lap)
         image, notes = self._stepped(decoded, opened.size, lap)
         image_hash = ""
-        if self._is_hashed:
-            image_hash = Unique.hash_of(image)
-            lap(f"steps.{Unique.op}")
+        if self._unlike is not None:
+            image_hash = self._unlike.hash_of(image)
+            lap("steps.unique")
         encoded = encode(image, target, quality=plan.output_quality, background=plan.background)
         lap("encode")
         rendition = self._written(item, opened, encoded, image_hash, (*decoded.notes, *notes))

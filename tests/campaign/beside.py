@@ -23,7 +23,7 @@ from PIL.Image import Resampling
 
 from batchproc.record.run_parts import Cost
 from batchproc.transform import resampler
-from batchproc.transform.plan import BUILT_IN, Transform, build_steps
+from batchproc.transform.plan import BUILT_IN, Transform, build_steps, built_in
 from batchproc.transform.steps.checks import Unique
 from batchproc.transform.steps.step import FormatCheck, SizeCheck, StepCost
 from tests.transform.drawing import encoded, item
@@ -81,7 +81,7 @@ def with_alpha(image: Image.Image) -> Image.Image:
 
 def call_of(op: str, image: Image.Image) -> Call:
     """The work of a built-in step on an image: a check of the size gets the size, `unique` makes the hash."""
-    step = BUILT_IN[op](**{**BUILT_IN[op].example, **SETTINGS.get(op, {})})
+    step = built_in(op)(**{**built_in(op).example, **SETTINGS.get(op, {})})
     if isinstance(step, Unique):
         return lambda: Unique.hash_of(image)
     if isinstance(step, FormatCheck):
@@ -137,7 +137,7 @@ def share_beside(call: Call) -> float:
 
 def overhead_seconds(op: str) -> float:
     """CPU of the step's part of the stage's work on a tiny image; the median, as caches are seldom warm in a run."""
-    if hasattr(BUILT_IN[op], "check_format"):  # on the header: it has no part of the time
+    if hasattr(built_in(op), "check_format"):  # on the header: it has no part of the time
         return cpu_seconds(call_of(op, photograph(TINY)), TINY_CALLS)
     laps: list[tuple[str, float]] = []
 
@@ -149,7 +149,7 @@ def overhead_seconds(op: str) -> float:
             """Nothing is counted here."""
 
     not_at_the_head = {"op": "blur", "radius": 0} if op != "blur" else {"op": "grayscale"}  # where a check has no lap
-    steps = build_steps([not_at_the_head, {"op": op, **BUILT_IN[op].example, **SETTINGS.get(op, {})}])
+    steps = build_steps([not_at_the_head, {"op": op, **built_in(op).example, **SETTINGS.get(op, {})}])
     found, picture = [], item(encoded(photograph(TINY), "PNG"))
     with tempfile.TemporaryDirectory() as folder:
         work = Transform(steps=steps, output_format="png", temporary_folder=folder).open()
@@ -201,7 +201,7 @@ def main() -> int:
     print("beside  with alpha  ns/pixel  overhead, us  step")
     for op in sys.argv[1:] or BUILT_IN:
         row = measure_step(op, image, faded)
-        wrong = ", ".join(row.disagreements(BUILT_IN[op].work))
+        wrong = ", ".join(row.disagreements(built_in(op).work))
         found += bool(wrong)
         note = f"   BUT ITS CLASS SAYS {wrong}" if wrong else ""
         print(f"{row.beside:6.2f} {row.beside_alpha:11.2f} {row.pixel_ns:9.2f} {row.overhead_us:13.1f}  {op}{note}")

@@ -15,7 +15,7 @@ from batchproc.cli.app import COMMANDS, app
 from batchproc.config import json_schema
 from batchproc.errors import ExitCode
 from batchproc.kinds import FAMILIES, TABLE, Kind, Retry
-from batchproc.transform.plan import BUILT_IN
+from batchproc.transform.plan import BUILT_IN, built_in
 from batchproc.transform.steps.step import keys_of
 from tests.docs.pictures import MEANINGS
 
@@ -267,7 +267,7 @@ For a data set whose images must all have one size take `fit`, or `pad` where no
 
 def _steps() -> str:
     parts = []
-    for step in BUILT_IN.values():
+    for step in map(built_in, BUILT_IN):
         rows = [
             (
                 f"`{key.name}`",
@@ -286,8 +286,8 @@ def _steps() -> str:
 
 def _costs() -> str:
     rows = [
-        (f"`{op}`", "holds it" if step.work.holds_gil else "releases it", step.work.cost_words)
-        for op, step in BUILT_IN.items()
+        (f"`{step.op}`", "holds it" if step.work.holds_gil else "releases it", step.work.cost_words)
+        for step in map(built_in, BUILT_IN)
     ]
     return _table(("step", "GIL, while it works", "CPU per pixel that it gets"), rows)
 

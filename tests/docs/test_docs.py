@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageStat
 from batchproc.cli.app import app
 from batchproc.config import load, tables
 from batchproc.kinds import TABLE
-from batchproc.transform.plan import BUILT_IN, build_steps
+from batchproc.transform.plan import BUILT_IN, build_steps, built_in
 from batchproc.transform.steps.step import keys_of
 from tests.docs import pictures, reference
 from tests.test_layers import FLOOR_OF
@@ -203,6 +203,6 @@ def test_the_pictures_of_the_docs_are_small() -> None:
 
 
 def test_every_way_to_resize_is_explained() -> None:
-    (how,) = (key for key in keys_of(BUILT_IN["resize"]) if key.name == "how")
+    (how,) = (key for key in keys_of(built_in("resize")) if key.name == "how")
 
     assert how.kind.allowed.removeprefix("one of ").split(", ") == list(pictures.MEANINGS)

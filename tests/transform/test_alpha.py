@@ -7,7 +7,7 @@ from PIL import Image, ImageChops, ImageDraw
 
 from batchproc.errors import Reject
 from batchproc.transform.modes import flatten
-from batchproc.transform.plan import BUILT_IN
+from batchproc.transform.plan import BUILT_IN, built_in
 from batchproc.transform.steps.filters import Autocontrast, Blur, BoxBlur, Contrast, Median, Sharpen, Unsharp
 from batchproc.transform.steps.geometry import Resize, Rotate
 from batchproc.transform.steps.step import Step
@@ -87,7 +87,7 @@ def test_a_blur_keeps_a_colour_the_better_the_more_of_it_is_seen(
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize("op", list(BUILT_IN))
 def test_no_step_shows_anything_of_invisible_pixels(op: str, mode: str) -> None:
-    step = BUILT_IN[op](**BUILT_IN[op].example)
+    step = built_in(op)(**built_in(op).example)
     one, other = clouds(mode), clouds(mode)
     other.paste((255,) * (len(mode) - 1) + (0,), mask=one.getchannel("A").point([255] + [0] * 255))
 

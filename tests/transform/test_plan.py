@@ -10,9 +10,11 @@ import pytest
 from msgspec.structs import replace
 
 from batchproc.transform.plan import (
+    BUILT_IN,
     Transform,
     asked_steps,
     build_steps,
+    built_in,
     describe_changes,
     fingerprint,
     is_same_plan,
@@ -47,6 +49,12 @@ def own(**facts: str) -> Transform:
 def test_the_settings_of_the_first_version_are_those_of_now() -> None:
     assert 1 == FIRST_VERSION["recipe"]
     assert is_same_plan(FIRST_VERSION, plan_settings(plan()))
+
+
+def test_a_plan_of_all_steps_has_the_digits_that_ledgers_hold() -> None:
+    tables = [{"op": op, **built_in(op).example} for op in BUILT_IN]
+
+    assert "d77e20cf89b28b67a431f160291c4e84" == fingerprint(plan(*build_steps(tables)))
 
 
 @pytest.mark.parametrize(

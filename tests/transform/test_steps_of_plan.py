@@ -1,5 +1,7 @@
 """The table of steps: every problem at once, the nearest name, descriptions that are true."""
 
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -9,10 +11,12 @@ import pytest
 
 from batchproc.errors import UsageError
 from batchproc.record.run_parts import Cost
-from batchproc.transform.plan import BUILT_IN, build_steps, record_steps, steps_json_schema
+from batchproc.transform.plan import BUILT_IN, build_steps, built_in, record_steps, steps_json_schema, worker_modules
 from batchproc.transform.steps.custom import CustomStep
 from batchproc.transform.steps.geometry import Resize
 from batchproc.transform.steps.step import keys_of
+
+STEP_MODULES = ("checks", "filters", "geometry")
 
 
 def problems(*tables: dict[str, Any]) -> list[str]:
@@ -26,6 +30,29 @@ def test_steps_are_built_in_order() -> None:
 
     assert Resize(size=(9, 9)) == steps[0]
     assert ["Resize", "Blur"] == [type(step).__name__ for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("ops", "imported"),
+    [
+        ([], []),
+        (["min_size", "format"], ["checks"]),
+        (["resize", "blur"], ["filters", "geometry"]),
+    ],
+    ids=["none", "checks", "two kinds"],
+)
+def test_a_plan_imports_the_modules_of_its_own_steps_alone(ops: list[str], imported: list[str]) -> None:
+    code = (
+        "import sys\nfrom batchproc.transform.plan import Transform, build_steps, built_in, fingerprint\n"
+        f"steps = build_steps([{{'op': op, **built_in(op).example}} for op in {ops}])\n"
+        "fingerprint(Transform(steps=steps, temporary_folder='/tmp'))\nprint(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    modules = [f"batchproc.transform.steps.{name}" for name in imported]
+    assert modules == sorted(set(loaded) & {f"batchproc.transform.steps.{name}" for name in STEP_MODULES})
+    assert set(modules) == set(worker_modules(ops)) - set(worker_modules([]))
+    assert bool(imported) == ("PIL" in loaded)
 
 
 def test_every_problem_of_every_table_is_told_at_once() -> None:
@@ -52,20 +79,20 @@ def test_every_problem_of_every_table_is_told_at_once() -> None:
 
 
 def test_every_example_is_toml_that_builds_its_step() -> None:
-    for step in BUILT_IN.values():
+    for step in map(built_in, BUILT_IN):
         built = build_steps(tomllib.loads(step.example_toml())["transform"]["steps"])
 
         assert step.op == type(built[0]).op  # type: ignore[attr-defined]
 
 
 def test_every_step_and_key_has_its_line_of_help() -> None:
-    for step in BUILT_IN.values():
+    for step in map(built_in, BUILT_IN):
         assert step.summary().endswith((".", ":")), step.op
         assert all(key.help and key.kind.allowed for key in keys_of(step))
 
 
 def test_the_steps_that_hold_the_gil_are_the_median_and_checks_that_look_at_no_pixel() -> None:
-    holding = {op: kind.work.cost for op, kind in BUILT_IN.items() if kind.work.holds_gil}
+    holding = {op: built_in(op).work.cost for op in BUILT_IN if built_in(op).work.holds_gil}
 
     assert {"median": Cost.HIGH} == {op: cost for op, cost in holding.items() if cost != Cost.NONE}
 

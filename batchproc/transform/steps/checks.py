@@ -8,10 +8,9 @@ x 8 parts of the image, in grey, is lighter than the one to its right. Which ima
 job, in the order of the list, when a run ends: so it is the same in every mode, and whatever came between.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from PIL import Image, ImageFilter, ImageStat
 
@@ -19,15 +18,14 @@ from batchproc import defaults
 from batchproc.errors import Code, Reject
 from batchproc.record.run_parts import Cost
 from batchproc.transform.modes import Size, has_alpha, on_neighbours, visible
-from batchproc.transform.steps.step import BuiltIn, Float, Int, Some, Step, StepCost, key, validate
+from batchproc.transform.steps.step import BuiltIn, Float, Int, Some, StepCost
 
 _PX = Int(at_least=1, at_most=1_000_000)
 
 
-class _SizeCheck(BuiltIn):
+class _SizeCheck(BuiltIn, frozen=True):
     """A check that looks at the size alone."""
 
-    __slots__ = ()
     work = StepCost(holds_gil=True, cost=Cost.NONE, overhead_us=5)
 
     def __call__(self, image: Image.Image) -> Image.Image:
@@ -38,8 +36,7 @@ class _SizeCheck(BuiltIn):
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MinSize(_SizeCheck):
+class MinSize(_SizeCheck, frozen=True, kw_only=True):
     """Rejects pictures smaller than so many pixels.
 
     The size is that of the picture as displayed, at this place in the list. The code is `check.min_size`.
@@ -48,8 +45,8 @@ class MinSize(_SizeCheck):
     op = "min_size"
     example: ClassVar = {"width": 64, "height": 64}
 
-    width: int = key(_PX, "least width, px", default=1)
-    height: int = key(_PX, "least height, px", default=1)
+    width: Annotated[int, _PX, "least width, px"] = 1
+    height: Annotated[int, _PX, "least height, px"] = 1
 
     def check_size(self, size: Size) -> None:
         """Raises `Reject` when a side is too short."""
@@ -58,8 +55,7 @@ class MinSize(_SizeCheck):
             raise Reject(reason, code=Code.CHECK_MIN_SIZE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaxSize(_SizeCheck):
+class MaxSize(_SizeCheck, frozen=True, kw_only=True):
     """Rejects pictures larger than so many pixels: wide, high, or in all.
 
     The size is that of the picture as displayed, at this place in the list. The code is `check.max_size`.
@@ -68,12 +64,12 @@ class MaxSize(_SizeCheck):
     op = "max_size"
     example: ClassVar = {"width": 8000, "height": 8000, "pixels": 40_000_000}
 
-    width: int | None = key(_PX, "most width, px", default=None)
-    height: int | None = key(_PX, "most height, px", default=None)
-    pixels: int | None = key(Int(at_least=1, at_most=10**12), "most of width times height", default=None)
+    width: Annotated[int | None, _PX, "most width, px"] = None
+    height: Annotated[int | None, _PX, "most height, px"] = None
+    pixels: Annotated[int | None, Int(at_least=1, at_most=10**12), "most of width times height"] = None
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if self.width is None and self.height is None and self.pixels is None:
             raise ValueError("width, height, pixels: at least one of them is needed")
 
@@ -87,8 +83,7 @@ class MaxSize(_SizeCheck):
                 raise Reject(reason, code=Code.CHECK_MAX_SIZE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaxAspect(_SizeCheck):
+class MaxAspect(_SizeCheck, frozen=True, kw_only=True):
     """Rejects pictures whose longer side is more than so many times the shorter one.
 
     The code is `check.max_aspect`.
@@ -97,7 +92,7 @@ class MaxAspect(_SizeCheck):
     op = "max_aspect"
     example: ClassVar = {"ratio": 3.0}
 
-    ratio: float = key(Float(at_least=1, at_most=100_000), "the most, longer side divided by shorter side")
+    ratio: Annotated[float, Float(at_least=1, at_most=100_000), "the most, longer side divided by shorter side"]
 
     def check_size(self, size: Size) -> None:
         """Raises `Reject` when the picture is too long or too tall."""
@@ -106,8 +101,7 @@ class MaxAspect(_SizeCheck):
             raise Reject(reason, code=Code.CHECK_MAX_ASPECT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format(BuiltIn):
+class Format(BuiltIn, frozen=True, kw_only=True):
     """Rejects pictures whose source has another format than those listed.
 
     The format is that of the content, whatever the URL or the server says. Runs before anything is decoded, wherever it
@@ -119,7 +113,7 @@ class Format(BuiltIn):
     work = StepCost(holds_gil=True, cost=Cost.NONE, overhead_us=2)
     example: ClassVar = {"formats": ["jpeg", "png"]}
 
-    formats: tuple[str, ...] = key(Some(choices=defaults.FORMATS), "those that are kept")
+    formats: Annotated[tuple[str, ...], Some(choices=defaults.FORMATS), "those that are kept"]
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return image
@@ -130,8 +124,7 @@ class Format(BuiltIn):
             raise Reject(f"{kind} is not among {', '.join(self.formats)}", code=Code.CHECK_FORMAT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotBlank(BuiltIn):
+class NotBlank(BuiltIn, frozen=True, kw_only=True):
     """Rejects pictures without content: of one colour, or nearly so.
 
     Content are the pixels that differ from the commonest level of a channel by more than `tolerance` levels; the
@@ -143,8 +136,8 @@ class NotBlank(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=60)
     example: ClassVar = {"content": 0.5, "tolerance": 8}
 
-    content: float = key(Float(above=0, at_most=100, unit="percent"), "least share of pixels that differ", default=0.1)
-    tolerance: int = key(Int(at_least=0, at_most=254), "levels up to which a pixel is as the commonest", default=8)
+    content: Annotated[float, Float(above=0, at_most=100, unit="percent"), "least share of pixels that differ"] = 0.1
+    tolerance: Annotated[int, Int(at_least=0, at_most=254), "levels up to which a pixel is as the commonest"] = 8
 
     def __call__(self, image: Image.Image) -> Image.Image:
         found = 100 * max(self._shares(image))
@@ -169,8 +162,7 @@ _LAPLACE = ImageFilter.Kernel((3, 3), (0, 1, 0, 1, -4, 1, 0, 1, 0), scale=2, off
 _LAPLACE_SIDE = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sharpness(BuiltIn):
+class Sharpness(BuiltIn, frozen=True, kw_only=True):
     """Rejects blurred pictures: those whose Laplacian varies too little.
 
     Measured in grey levels from 0 to 255: the variance of each pixel's four neighbours minus four times itself (J. L.
@@ -183,7 +175,7 @@ class Sharpness(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.MEDIUM, overhead_us=180)
     example: ClassVar = {"min": 100}
 
-    min: float = key(Float(above=0, at_most=10_000), "least variance of the Laplacian")
+    min: Annotated[float, Float(above=0, at_most=10_000), "least variance of the Laplacian"]
 
     def __call__(self, image: Image.Image) -> Image.Image:
         found = self.measure(image)
@@ -213,8 +205,7 @@ def _variance(edges: Image.Image, mask: Image.Image | None) -> float:
 SIDE = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unique(BuiltIn):
+class Unique(BuiltIn, frozen=True, kw_only=True):
     """Keeps, of images that look alike, the one that the list names first.
 
     Alike are images whose difference hashes, of 64 bits, differ in at most `bits`. It looks at the finished image,
@@ -225,7 +216,7 @@ class Unique(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=12)
     example: ClassVar = {"bits": 4}
 
-    bits: int = key(Int(at_least=0, at_most=16, unit="bits"), "largest difference of what counts as alike", default=4)
+    bits: Annotated[int, Int(at_least=0, at_most=16, unit="bits"), "largest difference of what counts as alike"] = 4
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return image
@@ -242,8 +233,3 @@ class Unique(BuiltIn):
         rows = (levels[start : start + SIDE + 1] for start in range(0, len(levels), SIDE + 1))
         bits = (left > right for row in rows for left, right in pairwise(row))
         return f"{sum(bit << place for place, bit in enumerate(bits)):016x}"
-
-
-def unique_bits(steps: Sequence[Step]) -> int | None:
-    """Up to which difference images are alike, in the strictest of these steps; None where none of them asks."""
-    return max((step.bits for step in steps if isinstance(step, Unique)), default=None)

@@ -9,17 +9,17 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable
-from dataclasses import is_dataclass
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import Struct
-from PIL import Image
 
 from batchproc.errors import Code, Reject, StageError
 from batchproc.redact import printable, redact_text
 from batchproc.signals import raise_stopped
-from batchproc.transform.modes import to_working_mode
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Marked = TypeVar("Marked", bound=Callable[..., object])
 
@@ -50,7 +50,7 @@ class CustomStep(Struct, frozen=True, kw_only=True):
         call = prepared(load(self.path, self.search_path), dict(self.keys), self.path)
         return OpenedStep(path=self.path, call=call)
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(self, image: "Image.Image") -> "Image.Image":
         """Imports and runs the step; workers open it once instead."""
         return self.open()(image)
 
@@ -59,10 +59,14 @@ class OpenedStep(Struct, frozen=True, kw_only=True):
     """An imported step. Not picklable, and never sent."""
 
     path: str
-    call: Callable[[Image.Image], object]
+    call: "Callable[[Image.Image], object]"
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(self, image: "Image.Image") -> "Image.Image":
         """Runs the step; raises `Reject`, or `StageError` (step.error, image.memory)."""
+        from PIL import Image  # of no use to who only names a step
+
+        from batchproc.transform.modes import to_working_mode
+
         try:
             made = self.call(image)
             if isinstance(made, Image.Image) and all(made.size):
@@ -84,6 +88,8 @@ class OpenedStep(Struct, frozen=True, kw_only=True):
 
     def _refusal(self, made: object) -> StageError:
         """Why what the step returned is no picture."""
+        from PIL import Image
+
         if isinstance(made, Image.Image):
             message = f"step {self.path} returned an image of {made.width} x {made.height} px"
             return StageError(Code.STEP_ERROR, message, hint="return at least one pixel, or raise batchproc.Reject")
@@ -151,7 +157,7 @@ def load(path: str, search_path: str = "") -> object:
     return found
 
 
-def prepared(found: object, keys: dict[str, Any], path: str) -> Callable[[Image.Image], object]:
+def prepared(found: object, keys: dict[str, Any], path: str) -> "Callable[[Image.Image], object]":
     """The callable for these keys: a function as it is, a dataclass made from them. Raises `CustomStepError`."""
     if not callable(found):
         raise CustomStepError(f"{path} is a {type(found).__name__}, not a function or a dataclass with __call__")
@@ -174,13 +180,15 @@ def hash_source(found: object) -> str:
 
 
 def _check_class(found: type, path: str) -> None:
-    if not is_dataclass(found) or not found.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise CustomStepError(f"{path} is a class, but not a frozen dataclass")
+    """A frozen dataclass, or a frozen `msgspec.Struct`, whose instances can be called."""
+    declared = getattr(found, "__dataclass_params__", None) or getattr(found, "__struct_config__", None)
+    if not getattr(declared, "frozen", False):
+        raise CustomStepError(f"{path} is a class, but not a frozen dataclass or Struct")
     if "__call__" not in dir(found):  # of its instances: every class can itself be called
         raise CustomStepError(f"{path} has no __call__")
 
 
-def _instance(found: type, keys: dict[str, Any], path: str) -> Callable[[Image.Image], object]:
+def _instance(found: type, keys: dict[str, Any], path: str) -> "Callable[[Image.Image], object]":
     _check_class(found, path)
     try:
         made: Callable[[Image.Image], object] = found(**keys)

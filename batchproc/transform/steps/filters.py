@@ -6,22 +6,20 @@ takes one pass instead of two, and releases the GIL where ImageEnhance holds it.
 `unsharp`, `blur`, `box_blur`, `median`.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from PIL import Image, ImageFilter, ImageOps, ImageStat
 
 from batchproc.record.run_parts import Cost
 from batchproc.transform.modes import has_alpha, on_colours, on_neighbours, on_premultiplied, visible
-from batchproc.transform.steps.step import BuiltIn, Float, Int, StepCost, key
+from batchproc.transform.steps.step import BuiltIn, Float, Int, StepCost
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to L
 _FACTOR = Float(at_least=0, at_most=100)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grayscale(BuiltIn):
+class Grayscale(BuiltIn, frozen=True, kw_only=True):
     """Turns colours to grey (ITU-R BT.601 luma).
 
     The result has one channel, and alpha where it had alpha.
@@ -36,8 +34,7 @@ class Grayscale(BuiltIn):
         return image.convert("LA" if has_alpha(image) else "L")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Autocontrast(BuiltIn):
+class Autocontrast(BuiltIn, frozen=True, kw_only=True):
     """Stretches each channel to the full range.
 
     `cutoff` percent of the lightest and of the darkest pixels are ignored, and all invisible ones. Alpha is left as it
@@ -48,15 +45,14 @@ class Autocontrast(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.MEDIUM, overhead_us=180)
     example: ClassVar = {"cutoff": 0.5}
 
-    cutoff: float = key(Float(at_least=0, at_most=49, unit="percent"), "percent ignored at each end", default=0.0)
+    cutoff: Annotated[float, Float(at_least=0, at_most=49, unit="percent"), "percent ignored at each end"] = 0.0
 
     def __call__(self, image: Image.Image) -> Image.Image:
         mask = visible(image) if has_alpha(image) else None
         return on_colours(image, lambda colours: ImageOps.autocontrast(colours, cutoff=self.cutoff, mask=mask))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brightness(BuiltIn):
+class Brightness(BuiltIn, frozen=True, kw_only=True):
     """Multiplies all levels: 0 is black, 1 changes nothing, 2 is twice as bright.
 
     Alpha is left as it is.
@@ -66,14 +62,13 @@ class Brightness(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=140)
     example: ClassVar = {"factor": 1.2}
 
-    factor: float = key(_FACTOR, "the multiplier")
+    factor: Annotated[float, _FACTOR, "the multiplier"]
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return _mapped(image, pivot=0, factor=self.factor)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contrast(BuiltIn):
+class Contrast(BuiltIn, frozen=True, kw_only=True):
     """Moves all levels away from the visible pixels' mean: 0 is even grey, 1 changes nothing, 2 is twice the contrast.
 
     Alpha is left as it is.
@@ -83,7 +78,7 @@ class Contrast(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=300)
     example: ClassVar = {"factor": 1.2}
 
-    factor: float = key(_FACTOR, "the multiplier")
+    factor: Annotated[float, _FACTOR, "the multiplier"]
 
     def __call__(self, image: Image.Image) -> Image.Image:
         mask = visible(image) if has_alpha(image) else None
@@ -92,8 +87,7 @@ class Contrast(BuiltIn):
         return _mapped(image, pivot=mean, factor=self.factor)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gamma(BuiltIn):
+class Gamma(BuiltIn, frozen=True, kw_only=True):
     """Brightens (above 1) or darkens (below 1) the middle levels; black and white stay.
 
     A level, as a share of white, becomes its power of 1 / `gamma`. Alpha is left as it is.
@@ -103,14 +97,13 @@ class Gamma(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=100)
     example: ClassVar = {"gamma": 1.4}
 
-    gamma: float = key(Float(at_least=0.01, at_most=100), "the exponent's denominator; 1 changes nothing")
+    gamma: Annotated[float, Float(at_least=0.01, at_most=100), "the exponent's denominator; 1 changes nothing"]
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return _by_table(image, _gamma_levels(self.gamma))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColourStep(BuiltIn):
+class ColourStep(BuiltIn, frozen=True, kw_only=True):
     """Makes colours stronger or weaker: 0 is grey, 1 changes nothing, 2 is twice as colourful.
 
     Grey pictures and alpha are left as they are.
@@ -120,7 +113,7 @@ class ColourStep(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.MEDIUM, overhead_us=15)
     example: ClassVar = {"factor": 0.8}
 
-    factor: float = key(_FACTOR, "the multiplier")
+    factor: Annotated[float, _FACTOR, "the multiplier"]
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return image if image.mode in ("L", "LA") else on_colours(image, self._mixed)
@@ -155,8 +148,7 @@ def _by_table(image: Image.Image, levels: tuple[int, ...]) -> Image.Image:
     return on_colours(image, lambda colours: colours.point(levels * len(colours.getbands())))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sharpen(BuiltIn):
+class Sharpen(BuiltIn, frozen=True, kw_only=True):
     """Sharpens with a 3 x 3 kernel; cheap, and even over the whole picture.
 
     Amount 1 is Pillow's `SHARPEN`. Alpha is left as it is.
@@ -166,7 +158,7 @@ class Sharpen(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.HIGH, overhead_us=40)
     example: ClassVar = {"amount": 0.5}
 
-    amount: float = key(Float(at_least=0, at_most=10), "strength; 0 changes nothing", default=1.0)
+    amount: Annotated[float, Float(at_least=0, at_most=10), "strength; 0 changes nothing"] = 1.0
 
     def __call__(self, image: Image.Image) -> Image.Image:
         edge = -2.0 * self.amount
@@ -174,8 +166,7 @@ class Sharpen(BuiltIn):
         return on_neighbours(image, lambda colours: colours.filter(ImageFilter.Kernel((3, 3), kernel, scale=16)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unsharp(BuiltIn):
+class Unsharp(BuiltIn, frozen=True, kw_only=True):
     """Sharpens by unsharp mask: what differs from a blurred copy is made stronger.
 
     Alpha is left as it is.
@@ -185,17 +176,16 @@ class Unsharp(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.HIGH, overhead_us=40)
     example: ClassVar = {"radius": 1.0, "percent": 80, "threshold": 2}
 
-    radius: float = key(Float(at_least=0, at_most=100, unit="px"), "of the blur, px", default=2.0)
-    percent: int = key(Int(at_least=0, at_most=1000), "strength", default=150)
-    threshold: int = key(Int(at_least=0, at_most=255), "least difference, in levels, that is sharpened", default=3)
+    radius: Annotated[float, Float(at_least=0, at_most=100, unit="px"), "of the blur, px"] = 2.0
+    percent: Annotated[int, Int(at_least=0, at_most=1000), "strength"] = 150
+    threshold: Annotated[int, Int(at_least=0, at_most=255), "least difference, in levels, that is sharpened"] = 3
 
     def __call__(self, image: Image.Image) -> Image.Image:
         mask = ImageFilter.UnsharpMask(self.radius, self.percent, self.threshold)
         return on_neighbours(image, lambda colours: colours.filter(mask))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blur(BuiltIn):
+class Blur(BuiltIn, frozen=True, kw_only=True):
     """Blurs with a Gaussian, as three box blurs.
 
     Alpha is premultiplied.
@@ -205,14 +195,13 @@ class Blur(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.HIGH, overhead_us=45)
     example: ClassVar = {"radius": 1.5}
 
-    radius: float = key(Float(at_least=0, at_most=1000, unit="px"), "standard deviation, px", default=2.0)
+    radius: Annotated[float, Float(at_least=0, at_most=1000, unit="px"), "standard deviation, px"] = 2.0
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return on_premultiplied(image, lambda pixels: pixels.filter(ImageFilter.GaussianBlur(self.radius)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoxBlur(BuiltIn):
+class BoxBlur(BuiltIn, frozen=True, kw_only=True):
     """Blurs with a square of equal weights.
 
     Alpha is premultiplied.
@@ -222,14 +211,13 @@ class BoxBlur(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.HIGH, overhead_us=45)
     example: ClassVar = {"radius": 2}
 
-    radius: float = key(Float(at_least=0, at_most=1000, unit="px"), "half the side of the square, px", default=2.0)
+    radius: Annotated[float, Float(at_least=0, at_most=1000, unit="px"), "half the side of the square, px"] = 2.0
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return on_premultiplied(image, lambda pixels: pixels.filter(ImageFilter.BoxBlur(self.radius)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Median(BuiltIn):
+class Median(BuiltIn, frozen=True, kw_only=True):
     """Replaces each pixel by the median of its neighbourhood, channel by channel: removes specks, keeps edges.
 
     Alpha is left as it is.
@@ -239,7 +227,7 @@ class Median(BuiltIn):
     work = StepCost(holds_gil=True, cost=Cost.HIGH, overhead_us=50)
     example: ClassVar = {"size": 3}
 
-    size: int = key(Int(at_least=3, at_most=99, odd=True, unit="px"), "side of the neighbourhood, px", default=3)
+    size: Annotated[int, Int(at_least=3, at_most=99, odd=True, unit="px"), "side of the neighbourhood, px"] = 3
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return on_neighbours(image, lambda colours: colours.filter(ImageFilter.MedianFilter(self.size)))

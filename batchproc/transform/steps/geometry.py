@@ -1,7 +1,6 @@
 """The steps that change size or place: `resize`, `crop`, `trim`, `rotate`, `flip`."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from PIL import Image, ImageColor
 from PIL.Image import Resampling, Transpose
@@ -19,17 +18,14 @@ from batchproc.transform.steps.step import (
     Ints,
     OneOf,
     StepCost,
-    key,
     quoted,
-    validate,
 )
 
 SIDE_PX = Int(at_least=1, at_most=65_500)
 SIZE = Ints(count=2, each=SIDE_PX, words="two whole numbers of 1 px or more, up to 65500")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resize(BuiltIn):
+class Resize(BuiltIn, frozen=True, kw_only=True):
     """Changes the size.
 
     `contain` fits the whole picture into the size, `cover` is the smallest that covers it (both keep the aspect), `fit`
@@ -43,19 +39,19 @@ class Resize(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=15)
     example: ClassVar = {"size": [256, 256], "how": "contain", "only_shrink": True}
 
-    size: tuple[int, int] | None = key(SIZE, "width and height, px; required unless how = scale", default=None)
-    how: str = key(
-        OneOf(choices=("contain", "cover", "fit", "pad", "exact", "scale")), "how the size is meant", default="contain"
-    )
-    factor: float | None = key(Float(above=0, at_most=100), "with how = scale: the multiplier", default=None)
-    only_shrink: bool | None = key(Bool(), "never enlarge; left out: true for contain, else false", default=None)
-    background: str = key(
-        Colour(), "with how = pad: the fill; empty: transparent where the picture has alpha, else [output] background",
-        default="",
-    )
+    size: Annotated[tuple[int, int] | None, SIZE, "width and height, px; required unless how = scale"] = None
+    how: Annotated[
+        str, OneOf(choices=("contain", "cover", "fit", "pad", "exact", "scale")), "how the size is meant"
+    ] = "contain"
+    factor: Annotated[float | None, Float(above=0, at_most=100), "with how = scale: the multiplier"] = None
+    only_shrink: Annotated[bool | None, Bool(), "never enlarge; left out: true for contain, else false"] = None
+    background: Annotated[
+        str, Colour(),
+        "with how = pad: the fill; empty: transparent where the picture has alpha, else [output] background",
+    ] = ""
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         wanted, other = ("factor", "size") if self.how == "scale" else ("size", "factor")
         if getattr(self, wanted) is None:
             raise ValueError(f'{wanted} is missing: how = "{self.how}" needs it')
@@ -147,8 +143,7 @@ _GRAVITIES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crop(BuiltIn):
+class Crop(BuiltIn, frozen=True, kw_only=True):
     """Cuts out a part: of a size at one of nine places, or the pixels of a box.
 
     What reaches beyond the picture is left out, so the result can be smaller than asked. A box that misses the picture
@@ -159,20 +154,20 @@ class Crop(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=30)
     example: ClassVar = {"size": [200, 200], "gravity": "center"}
 
-    size: tuple[int, int] | None = key(SIZE, "width and height, px; this or box", default=None)
-    gravity: str = key(OneOf(choices=tuple(_GRAVITIES)), "with size: which part is kept", default="center")
-    box: tuple[int, int, int, int] | None = key(
+    size: Annotated[tuple[int, int] | None, SIZE, "width and height, px; this or box"] = None
+    gravity: Annotated[str, OneOf(choices=tuple(_GRAVITIES)), "with size: which part is kept"] = "center"
+    box: Annotated[
+        tuple[int, int, int, int] | None,
         Ints(
             count=4,
             each=Int(at_least=0, at_most=1_000_000),
             words="four whole numbers: left, top, right, bottom in px, right beyond left and bottom beyond top",
         ),
         "left, top, right, bottom, px; this or size",
-        default=None,
-    )
+    ] = None
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if (self.size is None) == (self.box is None):
             raise ValueError("size, box: exactly one of them is needed")
         if self.box is not None and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
@@ -195,8 +190,7 @@ class Crop(BuiltIn):
         return left, top, left + width, top + height
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trim(BuiltIn):
+class Trim(BuiltIn, frozen=True, kw_only=True):
     """Cuts off a border of one colour, on each side as far as it goes.
 
     The colour is that of the top left pixel, then that of the bottom right one, so that bars on two sides may differ.
@@ -209,7 +203,7 @@ class Trim(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.MEDIUM, overhead_us=250)
     example: ClassVar = {"tolerance": 10}
 
-    tolerance: int = key(Int(at_least=0, at_most=254), "most difference from the border's colour, levels", default=10)
+    tolerance: Annotated[int, Int(at_least=0, at_most=254), "most difference from the border's colour, levels"] = 10
 
     def __call__(self, image: Image.Image) -> Image.Image:
         for corner in ((0, 0), (image.width - 1, image.height - 1)):
@@ -227,8 +221,7 @@ class Trim(BuiltIn):
         return shown.point(table).getbbox(alpha_only=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rotate(BuiltIn):
+class Rotate(BuiltIn, frozen=True, kw_only=True):
     """Turns the picture counter-clockwise.
 
     With `expand` the canvas grows to hold all of it, else the corners are cut. Multiples of 90 degrees move pixels
@@ -239,12 +232,12 @@ class Rotate(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=35)
     example: ClassVar = {"degrees": 90, "expand": True}
 
-    degrees: float = key(Float(at_least=-360, at_most=360, unit="degrees"), "angle, counter-clockwise")
-    expand: bool = key(Bool(), "let the canvas grow", default=False)
-    background: str = key(
-        Colour(), "the fill of the corners; empty: transparent where the picture has alpha, else [output] background",
-        default="",
-    )
+    degrees: Annotated[float, Float(at_least=-360, at_most=360, unit="degrees"), "angle, counter-clockwise"]
+    expand: Annotated[bool, Bool(), "let the canvas grow"] = False
+    background: Annotated[
+        str, Colour(),
+        "the fill of the corners; empty: transparent where the picture has alpha, else [output] background",
+    ] = ""
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return self.render(image, View.whole(image))
@@ -269,8 +262,7 @@ class Rotate(BuiltIn):
         return image.rotate(self.degrees, Resampling.BICUBIC, expand=self.expand, fillcolor=fill)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flip(BuiltIn):
+class Flip(BuiltIn, frozen=True, kw_only=True):
     """Mirrors the picture.
 
     `horizontal` swaps left and right, `vertical` top and bottom. No pixel changes its value.
@@ -280,7 +272,7 @@ class Flip(BuiltIn):
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=20)
     example: ClassVar = {"direction": "horizontal"}
 
-    direction: str = key(OneOf(choices=("horizontal", "vertical")), "which sides are swapped", default="horizontal")
+    direction: Annotated[str, OneOf(choices=("horizontal", "vertical")), "which sides are swapped"] = "horizontal"
 
     def __call__(self, image: Image.Image) -> Image.Image:
         across = self.direction == "horizontal"

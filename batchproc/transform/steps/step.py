@@ -1,34 +1,37 @@
 """What a step is, and how its keys are checked, explained and described: each key says once what it accepts.
 
 A step is a frozen value that is called with an image and returns one; some kinds know more than pixels. The built-in
-ones are dataclasses derived from `BuiltIn`, whose fields are made by `key`.
+ones derive from `BuiltIn`.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import MISSING, Field, field, fields
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from msgspec import Struct
-from PIL import Image
+from msgspec.structs import FieldInfo, fields, force_setattr
 
 from batchproc.record.run_parts import Cost
-from batchproc.transform.modes import Size, View
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from batchproc.transform.modes import Size, View
 
 
 class Step(Protocol):
     """One image operation. Gets and returns an image of mode L, LA, RGB or RGBA; free of shared state, picklable."""
 
-    def __call__(self, image: Image.Image, /) -> Image.Image: ...
+    def __call__(self, image: "Image.Image", /) -> "Image.Image": ...
 
 
 @runtime_checkable
 class SizeCheck(Protocol):
     """A step that looks at the size alone. At the head of the list it runs before anything is decoded."""
 
-    def check_size(self, size: Size) -> None:
+    def check_size(self, size: "Size") -> None:
         """Raises `Reject` when the picture is not wanted. `size` is as displayed."""
         ...
 
@@ -46,11 +49,11 @@ class FormatCheck(Protocol):
 class Sizing(Protocol):
     """A step that scales, and so can work from pixels that were decoded at reduced scale."""
 
-    def scaled_size(self, size: Size) -> Size | None:
+    def scaled_size(self, size: "Size") -> "Size | None":
         """The size that a whole picture of `size` is scaled to, before any cut; None: it is not scaled."""
         ...
 
-    def render(self, image: Image.Image, view: View) -> Image.Image:
+    def render(self, image: "Image.Image", view: "View") -> "Image.Image":
         """The step on pixels that stand for the picture of `view`."""
         ...
 
@@ -60,6 +63,20 @@ class Pixelwise(Protocol):
     """A step that maps each pixel by itself and linearly, so that it may run on a scaled decode before a resize."""
 
     pixelwise: bool
+
+
+@runtime_checkable
+class Unlike(Protocol):
+    """A step that keeps one of images that look alike, which is decided over the whole job when a run ends."""
+
+    @property
+    def bits(self) -> int:
+        """The largest difference of two hashes that counts as alike."""
+        ...
+
+    def hash_of(self, image: "Image.Image") -> str:
+        """The hash of the finished image."""
+        ...
 
 
 class KeyType(Protocol):
@@ -232,14 +249,17 @@ class Key(Struct, frozen=True, kw_only=True):
         return "" if self.required or self.default is None else json.dumps(self.default)
 
 
-def key(kind: KeyType, text: str, *, default: Any = MISSING) -> Any:
-    """A dataclass field for a step's key. Without `default` it is required; None means that it may be left out."""
-    return field(default=default, metadata={"kind": kind, "help": text})
-
-
-def keys_of(step: type) -> tuple[Key, ...]:
+@cache
+def keys_of(step: "type[BuiltIn]") -> tuple[Key, ...]:
     """The keys of a step's class, in order."""
-    return tuple(_declared(one) for one in fields(step))
+    return tuple(map(_declared, fields(step)))
+
+
+def _declared(one: FieldInfo) -> Key:
+    kind, text = one.type.__metadata__
+    return Key(
+        name=one.name, kind=kind, help=text, required=one.required, default=None if one.required else one.default
+    )
 
 
 def error_of(kind: KeyType, value: object) -> str | None:
@@ -255,41 +275,6 @@ def quoted(value: object) -> str:
     """A value as it stands in TOML, near enough, cut when long."""
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def validate(step: Any) -> None:
-    """Checks a step's keys and gives each its own type (lists become tuples, 2 becomes 2.0 where numbers are meant).
-
-    Raises ValueError with every error, as `size = [0, 10]: must be two whole numbers of 1 px or more`.
-    """
-    errors = list(_errors(step))
-    if errors:
-        raise ValueError("; ".join(errors))
-    for one in keys_of(type(step)):
-        value = getattr(step, one.name)
-        if value is not None:
-            object.__setattr__(step, one.name, one.kind.clean(value))
-
-
-def _errors(step: Any) -> Iterator[str]:
-    for one in keys_of(type(step)):
-        value = getattr(step, one.name)
-        if value is None and not one.required:
-            continue
-        wrong = error_of(one.kind, value)
-        if wrong is not None:
-            yield f"{one.name} = {wrong}"
-
-
-def _declared(one: "Field[Any]") -> Key:
-    required = one.default is MISSING
-    return Key(
-        name=one.name,
-        kind=one.metadata["kind"],
-        help=one.metadata["help"],
-        required=required,
-        default=None if required else one.default,
-    )
 
 
 def _spaced(unit: str) -> str:
@@ -320,19 +305,32 @@ _COST_WORDS = {
 }
 
 
-class BuiltIn:
-    """A step of the program: a frozen dataclass that validates its keys as it is made, and is described by itself."""
+class BuiltIn(Struct, frozen=True, kw_only=True):
+    """A step of the program: it validates its keys as it is made, and is described by itself.
 
-    __slots__ = ()
+    A key is a field of type `Annotated[its type, what it accepts, help]`. Without a default it is required; None means
+    that it may be left out.
+    """
+
     op: ClassVar[str]
     work: ClassVar[StepCost]
     version: ClassVar[int] = 1  # raised when it begins to make other pixels from the same keys
     example: ClassVar[dict[str, object]]  # its keys, as in TOML
 
     def __post_init__(self) -> None:
-        validate(self)
+        """Checks the keys and gives each its own type (lists become tuples, 2 becomes 2.0 where numbers are meant).
 
-    def __call__(self, image: Image.Image, /) -> Image.Image:
+        Raises ValueError with every error, as `size = [0, 10]: must be two whole numbers of 1 px or more`.
+        """
+        keys = [(one, getattr(self, one.name)) for one in keys_of(type(self))]
+        given = [(one, value) for one, value in keys if value is not None or one.required]
+        wrong = [f"{one.name} = {error}" for one, value in given if (error := error_of(one.kind, value))]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        for one, value in given:
+            force_setattr(self, one.name, one.kind.clean(value))
+
+    def __call__(self, image: "Image.Image", /) -> "Image.Image":
         """The step on an image that stands for itself."""
         raise NotImplementedError
 

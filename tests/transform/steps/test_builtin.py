@@ -9,7 +9,7 @@ from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from batchproc.errors import Code, Reject, StageError
 from batchproc.transform.modes import View
-from batchproc.transform.plan import BUILT_IN
+from batchproc.transform.plan import BUILT_IN, built_in
 from batchproc.transform.steps.checks import MaxAspect, MinSize
 from batchproc.transform.steps.filters import BoxBlur, Brightness, ColourStep, Contrast, Gamma, Grayscale, Sharpen
 from batchproc.transform.steps.geometry import Crop, Flip, Resize, Rotate, Trim
@@ -123,7 +123,7 @@ def test_rotate_turns_counter_clockwise_and_fills_the_corners() -> None:
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 @pytest.mark.parametrize("op", list(BUILT_IN))
 def test_every_step_takes_every_working_mode_and_travels(op: str, mode: str) -> None:
-    step = pickle.loads(pickle.dumps(BUILT_IN[op](**BUILT_IN[op].example)))
+    step = pickle.loads(pickle.dumps(built_in(op)(**built_in(op).example)))
 
     # Edges enough for every check, over the whole picture.
     result = step(ImageChops.invert(photo(300, 250).filter(ImageFilter.CONTOUR)).convert(mode))
@@ -137,7 +137,7 @@ def test_steps_on_colours_leave_alpha_alone(op: str) -> None:
     picture = photo(40, 30, "RGBA")
     picture.putalpha(photo(40, 30, "L"))
 
-    result = BUILT_IN[op](**BUILT_IN[op].example)(picture)
+    result = built_in(op)(**built_in(op).example)(picture)
 
     assert picture.getchannel("A").tobytes() == result.getchannel("A").tobytes()
     assert picture.convert("RGB").tobytes() != result.convert("RGB").tobytes()
@@ -217,7 +217,7 @@ def test_checks_reject_beyond_their_bound_and_not_at_it(
 )
 def test_a_bad_value_is_quoted_with_what_is_allowed(op: str, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole text is compared
-        BUILT_IN[op](**keys)
+        built_in(op)(**keys)
 
     assert message == str(caught.value)
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from batchproc.defaults import FORMATS
 from batchproc.errors import Code, Reject
-from batchproc.transform.plan import BUILT_IN, build_steps
+from batchproc.transform.plan import build_steps, built_in
 from batchproc.transform.steps.checks import Format, MaxSize, NotBlank, Sharpness
 from tests.transform.drawing import encoded, photo, run
 
@@ -64,7 +64,7 @@ def test_max_size_drops_what_is_beyond_a_limit(
 )
 def test_a_bad_value_is_quoted_with_what_is_allowed(op: str, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole text is compared
-        BUILT_IN[op](**keys)
+        built_in(op)(**keys)
 
     assert message == str(caught.value)
 

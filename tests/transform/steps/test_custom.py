@@ -18,6 +18,7 @@ from tests.transform.drawing import encoded, photo, run
 SOURCE = '''
 from dataclasses import dataclass
 from typing import ClassVar
+from msgspec import Struct
 from PIL import Image
 from batchproc import Reject
 
@@ -92,8 +93,18 @@ class Tint:
     def __call__(self, image):
         return Image.blend(image, Image.new("RGB", image.size, self.colour), self.strength)
 
+class Veil(Struct, frozen=True):
+    level: int = 1
+
+    def __call__(self, image):
+        return image.point(lambda level: self.level)
+
 @dataclass
 class Thawed:
+    def __call__(self, image):
+        return image
+
+class Soft(Struct):
     def __call__(self, image):
         return image
 
@@ -124,6 +135,12 @@ def test_a_function_of_the_users_runs(home: Path, tmp_path: Path) -> None:
     made = run(tmp_path, encoded(Image.new("L", (8, 8), 30), "PNG"), steps=(own(home, "invert"),), output_format="png")
 
     assert 225 == made.getpixel((4, 4))
+
+
+def test_a_frozen_struct_of_the_users_gets_its_keys(home: Path) -> None:
+    made = pickle.loads(pickle.dumps(own(home, "Veil", level=9)))(Image.new("L", (8, 8)))
+
+    assert (9, 9) == made.getextrema()
 
 
 def test_a_dataclass_of_the_users_gets_its_keys(home: Path) -> None:
@@ -218,7 +235,8 @@ def test_an_unusual_mode_is_brought_back_to_a_working_one(home: Path) -> None:
         ("own_steps_of_a_test:number", {}, "is a int, not a function or a dataclass with __call__"),
         ("own_steps_of_a_test:inner", {}, "cannot be pickled by name"),
         ("own_steps_of_a_test:invert", {"amount": 1}, "is a function and takes no keys"),
-        ("own_steps_of_a_test:Thawed", {}, "is a class, but not a frozen dataclass"),
+        ("own_steps_of_a_test:Thawed", {}, "is a class, but not a frozen dataclass or Struct"),
+        ("own_steps_of_a_test:Soft", {}, "is a class, but not a frozen dataclass or Struct"),
         ("own_steps_of_a_test:Mute", {}, "has no __call__"),
         ("own_steps_of_a_test:Tint", {}, "refuses its keys: TypeError"),
         ("own_steps_of_a_test:Tint", {"colour": "red", "strength": 2}, "strength = 2: must be 1 or less"),

@@ -3,7 +3,8 @@
 import pytest
 from PIL import Image, ImageDraw
 
-from batchproc.transform.steps.checks import Unique, unique_bits
+from batchproc.transform.plan import unique_bits
+from batchproc.transform.steps.checks import Unique
 
 
 def draw(size: tuple[int, int] = (160, 120), shift: int = 0, mode: str = "RGB") -> Image.Image:
