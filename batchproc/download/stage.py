@@ -8,8 +8,7 @@ from batchproc.download.connection import Deadline
 from batchproc.download.local import SCHEME, LocalFiles
 from batchproc.download.pool import pools
 from batchproc.download.reply import WireReply
-from batchproc.download.robots import RobotsGate
-from batchproc.download.rules import product_token
+from batchproc.download.robots import RobotsGate, product_token
 from batchproc.download.settings import Settings, Site, Sites
 from batchproc.download.transport import Request, Transport
 from batchproc.download.urls import Location

@@ -116,7 +116,7 @@ def _certificate_problems(config: Config, where: str, table: DownloadTable | Hos
 
 
 def _load(*files: str) -> None:
-    from batchproc.download.tls import tls_context  # a tenth of the start, for jobs that name such files
+    from batchproc.download.connection import tls_context  # a tenth of the start, for jobs that name such files
 
     tls_context(*files)
 

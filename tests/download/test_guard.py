@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchproc.download.guard import REFUSED_IPV4, REFUSED_IPV6, AddressGuard
+from batchproc.download.dial import REFUSED_IPV4, REFUSED_IPV6, AddressGuard
 
 REFUSED = [
     "0.0.0.0", "0.1.2.3", "10.0.0.1", "100.64.0.1", "100.100.100.200", "127.0.0.1", "127.255.255.254",

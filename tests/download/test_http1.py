@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.download.http1 import ChunkDecoder, parse_head
+from batchproc.download.reply import ChunkDecoder, parse_head
 from batchproc.errors import Retry, StageError
 
 

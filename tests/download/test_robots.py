@@ -11,11 +11,12 @@ import pytest
 from batchproc.download import robots
 from batchproc.download.connection import Deadline
 from batchproc.download.reply import WireReply
-from batchproc.download.robots import RobotsGate, Rulebook
-from batchproc.download.rules import (
+from batchproc.download.robots import (
     KEEP_OBSTACLE_SECONDS,
     KEEP_SECONDS,
     Reading,
+    RobotsGate,
+    Rulebook,
     Rules,
     make_rules,
     product_token,

@@ -11,8 +11,7 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from batchproc.download.rules import KEEP_OBSTACLE_SECONDS, KEEP_SECONDS, Reading
-from batchproc.download.shelf import Shelf
+from batchproc.download.robots import KEEP_OBSTACLE_SECONDS, KEEP_SECONDS, Reading, Shelf
 from batchproc.errors import Code, Retry, StageError
 
 KEY = ("https", "a.example", "batchproc")
@@ -21,7 +20,7 @@ REFUSED = Reading(obstacle="the answer was 503", retry=Retry.HOST, retry_after_s
 AWAY = Reading(code=Code.CONNECT, obstacle="refused", hint="h", retry=Retry.BACKOFF)
 HOLDER = """
 import sys
-from batchproc.download.shelf import Shelf
+from batchproc.download.robots import Shelf
 
 def read():
     print("reading", flush=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.download import tls
+from batchproc.download import connection
 from batchproc.download.settings import Site
 from batchproc.errors import Retry
 from tests.download.conftest import Open, failure, fetch
@@ -46,7 +46,7 @@ def wrapped(certificate: Path, handler: Handler) -> Handler:
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trusts the certificate, and resolves localhost to IPv4 only."""
     context = ssl.create_default_context(cafile=str(certificate))
-    monkeypatch.setattr(tls, "_contexts", {("", "", ""): context})
+    monkeypatch.setattr(connection, "_contexts", {("", "", ""): context})
 
 
 def secure(server: Server, host: str = "localhost") -> str:
@@ -240,6 +240,6 @@ def test_a_client_certificate_is_shown_to_the_host_it_is_for(opened: Open, certi
 
 
 def test_the_context_is_made_once() -> None:
-    assert tls.tls_context() is tls.tls_context()
-    assert ssl.CERT_REQUIRED == tls.tls_context().verify_mode
-    assert tls.tls_context().check_hostname
+    assert connection.tls_context() is connection.tls_context()
+    assert ssl.CERT_REQUIRED == connection.tls_context().verify_mode
+    assert connection.tls_context().check_hostname
