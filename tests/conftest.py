@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from batchproc.frontier import pace
+from batchproc.frontier import host
 from batchproc.measure.hardware import usable_cores
 from tests.jobs import make_job, origin
 
@@ -29,4 +29,4 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """In this process a host that is away is given up after a third of a second instead of half a minute."""
-    monkeypatch.setattr(pace, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(host, "FIRST_PAUSE_SECONDS", 0.01)

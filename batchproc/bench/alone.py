@@ -24,7 +24,7 @@ from batchproc.measure.sampler import Gauges, Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Item, Outcome, Source, SourceImage
 from batchproc.pipeline import stages
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 from batchproc.pipeline.observer import StageSums
 from batchproc.pipeline.opening import make_transform
 from batchproc.pipeline.phase_record import describe_stage, stage_totals

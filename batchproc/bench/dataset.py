@@ -30,7 +30,7 @@ from batchproc.measure.hardware import usable_cores
 from batchproc.model import Failure, Item, Outcome, Rejection, Source, SourceImage
 from batchproc.origin import OriginSettings, listing
 from batchproc.origin.site import LONGEST_LATENCY_SECONDS, content_type
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 from batchproc.pipeline.stages import make_download, make_frontier, make_origin_settings
 from batchproc.sink import write_atomically
 

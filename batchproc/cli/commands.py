@@ -137,7 +137,7 @@ def shards(
     from batchproc.cluster.shared_run import refuse
     from batchproc.config import ClusterTable
     from batchproc.job_file import load, warm_up
-    from batchproc.pipeline.job_list import JobList
+    from batchproc.pipeline.import_list import JobList
 
     from_here(config)
     with redirect_stdout(sys.stderr):  # a step of the user's may print

@@ -33,7 +33,7 @@ from batchproc.cluster.scattering import (
 from batchproc.columns import Columns
 from batchproc.errors import DiskError
 from batchproc.model import ListedItem
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 from batchproc.signals import Counted, doing
 
 HELD_BYTES = 32 << 20  # of slices, before they go to their files

@@ -15,8 +15,7 @@ from batchproc.cluster.shared_store import Store
 from batchproc.columns import Columns
 from batchproc.config import ClusterTable, Config
 from batchproc.errors import UsageError
-from batchproc.pipeline.import_list import check_list
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList, check_list
 from batchproc.sink import Layout, write_atomically
 
 

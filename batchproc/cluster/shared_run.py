@@ -34,7 +34,7 @@ from batchproc.measure.samples import Samples
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import Display, RunOptions, RunResult
 from batchproc.pipeline.closing import limits_crossed, write_beside
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.opening import check_certificates, check_layout, make_transform, origin_port

@@ -21,10 +21,9 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from batchproc.errors import ExecutorError
-from batchproc.executors.affinity import Affinities, HeldJob
 from batchproc.executors.attempt import Presence
 from batchproc.executors.child import GaveUp, WorkerLimits
-from batchproc.executors.slot import DEPTH, RSS_SHARE_TO_RECYCLE, WorkerSlot
+from batchproc.executors.slot import DEPTH, RSS_SHARE_TO_RECYCLE, Affinities, HeldJob, WorkerSlot
 from batchproc.executors.supply import LEAST_CAPACITY, ArrivalInbox, Closed, EndMark, Supply, UpstreamFault
 from batchproc.executors.worker import WorkerProcess, start_context
 from batchproc.model import Item, Mode, Outcome

@@ -12,8 +12,7 @@ from operator import itemgetter
 
 from msgspec import Struct
 
-from batchproc.frontier.host import Aside, Away, Entry, Host, Limits
-from batchproc.frontier.pace import FIRST_PAUSE_SECONDS, NEVER, Pace
+from batchproc.frontier.host import FIRST_PAUSE_SECONDS, NEVER, Aside, Away, Entry, Host, Limits, Pace
 from batchproc.model import Outcome
 from batchproc.record.run_json import HostsRecord
 from batchproc.record.run_parts import HostStarts, TroubledHost

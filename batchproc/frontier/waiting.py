@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 from msgspec.structs import fields
 
-from batchproc.frontier.host import Entry
+from batchproc.frontier.host import NEVER, Entry
 from batchproc.frontier.hosts import Hosts
-from batchproc.frontier.pace import NEVER
 from batchproc.kinds import Retry
 from batchproc.model import Failure
 

@@ -17,8 +17,7 @@ from batchproc.lock import RunLock
 from batchproc.model import Outcome
 from batchproc.pipeline.closing import card_settings, find_stop, judge, write_down, write_manifests
 from batchproc.pipeline.events import log_ledger, log_start
-from batchproc.pipeline.import_list import ImportedList, describe_import, refuse_lost_ledger, take_in
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import ImportedList, JobList, describe_import, refuse_lost_ledger, take_in
 from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
 from batchproc.pipeline.opening import (

@@ -14,8 +14,7 @@ from pathlib import Path
 from batchproc.config import Config, DownloadTable, HostTable, is_in_bucket
 from batchproc.errors import Problem, UsageError
 from batchproc.ledger import Ledger, LedgerView
-from batchproc.pipeline.import_list import refuse_lost_ledger, refused_plan
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList, refuse_lost_ledger, refused_plan
 from batchproc.shortage import file_limit, raise_file_limit
 from batchproc.sink import ImageFolder, Layout
 from batchproc.transform.plan import Transform, fingerprint, keeps_images, plan_settings

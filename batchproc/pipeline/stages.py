@@ -18,7 +18,7 @@ from batchproc.job_file import worker_modules
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
-from batchproc.pipeline.job_list import local_roots
+from batchproc.pipeline.import_list import local_roots
 from batchproc.pipeline.opening import OTHER_DESCRIPTORS
 from batchproc.record.explanation import Variant
 from batchproc.record.run_parts import ModeName

@@ -29,7 +29,7 @@ from batchproc.cluster.partition import make_plan
 from batchproc.cluster.plan import FOLDER, LIST_NAME, ClusterPlan, ListShard, PartManifest, write_plan
 from batchproc.cluster.task import PartOutcome, PartTask, run_part
 from batchproc.job_file import load
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from batchproc.cluster.partition import make_plan
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 from batchproc.sources import ListFormat
 
 SHARD_URLS = 5_000

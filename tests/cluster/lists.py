@@ -11,7 +11,7 @@ from batchproc.cluster.plan import LIST_NAME, ClusterPlan, PartList
 from batchproc.columns import Columns
 from batchproc.ledger import Imported
 from batchproc.model import ListedItem
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 from batchproc.sources import ListFormat
 from batchproc.sources.url import is_same_url
 from tests.ledger.job import Job

@@ -15,7 +15,7 @@ from batchproc.cluster.partition import Earlier, make_plan
 from batchproc.cluster.plan import ClusterPlan, decode_line, read_plan
 from batchproc.errors import ExitCode, UsageError
 from batchproc.pipeline import RunOptions
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 from batchproc.progress import Quiet
 from batchproc.sources import ListFormat
 from tests.cluster.conftest import MakeJob, Site

@@ -17,7 +17,7 @@ from batchproc.cluster.plan import LIST_NAME, ClusterPlan
 from batchproc.cluster.shared_store import open_store
 from batchproc.cluster.task import PartTask, part_config, run_part, stop_parts, sweep_attempts
 from batchproc.job_file import Job
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 
 from .conftest import MakeJob, Site
 from .dask_cluster import part_processes

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from batchproc.executors.affinity import MOST_OVERTAKEN, Affinities, HeldJob
 from batchproc.executors.process import ProcessExecutor
+from batchproc.executors.slot import MOST_OVERTAKEN, Affinities, HeldJob
 from batchproc.model import Item
 from batchproc.protocols import Lap
 from tests.executors.stages import Deed, items, source

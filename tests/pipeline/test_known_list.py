@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.config import load
-from batchproc.pipeline.job_list import JobList
+from batchproc.pipeline.import_list import JobList
 from tests.jobs import MakeJob
 
 from .test_events import events
