@@ -1,17 +1,10 @@
 """What people read: texts and pages made from facts on disk, never from live objects."""
 
-import logging
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from batchproc.signals import EXIT_CODES, withheld_from_children
-
-# The chart library warns when it finds no folder for its font cache, as under cron: of no use to the owner of a job.
-logging.getLogger("matplotlib").setLevel(logging.ERROR)
-# numpy starts a thread per core for linear algebra that no chart does, and ends the process where it gets no memory.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 LONGEST_SECONDS = 180.0  # it takes one or two; a disk may hang
 # While the libraries are imported nothing becomes garbage, and looking for it took a sixth of the whole page's time.
@@ -21,7 +14,7 @@ LOADING = "import gc; gc.disable(); from batchproc.report.html import main; gc.f
 def draw_page(folder: Path) -> tuple[str, str]:
     """Draws the page of a run or a bench: the path of the page, and why there is none. One of them is empty.
 
-    In a process of its own: libraries for numbers end their process, or never come back, when they get no memory.
+    In a process of its own: it may take all the memory there is, or wait for a disk without end.
     Raises nothing but what interrupts: a page that fails must not make work look undone.
     """
     try:

@@ -35,7 +35,7 @@ from batchproc.report.bench_charts import (
     speed_rows,
 )
 from batchproc.report.bench_files import times
-from batchproc.report.svg import Label, chart_text
+from batchproc.report.svg import Label
 
 
 def sentence_of(table: ResultTable) -> str:
@@ -279,7 +279,7 @@ def _draw(label: Label, table: ResultTable) -> Markup | None:
                           margin=TIE, sides=main[0].sides).narrow  # fmt: skip
     factor, unit = BAR_UNITS.get(main[0].unit.partition("/")[0], (1.0, main[0].unit))
     rows = [
-        BarRow(name=str(cell.x), note=quantity(cell.value, chart_text(main[0].unit)),
+        BarRow(name=str(cell.x), note=quantity(cell.value, main[0].unit),
                parts=[(0, max(0.0, factor * cell.value), "cpu")], points=[factor * value for value in cell.values])
         for cell in main[0].cells
     ]  # fmt: skip
@@ -288,7 +288,7 @@ def _draw(label: Label, table: ResultTable) -> Markup | None:
 
 def _speed_row(cell: Cell, sides: tuple[str, str]) -> SpeedRow:
     low, high = cell.ends
-    note = chart_text(sides[0] if high < 1 else sides[1] if low > 1 else "not told apart")
+    note = sides[0] if high < 1 else sides[1] if low > 1 else "not told apart"
     return SpeedRow(name=str(cell.x), note=f"{times(cell.value)}, {note}", middle=cell.value, interval=(low, high),
                     points=[(value, "counted") for value in cell.values if value > 0])  # fmt: skip
 
@@ -342,7 +342,7 @@ def _x_axis(table: ResultTable, models: Sequence[Model]) -> Axis:
 
 def _writer(unit: str) -> Callable[[float], str]:
     """How a tick is written: the axis' name has what it is per."""
-    base, _, each = chart_text(unit).partition("/")
+    base, _, each = unit.partition("/")
     if base in SCALED:
         return SCALED[base]
     return (lambda value: f"{significant(value)}/{each}") if each else significant

@@ -321,12 +321,12 @@ def _inside(record: RunRecord, series: Series) -> Chart | None:
     download, transform = [row[1] - row[2] for row in rows], [row[2] - row[3] for row in rows]
     lines = [
         Curve(name="in download", role="network", values=download),
-        Curve(name="in transform", role="cpu", values=transform, dashes="--"),
+        Curve(name="in transform", role="cpu", values=transform, dashes="6 3"),
     ]
     means, peaks = record.samples.gauge_means, record.samples.gauge_peaks
     waiting = _thinned(series, "waiting")
     if waiting and max(row[1] for row in waiting) <= 8 * max([1.0, *download, *transform]):
-        lines.append(Curve(name="waiting to start", role="starved", values=[row[1] for row in waiting], dashes=":",
+        lines.append(Curve(name="waiting to start", role="starved", values=[row[1] for row in waiting], dashes="2 2.5",
                            times=[row[0] for row in waiting]))  # fmt: skip
     sentence = "How many items were inside a stage is unknown."
     if {"download_in_total", "download_out_total", "transform_out_total"} <= set(means):
@@ -352,10 +352,10 @@ def _cpu(record: RunRecord, series: Series) -> Chart | None:
     if len(beside) >= 3:
         others = [max(0.0, whole - ours - served) for whole, ours, served in
                   zip(_rates(beside, 3), _rates(beside, 1), _rates(beside, 2), strict=True)]  # fmt: skip
-        lines.append(Curve(name="others", role="run_queue", values=others, dashes="--", steps=True,
+        lines.append(Curve(name="others", role="run_queue", values=others, dashes="6 3", steps=True,
                            times=[row[0] for row in beside]))  # fmt: skip
         if beside[-1][2] > 0:
-            lines.append(Curve(name="demo server", role="starved", values=_rates(beside, 2), dashes=":", steps=True,
+            lines.append(Curve(name="demo server", role="starved", values=_rates(beside, 2), dashes="2 2.5", steps=True,
                                times=[row[0] for row in beside]))  # fmt: skip
         growth = [beside[-1][column] - beside[0][column] for column in (1, 2, 3)]
         other = max(0.0, growth[2] - growth[0] - growth[1]) / (times[-1] - times[0])
@@ -373,7 +373,7 @@ def _memory(record: RunRecord, series: Series) -> Chart | None:
                            times=[row[0] for row in rows]))  # fmt: skip
     if len(held) >= 2:
         lines.append(Curve(name="images in flight", role="run_queue", values=[row[1] / MB for row in held],
-                           dashes="--", times=[row[0] for row in held]))  # fmt: skip
+                           dashes="6 3", times=[row[0] for row in held]))  # fmt: skip
     if not lines:
         return None
     sentence = f"All processes of the run together held at most {size(record.memory.peak_pss_bytes)} of memory"

@@ -45,7 +45,7 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     env = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, env=env, timeout=60)
 
-    heavy = {"numpy", "matplotlib", "PIL", "pyarrow", "requests", "jinja2", "sqlite3"}
+    heavy = {"numpy", "PIL", "pyarrow", "requests", "jinja2", "sqlite3"}
     if len(words) == 1:
         heavy |= {"typer", "pydantic", "rich"}
     assert done.stdout

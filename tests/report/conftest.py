@@ -30,3 +30,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, origin: EmbeddedOrigin) -
 def job(finished: Path, tmp_path: Path) -> Job:
     """A copy of that folder, to be spoiled at will."""
     return Job(Path(shutil.copytree(finished, tmp_path / "job", symlinks=True)))
+
+
+def break_pages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No page can be made: its process finds a broken library first. This process has its own at hand."""
+    folder.mkdir()
+    (folder / "jinja2.py").write_text("raise ValueError('no templates today')")
+    monkeypatch.setenv("PYTHONPATH", str(folder))

@@ -135,6 +135,7 @@ def test_no_colour_of_the_charts_is_fixed(page: Parsed) -> None:
     body = page.source.split("</style>")[1]
 
     assert [] == re.findall(r"#[0-9a-fA-F]{6}\b", body.split('id="gallery"')[0])
+    assert {f"--{role.replace('_', '-')}" for role in ROLES} >= set(re.findall(r"var\((--[^)]*)\)", body))
 
 
 def test_the_rows_of_an_account_sum_to_the_whole(job: Job) -> None:
