@@ -57,11 +57,11 @@ class DownloadWork:
         total = Deadline.after(total_seconds - moved.spent_seconds, Code.TIMEOUT_TOTAL)
         trail = [urls.parse(url), *map(urls.parse, moved.trail)]
         while True:
-            here = trail[-1]
-            if self._site(here).honour_robots:
+            here, site = trail[-1], self._site(trail[-1])
+            if site.honour_robots:
                 total = self._robots.admit(here, total, lap)
             own = all(each.origin == here.origin for each in trail)  # no redirect has left the first origin
-            request = Request(here, self._headers(here, fetch, own), total, lap)
+            request = Request(here, site, self._headers(here, site, fetch, own), total, lap)
             reply = self._transport.send(request)
             try:
                 lap("first_byte")
@@ -80,7 +80,7 @@ class DownloadWork:
 
     def _send_for_rules(self, location: Location, total: Deadline, lap: Lap) -> WireReply:
         headers = self._plain_headers(location, "text/plain,*/*;q=0.5")
-        return self._transport.send(Request(location, headers, total, lap))
+        return self._transport.send(Request(location, self._site(location), headers, total, lap))
 
     def _plain_headers(self, location: Location, accept: str) -> dict[str, str]:
         return {
@@ -91,13 +91,13 @@ class DownloadWork:
             "Connection": "keep-alive",
         }
 
-    def _headers(self, location: Location, fetch: Fetch, own: bool) -> dict[str, str]:
+    def _headers(self, location: Location, site: Site, fetch: Fetch, own: bool) -> dict[str, str]:
         headers = self._plain_headers(location, "image/*,*/*;q=0.5")
         if own:
             headers |= self._own_headers
             if location.user_info:
                 headers["Authorization"] = urls.basic_authorization(location.user_info)
-        headers |= dict(self._site(location).headers)
+        headers |= dict(site.headers)
         if fetch.refresh:
             headers["Cache-Control"] = "max-age=0"  # else a cache may answer by itself (RFC 9111, section 5.2.1.1)
         if fetch.etag:
@@ -133,7 +133,7 @@ class DownloadWork:
             host=reply.host,
             conditional=bool(fetch.etag or fetch.last_modified),
             max_bytes=self._settings.max_bytes,
-            honour_robots=self._site(request.location).honour_robots,
+            honour_robots=request.site.honour_robots,
             robots_name=self._robots_name,
         )
         try:

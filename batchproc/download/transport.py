@@ -24,7 +24,7 @@ from batchproc.download.connection import (
 from batchproc.download.dial import AddressGuard, Dialler
 from batchproc.download.pool import Pool
 from batchproc.download.reply import ReceiveBuffer, StaleConnectionError, WireReply, receive_head
-from batchproc.download.settings import Settings, Site, Sites
+from batchproc.download.settings import Settings, Site
 from batchproc.download.urls import Location, Origin, basic_authorization
 from batchproc.errors import Code, Retry, StageError
 from batchproc.protocols import Lap
@@ -64,18 +64,12 @@ class Route:
         self._dialler = Dialler(AddressGuard(settings.allow_addresses), interrupt)
         self._interrupt = interrupt
         self._inbox = inbox
-        self._sites = Sites(settings)
 
-    def forwarder(self, origin: Origin) -> Proxy | None:
-        """The proxy that reads the request itself, and is told the whole URL and who we are; None without one."""
-        return proxy_of(self._site(origin).proxy) if origin.scheme == "http" else None
-
-    def connect(self, origin: Origin, deadline: Deadline, lap: Lap) -> Connection:
+    def connect(self, origin: Origin, site: Site, deadline: Deadline, lap: Lap) -> Connection:
         """A connection over which `origin` can be asked. Books dns and connect on `lap`.
 
         Raises `StageError`: `dns`, `policy.address`, `connect`, `tls`, what the deadline says.
         """
-        site = self._site(origin)
         proxy = proxy_of(site.proxy)
         host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
         raw = self._dialler.dial(host, port, deadline, lap)
@@ -95,9 +89,6 @@ class Route:
             raise
         lap("connect")
         return connection
-
-    def _site(self, origin: Origin) -> Site:
-        return self._sites.of(origin.host, origin.port)
 
     def _open_tunnel(self, connection: Connection, proxy: Proxy, deadline: Deadline) -> None:
         """Asks the proxy to pass bytes on (RFC 9110, section 9.3.6)."""
@@ -153,9 +144,15 @@ class Request(Struct, frozen=True):
     """A GET that needs no preparation: its location was parsed and its headers were checked before."""
 
     location: Location
+    site: Site
     headers: Mapping[str, str]
     total: Deadline
     lap: Lap
+
+    @property
+    def forwarder(self) -> Proxy | None:
+        """The proxy that reads the request itself, and is told the whole URL and who we are; None without one."""
+        return proxy_of(self.site.proxy) if self.location.origin.scheme == "http" else None
 
 
 class Transport:
@@ -221,7 +218,7 @@ class Transport:
             lap.count(f"reused {origin.authority}")
             return connection
         try:
-            connection = self._route.connect(origin, deadline, lap)
+            connection = self._route.connect(origin, request.site, deadline, lap)
         except BaseException:
             self._pool.give_up(origin)
             raise
@@ -235,7 +232,7 @@ class Transport:
         """Sends the request in one piece."""
         location, headers = request.location, request.headers
         target = location.target
-        if proxy := self._route.forwarder(location.origin):
+        if proxy := request.forwarder:
             target, headers = location.url, {**headers, **proxy.headers}
         lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "\r\n"]
         with suppress(OSError):  # what the other side said before it hung up, and why, is read next

@@ -60,6 +60,8 @@ class _Staff:
 
     def rest(self) -> None:
         """Returns when the calling thread is needed: mostly at once, at the end always."""
+        if self._active <= self._workers:  # read without the lock: nobody has to rest
+            return
         with self._changed:
             if self._active <= self._allowed():
                 return
