@@ -1,5 +1,7 @@
 """What holds where nobody says otherwise: of a job's config, of the stages' settings, and of `batchproc origin`."""
 
+import os
+from pathlib import Path
 from typing import Final
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -19,3 +21,12 @@ ORIGIN_IMAGES = 240
 ORIGIN_LATENCY_SECONDS = 0.06
 ORIGIN_JITTER = 0.3
 ORIGIN_SEED = 7
+
+
+def cache_folder() -> Path | None:
+    """Where this user's programs keep what they can make again (XDG Base Directory Specification); None: no home."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one is to be ignored
+    try:
+        return (named if named.is_absolute() else Path.home() / ".cache") / "batchproc"
+    except RuntimeError:
+        return None

@@ -31,6 +31,7 @@ from random import Random
 from msgspec import Struct
 from PIL import Image, features
 
+from batchproc.defaults import cache_folder
 from batchproc.measure.hardware import usable_cores
 from batchproc.origin.painting import Size, paint
 from batchproc.origin.site import Form, kinds
@@ -265,13 +266,11 @@ def load_pictures(images: int, seed: int) -> list[bytes]:
 
 def cache_path(images: int, seed: int) -> Path | None:
     """Where the pictures are kept. None: there is no home, or the code that draws cannot be read."""
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))  # a relative one is to be ignored, says its specification
+    folder = cache_folder()
     try:
-        folder = named if named.is_absolute() else Path.home() / ".cache"
-        name = _fingerprint(images, seed)
-    except (RuntimeError, OSError):
+        return folder / f"{_fingerprint(images, seed)}{SUFFIX}" if folder else None
+    except OSError:
         return None
-    return folder / "batchproc" / f"{name}{SUFFIX}"
 
 
 def _fingerprint(images: int, seed: int) -> str:

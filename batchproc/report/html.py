@@ -1,13 +1,19 @@
 """One HTML file of one run or one bench: no script, no outside reference, of a bounded size, replaced whole."""
 
+import os
+import stat
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined, compiler
+from jinja2.bccache import Bucket
 from markupsafe import Markup
 
-from batchproc.bench.bench_json import Bench, read_bench
+from batchproc.defaults import cache_folder
 from batchproc.explain.findings import explain
 from batchproc.explain.mode_wording import PACE_SETTERS
 from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
@@ -16,39 +22,11 @@ from batchproc.kinds import kind_of
 from batchproc.record.explanation import Candidate, Figure
 from batchproc.record.run_json import read_run
 from batchproc.redact import printable, redact_text
-from batchproc.report.bench_cases_view import (
-    bench_checks,
-    bench_ending,
-    bench_figures,
-    bench_methods,
-    disturbances,
-    forecast_sentence,
-    probability,
-    remark,
-    signed,
-    tint,
-    verdict_of,
-    view_forecast,
-    view_maps,
-    view_points,
-)
-from batchproc.report.bench_files import from_to, number_or_unknown, relate, seen_from, times
-from batchproc.report.bench_rates_view import (
-    view_accounts,
-    view_case_ceilings,
-    view_memory,
-    view_rates,
-    view_starts,
-    view_startup,
-)
-from batchproc.report.bench_verdict import stage_rates
 from batchproc.report.charts import ceiling_name, mode_bars
 from batchproc.report.items_view import link_to, told, view_data_set
-from batchproc.report.lab_section import number_figure, number_name, view_lab
 from batchproc.report.run_charts import gil_words
 from batchproc.report.run_files import RunFolder, find_subject
 from batchproc.report.run_page import (
-    Page,
     as_sentence,
     config_text,
     counts_text,
@@ -66,6 +44,7 @@ from batchproc.sink import Layout, write_atomically
 
 PAGE_BYTES, BENCH_PAGE_BYTES = 800_000, 1_500_000
 NAME = "report.html"
+DIGEST_BYTES = 16
 
 
 def main() -> None:
@@ -87,14 +66,17 @@ def _of_run(run: RunFolder) -> Path:
     record = read_run(run.path)
     if not record.verdict:
         record = explain(record)
-    made = _write(run.path, render(view_page(record, run)))
+    made = _write(run.path, render(view_page(record, run), "page", FILTERS))
     if run.output is not None:
         Layout(output=run.output).point_report(made)
     return made
 
 
 def _of_bench(folder: Path) -> Path:
-    return _write(folder, render(read_bench(folder)))
+    from batchproc.bench.bench_json import read_bench  # of no use to a run, and slow to import
+    from batchproc.report.bench_page import BENCH_FILTERS
+
+    return _write(folder, render(read_bench(folder), "bench", {**FILTERS, **BENCH_FILTERS}))
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -103,8 +85,11 @@ def _write(folder: Path, text: str) -> Path:
     return made
 
 
-def render(page: Page | Bench) -> str:
-    """The page as text. Everything that is not markup of ours is made printable, stripped of secrets, and escaped."""
+def render(subject: object, name: str, filters: Mapping[str, Callable[..., object]]) -> str:
+    """The page as text, from the template of this name, in which the subject has it too; `filters` is what it may call.
+
+    Everything that is not markup of ours is made printable, stripped of secrets, and escaped.
+    """
     environment = Environment(
         loader=PackageLoader("batchproc.report", "."),
         autoescape=True,
@@ -113,13 +98,54 @@ def render(page: Page | Bench) -> str:
         lstrip_blocks=True,
         finalize=_showable,
         auto_reload=False,
+        bytecode_cache=_compiled_templates(),
     )
-    environment.filters.update({one.__name__: one for one in FILTERS})
-    environment.globals.update(cluster_text=cluster_text, count=count, command_time=command_time, relate=relate)
+    environment.filters.update(filters)
+    environment.globals.update(cluster_text=cluster_text, count=count, command_time=command_time)
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
-    name, about = ("bench.html.jinja", "bench") if isinstance(page, Bench) else ("page.html.jinja", "page")
-    return environment.get_template(name).render({about: page, "themes": themes, "style": Markup(style)})
+    template = environment.get_template(f"{name}.html.jinja")
+    return template.render({name: subject, "themes": themes, "style": Markup(style)})
+
+
+class _Compiled(BytecodeCache):
+    """Templates as they were compiled last time, which is most of what a page takes.
+
+    Those that are damaged, or of another compiler, are made again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._compiler = str(Path(compiler.__file__).stat().st_mtime_ns).encode()
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        with suppress(OSError):
+            kept = (self._folder / bucket.key).read_bytes()
+            if kept[:DIGEST_BYTES] == self._digest(kept[DIGEST_BYTES:]):
+                bucket.bytecode_from_string(kept[DIGEST_BYTES:])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        compiled = bucket.bytecode_to_string()
+        with suppress(OSError):
+            write_atomically(self._folder / bucket.key, [self._digest(compiled), compiled])
+
+    def _digest(self, content: bytes) -> bytes:
+        return blake2b(content, digest_size=DIGEST_BYTES, key=self._compiler).digest()
+
+
+def _compiled_templates() -> _Compiled | None:
+    """What is in there runs as it is: so in a folder that nobody but this user writes to, or nowhere."""
+    cache = cache_folder()
+    if cache is None:
+        return None
+    folder = cache / "templates"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        facts = folder.lstat()
+        is_private = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
+        return _Compiled(folder) if is_private else None
+    except OSError:
+        return None
 
 
 def _showable(value: Any) -> Any:
@@ -165,18 +191,10 @@ def rate(value: float | None) -> str:
     return f"{significant(value)}/s" if value else "unknown"
 
 
-def speed_error(error: float | None) -> str:
-    """As `+12%`."""
-    return "unknown" if error is None else signed(error)
-
-
 # What the templates may call, each by its own name.
-FILTERS = (
-    as_sentence, bench_checks, bench_ending, bench_figures, bench_methods, ceiling_name, config_text, counts_text,
-    css_reference, disturbances, ending, exit_code, figure_text, forecast_sentence, from_to, gain, gil_words,
-    kind_of, leg_note, link_to, mode_bars, moment, number_figure, number_name, number_or_unknown, pace, pair, printable,
-    probability, process_cost_text, rate, remark, run_checks, run_methods, run_notes, seconds, seen_from, share,
-    signed_seconds, significant, size, spare_text, speed_error, stage_rates, thousands, times, tint, told,
-    verdict_of, view_accounts, view_case_ceilings, view_data_set, view_forecast, view_lab, view_maps, view_memory,
-    view_points, view_rates, view_starts, view_startup, workers,
-)  # fmt: skip
+FILTERS = {one.__name__: one for one in (
+    as_sentence, ceiling_name, config_text, counts_text, css_reference, ending, exit_code, figure_text, gain, gil_words,
+    kind_of, leg_note, link_to, mode_bars, moment, pace, pair, printable, process_cost_text, rate, run_checks,
+    run_methods, run_notes, seconds, share, signed_seconds, significant, size, spare_text, thousands, told,
+    view_data_set, workers,
+)}  # fmt: skip

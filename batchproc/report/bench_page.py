@@ -14,6 +14,7 @@ from batchproc.report.bench_files import (
     WORDS,
     Group,
     Relation,
+    from_to,
     groups_of,
     median_error,
     middle_of,
@@ -21,11 +22,20 @@ from batchproc.report.bench_files import (
     number_or_unknown,
     points_of,
     relate,
+    seen_from,
     times,
     whole_runs,
 )
-from batchproc.report.bench_verdict import is_proven, sentences
-from batchproc.report.lab_section import BUSY, LabSection, rounds_made_again
+from batchproc.report.bench_rates_view import (
+    view_accounts,
+    view_case_ceilings,
+    view_memory,
+    view_rates,
+    view_starts,
+    view_startup,
+)
+from batchproc.report.bench_verdict import is_proven, sentences, stage_rates
+from batchproc.report.lab_section import BUSY, LabSection, number_figure, number_name, rounds_made_again, view_lab
 from batchproc.report.run_page import CheckRow, as_sentence
 from batchproc.report.svg import Chart, Label
 
@@ -380,3 +390,17 @@ def bench_figures(bench: Bench) -> list[tuple[str, str, str]]:
         if bench.noise_floor else ("a tie lies within", "unknown", "no round is complete"),
         ("prediction error", share(median_error(bench)), "median of the predicted speeds"),
     ]  # fmt: skip
+
+
+def speed_error(error: float | None) -> str:
+    """As `+12%`."""
+    return "unknown" if error is None else signed(error)
+
+
+# What the templates may call besides, each by its own name.
+BENCH_FILTERS = {one.__name__: one for one in (
+    bench_checks, bench_ending, bench_figures, bench_methods, disturbances, forecast_sentence, from_to, number_figure,
+    number_name, number_or_unknown, probability, relate, remark, seen_from, speed_error, stage_rates, times, tint,
+    verdict_of, view_accounts, view_case_ceilings, view_forecast, view_lab, view_maps, view_memory, view_points,
+    view_rates, view_starts, view_startup,
+)}  # fmt: skip
