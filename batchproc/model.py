@@ -144,11 +144,23 @@ def original_name(source_sha256: str, original_format: str) -> str:
     return f"originals/{source_sha256[:2]}/{source_sha256}{_SUFFIXES.get(kind, f'.{kind}')}"
 
 
+class GilAsks(NamedTuple):
+    """What asking for the GIL told: how often, the seconds on a core that the answers stand for, the held ones."""
+
+    asks: int = 0
+    seconds: float = 0.0
+    held_seconds: float = 0.0
+
+    def __add__(self, other: "GilAsks") -> "GilAsks":  # type: ignore[override]
+        return GilAsks(self[0] + other[0], self[1] + other[1], self[2] + other[2])
+
+
 class Span(Struct, frozen=True):
     """The times of one item in one stage: perf_counter seconds, which processes of one Linux machine share.
 
     `parts` splits the service time: name -> (wall seconds, CPU seconds). `runqueue_seconds` is None where the system
-    does not say. `counts` is what happened meanwhile, as `opened img.example.org`.
+    does not say. `counts` is what happened meanwhile, as `opened img.example.org`. `gil`: what asking for it told, by
+    part, since the worker's last span.
     """
 
     stage: str
@@ -160,6 +172,7 @@ class Span(Struct, frozen=True):
     runqueue_seconds: float | None = None
     parts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    gil: Mapping[str, GilAsks] = field(default_factory=dict)
 
     @property
     def service_seconds(self) -> float:

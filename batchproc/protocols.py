@@ -17,6 +17,10 @@ class Lap(Protocol):
 
     def __call__(self, part: str) -> None: ...
 
+    def watch_gil(self, part: str) -> None:
+        """Says that nobody knows of the part that begins now whether it holds the GIL: it is worth a measurement."""
+        ...
+
     def count(self, what: str) -> None:
         """Counts something that happened in the work, as `opened img.example.org`."""
         ...

@@ -11,7 +11,15 @@ from batchproc.explain.findings import explain
 from batchproc.measure.samples import Histogram
 from batchproc.pipeline.phase_record import percentiles
 from batchproc.record.run_json import RunRecord, record_of
-from batchproc.record.run_parts import ClusterPart, ClusterWorker, ConnectionTotals, PhaseRecord, StageRecord, load_of
+from batchproc.record.run_parts import (
+    ClusterPart,
+    ClusterWorker,
+    ConnectionTotals,
+    PhaseRecord,
+    StageRecord,
+    StepRecord,
+    load_of,
+)
 
 PARTS_SHOWN = 100
 SUMMED = ("spare_seconds", "busy_seconds", "cpu_seconds", "inside_seconds", "ipc_parent_cpu_seconds")
@@ -37,6 +45,7 @@ class _Stage(Struct):
     blocked_seconds: float | None = 0.0
     gil_error_seconds: float | None = 0.0
     connections: Counter[str] = field(default_factory=Counter)
+    steps: dict[str, StepRecord] = field(default_factory=dict)
 
 
 class Measured:
@@ -111,6 +120,7 @@ class Measured:
         blocked = None if stage.blocked_share is None else stage.blocked_share * stage.busy_seconds
         known.blocked_seconds = _sum(known.blocked_seconds, blocked)
         known.gil_error_seconds = _sum(known.gil_error_seconds, stage.gil_error_seconds)
+        known.steps |= {step.op: step.pooled(known.steps.get(step.op)) for step in stage.steps}
         if stage.connections is not None:
             known.connections.update({name: getattr(stage.connections, name) for name in CONNECTIONS})
 
@@ -179,7 +189,7 @@ def _described(stage: _Stage) -> StageRecord:
         utilisation=load_of(stage.by_name["account"], whole_seconds=whole, busy_seconds=busy).busy if whole else None,
         account_notes=tuple(stage.notes),
         gil_method=stage.first.gil_method,
-        steps=stage.first.steps,
+        steps=tuple(stage.steps.values()),
         gil_error_seconds=stage.gil_error_seconds,
         ipc_bytes_per_item=stage.ipc_bytes / tasks if tasks else 0.0,
         worker_starts=stage.starts,

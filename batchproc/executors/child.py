@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from batchproc.executors.attempt import attempt, bug
 from batchproc.executors.wire import Packed, Pipe, Post, pack, unpack
-from batchproc.measure.clocks import Stopwatch, name_thread
+from batchproc.measure.clocks import GilProbe, Stopwatch, name_thread
 from batchproc.model import Failure, Item
 from batchproc.protocols import Stage, Work
 from batchproc.signals import EXIT_CODES, QUESTIONS
@@ -100,7 +100,7 @@ def main(post: Post, life: Pipe, limits: WorkerLimits) -> None:
 
 
 def _work(post: Post, stage: Stage[Any, Any], name: str, limits: WorkerLimits) -> None:
-    with ExitStack() as stack, Stopwatch(stage.name, name) as stopwatch:
+    with ExitStack() as stack, Stopwatch(stage.name, name, GilProbe()) as stopwatch:
         work = stack.enter_context(closing(stage.open()))
         post.send(pack(Ready(pid=os.getpid(), perf_counter=time.perf_counter())))
         waiting = ipc = 0.0

@@ -38,6 +38,7 @@ PACE_SETTERS: Mapping[str, str] = {
 PLURALS = {"thread": "threads", "process": "processes"}
 METHODS: Mapping[str, str] = {
     GilMethod.SOURCE: "from Pillow's source and this run's CPU per step",
+    GilMethod.ASKED: "found in this run by asking for it while the custom steps worked",
     GilMethod.THREADS: "from this run's threads and what they waited for the GIL",
     GilMethod.TYPICAL: "from the user and system time of a thread that fetched images of 146 KB, not measured in this "
     "run",

@@ -2,10 +2,11 @@
 
 phi is the share of a stage's CPU that holds the GIL. A normal run has no probe, so it comes from two sources: what the
 record says of each step (`StepRecord`, as it was measured for its class, or declared by a custom step), and how much
-CPU this run spent in it. On top comes the Python around every step, which always holds it. A custom step that declares
-nothing may hold all of its CPU or none: where threads worked side by side, what they waited for the GIL tells. So phi
-is an interval with a point in it."""
+CPU this run spent in it. On top comes the Python around every step, which always holds it. Of a custom step that
+declares nothing worker processes ask for the GIL while it works, and threads side by side wait for it; a run that has
+neither knows nothing of it. So phi is an interval with a point in it."""
 
+import math
 from collections.abc import Mapping
 from statistics import fmean
 
@@ -15,9 +16,11 @@ from msgspec.structs import replace
 from batchproc.explain.predict import JobModel, StartCosts, cpu_bound_share, held_fraction, predict
 from batchproc.record.explanation import GilDoubt, GilMethod, StageModel, Value, Variant
 from batchproc.record.run_json import RunRecord
-from batchproc.record.run_parts import ModeName, StageRecord
+from batchproc.record.run_parts import ModeName, StageRecord, StepRecord
 
 STEP = "steps."  # before its name, a step's part of the time
+LEAST_ASKS = 10  # for the GIL, to say anything of a step
+NORMAL = 1.96  # standard deviations on either side hold 95%
 LEAST_TOGETHER = 0.5  # of their time at work, for threads whose waiting tells something
 # Seconds of CPU per image of the Python around the parts that are no steps, measured on images of 16 x 16 px, where the
 # pixels cost nothing: CPython 3.11, Pillow 13.0, x86-64, the least of five repetitions.
@@ -62,19 +65,36 @@ def transform_share(stage: StageRecord, *, encoder_releases: bool) -> GilShare |
     if not cpu or not tasks:
         return None
     low = point = high = 0.0
+    asked = {f"{STEP}{step.op}": step for step in stage.steps if step.gil_asks >= LEAST_ASKS}
     holds: dict[str, bool | None] = {"decode": False, "encode": not encoder_releases, "write": False}
     holds |= {f"{STEP}{step.op}": step.holds_gil for step in stage.steps}
     for part, seconds in stage.parts_cpu.items():
-        least, middle, most = _held_seconds(seconds, tasks * _part_glue_seconds(part, stage), holds=holds.get(part))
+        least, middle, most = (
+            tuple(seconds * end for end in asked_fraction(asked[part]))
+            if part in asked
+            else _held_seconds(seconds, tasks * _part_glue_seconds(part, stage), holds=holds.get(part))
+        )
         low, point, high = low + least, point + middle, high + most
     rest = max(0.0, cpu - sum(stage.parts_cpu.values()))  # of items that failed on the way, and the header's checks
     estimate = GilShare(
         low=min(1.0, low / cpu),
         point=min(1.0, (point + rest / 2) / cpu),
         high=min(1.0, (high + rest) / cpu),
-        method=GilMethod.SOURCE,
+        method=GilMethod.ASKED if asked else GilMethod.SOURCE,
     )
     return _checked(estimate, stage)
+
+
+def asked_fraction(step: StepRecord) -> tuple[float, float, float]:
+    """The GIL-held fraction of a step whose workers asked for the GIL: the ends of its 95% interval, it in the middle.
+
+    By Wilson's score (Journal of the American Statistical Association 22, 1927): an ask meets a held GIL or a free one.
+    """
+    found, asks = step.gil_held_fraction or 0.0, step.gil_asks
+    whole = 1.0 + NORMAL**2 / asks
+    middle = (found + NORMAL**2 / (2.0 * asks)) / whole
+    reach = NORMAL / whole * math.sqrt(found * (1.0 - found) / asks + (NORMAL / (2.0 * asks)) ** 2)
+    return max(0.0, middle - reach), found, min(1.0, middle + reach)
 
 
 def download_share(stage: StageRecord) -> GilShare | None:

@@ -3,16 +3,20 @@
 Light: imported by workers. Linux keeps a name of 15 bytes per thread; elsewhere the calls for it do nothing.
 """
 
+import math
 import os
+import resource
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-from batchproc.model import Span
+from batchproc.model import GilAsks, Span
 
 NANOSECONDS = 1e-9
 NAME_BYTES = 15  # TASK_COMM_LEN less the closing zero
@@ -49,12 +53,111 @@ class RunQueueClock:
             self._descriptor = -1
 
 
-class Stopwatch:
-    """Times one item after the other for one worker. Belongs to the thread that made it."""
+GAP_SECONDS, MORE_SECONDS = 0.5e-3, 1.5e-3  # between two asks: at least, and on average beyond that
+GOLDEN = 0.618034  # its multiples spread evenly over 0 to 1, however many
+MOST_ASKS, MOST_WAKES = 50, 1000  # of one worker; a wake costs some 20 µs
+LEAST_AT_WORK = 0.1  # of the time before an ask: a worker that was less at it says nothing of its CPU
 
-    def __init__(self, stage: str, worker: str) -> None:
+
+class _Part(NamedTuple):
+    """A part of the work on the clock and on its worker's CPU clock, in seconds."""
+
+    name: str = ""
+    began: float = math.inf
+    began_cpu: float = 0.0
+    ended: float = math.inf
+    ended_cpu: float = math.inf
+
+
+class GilProbe:
+    """Asks for the GIL while a part of the work runs of which nobody says whether it holds it.
+
+    For a process with one worker thread: that one makes the probe and calls `begin`, `end` and `take`. The first
+    `begin` starts another, which wakes at random moments. If it gets the GIL at once, it left the core once, to sleep;
+    if it has to wait, it left it again: the kernel's count tells, on a loaded machine too. Random moments see what a
+    part does most of its time (Poisson arrivals see time averages). Each stands for the mean time between two, as far
+    as the worker was on a core meanwhile, and for what it did there while it kept the GIL. The thread ends by itself,
+    so that a run pays a few milliseconds in all.
+    """
+
+    def __init__(self) -> None:
+        self._now = self._last = _Part()
+        self._answers: deque[tuple[str, GilAsks]] = deque()
+        self._worker = threading.get_ident()
+        self._is_started = False
+
+    def begin(self, name: str) -> None:
+        """The part begins."""
+        if not self._is_started:
+            self._is_started = True
+            if hasattr(resource, "RUSAGE_THREAD") and hasattr(time, "pthread_getcpuclockid"):
+                threading.Thread(target=self._ask, name="gil-probe", daemon=True).start()
+        self._now = _Part(name, time.perf_counter(), time.thread_time())
+
+    def end(self) -> None:
+        """The part under way has ended, if there was one."""
+        if self._now.name:
+            self._last = self._now._replace(ended=time.perf_counter(), ended_cpu=time.thread_time())
+            self._now = _Part()
+
+    def take(self) -> dict[str, GilAsks]:
+        """What was answered since the last call, by part."""
+        found: dict[str, GilAsks] = {}
+        while self._answers:
+            name, answer = self._answers.popleft()
+            found[name] = found.get(name, GilAsks()) + answer
+        return found
+
+    def _ask(self) -> None:
+        name_thread("gil-probe")
+        clock, asks = time.pthread_getcpuclockid(self._worker), 0
+        with closing(RunQueueClock()) as run_queue:
+            for number in range(MOST_WAKES):
+                before, before_cpu, queued = time.perf_counter(), time.clock_gettime(clock), run_queue.seconds() or 0.0
+                due, switches = before + _gap(number), _switches()
+                time.sleep(max(0.0, due - time.perf_counter()))
+                now, now_cpu, switches = time.perf_counter(), time.clock_gettime(clock), _switches() - switches
+                came = due + (run_queue.seconds() or 0.0) - queued if switches > 1 else now  # to ask
+                part = next((one for one in (self._now, self._last) if one.began <= due and came <= one.ended), None)
+                if part is None or not switches:
+                    continue
+                cpu = min(now_cpu, part.ended_cpu) - max(before_cpu, part.began_cpu)
+                if answer := _answer(came - max(before, part.began), cpu, is_held=switches > 1):
+                    self._answers.append((part.name, answer))
+                    asks += 1
+                if asks == MOST_ASKS:
+                    return
+
+
+def _gap(number: int) -> float:
+    """Seconds to the next ask: exponential, so that no rhythm of the work falls in with it."""
+    return GAP_SECONDS - MORE_SECONDS * math.log(1.0 - GOLDEN * number % 1.0)
+
+
+def _switches() -> int:
+    """How often the calling thread left the core of itself: to sleep, or to wait for a lock as the GIL is one."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+def _answer(gap: float, cpu: float, *, is_held: bool) -> GilAsks | None:
+    """What an ask tells that came `gap` seconds after the last, the worker using `cpu` by its end; None for nothing."""
+    at_work = min(1.0, cpu / gap) if gap > 0.0 else 1.0
+    if at_work < LEAST_AT_WORK:
+        return None
+    seconds = at_work * (GAP_SECONDS + MORE_SECONDS) + (max(0.0, cpu - gap) if is_held else 0.0)
+    return GilAsks(asks=1, seconds=seconds, held_seconds=seconds if is_held else 0.0)
+
+
+class Stopwatch:
+    """Times one item after the other for one worker. Belongs to the thread that made it.
+
+    `probe`: of a worker whose thread works alone in its process; else the GIL is anybody's.
+    """
+
+    def __init__(self, stage: str, worker: str, probe: GilProbe | None = None) -> None:
         self.stage = stage
         self.worker = worker
+        self._probe = probe
         self.on_long_wait: Callable[[str], None] | None = None
         self.on_long_wait_over: Callable[[str], None] | None = None
         self.waited_long = False  # the present item, some time
@@ -85,12 +188,19 @@ class Stopwatch:
     def __call__(self, part: str) -> None:
         """Books the time since the last lap under `part`; the same name adds up."""
         wall, cpu = time.perf_counter(), time.thread_time_ns()
+        if self._probe is not None:
+            self._probe.end()
         before = self._parts.get(part, (0.0, 0.0))
         self._parts[part] = (
             before[0] + wall - self._lap_wall,
             before[1] + (cpu - self._lap_cpu) * NANOSECONDS,
         )
         self._lap_wall, self._lap_cpu = wall, cpu
+
+    def watch_gil(self, part: str) -> None:
+        """Says that nobody knows of the part that begins now whether it holds the GIL."""
+        if self._probe is not None:
+            self._probe.begin(part)
 
     def count(self, what: str) -> None:
         """Counts something that happened in the work."""
@@ -115,6 +225,8 @@ class Stopwatch:
         ended = time.perf_counter()
         cpu_seconds = (time.thread_time_ns() - self._started_cpu) * NANOSECONDS
         delay, delay_before = self._runqueue.seconds(), self._started_runqueue
+        if self._probe is not None:
+            self._probe.end()
         return Span(
             stage=self.stage,
             worker=self.worker,
@@ -125,6 +237,7 @@ class Stopwatch:
             runqueue_seconds=None if delay is None or delay_before is None else delay - delay_before,
             parts=self._parts,
             counts=self._counts,
+            gil=self._probe.take() if self._probe is not None else {},
         )
 
 

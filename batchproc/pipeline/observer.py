@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 
 from batchproc.measure.samples import Histogram, Reservoir
-from batchproc.model import Failure, Item, Outcome, Rejection, Span, Unchanged
+from batchproc.model import Failure, GilAsks, Item, Outcome, Rejection, Span, Unchanged
 
 if TYPE_CHECKING:
     from batchproc.record.run_parts import ConnectionTotals
@@ -64,6 +64,7 @@ class StageSums(Struct):
     runqueue_known: int = 0  # spans that could tell their run-queue delay
     inside_seconds: float = 0.0  # from entering the stage to leaving it, waiting for the next one included
     parts: dict[str, list[float]] = field(default_factory=dict)
+    gil: dict[str, GilAsks] = field(default_factory=dict)
     connections: Connections = field(default_factory=Connections)
 
     def add(self, span: Span, left: float) -> None:
@@ -79,6 +80,8 @@ class StageSums(Struct):
             sums = self.parts.get(name) or self.parts.setdefault(name, [0.0, 0.0])
             sums[0] += wall
             sums[1] += cpu
+        for name, asks in span.gil.items():
+            self.gil[name] = self.gil.get(name, GilAsks()) + asks
         if span.counts:
             self.connections.add(span.counts)
 

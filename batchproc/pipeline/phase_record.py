@@ -25,11 +25,19 @@ from batchproc.measure.breakdown import (
     sampled_gil_wait,
 )
 from batchproc.measure.samples import Histogram, Samples
-from batchproc.model import Mode
+from batchproc.model import GilAsks, Mode
 from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.protocols import WorkerTimes
 from batchproc.record.run_json import MemoryRecord, RunRecord
-from batchproc.record.run_parts import STAGES, Percentiles, PhaseRecord, StageRecord, WorkerRecord, load_of
+from batchproc.record.run_parts import (
+    STAGES,
+    Percentiles,
+    PhaseRecord,
+    StageRecord,
+    StepRecord,
+    WorkerRecord,
+    load_of,
+)
 from batchproc.transform.plan import record_steps
 from batchproc.transform.steps.step import Step
 
@@ -232,9 +240,14 @@ def describe_stage(
         parts={name: wall for name, (wall, _) in sums.parts.items()},
         connections=sums.connections.describe(),
         parts_cpu={name: cpu for name, (_, cpu) in sums.parts.items()},
-        steps=record_steps(steps),
+        steps=tuple(_with_gil(step, sums.gil.get(f"steps.{step.op}")) for step in record_steps(steps)),
         per_worker=tuple(map(_describe_worker, times)),
     )
+
+
+def _with_gil(step: StepRecord, asks: GilAsks | None) -> StepRecord:
+    """The step with what its workers found by asking for the GIL."""
+    return replace(step, gil_held_fraction=asks.held_seconds / asks.seconds, gil_asks=asks.asks) if asks else step
 
 
 def _describe_worker(times: WorkerTimes) -> WorkerRecord:

@@ -154,6 +154,7 @@ class GilMethod(StrEnum):
     """How a GIL-held fraction was found."""
 
     SOURCE = "source"
+    ASKED = "asked"
     THREADS = "threads"
     TYPICAL = "typical"
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 ModeName: TypeAlias = Literal["serial", "thread", "process"]
 MODES: tuple[ModeName, ...] = ("serial", "thread", "process")  # the lightest first
@@ -107,7 +108,8 @@ class Cost(StrEnum):
 class StepRecord(Struct, frozen=True, kw_only=True):
     """What is known of a step, whatever the run: `holds_gil` and `overhead_seconds` are None where nobody says it.
 
-    `overhead_seconds`: of Python around the work on the pixels, which holds the GIL in any case.
+    `overhead_seconds`: of Python around the work on the pixels, which holds the GIL in any case. Of a custom step that
+    says nothing: `gil_held_fraction` of its CPU, as worker processes found by asking for the GIL `gil_asks` times.
     """
 
     op: str = ""
@@ -115,6 +117,16 @@ class StepRecord(Struct, frozen=True, kw_only=True):
     holds_gil: bool | None = None
     cost: Cost = Cost.UNKNOWN
     overhead_seconds: float | None = None
+    gil_held_fraction: float | None = None
+    gil_asks: int = 0
+
+    def pooled(self, other: "StepRecord | None") -> "StepRecord":
+        """With what asking for the GIL told of the same step elsewhere."""
+        asks = self.gil_asks + (other.gil_asks if other else 0)
+        if other is None or not asks:
+            return self
+        held = sum((one.gil_held_fraction or 0.0) * one.gil_asks for one in (self, other))
+        return replace(self, gil_held_fraction=held / asks, gil_asks=asks)
 
 
 class StageRecord(Struct, frozen=True, kw_only=True):

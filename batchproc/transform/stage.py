@@ -46,7 +46,7 @@ class TransformWork:
         steps = [step for step in steps if not isinstance(step, FormatCheck)]
         heads = next((at for at, step in enumerate(steps) if not isinstance(step, SizeCheck)), len(steps))
         self._size_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
-        self._moves = [(_part_of(step), _move(step)) for step in steps[heads:]]
+        self._moves = [(_part_of(step), _move(step), _is_unknown(step)) for step in steps[heads:]]
         self._unlike = next((step for step in steps if isinstance(step, Unlike)), None)
         self._scaling = first_scaling(steps[heads:])
 
@@ -96,7 +96,9 @@ class TransformWork:
         image, notes, plan = decoded.image, list[str](), self._plan
         view = View(size=size, box=decoded.box, quality=plan.quality, background=plan.background, note=notes.append)
         try:
-            for part, move in self._moves:
+            for part, move, is_unknown in self._moves:
+                if is_unknown:
+                    lap.watch_gil(part)
                 image, view = move(image, view)
                 lap(part)
         except MemoryError:
@@ -168,6 +170,11 @@ def first_scaling(steps: Sequence[Step]) -> Sizing | None:
 def _part_of(step: Step | OpenedStep) -> str:
     """The name of a step's share of the time: two steps of one kind add up."""
     return f"steps.{step.path if isinstance(step, OpenedStep) else getattr(step, 'op', type(step).__name__)}"
+
+
+def _is_unknown(step: Step | OpenedStep) -> bool:
+    """Whether nobody says if the step holds the GIL."""
+    return isinstance(step, OpenedStep) and step.holds_gil is None
 
 
 def _move(step: Step) -> _Move:

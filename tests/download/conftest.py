@@ -45,6 +45,9 @@ class Counts:
     def __call__(self, part: str) -> None:
         self.parts.append(part)
 
+    def watch_gil(self, part: str) -> None:
+        """Nobody asks."""
+
     def long_wait(self, whom: str) -> None:
         """Nobody goes on in its place."""
 

@@ -42,6 +42,27 @@ def test_a_step_of_the_users_own_is_unknown() -> None:
     assert not share.is_known
 
 
+@pytest.mark.parametrize(("held", "low", "high"), [(1.0, 0.963, 1.0), (0.0, 0.0, 0.037), (0.5, 0.404, 0.596)])
+def test_asking_for_the_gil_tells_what_a_step_of_the_users_own_holds(held: float, low: float, high: float) -> None:
+    steps = (StepRecord(op="mine:work", gil_held_fraction=held, gil_asks=100),)
+
+    share = transform_share(replace(stage({"steps.mine:work": 2.0}), steps=steps), encoder_releases=True)
+
+    assert share is not None
+    assert share.is_known
+    assert (low, held, high) == pytest.approx((share.low, share.point, share.high), abs=1e-3)
+    assert GilMethod.ASKED == share.method
+
+
+def test_a_few_asks_tell_nothing() -> None:
+    steps = (StepRecord(op="mine:work", gil_held_fraction=1.0, gil_asks=3),)
+
+    share = transform_share(replace(stage({"steps.mine:work": 2.0}), steps=steps), encoder_releases=True)
+
+    assert share is not None
+    assert (0.0, 1.0) == (share.low, share.high)
+
+
 def test_a_small_step_of_the_users_own_widens_the_interval_by_its_cpu() -> None:
     share = transform_share(stage({"steps.blur": 1.8, "steps.mine:work": 0.2}), encoder_releases=True)
 

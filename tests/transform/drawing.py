@@ -34,8 +34,20 @@ def item(content: bytes, name: str = "a") -> Item[SourceImage]:
     return Item(source=source, value=SourceImage(content=content, reply=Reply(status_code=200)))
 
 
-def no_lap(part: str) -> None:
-    """A lap that nobody reads."""
+class Laps:
+    """A stopwatch that only remembers the names of its parts."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+
+    def __call__(self, part: str) -> None:
+        self.parts.append(part)
+
+    def watch_gil(self, part: str) -> None:
+        """Nobody asks."""
+
+
+no_lap: Any = Laps()  # that nobody reads
 
 
 def run(folder: Path, content: bytes, **plan: Any) -> Image.Image:

@@ -14,7 +14,7 @@ from batchproc.errors import Code, Reject, StageError
 from batchproc.protocols import Stage
 from batchproc.transform.decode import FORMATS
 from batchproc.transform.plan import Transform, build_steps, fingerprint
-from tests.transform.drawing import difference, encoded, item, no_lap, photo, pixel, run
+from tests.transform.drawing import Laps, difference, encoded, item, no_lap, photo, pixel, run
 
 
 def plan(folder: Path, *tables: dict[str, Any], **settings: Any) -> Transform:
@@ -43,16 +43,12 @@ def test_a_rendition_tells_all_its_facts(tmp_path: Path) -> None:
 
 
 def test_the_laps_are_decode_each_step_encode_write(tmp_path: Path) -> None:
-    laps: list[str] = []
-
-    def lap(part: str) -> None:
-        laps.append(part)
-
+    laps: Any = Laps()
     own = {"op": "PIL.ImageOps:mirror"}
     checks_first = plan(tmp_path, {"op": "min_size", "width": 8}, CONTAIN, own, {"op": "sharpen"})
-    checks_first.open()(item(encoded(photo())), lap)
+    checks_first.open()(item(encoded(photo())), laps)
 
-    assert ["decode", "steps.resize", "steps.PIL.ImageOps:mirror", "steps.sharpen", "encode", "write"] == laps
+    assert ["decode", "steps.resize", "steps.PIL.ImageOps:mirror", "steps.sharpen", "encode", "write"] == laps.parts
 
 
 def test_the_stage_survives_pickling_and_fits_the_protocol(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class CustomStep(Struct, frozen=True, kw_only=True):
     def open(self) -> "OpenedStep":
         """Imports the step. Raises `CustomStepError`."""
         call = prepared(load(self.path, self.search_path), dict(self.keys), self.path)
-        return OpenedStep(path=self.path, call=call)
+        return OpenedStep(path=self.path, call=call, holds_gil=self.holds_gil)
 
     def __call__(self, image: "Image.Image") -> "Image.Image":
         """Imports and runs the step; workers open it once instead."""
@@ -60,6 +60,7 @@ class OpenedStep(Struct, frozen=True, kw_only=True):
 
     path: str
     call: "Callable[[Image.Image], object]"
+    holds_gil: bool | None = None
 
     def __call__(self, image: "Image.Image") -> "Image.Image":
         """Runs the step; raises `Reject`, or `StageError` (step.error, image.memory)."""
