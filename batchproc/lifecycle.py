@@ -6,6 +6,7 @@ reports it: neither a job's exit code nor its end may depend on who reads its ou
 """
 
 import atexit
+import codecs
 import errno
 import io
 import os
@@ -23,6 +24,8 @@ from batchproc.signals import ignore_all
 PATIENCE_SECONDS = {1: 60.0, 2: 5.0}  # with a reader that does not read, from its last byte on: results, messages
 SAVE_SECONDS, SAY_SECONDS = 5.0, 1.0  # at most, before leaving by force: a disk and a terminal may hang
 EXIT_SECONDS = 10.0  # for the interpreter's own end: it waits for threads and processes that others have started
+PLAIN_LETTERS = "batchproc.plain_letters"
+INSTEAD = {"µ": "u", "×": "x", "–": "-", "−": "-", "’": "'", "→": "->"}
 PIECE_BYTES = select.PIPE_BUF  # a pipe that has room at all has room for so much
 
 
@@ -121,10 +124,22 @@ def speaks_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") in ("utf8", "utf8sig")
 
 
+def _spell(error: UnicodeError) -> tuple[str, int]:
+    """What a stream that does not take a character gets instead: a letter that means the same, or an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    plain = (INSTEAD.get(one) or one.encode("ascii", "backslashreplace").decode() for one in letters)
+    return "".join(plain), error.end
+
+
+codecs.register_error(PLAIN_LETTERS, _spell)
+
+
 def _as_text(raw: _Patient, before: TextIO | None, *, by_line: bool = False) -> io.TextIOWrapper:
     encoding = before.encoding if before is not None else "utf-8"
     return io.TextIOWrapper(
-        io.BufferedWriter(raw), encoding=encoding, errors="backslashreplace", line_buffering=by_line or raw.isatty()
+        io.BufferedWriter(raw), encoding=encoding, errors=PLAIN_LETTERS, line_buffering=by_line or raw.isatty()
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from batchproc.lifecycle import _Patient
+from batchproc.lifecycle import _as_text, _Patient
 
 HANGING = 0.01  # seconds: such a reader never reads
 
@@ -93,3 +93,22 @@ def test_a_reader_that_left_is_an_error_for_later_and_no_exception(pipe: tuple[i
     assert 3 == patient.write(b"abc")
 
     assert isinstance(patient.error, BrokenPipeError)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ("utf-8", "747 µs × 1.2, 3–4 → ☃"),
+        ("latin-1", "747 µs × 1.2, 3-4 -> \\u2603"),
+        ("ascii", "747 us x 1.2, 3-4 -> \\u2603"),
+    ],
+)
+def test_a_letter_that_a_stream_does_not_take_becomes_one_that_means_the_same(
+    pipe: tuple[int, int], encoding: str, expected: str
+) -> None:
+    reader, writer = pipe
+    stream = _as_text(_Patient(writer, HANGING), io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    stream.write("747 µs × 1.2, 3–4 → ☃")
+    stream.flush()
+
+    assert expected == os.read(reader, 1000).decode(encoding)

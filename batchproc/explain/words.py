@@ -28,7 +28,7 @@ CATEGORIES: Mapping[str, str] = {
     "unexplained": "unexplained",
 }
 STATES = ("done", "rejected", "failed", "quarantined", "deferred", "pending")  # of a list's items
-SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "us", 1e6))
+SECOND_UNITS = ((1.0, "s", 1.0), (1e-3, "ms", 1e3), (1e-6, "µs", 1e6))
 SIZE_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 
 
@@ -43,7 +43,7 @@ def seconds(value: float | None) -> str:
     for floor, unit, factor in SECOND_UNITS:
         if value >= floor:
             return f"{significant(value * factor)} {unit}"
-    return "0 s" if value == 0 else f"{significant(value * 1e6)} us"
+    return "0 s" if value == 0 else f"{significant(value * 1e6)} µs"
 
 
 def size(value: float | None) -> str:

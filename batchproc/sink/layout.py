@@ -132,7 +132,7 @@ class ImageFolder:
             Path(folder).mkdir(exist_ok=True)  # not its parents: an output that vanished must not rise from the dead
             self._made.add(folder)
             self._touched.add(f"{self._output}/images")
-        os.replace(f"{self._temporary}/{name}", f"{folder}/{key_hex}{suffix}")  # noqa: PTH105  # 10 us less per image
+        os.replace(f"{self._temporary}/{name}", f"{folder}/{key_hex}{suffix}")  # noqa: PTH105  # 10 µs less per image
         self._touched.add(folder)
 
     def remove(self, key_hex: str, suffix: str) -> None:

@@ -110,7 +110,7 @@ def _in_memory_file() -> AbstractContextManager[IO[bytes]]:
     """A file that lives in memory. Where the system has them, one with a descriptor.
 
     Pillow's JPEG encoder releases the GIL only when it writes to a descriptor. On 256 px pictures with two threads:
-    10,000 images/s, against 6,400 through a BytesIO; a single thread pays 15 us more.
+    10,000 images/s, against 6,400 through a BytesIO; a single thread pays 15 µs more.
     """
     if _MEMORY_FILES:
         return os.fdopen(os.memfd_create("batchproc", os.MFD_CLOEXEC), "w+b", buffering=0)

@@ -198,7 +198,7 @@ def main() -> int:
     sys.setswitchinterval(SWITCH_SECONDS)
     image = photograph(SIZE)
     faded, found = with_alpha(image), 0
-    print("beside  with alpha  ns/pixel  overhead, us  step")
+    print("beside  with alpha  ns/pixel  overhead, µs  step")
     for op in sys.argv[1:] or BUILT_IN:
         row = measure_step(op, image, faded)
         wrong = ", ".join(row.disagreements(built_in(op).work))

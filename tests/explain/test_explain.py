@@ -24,8 +24,8 @@ from batchproc.record.explanation import (
 from batchproc.record.run_json import RunRecord, record_of, to_json, write_text
 from tests.explain.runs import CPU_BOUND, all_serial, cpu_bound, held, run, stage
 
-NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*(ms|us|s|%|min)?(?![\w.])")
-UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "%": 0.01, "min": 60.0}
+NUMBER = re.compile(r"(?<![\w.])(\d[\d,]*(?:\.\d+)?)\s*(ms|µs|s|%|min)?(?![\w.])")
+UNITS = {"": 1.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "%": 0.01, "min": 60.0}
 
 
 def explained(facts: dict[str, Any]) -> RunRecord:
