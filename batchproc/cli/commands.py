@@ -310,7 +310,8 @@ def origin(
 
     Example: batchproc origin --photos ~/Pictures --port 8000 --latency 200ms
     """
-    from batchproc.origin import OriginSettings, serve
+    from batchproc.origin.server import serve_alone
+    from batchproc.origin.site import OriginSettings
 
     settings = OriginSettings(
         images=images,
@@ -322,4 +323,4 @@ def origin(
         photos=photos,
         port=port,
     )
-    raise typer.Exit(serve(settings))
+    raise typer.Exit(serve_alone(settings))

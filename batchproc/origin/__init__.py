@@ -1,7 +1,7 @@
 """The embedded origin: a small image server in a process of its own, for demos, benchmarks and tests without a network.
 
 It serves pictures that it makes from a seed, or a folder of the user's, with the latency, bandwidth and share of
-misbehaving URLs that a real one would have. `EmbeddedOrigin` is the parent's side, `serve` the server by itself.
+misbehaving URLs that a real one would have. `EmbeddedOrigin` is the parent's side.
 """
 
 import contextlib
@@ -13,37 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from types import TracebackType
 from typing import IO, Self
 
 from msgspec import to_builtins
 
 from batchproc.errors import BatchprocError, ExitCode, UsageError
-from batchproc.origin.site import (
-    Fault,
-    OriginSettings,
-    OriginTotals,
-    ServedUrl,
-    check_settings,
-    demo_list,
-    demo_paths,
-    listing,
-)
+from batchproc.origin.site import OriginSettings, OriginTotals, ServedUrl, check_settings, demo_paths, listing
 from batchproc.signals import withheld_from_children
 
-__all__ = [
-    "EmbeddedOrigin",
-    "Fault",
-    "OriginError",
-    "OriginSettings",
-    "OriginTotals",
-    "ServedUrl",
-    "check_settings",
-    "demo_list",
-    "demo_paths",
-    "listing",
-    "serve",
-]
+__all__ = ["EmbeddedOrigin", "OriginError", "OriginSettings", "demo_paths", "listing"]
 
 START_SECONDS = 120.0  # making the pictures takes about two; this is for a machine that does much else
 STOP_SECONDS = 5.0
@@ -86,9 +64,7 @@ class EmbeddedOrigin:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._end()
 
     @property
@@ -184,10 +160,3 @@ def _read_line(file: IO[bytes], seconds: float) -> bytes:
                 return b""
             line += part
     return line
-
-
-def serve(settings: OriginSettings) -> int:
-    """Serves until SIGINT or SIGTERM and returns the exit code. Says on stdout where the pictures are."""
-    from batchproc.origin.server import serve_alone  # asyncio and Pillow are of no use to whoever only embeds it
-
-    return serve_alone(settings)

@@ -41,6 +41,7 @@ MAX_HEAD_BYTES = 16_384
 SEND_BUFFER_BYTES = 262_144  # one send takes a whole picture of the usual size
 SLICE_SECONDS = 0.02  # between the writes of a paced body
 JITTER_TABLE = 4096
+BACKLOG = 1024  # connections that wait to be taken
 
 NOT_FOUND = plain("404 Not Found", "not found\n")
 BIG_HEAD = plain("431 Request Header Fields Too Large", "16 KiB of head at most\n", closes=True)
@@ -294,21 +295,13 @@ def jitter_factors(settings: OriginSettings) -> list[float]:
 
 def bind(settings: OriginSettings) -> socket.socket:
     """A bound socket. Raises `UsageError` when the address is not to be had."""
-    listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        listener.bind((settings.host, settings.port))
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        listener.close()
         where = f"[origin] port = {settings.port}"
         message = f"cannot listen on {settings.host}: {error.strerror or error}"
         raise UsageError([Problem(where=where, message=message)]) from None
-    return listener
-
-
-def _watch(life: int, stop: asyncio.Event) -> None:
-    if not os.read(life, 4096):
-        stop.set()
 
 
 async def _serve(site: ServerState, listener: socket.socket, life: int | None, ready: Callable[[], None]) -> None:
@@ -318,9 +311,9 @@ async def _serve(site: ServerState, listener: socket.socket, life: int | None, r
     if life is None:
         loop.add_signal_handler(signal.SIGINT, stop.set)
     else:
-        loop.add_reader(life, _watch, life, stop)
+        loop.add_reader(life, lambda: None if os.read(life, 4096) else stop.set())
     site.refresh_date()
-    server = await loop.create_server(lambda: HttpProtocol(site, loop), sock=listener, backlog=1024)
+    server = await loop.create_server(lambda: HttpProtocol(site, loop), sock=listener, backlog=BACKLOG)
     ready()
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
@@ -354,28 +347,7 @@ def run(
     )
 
 
-def serve_embedded() -> None:
-    """The child of `EmbeddedOrigin`: settings from stdin, one line when ready and one with the totals to stdout."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # its parent blocked it until here
-    stdin, line = sys.stdin.fileno(), b""
-    while not line.endswith(b"\n"):
-        part = os.read(stdin, 4096)
-        if not part:
-            return
-        line += part
-    with contextlib.suppress(BrokenPipeError):  # the parent is gone: nobody is left to tell
-        settings = OriginSettings(**json.loads(line))
-        totals = run(settings, stdin, lambda base_url, _: _say(json.dumps({"base_url": base_url})))
-        _say(json.dumps(to_builtins(totals)))
-
-
 def _say(text: str) -> None:
-    os.write(sys.stdout.fileno(), f"{text}\n".encode())
-
-
-def _tell(text: str) -> None:
-    """Through `sys.stdout`, which the command line made patient with readers that have left."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
@@ -391,18 +363,29 @@ def serve_alone(settings: OriginSettings) -> int:
             f"all:    {base_url}/  (a URL list: curl -s {base_url}/ > list.txt)",
             'a job that fetches them needs allow_addresses = ["127.0.0.0/8"] under [download]',
         )
-        _tell("\n".join(lines))
+        _say("\n".join(lines))
 
     totals = run(settings, None, ready)
     rate = f"{totals.requests} requests on {totals.connections} connections, {totals.bytes / 1e6:.1f} MB"
-    _tell(f"served {rate}, {totals.cpu_seconds:.2f} s of CPU")
+    _say(f"served {rate}, {totals.cpu_seconds:.2f} s of CPU")
     return 0
 
 
 def main() -> int:
-    """Serves what stdin asks for, until stdin ends; returns the exit code."""
+    """The child of `EmbeddedOrigin`: settings from stdin, one line when ready and one with the totals to stdout."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # its parent blocked it until here
+    stdin, line = sys.stdin.fileno(), b""
+    while not line.endswith(b"\n"):
+        part = os.read(stdin, 4096)
+        if not part:
+            return ExitCode.DONE
+        line += part
     try:
-        serve_embedded()
+        settings = OriginSettings(**json.loads(line))
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone: nobody is left to tell
+            totals = run(settings, stdin, lambda base_url, _: _say(json.dumps({"base_url": base_url})))
+            _say(json.dumps(to_builtins(totals)))
     except UsageError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -124,20 +124,8 @@ class Fault(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
-FAULT_CYCLE = (
-    Fault.NOT_FOUND,
-    Fault.TRUNCATED,
-    Fault.HTML,
-    Fault.SLOW,
-    Fault.UNAVAILABLE,
-    Fault.CORRUPT,
-    Fault.NOT_FOUND,
-    Fault.TRUNCATED,
-    Fault.HTML,
-    Fault.SLOW,
-    Fault.UNAVAILABLE,
-    Fault.NOT_FOUND,
-)
+_TURN = (Fault.NOT_FOUND, Fault.TRUNCATED, Fault.HTML, Fault.SLOW, Fault.UNAVAILABLE)
+FAULT_CYCLE = (*_TURN, Fault.CORRUPT, *_TURN, Fault.NOT_FOUND)
 
 
 class Form(StrEnum):
@@ -177,7 +165,7 @@ class Form(StrEnum):
 KINDS_OF_40 = (
     (Form.JPEG,) * 21
     + (Form.PROGRESSIVE,) * 3
-    + (Form.ROTATED_2, Form.ROTATED_3, Form.ROTATED_4, Form.ROTATED_5, Form.ROTATED_6, Form.ROTATED_7, Form.ROTATED_8)
+    + tuple(kind for kind in Form if kind.orientation > 1)
     + (Form.PANORAMA, Form.GREY, Form.CMYK)
     + (Form.PNG, Form.PNG_ALPHA, Form.PNG_PALETTE)
     + (Form.WEBP,) * 3
@@ -283,9 +271,8 @@ def plain(status: str, text: str, *, closes: bool = False, fields: str = "") -> 
 def content_type(content: bytes) -> str:
     """The type of a picture by its first bytes."""
     found = identify(content)
-    if found.nature is Nature.ACCEPTED:
-        return f"image/{found.name}"
-    return OTHER_TYPES.get(found.name, "application/octet-stream")
+    other = OTHER_TYPES.get(found.name, "application/octet-stream")
+    return f"image/{found.name}" if found.nature is Nature.ACCEPTED else other
 
 
 def picture(content: bytes, *, modified: float = MADE_AT, type_name: str = "") -> Response:

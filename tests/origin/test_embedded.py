@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from batchproc.errors import UsageError
-from batchproc.origin import EmbeddedOrigin, Fault, OriginError, OriginSettings
+from batchproc.origin import EmbeddedOrigin, OriginError, OriginSettings
 from batchproc.origin.pictures import load_pictures
-from batchproc.origin.site import FAULT_CYCLE
+from batchproc.origin.site import FAULT_CYCLE, Fault
 
 PATIENCE_SECONDS = 30.0
 

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.origin import Fault, OriginSettings, ServedUrl, check_settings
 from batchproc.origin.server import (
     BAD_METHOD,
     BAD_REQUEST,
@@ -21,7 +20,7 @@ from batchproc.origin.server import (
     jitter_factors,
     parse,
 )
-from batchproc.origin.site import Response, faulty, picture, prepare
+from batchproc.origin.site import Fault, OriginSettings, Response, ServedUrl, check_settings, faulty, picture, prepare
 
 PICTURE = picture(b"\xff\xd8\xff" + bytes(range(256)) * 4)
 

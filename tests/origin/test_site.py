@@ -6,8 +6,17 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import UsageError
-from batchproc.origin import Fault, OriginSettings, check_settings, demo_list, demo_paths, listing
-from batchproc.origin.site import KINDS_OF_40, Form, kinds
+from batchproc.origin.site import (
+    KINDS_OF_40,
+    Fault,
+    Form,
+    OriginSettings,
+    check_settings,
+    demo_list,
+    demo_paths,
+    kinds,
+    listing,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 
