@@ -126,7 +126,7 @@ def _stub(prefix: bytes) -> Content | None:
 
 def _boxed(prefix: bytes) -> Content:
     """A file of ISO base media boxes: the brands in the first box say what it holds (ISO/IEC 14496-12, 4.3)."""
-    brands = [prefix[8:12], *(prefix[at : at + 4] for at in range(16, int.from_bytes(prefix[:4]), 4))]
+    brands = [prefix[8:12], *(prefix[at : at + 4] for at in range(16, min(len(prefix), int.from_bytes(prefix[:4])), 4))]
     if b"avif" in brands or b"avis" in brands:
         return Content(nature=Nature.ACCEPTED, name="avif")
     if any(brand in _HEIF_BRANDS for brand in brands):

@@ -257,6 +257,7 @@ def test_whatever_a_decoder_raises_has_an_image_code(raised: Exception, code: Co
         (b"BMW builds cars, and this is no bitmap", Code.NOT_IMAGE, "plain text"),
         (("ä" * 600).encode()[1:], Code.NOT_IMAGE, "unknown data"),
         (b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42", Code.NOT_IMAGE, "a video"),
+        (b"\xff\xff\xff\xffftypisom\x00\x00\x02\x00isommp42", Code.NOT_IMAGE, "a video"),
         (b"PK\x03\x04" + b"\x00" * 20, Code.NOT_IMAGE, "a ZIP archive"),
     ],
 )
