@@ -70,13 +70,15 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
     if job.cluster is not None:
         if watch:
             raise UsageError([Problem(where="--watch", message="is not possible with [cluster]; see the dashboard.")])
+        from msgspec import to_builtins
+
         from batchproc.cluster.part_ledger import describe_cluster_status, read_cluster_status
 
         parts = read_cluster_status(job)
         if as_json:
-            print_json(parts.to_json())
+            print_json(to_builtins(parts))
         else:
-            print(describe_cluster_status(parts))
+            print("\n".join(describe_cluster_status(parts)))
         return
     from batchproc.report.status import describe_status, read_status
 

@@ -16,30 +16,10 @@ from msgspec.structs import replace
 
 from batchproc.cluster.engine import Engine, LostEngineError
 from batchproc.cluster.part_ledger import QUARANTINED, WAITING, PartLedger
-from batchproc.cluster.plan import FOLDER, ClusterPlan, PartManifest
+from batchproc.cluster.plan import FOLDER, ClusterPlan, PartManifest, PendingPart
 from batchproc.cluster.task import AT_THE_END_SECONDS, PartOutcome, PartTask, machine_of
 from batchproc.config import ClusterTable, Config
 from batchproc.errors import ExecutorError, UsageError
-
-
-class Part(Struct, frozen=True, kw_only=True):
-    """A part to be done: a range of lines in an object of the output. `avoid`: workers where it failed before."""
-
-    number: int
-    generation: int
-    list_name: str
-    offset: int
-    size_bytes: int
-    items: int
-    first_shard: int
-    domain: str | None = None
-    tries: int = 0
-    avoid: frozenset[str] = frozenset()
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """What tells it from others."""
-        return self.number, self.generation
 
 
 class PartQueue:
@@ -50,8 +30,8 @@ class PartQueue:
     """
 
     def __init__(self) -> None:
-        self._ready: deque[Part] = deque()
-        self._held: dict[str, deque[Part]] = {}  # by domain, of which one is out or ready
+        self._ready: deque[PendingPart] = deque()
+        self._held: dict[str, deque[PendingPart]] = {}  # by domain, of which one is out or ready
 
     def __bool__(self) -> bool:
         """Whether there is one to hand out now."""
@@ -62,7 +42,7 @@ class PartQueue:
         """How many wait, those included that have to."""
         return len(self._ready) + sum(map(len, self._held.values()))
 
-    def add(self, part: Part) -> None:
+    def add(self, part: PendingPart) -> None:
         """Another part."""
         if part.domain is None:
             self._ready.append(part)
@@ -72,11 +52,11 @@ class PartQueue:
             self._held[part.domain] = deque()
             self._ready.append(part)
 
-    def take(self) -> Part:
+    def take(self) -> PendingPart:
         """The next one, which is out until it is put down. Raises IndexError."""
         return self._ready.popleft()
 
-    def put_down(self, part: Part) -> None:
+    def put_down(self, part: PendingPart) -> None:
         """It is not worked on any more: the next one of its domain may be handed out."""
         if part.domain is None:
             return
@@ -119,7 +99,7 @@ class Driver:
         listeners: Listeners,
         *,
         store: str,
-        amended: Callable[[Part], Part] = lambda part: part,
+        amended: Callable[[PendingPart], PendingPart] = lambda part: part,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -137,7 +117,7 @@ class Driver:
         self._run = uuid4().hex
         self.engine: Engine | None = None
         self._queue = PartQueue()
-        self._out: dict[tuple[int, int], Part] = {}
+        self._out: dict[tuple[int, int], PendingPart] = {}
         self.is_over = False  # the job's time was
         self._stops = 0  # how often it was told to
         self._over_at = clock() + config.job.max_duration if config.job.max_duration else None
@@ -187,12 +167,12 @@ class Driver:
 
     def _fill(self, list_name: str) -> None:
         """Queues what is not done of a list: parts, and what earlier runs left of them; slices of big domains first."""
-        known = {(row.number, row.generation): row for row in self._ledger.rows()}
+        known = {row.place: row for row in self._ledger.rows()}
         last = self._ledger.last_committed()
         base = 0
-        parts: list[Part] = []
+        parts: list[PendingPart] = []
         for shard in self._plan.shards:
-            part = Part(
+            part = PendingPart(
                 number=shard.number,
                 generation=0,
                 list_name=f"{FOLDER}/{self._plan.name}/{list_name}",
@@ -261,7 +241,7 @@ class Driver:
     def _room(self) -> int:
         return max(1, self._table.window * sum(self._slots.values()))
 
-    def _task(self, part: Part) -> PartTask:
+    def _task(self, part: PendingPart) -> PartTask:
         return PartTask(
             config=self._config,
             run=self._run,
@@ -269,19 +249,13 @@ class Driver:
             plan=self._plan.name,
             columns=self._plan.columns,
             names=self._plan.names,
-            number=part.number,
-            generation=part.generation,
-            list_name=part.list_name,
-            offset=part.offset,
-            size_bytes=part.size_bytes,
-            first_shard=part.first_shard,
+            part=part,
             seconds=self._table.shard_timeout,
             slots=self._slots_of_machines,
-            priority=int(part.domain is not None),
         )
 
     def _put_down(self, ended: PartOutcome) -> None:
-        part = self._out.pop((ended.number, ended.generation), None)
+        part = self._out.pop(ended.place, None)
         if part is None:
             return
         self._queue.put_down(part)
@@ -292,14 +266,14 @@ class Driver:
         else:
             self._charge(part, ended)
 
-    def _commit(self, part: Part, manifest: PartManifest) -> None:
+    def _commit(self, part: PendingPart, manifest: PartManifest) -> None:
         self._ledger.commit(manifest)
         self._listeners.committed(manifest)
         if manifest.pending:
             self._listeners.note(f"part {part.number}: {manifest.pending:,} items are left for a part of their own")
             self._queue.add(_rest_of(manifest, part))
 
-    def _charge(self, part: Part, ended: PartOutcome) -> None:
+    def _charge(self, part: PendingPart, ended: PartOutcome) -> None:
         tries = part.tries + 1
         state = QUARANTINED if tries >= self._table.tries else WAITING
         self._ledger.fail(*part.place, ended.worker, ended.reason, tries=tries, state=state)
@@ -331,7 +305,7 @@ class Driver:
         self._last_word = self._clock()
 
 
-def _rest_of(manifest: PartManifest, part: Part) -> Part:
+def _rest_of(manifest: PartManifest, part: PendingPart) -> PendingPart:
     """What a part left, as a part of its own."""
     return replace(
         part,

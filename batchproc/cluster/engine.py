@@ -72,7 +72,7 @@ class Engine(Protocol):
         ...
 
 
-class DaskEngine:
+class DaskEngine(Engine):
     """A client of a scheduler, or of a cluster of its own on this machine."""
 
     def __init__(self, table: ClusterTable) -> None:
@@ -127,13 +127,12 @@ class DaskEngine:
         return found
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
-        """Hands out a part."""
         self._check()
         others = [address for address in self._workers() if address not in avoid] if avoid else []
-        place = task.number, task.generation
-        key = f"batchproc-part-{task.plan}-{task.number}-{task.generation}-{time.monotonic_ns()}"
+        place, priority = task.part.place, int(task.part.domain is not None)  # a row of slices takes its time
+        key = f"batchproc-part-{task.plan}-{task.part.name}-{time.monotonic_ns()}"
         future: Any = self._client.submit(
-            _run_on_worker, task, key=key, pure=False, retries=0, workers=others or None, priority=task.priority
+            _run_on_worker, task, key=key, pure=False, retries=0, workers=others or None, priority=priority
         )
         self._futures[place] = future
         if others:
@@ -141,11 +140,9 @@ class DaskEngine:
         future.add_done_callback(lambda _: self._ended.put(place))
 
     def stop_parts(self, run: str) -> None:
-        """What is being worked on ends soon."""
         self.ask(partial(stop_parts, run), self._workers())
 
     def wait(self, seconds: float) -> list[PartOutcome]:
-        """What has ended."""
         found: list[PartOutcome] = []
         with suppress(queue.Empty):
             found.append(self._end_of(self._ended.get(timeout=seconds)))
@@ -155,7 +152,6 @@ class DaskEngine:
         return found
 
     def close(self) -> None:
-        """Takes back what was handed out."""
         ends: list[Callable[[], object]] = [future.release for future in self._futures.values()]
         ends += [partial(one.close, timeout=CONNECT_SECONDS) for one in (self._client, self._cluster) if one]
         for end in ends:
@@ -164,7 +160,7 @@ class DaskEngine:
 
     def _end_of(self, place: tuple[int, int]) -> PartOutcome:
         self._allowed.pop(place, None)
-        future, outcome = self._futures.pop(place), partial(PartOutcome, number=place[0], generation=place[1])
+        future, outcome = self._futures.pop(place), partial(PartOutcome, place=place)
         status = future.status
         try:
             if status == "finished":

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from msgspec import Struct
 
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan, DomainSize, PartList
+from batchproc.cluster.plan import LIST_NAME, ClusterPlan, DomainSize, PartList, PendingPart
 from batchproc.cluster.task import PartTask, part_config
 from batchproc.config import Config
 from batchproc.errors import BatchprocError
@@ -142,8 +142,10 @@ def measure_sample(job: Job, plan: ClusterPlan, folder: Path, items: int) -> Wor
         with (folder / LIST_NAME).open("rb") as lines, path.open("wb") as sample:
             sample.writelines(islice(lines, 0, items * step, step))
         task = PartTask(
-            config=job.config, run="", store="", plan=plan.name, columns=plan.columns, names=plan.names, number=0,
-            generation=0, list_name=path.name, offset=0, size_bytes=path.stat().st_size, first_shard=0,
+            config=job.config, run="", store="", plan=plan.name, columns=plan.columns, names=plan.names,
+            part=PendingPart(
+                number=0, generation=0, list_name=path.name, offset=0, size_bytes=0, items=0, first_shard=0
+            ),
             seconds=SAMPLE_SECONDS, slots={},
         )  # fmt: skip
         config = part_config(task, Path(temporary, "out"), cores=usable_cores())

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from msgspec import Struct, field, to_builtins
+from msgspec import Struct, field
 
 from batchproc.cluster.plan import CURRENT_NAME, FOLDER, PartManifest, parse_manifest, read_plan
 from batchproc.config import Config
@@ -36,11 +36,9 @@ WAITING, COMMITTED, QUARANTINED = "waiting", "committed", "quarantined"
 class PartRow(Struct, frozen=True, kw_only=True):
     """One part's row. `reason`: of its last failed attempt. `due`: items that it left to be tried again."""
 
-    number: int
-    generation: int
+    place: tuple[int, int]
     state: str
     tries: int
-    worker: str
     reason: str
     due: int
 
@@ -108,25 +106,23 @@ class PartLedger:
 
     def rows(self) -> Iterator[PartRow]:
         """Every part of which something is known, in order."""
-        query = "SELECT number, generation, state, tries, worker, reason, due FROM part ORDER BY number, generation"
-        for number, generation, state, tries, worker, reason, due in self._connection.execute(query):
-            yield PartRow(
-                number=number, generation=generation, state=state, tries=tries, worker=worker, reason=reason, due=due
-            )
+        query = "SELECT number, generation, state, tries, reason, due FROM part ORDER BY number, generation"
+        for number, generation, state, tries, reason, due in self._connection.execute(query):
+            yield PartRow(place=(number, generation), state=state, tries=tries, reason=reason, due=due)
 
     def quarantined(self) -> tuple[str, ...]:
         """A line for each part that was given up."""
         rows = [row for row in self.rows() if row.state == QUARANTINED]
-        return tuple(f"part {row.number}: {row.reason or 'no reason is known'}" for row in rows)
+        return tuple(f"part {row.place[0]}: {row.reason or 'no reason is known'}" for row in rows)
 
     def last_committed(self) -> dict[int, PartRow]:
         """The last generation of every part that is committed, by the part's number."""
-        return {row.number: row for row in self.rows() if row.state == COMMITTED}
+        return {row.place[0]: row for row in self.rows() if row.state == COMMITTED}
 
     def manifest(self, row: PartRow) -> PartManifest:
         """What was committed of a part."""
         query = "SELECT manifest FROM part WHERE number = ? AND generation = ?"
-        (content,) = self._connection.execute(query, (row.number, row.generation)).fetchone()
+        (content,) = self._connection.execute(query, row.place).fetchone()
         return parse_manifest(zlib.decompress(content))
 
     def manifests(self) -> Iterator[PartManifest]:
@@ -157,11 +153,6 @@ class ClusterStatus(Struct, frozen=True, kw_only=True):
     cluster: str = ""
     failures: Mapping[str, int] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """The same for programs."""
-        facts: dict[str, Any] = to_builtins(self)
-        return facts
-
 
 def read_cluster_status(config: Config) -> ClusterStatus:
     """How far a job on a cluster is; changes nothing. Raises `UsageError` where nothing was planned yet."""
@@ -175,7 +166,7 @@ def read_cluster_status(config: Config) -> ClusterStatus:
     if plan is None:
         raise UsageError(f"{home / name}: the plan is gone; --fresh makes everything again.")
     with PartLedger.open_view(home / name / PARTS_NAME) as ledger:
-        first = [row for row in ledger.rows() if not row.generation]
+        first = [row for row in ledger.rows() if not row.place[1]]
         states = Counter(row.state for row in first)
         states["waiting"] += len(plan.shards) - len(first)
         reasons = ledger.quarantined()
@@ -194,12 +185,8 @@ def read_cluster_status(config: Config) -> ClusterStatus:
     )
 
 
-def describe_cluster_status(status: ClusterStatus) -> str:
-    """The text for people."""
-    return "\n".join(_lines(status))
-
-
-def _lines(status: ClusterStatus) -> Iterator[str]:
+def describe_cluster_status(status: ClusterStatus) -> Iterator[str]:
+    """The text for people, a line each."""
     total = sum(status.parts.values())
     states = ", ".join(f"{number:,} {state}" for state, number in status.parts.items() if number)
     yield f"{status.job}: {count(total, 'part')}: {states}"

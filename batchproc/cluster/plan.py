@@ -93,6 +93,31 @@ def decode_line(line: bytes) -> ListedItem:
     return ListedItem(line=number, key=bytes.fromhex(key_hex), **dict(zip(TEXTS, texts, strict=False)))
 
 
+class PendingPart(Struct, frozen=True, kw_only=True):
+    """A part to be done: a range of lines in an object of the output. `avoid`: workers where it failed before."""
+
+    number: int
+    generation: int
+    list_name: str
+    offset: int
+    size_bytes: int
+    items: int
+    first_shard: int
+    domain: str | None = None
+    tries: int = 0
+    avoid: frozenset[str] = frozenset()
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What tells it from others."""
+        return self.number, self.generation
+
+    @property
+    def name(self) -> str:
+        """The same in names of objects."""
+        return part_name(self.place)
+
+
 class PartList(Struct, frozen=True, kw_only=True):
     """Lines of `list.jsonl` in a file of their own. A `batchproc.pipeline.types.Listing`."""
 
@@ -142,7 +167,7 @@ def read_plan(folder: Path) -> ClusterPlan | None:
     return ClusterPlan(**content, names=names, shards=shards, largest=largest, changed=changed)
 
 
-class Made(Struct, frozen=True, kw_only=True):
+class MadeShard(Struct, frozen=True, kw_only=True):
     """A shard of images in the output."""
 
     name: str
@@ -174,13 +199,13 @@ class PartManifest(Struct, frozen=True, kw_only=True):
     due: int = 0
     pending: int = 0
     staged: str = ""
-    shards: tuple[Made, ...] = ()
+    shards: tuple[MadeShard, ...] = ()
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def part(self) -> str:
         """Which part it is of, as `part_name` has it."""
-        return part_name(self.number, self.generation)
+        return part_name((self.number, self.generation))
 
     def to_json(self) -> bytes:
         """The object's content."""
@@ -189,14 +214,14 @@ class PartManifest(Struct, frozen=True, kw_only=True):
         return json.dumps(values, ensure_ascii=False).encode() + b"\n"
 
 
-def part_name(number: int, generation: int) -> str:
+def part_name(place: tuple[int, int]) -> str:
     """A part, or what was left of one, in names of objects."""
-    return f"{number:06d}-{generation}"
+    return f"{place[0]:06d}-{place[1]}"
 
 
-def manifest_name(plan: str, number: int, generation: int) -> str:
+def manifest_name(plan: str, place: tuple[int, int]) -> str:
     """Where the manifest of a part is."""
-    return f"{FOLDER}/{plan}/parts/{part_name(number, generation)}.json"
+    return f"{FOLDER}/{plan}/parts/{part_name(place)}.json"
 
 
 def parse_manifest(content: bytes) -> PartManifest:
@@ -204,4 +229,4 @@ def parse_manifest(content: bytes) -> PartManifest:
     values = json.loads(content)
     if values.pop("schema", None) != MANIFEST_SCHEMA:
         raise ValueError("of another version of batchproc")
-    return PartManifest(**values | {"shards": tuple(Made(**one) for one in values["shards"])})
+    return PartManifest(**values | {"shards": tuple(MadeShard(**one) for one in values["shards"])})

@@ -15,11 +15,10 @@ from msgspec.structs import replace
 from batchproc import signals
 from batchproc.cluster.driver import Driver, Listeners
 from batchproc.cluster.engine import ask_workers, open_engine, refuse_without_extra
-from batchproc.cluster.measured import Measured
-from batchproc.cluster.merge import Amending, Merged, retry_failed, write_rows
+from batchproc.cluster.merge import Amending, Measured, Merged, retry_failed, write_rows
 from batchproc.cluster.part_ledger import COMMITTED, PARTS_NAME, PartLedger
+from batchproc.cluster.partition import Plans
 from batchproc.cluster.plan import FOLDER, ClusterPlan, PartManifest
-from batchproc.cluster.plans import Plans
 from batchproc.cluster.shared_store import FolderStore, Store, open_store
 from batchproc.cluster.task import place_images, sweep_attempts
 from batchproc.columns import Columns
@@ -310,7 +309,7 @@ class _ClusterRun:
             scheduler=self._table.scheduler or f"{self._table.local} workers on this machine",
             plan=plan.name,
             parts_planned=len(plan.shards),
-            parts_committed=sum(1 for row in ledger.rows() if row.state == COMMITTED and not row.generation),
+            parts_committed=sum(1 for row in ledger.rows() if row.state == COMMITTED and not row.place[1]),
             parts_this_run=len(measured.parts),
             skew=measured.skew,
             workers=measured.workers(record),

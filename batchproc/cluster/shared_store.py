@@ -45,7 +45,7 @@ class Store(Protocol):
         ...
 
 
-class FolderStore:
+class FolderStore(Store):
     """A folder of a file system that all machines have mounted at the same place."""
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +53,6 @@ class FolderStore:
         self.folder = folder
 
     def get(self, name: str) -> bytes | None:
-        """An object; None where there is none."""
         try:
             return (self.folder / name).read_bytes()
         except FileNotFoundError:
@@ -62,7 +61,6 @@ class FolderStore:
             raise self._failed("read", name, error) from error
 
     def get_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """A range of an object's bytes."""
         try:
             with (self.folder / name).open("rb") as file:
                 file.seek(offset)
@@ -71,7 +69,6 @@ class FolderStore:
             raise self._failed("read", name, error) from error
 
     def put(self, name: str, path: Path) -> None:
-        """Moves a local file there."""
         target = self.folder / name
         try:
             move(path, target)
@@ -95,7 +92,6 @@ class FolderStore:
             new.unlink(missing_ok=True)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Makes an object, or another of it."""
         target = self.folder / name
         new = _beside(target)
         try:
@@ -108,7 +104,6 @@ class FolderStore:
             new.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
-        """Removes an object, if it is there."""
         try:
             (self.folder / name).unlink(missing_ok=True)
         except OSError as error:
@@ -118,7 +113,7 @@ class FolderStore:
         return DiskError(f"{self.folder / name}: cannot be {done}: {error.strerror}")
 
 
-class BucketStore:
+class BucketStore(Store):
     """A folder of a bucket. Made where it is used: no fork may inherit one."""
 
     def __init__(self, address: str) -> None:
@@ -126,12 +121,10 @@ class BucketStore:
         self._bucket = Bucket(address)
 
     def get(self, name: str) -> bytes | None:
-        """An object; None where there is none."""
         found = self._bucket.read(name)
         return None if found is None else found[0]
 
     def get_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """A range of an object's bytes."""
         return self._bucket.read_range(name, offset, size_bytes)
 
     def put(self, name: str, path: Path) -> None:
@@ -140,15 +133,12 @@ class BucketStore:
         path.unlink()
 
     def create(self, name: str, content: bytes) -> bool:
-        """Makes an object if there is none."""
         return self._bucket.replace(name, content, None)
 
     def replace(self, name: str, content: bytes) -> None:
-        """Makes an object, or another of it."""
         self._bucket.write(name, content)
 
     def remove(self, name: str) -> None:
-        """Removes an object, if it is there."""
         self._bucket.delete(name)
 
 

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from batchproc.cluster import part_process
 from batchproc.cluster.part_process import Order
-from batchproc.cluster.plan import FOLDER, Made, PartManifest, form_of, manifest_name, parse_manifest, part_name
+from batchproc.cluster.plan import FOLDER, MadeShard, PartManifest, PendingPart, form_of, manifest_name, parse_manifest
 from batchproc.cluster.shared_store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
@@ -36,9 +36,9 @@ ENDED_WELL = {ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT, ExitCode.
 
 
 class PartTask(Struct, frozen=True, kw_only=True):
-    """What travels to a worker. `generation` 0 is the part as planned, others what an earlier one left.
+    """What travels to a worker. `run`: the driver that handed it out.
 
-    `run`: the driver that handed it out. The config has secrets, and Dask logs the arguments of what fails.
+    The config has secrets, and Dask logs the arguments of what fails.
     """
 
     config: Config
@@ -47,18 +47,12 @@ class PartTask(Struct, frozen=True, kw_only=True):
     plan: str
     columns: str
     names: tuple[str, ...]
-    number: int
-    generation: int
-    list_name: str
-    offset: int
-    size_bytes: int
-    first_shard: int
+    part: PendingPart
     seconds: float  # after which it returns what it has
     slots: Mapping[str, int]  # how many parts a machine works on at once, by its address
-    priority: int = 0  # higher comes first among those that are handed out
 
     def __repr__(self) -> str:
-        return f"PartTask(run={self.run!r}, number={self.number}, generation={self.generation})"
+        return f"PartTask(run={self.run!r}, place={self.part.place})"
 
 
 class PartOutcome(Struct, frozen=True, kw_only=True):
@@ -67,8 +61,7 @@ class PartOutcome(Struct, frozen=True, kw_only=True):
     `is_charged`: the part or its worker is to blame, not that somebody else ended.
     """
 
-    number: int
-    generation: int
+    place: tuple[int, int]
     worker: str = ""
     manifest: PartManifest | None = None
     reason: str = ""
@@ -91,7 +84,7 @@ def run_part(
 
     `folder`: on a disk of this machine. `is_ended` is asked now and then whether nobody wants the result any more.
     """
-    outcome = partial(PartOutcome, number=task.number, generation=task.generation, worker=worker)
+    outcome = partial(PartOutcome, place=task.part.place, worker=worker)
     if task.run in _stopped:
         return outcome(reason="the run was stopped", is_charged=False)
     try:
@@ -106,7 +99,7 @@ def run_part(
 
 
 def _committed(store: Store, task: PartTask) -> PartManifest | None:
-    content = store.get(manifest_name(task.plan, task.number, task.generation))
+    content = store.get(manifest_name(task.plan, task.part.place))
     return None if content is None else parse_manifest(content)
 
 
@@ -115,21 +108,21 @@ def _attempt(
 ) -> PartManifest:
     """One attempt; the manifest that stands in the end, whoever made it. Raises `BatchprocError` and OSError."""
     began = time.monotonic()
-    lines = store.get_range(task.list_name, task.offset, task.size_bytes)
+    lines = store.get_range(task.part.list_name, task.part.offset, task.part.size_bytes)
     (folder / part_process.LIST_NAME).write_bytes(lines)
     order = Order(
         config=part_config(task, folder / part_process.OUTPUT_NAME, cores=_cores(task, worker)),
         folder=folder,
         columns=task.columns,
         names=task.names,
-        first_shard=task.first_shard,
-        max_runs=max(1, task.config.job.max_runs_per_item - task.generation),
+        first_shard=task.part.first_shard,
+        max_runs=max(1, task.config.job.max_runs_per_item - task.part.generation),
     )
     ended = _run(order, task, is_ended)
     if ended["record"] is None or ended["exit_code"] not in ENDED_WELL:
         raise BatchprocError(ended["reason"] or f"the run of this part ended with {ended['exit_code']}")
     manifest = _publish(task, store, order, ended, worker, time.monotonic() - began)
-    name = manifest_name(task.plan, task.number, task.generation)
+    name = manifest_name(task.plan, task.part.place)
     if not store.create(name, manifest.to_json()):
         standing = store.get(name)
         if standing is None:
@@ -210,7 +203,7 @@ def _publish(
 ) -> PartManifest:
     """Sends what the run made, under names that nobody reads yet."""
     layout, attempt = Layout(output=order.config.paths.output), uuid4().hex
-    part = f"{FOLDER}/{task.plan}/attempts/{part_name(task.number, task.generation)}-{attempt}"
+    part = f"{FOLDER}/{task.plan}/attempts/{task.part.name}-{attempt}"
     names = {"rows": f"{part}/metadata.jsonl", "failures": f"{part}/failures.jsonl"}
     store.put(names["rows"], layout.metadata_path)
     store.put(names["failures"], layout.failures_path)
@@ -221,8 +214,8 @@ def _publish(
         store.put(rest, path)
     return PartManifest(
         plan=task.plan,
-        number=task.number,
-        generation=task.generation,
+        number=task.part.number,
+        generation=task.part.generation,
         attempt=attempt,
         worker=worker,
         exit_code=ended["exit_code"],
@@ -248,10 +241,10 @@ def _stage(store: Store, layout: Layout, part: str) -> str:
     return staged
 
 
-def _send_shards(store: Store, layout: Layout) -> list[Made]:
+def _send_shards(store: Store, layout: Layout) -> list[MadeShard]:
     if not layout.shard_manifest_path.exists():
         return []
-    made = [Made(**one) for one in json.loads(layout.shard_manifest_path.read_bytes())["shards"]]
+    made = [MadeShard(**one) for one in json.loads(layout.shard_manifest_path.read_bytes())["shards"]]
     for shard in made:
         store.put(shard.name, layout.output / shard.name)
     return made

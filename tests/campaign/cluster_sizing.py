@@ -23,10 +23,10 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from batchproc.cluster.driver import Driver, Listeners
-from batchproc.cluster.measured import Measured
+from batchproc.cluster.merge import Measured
 from batchproc.cluster.part_ledger import PartLedger
 from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import FOLDER, LIST_NAME, ClusterPlan, ListShard, PartManifest, write_plan
+from batchproc.cluster.plan import FOLDER, LIST_NAME, ClusterPlan, ListShard, PartManifest, PendingPart, write_plan
 from batchproc.cluster.task import PartOutcome, PartTask, run_part
 from batchproc.job_file import load
 from batchproc.pipeline.import_list import JobList
@@ -74,7 +74,7 @@ class SimulatedEngine:
         raise NotImplementedError
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
-        (self._waiting.appendleft if task.priority else self._waiting.append)(task.number)
+        (self._waiting.appendleft if task.part.domain else self._waiting.append)(task.part.number)
         self._start()
 
     def stop_parts(self, run: str) -> None:
@@ -85,7 +85,7 @@ class SimulatedEngine:
         self.now, number, worker = heappop(self._running)
         self._free.append(worker)
         self._start()
-        return [PartOutcome(number=number, generation=0, worker=worker, manifest=self._made(number, worker))]
+        return [PartOutcome(place=(number, 0), worker=worker, manifest=self._made(number, worker))]
 
     def close(self) -> None:
         """There is nothing to close."""
@@ -108,9 +108,12 @@ def make_real_manifest(folder: Path) -> tuple[PartManifest, ClusterPlan]:
     plan = make_plan(JobList.of(config, ""), folder / FOLDER / "plan", shard_urls=SHARD_URLS)
     (shard,) = plan.shards
     task = PartTask(
-        config=config, run="", store=str(folder), plan=plan.name, columns=plan.columns, names=(), number=0,
-        generation=0, list_name=f"{FOLDER}/plan/{LIST_NAME}", offset=0, size_bytes=shard.size_bytes,
-        first_shard=0, seconds=60.0, slots={},
+        config=config, run="", store=str(folder), plan=plan.name, columns=plan.columns, names=(),
+        part=PendingPart(
+            number=0, generation=0, list_name=f"{FOLDER}/plan/{LIST_NAME}", offset=0, size_bytes=shard.size_bytes,
+            items=shard.items, first_shard=0,
+        ),
+        seconds=60.0, slots={},
     )  # fmt: skip
     outcome = run_part(task, worker="tcp://127.0.0.1:1")
     assert outcome.manifest is not None, outcome.reason

@@ -32,7 +32,7 @@ class ThreadEngine:
         return {name: question() for name in workers}
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
-        self.submitted.append((task.number, task.generation))
+        self.submitted.append(task.part.place)
         self._tasks.put(task)
 
     def stop_parts(self, run: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from batchproc.api import run
 from batchproc.cluster import shared_run as cluster_run
-from batchproc.cluster.comparison import Changes, Kind, amend
 from batchproc.cluster.partition import Earlier, make_plan
 from batchproc.cluster.plan import ClusterPlan, decode_line, read_plan
+from batchproc.cluster.scattering import ChangeKind, Changes, amend
 from batchproc.errors import ExitCode, UsageError
 from batchproc.pipeline import RunOptions
 from batchproc.pipeline.import_list import JobList
@@ -72,7 +72,7 @@ class Planned:
         captions = [json.loads(item.extra_json)["caption"] for item in found]
         return sorted((item.line, item.url, caption) for item, caption in zip(found, captions, strict=True))
 
-    def kinds(self) -> list[Kind]:
+    def kinds(self) -> list[ChangeKind]:
         """What became of the lines of all parts."""
         assert self.plan is not None
         return [change.kind for shard in self.plan.shards for change in self.changes().of(shard.number).values()]
@@ -107,15 +107,17 @@ def test_a_list_that_grew_gets_parts_for_what_is_new(planned: Planned) -> None:
 @pytest.mark.parametrize(
     ("lines", "kinds"),
     [
-        ([url(number) for number in range(7)], {Kind.GONE: 3}),
-        ([url(number) for number in reversed(range(10))], {Kind.MOVED: 10}),
-        ([url(number, "y" if number == 3 else "x") for number in range(10)], {Kind.CHANGED: 1}),
-        ([], {Kind.GONE: 10}),
-        ([url(3, "z"), url(50), url(1)], {Kind.GONE: 8, Kind.CHANGED: 1, Kind.MOVED: 1}),
+        ([url(number) for number in range(7)], {ChangeKind.GONE: 3}),
+        ([url(number) for number in reversed(range(10))], {ChangeKind.MOVED: 10}),
+        ([url(number, "y" if number == 3 else "x") for number in range(10)], {ChangeKind.CHANGED: 1}),
+        ([], {ChangeKind.GONE: 10}),
+        ([url(3, "z"), url(50), url(1)], {ChangeKind.GONE: 8, ChangeKind.CHANGED: 1, ChangeKind.MOVED: 1}),
     ],
     ids=["fewer", "in another order", "another caption", "none", "all at once"],
 )
-def test_the_parts_list_what_the_list_does_by_now(planned: Planned, lines: list[str], kinds: dict[Kind, int]) -> None:
+def test_the_parts_list_what_the_list_does_by_now(
+    planned: Planned, lines: list[str], kinds: dict[ChangeKind, int]
+) -> None:
     planned.share_out(*map(url, range(10)))
 
     planned.share_out(*lines)
@@ -130,11 +132,11 @@ def test_what_went_and_came_back_is_new_and_what_changed_and_changed_back_is_not
 
     planned.share_out(*map(url, range(4)))
     assert numbered(*map(url, range(4))) == planned.listed()
-    assert [Kind.AGAIN, Kind.CHANGED] == sorted(planned.kinds(), key=str)
+    assert [ChangeKind.AGAIN, ChangeKind.CHANGED] == sorted(planned.kinds(), key=str)
 
     planned.share_out(*map(url, range(3)))
     assert numbered(*map(url, range(3))) == planned.listed()
-    assert [Kind.CHANGED, Kind.GONE, Kind.GONE] == sorted(planned.kinds(), key=lambda kind: kind.name)
+    assert [ChangeKind.CHANGED, ChangeKind.GONE, ChangeKind.GONE] == sorted(planned.kinds(), key=lambda kind: kind.name)
 
 
 def test_another_url_under_the_same_id_is_new(planned: Planned) -> None:
@@ -146,12 +148,12 @@ def test_another_url_under_the_same_id_is_new(planned: Planned) -> None:
     assert [(2, "http://h0.com/0"), (3, "http://h1.com/9"), (4, "http://h2.com/2")] == [
         listed[:2] for listed in planned.listed()
     ]
-    assert [Kind.AGAIN] == planned.kinds()
+    assert [ChangeKind.AGAIN] == planned.kinds()
 
 
-@pytest.mark.parametrize(("duplicates", "kinds"), [("first", []), ("rows", [Kind.CHANGED])])
+@pytest.mark.parametrize(("duplicates", "kinds"), [("first", []), ("rows", [ChangeKind.CHANGED])])
 def test_each_row_of_an_item_counts_where_rows_are_kept(
-    planned: Planned, duplicates: str, kinds: list[Kind]
+    planned: Planned, duplicates: str, kinds: list[ChangeKind]
 ) -> None:
     planned.duplicates = duplicates
     planned.share_out(url(0), url(1), url(0, "y"))

@@ -72,8 +72,8 @@ class PlayedEngine:
 
 
 def done(task: PartTask) -> PartOutcome:
-    found = manifest(task.number, task.generation)
-    return PartOutcome(number=task.number, generation=task.generation, worker="tcp://w:1", manifest=found)
+    found = manifest(*task.part.place)
+    return PartOutcome(place=task.part.place, worker="tcp://w:1", manifest=found)
 
 
 class Bench:
@@ -134,7 +134,7 @@ def ledger(tmp_path: Path) -> Iterator[PartLedger]:
 
 
 def states(ledger: PartLedger) -> dict[tuple[int, int], str]:
-    return {(row.number, row.generation): row.state for row in ledger.rows()}
+    return {row.place: row.state for row in ledger.rows()}
 
 
 def test_no_more_parts_are_out_than_the_window_allows(tmp_path: Path, ledger: PartLedger) -> None:
@@ -152,7 +152,7 @@ def test_slices_of_a_domain_come_first_and_one_after_another(tmp_path: Path, led
 
     Bench(tmp_path, [None, "big.org", "big.org", None], ledger).work(engine)
 
-    assert [1, 0, 3, 2] == [task.number for task in engine.tasks]
+    assert [1, 0, 3, 2] == [task.part.number for task in engine.tasks]
 
 
 def test_a_part_that_failed_goes_to_another_worker_and_into_quarantine_at_last(
@@ -161,7 +161,7 @@ def test_a_part_that_failed_goes_to_another_worker_and_into_quarantine_at_last(
     workers = iter(["tcp://w:1", "tcp://w:2", "tcp://w:3"])
 
     def fail(task: PartTask) -> PartOutcome:
-        return PartOutcome(number=0, generation=0, worker=next(workers), reason="No space left on device")
+        return PartOutcome(place=(0, 0), worker=next(workers), reason="No space left on device")
 
     bench, engine = Bench(tmp_path, [None], ledger), PlayedEngine(fail)
     bench.work(engine)
@@ -172,7 +172,7 @@ def test_a_part_that_failed_goes_to_another_worker_and_into_quarantine_at_last(
 
 
 def test_what_was_lost_with_its_scheduler_is_not_charged(tmp_path: Path, ledger: PartLedger) -> None:
-    ends = iter([*[PartOutcome(number=0, generation=0, reason="lost", is_charged=False)] * 5, None])
+    ends = iter([*[PartOutcome(place=(0, 0), reason="lost", is_charged=False)] * 5, None])
 
     def play(task: PartTask) -> PartOutcome:
         return next(ends) or done(task)
@@ -188,30 +188,30 @@ def test_what_a_part_leaves_because_its_time_was_over_is_handed_out_in_the_same_
     tmp_path: Path, ledger: PartLedger
 ) -> None:
     def play(task: PartTask) -> PartOutcome:
-        left = {} if task.generation == 2 else {"rest": "rest.jsonl", "rest_bytes": 7, "due": 3, "pending": 2}
-        found = manifest(task.number, task.generation, **left)
-        return PartOutcome(number=task.number, generation=task.generation, worker="tcp://w:1", manifest=found)
+        left = {} if task.part.generation == 2 else {"rest": "rest.jsonl", "rest_bytes": 7, "due": 3, "pending": 2}
+        found = manifest(*task.part.place, **left)
+        return PartOutcome(place=task.part.place, worker="tcp://w:1", manifest=found)
 
     engine = PlayedEngine(play)
     Bench(tmp_path, [None], ledger).work(engine)
 
     assert [(0, "cluster/0123456789abcdef/list.jsonl"), (1, "rest.jsonl"), (2, "rest.jsonl")] == [
-        (task.generation, task.list_name) for task in engine.tasks
+        (task.part.generation, task.part.list_name) for task in engine.tasks
     ]
 
 
 def test_what_failed_for_a_reason_that_may_pass_waits_for_the_next_run(tmp_path: Path, ledger: PartLedger) -> None:
     left = {"rest": "rest.jsonl", "rest_bytes": 7, "due": 3}
     engine = PlayedEngine(
-        lambda task: PartOutcome(number=0, generation=0, worker="tcp://w:1", manifest=manifest(0, **left))
+        lambda task: PartOutcome(place=(0, 0), worker="tcp://w:1", manifest=manifest(0, **left))
     )
     Bench(tmp_path, [None], ledger).work(engine)
     again = PlayedEngine(done)
 
     Bench(tmp_path, [None], ledger).work(again)
 
-    assert [0] == [task.generation for task in engine.tasks]
-    assert [1] == [task.generation for task in again.tasks]
+    assert [0] == [task.part.generation for task in engine.tasks]
+    assert [1] == [task.part.generation for task in again.tasks]
 
 
 def test_a_lost_scheduler_is_looked_for_and_its_parts_are_handed_out_again(
@@ -296,7 +296,7 @@ def test_a_run_that_is_stopped_twice_waits_for_nothing(tmp_path: Path, ledger: P
 
 def test_workers_are_asked_when_they_come_and_silent_ones_later_again(tmp_path: Path, ledger: PartLedger) -> None:
     def play(task: PartTask) -> PartOutcome:
-        if task.number == 1:
+        if task.part.number == 1:
             engine.workers = {**engine.workers, "tcp://w:2": 1}
         return done(task)
 

@@ -35,7 +35,7 @@ def test_after_a_run(make_job: MakeJob, engines: list[ThreadEngine]) -> None:
     assert status.counts is not None
     assert 10 == status.counts.done
     assert status.running is None
-    assert "shared: 1 part: 1 committed" == describe_cluster_status(status).splitlines()[0]
+    assert "shared: 1 part: 1 committed" == next(describe_cluster_status(status))
 
 
 def test_it_changes_nothing(make_job: MakeJob, engines: list[ThreadEngine], tmp_path: Path) -> None:

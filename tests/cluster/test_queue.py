@@ -1,10 +1,11 @@
 """Which part may be handed out next."""
 
-from batchproc.cluster.driver import Part, PartQueue
+from batchproc.cluster.driver import PartQueue
+from batchproc.cluster.plan import PendingPart
 
 
-def part(number: int, domain: str | None = None) -> Part:
-    return Part(
+def part(number: int, domain: str | None = None) -> PendingPart:
+    return PendingPart(
         number=number, generation=0, list_name="list.jsonl", offset=0, size_bytes=1, items=1, first_shard=0,
         domain=domain,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from batchproc.cluster import part_process
 from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan
+from batchproc.cluster.plan import LIST_NAME, ClusterPlan, PendingPart
 from batchproc.cluster.shared_store import open_store
 from batchproc.cluster.task import PartTask, part_config, run_part, stop_parts, sweep_attempts
 from batchproc.job_file import Job
@@ -43,10 +43,18 @@ def first_part(job: Job, folder: Path) -> PartTask:
     plan = planned(job, folder)
     (shard,) = plan.shards
     return PartTask(
-        config=job.config, run="run", store=str(folder), plan="plan", columns=plan.columns, names=plan.names, number=0,
-        generation=0, list_name=f"cluster/plan/{LIST_NAME}", offset=shard.offset, size_bytes=shard.size_bytes,
-        first_shard=0, seconds=60.0, slots={},
+        config=job.config, run="run", store=str(folder), plan="plan", columns=plan.columns, names=plan.names,
+        part=PendingPart(
+            number=0, generation=0, list_name=f"cluster/plan/{LIST_NAME}", offset=shard.offset,
+            size_bytes=shard.size_bytes, items=shard.items, first_shard=0,
+        ),
+        seconds=60.0, slots={},
     )  # fmt: skip
+
+
+def numbered(task: PartTask, number: int) -> PartTask:
+    """The same lines as another part."""
+    return replace(task, part=replace(task.part, number=number))
 
 
 def files_in(folder: Path) -> list[str]:
@@ -101,7 +109,7 @@ def test_of_two_attempts_one_is_committed_and_the_other_leaves_nothing(
     part = (output / "cluster/plan" / LIST_NAME).read_bytes()
     quick = b"".join(line for line in part.splitlines(keepends=True) if b"/slow/" not in line)
     (output / "quick.jsonl").write_bytes(quick)
-    task = replace(late, list_name="quick.jsonl", size_bytes=len(quick))
+    task = replace(late, part=replace(late.part, list_name="quick.jsonl", size_bytes=len(quick)))
 
     first = run_part(task, worker="quick")
     before = files_in(output)
@@ -148,7 +156,7 @@ def test_parts_of_a_run_are_done_by_one_process_those_of_another_run_by_another(
 
     found = []
     for number, run in enumerate(("first", "first", "second")):
-        outcome = run_part(replace(task, run=run, number=number), worker="worker")
+        outcome = run_part(replace(numbered(task, number), run=run), worker="worker")
         found.append([process.pid for process in part_processes(os.getpid())])
         assert outcome.manifest is not None, outcome.reason
 
@@ -174,7 +182,7 @@ def test_a_process_that_was_killed_between_two_parts_is_replaced(make_job: MakeJ
     waiting.kill()
     psutil.wait_procs([waiting], timeout=5)
 
-    outcome = run_part(replace(task, number=1), worker="worker")
+    outcome = run_part(numbered(task, 1), worker="worker")
 
     assert "" == outcome.reason
     assert outcome.manifest is not None
@@ -199,7 +207,7 @@ def test_processes_of_a_run_that_is_heard_of_no_more_are_ended_by_the_next_part_
     (waiting,) = part_processes(os.getpid())
     monkeypatch.setattr(part_process, "IDLE_SECONDS", 0.0)
 
-    run_part(replace(task, number=1), worker="worker")
+    run_part(numbered(task, 1), worker="worker")
 
     assert not psutil.pid_exists(waiting.pid)
 
