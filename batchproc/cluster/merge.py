@@ -19,7 +19,7 @@ from batchproc.columns import Columns
 from batchproc.errors import DiskError
 from batchproc.explain.findings import explain
 from batchproc.ledger import FACT_TYPES, name_columns
-from batchproc.ledger.url_changes import INPUT_STAGE
+from batchproc.ledger.schema import INPUT_STAGE
 from batchproc.measure.samples import Histogram
 from batchproc.model import LINES_PER_LIST, ListedItem
 from batchproc.pipeline.phase_record import percentiles

@@ -1,15 +1,12 @@
 """The ledger: one SQLite file per job that remembers the state of every item, and what every run did."""
 
-from batchproc.ledger.deciding import PlanChange
-from batchproc.ledger.files import Images, Repaired
+from batchproc.ledger.deciding import LedgerRun, PlanChange
+from batchproc.ledger.files import Images, Recovered, Repaired
 from batchproc.ledger.first_import import contradiction_key
 from batchproc.ledger.importing import Imported, input_fingerprint
 from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, ORIGINAL, name_columns
 from batchproc.ledger.reader import LedgerView
-from batchproc.ledger.recovery import Recovered
-from batchproc.ledger.replacing import holds_items, is_whole, put_in_place, replacement
-from batchproc.ledger.restoring import ListRule, Restored
-from batchproc.ledger.runs import LedgerRun
+from batchproc.ledger.rebuilding import ListRule, Restored, holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.schema import SCHEMA_VERSION, State
 from batchproc.ledger.shard_table import MOST_SHARD_ITEMS, ShardTable
 from batchproc.ledger.store import Ledger

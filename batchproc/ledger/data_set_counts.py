@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from batchproc.kinds import Code
 from batchproc.ledger.files import knows_shards
-from batchproc.ledger.schema import MADE, transaction
+from batchproc.ledger.schema import MADE, read_meta, transaction, write_meta
 from batchproc.record.run_parts import (
     DataSetRecord,
     HostImages,
@@ -74,9 +74,8 @@ FROM authority GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MOST_HOSTS}
 
 def data_set(connection: sqlite3.Connection) -> DataSetRecord:
     """What there is; counted only where an item has changed since the last time."""
-    known = connection.execute("SELECT value FROM meta WHERE name = ?", (KNOWN,)).fetchone()
-    revision, _, content = str(known[0]).partition(" ") if known else ("", "", "")
-    is_current = revision == str(_revision(connection))
+    revision, _, content = str(read_meta(connection, KNOWN) or "").partition(" ")
+    is_current = revision == str(read_meta(connection, "revision"))
     counted = _from_json(json.loads(content)) if is_current else _count(connection)
     return replace(counted, shards=_shards(connection))
 
@@ -85,14 +84,7 @@ def keep_data_set(connection: sqlite3.Connection, counted: DataSetRecord) -> Non
     """Keeps what `data_set` gave, for the next time. No item may have changed since."""
     content = json.dumps(to_builtins(replace(counted, shards=None)))
     with transaction(connection):
-        connection.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            (KNOWN, f"{_revision(connection)} {content}"),
-        )
-
-
-def _revision(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT value FROM meta WHERE name = 'revision'").fetchone()[0])
+        write_meta(connection, KNOWN, f"{read_meta(connection, 'revision')} {content}")
 
 
 def _from_json(content: dict[str, Any]) -> DataSetRecord:

@@ -1,18 +1,24 @@
-"""The files of images: what the ledger asks of them, whether they are there and as their rows say, and reserved room.
+"""The files of images: whether they are there and as their rows say, which are finished after a crash, and which go.
 
-Files that are missing or differ are due again on demand. An image that is in a shard has no file of its own.
+Files that are missing or differ are due again on demand. An image that is in a shard has no file of its own. At a start
+nothing on disk is believed without its row, and after a change of boot no row of the last run without its file.
+
+Orphaned files are what an earlier run or another plan made, and no row vouches for now: of items that ended without an
+image, or of sources that left the list (`prune_absent`). The image of an item's earlier URL stays while the new URL
+fails, and goes when a check rejects what is there now. The order is that of every change, ledger first: the row says
+that the item was rejected or failed, or forgets that it was done; then its file goes, then the row forgets the file's
+name. What a kill leaves in between is found by the name that the row still has. A source that is listed again in
+between is fetched again, and its new file replaces what is left of the old one.
 """
 
-import errno
+import contextlib
 import hashlib
 import json
-import os
 import sqlite3
-import stat
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -20,7 +26,8 @@ from typing import Protocol, TypeAlias
 from msgspec import Struct
 
 from batchproc.failpoints import failpoint
-from batchproc.ledger.schema import MADE, WINDOW, touch, transaction
+from batchproc.kinds import Code
+from batchproc.ledger.schema import AMONG, MADE, NO_EARLIER, WINDOW, touch, transaction, update_items
 
 
 class Images(Protocol):
@@ -128,11 +135,10 @@ READ = (
     f"SELECT id, key, suffix, size_bytes, sha256 FROM item NOT INDEXED WHERE {MADE} AND id > ? "
     "ORDER BY id LIMIT ?"
 )
-LOST = """
-UPDATE item SET state = iif(state = 'done', 'pending', state), due = iif(state = 'done', 1, due),
-  runs = iif(state = 'done', 0, runs), made_url = NULL, made_extra_json = NULL
-WHERE id IN (SELECT value FROM json_each(?))
-"""
+LOST = (
+    "state = iif(state = 'done', 'pending', state), due = iif(state = 'done', 1, due), "
+    f"runs = iif(state = 'done', 0, runs), {NO_EARLIER}"
+)
 
 
 class Repaired(Struct, frozen=True, kw_only=True):
@@ -171,46 +177,11 @@ def repair(connection: sqlite3.Connection, images: Images, has_shard: HasShard |
                 lost.append(item)
         if lost:
             with transaction(connection):
-                connection.execute(LOST, (json.dumps(lost),))
+                update_items(connection, lost, LOST)
                 touch(connection)
             failpoint("ledger.repair")
         last = rows[-1][0]
     return Repaired(**{state.value: counts[state] for state in FileState})
-
-
-RESERVE_BYTES = 1024 * 1024
-
-
-class ReserveFile:
-    """One reserved file at `path`. `release` may be called from any thread, more than once."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def reserve(self) -> None:
-        """Takes the room. Raises OSError (ENOSPC) when there is none, or when something else has the file's name."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        descriptor = os.open(self._path, flags, 0o600)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise FileExistsError(errno.EEXIST, "there is something else than a file", str(self._path))
-            missing_bytes = RESERVE_BYTES - os.fstat(descriptor).st_size
-            if missing_bytes > 0:
-                # Real zeros: a sparse file takes no room, and not every file system can reserve any other way.
-                os.lseek(descriptor, 0, os.SEEK_END)
-                _write_all(descriptor, bytes(missing_bytes))
-        finally:
-            os.close(descriptor)
-
-    def release(self) -> None:
-        """Gives the room back."""
-        self._path.unlink(missing_ok=True)
-
-
-def _write_all(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 class PackedItems:
@@ -265,3 +236,218 @@ def is_as_recorded(path: Path, size_bytes: int | None, sha256: bytes | None) -> 
         return not path.is_symlink() and path.stat().st_size == size_bytes
     except OSError:
         return False
+
+
+class Recovered(Struct, frozen=True, kw_only=True):
+    """What was found at the start. All zero after a clean end."""
+
+    finished: int = 0  # staged items that have their final name now
+    lost: int = 0  # staged or done items whose file is not what the row says: pending again
+    swept: int = 0  # temporary files without a row
+    emptied: int = 0  # items that ended without an image, whose older file is gone now
+
+
+class _Output(Struct, frozen=True, kw_only=True):
+    item: int
+    key_hex: str
+    temporary: str
+    suffix: str
+    stale_suffix: str
+    size_bytes: int
+    sha256: bytes | None
+
+
+def recover(connection: sqlite3.Connection, images: Images, *, doubtful: int = 0, is_killed: bool = False) -> Recovered:
+    """Makes ledger and files agree again. Needs the run lock, and comes before the first row of this run.
+
+    `doubtful`: the last run, where the machine was started again since; `is_killed`: and it had no end.
+    """
+    finished, lost = _finish_staged(connection, images)
+    if doubtful:
+        lost += _check_run(connection, images, doubtful, is_hashed=is_killed)
+    emptied = sweep_orphaned(connection, images)
+    return Recovered(finished=finished, lost=lost, swept=_sweep(images), emptied=emptied)
+
+
+def _finish_staged(connection: sqlite3.Connection, images: Images) -> tuple[int, int]:
+    finished: list[int] = []
+    lost: list[int] = []
+    for output in list(_read_outputs(connection, "state = 'staged'", ())):
+        good = _finish(output, images)
+        (finished if good else lost).append(output.item)
+    if finished or lost:
+        images.sync()
+        with transaction(connection):
+            mark_done(connection, finished)
+            update_items(connection, lost, f"state = 'pending', due = 1, temporary = NULL, {NO_EARLIER}")
+            touch(connection)
+    return len(finished), len(lost)
+
+
+def _finish(output: _Output, images: Images) -> bool:
+    """Renames what is still temporary, or finds it already named; hashes decide, since names may be older."""
+    if is_as_recorded(images.temporary_path(output.temporary), output.size_bytes, output.sha256 or b""):
+        try:
+            images.place(output.temporary, output.key_hex, output.suffix)
+        except IsADirectoryError:
+            return False
+    elif not is_as_recorded(images.final_path(output.key_hex, output.suffix), output.size_bytes, output.sha256 or b""):
+        return False
+    if output.stale_suffix:
+        images.remove(output.key_hex, output.stale_suffix)
+    return True
+
+
+def _check_run(connection: sqlite3.Connection, images: Images, run: int, *, is_hashed: bool) -> int:
+    """After another boot, a committed row may be younger than its file's bytes: sizes are checked, and hashes too
+    when the run had no end (the machine went down under it)."""
+    packed = packed_items(connection, images, is_thorough=is_hashed)
+    lost: list[int] = []
+    for output in _read_outputs(connection, "state = 'done' AND last_run = ?", (run,)):
+        path, sha256 = images.final_path(output.key_hex, output.suffix), (output.sha256 or b"") if is_hashed else None
+        if not is_as_recorded(path, output.size_bytes, sha256) and not packed.holds(output.item):
+            lost.append(output.item)
+    if lost:
+        with transaction(connection):
+            update_items(connection, lost, f"state = 'pending', due = 1, temporary = NULL, {NO_EARLIER}")
+            touch(connection)
+    return len(lost)
+
+
+def _sweep(images: Images) -> int:
+    swept = 0
+    for name in list(images.temporary_names()):
+        images.temporary_path(name).unlink(missing_ok=True)
+        swept += 1
+    return swept
+
+
+def _read_outputs(connection: sqlite3.Connection, condition: str, parameters: tuple[int, ...]) -> Iterator[_Output]:
+    last = 0
+    while True:
+        rows = connection.execute(
+            "SELECT id, key, temporary, suffix, stale_suffix, size_bytes, sha256 FROM item "
+            f"WHERE {condition} AND id > ? ORDER BY id LIMIT {WINDOW}",
+            (*parameters, last),
+        ).fetchall()
+        for item, key, temporary, suffix, stale_suffix, size_bytes, sha256 in rows:
+            yield _Output(
+                item=item, key_hex=key.hex(), temporary=temporary or "", suffix=suffix, sha256=sha256,
+                stale_suffix=stale_suffix or "", size_bytes=size_bytes,
+            )  # fmt: skip
+        if len(rows) < WINDOW:
+            return
+        last = rows[-1][0]
+
+
+def mark_done(connection: sqlite3.Connection, items: Iterable[int]) -> None:
+    """The second half of the order "ledger first, name after": these items have their final name."""
+    update_items(connection, items, "state = 'done', temporary = NULL, stale_suffix = NULL")
+
+
+def mark_blocked(connection: sqlite3.Connection, items: Iterable[int]) -> None:
+    """These items failed: a folder stands under the name of their file, and folders are never deleted."""
+    update_items(connection, items, BLOCKED)
+
+
+BLOCKED = (
+    f"state = 'failed', due = 0, temporary = NULL, stage = 'output', code = '{Code.IO_OTHER}', "
+    "message = 'a folder stands where the image''s file belongs', hint = 'remove it and run again with --retry-failed'"
+)
+ENDED = "(state = 'rejected' OR (state IN ('failed', 'quarantined') AND made_url IS NULL))"
+FILED = f"{ENDED} AND (suffix IS NOT NULL OR stale_suffix IS NOT NULL)"
+ABSENT_FILED = "state = 'absent' AND suffix IS NOT NULL"  # absent, and may have a file
+
+
+class OrphanedFiles(Struct, frozen=True, kw_only=True):
+    """The files that an item may have left."""
+
+    item: int
+    key_hex: str
+    suffixes: tuple[str, ...]
+
+
+def find_orphaned(connection: sqlite3.Connection, items: Sequence[int]) -> list[OrphanedFiles]:
+    """What these items left, those that ended without an image."""
+    return _read_orphaned(connection, AMONG, (json.dumps(items),)) if items else []
+
+
+def remove_orphaned(images: Images, files: OrphanedFiles) -> None:
+    """Deletes the files of one item, after the commit that says how it ended. Raises OSError."""
+    for suffix in files.suffixes:
+        images.remove(files.key_hex, suffix)
+    failpoint("ledger.between_removals")
+
+
+def forget_files(connection: sqlite3.Connection, items: Iterable[int]) -> None:
+    """Notes, inside a transaction, that these items have no file any more."""
+    update_items(connection, items, f"suffix = NULL, stale_suffix = NULL, {NO_EARLIER}", ENDED)
+
+
+def sweep_orphaned(connection: sqlite3.Connection, images: Images) -> int:
+    """Deletes what a killed run did not come to; returns of how many items. Needs the run lock. Raises OSError."""
+    swept = 0
+    while orphaned := _read_orphaned(connection, f"true LIMIT {WINDOW}", ()):
+        for files in orphaned:
+            remove_orphaned(images, files)
+        images.sync()
+        with transaction(connection):
+            forget_files(connection, [files.item for files in orphaned])
+        swept += len(orphaned)
+    return swept
+
+
+def _read_orphaned(connection: sqlite3.Connection, condition: str, parameters: tuple[str, ...]) -> list[OrphanedFiles]:
+    rows = connection.execute(
+        f"SELECT id, key, suffix, stale_suffix FROM item WHERE {FILED} AND {condition}", parameters
+    )
+    return [
+        OrphanedFiles(item=item, key_hex=key.hex(), suffixes=tuple(filter(None, suffixes)))
+        for item, key, *suffixes in rows
+    ]
+
+
+def prune_originals(connection: sqlite3.Connection, images: Images) -> int:
+    """Deletes the kept originals that no image was made from; returns how many. Needs the run lock. Raises OSError.
+
+    They are of pruned items, of sources that have other bytes by now, or a kill came before their row.
+    """
+    files = sorted(images.original_files())
+    if not files:
+        return 0
+    named = array("q")  # 8 bytes of the hash: that two begin alike only keeps a file
+    for (digest,) in connection.execute("SELECT source_sha256 FROM item WHERE suffix IS NOT NULL"):
+        named.append(_beginning(digest or b""))
+    named = array("q", sorted(named))
+    pruned = 0
+    for sha256, path in files:
+        wanted = _beginning(bytes.fromhex(sha256))
+        place = bisect_left(named, wanted)
+        if place == len(named) or named[place] != wanted:
+            Path(path).unlink(missing_ok=True)
+            pruned += 1
+            failpoint("ledger.original_pruned")
+    return pruned
+
+
+def _beginning(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], signed=True)
+
+
+def prune_absent(connection: sqlite3.Connection, images: Images) -> int:
+    """Deletes the files of all absent items; returns how many rows lost theirs. Needs the run lock. Raises OSError."""
+    pruned = 0
+    query = f"SELECT id, key, suffix FROM item WHERE {ABSENT_FILED} LIMIT {WINDOW}"
+    while rows := connection.execute(query).fetchall():
+        items = [item for item, _, _ in rows]
+        with transaction(connection):
+            update_items(connection, items, f"before_absent = 'pending', due = 1, runs = 0, {NO_EARLIER}")
+        failpoint("ledger.prune_marked")
+        for _, key, suffix in rows:
+            with contextlib.suppress(IsADirectoryError):  # folders are never deleted, and this one is not ours
+                images.remove(key.hex(), suffix)
+            failpoint("ledger.prune_removed")
+        with transaction(connection):
+            update_items(connection, items, "suffix = NULL")
+        pruned += len(rows)
+    return pruned

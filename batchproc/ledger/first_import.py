@@ -17,8 +17,7 @@ from msgspec import Struct
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
-from batchproc.ledger.schema import ITEM_INDEXES, storable, touch
-from batchproc.ledger.url_changes import INPUT_STAGE, SameUrl
+from batchproc.ledger.schema import INPUT_STAGE, ITEM_INDEXES, SameUrl, storable, touch
 from batchproc.model import ListedItem, describe_line
 from batchproc.remembered import Checkpoint, Known
 

@@ -5,6 +5,11 @@ only the rest comes: behind the last checkpoint of the last import that still ho
 since. They hold because of one rule: an item that is listed has the line where the list names it first. An import that
 goes on behind a checkpoint gives only later lines, so that those up to it are the items of the beginning, at any
 instant.
+
+What the ledger says of an item is true of one URL. Where the list has another one for it, a failure is forgotten, since
+it was the old URL's. An image stays, with its row in `metadata.jsonl`: `made_url` and `made_extra_json` keep the URL
+and the columns that it was made with until the new URL's image takes its place. Its validators are never sent to the
+new URL. Where the old URL comes back before that, all is as it was.
 """
 
 import hashlib
@@ -22,8 +27,17 @@ from batchproc.columns import Columns
 from batchproc.failpoints import failpoint
 from batchproc.ledger.deciding import OF_ADOPTED_PLAN
 from batchproc.ledger.first_import import contradiction, insert_all, is_empty
-from batchproc.ledger.schema import State, storable, touch, transaction
-from batchproc.ledger.url_changes import INPUT_STAGE, Listing, SameUrl, change_url
+from batchproc.ledger.schema import (
+    INPUT_STAGE,
+    SameUrl,
+    State,
+    read_meta,
+    storable,
+    touch,
+    transaction,
+    update_items,
+    write_meta,
+)
 from batchproc.model import ListedItem, describe_line
 from batchproc.remembered import Checkpoint, Known
 
@@ -157,8 +171,7 @@ def import_rows(
 
     Raises what `rows` raises; lines before that point are kept but by the first import, nothing is marked absent.
     """
-    last = connection.execute("SELECT value FROM meta WHERE name = 'input_fingerprint'").fetchone()[0]
-    if fingerprint and fingerprint == last:
+    if fingerprint and fingerprint == read_meta(connection, "input_fingerprint"):
         return Imported(skipped=True)
     entries = iter(rows)
     first = next(entries, None)
@@ -167,7 +180,7 @@ def import_rows(
         connection, known, keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows, names=names
     )
     with transaction(connection):  # killed from here on, the next import starts over, whatever list it finds
-        connection.execute("UPDATE meta SET value = '' WHERE name = 'input_fingerprint'")
+        write_meta(connection, "input_fingerprint", "")
         if forget_behind(connection, known):
             touch(connection)
     failpoint("ledger.import_begun")
@@ -188,8 +201,8 @@ def import_rows(
 
 def read_columns(connection: sqlite3.Connection) -> Columns:
     """The columns of the list that was imported last, learned from its items where its reader did not say."""
-    known = connection.execute("SELECT value FROM meta WHERE name = 'columns'").fetchone()
-    columns = Columns.parse(known[0]) if known else Columns()
+    known = read_meta(connection, "columns")
+    columns = Columns.parse(known) if known else Columns()
     held = "SELECT made_extra_json FROM item WHERE made_extra_json != ''"  # of an image that an earlier list brought
     listed = (
         "SELECT extra_json FROM item WHERE extra_json != '' AND state != 'absent' "
@@ -317,12 +330,8 @@ class _Import:
 
     def mark_absent(self) -> None:
         """Marks what the list no longer holds, inside a transaction. Files and facts stay."""
-        vanished = self._connection.execute(
-            "UPDATE item SET before_absent = state, state = 'absent' "
-            "WHERE state != 'absent' AND id IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(self._unseen())),),
-        )
-        self.absent = vanished.rowcount
+        values = "before_absent = state, state = 'absent'"
+        self.absent = update_items(self._connection, self._unseen(), values, "state != 'absent'")
 
     def _unseen(self) -> Iterator[int]:
         position = self._seen.find(0, 1)
@@ -344,10 +353,8 @@ class _Import:
 def _remember(
     connection: sqlite3.Connection, run: _Import, fingerprint: str, columns: Columns | None, names: Sequence[str]
 ) -> None:
-    facts = {"input_fingerprint": fingerprint, "duplicates": run.duplicates, "bad_rows": run.bad_rows}
-    connection.executemany(
-        "UPDATE meta SET value = ? WHERE name = ?", [(value, name) for name, value in facts.items()]
-    )
+    for name, value in (("input_fingerprint", fingerprint), ("duplicates", run.duplicates), ("bad_rows", run.bad_rows)):
+        write_meta(connection, name, value)
     store_checkpoints(connection, run.passed)
     now = {"columns": columns.dump()} if columns is not None else {}
     if names:
@@ -361,3 +368,98 @@ def _remember(
 
 def _largest_id(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()[0])
+
+
+READ = "SELECT url, extra_json, state, stage, code, message, made_url, made_extra_json FROM item WHERE id = ?"
+WRITE = """
+UPDATE item SET url = :url, extra_json = :extra_json, state = :state, stage = :stage, code = :code, message = :message,
+  made_url = :made_url, made_extra_json = :made_extra_json,
+  hint = CASE WHEN :is_reset THEN '' ELSE hint END, due = CASE WHEN :is_reset THEN :due ELSE due END,
+  runs = CASE WHEN :is_reset THEN 0 ELSE runs END, attempts = CASE WHEN :is_reset THEN 0 ELSE attempts END
+WHERE id = :item
+"""
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """What the list says of an item now. `code` and `message` are those of a line that is no URL."""
+
+    url: str
+    extra_json: str
+    code: str = ""
+    message: str = ""
+
+
+class KnownItem(Struct, frozen=True, kw_only=True):
+    """What the ledger says of an item that is in the list."""
+
+    url: str
+    extra_json: str
+    state: str
+    stage: str
+    code: str
+    message: str
+    made_url: str | None
+    made_extra_json: str | None
+
+    @property
+    def has_image(self) -> bool:
+        """Whether an image of the adopted plan is there, of this URL or of an earlier one."""
+        return self.state == State.DONE or self.made_url is not None
+
+    @property
+    def image_url(self) -> str:
+        """The URL that the image was made of."""
+        return self.url if self.made_url is None else self.made_url
+
+
+def change_url(
+    connection: sqlite3.Connection, item: int, listing: Listing, *, same_url: SameUrl, keyed_by_id: bool
+) -> None:
+    """Brings a listed item up to its line in the list, inside a transaction.
+
+    `keyed_by_id`: the list's id says which item it is, and its URL may be any other. Otherwise the key is the URL as
+    listed, so that only what it is joined with can have changed: then an image stays done.
+    """
+    row = connection.execute(READ, (item,)).fetchone()
+    known = KnownItem(**dict(zip(KnownItem.__struct_fields__, row, strict=True)))
+    new = _next(known, listing, same_url, keyed_by_id=keyed_by_id)
+    facts = {name: getattr(new, name) for name in KnownItem.__struct_fields__}
+    is_reset = (new.state, new.stage) != (known.state, known.stage) or not same_url(known.url, new.url)
+    connection.execute(
+        WRITE, facts | {"item": item, "is_reset": is_reset, "due": int(new.state == State.PENDING)}
+    )
+
+
+def _next(known: KnownItem, listing: Listing, same_url: SameUrl, *, keyed_by_id: bool) -> KnownItem:
+    new = replace(known, url=listing.url, extra_json=listing.extra_json)
+    if listing.code:
+        return _refused(known, replace(new, code=listing.code, message=listing.message))
+    if known.has_image and same_url(known.image_url, new.url):
+        return replace(
+            new, state=State.DONE, stage="", code="", message="", made_url=None, made_extra_json=None
+        )
+    if same_url(known.url, new.url) and known.stage != INPUT_STAGE:
+        return new
+    if not known.has_image:
+        return _pending(new)
+    if not keyed_by_id:
+        return replace(new, state=State.DONE, stage="", code="", message="", made_url=known.image_url)
+    return _pending(_holding(known, new))
+
+
+def _refused(known: KnownItem, new: KnownItem) -> KnownItem:
+    """The line is no URL any more. One that an image was made of is believed to be one."""
+    if known.has_image and known.url == new.url:
+        return replace(known, extra_json=new.extra_json)
+    held = _holding(known, new) if known.has_image else new
+    return replace(held, state=State.FAILED, stage=INPUT_STAGE)
+
+
+def _holding(known: KnownItem, new: KnownItem) -> KnownItem:
+    """The item keeps the image that it has, with the URL and the columns that were the image's."""
+    extra_json = known.extra_json if known.made_extra_json is None else known.made_extra_json
+    return replace(new, made_url=known.image_url, made_extra_json=extra_json)
+
+
+def _pending(new: KnownItem) -> KnownItem:
+    return replace(new, state=State.PENDING, stage="", code="", message="")

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from batchproc.columns import FILE_NAME_ENDINGS, Scalar, Type
-from batchproc.ledger.schema import State, storable, transaction
+from batchproc.ledger.schema import State, read_meta, storable, transaction, write_meta
 from batchproc.model import original_name
 from batchproc.remembered import BLOCK_ITEMS, Block
 
@@ -69,12 +69,8 @@ def note_manifests(connection: sqlite3.Connection, written: Mapping[str, Sequenc
                     for number, block in enumerate(blocks[:full])
                 ],
             )
-        connection.execute(
-            "UPDATE meta SET value = (SELECT value FROM meta WHERE name = 'revision') WHERE name = 'manifests_revision'"
-        )
-        connection.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (CURRENT, looks)
-        )
+        write_meta(connection, "manifests_revision", read_meta(connection, "revision"))
+        write_meta(connection, CURRENT, looks)
 
 
 class Made(Struct, frozen=True, kw_only=True):

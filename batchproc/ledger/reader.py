@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias
 from batchproc.columns import Columns
 from batchproc.ledger.data_set_counts import data_set
 from batchproc.ledger.database import disk_errors, open_for_reading, value_errors
-from batchproc.ledger.deciding import PlanChange, compare_plan, find_due_again
+from batchproc.ledger.deciding import LedgerRun, PlanChange, compare_plan, find_due_again, last_runs
 from batchproc.ledger.files import CHECKED, FileNames, Images, PackedItems, knows_shards, packed_items
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.known_manifests import (
@@ -26,7 +26,6 @@ from batchproc.ledger.known_manifests import (
     name_columns,
     spans,
 )
-from batchproc.ledger.runs import LedgerRun, last_runs
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
 from batchproc.record.run_json import Counts, DueAgain

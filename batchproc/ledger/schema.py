@@ -6,12 +6,14 @@ start again completes it.
 """
 
 import contextlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from batchproc.failpoints import failpoint
 from batchproc.remembered import BLOCK_ITEMS
@@ -33,6 +35,8 @@ class State(StrEnum):
     ABSENT = "absent"  # no longer in the list; `before_absent` is what it was
 
 
+INPUT_STAGE = "input"  # of lines that are no URL
+SameUrl: TypeAlias = Callable[[str, str], bool]  # whether two spellings name the same resource
 EARLY = "('failed', 'rejected', 'quarantined', 'deferred')"  # the states of who is in failures.jsonl
 
 # `due` is 1 where a coming run has work to do: pending, deferred, and failed for a transient reason. It is a column of
@@ -115,6 +119,8 @@ PARTS[4] = PARTS[3]  # an item has a column more
 PARTS[5] = PARTS[4] | {"item_key"}
 # Items that have an image: of their own URL, or of an earlier one whose successor has none yet.
 MADE = "(state = 'done' OR (made_url IS NOT NULL AND state NOT IN ('absent', 'rejected')))"
+AMONG = "id IN (SELECT value FROM json_each(?))"
+NO_EARLIER = "made_url = NULL, made_extra_json = NULL"  # the item has no image of an earlier URL
 WINDOW = 2_000  # rows per transaction: a long reader would let the WAL grow without bound
 INITIAL_META = {"revision": 0, "manifests_revision": -1, "input_fingerprint": "", "duplicates": 0, "bad_rows": 0}
 
@@ -135,6 +141,23 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def touch(connection: sqlite3.Connection) -> None:
     """Notes, inside a transaction, that items changed: manifests made before are out of date."""
     connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'revision'")
+
+
+def read_meta(connection: sqlite3.Connection, name: str) -> Any:
+    """A fact of the whole ledger; None where it is not there."""
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return row and row[0]
+
+
+def write_meta(connection: sqlite3.Connection, name: str, value: object) -> None:
+    """Notes a fact of the whole ledger, inside a transaction."""
+    connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (name, value))
+
+
+def update_items(connection: sqlite3.Connection, items: Iterable[int], values: str, condition: str = "true") -> int:
+    """Sets `values` of these items where they meet a condition, inside a transaction; of how many."""
+    statement = f"UPDATE item SET {values} WHERE {condition} AND {AMONG}"
+    return connection.execute(statement, (json.dumps(list(items)),)).rowcount
 
 
 def storable(text: str) -> str:

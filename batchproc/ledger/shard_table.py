@@ -6,7 +6,6 @@ images go. What it replaces (`old`) stays until a manifest without it is publish
 Triggers say, with the commit that changes a row, that the shard which has it is out of date.
 """
 
-import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any, Self
 
 from batchproc.kinds import Code
 from batchproc.ledger.database import disk_errors, open_for_writing
-from batchproc.ledger.schema import execute_all, touch, transaction
+from batchproc.ledger.schema import NO_EARLIER, execute_all, read_meta, touch, transaction, update_items, write_meta
 from batchproc.remembered import Shard
 
 MOST_SHARD_ITEMS = 100_000
@@ -45,12 +44,10 @@ CREATE TRIGGER IF NOT EXISTS packed_row_went AFTER DELETE ON listed_row BEGIN
   {_OUTDATE.format(id="old.item")};
 END;
 """
-LOST = """
-UPDATE item SET before_absent = iif(state = 'absent', 'pending', before_absent),
-  due = iif(state IN ('done', 'absent'), 1, due), runs = iif(state = 'done', 0, runs),
-  state = iif(state = 'done', 'pending', state), made_url = NULL, made_extra_json = NULL
-WHERE id IN (SELECT value FROM json_each(?))
-"""
+LOST = (
+    "before_absent = iif(state = 'absent', 'pending', before_absent), due = iif(state IN ('done', 'absent'), 1, due), "
+    f"runs = iif(state = 'done', 0, runs), state = iif(state = 'done', 'pending', state), {NO_EARLIER}"
+)
 UNFIT = """
 UPDATE item SET before_absent = iif(state = 'absent', 'pending', before_absent), stage = 'output', code = :code,
   due = iif(state = 'absent', 1, 0), state = iif(state = 'absent', 'absent', 'failed'), message = :message,
@@ -90,14 +87,11 @@ class ShardTable:
 
         So are those whose images a killed run has not all deleted from where they waited: that is done again.
         """
-        known = self._fetch("SELECT value FROM meta WHERE name = ?", (SETTINGS,))
         with self._changing():
             self._connection.execute("UPDATE shard SET is_current = 0 WHERE is_emptied = 0")
-            if known and known[0][0] == settings:
+            if read_meta(self._connection, SETTINGS) == settings:
                 return
-            self._connection.execute(
-                "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (SETTINGS, settings)
-            )
+            write_meta(self._connection, SETTINGS, settings)
             self._connection.execute("UPDATE shard SET is_current = 0")
             touch(self._connection)
 
@@ -170,7 +164,7 @@ class ShardTable:
     def lose(self, items: Sequence[int]) -> None:
         """Makes items due again whose image is nowhere."""
         with self._changing():
-            self._connection.execute(LOST, (json.dumps(items),))
+            update_items(self._connection, items, LOST)
             touch(self._connection)
 
     def fail(self, item: int, message: str) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import operator
+import os
+import platform
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +16,7 @@ from batchproc.errors import ExitCode
 from batchproc.ledger import writer
 from batchproc.ledger.data_set_counts import keep_data_set
 from batchproc.ledger.database import (
+    ReserveFile,
     check_pages,
     disk_errors,
     ledger_errors,
@@ -22,34 +25,37 @@ from batchproc.ledger.database import (
     value_errors,
 )
 from batchproc.ledger.deciding import (
+    Decided,
+    LedgerRun,
     PlanChange,
     SameSettings,
     Settings,
     adopt_plan,
     adopted_plan,
+    boot_id,
     compare_plan,
     count_outdated,
+    last_runs,
     make_due_again,
+    reject_duplicates,
     take_over_plans,
 )
-from batchproc.ledger.duplicates import Decided, reject_duplicates
-from batchproc.ledger.files import CHECKED, HasShard, Images, Repaired, ReserveFile, repair
+from batchproc.ledger.files import (
+    CHECKED,
+    HasShard,
+    Images,
+    Recovered,
+    Repaired,
+    prune_absent,
+    prune_originals,
+    recover,
+    repair,
+)
 from batchproc.ledger.importing import Imported, import_rows, read_checkpoints
 from batchproc.ledger.known_manifests import note_manifests
 from batchproc.ledger.reader import LedgerView
-from batchproc.ledger.recovery import Recovered, prune_absent, prune_originals, recover
-from batchproc.ledger.restoring import ListRule, Restored, Row, restore
-from batchproc.ledger.runs import (
-    close_run,
-    forget_pauses,
-    insert_run,
-    last_runs,
-    read_pauses,
-    restore_run,
-    store_pauses,
-)
-from batchproc.ledger.schema import migrate, remove_copies, touch, transaction
-from batchproc.ledger.url_changes import SameUrl
+from batchproc.ledger.rebuilding import ListRule, Restored, Row, restore
+from batchproc.ledger.schema import SameUrl, migrate, remove_copies, touch, transaction, write_meta
 from batchproc.ledger.writer import Committed, Writer
 from batchproc.model import ListedItem, Outcome
 from batchproc.record.run_json import DueAgain
@@ -77,12 +83,14 @@ class Ledger(LedgerView):
         reserve: ReserveFile,
         *,
         opened_version: int,
+        last_run: LedgerRun | None,
     ) -> None:
         super().__init__(path, reading)
         self.opened_version = opened_version  # of its tables, before it was brought up to this version's
         self._connection = writing
         self._images = images
         self._reserve = reserve
+        self._last = last_run
         self._run = 0
         self._recovered: Recovered | None = None
         self._writer: Writer | None = None
@@ -100,15 +108,14 @@ class Ledger(LedgerView):
         try:
             with disk_errors(path), value_errors(path):
                 opened_version = migrate(writing, path)
-                runs = last_runs(writing, 1)
-            if runs and not runs[0].is_clean:
+                last = next(iter(last_runs(writing, 1)), None)
+            if last and not last.is_clean:
                 check_pages(writing, path)
             reserve = ReserveFile(reserve_path)
             with disk_errors(path):
                 reserve.reserve()
-            return Ledger(
-                path, writing, open_for_reading(path), images, reserve, opened_version=opened_version
-            )
+            reading = open_for_reading(path)
+            return Ledger(path, writing, reading, images, reserve, opened_version=opened_version, last_run=last)
         except BaseException:
             writing.close()
             raise
@@ -127,8 +134,12 @@ class Ledger(LedgerView):
     def recover(self) -> Recovered:
         """Finishes what a killed run left staged, sweeps temporary files, checks files after another boot. Once."""
         if self._recovered is None:
+            last, own = self._last, self._own()
+            doubtful = last.number if last and last.is_of_earlier_boot else 0
             with disk_errors(self._path):
-                self._recovered = recover(self._own(), self._images)
+                self._recovered = recover(
+                    own, self._images, doubtful=doubtful, is_killed=last is not None and not last.is_clean
+                )
         return self._recovered
 
     def take_over_plans(self, fingerprint: str, settings: Settings, is_same: SameSettings) -> None:
@@ -204,9 +215,11 @@ class Ledger(LedgerView):
         self, name: str, *, started: datetime, ended: datetime, exit_code: int, counters: Mapping[str, object]
     ) -> None:
         """Takes over an earlier run from its run.json, the oldest first."""
-        with disk_errors(self._path):
-            restore_run(
-                self._own(), name, started=started, ended=ended, exit_code=exit_code, counters=counters
+        with disk_errors(self._path), transaction(self._own()):
+            self._connection.execute(
+                "INSERT INTO run (name, started, ended, host, pid, boot_id, exit_code, counters_json) "
+                "VALUES (?, ?, ?, '', 0, '', ?, ?)",  # which machine it was on, and under which pid, is not known
+                (name, _format(started), _format(ended), exit_code, json.dumps(dict(counters))),
             )
 
     def retry_failed(self, codes: Sequence[str] = ()) -> int:
@@ -235,10 +248,7 @@ class Ledger(LedgerView):
         missing = self._count_missing(snapshot, self._images)
         if snapshot:
             with disk_errors(self._path), transaction(self._own()):
-                self._connection.execute(
-                    "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                    (CHECKED, f"{snapshot} {missing}"),
-                )
+                write_meta(self._connection, CHECKED, f"{snapshot} {missing}")
         return missing
 
     def prune_absent(self) -> int:
@@ -281,7 +291,12 @@ class Ledger(LedgerView):
         self.recover()
         with disk_errors(self._path):
             plan = adopted_plan(self._own())
-            self._run = insert_run(self._connection, name, started, deciding or {})
+            with transaction(self._connection):
+                cursor = self._connection.execute(
+                    "INSERT INTO run (name, started, host, pid, boot_id, deciding_json) VALUES (?, ?, ?, ?, ?, ?)",
+                    (name, _format(started), platform.node(), os.getpid(), boot_id(), json.dumps(dict(deciding or {}))),
+                )
+            self._run = int(cursor.lastrowid or 0)
         started_writer = Writer(
             self._connection, self._path, self._images, self._reserve, run=self._run, plan=plan, committed=committed
         )
@@ -312,7 +327,7 @@ class Ledger(LedgerView):
     def end_run(self, *, ended: datetime, exit_code: int, counters: Mapping[str, object] | None = None) -> None:
         """Writes the run's end, after `finish_recording`. One that ended well removes what a migration kept."""
         with disk_errors(self._path):
-            close_run(self._own(), self._run, ended, exit_code, counters or {})
+            self._close_run(self._own(), ended, exit_code, counters or {})
             if exit_code in ENDED_WELL:
                 remove_copies(self._path)
 
@@ -323,7 +338,16 @@ class Ledger(LedgerView):
         """
         self.flush()
         with disk_errors(self._path), closing(open_for_writing(self._path, power=False)) as connection:
-            close_run(connection, self._run, ended, exit_code, counters)
+            self._close_run(connection, ended, exit_code, counters)
+
+    def _close_run(
+        self, connection: sqlite3.Connection, ended: datetime, exit_code: int, counters: Mapping[str, object]
+    ) -> None:
+        with transaction(connection):
+            connection.execute(
+                "UPDATE run SET ended = ?, exit_code = ?, counters_json = ? WHERE id = ?",
+                (_format(ended), exit_code, json.dumps(dict(counters)), self._run),
+            )
 
     def note_manifests(self, written: Mapping[str, Sequence[Block]], looks: str = "") -> None:
         """Notes that the manifests on disk hold what the ledger holds now. Not while recording.
@@ -339,15 +363,22 @@ class Ledger(LedgerView):
             keep_data_set(self._own(), counted)
 
     def pauses(self, now: float, *, longest_seconds: float) -> dict[str, float]:
-        """Hosts to leave alone, with the moment they end (UTC seconds since 1970), at most `longest_seconds` away."""
-        with disk_errors(self._path):
-            forget_pauses(self._own(), now)
-            return read_pauses(self._connection, now, longest_seconds)
+        """Hosts to leave alone, with the moment they end (UTC seconds since 1970, the only clock that runs share).
+
+        At most `longest_seconds` away, whatever a clock that was wrong has left.
+        """
+        with disk_errors(self._path), transaction(self._own()):
+            self._connection.execute("DELETE FROM host WHERE not_before <= ?", (now,))
+        rows = self._fetch("SELECT name, not_before FROM host")
+        return {name: min(not_before, now + longest_seconds) for name, not_before in rows}
 
     def remember_pauses(self, pauses: Mapping[str, float]) -> None:
         """Leaves hosts alone in the next runs too, until the given moments. Not while recording."""
-        with disk_errors(self._path):
-            store_pauses(self._own(), pauses)
+        with disk_errors(self._path), transaction(self._own()):
+            self._connection.executemany(
+                "INSERT INTO host VALUES (?, ?) ON CONFLICT DO UPDATE SET not_before = excluded.not_before",
+                pauses.items(),
+            )
 
     def release_reserve(self) -> None:
         """Makes 1 MiB of room on a full disk, for the report. The writer does it by itself when it meets one."""
@@ -374,3 +405,7 @@ class Ledger(LedgerView):
             if self._stuck:
                 raise writer.stuck()
             self._writer = None
+
+
+def _format(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")

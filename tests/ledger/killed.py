@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from batchproc.config import OutputTable
-from batchproc.ledger import files, first_import, importing, recovery, writer
+from batchproc.ledger import files, first_import, importing, writer
 from tests.ledger.job import Job, listing, urls, versions
 
 CHANGED_IMAGE = "UPDATE item SET etag = 'other' WHERE state = 'done' AND id > 256 AND id < 260"
@@ -18,7 +18,7 @@ CHANGED_IMAGE = "UPDATE item SET etag = 'other' WHERE state = 'done' AND id > 25
 if __name__ == "__main__":
     writer.BATCH = 10
     importing.ROWS_PER_TRANSACTION = first_import.ROWS_AT_ONCE = 20
-    files.WINDOW = recovery.WINDOW = 5
+    files.WINDOW = 5
     job, count = Job(Path(sys.argv[1])), int(sys.argv[2])
     if sys.argv[3:] == ["open"]:
         job.open().__exit__(None, None, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.failpoints import VARIABLE
-from batchproc.ledger import Recovered, recovery
+from batchproc.ledger import Recovered, deciding
 from tests.ledger.job import NOW, Job, urls
 from tests.ledger.test_store import execute
 
@@ -186,7 +186,7 @@ def test_after_another_boot_the_files_of_the_last_run_are_checked(
     path = job.images.final_path(source.key_hex, ".jpg")
     if damage is not None:
         path.write_bytes(damage and b"?" * path.stat().st_size)
-    monkeypatch.setattr(recovery, "boot_id", lambda: "another boot")
+    monkeypatch.setattr(deciding, "boot_id", lambda: "another boot")
 
     with job.open() as ledger:
         assert Recovered(lost=lost) == ledger.recover()

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from batchproc.ledger.duplicates import FirstOfItsKind
+from batchproc.ledger.deciding import FirstOfItsKind
 
 
 def decide_slowly(hashes: list[int], bits: int) -> list[int | None]:

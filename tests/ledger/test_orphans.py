@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.ledger import Recovered
-from batchproc.ledger import recovery as recovery_module
+from batchproc.ledger import files as recovery_module
 from batchproc.ledger import writer as writer_module
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import NOW, Job, failure, listing, rejection, urls

@@ -9,7 +9,7 @@ import pytest
 
 from batchproc.errors import DiskError, ExitCode, UsageError
 from batchproc.ledger import LedgerView, database, is_whole, put_in_place, replacement
-from batchproc.ledger import replacing as replacing_module
+from batchproc.ledger import rebuilding as replacing_module
 from batchproc.ledger.database import replacement_path
 from tests.ledger.job import Job, urls
 from tests.ledger.rebuilding import damage, rebuild

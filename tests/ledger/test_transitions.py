@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from batchproc.errors import BatchprocError, Retry
-from batchproc.ledger import recovery as recovery_module
+from batchproc.ledger import files as recovery_module
 from batchproc.ledger import writer as writer_module
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import NOW, Job, failure, listing, rejection, urls

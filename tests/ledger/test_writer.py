@@ -9,7 +9,7 @@ import pytest
 from batchproc.errors import BatchprocError, DiskError, ExitCode
 from batchproc.ledger import Ledger
 from batchproc.ledger import writer as writer_module
-from batchproc.ledger.files import RESERVE_BYTES, ReserveFile
+from batchproc.ledger.database import RESERVE_BYTES, ReserveFile
 from batchproc.ledger.writer import Inbox
 from tests.ledger.job import NOW, Job, rejection, urls
 

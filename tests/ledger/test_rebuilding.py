@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from batchproc.errors import Code, Retry
 from batchproc.ledger import State
 from batchproc.ledger.known_manifests import Left, read_made
-from batchproc.ledger.restoring import is_final
+from batchproc.ledger.rebuilding import is_final
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import PLAN, Job, failure, hash_key, rejection, urls
 from tests.ledger.rebuilding import damage, done_rows, rebuild, redirected, run, states
@@ -272,7 +272,7 @@ def test_a_ledger_without_manifests_begins_anew(lost: Job) -> None:
 def test_a_kill_while_restoring_leaves_the_damaged_ledger_where_it_was(
     lost: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batchproc.ledger.restoring.failpoint", lambda _: 1 / 0)
+    monkeypatch.setattr("batchproc.ledger.rebuilding.failpoint", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         rebuild(lost, urls(COUNT))
     monkeypatch.undo()
