@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from batchproc.errors import BatchprocError, DiskError
 from batchproc.failpoints import failpoint
@@ -33,8 +32,8 @@ from batchproc.ledger.files import (
     mark_done,
     remove_orphaned,
 )
-from batchproc.ledger.schema import State, touch, transaction
-from batchproc.model import Disposition, Failure, Item, Outcome, OutputImage, Rejection, Reply, Unchanged
+from batchproc.ledger.schema import AMONG, State, touch, transaction, update_items
+from batchproc.model import Disposition, Failure, Item, Outcome, OutputImage, Rejection, Unchanged
 
 Committed: TypeAlias = Callable[[Sequence[Outcome]], None]
 
@@ -181,6 +180,7 @@ class Writer(threading.Thread):
         self._plan = plan
         self._uncommitted: list[Outcome] = []
         self._unnamed: list[Naming] = []  # staged
+        self._stale: dict[int, str] = {}  # by item, of an older image's file, which the new name does not replace
         self._named: list[int] = []  # have their final name, are not `done` yet
         self._blocked: list[int] = []  # a folder stands in the place of their file
         self._orphaned: list[OrphanedFiles] = []  # files of items that ended without an image
@@ -219,7 +219,7 @@ class Writer(threading.Thread):
         failpoint("ledger.after_staged")
         self._uncommitted, self._named, self._blocked, self._emptied = [], [], [], []
         self._orphaned = orphaned
-        self._unnamed = [replace(naming, stale_suffix=stale.get(naming.item, "")) for naming in batch.namings]
+        self._unnamed, self._stale = batch.namings, stale
 
     def _name_files(self) -> None:
         while self._unnamed:
@@ -229,8 +229,8 @@ class Writer(threading.Thread):
                 self._named.append(naming.item)
             except IsADirectoryError:
                 self._blocked.append(naming.item)
-            if naming.stale_suffix:
-                self._images.remove(naming.key_hex, naming.stale_suffix)
+            if stale_suffix := self._stale.get(naming.item):
+                self._images.remove(naming.key_hex, stale_suffix)
             self._unnamed.pop()
             failpoint("ledger.between_renames")
         while self._orphaned:
@@ -309,85 +309,60 @@ class Naming(Struct, frozen=True, kw_only=True):
     temporary: str
     key_hex: str
     suffix: str
-    stale_suffix: str = ""  # of an older image's file, which the new name does not replace
 
 
-class Batch(Struct, frozen=True, kw_only=True):
+class Batch(Struct, kw_only=True):
     """The rows of some outcomes, ready for the ledger."""
 
-    staged: Sequence[tuple[object, ...]]
-    digests: bytes  # SHA-256 of every staged file, one behind the other: JSON holds no bytes
-    source_digests: bytes
-    left: Sequence[tuple[object, ...]]
-    namings: Sequence[Naming]
-    unchanged: Sequence[int]  # items that are still what they were
-    revalidated: Sequence[tuple[object, ...]]  # of these, what their servers say of them now
+    staged: list[tuple[object, ...]]
+    digests: list[str]  # SHA-256 of every staged file; apart, because JSON holds no bytes
+    source_digests: list[str]
+    left: list[tuple[object, ...]]
+    namings: list[Naming]
+    unchanged: list[int]  # items that are still what they were
+    revalidated: list[tuple[object, ...]]  # of these, what their servers say of them now
 
 
 def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[[str], str]) -> Batch:
     """Sorts outcomes into images to stage and items that left early."""
-    staged: list[tuple[object, ...]] = []
-    namings: list[Naming] = []
-    digests: list[str] = []
-    source_digests: list[str] = []
-    left: list[tuple[object, ...]] = []
-    unchanged: list[int] = []
-    revalidated: list[tuple[object, ...]] = []
+    batch = Batch(staged=[], digests=[], source_digests=[], left=[], namings=[], unchanged=[], revalidated=[])
     for outcome in outcomes:
-        if isinstance(outcome, Unchanged):
-            unchanged.append(outcome.source.index + 1)
-            if outcome.reply is not None:
-                revalidated.append(_make_revalidated_row(outcome.source.index + 1, outcome.reply))
-            continue
-        if not isinstance(outcome, Item):
-            if kind_of(outcome.code).is_charged and not _is_failed_refresh(outcome):
-                left.append(_make_left_row(outcome, plan))
-            continue
-        image: OutputImage = outcome.value
-        name = temporary_name(image.temporary_path)
-        staged.append(_make_staged_row(outcome.source.index + 1, outcome.source.url, image, name))
-        digests.append(image.sha256)
-        source_digests.append(image.source_sha256)
-        namings.append(
-            Naming(
-                item=outcome.source.index + 1,
-                temporary=name,
-                key_hex=outcome.source.key_hex,
-                suffix=image.suffix,
+        item = outcome.source.index + 1
+        if isinstance(outcome, Item):
+            image: OutputImage = outcome.value
+            name = temporary_name(image.temporary_path)
+            batch.staged.append(_make_staged_row(item, outcome.source.url, image, name))
+            batch.digests.append(image.sha256)
+            batch.source_digests.append(image.source_sha256)
+            batch.namings.append(
+                Naming(item=item, temporary=name, key_hex=outcome.source.key_hex, suffix=image.suffix)
             )
-        )
-    return Batch(
-        staged=staged,
-        digests=bytes.fromhex("".join(digests)),
-        source_digests=bytes.fromhex("".join(source_digests)),
-        left=left,
-        unchanged=unchanged,
-        revalidated=revalidated,
-        namings=namings,
-    )
+        elif isinstance(outcome, Unchanged):
+            batch.unchanged.append(item)
+            if (reply := outcome.reply) is not None:
+                batch.revalidated.append((reply.etag or None, reply.last_modified or None, item))
+        elif kind_of(outcome.code).is_charged and not _is_failed_refresh(outcome):
+            batch.left.append(_make_left_row(item, outcome, plan))
+    return batch
 
 
 def write_batch(connection: sqlite3.Connection, batch: Batch, *, run: int, plan: int) -> dict[int, str]:
     """Writes a batch inside a transaction; returns, by item, the suffix of a file that becomes stale by it."""
     _apply(connection, LEFT, batch.left, {"run": run})
-    digests = {"digests": batch.digests, "source_digests": batch.source_digests}
-    _apply(connection, STAGED, batch.staged, {"run": run, "plan": plan, **digests})
-    connection.execute(
-        "UPDATE item SET last_run = ? WHERE id IN (SELECT value FROM json_each(?))", (run, json.dumps(batch.unchanged))
-    )
-    connection.executemany(REVALIDATED, batch.revalidated)
+    if batch.unchanged:
+        update_items(connection, batch.unchanged, f"last_run = {run}")
+        connection.executemany(REVALIDATED, batch.revalidated)
     if batch.left or batch.staged or batch.revalidated:
         touch(connection)
-    ids = json.dumps([naming.item for naming in batch.namings])
-    stale = connection.execute(
-        "SELECT id, stale_suffix FROM item WHERE stale_suffix IS NOT NULL AND id IN (SELECT value FROM json_each(?))",
-        (ids,),
-    )
+    if not batch.staged:
+        return {}
+    digests, source_digests = (bytes.fromhex("".join(each)) for each in (batch.digests, batch.source_digests))
+    _apply(
+        connection, STAGED, batch.staged,
+        {"run": run, "plan": plan, "digests": digests, "source_digests": source_digests},
+    )  # fmt: skip
+    stale = connection.execute(STALE, (json.dumps([naming.item for naming in batch.namings]),))
     return dict(stale.fetchall())
-
-
-def _make_revalidated_row(item: int, reply: Reply) -> tuple[object, ...]:
-    return (reply.etag or None, reply.last_modified or None, item)
 
 
 def _make_staged_row(item: int, url: str, image: OutputImage, name: str) -> tuple[object, ...]:
@@ -405,8 +380,7 @@ def _is_failed_refresh(outcome: Rejection | Failure) -> bool:
     return isinstance(outcome, Failure) and outcome.source.refresh is not None
 
 
-def _make_left_row(outcome: Rejection | Failure, plan: int) -> tuple[object, ...]:
-    item = outcome.source.index + 1
+def _make_left_row(item: int, outcome: Rejection | Failure, plan: int) -> tuple[object, ...]:
     if isinstance(outcome, Rejection):
         return (item, State.REJECTED, 0, 1, plan, outcome.stage, outcome.code, outcome.message, "", outcome.attempts)
     deferred = outcome.disposition is Disposition.DEFERRED
@@ -435,6 +409,7 @@ UPDATE item SET state = 'staged', due = 0, runs = runs + 1, last_run = :run, pla
   {_assign(STAGED_COLUMNS)}
 FROM {_read_columns(STAGED_COLUMNS)} WHERE item.id = new.item
 """
+STALE = f"SELECT id, stale_suffix FROM item WHERE stale_suffix IS NOT NULL AND {AMONG}"
 REVALIDATED = "UPDATE item SET etag = ?, last_modified = ? WHERE id = ? AND made_url IS NULL"
 LEFT = f"""
 UPDATE item SET runs = runs + new.charged, last_run = :run, plan = iif(item.made_url IS NULL, new.plan, item.plan),

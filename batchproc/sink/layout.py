@@ -63,7 +63,7 @@ class ImageFolder:
 
     def temporary_name(self, path: str) -> str:
         """The name of a temporary file. Raises ValueError for a file that is not directly in `.tmp`."""
-        folder, name = os.path.split(path)
+        folder, _, name = path.rpartition("/")
         if folder != self._temporary:
             raise ValueError(f"{path}: a temporary file belongs into {self._temporary}")
         return name
@@ -132,7 +132,7 @@ class ImageFolder:
             Path(folder).mkdir(exist_ok=True)  # not its parents: an output that vanished must not rise from the dead
             self._made.add(folder)
             self._touched.add(f"{self._output}/images")
-        os.replace(f"{self._temporary}/{name}", f"{folder}/{key_hex}{suffix}")  # noqa: PTH105  # 10 µs less per image
+        os.replace(f"{self._temporary}/{name}", f"{folder}/{key_hex}{suffix}")  # noqa: PTH105  # 10 us less per image
         self._touched.add(folder)
 
     def remove(self, key_hex: str, suffix: str) -> None:
