@@ -44,7 +44,7 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     job, steps = load_job(config, setting or ())
     from batchproc.api import Job, refuse
     from batchproc.config import outdated_schema
-    from batchproc.report.plan_text import describe_plan, resolve_plan
+    from batchproc.report.status import describe_plan, resolve_plan
 
     plan = resolve_plan(job)
     if as_json:
@@ -165,7 +165,7 @@ def steps(as_json: AsJson = False) -> None:
 
     Example: batchproc steps
     """
-    from batchproc.report.plan_text import describe_step
+    from batchproc.report.status import describe_step
     from batchproc.transform.plan import BUILT_IN, built_in, steps_json_schema
 
     if as_json:

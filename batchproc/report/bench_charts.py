@@ -7,7 +7,6 @@ from statistics import median
 
 from msgspec import Struct
 
-from batchproc.report.charts import ink_on
 from batchproc.report.svg import (
     FONT_PX,
     LINE_PX,
@@ -17,6 +16,7 @@ from batchproc.report.svg import (
     Label,
     Plot,
     even_ticks,
+    ink_on,
     legend_px,
     letters_px,
     short_text,

@@ -10,22 +10,6 @@ from batchproc.bench.verdicts import LEAST_MARGIN, NoiseFloor, fewest_rounds
 from batchproc.explain.words import count, share, significant
 from batchproc.record.run_parts import MODES
 from batchproc.report.bench_charts import SpeedRow, speed_rows
-from batchproc.report.bench_files import (
-    WORDS,
-    Group,
-    Relation,
-    from_to,
-    groups_of,
-    median_error,
-    middle_of,
-    noise_text,
-    number_or_unknown,
-    points_of,
-    relate,
-    seen_from,
-    times,
-    whole_runs,
-)
 from batchproc.report.bench_rates_view import (
     view_accounts,
     view_case_ceilings,
@@ -34,9 +18,27 @@ from batchproc.report.bench_rates_view import (
     view_starts,
     view_startup,
 )
-from batchproc.report.bench_verdict import is_proven, sentences, stage_rates
+from batchproc.report.bench_verdict import (
+    WORDS,
+    Group,
+    Relation,
+    from_to,
+    groups_of,
+    is_proven,
+    median_error,
+    middle_of,
+    noise_text,
+    number_or_unknown,
+    points_of,
+    relate,
+    seen_from,
+    sentences,
+    stage_rates,
+    times,
+    whole_runs,
+)
+from batchproc.report.html import CheckRow, as_sentence
 from batchproc.report.lab_section import BUSY, LabSection, number_figure, number_name, rounds_made_again, view_lab
-from batchproc.report.run_page import CheckRow, as_sentence
 from batchproc.report.svg import Chart, Label
 
 MOST_MAPS = 12

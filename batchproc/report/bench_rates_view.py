@@ -13,8 +13,8 @@ from batchproc.record.explanation import Variant
 from batchproc.record.run_parts import STAGES
 from batchproc.redact import redact_text
 from batchproc.report.bench_charts import Axis, BarRow, Model, Trace, case_bars, curve_chart
-from batchproc.report.bench_files import groups_of, whole_runs
-from batchproc.report.charts import CEILING_NAMES
+from batchproc.report.bench_verdict import groups_of, whole_runs
+from batchproc.report.run_charts import CEILING_NAMES
 from batchproc.report.svg import Chart, Label, role_of
 
 MOST_SWEEPS = 8

@@ -14,8 +14,7 @@ from batchproc.bench.bench_json import FILE_NAME, Bench
 from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import ClaimVerdict, Judged, Result, read_claims, read_results
-from batchproc.report.bench_files import Relation, from_to, noise_text, prediction_errors, relate
-from batchproc.report.bench_verdict import sentences
+from batchproc.report.bench_verdict import Relation, from_to, noise_text, prediction_errors, relate, sentences
 
 RIGHT = ("images/s", "speed", "predicted")
 CLAIM_WORDS = {

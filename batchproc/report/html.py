@@ -1,44 +1,62 @@
-"""One HTML file of one run or one bench: no script, no outside reference, of a bounded size, replaced whole."""
+"""One HTML file of one run or one bench: no script, no outside reference, of a bounded size, replaced whole.
 
+A run's page is made of its record and the files beside it. Unknown stays unknown, never zero.
+"""
+
+import base64
+import json
 import os
+import re
 import stat
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined, compiler
 from jinja2.bccache import Bucket
 from markupsafe import Markup
+from msgspec import Struct
+from PIL import Image
 
 from batchproc.defaults import cache_folder
 from batchproc.explain.findings import explain
-from batchproc.explain.mode_wording import PACE_SETTERS
-from batchproc.explain.wording import cluster_text, process_cost_text, spare_text
-from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, workers
+from batchproc.explain.mode_wording import PACE_SETTERS, StageRates, pairs_of_auto, rates_of_run
+from batchproc.explain.wording import CHECKS, cluster_text, process_cost_text, spare_text
+from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, states, workers
 from batchproc.kinds import kind_of
+from batchproc.measure.breakdown import Check
 from batchproc.record.explanation import Candidate, Figure
-from batchproc.record.run_json import read_run
+from batchproc.record.run_json import RunCounts, RunRecord, read_run
 from batchproc.redact import printable, redact_text
-from batchproc.report.charts import ceiling_name, mode_bars
-from batchproc.report.items_view import link_to, told, view_data_set
-from batchproc.report.run_charts import gil_words
-from batchproc.report.run_files import RunFolder, find_subject
-from batchproc.report.run_page import (
-    as_sentence,
-    config_text,
-    counts_text,
-    ending,
-    exit_code,
-    leg_note,
-    run_checks,
-    run_methods,
-    run_notes,
-    view_page,
+from batchproc.report.items_view import (
+    SHARDS_SHOWN,
+    ItemsView,
+    data_set_sentence,
+    item_link,
+    link_to,
+    service_seconds,
+    shards_sentence,
+    told,
+    total_seconds,
+    view_items,
 )
-from batchproc.report.svg import css_reference, css_variables
+from batchproc.report.run_charts import (
+    account_chart,
+    account_parts,
+    ceiling_name,
+    ceilings_chart,
+    choice_of,
+    gil_words,
+    mode_bars,
+    view_series,
+    view_timeline,
+)
+from batchproc.report.run_files import Row, Rows, RunFolder, find_subject, manifest, read_attempts
+from batchproc.report.svg import Chart, css_reference, css_variables
 from batchproc.report.terminal import command_time
 from batchproc.sink import Layout, write_atomically
 
@@ -101,7 +119,9 @@ def render(subject: object, name: str, filters: Mapping[str, Callable[..., objec
         bytecode_cache=_compiled_templates(),
     )
     environment.filters.update(filters)
-    environment.globals.update(cluster_text=cluster_text, count=count, command_time=command_time)
+    environment.globals.update(
+        cluster_text=cluster_text, count=count, command_time=command_time, shards_shown=SHARDS_SHOWN
+    )
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
     template = environment.get_template(f"{name}.html.jinja")
@@ -155,6 +175,266 @@ def _showable(value: Any) -> Any:
     return "\n".join(printable(line) for line in redact_text(value).split("\n"))
 
 
+PICTURE = re.compile(r"(?a:([0-9a-f]{32})-before\.jpg)")
+LARGEST_BYTES = 120_000  # of one file; ours are about 10 KB
+SMALL_PX = 160
+_GROWTH = 4 / 3  # base64
+T = TypeVar("T")
+
+
+class Pair(Struct, frozen=True, kw_only=True):
+    """One item before and after, as JPEG."""
+
+    key: str
+    before: bytes
+    after: bytes
+
+    @property
+    def weight(self) -> float:
+        """About how many bytes it takes on a page."""
+        return (len(self.before) + len(self.after)) * _GROWTH + 400
+
+
+def read_gallery(folder: Path, *, most: int, budget_bytes: int) -> list[Pair]:
+    """At most `most` pairs, spread evenly over those there are, in the order of their keys, within `budget_bytes`.
+
+    When they do not fit they are made smaller, and then fewer. A file that is no JPEG is passed over.
+    """
+    names = (path.name for path in (folder.iterdir() if folder.is_dir() else ()))
+    keys = sorted(match[1] for name in names if (match := PICTURE.fullmatch(name)))
+    chosen = [pair for key in _spread(keys, most) if (pair := _load(folder, key))]
+    if _weight(chosen) > budget_bytes:
+        chosen = [Pair(key=one.key, before=_shrink(one.before), after=_shrink(one.after)) for one in chosen]
+    if (weight := _weight(chosen)) > budget_bytes:
+        chosen = _spread(chosen, int(len(chosen) * budget_bytes / weight))
+    while _weight(chosen) > budget_bytes:
+        chosen = chosen[:-1]
+    return chosen
+
+
+def _weight(chosen: Sequence[Pair]) -> float:
+    return sum(one.weight for one in chosen)
+
+
+def _spread(values: Sequence[T], most: int) -> list[T]:
+    if len(values) <= most:
+        return list(values)
+    return [values[at * len(values) // most] for at in range(most)]
+
+
+def _load(folder: Path, key: str) -> Pair | None:
+    before, after = (_jpeg(folder / f"{key}-{word}.jpg") for word in ("before", "after"))
+    return Pair(key=key, before=before, after=after) if before and after else None
+
+
+def _jpeg(path: Path) -> bytes:
+    """The bytes of a whole JPEG of a modest size; empty for anything else."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_BYTES:
+        return b""
+    content = path.read_bytes()
+    try:
+        with _opened(content) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return b""
+    return content
+
+
+def _opened(content: bytes) -> Image.Image:
+    return Image.open(BytesIO(content), formats=("JPEG",))
+
+
+def _shrink(content: bytes) -> bytes:
+    with _opened(content) as image:
+        image.thumbnail((SMALL_PX, SMALL_PX))
+        file = BytesIO()
+        image.save(file, "JPEG", quality=60)
+    return file.getvalue()
+
+
+def figure_of(content: bytes) -> Mapping[str, object]:
+    """A JPEG as the attributes of an `img`: a `data:` URI, and the size in px."""
+    with _opened(content) as image:
+        width, height = image.size
+    uri = "data:image/jpeg;base64," + base64.b64encode(content).decode()
+    return {"src": Markup(uri), "width": width, "height": height}  # nothing in it needs escaping
+
+
+GALLERY_BYTES = 420_000  # of a page of 800,000 bytes
+_ENDS = {
+    0: ("good", "done"),
+    1: ("bad", "ended by an internal error"),
+    3: ("bad", "done, but more items failed than allowed"),
+    4: ("unknown", "stopped by a limit with work left"),
+    5: ("bad", "ended by the disk or the ledger"),
+    130: ("unknown", "interrupted"),
+    143: ("unknown", "terminated"),
+}
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """The record of a run, and what is computed from it and its files; the template prints both."""
+
+    record: RunRecord
+    run_id: str
+    modes: Sequence[StageRates]
+    timeline: Chart | None
+    series: Sequence[Chart]
+    items: ItemsView
+    items_note: str
+    gallery: Sequence[Pair]
+
+
+def view_page(record: RunRecord, run: RunFolder) -> Page:
+    """Reads what is beside run.json and arranges everything. Raises OSError when the folder cannot be read."""
+    attempts = read_attempts(run.path)
+    metadata, failures = _manifests(run)
+    most = int(record.setting("report", "gallery") or 0)
+    gallery = read_gallery(run.path / "gallery", most=most, budget_bytes=GALLERY_BYTES)
+    items = view_items(record, attempts, metadata, failures, [pair.key for pair in gallery])
+    auto = record.auto
+    return Page(
+        record=record,
+        run_id=record.run_id or run.path.name,
+        modes=[*rates_of_run(record), *([pairs_of_auto(auto)] if auto and auto.candidates else [])],
+        timeline=view_timeline(record, attempts),
+        series=view_series(record),
+        items=items,
+        items_note=_items_note(run, items),
+        gallery=gallery,
+    )
+
+
+def ending(record: RunRecord) -> tuple[str, str]:
+    """How a run ended, as a tone and in words."""
+    return _ENDS.get(record.exit_code, ("unknown", f"exit code {exit_code(record)}"))
+
+
+def leg_note(record: RunRecord) -> str:
+    """Which part of the run the stages' figures are of; empty when it is the whole."""
+    leg, processed = record.leg, record.counts.processed
+    if not leg or leg.items == processed:
+        return ""
+    if leg.number == 1:
+        return f"They are of the run's first {leg.items:,} of {processed:,} items, when the modes were weighed."
+    return f"They are of the run's last {leg.items:,} of {processed:,} items, in the modes that were found."
+
+
+def exit_code(record: RunRecord) -> str:
+    """As a number, where it is known."""
+    return str(record.exit_code) if record.exit_code >= 0 else "unknown"
+
+
+def _manifests(run: RunFolder) -> tuple[Rows | None, Rows | None]:
+    if run.output is None:
+        return None, None
+    layout = Layout(output=run.output)
+    return manifest(layout.metadata_path), manifest(layout.failures_path)
+
+
+def _items_note(run: RunFolder, items: ItemsView) -> str:
+    if items.read_share is None:
+        return "The job's metadata.jsonl and failures.jsonl are not at hand, so hosts and examples are unknown."
+    notes = []
+    if not run.is_latest:
+        notes.append("Hosts and examples are of the job's present state; this run was not its last.")
+    if items.read_share < 1:
+        notes.append(f"Hosts are counted in {100 * items.read_share:.1f}% of the lists, spread evenly over them.")
+    return " ".join(notes)
+
+
+def counts_text(counts: RunCounts) -> str:
+    """The states of the list, and what the run did."""
+    return f"{count(counts.items, 'item')} in the list: {states(counts)}. In this run: {counts.processed:,}."
+
+
+def as_sentence(text: str) -> str:
+    """With a full stop, and a capital unless it begins with the name of a setting or a case."""
+    if not text:
+        return text
+    first = text.split(" ", 1)[0]
+    start = text[:1] if set("._+") & set(first) else text[:1].upper()
+    return f"{start}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
+
+
+def sizes_text(row: Row) -> str:
+    """How large an image was, and is."""
+    before = f"{row.get('original_width', '?')} × {row.get('original_height', '?')}"
+    return f"{before} → {row.get('width', '?')} × {row.get('height', '?')} px"
+
+
+class CheckRow(Struct, frozen=True, kw_only=True):
+    """One self-check. `verdict`: passed, failed or unknown."""
+
+    name: str
+    text: str
+    limit: str
+    verdict: str
+
+
+def run_checks(record: RunRecord) -> list[CheckRow]:
+    """The self-checks of a run, also the one that was not made."""
+    checks = [_check(check) for check in record.checks]
+    if not any(check.name.startswith("overhead") for check in record.checks):
+        checks.append(CheckRow(name=CHECKS["overhead"][0], text="not known: no pair of runs with and without measuring "
+                               "was made", limit="1%", verdict="unknown"))  # fmt: skip
+    return checks
+
+
+def run_notes(record: RunRecord) -> list[str]:
+    """What the measuring of a run remarked."""
+    account = [f"{name}: {note}" for name, stage in record.stages.items() for note in stage.account_notes]
+    return list(dict.fromkeys([*account, *_sampler_notes(record)]))
+
+
+def _check(check: Check) -> CheckRow:
+    name, _, stage = check.name.partition(".")
+    words, meaning = CHECKS.get(name, (name.replace("_", " "), ""))
+    limit = seconds(check.limit) if name == "throttling" else share(check.limit)
+    verdict = {True: "passed", False: "failed", None: "unknown"}[check.passed]
+    text = f"{check.text}, {meaning}" if check.passed is False else check.text
+    return CheckRow(name=f"{words}: {stage}" if stage else words, text=text, limit=limit, verdict=verdict)
+
+
+def run_methods(record: RunRecord) -> list[tuple[str, str]]:
+    """How a run was measured."""
+    samples, wall = record.samples, record.line_seconds
+    words = {"sampled": "sampled by a helper process", "residual": "residual of the account"}
+    rows = [(f"GIL waiting in {name}", words.get(stage.gil_method, "unknown")) for name, stage in record.stages.items()]
+    cost = samples.sampler_cpu_seconds
+    of_core = f", {share(cost / wall)} of one core" if cost is not None and wall else ""
+    return [
+        *rows,
+        ("CPU of the sampler", f"{seconds(cost)}{of_core}"),
+        ("looks of the sampler", "unknown" if samples.looks is None else f"{samples.looks:,}"),
+        ("memory", f"PSS of the process tree, at most {size(record.memory.peak_pss_bytes)}; "
+         f"USS {size(record.memory.peak_uss_bytes)}"),
+    ]  # fmt: skip
+
+
+def _sampler_notes(record: RunRecord) -> list[str]:
+    if record.samples.unknown is not None:
+        return [f"The sampler saw nothing: {record.samples.unknown}."] if record.samples.unknown else []
+    if record.samples.gil_method == "unknown":
+        return [f"Waiting for the GIL could not be sampled: {record.samples.gil_reason or 'no reason given'}."]
+    return []
+
+
+def config_text(config: Mapping[str, object]) -> str:
+    """A resolved config as text like TOML."""
+    return "\n\n".join(_table(f"[{name}]", table) for name, table in config.items() if isinstance(table, dict))
+
+
+def _table(head: str, table: Mapping[str, object]) -> str:
+    """Values as in JSON, which TOML's mostly are; lists of tables follow."""
+    lists = {key: value for key, value in table.items() if isinstance(value, list) and value
+             and all(isinstance(one, dict) for one in value)}  # fmt: skip
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in table.items() if key not in lists]
+    name = head.strip("[]")
+    more = ["", *(_table(f"[[{name}.{key}]]", one) for key, value in lists.items() for one in value)]
+    return "\n".join([head, *lines, *(more if lists else [])])
+
+
 def signed_seconds(value: float) -> str:
     """Seconds that may be negative, as a remainder may."""
     return f"−{seconds(-value)}" if value < 0 else seconds(value)
@@ -193,8 +473,9 @@ def rate(value: float | None) -> str:
 
 # What the templates may call, each by its own name.
 FILTERS = {one.__name__: one for one in (
-    as_sentence, ceiling_name, config_text, counts_text, css_reference, ending, exit_code, figure_text, gain, gil_words,
-    kind_of, leg_note, link_to, mode_bars, moment, pace, pair, printable, process_cost_text, rate, run_checks,
-    run_methods, run_notes, seconds, share, signed_seconds, significant, size, spare_text, thousands, told,
-    view_data_set, workers,
+    account_chart, account_parts, as_sentence, ceiling_name, ceilings_chart, choice_of, config_text, counts_text,
+    css_reference, data_set_sentence, ending, exit_code, figure_of, figure_text, gain, gil_words, item_link, kind_of,
+    leg_note, link_to, mode_bars, moment, pace, pair, printable, process_cost_text, rate, run_checks, run_methods,
+    run_notes, seconds, service_seconds, shards_sentence, share, signed_seconds, significant, size, sizes_text,
+    spare_text, thousands, told, total_seconds, workers,
 )}  # fmt: skip

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 from msgspec import Struct, field
 
 from batchproc.explain.words import count, share, size
-from batchproc.kinds import Code, Kind, kind_of
+from batchproc.kinds import Code
 from batchproc.record.run_json import RunRecord
-from batchproc.record.run_parts import DataSetRecord, ImageClass, RejectedItems, ShardsRecord
+from batchproc.record.run_parts import DataSetRecord, ShardsRecord
 from batchproc.redact import printable, redact_text, redact_url
 from batchproc.report.run_files import Row, Rows
 
@@ -42,11 +42,6 @@ class FailureGroup(Struct, frozen=True, kw_only=True):
     now: int | None
     this_run: int | None
     examples: Sequence[Row]
-
-    @property
-    def kind(self) -> Kind:
-        """What the code means, and what to do about it."""
-        return kind_of(self.code)
 
 
 class HostRow(Struct, kw_only=True):
@@ -78,18 +73,8 @@ class HostRow(Struct, kw_only=True):
         return statistics.median(self.seconds) if self.seconds else None
 
 
-class SlowItem(Struct, frozen=True, kw_only=True):
-    """One attempt that took long. Seconds; None for a stage that it did not reach."""
-
-    link: Link
-    outcome: str
-    download_seconds: float | None
-    transform_seconds: float | None
-    total_seconds: float
-
-
 class ItemsView(Struct, frozen=True, kw_only=True):
-    """The three sections. `read_share`: of the manifests' bytes that were read; 1 = all of them; None = none.
+    """Three sections; `slowest` has attempts. `read_share`: of the manifests' bytes that were read; None: none.
 
     `known`: the manifests' rows of the keys that were asked for, as far as they were read.
     """
@@ -98,7 +83,7 @@ class ItemsView(Struct, frozen=True, kw_only=True):
     codes_left_out: int
     hosts: Sequence[HostRow]
     hosts_total: int
-    slowest: Sequence[SlowItem]
+    slowest: Sequence[Row]
     read_share: float | None
     known: Mapping[str, Row]
 
@@ -136,7 +121,7 @@ def view_items(
         codes_left_out=max(0, len(groups) - CODES_SHOWN),
         hosts=_largest(hosts.values()),
         hosts_total=len(hosts),
-        slowest=[_slow_item(row, known) for row in slowest],
+        slowest=slowest,
         read_share=min(shares) if shares else None,
         known=known,
     )
@@ -148,6 +133,12 @@ def link_to(url: object) -> Link:
     text = printable(redact_url(raw))
     is_safe = text == raw and raw.lower().startswith(("http://", "https://"))
     return Link(text=_clipped(text, URL_SHOWN), href=raw if is_safe and len(raw) <= LINK_LENGTH else "")
+
+
+def item_link(view: ItemsView, key: object) -> Link:
+    """The URL of an item, as far as its row was read; else its key."""
+    row = view.known.get(str(key))
+    return link_to(row.get("url")) if row else Link(text=f"key {key}")
 
 
 def host_of(url: object) -> str:
@@ -211,80 +202,32 @@ def _largest(hosts: Iterable[HostRow]) -> list[HostRow]:
     return sorted(hosts, key=lambda host: (-host.done - host.failed, host.name))[:HOSTS_SHOWN]
 
 
-def _service(attempt: Row, stage: str) -> float | None:
+def service_seconds(attempt: Row, stage: str) -> float | None:
+    """How long an attempt was in a stage; None where it did not reach it."""
     span = next((span for span in attempt["spans"] if span.get("stage") == stage), None)
     return None if span is None else float(span["ended"]) - float(span["started"])
 
 
 def _download_times(attempts: Iterable[Row]) -> dict[str, float]:
     """Key -> seconds of its last download in the sample."""
-    found = ((str(row.get("key")), _service(row, "download")) for row in attempts)
+    found = ((str(row.get("key")), service_seconds(row, "download")) for row in attempts)
     return {key: seconds for key, seconds in found if seconds is not None}
 
 
-def _total(attempt: Row) -> float:
-    return (_service(attempt, "download") or 0.0) + (_service(attempt, "transform") or 0.0)
+def total_seconds(attempt: Row) -> float:
+    """How long an attempt was in both stages."""
+    return (service_seconds(attempt, "download") or 0.0) + (service_seconds(attempt, "transform") or 0.0)
 
 
 def _slowest(attempts: Sequence[Row]) -> list[Row]:
-    return sorted(attempts, key=lambda row: (-_total(row), str(row.get("key"))))[:SLOWEST_SHOWN]
-
-
-def _slow_item(attempt: Row, known: Mapping[str, Row]) -> SlowItem:
-    key = str(attempt.get("key"))
-    outcome = str(attempt.get("outcome", ""))
-    code = str(attempt.get("code") or "")
-    return SlowItem(
-        link=link_to(known[key].get("url")) if key in known else Link(text=f"key {key}"),
-        outcome=f"{outcome}: {code}" if code else outcome,
-        download_seconds=_service(attempt, "download"),
-        transform_seconds=_service(attempt, "transform"),
-        total_seconds=_total(attempt),
-    )
+    return sorted(attempts, key=lambda row: (-total_seconds(row), str(row.get("key"))))[:SLOWEST_SHOWN]
 
 
 SHARDS_SHOWN = 12
 
 
-class Bars(Struct, frozen=True, kw_only=True):
-    """A histogram as a table: name, images, share of the largest in per cent, originals where they are of interest."""
-
-    caption: str
-    rows: Sequence[tuple[str, int, float, int]]
-    has_originals: bool
-
-
-class DataSetView(Struct, frozen=True, kw_only=True):
-    """The section. `shards`: name, images, size and share of the largest in per cent."""
-
-    sentence: str
-    shards: Sequence[tuple[str, int, int, float]]
-    shards_sentence: str
-    histograms: Sequence[Bars]
-    rejected: Sequence[RejectedItems]
-
-
-def view_data_set(record: RunRecord) -> DataSetView | None:
-    """None where there is nothing to show."""
-    data = record.data_set
-    if data is None or not (data.images or data.rejected):
-        return None
-    histograms = [_bars("Longer side", data.sides), _bars("Shape, width to height", data.shapes)]
-    shards = data.shards
-    largest = max((shard.size_bytes for shard in shards.first[:SHARDS_SHOWN]), default=0) if shards else 0
-    return DataSetView(
-        sentence=_sentence(data),
-        shards=[
-            (shard.name, shard.images, shard.size_bytes, 100 * shard.size_bytes / max(largest, 1))
-            for shard in (shards.first[:SHARDS_SHOWN] if shards else ())
-        ],
-        shards_sentence=_shards_sentence(shards) if shards else "",
-        histograms=[one for one in histograms if one.rows],
-        rejected=data.rejected,
-    )
-
-
-def _sentence(data: DataSetRecord) -> str:
+def data_set_sentence(data: DataSetRecord) -> str:
+    """How many images there are, of what size, and how many items were rejected on purpose."""
     rejected = sum(one.items for one in data.rejected)
     alike = sum(one.items for one in data.rejected if one.code == Code.CHECK_UNIQUE)
     in_shards = f" in {count(data.shards.count, 'shard')}" if data.shards and data.shards.count else ""
@@ -297,18 +240,11 @@ def _sentence(data: DataSetRecord) -> str:
     return f"{text} {words}{duplicates}."
 
 
-def _shards_sentence(shards: ShardsRecord) -> str:
+def shards_sentence(shards: ShardsRecord) -> str:
+    """From how much to how much they are; empty for one shard."""
     if shards.count <= 1:
         return ""
     more = shards.count - min(len(shards.first), SHARDS_SHOWN)
     sizes = f"From {size(shards.least_bytes)} to {size(shards.most_bytes)}, {size(shards.size_bytes)} together"
     return f"{sizes}; {count(more, 'more shard')} in manifest.json." if more else f"{sizes}."
 
-
-def _bars(caption: str, classes: Sequence[ImageClass]) -> Bars:
-    largest = max((one.images for one in classes), default=0)
-    return Bars(
-        caption=caption,
-        rows=[(one.name, one.images, 100 * one.images / max(largest, 1), one.originals) for one in classes],
-        has_originals=any(one.images != one.originals for one in classes),
-    )

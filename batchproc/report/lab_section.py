@@ -34,7 +34,7 @@ from batchproc.report.bench_charts import (
     curve_chart,
     speed_rows,
 )
-from batchproc.report.bench_files import times
+from batchproc.report.bench_verdict import times
 from batchproc.report.svg import Label
 
 

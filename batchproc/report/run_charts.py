@@ -1,6 +1,7 @@
-"""The charts of a run with what each says: time breakdowns, ceilings, who worked when, the sampler's series.
+"""The charts of a run with what each says: modes, time breakdowns, ceilings, who worked when, the sampler's series.
 
-Time 0 is when the sampler began to watch.
+What must stay readable on a phone comes in two widths, and the style sheet shows the one that fits. Time 0 is when the
+sampler began to watch.
 """
 
 import re
@@ -9,78 +10,84 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from batchproc.explain.mode_wording import StageRates
 from batchproc.explain.words import CATEGORIES, seconds, share, significant, size, workers
 from batchproc.record.explanation import Ceiling, Choice
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import StageRecord
-from batchproc.report.charts import (
-    BarPart,
-    Curve,
-    Lane,
-    LanePanel,
-    account_bar,
-    ceiling_bars,
-    ceiling_name,
-    curves,
-    timeline,
-)
 from batchproc.report.run_files import Row
-from batchproc.report.svg import Chart, Label, role_of
+from batchproc.report.svg import (
+    LINE_PX,
+    NARROW_PX,
+    Chart,
+    Key,
+    Label,
+    Line,
+    Plot,
+    even_ticks,
+    ink_on,
+    legend_px,
+    role_of,
+)
 
+CEILING_NAMES = {
+    "workers": "workers",
+    "cores": "cores",
+    "gil": "Python's GIL",
+    "pipe": "pipes",
+    "network": "network",
+    "per_host": "host limits",
+    "source": "its supply",
+}
+LANE_PX = 9
+FEW_LANES = 8
+ROOMY_LANE_PX = 15
+TITLE_PX = 24  # over a panel of lanes
+LEAST_NUMBERED = 0.028  # share of a bar below which no number fits on it
 SMALL = 0.0005  # shares below this are told together
 
 
-class StageView(Struct, frozen=True, kw_only=True):
-    """One stage: its record, and what is made of it. `tiny`: the buckets that are too small for a row."""
+class BarPart(Struct, frozen=True, kw_only=True):
+    """A part of a whole: number and colour as in the bar, what it is, and how much. `role`: of its colour."""
+
+    number: int
+    words: str
+    seconds: float
+    share: float
+    role: str
+
+
+class Lane(Struct, frozen=True, kw_only=True):
+    """One worker: when it was at work, and when it worked on what failed. Seconds."""
 
     name: str
-    stage: StageRecord
-    choice: Choice
-    chart: Chart
-    rows: Sequence[BarPart]
-    tiny: str
+    busy: Sequence[tuple[float, float]]
+    failed: Sequence[float] = ()
 
 
-class CeilingView(Struct, frozen=True, kw_only=True):
-    """The ceilings of one stage."""
+class LanePanel(Struct, frozen=True, kw_only=True):
+    """The workers of one stage."""
 
-    name: str
-    chart: Chart | None
-    ceilings: Sequence[Ceiling]
-
-
-def view_stages(record: RunRecord) -> list[StageView]:
-    """Every stage of the run, in its order."""
-    choices = {choice.stage: choice for choice in record.choices}
-    return [_view_stage(name, stage, choices.get(name)) for name, stage in record.stages.items()]
+    title: str
+    role: str
+    lanes: Sequence[Lane]
 
 
-def view_ceilings(record: RunRecord) -> list[CeilingView]:
-    """The ceilings that the explanation found, stage by stage."""
-    rates = record.measured_rate_per_second
-    return [
-        _view_ceilings(name, record.ceilings[name], rates.get(name))
-        for name in record.stages if record.ceilings.get(name)
-    ]  # fmt: skip
+def choice_of(record: RunRecord, name: str) -> Choice:
+    """Why a stage ran in its mode."""
+    unknown = f"Unknown: this run.json does not say why {name} ran in {record.stages[name].mode} mode."
+    found = (choice for choice in record.choices if choice.stage == name)
+    return next(found, Choice(stage=name, verdict=unknown))
 
 
-def _view_stage(name: str, stage: StageRecord, choice: Choice | None) -> StageView:
-    rows, tiny = _parts_of(stage)
+def account_chart(stage: StageRecord, name: str, rows: Sequence[BarPart]) -> Chart:
+    """Where the time of a stage went, in one bar."""
     sentence = _account_sentence(name, stage, rows)
-    label = Label(name=f"account-{name}", title=f"Where the time of {name} went", sentence=sentence)
-    unknown = f"Unknown: this run.json does not say why {name} ran in {stage.mode} mode."
-    return StageView(
-        name=name,
-        stage=stage,
-        choice=choice or Choice(stage=name, verdict=unknown),
-        chart=account_bar(label, rows),
-        rows=rows,
-        tiny=tiny,
-    )
+    return account_bar(Label(name=f"account-{name}", title=f"Where the time of {name} went", sentence=sentence), rows)
 
 
-def _parts_of(stage: StageRecord) -> tuple[list[BarPart], str]:
-    """The rows worth a line, and a phrase for the rest. A bucket that this program does not know keeps its name."""
+def account_parts(stage: StageRecord) -> tuple[list[BarPart], str]:
+    """The rows worth a line, and a phrase for the rest. A category that this program does not know keeps its name."""
     whole = stage.whole_seconds
     order = [*CATEGORIES, *(key for key in stage.account if key not in CATEGORIES)]
     rows: list[BarPart] = []
@@ -113,18 +120,18 @@ def gil_words(stage: StageRecord) -> str:
     return f"Waiting for the GIL: {seconds(waited)}{margin}, {how.get(stage.gil_method, stage.gil_method)}."
 
 
-def _view_ceilings(name: str, ceilings: Sequence[Ceiling], measured: float | None) -> CeilingView:
+def ceilings_chart(record: RunRecord, name: str) -> Chart | None:
+    """The ceilings of a stage that the explanation found; None where no rate is known."""
+    ceilings, measured = record.ceilings[name], record.measured_rate_per_second.get(name)
+    if measured is None or all(one.rate_per_second is None for one in ceilings):
+        return None
     sentence = _ceiling_sentence(name, ceilings, measured)
     label = Label(name=f"ceilings-{name}", title=f"Ceilings of {name}", sentence=sentence)
-    is_known = measured is not None and any(one.rate_per_second is not None for one in ceilings)
-    chart = ceiling_bars(label, ceilings, measured or 0.0) if is_known else None
-    return CeilingView(name=name, chart=chart, ceilings=ceilings)
+    return ceiling_bars(label, ceilings, measured)
 
 
-def _ceiling_sentence(name: str, ceilings: Sequence[Ceiling], measured: float | None) -> str:
+def _ceiling_sentence(name: str, ceilings: Sequence[Ceiling], measured: float) -> str:
     """Which ceiling is reached, by the figures."""
-    if measured is None:
-        return f"The rate of {name} is unknown."
     did = f"{name} did {significant(measured)} items/s"
     known = [(one.rate_per_second, one) for one in ceilings if one.rate_per_second]
     binding = [(rate, one) for rate, one in known if one.binds]
@@ -138,12 +145,106 @@ def _ceiling_sentence(name: str, ceilings: Sequence[Ceiling], measured: float | 
     return f"{did}; no ceiling binds, the lowest is {ceiling_name(lowest)} at {significant(rate)}/s."
 
 
+def mode_bars(stage: StageRates) -> Chart:
+    """How fast each mode is: measured ones filled, predicted ones pale, each with its interval."""
+    rows, title = stage.rates, f"Modes of {stage.stage}"
+    label = Label(name=f"rates-{stage.stage.split()[0]}", title=title, sentence=stage.sentence)
+    ends = [end for row in rows for end in (row.rate, row.high) if end is not None]
+    plot = Plot((NARROW_PX, 8 + 38 * len(rows)), (4, 10, 2, 4), (0, 1.02 * max(ends, default=1.0) or 1),
+                (len(rows) - 0.5, -0.5))  # fmt: skip
+    for at, row in enumerate(rows):
+        plot.name_row(at, row.title, row.note, bold=bool(row.marks))
+        if row.rate is not None:
+            plot.bar((0, row.rate), at + 0.2, 0.42, "cpu" if row.is_measured else "starved")
+        if row.low is not None and row.high is not None:
+            plot.span((row.low, row.high), at + 0.2, "ink", 1.6)
+    return label.chart(plot)
+
+
+def account_bar(label: Label, parts: Sequence[BarPart]) -> Chart:
+    """One bar of 100%; every part wide enough carries its number in the legend."""
+    whole = max(1.0, sum(max(0.0, part.share) for part in parts))
+    plot = Plot((NARROW_PX, 74), (4, 8, 2, 20), (0, whole), (-0.5, 0.5))
+    left = 0.0
+    for part in parts:
+        right = left + max(0.0, part.share)
+        plot.bar((left, right), 0, 1, part.role, edge=1.2)
+        if part.share >= LEAST_NUMBERED:
+            middle = plot.x((left + right) / 2)
+            plot.write(str(part.number), middle, plot.y(0), ink_on(part.role), anchor="middle", bold=True)
+        left = right
+    plot.ticks_x([(tick, f"{tick:.0%}" if tick else "0") for tick in (0, 0.25, 0.5, 0.75, 1)])
+    return label.chart(plot)
+
+
+def ceiling_name(ceiling: Ceiling) -> str:
+    """What people call it."""
+    return CEILING_NAMES.get(ceiling.name, ceiling.name)
+
+
+def ceiling_bars(label: Label, ceilings: Sequence[Ceiling], measured: float) -> Chart:
+    """A bar per ceiling against the measured rate. Bars far beyond it are cut, and say so."""
+    cut = 3.2 * max([measured, *(bar.rate_per_second or 0.0 for bar in ceilings if bar.binds)]) or 1.0
+    plot = Plot((NARROW_PX, 46 + 26 * len(ceilings)), (100, 14, 24, 22), (0, cut), (len(ceilings) - 0.4, -0.6))
+    plot.ticks_x([(tick, f"{tick:g}") for tick in even_ticks(cut, 4)])
+    plot.ticks_y([(at, ceiling_name(bar)) for at, bar in enumerate(ceilings)])
+    for at, bar in enumerate(ceilings):
+        rate = bar.rate_per_second or 0.0
+        plot.bar((0, min(rate, cut)), at, 0.62, "run_queue" if bar.binds else "starved")
+    plot.rules(x=[measured], role="ink", width=1.6, dashes="6 3")
+    for at, bar in enumerate(ceilings):
+        rate = bar.rate_per_second or 0.0
+        inside = rate > 0.55 * cut
+        text = "unknown" if bar.rate_per_second is None else f"{significant(rate)}/s"
+        text += f"{' – binds' if bar.binds else ''}{' →' if rate > cut else ''}"
+        plot.write(text, plot.x(min(rate, cut)) + (-5 if inside else 5), plot.y(at), "on_fill" if inside else "ink",
+                   anchor="end" if inside else "start", halo=not inside)  # fmt: skip
+    anchor = "start" if measured < cut / 2 else "middle"
+    plot.write(f"measured {significant(measured)}/s", plot.x(measured), plot.top - 9, anchor=anchor, bold=True)
+    return label.chart(plot)
+
+
+def timeline(label: Label, panels: Sequence[LanePanel], end: float) -> Chart:
+    """Who worked when, a lane per worker, wide and narrow."""
+    return label.charts(lambda width: _timeline(panels, end or 1.0, width))
+
+
+def _timeline(panels: Sequence[LanePanel], end: float, width: int) -> Plot:
+    heights = [max(2, len(panel.lanes)) * _lane_px(panel) for panel in panels]
+    total = sum(heights) + TITLE_PX * (len(panels) + 1)
+    plot, top = None, 2
+    for panel, height in zip(panels, heights, strict=True):
+        top += TITLE_PX
+        lanes = max(2, len(panel.lanes))
+        plot = Plot((width, total), (34, 12, top, total - top - height), (0, end), (lanes - 0.5, -0.5), on=plot)
+        _draw_lanes(plot, panel)
+        top += height
+    assert plot is not None, "a timeline has a panel"
+    plot.ticks_x([(tick, f"{tick:g} s") for tick in even_ticks(end, 8 if width > NARROW_PX else 4)])
+    return plot
+
+
+def _lane_px(panel: LanePanel) -> int:
+    return ROOMY_LANE_PX if len(panel.lanes) <= FEW_LANES else LANE_PX
+
+
+def _draw_lanes(plot: Plot, panel: LanePanel) -> None:
+    plot.ground("panel")
+    plot.write(panel.title, plot.left, plot.top - 10, bold=True)
+    lanes = list(enumerate(panel.lanes))
+    plot.ticks_y([(at, lane.name) for at, lane in lanes[:: 1 if len(lanes) <= FEW_LANES else 5]])
+    busy = [((start, at), (stop, at)) for at, lane in lanes for start, stop in lane.busy]
+    plot.strokes(busy, panel.role, _lane_px(panel) - 3)
+    plot.strokes([((x, at - 0.6), (x, at + 0.6)) for at, lane in lanes for x in lane.failed], "bad", 2.6)
+
+
 MOST_LANES = 40
 BINS = 700  # a lane's resolution: idle time shorter than one bin is not seen
 FAILED_TICKS = 150
 WHOLE_SAMPLE = 0.98
 POINTS = 60
 MB = 1e6
+DASHED, DOTTED = "6 3", "2 2.5"
 
 Series = Mapping[str, Sequence[float | None]]
 
@@ -294,40 +395,58 @@ def _rates(rows: Sequence[tuple[float, ...]], column: int) -> list[float]:
     return [*rates, *rates[-1:]]
 
 
+def curves(label: Label, lines: Sequence[Line], *, limit: tuple[float, str] | None = None, unit: str = "") -> Chart:
+    """Figures over time with their names above. `limit`: a level that cannot be passed, and its name."""
+    level, name = limit or (0.0, "")
+    levels = [Key(name=name, role="ink", width=1, dashes="1 3")] if limit else []
+    keys = [*(key for key, _ in lines), *levels]
+    high = 1.1 * max([level, *(value for _, points in lines for _, value in points)]) or 1.0
+    longest, top = max(points[-1][0] for _, points in lines) or 1.0, legend_px(keys, NARROW_PX) + LINE_PX / 2
+    plot = Plot((NARROW_PX, 160 + top), (46, 10, top, 24), (0, longest), (0, high))
+    plot.ticks_y([(tick, f"{tick:g}{unit}") for tick in even_ticks(high, 4)], grid=True)
+    plot.ticks_x([(tick, f"{tick:g} s") for tick in even_ticks(longest, 5)])
+    for key, points in lines:
+        plot.line(points, key)
+    for key in levels:
+        plot.rules(y=[level], role=key.role, width=key.width, dashes=key.dashes)
+    plot.legend(keys)
+    return label.chart(plot)
+
+
+def _line(name: str, role: str, rows: Sequence[tuple[float, ...]], values: Sequence[float], dashes: str = "", *,
+          steps: bool = False) -> Line:  # fmt: skip
+    """Values at the times of the rows."""
+    points = [(row[0], value) for row, value in zip(rows, values, strict=False)]
+    return Key(name=name, role=role, dashes=dashes, steps=steps), points
+
+
 def _throughput(series: Series) -> Chart | None:
     rows = _thinned(series, "transform_out_total")
     rates = _rates(rows, 1)
     if len(rates) < 3 or len(rates) != len(rows):
         return None
-    times, total = [row[0] for row in rows], rows[-1][1]
+    end, total = rows[-1]
     best = max(range(len(rates)), key=rates.__getitem__)
     sentence = (
-        f"{significant(total / times[-1])} attempts/s left the line on average, failed ones included, "
-        f"at most {significant(rates[best])}/s at {seconds(times[best])}"
+        f"{significant(total / end)} attempts/s left the line on average, failed ones included, "
+        f"at most {significant(rates[best])}/s at {seconds(rows[best][0])}"
     )
-    late = next((row[0] for row in rows if row[1] >= 0.9 * total), times[-1])
-    tail = (times[-1] - late) / times[-1]
+    tail = (end - next((row[0] for row in rows if row[1] >= 0.9 * total), end)) / end
     sentence += f"; the last tenth took {share(tail)} of the time." if tail > 0.2 else "."
     label = Label(name="throughput", title="Throughput", sentence=sentence)
-    line = Curve(name="attempts finished per second", role="cpu", values=rates, steps=True)
-    return curves(label, times, [line])
+    return curves(label, [_line("attempts finished per second", "cpu", rows, rates, steps=True)])
 
 
 def _inside(record: RunRecord, series: Series) -> Chart | None:
     rows = _thinned(series, "download_in_total", "download_out_total", "transform_out_total")
     if len(rows) < 3:
         return None
-    times = [row[0] for row in rows]
     download, transform = [row[1] - row[2] for row in rows], [row[2] - row[3] for row in rows]
-    lines = [
-        Curve(name="in download", role="network", values=download),
-        Curve(name="in transform", role="cpu", values=transform, dashes="6 3"),
-    ]
+    lines = [_line("in download", "network", rows, download), _line("in transform", "cpu", rows, transform, DASHED)]
     means, peaks = record.samples.gauge_means, record.samples.gauge_peaks
     waiting = _thinned(series, "waiting")
     if waiting and max(row[1] for row in waiting) <= 8 * max([1.0, *download, *transform]):
-        lines.append(Curve(name="waiting to start", role="starved", values=[row[1] for row in waiting], dashes="2 2.5",
-                           times=[row[0] for row in waiting]))  # fmt: skip
+        lines.append(_line("waiting to start", "starved", waiting, [row[1] for row in waiting], DOTTED))
     sentence = "How many items were inside a stage is unknown."
     if {"download_in_total", "download_out_total", "transform_out_total"} <= set(means):
         inside = means["download_in_total"] - means["download_out_total"]
@@ -335,50 +454,38 @@ def _inside(record: RunRecord, series: Series) -> Chart | None:
         sentence = (f"On average {significant(max(0.0, inside))} items were inside download and "
                     f"{significant(max(0.0, beyond))} inside transform, queues included")  # fmt: skip
         sentence += f"; at most {peaks['waiting']:,.0f} waited to start." if "waiting" in peaks else "."
-    label = Label(name="inside", title="Items in flight", sentence=sentence)
-    return curves(label, times, lines)
+    return curves(Label(name="inside", title="Items in flight", sentence=sentence), lines)
 
 
 def _cpu(record: RunRecord, series: Series) -> Chart | None:
     rows = _thinned(series, "cpu_seconds_total")
     if len(rows) < 3:
         return None
-    times = [row[0] for row in rows]
-    lines = [Curve(name="this run", role="cpu", values=_rates(rows, 1), steps=True)]
-    cores = float(record.host.cores)
-    used = (rows[-1][1] - rows[0][1]) / (times[-1] - times[0])
+    lines = [_line("this run", "cpu", rows, _rates(rows, 1), steps=True)]
+    cores, watched = float(record.host.cores), rows[-1][0] - rows[0][0]
+    used = (rows[-1][1] - rows[0][1]) / watched
     sentence = f"This run used {significant(used)} of {cores:g} cores on average"
     beside = _thinned(series, "cpu_seconds_total", "origin_cpu_seconds_total", "machine_busy_seconds_total")
     if len(beside) >= 3:
-        others = [max(0.0, whole - ours - served) for whole, ours, served in
-                  zip(_rates(beside, 3), _rates(beside, 1), _rates(beside, 2), strict=True)]  # fmt: skip
-        lines.append(Curve(name="others", role="run_queue", values=others, dashes="6 3", steps=True,
-                           times=[row[0] for row in beside]))  # fmt: skip
+        ours, served, whole = (_rates(beside, column) for column in (1, 2, 3))
+        others = [max(0.0, all_of - own - origin) for own, origin, all_of in zip(ours, served, whole, strict=True)]
+        lines.append(_line("others", "run_queue", beside, others, DASHED, steps=True))
         if beside[-1][2] > 0:
-            lines.append(Curve(name="demo server", role="starved", values=_rates(beside, 2), dashes="2 2.5", steps=True,
-                               times=[row[0] for row in beside]))  # fmt: skip
-        growth = [beside[-1][column] - beside[0][column] for column in (1, 2, 3)]
-        other = max(0.0, growth[2] - growth[0] - growth[1]) / (times[-1] - times[0])
-        sentence += f"; other programs took {significant(other)}"
+            lines.append(_line("demo server", "starved", beside, served, DOTTED, steps=True))
+        grown = [last - first for first, last in zip(beside[0], beside[-1], strict=True)]
+        sentence += f"; other programs took {significant(max(0.0, grown[3] - grown[1] - grown[2]) / watched)}"
     label = Label(name="cpu", title="Cores in use", sentence=f"{sentence}.")
-    limit = (cores, "all cores") if cores else None
-    return curves(label, times, lines, limit=limit)
+    return curves(label, lines, limit=(cores, "all cores") if cores else None)
 
 
 def _memory(record: RunRecord, series: Series) -> Chart | None:
-    rows, held = _thinned(series, "pss_bytes"), _thinned(series, "held_bytes")
-    lines = []
-    if len(rows) >= 2:
-        lines.append(Curve(name="memory (PSS)", role="cpu", values=[row[1] / MB for row in rows],
-                           times=[row[0] for row in rows]))  # fmt: skip
-    if len(held) >= 2:
-        lines.append(Curve(name="images in flight", role="run_queue", values=[row[1] / MB for row in held],
-                           dashes="6 3", times=[row[0] for row in held]))  # fmt: skip
+    found = [("memory (PSS)", "cpu", _thinned(series, "pss_bytes"), ""),
+             ("images in flight", "run_queue", held := _thinned(series, "held_bytes"), DASHED)]  # fmt: skip
+    lines = [_line(name, role, rows, [row[1] / MB for row in rows], dashes)
+             for name, role, rows, dashes in found if len(rows) >= 2]  # fmt: skip
     if not lines:
         return None
     sentence = f"All processes of the run together held at most {size(record.memory.peak_pss_bytes)} of memory"
     if len(held) >= 2:
         sentence += f"; up to {size(max(row[1] for row in held))} were images on their way"
-    label = Label(name="memory", title="Memory", sentence=f"{sentence}.")
-    times = [row[0] for row in max((rows, held), key=len)]
-    return curves(label, times, lines, unit=" MB")
+    return curves(Label(name="memory", title="Memory", sentence=f"{sentence}."), lines, unit=" MB")

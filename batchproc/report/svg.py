@@ -36,6 +36,7 @@ SHAPES = {  # of marks, around their middle, by half their size `r` and their si
     "|": "m0-{r}v{d}",
 }
 Point = tuple[float, float]
+Line = tuple["Key", Sequence[Point]]
 
 
 class Chart(Struct, frozen=True, kw_only=True):
@@ -49,7 +50,7 @@ class Chart(Struct, frozen=True, kw_only=True):
 
 
 class Key(Struct, frozen=True, kw_only=True):
-    """How a series is drawn, and its name in the legend. `hollow`: its marks are empty."""
+    """How a series is drawn, and its name in the legend. `hollow`: its marks are empty; `steps`: values hold on."""
 
     name: str
     role: str
@@ -57,6 +58,7 @@ class Key(Struct, frozen=True, kw_only=True):
     dashes: str = ""
     shape: str = ""
     hollow: bool = False
+    steps: bool = False
 
 
 class Plot:
@@ -97,10 +99,10 @@ class Plot:
         left, right = (self.left, self.right) if ends is None else map(self.x, ends)
         self._rectangle(left, right, self.top, self.bottom, role)
 
-    def line(self, points: Sequence[Point], key: Key, *, steps: bool = False) -> None:
-        """A line through points; `steps`: each value holds until the next."""
+    def line(self, points: Sequence[Point], key: Key) -> None:
+        """A line through points; in steps each value holds until the next."""
         placed = [(self.x(x), self.y(y)) for x, y in points]
-        if steps:
+        if key.steps:
             placed = [placed[0], *chain.from_iterable(((to[0], at[1]), to) for at, to in pairwise(placed))]
         self._stroke("M" + "L".join(f"{_px(x)} {_px(y)}" for x, y in placed), key.role, key.width, key.dashes)
 
@@ -316,6 +318,11 @@ _SHARED = {"cpu_gil_free": "cpu", "cpu_gil_held": "gil_held", "disk_or_lock": "b
 def role_of(category: str) -> str:
     """The role of a category's colour; that of what is unexplained, where this program does not know it."""
     return _SHARED.get(category) or (category if category in CATEGORIES else "unexplained")
+
+
+def ink_on(role: str) -> str:
+    """The colour of a number on a bar of this one."""
+    return "ink" if role == "unstaffed" else "on_fill"
 
 
 def css_reference(role: str) -> str:

@@ -8,7 +8,7 @@ from PIL import Image
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, UsageError
 from batchproc.pipeline import RunOptions
-from batchproc.report.plan_text import describe_plan, resolve_plan
+from batchproc.report.status import describe_plan, resolve_plan
 from tests.jobs import MakeJob
 
 from .test_job import rows

@@ -10,8 +10,7 @@ from batchproc.cli import load_job
 from batchproc.errors import ExitCode
 from batchproc.exit_reason import run_line
 from batchproc.pipeline import RunOptions
-from batchproc.report.plan_text import describe_plan, missing_files, resolve_plan
-from batchproc.report.status import describe_status, read_status
+from batchproc.report.status import describe_plan, describe_status, missing_files, read_status, resolve_plan
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
 

@@ -16,7 +16,7 @@ from batchproc.errors import UsageError
 from batchproc.pipeline.rebuild import rebuild_ledger
 from batchproc.pipeline.shard_maker import ShardMaker
 from batchproc.pipeline.types import RunOptions
-from batchproc.report.plan_text import describe_plan, missing_files, resolve_plan
+from batchproc.report.status import describe_plan, missing_files, resolve_plan
 from tests.jobs import MakeJob
 
 from .site import Site, picture

@@ -9,8 +9,7 @@ from batchproc.explain.words import pair
 from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
 from batchproc.record.run_json import RunCounts, RunRecord
 from batchproc.record.run_parts import PhaseRecord
-from batchproc.report.html import make_report
-from batchproc.report.run_page import leg_note
+from batchproc.report.html import leg_note, make_report
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
