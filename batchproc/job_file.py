@@ -10,7 +10,6 @@ from batchproc.config import Config
 from batchproc.config import load as load_config
 from batchproc.errors import Problem, UsageError
 from batchproc.measure.hardware import usable_cores
-from batchproc.sink import Layout
 from batchproc.transform.plan import build_steps
 from batchproc.transform.plan import worker_modules as transform_modules
 from batchproc.transform.steps.step import Step
@@ -70,16 +69,9 @@ def warm_up(config: Config) -> None:
         start_context(worker_modules(config))
 
 
-def warm_up_first_run(config: Config) -> None:
-    """`warm_up` where the job has no ledger yet, so that there is something to do: what a run of it needs is imported
-    meanwhile. Where there is one, it is asked first."""
-    if not Layout(output=config.paths.output).ledger_path.exists():
-        warm_up(config)
-
-
 def worker_modules(config: Config) -> tuple[str, ...]:
-    """What the fork server imports once for all workers: of downloads only where a process may be given some."""
-    downloads = ("batchproc.download.stage",) if config.download.mode in ("process", "auto") else ()
+    """What the fork server imports once for all workers: of downloads only where processes begin with some."""
+    downloads = ("batchproc.download.stage",) if config.download.first_mode == "process" else ()
     return (*downloads, *transform_modules(str(table.get("op")) for table in config.transform.steps))
 
 

@@ -2,8 +2,10 @@
 
 import gc
 import sys
-from contextlib import ExitStack, redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Optional
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, redirect_stdout, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from batchproc.config import Config
     from batchproc.pipeline import RunOptions, RunResult
     from batchproc.transform.steps.step import Step
+
+MOST_BYTES = 100_000  # of a config that is looked at twice
 
 StageMode = Annotated[
     str,
@@ -97,14 +101,12 @@ def run(
     }
     with errors_in_one_line(config.name, wanted=quiet):
         overrides = [*(f"{key}={value}" for key, value in flags.items() if value), *(setting or ())]
+        if not dry_run:
+            start_workers_ahead(config, overrides)
         job, steps = load_job(config, overrides)
     if dry_run:
         _preview(job, steps, any_plan=accept_config_change or fresh)
         return
-    from batchproc.job_file import warm_up_first_run
-
-    if job.cluster is None:
-        warm_up_first_run(job)
     from batchproc.measure.clocks import process_started
     from batchproc.pipeline import RunOptions
 
@@ -132,6 +134,45 @@ def run(
     if lost is not None:
         print_message(f"warning: stdout cannot be written: {lost.strerror}; see {result.folder / 'run.json'}")
     raise typer.Exit(result.exit_code)
+
+
+def start_workers_ahead(config: Path, overrides: Sequence[str]) -> None:
+    """Starts the fork server for a job that was never run, beside the check of its config: both take as long.
+
+    By a look at the TOML alone, before there is anything to read it properly with. Where that is wrong, an idle process
+    ends with the command; where it says nothing, the run itself starts what it needs.
+    """
+    tables = _tables(config, overrides)
+    job, download, transform = (tables.get(name, {}) for name in ("job", "download", "transform"))
+    is_usual = transform.get("mode", "auto") in ("process", "auto") and download.get("mode") != "process"
+    if not (is_usual and isinstance(job.get("output"), str)) or "cluster" in tables:
+        return
+    from batchproc.sink import Layout
+
+    if Layout(output=config.parent / str(job.get("root", ".")) / job["output"]).ledger_path.exists():
+        return
+    from batchproc.executors import start_context
+    from batchproc.transform.plan import worker_modules
+
+    steps = transform.get("steps")
+    ops = [str(step.get("op")) for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
+    start_context(worker_modules(ops))
+
+
+def _tables(config: Path, overrides: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+    """The config's tables as far as they are tables, under `overrides`; none of a file that cannot be read, or once."""
+    import tomllib
+
+    if not config.is_file() or config.stat().st_size > MOST_BYTES:
+        return {}
+    with suppress(OSError, ValueError), config.open("rb") as file:
+        tables = {name: table for name, table in tomllib.load(file).items() if isinstance(table, dict)}
+        for override in overrides:
+            key, _, value = override.partition("=")
+            name, _, key = key.strip().partition(".")
+            tables.setdefault(name, {})[key] = value
+        return tables
+    return {}
 
 
 def _preview(job: "Config", steps: "tuple[Step, ...]", *, any_plan: bool) -> None:

@@ -101,6 +101,7 @@ class ThreadExecutor:
         self._supplies: list[Supply] = []
         self._staffs: list[_Staff] = []
         self._works: list[Work[Any, Any]] = []  # workers append, `stop` reads a copy; both are atomic
+        self._stopped = False
 
     @property
     def wall_seconds(self) -> float:
@@ -135,10 +136,13 @@ class ThreadExecutor:
         self._staffs.append(staff)
         for number in range(self.workers):
             start(number, opened)
+        if self._stopped:
+            self.stop()  # again, of what began since
         return self._outcomes(supply, staff, results)
 
     def stop(self) -> None:
-        """Ends every wait and aborts the calls in progress."""
+        """Ends every wait and aborts the calls in progress; a `run` that is still to come yields nothing."""
+        self._stopped = True
         for staff in self._staffs:
             staff.end()  # first: nothing starts behind the back of the next line
         for supply in self._supplies:

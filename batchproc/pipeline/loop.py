@@ -118,11 +118,15 @@ class Phase:
 
     def outcomes(self) -> Iterator[Outcome]:
         """What becomes of each item; ends when the frontier pauses or has nothing more, and nothing is in flight."""
-        downloading, transforming = self.executors
-        settled = map(settle_unchanged, downloading.run(self._download, self._admitted()))
-        downloaded = (outcome for outcome in map(self._frontier.downloaded, settled) if outcome is not None)
-        originals = _counted(downloaded, self._gauges, "download_out_total")
-        return _counted(transforming.run(self._transform, originals), self._gauges, "transform_out_total")
+        originals = _counted(self._downloaded(), self._gauges, "download_out_total")
+        return _counted(self.executors[1].run(self._transform, originals), self._gauges, "transform_out_total")
+
+    def _downloaded(self) -> Iterator[Outcome]:
+        """Begins once it is asked: the workers of the transform are on their way by then."""
+        for outcome in map(settle_unchanged, self.executors[0].run(self._download, self._admitted())):
+            landed = self._frontier.downloaded(outcome)
+            if landed is not None:
+                yield landed
 
     def _admitted(self) -> Iterator[Outcome]:
         for item in self._frontier:

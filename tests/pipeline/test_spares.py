@@ -32,7 +32,7 @@ html = false
 
 
 class SilentServer(ThreadingHTTPServer):
-    """Answers, but for paths that begin with /silent: those when it is told to end."""
+    """Answers, but for paths that begin with /silent: those when it is told to end. `/to?URL` sends on to a URL."""
 
     daemon_threads = True
 
@@ -51,7 +51,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.ended.wait(20)
             self.close_connection = True
             return
-        self.send_response(200)
+        place, _, target = self.path.partition("?")
+        self.send_response(302 if place == "/to" else 200)
+        if place == "/to":
+            self.send_header("Location", target)
         self.send_header("Content-Length", str(len(self.server.picture)))
         self.end_headers()
         self.wfile.write(self.server.picture)
@@ -71,7 +74,7 @@ def hosts():
 
 
 def test_the_time_of_spares_that_went_on_adds_up(hosts: list[str], tmp_path: Path) -> None:
-    silent = [f"{host}/silent" for host in hosts[1:]]
+    silent = [f"{hosts[0]}/to?{host}/silent" for host in hosts[1:]]  # behind the good ones of the same host
     good = [f"{hosts[0]}/{number}.png" for number in range(12)]
     (tmp_path / "list.txt").write_text("\n".join([*good, *silent]))  # what is usual is known by then
     (tmp_path / "job.toml").write_text(CONFIG)
