@@ -31,6 +31,7 @@ from batchproc.bench.spec import (
 )
 from batchproc.config import Config
 from batchproc.errors import DiskError, UsageError
+from batchproc.explain.run_model import measure
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Mode
@@ -146,12 +147,9 @@ class _BenchUnderWay:
         cold, serial = self._run_undisturbed(runner, cases[0], setting)
         has_processes = any(Mode.PROCESS in (case.download, case.transform) for case in cases)
         both = replace(cases[0], download=Mode.PROCESS, transform=Mode.PROCESS, varied=())
-        process = self._run_undisturbed(runner, both, setting)[1].record if has_processes else None
-        threads = None
-        if not is_gil_known(serial.record) and usable_cores() > 1:
-            beside = replace(both, download=Mode.THREAD, transform=Mode.THREAD)
-            threads = self._run_undisturbed(runner, beside, setting, "transform.workers=2")[1].record
-        calibration = calibrate(serial.record, process, threads, items=len(paths), cores=usable_cores())
+        is_needed = has_processes or not is_gil_known(measure(serial.record))
+        process = self._run_undisturbed(runner, both, setting)[1].record if is_needed else None
+        calibration = calibrate(serial.record, process, items=len(paths), cores=usable_cores())
         predictions = predict_cases(calibration, cases, self._spec.bounds)
         favourite = favourite_of(predictions, cases)
         self._bench = replace(

@@ -1,8 +1,8 @@
 """Who should win, and by how much, written down before the first round; what was measured is put beside it afterwards.
 
 Two small runs through the pipeline give the parameters of the model of `explain.predict`: serial + serial the times of
-an image (c, W, phi, glue), process + process what pipes and starts of processes cost. A custom step's GIL-held fraction
-is not known from its source: then a third, thread + thread, measures it.
+an image (c, W, phi, glue), process + process what pipes and starts of processes cost, and what a custom step holds the
+GIL for, which nothing in a serial run can tell.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,16 +55,13 @@ def sample(paths: Sequence[str], most: int = CALIBRATION_ITEMS) -> list[str]:
     return [paths[index * len(paths) // count] for index in range(count)]
 
 
-def is_gil_known(serial: RunRecord) -> bool:
-    """Whether the serial run tells what the transform stage holds the GIL for, as nothing of a custom step can."""
-    alone = measure(serial)
-    held = alone.shares["transform"] if alone else None
+def is_gil_known(run: RunModel | None) -> bool:
+    """Whether a run tells what the transform stage holds the GIL for."""
+    held = run.shares["transform"] if run else None
     return held is not None and held.is_known
 
 
-def calibrate(
-    serial: RunRecord, process: RunRecord | None, threads: RunRecord | None = None, *, items: int, cores: int
-) -> Calibration | None:
+def calibrate(serial: RunRecord, process: RunRecord | None, *, items: int, cores: int) -> Calibration | None:
     """The model from the records of the small runs; None when they are too small to say anything.
 
     The machine is taken to be free, as rounds in which it is not are run again.
@@ -72,9 +69,8 @@ def calibrate(
     alone, piped = measure(serial), measure(process) if process else None
     if alone is None:
         return None
-    beside = measure(threads) if threads else None
-    if beside is not None:
-        alone = replace(alone, shares={**alone.shares, "transform": beside.shares["transform"]})
+    if piped is not None and not is_gil_known(alone):
+        alone = replace(alone, shares={**alone.shares, "transform": piped.shares["transform"]})
 
     def model(job: JobModel) -> JobModel:
         return replace(
