@@ -14,6 +14,7 @@ from msgspec import Struct, ValidationError, convert, field
 from batchproc.bench.verdicts import LEVEL, CaseComparison, NoiseFloor
 from batchproc.errors import DiskError, UsageError
 from batchproc.measure.breakdown import OTHERS_LIMIT, STEAL_LIMIT
+from batchproc.measure.samples import MachineUsage
 from batchproc.record.explanation import StageModel
 from batchproc.record.run_json import MachineRecord
 from batchproc.record.run_parts import ModeName, StageRecord
@@ -23,17 +24,6 @@ FILE_NAME = "bench.json"
 SCHEMA = 1
 UNKNOWN = "unknown"
 WARM_UP = 0  # the number of the round that is thrown away; those that count are numbered from 1
-
-
-class Conditions(Struct, frozen=True, kw_only=True):
-    """What the machine did besides, during one run or one round. None: the system does not tell.
-
-    Shares are of all cores of the machine, from 0 to 1.
-    """
-
-    others_cpu_share: float | None = None
-    steal_share: float | None = None
-    throttled_seconds: float | None = None
 
 
 class RoundCounts(Struct, frozen=True, kw_only=True):
@@ -128,7 +118,7 @@ class CaseRun(Struct, frozen=True, kw_only=True):
     startup_seconds: float | None = None
     done: int = 0
     failed: int = 0
-    conditions: Conditions = field(default_factory=Conditions)
+    conditions: MachineUsage = MachineUsage()  # what the machine did besides
     origin_cpu_seconds: float | None = None
     peak_pss_bytes: int | None = None
     per_worker_pss_bytes: int | None = None
@@ -291,17 +281,17 @@ class Bench(Struct, frozen=True, kw_only=True):
         return tuple(one for one in self.rounds if one.complete and one.number != WARM_UP)
 
 
-def worst_of(runs: Iterable[Conditions]) -> Conditions:
+def worst_of(runs: Iterable[MachineUsage]) -> MachineUsage:
     """The conditions of a round: the worst of its runs in each respect, for one disturbed run spoils its ratio."""
     listed = list(runs)
-    return Conditions(
+    return MachineUsage(
         others_cpu_share=_largest(run.others_cpu_share for run in listed),
         steal_share=_largest(run.steal_share for run in listed),
         throttled_seconds=_largest(run.throttled_seconds for run in listed),
     )
 
 
-def disturbances(conditions: Conditions) -> tuple[str, ...]:
+def disturbances(conditions: MachineUsage) -> tuple[str, ...]:
     """What contaminates a round, in words with numbers; empty when nothing is known to. Unknown is not contaminated."""
     found = []
     if (conditions.others_cpu_share or 0.0) > OTHERS_LIMIT:

@@ -23,9 +23,10 @@ from msgspec.structs import asdict, replace
 
 from batchproc.bench.bench_json import BenchDataset, Latencies
 from batchproc.config import STDIN, Config, OriginTable
+from batchproc.download.stage import Download
 from batchproc.errors import Problem, UsageError
-from batchproc.executors import ThreadExecutor
-from batchproc.frontier import host_of
+from batchproc.executors import Executor, ThreadExecutor
+from batchproc.frontier import Frontier, host_of
 from batchproc.measure.hardware import usable_cores
 from batchproc.model import Failure, Item, Outcome, Rejection, Source, SourceImage
 from batchproc.origin import OriginSettings, listing
@@ -172,9 +173,9 @@ def _replayed(config: Config, captured: Captured) -> Dataset:
 def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str], None]) -> Captured:
     """Brings the first `limit` items of the list into the cache. Raises `UsageError` when none can be had."""
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = list(itertools.islice(_sources(config), limit))
+    wanted = list(itertools.islice(sources(config), limit))
     known = _read_index(folder / INDEX_NAME)
-    missing = [source for source in wanted if source.key_hex not in known]
+    missing = [one for one in wanted if one.key_hex not in known]
     if missing:
         notify(f"fetching {len(missing)} originals once, as politely as a run does; they stay in {folder}")
         _fetch(config, missing, folder)
@@ -192,7 +193,7 @@ def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str],
     )
 
 
-def _sources(config: Config) -> Iterator[Source]:
+def sources(config: Config) -> Iterator[Source]:
     """The list's items, each once."""
     seen: set[bytes] = set()
     for item in JobList.of(config, config.job.base_url).items():
@@ -201,18 +202,24 @@ def _sources(config: Config) -> Iterator[Source]:
             seen.add(item.key)
 
 
-def _fetch(config: Config, sources: list[Source], folder: Path) -> None:
+def _fetch(config: Config, missing: list[Source], folder: Path) -> None:
     """Downloads in threads and writes each original, then its line of the index."""
-    frontier = make_frontier(config, iter(sources))
-    workers = min(len(sources), config.download.worker_count("thread", usable_cores()))
+    frontier = make_frontier(config, iter(missing))
+    workers = min(len(missing), config.download.worker_count("thread", usable_cores()))
     with ThreadExecutor(workers=workers) as executor, (folder / INDEX_NAME).open("a", encoding="utf-8") as index:
         index.write("\n")  # a killed bench may have left half a line
-        for outcome in executor.run(make_download(config), frontier):
-            passed = frontier.downloaded(outcome)
-            final = frontier.on_outcome(passed) if passed is not None else None
-            if final is not None:
-                index.write(json.dumps(asdict(_keep(final, folder))) + "\n")
-                index.flush()
+        for final in fetch(executor, make_download(config), frontier):
+            index.write(json.dumps(asdict(_keep(final, folder))) + "\n")
+            index.flush()
+
+
+def fetch(executor: Executor, download: Download, frontier: Frontier) -> Iterator[Outcome]:
+    """The download half of a run: what becomes of each item in the end."""
+    for outcome in executor.run(download, frontier):
+        passed = frontier.downloaded(outcome)
+        final = frontier.on_outcome(passed) if passed is not None else None
+        if final is not None:
+            yield final
 
 
 def _keep(outcome: Outcome, folder: Path) -> CacheEntry:

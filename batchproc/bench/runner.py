@@ -1,6 +1,9 @@
 """Runs one case: a real run of the job in a process of its own, into a fresh folder that is removed afterwards.
 
 All modes have to make the same files, byte for byte: a comparison of times means nothing where they do not.
+
+A stage by itself runs in such a process too: the same stage, executor and sampler as in a run, on items that are all in
+memory before the clock starts, and nothing is done with what comes out: no ledger, no final names.
 """
 
 import hashlib
@@ -10,26 +13,41 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
 import psutil
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
-from batchproc.bench.alone import AloneSpec
-from batchproc.bench.bench_json import CaseRun, Conditions
-from batchproc.bench.dataset import child_environment
+from batchproc.bench.bench_json import CaseRun
+from batchproc.bench.dataset import child_environment, fetch, sources, toml_value
 from batchproc.bench.spec import Case
+from batchproc.config import Config, load
+from batchproc.download.stage import Download
 from batchproc.errors import BatchprocError, ExitCode
-from batchproc.measure.samples import ProcessUsage
-from batchproc.record.run_json import RunRecord, record_of
+from batchproc.executors import Executor, ThreadExecutor
+from batchproc.frontier import Waits
+from batchproc.measure.breakdown import break_down
+from batchproc.measure.sampler import Gauges, Sampler
+from batchproc.measure.samples import ProcessUsage, Samples
+from batchproc.model import Item, Outcome, SourceImage
+from batchproc.pipeline import stages
+from batchproc.pipeline.observer import StageSums
+from batchproc.pipeline.opening import make_transform
+from batchproc.pipeline.phase_record import describe_stage, stage_totals
+from batchproc.record.run_json import MemoryRecord, RunCounts, RunRecord, record_of, to_json
+from batchproc.record.run_parts import STAGES, StageRecord
+from batchproc.shortage import raise_file_limit
 from batchproc.signals import withheld_from_children
 from batchproc.sink import Layout, write_atomically
+from batchproc.transform.plan import build_steps
 
+LOADING_WORKERS = 8
+GAUGE = "out_total"
 TAIL_CHARACTERS = 2000
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 KEPT = "the bench was stopped; what it measured is kept, and the same command continues"
@@ -183,17 +201,12 @@ def read_outputs(output: Path) -> dict[str, str]:
 
 def case_run_of(record: RunRecord) -> CaseRun:
     """What is kept of a record whose samples know the origin (see `with_origin`)."""
-    machine = record.samples.machine
     return CaseRun(
         seconds=record.line_seconds,
         startup_seconds=record.startup_seconds,
         done=record.counts.done,
         failed=record.counts.processed - record.counts.done,
-        conditions=Conditions(
-            others_cpu_share=machine.others_cpu_share,
-            steal_share=machine.steal_share,
-            throttled_seconds=machine.throttled_seconds,
-        ),
+        conditions=record.samples.machine,
         peak_pss_bytes=record.memory.peak_pss_bytes,
         per_worker_pss_bytes=record.memory.per_worker_pss_bytes,
         stages={
@@ -272,3 +285,97 @@ def _describe(first: Mapping[str, str], now: Mapping[str, str], case: str) -> st
         "(SHA-256 of the image, or the failure's code):\n" + "\n".join(lines) + more + "\n"
         "Is a step of yours random, or does it share state? The run's folder was kept; no time was compared."
     )
+
+
+class AloneSpec(Struct, frozen=True, kw_only=True):
+    """Which stage, of which job file under which `--set` values, and a fresh folder for its files."""
+
+    stage: str
+    job_file: str
+    output: str
+    settings: tuple[str, ...]
+
+    def command(self) -> list[str]:
+        """The command line of the process that does it; it prints a record as run.json has it, with the outputs."""
+        code = "from batchproc.bench.runner import print_alone; print_alone()"
+        return [sys.executable, "-P", "-c", code, json.dumps(to_builtins(self))]
+
+
+def print_alone() -> None:
+    """Does what the command line says and prints the record."""
+    spec = AloneSpec(**json.loads(sys.argv[1]))
+    raise_file_limit()
+    config = load(spec.job_file, overrides=[*spec.settings, f"job.output={toml_value(spec.output)}"], environ={})
+    alone = run_alone(config, spec.stage)
+    sys.stdout.write(json.dumps({**to_json(alone.record), "outputs": alone.outputs}))
+
+
+class AloneRun(Struct, frozen=True, kw_only=True):
+    """What was measured, and what was made: by the item's key the hash of the original or image, or a code."""
+
+    record: RunRecord
+    outputs: Mapping[str, str]
+
+
+def run_alone(config: Config, stage: str) -> AloneRun:
+    """Runs one stage on all items of the job. Raises `UsageError` and what executors raise."""
+    layout = Layout(output=config.paths.output)
+    layout.prepare()
+    log_folder = layout.output / "runs"
+    steps = build_steps(config.transform.steps, search_path=config.paths.root)
+    download, transform = stages.make_download(config), make_transform(config, steps)
+    crew = stages.make_plan(config)
+    executors = stages.make_executors(config, crew, log_folder)
+    executor = executors[STAGES.index(stage)]
+    if stage == "download":
+        frontier = stages.make_frontier(config, sources(config))
+        return _timed(stage, executor, lambda: fetch(executor, stages.for_plan(download, crew), frontier))
+    originals = _originals(config, download)
+    return _timed(stage, executor, lambda: executor.run(transform, originals))
+
+
+def _timed(stage: str, executor: Executor, run: Callable[[], Iterator[Outcome]]) -> AloneRun:
+    """Opens the executor, runs it to its end, closes it; `run` returns its outcomes."""
+    outcomes: list[tuple[Outcome, float]] = []
+    started = time.perf_counter()
+    with Gauges((GAUGE,)) as gauges, executor, Sampler(gauges) as sampler:
+        for outcome in run():
+            gauges.add(GAUGE)
+            outcomes.append((outcome, time.perf_counter()))
+    line_seconds = time.perf_counter() - started
+    samples = sampler.result()
+    done = [outcome for outcome, _ in outcomes if isinstance(outcome, Item)]
+    record = RunRecord(
+        line_seconds=line_seconds,
+        wall_seconds=line_seconds,
+        startup_seconds=min((one.spans[-1].started for one in done), default=started) - started,
+        counts=RunCounts(done=len(done), processed=len(outcomes)),
+        memory=MemoryRecord(peak_pss_bytes=samples.peak_pss_bytes if samples else None),
+        samples=samples or Samples(unknown=sampler.failure),
+        stages={stage: _stage_record(stage, executor, outcomes, samples)},
+    )
+    return AloneRun(record=record, outputs={one.source.key_hex: _output(one) for one, _ in outcomes})
+
+
+def _stage_record(
+    stage: str, executor: Executor, outcomes: Sequence[tuple[Outcome, float]], samples: Samples | None
+) -> StageRecord:
+    sums = StageSums()
+    for outcome, left in outcomes:
+        sums.add(outcome.spans[-1], left)
+    totals = stage_totals(executor, sums, stage, samples, Waits())
+    return describe_stage(executor, sums, totals, break_down(totals))
+
+
+def _originals(config: Config, download: Download) -> list[Item[SourceImage]]:
+    with ThreadExecutor(workers=LOADING_WORKERS) as executor:
+        fetched = list(fetch(executor, download, stages.make_frontier(config, sources(config))))
+    return [replace(one, spans=()) for one in fetched if isinstance(one, Item)]
+
+
+def _output(outcome: Outcome) -> str:
+    """What is to be the same in every mode: the hash of the original or of the image, or the failure's code."""
+    if not isinstance(outcome, Item):
+        return str(getattr(outcome, "code", "unchanged"))
+    value = outcome.value
+    return hashlib.sha256(value.content).hexdigest() if isinstance(value, SourceImage) else str(value.sha256)

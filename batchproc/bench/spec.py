@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from batchproc.bench.bench_json import FILE_NAME, SCHEMA, Bench, BenchSettings, Makespan, read_bench, write_bench
 from batchproc.bench.dataset import Dataset, toml_value
-from batchproc.bench.verdicts import LEVEL, against, every_two, weight_of
+from batchproc.bench.verdicts import LEVEL, weight_of
 from batchproc.config import BenchTable, Config, resolved
 from batchproc.errors import Problem, UsageError
 from batchproc.measure.hardware import describe_machine, usable_cores
@@ -101,12 +101,12 @@ def plan_comparisons(cases: Sequence[Case], favourite: str) -> tuple[tuple[str, 
     modes are compared with each other.
     """
     names, baseline = [case.name for case in cases if not case.alone], cases[0].name
-    plan = against(baseline, names)
+    plan = tuple((name, baseline) for name in names if name != baseline)
     if favourite not in ("", baseline):
         plan += tuple((favourite, name) for name in names if name not in (favourite, baseline))
     for stage in ("download", "transform"):
         alone = [case.name for case in cases if case.alone == stage]
-        plan += tuple((heavier, lighter) for lighter, heavier in every_two(alone))
+        plan += tuple((heavier, lighter) for lighter, heavier in combinations(alone, 2))
     return plan
 
 

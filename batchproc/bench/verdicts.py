@@ -5,10 +5,9 @@ no noise need be normal. The rounds need to be independent of each other; inside
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
-from itertools import combinations
 from statistics import median
 
 from msgspec import Struct
@@ -231,16 +230,6 @@ class CaseComparison(Struct, frozen=True, kw_only=True):
 def weight_of(*modes: Mode) -> tuple[int, int]:
     """How heavy a case is: its stages in processes, then those in threads. Serial < thread < process."""
     return modes.count(Mode.PROCESS), modes.count(Mode.THREAD)
-
-
-def against(reference: str, cases: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    """The plan that compares every other case with one named in advance."""
-    return tuple((case, reference) for case in cases if case != reference)
-
-
-def every_two(cases: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The plan that compares all with all: what it takes to name a best case that was not named in advance."""
-    return tuple(combinations(cases, 2))
 
 
 def noise_floor(first: Sequence[float], second: Sequence[float], *, level: float = LEVEL) -> NoiseFloor:

@@ -25,8 +25,7 @@ from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import MODES
 
 if TYPE_CHECKING:
-    from batchproc.record.explanation import Alternative, AutoRecord, Choice, Figure
-
+    from batchproc.record.explanation import Figure
 
 # what sets a run's pace where it is not the workers of a stage, by the name of the model's limit
 PACE_SETTERS: Mapping[str, str] = {
@@ -43,8 +42,6 @@ METHODS: Mapping[str, str] = {
     GilMethod.TYPICAL: "from the user and system time of a thread that fetched images of 146 KB, not measured in this "
     "run",
 }
-
-
 
 
 def doubt_text(record: RunRecord, doubt: str, words: Words) -> str:

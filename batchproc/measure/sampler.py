@@ -158,7 +158,7 @@ class Sampler:
             last_line = (lines or [f"exit code {process.returncode}"])[-1]
             self.failure = f"the sampler broke ({last_line})"
             return
-        self._samples = Samples.from_json(json.loads(text.splitlines()[-1]))  # an unread snapshot may stand before it
+        self._samples = msgspec.json.decode(text.splitlines()[-1], type=Samples)  # after a snapshot that nobody read
 
     def snapshot(self) -> Samples | None:
         """What the sampler saw so far; None, then and ever after, when it does not answer within a second."""
@@ -172,7 +172,7 @@ class Sampler:
         except OSError:  # it has ended: `stop` finds out how
             line = b""
         self._is_silent = not line  # its answer may still come: it must not pass for the next one
-        return Samples.from_json(json.loads(line)) if line else None
+        return msgspec.json.decode(line, type=Samples) if line else None
 
     def result(self) -> Samples | None:
         """What the sampler saw; None before `stop`, and when it failed."""

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from msgspec import Struct, convert, field, to_builtins
+from msgspec import Struct, field
 
 Row: TypeAlias = Mapping[str, float | None]
 CAPACITY = 600
@@ -122,16 +122,6 @@ class Samples(Struct, frozen=True, kw_only=True):
     def process(self, role: str) -> ProcessUsage | None:
         """The use of all processes of one role."""
         return next((usage for usage in self.processes if usage.role == role), None)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        facts: dict[str, Any] = to_builtins(self)
-        return facts
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> "Samples":
-        """What `to_json` wrote."""
-        return convert(facts, cls)
 
 
 class Series:

@@ -7,7 +7,6 @@ ten times a second for two seconds, then once; PSS at the start, at the end and 
 often where it takes long.
 """
 
-import json
 import mmap
 import os
 import queue
@@ -22,6 +21,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from batchproc.measure.processes import ProcessTable
@@ -54,12 +54,6 @@ class Watch(Struct, frozen=True, kw_only=True):
     origin: int | None
     gauges_path: str
     gauge_names: tuple[str, ...]
-
-    @classmethod
-    def from_json(cls, text: str) -> "Watch":
-        """What the parent passed on the command line."""
-        facts = json.loads(text)
-        return cls(**{**facts, "gauge_names": tuple(facts["gauge_names"])})
 
 
 class GaugeReader:
@@ -319,7 +313,7 @@ def main() -> None:
     """Watches what the command line names, and writes what it saw."""
     for number in (signal.SIGINT, signal.SIGTERM):  # a run that is told to end is still to be watched
         signal.signal(number, signal.SIG_IGN)
-    watch = Watch.from_json(sys.argv[1])
+    watch = msgspec.json.decode(sys.argv[1], type=Watch)
     _soft_limit_of_files()
     reader = GaugeReader(Path(watch.gauges_path), watch.gauge_names)
     try:
@@ -329,8 +323,7 @@ def main() -> None:
 
 
 def _report(samples: Samples) -> None:
-    json.dump(samples.to_json(), sys.stdout, separators=(",", ":"))
-    sys.stdout.write("\n")
+    sys.stdout.buffer.write(msgspec.json.encode(samples) + b"\n")
     sys.stdout.flush()
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from batchproc.bench.bench_json import SCHEMA, Bench, BenchRound, CaseRun, Conditions
+from batchproc.bench.bench_json import SCHEMA, Bench, BenchRound, CaseRun
 from batchproc.bench.spec import Case, Schedule, make_cases
+from batchproc.measure.samples import MachineUsage
 from batchproc.record.run_parts import Percentiles, StageRecord
 
-QUIET = Conditions(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)
-NOISY = Conditions(others_cpu_share=0.4, steal_share=0.0, throttled_seconds=0.0)
+QUIET = MachineUsage(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)
+NOISY = MachineUsage(others_cpu_share=0.4, steal_share=0.0, throttled_seconds=0.0)
 STAGE = StageRecord(
     mode="thread",
     workers=2,
@@ -20,7 +21,7 @@ STAGE = StageRecord(
 )
 
 
-def a_run(seconds: float = 1.0, conditions: Conditions = QUIET, **changes: Any) -> CaseRun:
+def a_run(seconds: float = 1.0, conditions: MachineUsage = QUIET, **changes: Any) -> CaseRun:
     """A run of 100 pictures."""
     facts: dict[str, Any] = {
         "seconds": seconds,
@@ -66,7 +67,7 @@ def a_bench_of(rounds: Iterable[BenchRound], **changes: Any) -> Bench:
     return Bench(schema=SCHEMA, rounds=tuple(rounds), baseline="serial+serial", baseline_again=again, **changes)
 
 
-def a_round(number: int, attempt: int = 1, conditions: Conditions = QUIET, **seconds: float) -> BenchRound:
+def a_round(number: int, attempt: int = 1, conditions: MachineUsage = QUIET, **seconds: float) -> BenchRound:
     """A complete round; names as `thread_thread`, and `again` for the baseline's second run."""
     names = {_name(name): a_run(value, conditions) for name, value in seconds.items()}
     return BenchRound(number=number, attempt=attempt, order=tuple(names), runs=names)

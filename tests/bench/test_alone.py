@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.bench.alone import AloneRun, AloneSpec, run_alone
-from batchproc.bench.runner import case_run_of, read_outputs
+from batchproc.bench.runner import AloneRun, AloneSpec, case_run_of, read_outputs, run_alone
 from batchproc.cli import load_job
 from batchproc.pipeline import RunOptions, run_job
 from batchproc.progress import Quiet

@@ -4,10 +4,11 @@ from collections import Counter
 
 import pytest
 
-from batchproc.bench.bench_json import WARM_UP, BenchRound, CaseRun, Conditions, disturbances, worst_of
+from batchproc.bench.bench_json import WARM_UP, BenchRound, CaseRun, disturbances, worst_of
 from batchproc.bench.rounds import count_rounds, counting, must_rerun, next_look
 from batchproc.bench.spec import LOOK_LEVEL, LOOKS, Schedule
 from batchproc.bench.verdicts import holm, sign_p
+from batchproc.measure.samples import MachineUsage
 from tests.bench.simulated import AGAIN, BASELINE, CASES
 
 SCHEDULE = Schedule(cases=CASES, baseline=BASELINE, seed=7)
@@ -58,13 +59,13 @@ def test_the_error_is_split_evenly_and_ten_of_ten_still_passes_over_eight() -> N
     assert holm([sign_p(0, 10)] * 8)[0] <= LOOK_LEVEL < holm([sign_p(0, 10)] * 9)[0]
 
 
-QUIET = Conditions(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)
+QUIET = MachineUsage(others_cpu_share=0.01, steal_share=0.0, throttled_seconds=0.0)
 
 
-BUSY = Conditions(others_cpu_share=0.4)
+BUSY = MachineUsage(others_cpu_share=0.4)
 
 
-def made(number: int, conditions: Conditions) -> BenchRound:
+def made(number: int, conditions: MachineUsage) -> BenchRound:
     return BenchRound(number=number, order=("a",), runs={"a": CaseRun(seconds=1.0, conditions=conditions)})
 
 
@@ -91,17 +92,17 @@ def noisy(number: int) -> BenchRound:
 def test_only_what_lies_above_a_limit_contaminates(
     others: float | None, steal: float | None, throttled: float | None, words: list[str]
 ) -> None:
-    found = disturbances(Conditions(others_cpu_share=others, steal_share=steal, throttled_seconds=throttled))
+    found = disturbances(MachineUsage(others_cpu_share=others, steal_share=steal, throttled_seconds=throttled))
 
     assert len(words) == len(found)
     assert all(word in text for word, text in zip(words, found, strict=True))
 
 
 def test_one_disturbed_run_makes_its_round_a_disturbed_one() -> None:
-    busy = Conditions(others_cpu_share=0.4, steal_share=None, throttled_seconds=None)
+    busy = MachineUsage(others_cpu_share=0.4, steal_share=None, throttled_seconds=None)
 
-    assert Conditions(others_cpu_share=0.4, steal_share=0.0, throttled_seconds=0.0) == worst_of([QUIET, busy, QUIET])
-    assert Conditions(others_cpu_share=None, steal_share=None, throttled_seconds=None) == worst_of([])
+    assert MachineUsage(others_cpu_share=0.4, steal_share=0.0, throttled_seconds=0.0) == worst_of([QUIET, busy, QUIET])
+    assert MachineUsage(others_cpu_share=None, steal_share=None, throttled_seconds=None) == worst_of([])
 
 
 def test_a_clean_round_is_not_run_again() -> None:

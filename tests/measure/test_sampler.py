@@ -1,6 +1,5 @@
 """The sampler watches from outside, ends with its parent, and never breaks the run."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -84,7 +84,7 @@ def test_the_parent_is_told_from_the_sampler(samples: Samples) -> None:
 
 
 def test_json_brings_the_same_samples_back(samples: Samples) -> None:
-    assert samples == Samples.from_json(json.loads(json.dumps(samples.to_json())))
+    assert samples == msgspec.json.decode(msgspec.json.encode(samples), type=Samples)
 
 
 def test_the_sampler_ends_with_the_block() -> None:

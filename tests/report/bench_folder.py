@@ -8,9 +8,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from batchproc.bench.bench_json import BenchPrediction, BenchRound, CaseRun, Conditions, parse_bench, to_json
+from batchproc.bench.bench_json import BenchPrediction, BenchRound, CaseRun, parse_bench, to_json
 from batchproc.bench.rounds import conclude
 from batchproc.bench.spec import Case, make_alone_cases, make_cases, plan_comparisons
+from batchproc.measure.samples import MachineUsage
 from batchproc.record.run_parts import StageRecord
 from batchproc.report.html import make_report
 from tests.bench.fakes import NOISY, QUIET, STAGE, a_run
@@ -78,7 +79,7 @@ def page_of(facts: Mapping[str, Any], folder: Path) -> Parsed:
     return parse(make_report(folder).read_text(encoding="utf-8"))
 
 
-def _run(case: Case, noise: float, conditions: Conditions) -> CaseRun:
+def _run(case: Case, noise: float, conditions: MachineUsage) -> CaseRun:
     stages = {stage: _stage(getattr(case, stage), case) for stage in ("download", "transform")}
     if case.alone:
         stages = {case.alone: stages[case.alone]}
