@@ -1,6 +1,7 @@
 """What holds where nobody says otherwise: of a job's config, of the stages' settings, and of `batchproc origin`."""
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ FORMATS: Final = ("jpeg", "png", "webp", "gif", "avif", "tiff", "bmp")
 MAX_PIXELS = 50_000_000
 OUTPUT_QUALITY = 85
 BACKGROUND = "#ffffff"
+SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 ORIGIN_IMAGES = 240
 ORIGIN_LATENCY_SECONDS = 0.06

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from batchproc.defaults import SPLIT_NAME
 from batchproc.hostname import ascii_host
 from batchproc.sniff import is_image_name
 
@@ -34,7 +35,6 @@ _SIZE_HELP = 'must be a size as "32MB" (10^6) or "32MiB" (2^20), or a number of 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 
 
-SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 def refuse(sentence: str) -> PydanticCustomError:

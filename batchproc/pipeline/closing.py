@@ -45,8 +45,8 @@ from batchproc.sink.data_card import (
     parquet_shards,
     tar_shards,
 )
+from batchproc.sink.manifests import Choose, by_column, by_share, file_names, write_splits
 from batchproc.sink.shard_samples import packed_name
-from batchproc.sink.splits import Choose, by_column, by_share, file_names, write_splits
 
 MOST_LICENCES = 20  # on a data card
 MANY = 0.1  # of the list: fewer that failed once more, or were left for the next run, are no news

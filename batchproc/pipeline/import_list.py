@@ -25,7 +25,7 @@ from batchproc.redact import printable
 from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.signals import Counted, doing
 from batchproc.sink import Layout
-from batchproc.sink.splits import SplitCheck
+from batchproc.sink.manifests import SplitCheck
 from batchproc.sources import Entry, ListFormat, find_sources, is_stream, list_images, read_sources
 from batchproc.sources.finding import fetch_list, file_url, folder_of, may_mean_images
 from batchproc.sources.url import is_same_url

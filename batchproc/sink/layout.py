@@ -1,15 +1,18 @@
 """Where the files of a job are: the folder `outputs/<job>`, its preparation, the folders of its runs, and its images.
 
-An image has a temporary name first, then `images/ab/<key><suffix>`, which depends on the key alone.
+An image has a temporary name first, then `images/ab/<key><suffix>`, which depends on the key alone. Before anything is
+touched: can this job write its files here, and will its ledger be safe here?
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
 import shutil
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +20,10 @@ from tempfile import TemporaryDirectory
 
 from msgspec import Struct
 
-from batchproc.errors import UsageError
+from batchproc.errors import Problem, UsageError
 from batchproc.measure import GAUGES_PREFIX
 from batchproc.model import original_name
 from batchproc.sink.atomic import point_atomically, sweep_temporary, sync_folder
-from batchproc.sink.preflight import find_problems, foresee_problems
 
 RESERVE_NAME = "ballast"  # the name on disk, which jobs have already
 OWNER_NAME = "owner.json"  # in the folder of a job whose shards go to a bucket: which one it is
@@ -80,13 +82,21 @@ class ImageFolder:
                     yield entry.name
 
     def final_names(self) -> Iterator[tuple[str, str]]:
-        """Key and suffix of every output image's file that exists, in no order. What else lies there is not ours."""
-        for folder in Path(self._output, "images").glob("[0-9a-f][0-9a-f]"):
+        """Key and suffix of every output image's file that exists, in no order."""
+        return ((name[1], name[2]) for name, _ in self._files("images", IMAGE_NAME))
+
+    def original_files(self) -> Iterator[tuple[str, str]]:
+        """The hash and the path of every original that was kept."""
+        return ((name[1], path) for name, path in self._files("originals", ORIGINAL_NAME))
+
+    def _files(self, kind: str, form: re.Pattern[str]) -> Iterator[tuple[re.Match[str], str]]:
+        """The names and paths of files. What else lies there is not ours."""
+        for folder in Path(self._output, kind).glob("[0-9a-f][0-9a-f]"):
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    name = IMAGE_NAME.fullmatch(entry.name)
+                    name = form.fullmatch(entry.name)
                     if name and name[1][:2] == folder.name and not entry.is_dir(follow_symlinks=False):
-                        yield name[1], name[2]
+                        yield name, entry.path
 
     def names_in(self, prefix: str) -> list[str]:
         """The names of all files in the folder of the keys that begin with these two digits."""
@@ -99,15 +109,6 @@ class ImageFolder:
         """The path of the original relative to the output folder; empty where it was not kept."""
         name = original_name(source_sha256, original_format)
         return name if os.path.isfile(f"{self._output}/{name}") else ""  # noqa: PTH113  # per row
-
-    def original_files(self) -> Iterator[tuple[str, str]]:
-        """The hash and the path of every original that was kept. What else lies there is not ours."""
-        for folder in Path(self._output, "originals").glob("[0-9a-f][0-9a-f]"):
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    name = ORIGINAL_NAME.fullmatch(entry.name)
-                    if name and name[1][:2] == folder.name and not entry.is_dir(follow_symlinks=False):
-                        yield name[1], entry.path
 
     def shard_path(self, name: str) -> Path | None:
         """Where a shard of this name is; None for those of a job that has a bucket for its output."""
@@ -292,3 +293,147 @@ def _make(folder: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+MOUNTS_PATH = Path("/proc/self/mountinfo")
+WHERE = "[job] output"
+LEAST_FREE_BYTES = 16_000_000  # the ledger, its reserve file, a report, and some images
+LEAST_FREE_INODES = 300  # 256 folders of images, and the files of a run
+# SQLite's WAL needs memory shared between processes, and `flock` a lock that everybody sees: no network file system
+# promises both (https://sqlite.org/wal.html, section 1). FUSE may be anything: those known to be remote are listed.
+NETWORK_FILE_SYSTEMS = frozenset(
+    {
+        "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.cephfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.juicefs",
+        "fuse.rclone", "fuse.s3fs", "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "orangefs",
+        "pvfs2", "smb2", "smb3", "smbfs",
+    }
+)  # fmt: skip
+
+
+def find_problems(
+    output: Path, folders: Sequence[Path], parts: Iterable[Path] = (), links: Sequence[Path] = ()
+) -> list[Problem]:
+    """Makes `output` and `folders`; returns the reasons why the job cannot write there.
+
+    `parts` are folders inside of them that are there; `links` are the paths of the job's symbolic links, whether they
+    are there yet or not.
+    """
+    if problem := _find_obstacle(output):
+        return [problem]
+    file_system = network_file_system(output)
+    if file_system:
+        return [
+            Problem(
+                where=WHERE,
+                message=f"{output} is on a network file system ({file_system}), where the ledger is not safe. "
+                "Choose a folder on a local disk.",
+            )
+        ]
+    if problem := _make_writable(output):
+        return [problem]  # what is in it could say no more
+    for checks in (
+        map(_find_link, (*folders, *parts)),
+        (*map(_make_writable, folders), *map(_find_standing, links)),
+    ):
+        if found := [problem for problem in checks if problem]:
+            return found
+    return [*_find_other_devices(output, folders), *_find_shortage(output)]
+
+
+def foresee_problems(output: Path, folders: Sequence[Path], links: Sequence[Path] = ()) -> list[Problem]:
+    """The reasons, as far as they can be seen without touching anything, why a job could not write to `output`."""
+    if problem := _find_obstacle(output):
+        return [problem]
+    if found := [problem for problem in (*map(_find_link, folders), *map(_find_standing, links)) if problem]:
+        return found
+    there = next(part for part in (output, *output.parents) if part.is_dir())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return [Problem(where=WHERE, message=f"{there} cannot be written: {os.strerror(errno.EACCES)}.")]
+    return _find_shortage(there)
+
+
+def network_file_system(path: Path, mounts_path: Path = MOUNTS_PATH) -> str:
+    """The type of the network file system that `path` is (or will be) on; empty for a local one, or where unknown.
+
+    Reads `mounts_path` as proc_pid_mountinfo(5) describes it: the mount point is field 5, the type follows " - ".
+    """
+    try:
+        lines = mounts_path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    place = path.resolve()
+    best, kind = -1, ""
+    for line in lines:
+        mount, _, tail = line.partition(" - ")
+        point = Path(_unescape(mount.split(" ")[4]))
+        # ">=": of two mounts on one point the later one covers the earlier
+        if (place == point or point in place.parents) and len(point.parts) >= best:
+            best, kind = len(point.parts), tail.split(" ")[0]
+    return kind if kind in NETWORK_FILE_SYSTEMS else ""
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
+
+
+def _find_obstacle(output: Path) -> Problem | None:
+    """The first part of the path that is there and is no folder."""
+    for part in (output, *output.parents):
+        if part.is_dir():
+            return None
+        if part.exists() or part.is_symlink():
+            return Problem(where=WHERE, message=f"{part} is not a folder. Remove it, or choose another output.")
+    return None
+
+
+def _make_writable(folder: Path) -> Problem | None:
+    """Makes the folder and a file in it, the only test that permissions, quotas and read-only mounts all pass."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return Problem(where=WHERE, message=f"{folder} cannot be written: {os.strerror(error.errno or 0)}.")
+
+
+def _find_link(folder: Path) -> Problem | None:
+    """A folder of the job that leads elsewhere: what is there is somebody else's to delete."""
+    if not folder.is_symlink():
+        return None
+    message = f"{folder} is a link, and the job writes and deletes in it. Remove it, or choose another output."
+    return Problem(where=WHERE, message=message)
+
+
+def _find_standing(link: Path) -> Problem | None:
+    """What a link cannot replace, or must not: the user put it there."""
+    if link.is_symlink() or not link.exists():
+        return None
+    kind = "a folder" if link.is_dir() else "a file"
+    message = f"{link} is {kind} of its own, where the job's link belongs. Move it away, or choose another output."
+    return Problem(where=WHERE, message=message)
+
+
+def _find_shortage(output: Path) -> list[Problem]:
+    """A job that cannot even keep its ledger should not begin. File systems without a table of inodes count 0."""
+    room = os.statvfs(output)
+    free_bytes = room.f_bavail * room.f_frsize
+    advice = "Make room, or choose an output on another disk."
+    problems = []
+    if free_bytes < LEAST_FREE_BYTES:
+        need = f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB are needed"
+        message = f"only {free_bytes / 1e6:.1f} MB are free at {output}, {need}. {advice}"
+        problems.append(Problem(where=WHERE, message=message))
+    if room.f_files and room.f_favail < LEAST_FREE_INODES:
+        message = f"only {room.f_favail} inodes are free at {output}, at least {LEAST_FREE_INODES} are needed. {advice}"
+        problems.append(Problem(where=WHERE, message=message))
+    return problems
+
+
+def _find_other_devices(output: Path, folders: Sequence[Path]) -> list[Problem]:
+    """A rename is atomic on one device only."""
+    device = output.stat().st_dev
+    return [
+        Problem(where=WHERE, message=f"{folder} is on another file system than {output}: both must be on the same one.")
+        for folder in folders
+        if folder.stat().st_dev != device
+    ]

@@ -1,16 +1,24 @@
-"""`metadata.jsonl` and `failures.jsonl`: one JSON object per line, streamed, replaced only when something changed."""
+"""`metadata.jsonl` and `failures.jsonl`: one JSON object per line, streamed, replaced only when something changed.
+
+Of each split, `metadata-<split>.jsonl` has the rows: chosen by their keys alone, so that no later item moves another,
+or by a column of the list.
+"""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from batchproc.defaults import SPLIT_NAME
 from batchproc.errors import DiskError
+from batchproc.redact import printable
 from batchproc.remembered import Block, Manifest, Part, Row
-from batchproc.sink.atomic import Renewal, renewing
+from batchproc.sink.atomic import Renewal, renewing, replacing
 
 CHUNK_BYTES = 256 * 1024
 
@@ -89,3 +97,85 @@ def encode_rows(rows: Iterable[Row]) -> Iterator[bytes]:
             yield b"".join(lines)
             lines, size = [], 0
     yield b"".join(lines)
+
+
+DIGITS = 13  # of a key: as much as a float holds
+Choose: TypeAlias = Callable[[Row], str | None]  # the split of a row; None: in no split
+
+
+def file_names(splits: Iterable[str], suffix: str = ".jsonl") -> dict[str, str]:
+    """The file of each split, by its name."""
+    return {split: f"metadata-{split}{suffix}" for split in splits}
+
+
+def by_share(ratios: Mapping[str, float]) -> Choose:
+    """Chooses by the key; `ratios` add up to 1."""
+    return lambda row: split_of(str(row["key"]), ratios)
+
+
+def by_column(name: str) -> Choose:
+    """Chooses by the column of this name. A further row of an item may have no split there: it is in none."""
+
+    def choose(row: Row) -> str | None:
+        value = row.get(name)
+        return value if isinstance(value, str) and SPLIT_NAME.fullmatch(value) else None
+
+    return choose
+
+
+def split_of(key_hex: str, ratios: Mapping[str, float]) -> str:
+    """The split that an item belongs to; `ratios` add up to 1."""
+    place = int(key_hex[:DIGITS], 16) / 16**DIGITS
+    bounds = zip(ratios, accumulate(ratios.values()), strict=True)
+    return next((split for split, bound in bounds if place < bound), next(reversed(list(ratios))))
+
+
+def write_splits(output: Path, choose: Choose, rows: Iterable[Row], names: Iterable[str] = ()) -> list[str]:
+    """Writes the rows, each into the file of its split. Raises `DiskError`.
+
+    Returns all splits: those of `names`, which have a file at any rate, then the others as they come.
+    """
+    files: dict[str, BinaryIO] = {}
+    try:
+        with ExitStack() as stack:
+            for split in names:
+                files[split] = _open(output, split, stack)
+            for row in rows:
+                chosen = choose(row)
+                if chosen is None:
+                    continue
+                if chosen not in files:
+                    files[chosen] = _open(output, chosen, stack)
+                for chunk in encode_rows((row,)):
+                    files[chosen].write(chunk)
+    except OSError as error:
+        raise DiskError(f"{error.filename}: cannot be written: {error.strerror}. The next run writes it.") from error
+    return list(files)
+
+
+def _open(output: Path, split: str, stack: ExitStack) -> BinaryIO:
+    return stack.enter_context(replacing(output / file_names([split])[split]))
+
+
+MOST_SPLITS = 20  # each is a file of its own; a column with more is another one than was meant
+SHOWN_CHARS = 40
+
+
+class SplitCheck:
+    """Looks at the rows of a list in their order. For one reader, not to be shared."""
+
+    def __init__(self, column: str) -> None:
+        self._column = column
+        self._names: set[str] = set()
+
+    def find_fault(self, extra_json: str) -> str:
+        """Why the row with these columns names no split; empty where it names one."""
+        value = json.loads(extra_json or "{}").get(self._column)
+        if not isinstance(value, str) or not SPLIT_NAME.fullmatch(value):
+            shown = printable(json.dumps(value, ensure_ascii=False))[:SHOWN_CHARS]
+            return f"its split {shown} is no name: must be letters, digits and underscores, as train"
+        self._names.add(value)
+        if len(self._names) > MOST_SPLITS:
+            self._names.remove(value)
+            return f'its split "{value[:SHOWN_CHARS]}" would be one more than {MOST_SPLITS}'
+        return ""

@@ -26,8 +26,16 @@ from batchproc.remembered import Shard
 from batchproc.sink.atomic import replacing, sweep_temporary, sync_folder
 from batchproc.sink.data_card import named_in
 from batchproc.sink.layout import OWNER_NAME, ImageFolder
-from batchproc.sink.shard_samples import FORMAT, LostImageError, OpenedShard, Read, Sample, ShardFormat, ShardSettings
-from batchproc.sink.tar import TarFormat
+from batchproc.sink.shard_samples import (
+    FORMAT,
+    LostImageError,
+    OpenedShard,
+    Read,
+    Sample,
+    ShardFormat,
+    ShardSettings,
+    TarFormat,
+)
 from batchproc.stores import Bucket
 
 FOLDER = "shards"

@@ -1,7 +1,11 @@
-"""What is in a shard: an image with its row, and the settings that decide how it is written."""
+"""What is in a shard: an image with its row, the settings that decide how it is written, and tar as the first format.
+
+The bytes of a tar file depend on nothing but its members: POSIX ustar, read by `tar` and all loaders. No time, no user,
+no padding to a tape's record: two blocks of zeros end the file (IEEE Std 1003.1, pax, "ustar Interchange Format").
+"""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -142,3 +146,103 @@ class ShardFormat(Protocol):
     def open(self, file: BinaryIO) -> OpenedShard:
         """Opens one; the file is closed with it. Raises OSError and ValueError where it is damaged."""
         ...
+
+
+BLOCK_BYTES = 512
+END = bytes(2 * BLOCK_BYTES)
+LONGEST_NAME = 100
+_NAME, _SIZE, _MAGIC = slice(0, 100), slice(124, 135), slice(257, 263)
+_SPACES = b" " * 8  # what stands for the checksum while it is summed up
+_MODE_AND_OWNERS = b"0000644\0" + b"0000000\0" * 2
+_TIME = b"00000000000\0"
+_REST = b"0" + bytes(100) + b"ustar\x0000" + bytes(BLOCK_BYTES - 265)  # a regular file, no link, nobody's
+
+_SUM_OF_REST = sum(_SPACES) + sum(_REST)
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """Where the content of one member stands in a tar file."""
+
+    name: str
+    start_bytes: int
+    size_bytes: int
+
+
+def header(name: str, size_bytes: int) -> bytes:
+    """The block before a member's content. `name` is ASCII; raises ValueError where it is too long."""
+    if len(name) > LONGEST_NAME or size_bytes >= 8**11:
+        raise ValueError(f"{name}: too long for a member of a tar file")
+    before = name.encode("ascii").ljust(100, b"\0") + _MODE_AND_OWNERS + b"%011o\0" % size_bytes + _TIME
+    checksum = sum(before) + _SUM_OF_REST
+    return before + b"%06o\0 " % checksum + _REST
+
+
+def padding(size_bytes: int) -> bytes:
+    """What fills a member's last block."""
+    return bytes(-size_bytes % BLOCK_BYTES)
+
+
+def members(file: BinaryIO) -> Iterator[Member]:
+    """The members of a tar file as `header` makes them. Raises ValueError where it is another, or cut short."""
+    position = 0
+    while True:
+        file.seek(position)
+        block = file.read(BLOCK_BYTES)
+        if block == END[:BLOCK_BYTES]:
+            return
+        if len(block) != BLOCK_BYTES or block[_MAGIC] != b"ustar\0":
+            raise ValueError("not a whole tar file of ours")
+        size_bytes = int(block[_SIZE], 8)
+        name = block[_NAME].rstrip(b"\0").decode("ascii")
+        yield Member(name=name, start_bytes=position + BLOCK_BYTES, size_bytes=size_bytes)
+        position += BLOCK_BYTES + size_bytes + -size_bytes % BLOCK_BYTES
+
+
+class TarFormat:
+    """WebDataset: each sample is its image, its row and, if there are captions, its text: all have all of these."""
+
+    def write(self, file: ByteSink, settings: ShardSettings, samples: list[Sample], read: Read) -> None:
+        """Writes a whole shard. Raises OSError, and what `read` raises."""
+        for sample in samples:
+            contents = {sample.file_name: read(sample), f"{sample.name}.json": sample.row_json}
+            if settings.caption:
+                contents[f"{sample.name}.txt"] = _text(sample.row.get(settings.caption))
+            for name, content in contents.items():
+                file.write(header(name, len(content)) + content + padding(len(content)))
+        file.write(END)
+
+    def open(self, file: BinaryIO) -> "OpenedTar":
+        """Opens one. Raises OSError and ValueError."""
+        return OpenedTar(file)
+
+
+class OpenedTar:
+    """A tar shard whose images can be read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._members = {member.name: member for member in members(file)}
+
+    def names(self) -> Iterable[str]:
+        """The names of the images, and of whatever else is there."""
+        return self._members
+
+    def size_of(self, name: str) -> int | None:
+        """The size of the image of this name; None where there is none."""
+        member = self._members.get(name)
+        return member.size_bytes if member else None
+
+    def read(self, name: str) -> bytes:
+        """The image. Raises OSError."""
+        member = self._members[name]
+        self._file.seek(member.start_bytes)
+        return self._file.read(member.size_bytes)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _text(value: object) -> bytes:
+    """A caption as the content of a file; empty where there is none."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")

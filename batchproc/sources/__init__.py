@@ -12,10 +12,9 @@ from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
 from batchproc.model import LINES_PER_LIST
 from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources.arrow import ARROW_SUFFIXES, read_arrow
-from batchproc.sources.entries import Entry, ItemMaker, Wanted, read_text
 from batchproc.sources.finding import TABLES, Found, find_sources, is_list_name, list_images, suffix_of
 from batchproc.sources.json_lines import read_json_lines
-from batchproc.sources.lines import Segments, is_stream, open_list, refuse
+from batchproc.sources.lines import Entry, ItemMaker, Segments, Wanted, is_stream, open_list, read_text, refuse
 from batchproc.sources.separated import Dialect, read_separated
 from batchproc.sources.url import BadUrl, canonical, joiner
 

@@ -14,9 +14,8 @@ from msgspec import Struct
 
 from batchproc.columns import Columns
 from batchproc.redact import printable
-from batchproc.sources.entries import Entry, ItemMaker, Wanted, bad_row, make_encoder, nearest
 from batchproc.sources.json_lines import NO_NUMBER, null_numbers
-from batchproc.sources.lines import LONGEST_LINE_BYTES, refuse
+from batchproc.sources.lines import LONGEST_LINE_BYTES, Entry, ItemMaker, Wanted, bad_row, make_encoder, nearest, refuse
 
 if TYPE_CHECKING:
     import pyarrow

@@ -22,8 +22,7 @@ from batchproc.errors import StoreError, UsageError
 from batchproc.redact import printable, redact_text, redact_url
 from batchproc.sniff import is_image_name
 from batchproc.sources.arrow import ARROW_SUFFIXES
-from batchproc.sources.entries import Entry, ItemMaker
-from batchproc.sources.lines import refuse
+from batchproc.sources.lines import Entry, ItemMaker, refuse
 from batchproc.stores import Bucket
 from batchproc.version import VERSION
 

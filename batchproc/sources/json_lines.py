@@ -13,17 +13,21 @@ from typing import Any
 
 from batchproc.columns import Columns
 from batchproc.redact import printable
-from batchproc.sources.entries import (
+from batchproc.sources.lines import (
+    LONGEST_LINE_BYTES,
     Entry,
     ItemMaker,
+    LongLine,
+    Segments,
     Wanted,
     bad_encoding,
     bad_row,
     checkpoints,
+    head_of,
     make_encoder,
     nearest,
+    refuse,
 )
-from batchproc.sources.lines import LONGEST_LINE_BYTES, LongLine, Segments, head_of, refuse
 
 DEEPEST = 100  # levels of nesting: what reads the ledger and the manifests must not run out of its stack
 TOO_DEEP = f"is nested more than {DEEPEST} levels deep"

@@ -14,17 +14,23 @@ from msgspec import Struct
 from batchproc.columns import Columns
 from batchproc.errors import Code
 from batchproc.model import ListedItem
-from batchproc.sources.entries import (
+from batchproc.sources.lines import (
+    LONGEST_LINE_BYTES,
     Entry,
     ItemMaker,
+    Line,
+    LongLine,
+    Place,
+    Segments,
     Wanted,
     bad_row,
     checkpoints,
     describe_bad_encoding,
+    head_of,
     make_encoder,
     nearest,
+    refuse,
 )
-from batchproc.sources.lines import LONGEST_LINE_BYTES, Line, LongLine, Place, Segments, head_of, refuse
 
 LOOK_AHEAD_BYTES = 8 << 20  # how far the end of a record that is too long is looked for; held in memory meanwhile
 DELIMITERS = {",": ",", ";": ";", "\t": "\\t", "|": "|"}  # as they are written in TOML

@@ -92,7 +92,7 @@ def fill(path: Path) -> None:
 def test_a_disk_that_is_really_full_ends_the_run_and_the_same_job_continues(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("batchproc.sink.preflight.LEAST_FREE_BYTES", 0)
+    monkeypatch.setattr("batchproc.sink.layout.LEAST_FREE_BYTES", 0)
     job = Job(small_disk / "out")
     filler = small_disk / "filler"
     with job.open() as ledger:

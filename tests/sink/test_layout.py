@@ -12,8 +12,8 @@ import pytest
 
 from batchproc.errors import ExitCode, UsageError
 from batchproc.sink import ImageFolder, Layout
-from batchproc.sink import preflight as preflight_module
-from batchproc.sink.preflight import network_file_system
+from batchproc.sink import layout as preflight_module
+from batchproc.sink.layout import network_file_system
 from batchproc.transform.encode import write_temporary
 from tests.campaign.nightly_job import small_disk
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.sink.splits import MOST_SPLITS, SplitCheck, by_column, by_share, split_of, write_splits
+from batchproc.sink.manifests import MOST_SPLITS, SplitCheck, by_column, by_share, split_of, write_splits
 
 RATIOS = {"train": 0.8, "validation": 0.1, "test": 0.1}
 

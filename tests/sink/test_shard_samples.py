@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.sink import tar
+from batchproc.sink import shard_samples as tar
 
 CONTENTS = {"a.jpg": b"x" * 512, "b.json": b"{}", "c.txt": b"", f"{'d' * 96}.png": b"y" * 513}
 
