@@ -1,7 +1,7 @@
 """The ledger: one SQLite file per job that remembers the state of every item, and what every run did."""
 
 from batchproc.ledger.deciding import LedgerRun, PlanChange
-from batchproc.ledger.files import Images, Recovered, Repaired
+from batchproc.ledger.files import Recovered, Repaired
 from batchproc.ledger.first_import import contradiction_key
 from batchproc.ledger.importing import Imported, input_fingerprint
 from batchproc.ledger.known_manifests import CAPTION, FACT_TYPES, ORIGINAL, name_columns
@@ -17,7 +17,6 @@ __all__ = [
     "MOST_SHARD_ITEMS",
     "ORIGINAL",
     "SCHEMA_VERSION",
-    "Images",
     "Imported",
     "Ledger",
     "LedgerRun",

@@ -12,7 +12,6 @@ whenever something has changed: an image that comes late takes the place of one 
 one is due again. Memory is about 40 bytes per image.
 """
 
-import contextlib
 import json
 import sqlite3
 from array import array
@@ -25,9 +24,9 @@ from msgspec import Struct
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code, kind_of
-from batchproc.ledger.files import Images
 from batchproc.ledger.schema import WINDOW, read_meta, touch, transaction, update_items, write_meta
 from batchproc.record.run_json import DueAgain
+from batchproc.sink.layout import ImageFolder
 
 Settings = Mapping[str, Any]
 SameSettings = Callable[[Settings, Settings], bool]
@@ -251,7 +250,7 @@ class FirstOfItsKind:
         return None
 
 
-def reject_duplicates(connection: sqlite3.Connection, images: Images, *, bits: int) -> Decided:
+def reject_duplicates(connection: sqlite3.Connection, images: ImageFolder, *, bits: int) -> Decided:
     """Rejects images that look like an earlier one of the list and deletes their files; makes others due again.
 
     Killed at any instant, the next call completes it. Needs the run lock. Raises OSError.
@@ -290,13 +289,12 @@ WHERE item.id = pair.id
 RETURN = "state = 'pending', due = 1, runs = 0, stage = '', code = '', message = '', image_hash = NULL"
 
 
-def _remove_files(connection: sqlite3.Connection, images: Images) -> None:
+def _remove_files(connection: sqlite3.Connection, images: ImageFolder) -> None:
     """Deletes the files of rejected images; also of those that a killed run had rejected."""
     query = f"SELECT id, key, suffix FROM item WHERE {ALIKE} AND suffix IS NOT NULL LIMIT {WINDOW}"
     while rows := connection.execute(query).fetchall():
         for _, key, suffix in rows:
-            with contextlib.suppress(IsADirectoryError):
-                images.remove(key.hex(), suffix)
+            images.remove(key.hex(), suffix)
             failpoint("ledger.unique_removed")
         with transaction(connection):
             update_items(connection, (item for item, _, _ in rows), "suffix = NULL")

@@ -11,7 +11,6 @@ name. What a kill leaves in between is found by the name that the row still has.
 between is fetched again, and its new file replaces what is left of the old one.
 """
 
-import contextlib
 import hashlib
 import json
 import sqlite3
@@ -21,66 +20,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from batchproc.failpoints import failpoint
 from batchproc.kinds import Code
 from batchproc.ledger.schema import AMONG, MADE, NO_EARLIER, WINDOW, touch, transaction, update_items
-
-
-class Images(Protocol):
-    """Where output images are: their temporary and their final names. By the writer thread, or before it starts."""
-
-    def temporary_name(self, path: str) -> str:
-        """The name of a temporary file among the temporary files: what the ledger remembers of its path."""
-        ...
-
-    def temporary_path(self, name: str) -> Path: ...
-
-    def temporary_names(self) -> Iterable[str]:
-        """The names of the temporary files that exist."""
-        ...
-
-    def file_name(self, key_hex: str, suffix: str) -> str:
-        """The path of an image as the manifests name it."""
-        ...
-
-    def final_path(self, key_hex: str, suffix: str) -> Path: ...
-
-    def final_names(self) -> Iterable[tuple[str, str]]:
-        """Key and suffix of every image's file that exists."""
-        ...
-
-    def names_in(self, prefix: str) -> list[str]:
-        """The names of all files in the folder of the keys that begin with these two digits."""
-        ...
-
-    def shard_path(self, name: str) -> Path | None:
-        """Where a shard is; None where it is not on a disk, and was seen there when it was written."""
-        ...
-
-    def original_files(self) -> Iterable[tuple[str, str]]:
-        """The hash and the path of every original that was kept."""
-        ...
-
-    def snapshot(self) -> str:
-        """What changes whenever a file is added or removed; empty while the last such change is too recent to know."""
-        ...
-
-    def place(self, name: str, key_hex: str, suffix: str) -> None:
-        """Gives a temporary file its final name, replacing what is there. Raises OSError."""
-        ...
-
-    def remove(self, key_hex: str, suffix: str) -> None:
-        """Deletes the file of an older image; one that is already gone is fine, and a folder stays."""
-        ...
-
-    def sync(self) -> None:
-        """Makes the names given since the last call survive a power cut."""
-        ...
-
+from batchproc.sink.layout import ImageFolder
 
 CHECKED = "files_checked"  # in `meta`: a snapshot of the folders, the revision of the items, and how many were missing
 FOLDERS = 256
@@ -115,7 +62,7 @@ class FileNames:
     Not a probe of each file: for 1,000,000 of them that takes as many reads of a disk.
     """
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageFolder) -> None:
         self._hashes = [array("q", sorted(map(hash, images.names_in(f"{number:02x}")))) for number in range(FOLDERS)]
 
     def __len__(self) -> int:
@@ -157,7 +104,7 @@ class Repaired(Struct, frozen=True, kw_only=True):
 HasShard: TypeAlias = Callable[[str, int, bytes], bool]  # whether a shard of this name has this size and hash
 
 
-def repair(connection: sqlite3.Connection, images: Images, has_shard: HasShard | None = None) -> Repaired:
+def repair(connection: sqlite3.Connection, images: ImageFolder, has_shard: HasShard | None = None) -> Repaired:
     """Makes items due again whose file is missing or differs in size or hash. Reads every file. Needs the run lock.
 
     `has_shard` looks at shards that are not on a disk; without it they are believed.
@@ -201,7 +148,7 @@ class PackedItems:
 
 
 def packed_items(
-    connection: sqlite3.Connection, images: Images, *, is_thorough: bool = False, has_shard: HasShard | None = None
+    connection: sqlite3.Connection, images: ImageFolder, *, is_thorough: bool = False, has_shard: HasShard | None = None
 ) -> PackedItems:
     """The items of all shards that are as the ledger knows them: by size, and `is_thorough`, by hash."""
     if not knows_shards(connection):
@@ -257,7 +204,9 @@ class _Output(Struct, frozen=True, kw_only=True):
     sha256: bytes | None
 
 
-def recover(connection: sqlite3.Connection, images: Images, *, doubtful: int = 0, is_killed: bool = False) -> Recovered:
+def recover(
+    connection: sqlite3.Connection, images: ImageFolder, *, doubtful: int = 0, is_killed: bool = False
+) -> Recovered:
     """Makes ledger and files agree again. Needs the run lock, and comes before the first row of this run.
 
     `doubtful`: the last run, where the machine was started again since; `is_killed`: and it had no end.
@@ -269,7 +218,7 @@ def recover(connection: sqlite3.Connection, images: Images, *, doubtful: int = 0
     return Recovered(finished=finished, lost=lost, swept=_sweep(images), emptied=emptied)
 
 
-def _finish_staged(connection: sqlite3.Connection, images: Images) -> tuple[int, int]:
+def _finish_staged(connection: sqlite3.Connection, images: ImageFolder) -> tuple[int, int]:
     finished: list[int] = []
     lost: list[int] = []
     for output in list(_read_outputs(connection, "state = 'staged'", ())):
@@ -284,7 +233,7 @@ def _finish_staged(connection: sqlite3.Connection, images: Images) -> tuple[int,
     return len(finished), len(lost)
 
 
-def _finish(output: _Output, images: Images) -> bool:
+def _finish(output: _Output, images: ImageFolder) -> bool:
     """Renames what is still temporary, or finds it already named; hashes decide, since names may be older."""
     if is_as_recorded(images.temporary_path(output.temporary), output.size_bytes, output.sha256 or b""):
         try:
@@ -298,7 +247,7 @@ def _finish(output: _Output, images: Images) -> bool:
     return True
 
 
-def _check_run(connection: sqlite3.Connection, images: Images, run: int, *, is_hashed: bool) -> int:
+def _check_run(connection: sqlite3.Connection, images: ImageFolder, run: int, *, is_hashed: bool) -> int:
     """After another boot, a committed row may be younger than its file's bytes: sizes are checked, and hashes too
     when the run had no end (the machine went down under it)."""
     packed = packed_items(connection, images, is_thorough=is_hashed)
@@ -314,7 +263,7 @@ def _check_run(connection: sqlite3.Connection, images: Images, run: int, *, is_h
     return len(lost)
 
 
-def _sweep(images: Images) -> int:
+def _sweep(images: ImageFolder) -> int:
     swept = 0
     for name in list(images.temporary_names()):
         images.temporary_path(name).unlink(missing_ok=True)
@@ -372,7 +321,7 @@ def find_orphaned(connection: sqlite3.Connection, items: Sequence[int]) -> list[
     return _read_orphaned(connection, AMONG, (json.dumps(items),)) if items else []
 
 
-def remove_orphaned(images: Images, files: OrphanedFiles) -> None:
+def remove_orphaned(images: ImageFolder, files: OrphanedFiles) -> None:
     """Deletes the files of one item, after the commit that says how it ended. Raises OSError."""
     for suffix in files.suffixes:
         images.remove(files.key_hex, suffix)
@@ -384,7 +333,7 @@ def forget_files(connection: sqlite3.Connection, items: Iterable[int]) -> None:
     update_items(connection, items, f"suffix = NULL, stale_suffix = NULL, {NO_EARLIER}", ENDED)
 
 
-def sweep_orphaned(connection: sqlite3.Connection, images: Images) -> int:
+def sweep_orphaned(connection: sqlite3.Connection, images: ImageFolder) -> int:
     """Deletes what a killed run did not come to; returns of how many items. Needs the run lock. Raises OSError."""
     swept = 0
     while orphaned := _read_orphaned(connection, f"true LIMIT {WINDOW}", ()):
@@ -407,7 +356,7 @@ def _read_orphaned(connection: sqlite3.Connection, condition: str, parameters: t
     ]
 
 
-def prune_originals(connection: sqlite3.Connection, images: Images) -> int:
+def prune_originals(connection: sqlite3.Connection, images: ImageFolder) -> int:
     """Deletes the kept originals that no image was made from; returns how many. Needs the run lock. Raises OSError.
 
     They are of pruned items, of sources that have other bytes by now, or a kill came before their row.
@@ -434,7 +383,7 @@ def _beginning(digest: bytes) -> int:
     return int.from_bytes(digest[:8], signed=True)
 
 
-def prune_absent(connection: sqlite3.Connection, images: Images) -> int:
+def prune_absent(connection: sqlite3.Connection, images: ImageFolder) -> int:
     """Deletes the files of all absent items; returns how many rows lost theirs. Needs the run lock. Raises OSError."""
     pruned = 0
     query = f"SELECT id, key, suffix FROM item WHERE {ABSENT_FILED} LIMIT {WINDOW}"
@@ -444,8 +393,7 @@ def prune_absent(connection: sqlite3.Connection, images: Images) -> int:
             update_items(connection, items, f"before_absent = 'pending', due = 1, runs = 0, {NO_EARLIER}")
         failpoint("ledger.prune_marked")
         for _, key, suffix in rows:
-            with contextlib.suppress(IsADirectoryError):  # folders are never deleted, and this one is not ours
-                images.remove(key.hex(), suffix)
+            images.remove(key.hex(), suffix)
             failpoint("ledger.prune_removed")
         with transaction(connection):
             update_items(connection, items, "suffix = NULL")

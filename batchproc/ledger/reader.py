@@ -14,7 +14,7 @@ from batchproc.columns import Columns
 from batchproc.ledger.data_set_counts import data_set
 from batchproc.ledger.database import disk_errors, open_for_reading, value_errors
 from batchproc.ledger.deciding import LedgerRun, PlanChange, compare_plan, find_due_again, last_runs
-from batchproc.ledger.files import CHECKED, FileNames, Images, PackedItems, knows_shards, packed_items
+from batchproc.ledger.files import CHECKED, FileNames, PackedItems, knows_shards, packed_items
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.known_manifests import (
     CURRENT,
@@ -31,6 +31,7 @@ from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
 from batchproc.record.run_json import Counts, DueAgain
 from batchproc.record.run_parts import DataSetRecord
 from batchproc.remembered import Manifest, Part
+from batchproc.sink.layout import ImageFolder
 from batchproc.version import VERSION
 
 SOURCE = (  # what a `Source` is made of; validators are those of the URL that the image was made from
@@ -315,16 +316,16 @@ class LedgerView:
             for (settings,) in self._fetch("SELECT settings_json FROM plan"):
                 json.loads(settings)
 
-    def count_missing(self, images: Images) -> int:
+    def count_missing(self, images: ImageFolder) -> int:
         """How many images have no file any more. Cheap where no folder of images changed since the last check."""
         return self._count_missing(self._files_snapshot(images), images)
 
-    def _files_snapshot(self, images: Images) -> str:
+    def _files_snapshot(self, images: ImageFolder) -> str:
         """What changes whenever a file or an item does; empty while the files are too recent to be sure."""
         snapshot = images.snapshot()
         return snapshot and f"{snapshot} {self._fetch('SELECT value FROM meta WHERE name = ?', ('revision',))[0][0]}"
 
-    def _count_missing(self, snapshot: str, images: Images) -> int:
+    def _count_missing(self, snapshot: str, images: ImageFolder) -> int:
         checked = self._fetch("SELECT value FROM meta WHERE name = ?", (CHECKED,))
         known, _, missing = str(checked[0][0]).rpartition(" ") if checked else ("", "", "")
         if snapshot and snapshot == known:
@@ -336,7 +337,7 @@ class LedgerView:
         rows = self._scan("id, key, suffix", made)
         return names.count_missing(row for row in rows if not packed.holds(row[0]))
 
-    def _packed(self, images: Images) -> PackedItems:
+    def _packed(self, images: ImageFolder) -> PackedItems:
         with self._reading, disk_errors(self._path):
             return packed_items(self._reader, images)
 

@@ -42,7 +42,7 @@ from batchproc.ledger.database import (
     replacement_path,
 )
 from batchproc.ledger.deciding import with_recipe
-from batchproc.ledger.files import FileState, Images, examine
+from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.importing import Listing, change_url, read_columns
 from batchproc.ledger.known_manifests import Left, Made, name_columns, read_left, read_made
 from batchproc.ledger.reader import LedgerView
@@ -57,6 +57,7 @@ from batchproc.ledger.schema import (
     transaction,
     upgrade,
 )
+from batchproc.sink.layout import ImageFolder
 
 ROWS_PER_TRANSACTION = 5_000
 Row = Mapping[str, Any]
@@ -116,7 +117,7 @@ class _Found(Struct, frozen=True, kw_only=True):
 
 def restore(
     connection: sqlite3.Connection,
-    images: Images,
+    images: ImageFolder,
     made: Iterable[Row | None],
     left: Iterable[Row | None],
     *,
@@ -144,7 +145,7 @@ def restore(
 class _Restoring:
     """One restoring under way. `made` and `left` are the ids in the order of the manifests, absent ones not."""
 
-    def __init__(self, connection: sqlite3.Connection, images: Images, plan: int, rule: ListRule) -> None:
+    def __init__(self, connection: sqlite3.Connection, images: ImageFolder, plan: int, rule: ListRule) -> None:
         self._connection = connection
         self._images = images
         self._plan = plan

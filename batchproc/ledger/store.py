@@ -43,7 +43,6 @@ from batchproc.ledger.deciding import (
 from batchproc.ledger.files import (
     CHECKED,
     HasShard,
-    Images,
     Recovered,
     Repaired,
     prune_absent,
@@ -61,6 +60,7 @@ from batchproc.model import ListedItem, Outcome
 from batchproc.record.run_json import DueAgain
 from batchproc.record.run_parts import DataSetRecord
 from batchproc.remembered import Block, Checkpoint, Known
+from batchproc.sink.layout import ImageFolder
 
 ENDED_WELL = frozenset({ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT})
 
@@ -79,7 +79,7 @@ class Ledger(LedgerView):
         path: Path,
         writing: sqlite3.Connection,
         reading: sqlite3.Connection,
-        images: Images,
+        images: ImageFolder,
         reserve: ReserveFile,
         *,
         opened_version: int,
@@ -97,7 +97,7 @@ class Ledger(LedgerView):
         self._stuck = False  # the writer does not end: its disk does not answer
 
     @classmethod
-    def open(cls, path: Path, *, images: Images, reserve_path: Path, power: bool = False) -> "Ledger":
+    def open(cls, path: Path, *, images: ImageFolder, reserve_path: Path, power: bool = False) -> "Ledger":
         """Opens the ledger at `path`, made on demand, and brought up to this version's tables; a context manager.
 
         `power`: what is recorded survives a power cut, not only `kill -9`. After a run that did not end, the whole

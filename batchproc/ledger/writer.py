@@ -24,7 +24,6 @@ from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
 from batchproc.ledger.database import ReserveFile, disk_errors
 from batchproc.ledger.files import (
-    Images,
     OrphanedFiles,
     find_orphaned,
     forget_files,
@@ -34,6 +33,7 @@ from batchproc.ledger.files import (
 )
 from batchproc.ledger.schema import AMONG, State, touch, transaction, update_items
 from batchproc.model import Disposition, Failure, Item, Outcome, OutputImage, Rejection, Unchanged
+from batchproc.sink.layout import ImageFolder
 
 Committed: TypeAlias = Callable[[Sequence[Outcome]], None]
 
@@ -162,7 +162,7 @@ class Writer(threading.Thread):
         self,
         connection: sqlite3.Connection,
         path: Path,
-        images: Images,
+        images: ImageFolder,
         reserve: ReserveFile,
         *,
         run: int,
