@@ -1,6 +1,5 @@
 """The parent's side of the sampler: starts it, shows it the gauges, ends it and takes what it saw."""
 
-import json
 import mmap
 import os
 import select
@@ -13,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import msgspec
+import msgspec.json
 
 import batchproc
 from batchproc.measure import GAUGES_PREFIX
@@ -24,6 +23,7 @@ from batchproc.signals import withheld_from_children
 PATIENCE_SECONDS = 5.0
 SNAPSHOT_SECONDS = 1.0
 REQUEST = b"?"
+START = "from batchproc.measure.sampling import main; main()"  # half a dozen modules less than `-m` imports
 
 
 class Gauges:
@@ -115,7 +115,7 @@ class Sampler:
         try:
             with withheld_from_children():
                 self._process = subprocess.Popen(
-                    [sys.executable, "-S", "-P", "-m", "batchproc.measure.sampling", self._watch()],
+                    [sys.executable, "-S", "-P", "-c", START, self._watch()],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
@@ -154,9 +154,8 @@ class Sampler:
             self.failure = f"the sampler did not answer within {PATIENCE_SECONDS:g} s"
             return
         if process.returncode:
-            lines = errors.decode(errors="replace").strip().splitlines()
-            last_line = (lines or [f"exit code {process.returncode}"])[-1]
-            self.failure = f"the sampler broke ({last_line})"
+            said = errors.decode(errors="replace").strip().splitlines()
+            self.failure = f"the sampler broke ({(said or [f'exit code {process.returncode}'])[-1]})"
             return
         self._samples = msgspec.json.decode(text.splitlines()[-1], type=Samples)  # after a snapshot that nobody read
 
@@ -179,14 +178,13 @@ class Sampler:
         return self._samples
 
     def _watch(self) -> str:
-        return json.dumps(
-            {
-                "root": os.getpid(),
-                "origin": self._origin_pid,
-                "gauges_path": str(self._gauges.path),
-                "gauge_names": self._gauges.names,
-            }
-        )
+        watch = {
+            "root": os.getpid(),
+            "origin": self._origin_pid,
+            "gauges_path": str(self._gauges.path),
+            "gauge_names": self._gauges.names,
+        }
+        return msgspec.json.encode(watch).decode()
 
 
 def _read_line(descriptor: int, deadline: float) -> bytes:

@@ -1,4 +1,4 @@
-"""The sampler's own process: `python -m batchproc.measure.sampling '<what to watch, as JSON>'`.
+"""The sampler's own process, whose `main` is told on the command line what to watch, as JSON.
 
 Standard library only (psutil off Linux). For every byte on its standard input, and when that ends, be it by order or
 because the parent is gone, it writes what it saw so far to its standard output: one JSON document a line. Rates:
@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import TypeAlias
@@ -316,10 +317,9 @@ def main() -> None:
     watch = msgspec.json.decode(sys.argv[1], type=Watch)
     _soft_limit_of_files()
     reader = GaugeReader(Path(watch.gauges_path), watch.gauge_names)
-    try:
+    with suppress(BrokenPipeError):  # the parent is gone
         observe(Sampling(watch, reader, learn()), listen(sys.stdin.fileno()), _report)
-    except BrokenPipeError:
-        os._exit(0)  # the parent is gone
+    os._exit(0)  # nothing is left to be tidied up
 
 
 def _report(samples: Samples) -> None:
@@ -335,7 +335,3 @@ def _soft_limit_of_files() -> None:
 
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-if __name__ == "__main__":
-    main()
