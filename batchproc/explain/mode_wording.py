@@ -48,7 +48,7 @@ def doubt_text(record: RunRecord, doubt: str, words: Words) -> str:
     """Why nothing is said of a run's modes."""
     if doubt == Doubt.FEW_ITEMS:
         items = _too_few(record.measured_leg.items)
-        return f"no verdict on modes: {items} to compare them ({words.text('items_needed')} at least)"
+        return words.fill(f"no verdict on modes: {items} to compare them ({{items_needed}} at least)")
     if doubt == Doubt.MOSTLY_WAITED:
         return f"no verdict on modes: {waiting_text(record)}"
     return "unknown: too little was processed to explain"
@@ -66,14 +66,16 @@ def waiting_text(record: RunRecord) -> str:
     return f"for {seconds(retry + pause)} of {seconds(leg.seconds)} there was nothing to do but wait for {what}"
 
 
+_WAITED = "the threads waited {waited:share} of their time for the GIL, which "
+_DOUBTS: Mapping[str, str] = {
+    GilDoubt.WAITED_LESS: f"{_WAITED}is less than the {{waited_expected:share}} that this estimate asks for",
+    GilDoubt.WAITED_MORE: f"{_WAITED}is more than this estimate explains",
+}
+
+
 def gil_doubt_text(words: Words) -> str:
     """What the measured waiting for the GIL says against the estimate; empty where nothing."""
-    text = f"the threads waited {words.share('waited')} of their time for the GIL, which "
-    if words.text("phi_doubt") == GilDoubt.WAITED_LESS:
-        return f"{text}is less than the {words.share('waited_expected')} that this estimate asks for"
-    if words.text("phi_doubt") == GilDoubt.WAITED_MORE:
-        return f"{text}is more than this estimate explains"
-    return ""
+    return words.fill(_DOUBTS.get(words.text("phi_doubt"), ""))
 
 
 def word_choice(record: RunRecord, choice: "Choice") -> "Choice":
@@ -112,7 +114,7 @@ def _headline(choice: "Choice", words: Words) -> str:
     ties = " and ".join(one.mode for one in others if one.rank != Rank.WORSE)
     worse = _lead(one for one in others if one.rank == Rank.WORSE)
     if choice.code == Judgement.NOT_BEST:
-        return f"{choice.best} is best, {words.rate('ratio')} times {mode}"
+        return words.fill(f"{choice.best} is best, {{ratio:rate}} times {mode}")
     if choice.code == Judgement.LIGHTER_WOULD_DO:
         return f"{choice.best} would do, as fast as {mode} and lighter{worse}"
     if choice.code == Judgement.TIE:
@@ -135,35 +137,36 @@ def reason_text(record: RunRecord, choice: "Choice", words: Words) -> str:
         if words.text("doubt") == Doubt.MOSTLY_WAITED:
             return "unknown: most of the time went by waiting for a retry or host"
         items = _too_few(record.measured_leg.items)
-        return f"unknown: {items} to compare modes, {words.text('items_needed')} would do"
+        return words.fill(f"unknown: {items} to compare modes, {{items_needed}} would do")
+    others = "other programs used {others:share} of the machine" if words.number("others") else ""
     if choice.code == Judgement.UNEXPLAINED:
-        return f"unknown: {words.share('unexplained_share')} of its workers' time is unexplained"
+        return words.fill("unknown: {unexplained_share:share} of its workers' time is unexplained")
     if choice.code == Judgement.MODEL_MISSES:
-        if words.number("others"):
-            return f"unknown: other programs used {words.share('others')} of the machine"
-        return f"unknown: the model misses this run by {words.share('miss')}"
+        return words.fill(f"unknown: {others or MISSES}")
     if choice.code == Judgement.OPEN:
         open_modes = [choice.mode, *(one.mode for one in _others(choice) if one.rank != Rank.WORSE)]
         if words.number("network_share") and "serial" not in open_modes:
             return f"{' or '.join(PLURALS[mode] for mode in open_modes)}: {cause_text(Cause.WAITING, words)}"
-        if words.number("others"):
-            return f"undecided: other programs used {words.share('others')} of the machine"
-        return f"undecided: predictions may be off by {words.share('error')} here"
+        return words.fill(f"undecided: {others or 'predictions may be off by {error:share} here'}")
     return f"{PLURALS.get(choice.best, choice.best)}: {cause_text(choice.cause, words)}"
+
+
+MISSES = "the model misses this run by {miss:share}"
+_CAUSES: Mapping[str, str] = {
+    Cause.WAITING: "{network_share:share} of a download is waiting",
+    Cause.GIL_HELD: "{phi:share} of the CPU holds the GIL",
+    Cause.GIL_FREE: "only {phi:share} of the CPU holds the GIL",
+    Cause.ONE_GIL: "the one GIL of the main process would hold threads back",
+    Cause.COST: "{cpu_seconds:seconds} of CPU and {blocked_seconds:seconds} of waiting per image",
+}
 
 
 def cause_text(cause: str, words: Words) -> str:
     """The figure that decides; ten words at most."""
-    if cause == Cause.WAITING:
-        return f"{words.share('network_share')} of a download is waiting"
-    if cause in (Cause.GIL_HELD, Cause.GIL_FREE):
-        return f"{'only ' if cause == Cause.GIL_FREE else ''}{words.share('phi')} of the CPU holds the GIL"
-    if cause == Cause.ONE_GIL:
-        return "the one GIL of the main process would hold threads back"
     where = _who(words) if cause == Cause.PACE else ""
     if where:
         return f"{where} set{'' if where.endswith(')') else 's'} the pace"
-    return f"{words.seconds('cpu_seconds')} of CPU and {words.seconds('blocked_seconds')} of waiting per image"
+    return words.fill(_CAUSES.get(cause, _CAUSES[Cause.COST]))
 
 
 def _others(choice: "Choice") -> "list[Alternative]":
@@ -172,28 +175,27 @@ def _others(choice: "Choice") -> "list[Alternative]":
 
 def _own_text(words: Words) -> str:
     """What decides between the modes, from the stage's own numbers."""
-    cpu, waits = words.seconds("cpu_seconds"), words.seconds("blocked_seconds")
-    times = f"an image takes {cpu} of CPU and {waits} of waiting"
+    text = "an image takes {cpu_seconds:seconds} of CPU and {blocked_seconds:seconds} of waiting"
     if words.number("network_share") is not None:
-        text = f"{times}; {words.share('network_share')} of a download is waiting for the network"
-        together = words.number("downloads_at_once")
-        return f"{text}, and on average {together:.1f} downloads waited at the same time" if together else text
-    if words.number("phi") is None:
+        text += "; {network_share:share} of a download is waiting for the network"
+        together = ", and on average {downloads_at_once:tenths} downloads waited at the same time"
+        text += together if words.number("downloads_at_once") else ""
+    elif words.number("phi") is None:
         doubt = gil_doubt_text(words)
-        return f"{times}, and how much of the CPU holds the GIL is not known{': ' if doubt else ''}{doubt}"
-    return f"{times}; about {words.share('phi')} of the CPU holds the GIL ({METHODS[words.text('phi_method')]})"
+        text += f", and how much of the CPU holds the GIL is not known{': ' if doubt else ''}{doubt}"
+    else:
+        text += f"; about {{phi:share}} of the CPU holds the GIL ({METHODS[words.text('phi_method')]})"
+    return words.fill(text)
 
 
 def _alternative_text(one: "Alternative") -> str:
     words = Words(one.values)
-    if one.code == Judgement.MODEL_MISSES:
-        return f"unknown: the model misses this run by {words.share('miss')}"
-    return pace_text(words)
+    return words.fill(f"unknown: {MISSES}") if one.code == Judgement.MODEL_MISSES else pace_text(words)
 
 
 def pace_text(words: Words) -> str:
     """What would set the pace, in words, and what else differs from this run."""
-    text = f"{_who(words)} would set the pace at {words.rate('pace_rate_per_second')} items/s"
+    text = words.fill(f"{_who(words)} would set the pace at {{pace_rate_per_second:rate}} items/s")
     cpu, here = words.number("cpu_seconds") or 0.0, words.number("cpu_seconds_here") or 0.0
     if words.text("pace") == "cores" and significant(1000 * cpu) != significant(1000 * here):
         text += f", with {seconds(cpu)} of CPU per item in all instead of {seconds(here)}"
@@ -206,9 +208,9 @@ def pace_text(words: Words) -> str:
 def _who(words: Words) -> str:
     """What sets the pace; empty where that is not one thing."""
     if words.text("pace") == "workers" and words.text("pace_mode"):
-        return f"{words.text('pace_stage')} with {words.workers('pace_mode', 'pace_workers')}"
+        return words.fill("{pace_stage} with {pace_workers:workers pace_mode}")
     if words.text("pace") == "cores":
-        return f"the free cores ({words.cores('pace_cores')})"
+        return words.fill("the free cores ({pace_cores:cores})")
     return "one thread for everything" if words.text("pace") == "workers" else PACE_SETTERS.get(words.text("pace"), "")
 
 
@@ -250,19 +252,23 @@ def auto_text(found: "AutoRecord") -> str:
     return f"{begin}{_auto_reason(found, words)}{lost if words.number('lost_isolation') else ''}"
 
 
+_AUTO_REASONS: Mapping[str, str] = {  # in place of %s the chosen pair
+    AutoReason.ENDED_EARLY: "the run ended before there was enough to choose from, so %s to the end",
+    AutoReason.LOST_WORKER: (
+        "a worker crashed, hung or ran out of memory on an item of this list: only a process survives that"
+    ),
+    AutoReason.OTHERS_BUSY: "other programs used {others:share} of the machine, so nothing measured here would last",
+    AutoReason.MODEL_MISSES: f"{MISSES}, so others are not predicted",
+}
+
+
 def _auto_reason(found: "AutoRecord", words: Words) -> str:
     chosen = pair(found.chosen)
     if found.reason == AutoReason.FEW_ITEMS:
         few = f"{_too_few(int(words.number('items') or 0))} to measure what would be better"
         return f"{few}, so {chosen}: threads for what waits, processes for what computes"
-    if found.reason == AutoReason.ENDED_EARLY:
-        return f"the run ended before there was enough to choose from, so {chosen} to the end"
-    if found.reason == AutoReason.LOST_WORKER:
-        return "a worker crashed, hung or ran out of memory on an item of this list: only a process survives that"
-    if found.reason == AutoReason.OTHERS_BUSY:
-        return f"other programs used {words.share('others')} of the machine, so nothing measured here would last"
-    if found.reason == AutoReason.MODEL_MISSES:
-        return f"the model misses this run by {words.share('miss')}, so others are not predicted"
+    if found.reason in _AUTO_REASONS:
+        return words.fill(_AUTO_REASONS[found.reason]).replace("%s", chosen)
     return f"{_both_pairs(found, words)}{TIE_BREAKS[words.text('tie_break')]}"
 
 
@@ -270,14 +276,19 @@ def _both_pairs(found: "AutoRecord", words: Words) -> str:
     """What the pair that the run began in and its rival did, or are predicted to do."""
     began = found.began or found.chosen
     other = found.runner_up if found.runner_up and found.runner_up != began else found.chosen
-    own, rival = words.rate("own_rate_per_second"), words.rate("rival_rate_per_second")
     if found.reason == AutoReason.TRIED:
-        after = words.number("own_rate_after_per_second") is not None
-        twice = f" and {words.rate('own_rate_after_per_second')} before and after" if after else ""
-        return f"tried on the job's own items, {pair(other)} did {rival} items/s and {pair(began)} {own}{twice}"
-    text = f"{pair(began)} does {own} items/s here, and {pair(other)} is predicted to do {rival}"
-    is_tie = words.text("tie_break")
-    return text if is_tie else f"{text}; a change would take {words.seconds('change_seconds')}"
+        twice = " and {own_rate_after_per_second:rate} before and after"
+        text = (
+            f"tried on the job's own items, {pair(other)} did {{rival_rate_per_second:rate}} items/s and {pair(began)} "
+            f"{{own_rate_per_second:rate}}{'' if words.number('own_rate_after_per_second') is None else twice}"
+        )
+        return words.fill(text)
+    text = (
+        f"{pair(began)} does {{own_rate_per_second:rate}} items/s here, and {pair(other)} is predicted to do "
+        "{rival_rate_per_second:rate}"
+    )
+    change = "" if words.text("tie_break") else "; a change would take {change_seconds:seconds}"
+    return words.fill(text + change)
 
 
 TIE_BREAKS: Mapping[str, str] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from batchproc.explain.mode_wording import METHODS, doubt_text, gil_doubt_text, pace_text, waiting_text, word_choice
-from batchproc.explain.words import Words, count, crew, seconds, share, significant, size, workers
+from batchproc.explain.words import Words, count, seconds, share, significant, size, workers
 from batchproc.record.explanation import (
     Advice,
     AutoVerdict,
@@ -59,7 +59,7 @@ def worded(record: RunRecord) -> RunRecord:
         bottleneck=replace(record.bottleneck, because=bottleneck_text(record, record.bottleneck)),
         choices=tuple(word_choice(record, choice) for choice in record.choices),
         ceilings={
-            name: tuple(replace(one, because=ceiling_text(one.code, Words(one.values))) for one in ceilings)
+            name: tuple(replace(one, because=Words(one.values).fill(CEILINGS[one.code])) for one in ceilings)
             for name, ceilings in record.ceilings.items()
         },
         hints=tuple(_word_hint(record, hint) for hint in record.hints),
@@ -99,6 +99,8 @@ def _best_text(hints: "tuple[Hint, ...]") -> str:
 
 
 MEASURED_VERDICTS = (AutoVerdict.CHANGED, AutoVerdict.KEPT_AFTER_RACE, AutoVerdict.KEPT)
+
+
 def bottleneck_text(record: RunRecord, found: Bottleneck) -> str:
     """Why the stage that `found` names, or none, held the run back."""
     if found.reason == Reason.NOTHING_DONE:
@@ -222,71 +224,73 @@ def _little_text(record: RunRecord) -> str:
     return f"{text}, and {waiting_text(record)}" if waited > WORTH_A_WORD * leg.seconds else text
 
 
-def ceiling_text(code: str, words: Words) -> str:
-    """What a ceiling is made of."""
-    if code == CeilingReason.WORKERS:
-        parts = f"{words.seconds('cpu_seconds')} of CPU and {words.seconds('blocked_seconds')} of waiting per item"
-        return f"{words.workers('mode', 'workers')} with {parts}"
-    if code == CeilingReason.CORES:
-        cost = words.seconds("cpu_seconds")
-        return f"{words.cores('cores')} free for this run, and an item costs {cost} of CPU in all"
-    if code == CeilingReason.GIL:
-        held = words.seconds("held_seconds")
-        return f"the main process holds its GIL for about {held} per item; it has one, whatever the cores"
-    if code == CeilingReason.PIPE:
-        return f"the main process spends {words.seconds('parent_seconds')} per item on handing it to processes"
-    if code == CeilingReason.HOSTS_HELD:
-        allowed = words.number("downloads_allowed")
-        return f"on average {allowed:.1f} downloads were under way, though workers and items were waiting to start"
-    if code in (CeilingReason.ONE_HOST, CeilingReason.ONE_HOST_SERIAL):
-        text = f"at most {words.count('connections', 'connection')} at once to the one host of this run"
-        return f"{text}; a serial download uses one" if code == CeilingReason.ONE_HOST_SERIAL else text
-    return PLAIN_CEILINGS[code]
-
-
-PLAIN_CEILINGS: Mapping[str, str] = {
+_ONE_HOST = "at most {connections:count connection} at once to the one host of this run"
+CEILINGS: Mapping[str, str] = {  # what each is made of
+    CeilingReason.WORKERS: (
+        "{workers:workers mode} with {cpu_seconds:seconds} of CPU and {blocked_seconds:seconds} of waiting per item"
+    ),
     CeilingReason.ONE_THREAD: "one thread does everything in turn: the times of both stages add up",
+    CeilingReason.CORES: "{cores:cores} free for this run, and an item costs {cpu_seconds:seconds} of CPU in all",
+    CeilingReason.GIL: (
+        "the main process holds its GIL for about {held_seconds:seconds} per item; it has one, whatever the cores"
+    ),
+    CeilingReason.PIPE: "the main process spends {parent_seconds:seconds} per item on handing it to processes",
     CeilingReason.NO_PIPE: "no stage runs in processes, so nothing is copied through pipes",
     CeilingReason.NETWORK_UNTESTED: (
         "unknown: one run at one number of workers does not show where server or network are full"
     ),
     CeilingReason.NO_HOSTS: "does not apply: this stage asks no host",
     CeilingReason.HOSTS_UNKNOWN: "unknown: how many hosts the list has is not in the record",
+    CeilingReason.HOSTS_HELD: (
+        "on average {downloads_allowed:tenths} downloads were under way, though workers and items were waiting to start"
+    ),
+    CeilingReason.ONE_HOST: _ONE_HOST,
+    CeilingReason.ONE_HOST_SERIAL: f"{_ONE_HOST}; a serial download uses one",
+}
+
+
+_REACH = (
+    "about {phi:share} of the transform CPU holds the GIL (%s): threads can keep about {cores:cores} busy, "
+    "{cores_free:rate} were free for this run, so "
+)
+CROSSOVERS: Mapping[str, str] = {  # how many cores threads can keep busy; in place of %s how or why
+    CrossoverReason.NO_CPU: "unknown: the transform stage used no CPU that could be measured",
+    CrossoverReason.GIL_UNKNOWN: (
+        "unknown: between {phi_low:share} and {phi_high:share} of the transform CPU holds the GIL, for %s"
+    ),
+    CrossoverReason.THREADS_REACH: f"{_REACH}threads can use all of them",
+    CrossoverReason.PROCESSES_NEEDED: f"{_REACH}processes are needed to use all of them",
 }
 
 
 def crossover_text(record: RunRecord, found: Crossover) -> str:
     """How many cores threads can keep busy."""
     words = Words(found.values)
-    if found.code == CrossoverReason.NO_CPU:
-        return "unknown: the transform stage used no CPU that could be measured"
+    if found.code not in CROSSOVERS:
+        return doubt_text(record, found.code, words)
+    how = METHODS.get(words.text("phi_method"), "")
     if found.code == CrossoverReason.GIL_UNKNOWN:
-        why = gil_doubt_text(words) or "what custom steps do with it is not known"
-        between = f"between {share(found.phi_low)} and {share(found.phi_high)}"
-        return f"unknown: {between} of the transform CPU holds the GIL, for {why}"
-    if found.code in (CrossoverReason.THREADS_REACH, CrossoverReason.PROCESSES_NEEDED):
-        reach = found.code == CrossoverReason.THREADS_REACH
-        side = "so threads can use all of them" if reach else "so processes are needed to use all of them"
-        return (
-            f"about {share(found.phi)} of the transform CPU holds the GIL ({METHODS[words.text('phi_method')]}): "
-            f"threads can keep about {words.cores('cores')} busy, {words.rate('cores_free')} were free for this run, "
-            f"{side}"
-        )
-    return doubt_text(record, found.code, words)
+        how = gil_doubt_text(words) or "what custom steps do with it is not known"
+    return words.fill(CROSSOVERS[found.code]).replace("%s", how)
+
+
+_START = "starting {workers:processes} costs {start_seconds:seconds}"
+BREAK_EVENS: Mapping[str, str] = {  # from how many items on processes pay
+    BreakEvenReason.UNKNOWN: "unknown: what a process would gain per image cannot be told from this run",
+    BreakEvenReason.NEVER: (
+        f"never for this job: {_START}, and after it processes are not faster per image than threads"
+    ),
+    BreakEvenReason.PAYS: (
+        f"{_START} and gains {{gain_seconds:seconds}} per image against threads: it pays from {{items:count image}} on"
+    ),
+}
 
 
 def break_even_text(record: RunRecord, found: BreakEven) -> str:
     """From how many items on processes pay."""
     words = Words(found.values)
-    start = f"starting {crew('process', round(words.number('workers') or 0))} costs {words.seconds('start_seconds')}"
-    if found.code == BreakEvenReason.UNKNOWN:
-        return "unknown: what a process would gain per image cannot be told from this run"
-    if found.code == BreakEvenReason.NEVER:
-        return f"never for this job: {start}, and after it processes are not faster per image than threads"
-    if found.code == BreakEvenReason.PAYS:
-        gain, items = words.seconds("gain_seconds"), words.count("items", "image")
-        return f"{start} and gains {gain} per image against threads: it pays from {items} on"
-    return doubt_text(record, found.code, words)
+    known = BREAK_EVENS.get(found.code)
+    return words.fill(known) if known else doubt_text(record, found.code, words)
 
 
 def _word_hint(record: RunRecord, hint: "Hint") -> "Hint":
@@ -296,28 +300,21 @@ def _word_hint(record: RunRecord, hint: "Hint") -> "Hint":
 
 def advice_text(code: str, words: Words) -> str:
     """What to change."""
-    if code == Advice.CHANGE_WORKERS:
-        return f"{words.text('stage')}.workers = {words.text('workers')} instead of {words.text('workers_now')}"
-    if code == Advice.CHANGE_MODE:
-        number = f" with {words.workers('mode', 'workers')}" if words.text("mode") != "serial" else ""
-        return f'{words.text("stage")}.mode = "{words.text("mode")}"{number}'
-    if code == Advice.CHANGE_BOTH_MODES:
-        download, transform = words.text("download"), words.text("transform")
-        return f'download.mode = "{download}" and transform.mode = "{transform}" together'
-    if code == Advice.FEWER_WORKERS:
-        return f"transform.workers = {words.text('workers')}: the same rate from fewer workers"
-    return PLAIN_ADVICE[code]
+    is_serial = code == Advice.CHANGE_MODE and words.text("mode") == "serial"
+    return words.fill(ADVICE[code].partition(" with ")[0] if is_serial else ADVICE[code])
 
 
-PLAIN_ADVICE: Mapping[str, str] = {
+ADVICE: Mapping[str, str] = {
+    Advice.CHANGE_WORKERS: "{stage}.workers = {workers} instead of {workers_now}",
+    Advice.CHANGE_MODE: '{stage}.mode = "{mode}" with {workers:workers mode}',
+    Advice.CHANGE_BOTH_MODES: 'download.mode = "{download}" and transform.mode = "{transform}" together',
+    Advice.FEWER_WORKERS: "transform.workers = {workers}: the same rate from fewer workers",
     Advice.GIL_IS_FULL: "move a stage into processes",
     Advice.STEPS_HOLD_GIL: 'transform.mode = "process", or no median filter',
     Advice.PIPE_SUSPECTED: (
         "transform in threads, or fewer and larger images per pipe: the main process may be the ceiling"
     ),
-    Advice.HOST_STRUGGLED: (
-        "a lower download.per_host, or patience: a host struggled"
-    ),
+    Advice.HOST_STRUGGLED: "a lower download.per_host, or patience: a host struggled",
     Advice.MORE_PER_HOST: "download.per_host twice as high, where the servers allow it",
     Advice.SERVER_REFUSED: "a lower download.per_host: the server asks for less",
     Advice.RETRIES_WAITED: "download.retries = 0, if the run's end must not wait for retries",
@@ -333,37 +330,35 @@ def _evidence_text(record: RunRecord, hint: "Hint", words: Words) -> str:
         return next((check.text for check in record.checks if check.name == words.text("check")), "")
     if hint.code == Advice.SERVER_REFUSED:
         return f"it answered {', '.join(f'{number} {code}' for code, number in hint.values.items())}"
-    return _rule_text(hint.code, words)
+    busiest = "; {busiest_share:share} of the downloads went to one host"
+    has_busiest = hint.code == Advice.MORE_PER_HOST and words.number("busiest_share") is not None
+    return words.fill(RULES[hint.code] + (busiest if has_busiest else ""))
 
 
-def _rule_text(code: str, words: Words) -> str:
-    """The measured figures that a rule needed."""
-    allowed = words.number("downloads_allowed") or 0.0
-    if code == Advice.GIL_IS_FULL:
-        held = words.seconds("held_seconds")
-        return f"the main process holds its GIL about {words.share('held_share')} of the time: {held} per item"
-    if code == Advice.STEPS_HOLD_GIL:
-        held = f"{words.share('held_share')} of the transform CPU is in steps that hold the GIL"
-        return f"{held}; the threads waited {words.share('waited')} of their time for the GIL"
-    if code == Advice.FEWER_WORKERS:
-        ready = words.workers("mode", "workers_now")
-        return f"{ready} were ready but without a core {words.share('queued_share')} of the time they were busy"
-    if code == Advice.PIPE_SUSPECTED:
-        return (
-            f"the main process used {words.share('main_share')} of a core while transform waited for input "
-            f"{words.share('starved')} of the time; whether the pipe or the download is to blame was not tested"
-        )
-    if code == Advice.HOST_STRUGGLED:
-        return (
-            f"per_host = {words.text('per_host')} was cut to {words.text('lowest_limit')} after 503, 429 or time-outs; "
-            f"on average {allowed:.1f} downloads were under way"
-        )
-    if code == Advice.MORE_PER_HOST:
-        busiest = f"; {words.share('busiest_share')} of the downloads went to one host"
-        return (
-            f"per_host = {words.text('per_host')} binds: on average {allowed:.1f} downloads were under way, while "
-            f"{words.workers('mode', 'workers')} were there and {words.number('waiting') or 0:.0f} items waited"
-            f"{busiest if words.number('busiest_share') is not None else ''}"
-        )
-    idle, whole = words.seconds("idle_seconds"), words.seconds("seconds")
-    return f"for {idle} of {whole} there was nothing to do but wait for a retry"
+RULES: Mapping[str, str] = {  # the measured figures that each needed
+    Advice.GIL_IS_FULL: (
+        "the main process holds its GIL about {held_share:share} of the time: {held_seconds:seconds} per item"
+    ),
+    Advice.STEPS_HOLD_GIL: (
+        "{held_share:share} of the transform CPU is in steps that hold the GIL; the threads waited {waited:share} of "
+        "their time for the GIL"
+    ),
+    Advice.FEWER_WORKERS: (
+        "{workers_now:workers mode} were ready but without a core {queued_share:share} of the time they were busy"
+    ),
+    Advice.PIPE_SUSPECTED: (
+        "the main process used {main_share:share} of a core while transform waited for input {starved:share} of the "
+        "time; whether the pipe or the download is to blame was not tested"
+    ),
+    Advice.HOST_STRUGGLED: (
+        "per_host = {per_host} was cut to {lowest_limit} after 503, 429 or time-outs; on average "
+        "{downloads_allowed:tenths} downloads were under way"
+    ),
+    Advice.MORE_PER_HOST: (
+        "per_host = {per_host} binds: on average {downloads_allowed:tenths} downloads were under way, while "
+        "{workers:workers mode} were there and {waiting:whole} items waited"
+    ),
+    Advice.RETRIES_WAITED: (
+        "for {idle_seconds:seconds} of {seconds:seconds} there was nothing to do but wait for a retry"
+    ),
+}

@@ -1,5 +1,6 @@
 """Numbers as people read them: seconds, bytes, shares, counts."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -122,8 +123,20 @@ def cores(number: float) -> str:
     return f"{significant(number)} core{'' if significant(number) == '1' else 's'}"
 
 
+KINDS: Mapping[str, Callable[[float | None], str]] = {
+    "seconds": seconds,
+    "share": share,
+    "rate": significant,
+    "cores": lambda value: cores(value or 0.0),
+    "whole": lambda value: f"{value or 0.0:.0f}",
+    "tenths": lambda value: f"{value or 0.0:.1f}",
+    "processes": lambda value: crew("process", round(value or 0)),
+}
+_FIELD = re.compile(r"{(\w+)(?::(\w+))?(?: (\w+))?}")
+
+
 class Words:
-    """The values of a finding, each as people read it: `words.seconds("cpu_seconds")`."""
+    """The values of a finding, each as people read it."""
 
     def __init__(self, values: "Mapping[str, Value]") -> None:
         self._values = values
@@ -137,26 +150,17 @@ class Words:
         """A word of the config, a whole number, or a code."""
         return str(self._values.get(name, ""))
 
-    def seconds(self, name: str) -> str:
-        """As `4.1 s`."""
-        return seconds(self.number(name))
+    def fill(self, text: str) -> str:
+        """The text with its fields filled: `{stage}` as it is, `{cpu_seconds:seconds}` by one of `KINDS`.
 
-    def share(self, name: str) -> str:
-        """As `12%`."""
-        return share(self.number(name))
+        Also `{items:count image}`, and `{workers:workers mode}` with the mode under that name.
+        """
+        return _FIELD.sub(self._fill, text)
 
-    def rate(self, name: str) -> str:
-        """Three digits, without a unit."""
-        return significant(self.number(name))
-
-    def cores(self, name: str) -> str:
-        """As `2 cores`."""
-        return cores(self.number(name) or 0.0)
-
-    def count(self, name: str, noun: str) -> str:
-        """As `240 items`."""
-        return count(round(self.number(name) or 0), noun)
-
-    def workers(self, mode: str, number: str) -> str:
-        """As `32 threads`."""
-        return crew(self.text(mode), round(self.number(number) or 0))
+    def _fill(self, field: "re.Match[str]") -> str:
+        name, kind, more = field.groups()
+        if kind is None:
+            return self.text(name)
+        if kind == "workers":
+            return crew(self.text(more), round(self.number(name) or 0))
+        return count(round(self.number(name) or 0), more) if kind == "count" else KINDS[kind](self.number(name))

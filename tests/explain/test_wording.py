@@ -5,11 +5,11 @@ from msgspec.structs import replace
 
 from batchproc.explain.mode_wording import cause_text
 from batchproc.explain.wording import (
+    CEILINGS,
     CHECKS,
     advice_text,
     bottleneck_text,
     break_even_text,
-    ceiling_text,
     crossover_text,
     worded,
 )
@@ -173,7 +173,7 @@ def test_every_self_check_says_what_its_failure_means(check: breakdown.Check) ->
 
 @pytest.mark.parametrize("code", CeilingReason)
 def test_every_ceiling_has_its_sentence(code: CeilingReason) -> None:
-    assert ceiling_text(code, Words(VALUES))
+    assert Words(VALUES).fill(CEILINGS[code])
 
 
 @pytest.mark.parametrize("code", [*CrossoverReason, *Doubt])
