@@ -39,30 +39,37 @@ def help(topic: Topic = "") -> None:
     Example: batchproc help nightly, or batchproc help http.404
     """
     pages = _pages()
-    if not topic:
-        print(_contents(pages))
-    elif topic in pages:
-        _show(pages[topic])
-    elif entries := [*_entries(pages, topic)]:
+    if not topic or topic in pages:
+        _show(pages[topic]) if topic else print(_contents(pages))
+        return
+    entries, places = [*_entries(pages, topic)], [*_places(pages, topic)]
+    if entries:
         _show("\n\n".join(entries))
-    elif places := [*_places(pages, topic)]:
-        print(f"{topic}: no entry of that name; it is told of in")
-        print("\n".join(f"  batchproc help {name:18}{heading}" for name, heading in places[:PLACES_SHOWN]))
-    else:
+    if any(f"`{topic}`" in entry for entry in entries):
+        return
+    if not entries and not places:
         from difflib import get_close_matches
 
         near = get_close_matches(topic, [*pages, *_known(pages)], n=1)
         meant = f"; did you mean {near[0]}?" if near else "."
         raise UsageError(f"{topic}: no page, key, code or step of that name{meant} batchproc help lists the pages")
+    if places:  # of an entry at most the end of its name was given: something else may have been meant
+        print(f"\n{topic} is told of in" if entries else f"{topic}: no entry of that name; it is told of in")
+        print("\n".join(f"  batchproc help {name:18}{heading}" for name, heading in places[:PLACES_SHOWN]))
 
 
 def _places(pages: Mapping[str, str], words: str) -> Iterator[tuple[str, str]]:
-    """The sections that have all of these words, as page and heading."""
+    """The sections that have all of these words, as page and heading; first those that have them in the heading."""
     wanted = [re.compile(rf"(?i)\b{re.escape(word)}\b") for word in words.split()]
+    inside: list[tuple[str, str]] = []
     for name, text in sorted(pages.items()):
         for section in re.split("^(?=## )", text, flags=re.MULTILINE):
-            if wanted and all(word.search(section) for word in wanted):
-                yield name, section.partition("\n")[0].lstrip("# ").replace("`", "")
+            heading = section.partition("\n")[0].lstrip("# ").replace("`", "")
+            if wanted and all(word.search(heading) for word in wanted):
+                yield name, heading
+            elif wanted and all(word.search(section) for word in wanted):
+                inside.append((name, heading))
+    yield from inside
 
 
 def _contents(pages: Mapping[str, str]) -> str:

@@ -74,3 +74,17 @@ def test_help_says_where_a_word_is_told_of(call) -> None:
     assert (0, "") == (code, err)
     assert "waiting gil: no entry of that name; it is told of in\n" in out
     assert "batchproc help modes             From your own numbers" in out
+
+
+def test_help_names_what_else_a_word_may_mean_that_is_only_the_end_of_an_entry(call) -> None:
+    code, out, _ = call("slow")
+
+    assert 0 == code
+    assert out.startswith("`timeout.slow`")
+    assert "\nslow is told of in\n  batchproc help troubleshooting   Why was it slow?\n" in out
+
+
+def test_help_of_a_whole_name_is_its_entry_alone(call) -> None:
+    _, out, _ = call("timeout.slow")
+
+    assert "is told of in" not in out

@@ -95,3 +95,14 @@ def test_the_headline_of_a_run_that_mostly_waited_says_for_what() -> None:
 
     assert (None, Reason.MOSTLY_WAITED) == (found.stage, found.reason)
     assert "for 1.5 s of 2.9 s there was nothing to do but wait for a paused or paced host" == found.because
+
+
+def test_a_whole_list_that_is_too_short_for_a_verdict_says_what_an_image_took() -> None:
+    facts = handful(35, waited=0.0)
+    for name, middle in (("download", 1.6), ("transform", 0.05)):
+        facts["stages"][name]["service_seconds"] = {"p50": middle}
+
+    assert (
+        "too few items to name a stage: 35; an image took 1.6 s to download and 50.0 ms to transform"
+        == bottleneck_of(facts).because
+    )
