@@ -71,7 +71,7 @@ def warm_up(config: Config) -> None:
 
 def worker_modules(config: Config) -> tuple[str, ...]:
     """What the fork server imports once for all workers: of downloads only where processes begin with some."""
-    downloads = ("batchproc.download.stage",) if config.download.first_mode == "process" else ()
+    downloads = ("batchproc.download.fetch",) if config.download.first_mode == "process" else ()
     return (*downloads, *transform_modules(str(table.get("op")) for table in config.transform.steps))
 
 

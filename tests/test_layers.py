@@ -33,7 +33,7 @@ FLOORS = [
     {"defaults", "hostname", "kinds", "packaging", "sniff"},
 ]
 FLOOR_OF = {name: number for number, names in enumerate(FLOORS) for name in names}
-WORKER_MODULES = ["batchproc.executors.child", "batchproc.download.stage", "batchproc.transform.stage"]
+WORKER_MODULES = ["batchproc.executors.child", "batchproc.download.fetch", "batchproc.transform.stage"]
 HEAVY = ["pydantic", "typer", "rich", "tqdm", "jinja2", "psutil", "sqlite3", "requests", "urllib3"]
 
 

@@ -23,7 +23,7 @@ from msgspec.structs import asdict, replace
 
 from batchproc.bench.bench_json import BenchDataset, Latencies
 from batchproc.config import STDIN, Config, OriginTable
-from batchproc.download.stage import Download
+from batchproc.download.fetch import Download
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import Executor, ThreadExecutor
 from batchproc.frontier import Frontier, host_of

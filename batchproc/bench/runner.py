@@ -27,7 +27,7 @@ from batchproc.bench.bench_json import CaseRun
 from batchproc.bench.dataset import child_environment, fetch, sources, toml_value
 from batchproc.bench.spec import Case
 from batchproc.config import Config, load
-from batchproc.download.stage import Download
+from batchproc.download.fetch import Download
 from batchproc.errors import BatchprocError, ExitCode
 from batchproc.executors import Executor, ThreadExecutor
 from batchproc.frontier import Waits

@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from batchproc.download.stage import Download
+from batchproc.download.fetch import Download
 from batchproc.executors.worker import start_context
 from batchproc.lab import isolation
 from batchproc.lab.batches import SEED, SIZES, OpenExecutor, Rounds, Size, executor_of, interleave, plain_items, source

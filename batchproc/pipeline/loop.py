@@ -19,7 +19,7 @@ from typing import Self
 from msgspec.structs import replace
 
 from batchproc.config import Config
-from batchproc.download.stage import Download
+from batchproc.download.fetch import Download
 from batchproc.errors import BatchprocError, DiskError, ExecutorError, ExitCode, ItemFailedError
 from batchproc.executors import Executor, keep_freed_memory
 from batchproc.explain.run_model import RunModel, measure

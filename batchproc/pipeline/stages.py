@@ -10,8 +10,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from batchproc.config import MOST_THREADS, Config, HostTable, OriginTable
+from batchproc.download.fetch import Download
 from batchproc.download.settings import Site
-from batchproc.download.stage import Download
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
 from batchproc.frontier import Concurrency, Frontier, HostLimit, host_asked
 from batchproc.job_file import worker_modules

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import requests
 
-from batchproc.download.stage import Download
+from batchproc.download.fetch import Download
 from batchproc.errors import StageError
 from tests.download.conftest import fetch
 from tests.download.odd_replies import ODD_REPLIES, Odd

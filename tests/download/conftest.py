@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.download.stage import Download, DownloadWork
+from batchproc.download.fetch import Download, DownloadWork
 from batchproc.errors import StageError
 from batchproc.model import Fetch, Item, Source
 

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import pytest
 
 from batchproc.download.connection import Connection, Deadline, SocketInterrupt
+from batchproc.download.fetch import Download
 from batchproc.download.pool import IDLE_SECONDS, Pool, Pools
 from batchproc.download.settings import Settings
-from batchproc.download.stage import Download
 from batchproc.download.urls import Origin, parse
 from batchproc.errors import Code, StageError
 from batchproc.executors import ThreadExecutor

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from batchproc.download.stage import Download
+from batchproc.download.fetch import Download
 from batchproc.errors import Retry
 from tests.download.conftest import Open, failure, fetch
 from tests.download.scripted import JPEG, Peer, Server, always, once, silent_after

@@ -537,6 +537,6 @@ def test_the_origins_met_last_are_kept() -> None:
 
 
 def test_a_worker_starts_without_the_parser() -> None:
-    script = "import sys, batchproc.download.stage; sys.exit('protego' in sys.modules)"
+    script = "import sys, batchproc.download.fetch; sys.exit('protego' in sys.modules)"
 
     assert 0 == subprocess.run([sys.executable, "-c", script]).returncode

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from batchproc.download.stage import Download
+from batchproc.download.fetch import Download
 from batchproc.model import Moved, Reply
 from tests.download.conftest import Counts, Open, failure, fetch, item
 from tests.download.scripted import JPEG, Peer, Server, always, once
@@ -289,4 +289,4 @@ def test_the_stage_is_a_small_picklable_value() -> None:
     stage = Download(allow_addresses=("10.0.0.0/8",), headers=(("A", "b"),))
 
     assert stage == pickle.loads(pickle.dumps(stage))
-    assert ("download", ("batchproc.download.stage",)) == (stage.name, stage.preload)
+    assert ("download", ("batchproc.download.fetch",)) == (stage.name, stage.preload)

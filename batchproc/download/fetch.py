@@ -163,7 +163,7 @@ class Download(Settings, frozen=True, kw_only=True):
     @property
     def preload(self) -> tuple[str, ...]:
         """What a fork server imports once."""
-        return ("batchproc.download.stage",)
+        return ("batchproc.download.fetch",)
 
     def open(self) -> DownloadWork:
         """Prepares one worker, which shares the connections of all that this process opens with equal settings."""
