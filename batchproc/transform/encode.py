@@ -14,7 +14,7 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
@@ -35,24 +35,18 @@ class Target(Struct, frozen=True, kw_only=True):
     suffix: str
     modes: tuple[str, ...]
     limit_px: int
+    options: Mapping[str, int] = {}  # of Pillow's writer, beside the quality
 
 
 TARGETS: dict[str, Target] = {
     "jpeg": Target(format="JPEG", suffix=".jpg", modes=("L", "RGB"), limit_px=65_500),
     "png": Target(format="PNG", suffix=".png", modes=("L", "LA", "RGB", "RGBA"), limit_px=2**31 - 1),
-    "webp": Target(format="WEBP", suffix=".webp", modes=("RGB", "RGBA"), limit_px=16_383),
-    "avif": Target(format="AVIF", suffix=".avif", modes=("RGB", "RGBA"), limit_px=32_768),  # what libavif reads again
-}
-
-KEPT: dict[str, str] = {
-    "jpeg": "jpeg",
-    "png": "png",
-    "webp": "webp",
-    "avif": "avif",
-    "gif": "png",
-    "bmp": "png",
-    "tiff": "png",
-}
+    "webp": Target(format="WEBP", suffix=".webp", modes=("RGB", "RGBA"), limit_px=16_383, options={"method": 4}),
+    "avif": Target(
+        format="AVIF", suffix=".avif", modes=("RGB", "RGBA"), limit_px=32_768,  # what libavif reads again
+        options={"speed": 6, "max_threads": 1},
+    ),
+}  # fmt: skip
 
 
 class Encoded(Struct, frozen=True, kw_only=True):
@@ -65,8 +59,8 @@ class Encoded(Struct, frozen=True, kw_only=True):
 
 
 def target_of(output_format: str, original_kind: str) -> Target:
-    """The format to write: the one asked for, or with `keep` the original's by the table `KEPT`."""
-    return TARGETS[KEPT[original_kind] if output_format == "keep" else output_format]
+    """The format to write: the one asked for, or with `keep` the original's where it is one of these, else PNG."""
+    return TARGETS.get(original_kind, TARGETS["png"]) if output_format == "keep" else TARGETS[output_format]
 
 
 def holds_alpha(target: Target) -> bool:
@@ -86,7 +80,7 @@ def encode(image: Image.Image, target: Target, *, quality: int, background: str)
     try:
         ready = _in_mode(image, target, background)
         ready.info = {}  # Pillow's writers take profile, comment and transparent colour from here
-        return Encoded(data=_encoders[target.format](ready, quality), target=target, mode=ready.mode, size=ready.size)
+        return Encoded(data=_saved(ready, target, quality), target=target, mode=ready.mode, size=ready.size)
     except StageError:
         raise
     except MemoryError:
@@ -131,32 +125,11 @@ def _memory_files_work() -> bool:
 _MEMORY_FILES = _memory_files_work()
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
+def _saved(image: Image.Image, target: Target, quality: int) -> bytes:
     with _in_memory_file() as file:
-        image.save(file, "JPEG", quality=quality)
+        image.save(file, target.format, quality=quality, **target.options)
         file.seek(0)
         return file.read()
-
-
-def _png(image: Image.Image, _quality: int) -> bytes:
-    file = BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-def _webp(image: Image.Image, quality: int) -> bytes:
-    file = BytesIO()
-    image.save(file, "WEBP", quality=quality, method=4)
-    return file.getvalue()
-
-
-def _avif(image: Image.Image, quality: int) -> bytes:
-    file = BytesIO()
-    image.save(file, "AVIF", quality=quality, speed=6, max_threads=1)
-    return file.getvalue()
-
-
-_encoders: dict[str, Callable[[Image.Image, int], bytes]] = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "AVIF": _avif}
 
 
 SLICE_BYTES = 65_536  # per call: most renditions take one, and a large one can be interrupted halfway

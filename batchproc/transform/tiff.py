@@ -1,4 +1,4 @@
-"""TIFF: its pixels. Which samples are decoded stands in `tiff_directory`; how they may be stored, in `tiff_layout`.
+"""TIFF: its pixels. Which samples are decoded, and how they may be stored, stands in `tiff_directory`.
 
 White at zero is inverted; palettes are looked up, whose entries are of 16 bits, or of 8 where none is larger (as old
 programs wrote them); of 16 bits the upper ones count; colours that are multiplied by alpha are divided by it. Of chroma
@@ -25,31 +25,10 @@ from PIL import Image, ImageChops, _imaging
 
 from batchproc.errors import StageError
 from batchproc.transform import tiff_directory as tags
-from batchproc.transform import tiff_layout as stored
 from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.jpeg_frame import read_frame
 from batchproc.transform.modes import UPRIGHT, Display, Size
-from batchproc.transform.tiff_directory import (
-    CIELAB,
-    CMYK,
-    FLOAT,
-    GREY,
-    JPEG,
-    LETTERS,
-    OLD_JPEG,
-    PALETTE,
-    RGB,
-    WHITE_IS_ZERO,
-    WIDTH,
-    YCBCR,
-    Directory,
-    Number,
-    PixelSamples,
-    corrupt,
-    picture_directory,
-    unsupported,
-)
-from batchproc.transform.tiff_layout import TiffLayout, layout_of
+from batchproc.transform.tiff_directory import Directory, PixelSamples, TiffLayout, corrupt, unsupported
 
 _TABLES = 347
 _START, _END = b"\xff\xd8", b"\xff\xd9"
@@ -64,7 +43,7 @@ def jpeg_plane(directory: Directory, layout: TiffLayout, plane: int) -> Image.Im
     Raises `StageError`: image.unsupported, image.corrupt, and what Pillow raises.
     """
     offsets, lengths = layout.plane(plane)
-    head = _head(directory, is_ycbcr=layout.samples.colours == YCBCR and not layout.samples.is_planar)
+    head = _head(directory, is_ycbcr=layout.samples.colours == tags.YCBCR and not layout.samples.is_planar)
     segments = [directory.content[at : at + length] for at, length in zip(offsets, lengths, strict=True)]
     image = Image.new({1: "L", 3: "RGB", 4: "CMYK"}[layout.samples.together], layout.size)
     for segment, (place, size) in zip(segments, _segment_places(layout), strict=True):
@@ -125,14 +104,14 @@ def _decoded_segment(content: bytes, mode: str, size: Size) -> Image.Image:
     return ImageChops.invert(image) if mode == "CMYK" else image  # Pillow takes each for an inverted one of Adobe's
 
 
-_Fields: TypeAlias = dict[int, tuple[int, tuple[Number, ...]]]  # tag -> type and values
+_Fields: TypeAlias = dict[int, tuple[int, tuple[tags.Number, ...]]]  # tag -> type and values
 
 _SHORT, _LONG, _FLOAT = 3, 4, 11
 # T4Options and T6Options; JPEGProc to JPEGACTables
 _OPTIONS = (292, 293, 512, 513, 514, 515, 519, 520, 521)
-_WITH_OPTIONS = (3, 4, OLD_JPEG)
+_WITH_OPTIONS = (3, 4, tags.OLD_JPEG)
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))  # the bits of each byte
-_COLOURS_OF = {1: GREY, 2: GREY, 3: RGB}  # of so many samples, where libtiff need not know; else CMYK
+_COLOURS_OF = {1: tags.GREY, 2: tags.GREY, 3: tags.RGB}  # of so many samples, for libtiff; else CMYK
 
 
 def mute_libtiff() -> None:
@@ -150,14 +129,15 @@ class TiffSource:
         self._directory = directory
         self._layout = layout
         self._data = bytearray(directory.content)
-        if layout.fill_order == 2 and layout.compression not in (JPEG, OLD_JPEG):  # libtiff cannot for all tiles
+        is_jpeg = layout.compression in (tags.JPEG, tags.OLD_JPEG)
+        if layout.fill_order == 2 and not is_jpeg:  # libtiff cannot for all tiles
             for offset, length in {*zip(layout.offsets, layout.lengths, strict=True)}:
                 segment = slice(offset, offset + length)
                 self._data[segment] = self._data[segment].translate(_REVERSED)
 
     def decoded(self, mode: str, raw_mode: str, *, plane: int = 0) -> Image.Image:
         """One plane, or all samples where they are stored together. Raises `StageError`, and what Pillow raises."""
-        if self._layout.compression == JPEG:
+        if self._layout.compression == tags.JPEG:
             image = jpeg_plane(self._directory, self._layout, plane)
             return image if image.mode == mode else Image.frombytes(mode, image.size, image.tobytes())
         order, start = self._directory.order, len(self._data) + len(self._data) % 2
@@ -167,13 +147,13 @@ class TiffSource:
 
     def _fields(self, plane: int) -> _Fields:
         layout, samples = self._layout, self._layout.samples
-        is_ycbcr = samples.colours == YCBCR and not samples.is_planar
+        is_ycbcr = samples.colours == tags.YCBCR and not samples.is_planar
         return {
-            WIDTH: (_LONG, layout.size[:1]),
-            stored.HEIGHT: (_LONG, layout.size[1:]),
+            tags.WIDTH: (_LONG, layout.size[:1]),
+            tags.HEIGHT: (_LONG, layout.size[1:]),
             tags.BITS: (_SHORT, (samples.bits,) * samples.together),
-            stored.COMPRESSION: (_SHORT, (layout.compression,)),
-            tags.PHOTOMETRIC: (_SHORT, (YCBCR if is_ycbcr else _COLOURS_OF.get(samples.together, CMYK),)),
+            tags.COMPRESSION: (_SHORT, (layout.compression,)),
+            tags.PHOTOMETRIC: (_SHORT, (tags.YCBCR if is_ycbcr else _COLOURS_OF.get(samples.together, tags.CMYK),)),
             tags.SAMPLES: (_SHORT, (samples.together,)),
             tags.PLANAR: (_SHORT, (1,)),
             tags.SAMPLE_FORMAT: (_SHORT, (samples.format,) * samples.together),
@@ -187,8 +167,8 @@ class TiffSource:
         options = {tag: (_LONG, directory.whole_numbers(tag)) for tag in _OPTIONS if tag in directory.fields}
         fields: _Fields = {**options} if layout.compression in _WITH_OPTIONS else {}
         if layout.predictor != 1:
-            fields[stored.PREDICTOR] = (_SHORT, (layout.predictor,))
-        if is_ycbcr and layout.compression != OLD_JPEG:
+            fields[tags.PREDICTOR] = (_SHORT, (layout.predictor,))
+        if is_ycbcr and layout.compression != tags.OLD_JPEG:
             fields[tags.SUBSAMPLING] = (_SHORT, layout.samples.subsampling)
             fields[tags.COEFFICIENTS] = (_FLOAT, directory.numbers(tags.COEFFICIENTS, tags.REC_601))
             fields[tags.REFERENCE_LEVELS] = (_FLOAT, directory.numbers(tags.REFERENCE_LEVELS, tags.FULL_RANGE))
@@ -198,13 +178,13 @@ class TiffSource:
 def _places(layout: TiffLayout, plane: int) -> _Fields:
     offsets, lengths = layout.plane(plane)
     if layout.tile is None:
-        rows = {stored.ROWS_PER_STRIP: (_LONG, (layout.rows,))}
-        return {**rows, stored.STRIP_OFFSETS: (_LONG, offsets), stored.STRIP_LENGTHS: (_LONG, lengths)}
+        rows = {tags.ROWS_PER_STRIP: (_LONG, (layout.rows,))}
+        return {**rows, tags.STRIP_OFFSETS: (_LONG, offsets), tags.STRIP_LENGTHS: (_LONG, lengths)}
     return {
-        stored.TILE_WIDTH: (_LONG, layout.tile[:1]),
-        stored.TILE_HEIGHT: (_LONG, layout.tile[1:]),
-        stored.TILE_OFFSETS: (_LONG, offsets),
-        stored.TILE_LENGTHS: (_LONG, lengths),
+        tags.TILE_WIDTH: (_LONG, layout.tile[:1]),
+        tags.TILE_HEIGHT: (_LONG, layout.tile[1:]),
+        tags.TILE_OFFSETS: (_LONG, offsets),
+        tags.TILE_LENGTHS: (_LONG, lengths),
     }
 
 
@@ -213,7 +193,7 @@ def _written(fields: _Fields, order: str, start: int) -> bytes:
     entries, values = struct.pack(f"{order}H", len(fields)), b""
     end = start + 2 + 12 * len(fields) + 4
     for tag, (kind, numbers) in sorted(fields.items()):
-        packed = struct.pack(f"{order}{len(numbers)}{LETTERS[kind]}", *numbers)
+        packed = struct.pack(f"{order}{len(numbers)}{tags.LETTERS[kind]}", *numbers)
         entries += struct.pack(f"{order}HHL", tag, kind, len(numbers))
         entries += packed.ljust(4, b"\x00") if len(packed) <= 4 else struct.pack(f"{order}L", end + len(values))
         values += packed + bytes(len(packed) % 2) if len(packed) > 4 else b""
@@ -222,7 +202,6 @@ def _written(fields: _Fields, order: str, start: int) -> bytes:
 
 _ORIENTATION, _COLOUR_MAP, _ICC_PROFILE = 274, 320, 34675
 
-_MODES = {WHITE_IS_ZERO: "L", GREY: "L", RGB: "RGB", PALETTE: "P", CMYK: "CMYK", YCBCR: "YCbCr", CIELAB: "LAB"}
 _WITH_ALPHA = {"L": ("LA", "La"), "RGB": ("RGBA", "RGBa"), "P": ("PA", "")}  # by itself, and multiplied
 _UPPER = 1 if sys.byteorder == "little" else 0  # which byte of two; libtiff hands out samples in the machine's order
 
@@ -254,8 +233,8 @@ class TiffReader:
     """The picture of a TIFF file. Raises `StageError` when it has none that can be decoded."""
 
     def __init__(self, content: bytes) -> None:
-        self._directory = picture_directory(content)
-        self._layout = layout_of(self._directory)
+        self._directory = tags.picture_directory(content)
+        self._layout = tags.layout_of(self._directory)
         self.size = self._layout.size
 
     @property
@@ -271,21 +250,21 @@ class TiffReader:
     def pixels(self) -> Image.Image:
         """All pixels as stored, in one of the modes of the table in `modes`. Raises what Pillow raises."""
         samples, source = self._layout.samples, TiffSource(self._directory, self._layout)
-        if samples.colours == YCBCR and not samples.is_planar:
+        if samples.colours == tags.YCBCR and not samples.is_planar:
             return source.decoded("RGB", "RGBX")
         mode = _mode(samples)
         raw_mode = _raw_mode(mode, samples)
         bands = [source.decoded(mode, raw_mode)] if raw_mode else _bands(source, samples)
         image = _merged(mode, bands, samples.colours)
-        if samples.colours == PALETTE:
+        if samples.colours == tags.PALETTE:
             image.putpalette(_palette(self._directory, samples.bits))
         return image
 
 
 def _mode(samples: PixelSamples) -> str:
     if samples.bits == 32:
-        return "F" if samples.format == FLOAT else "I"
-    mode = _MODES[samples.colours]
+        return "F" if samples.format == tags.FLOAT else "I"
+    mode = samples.model.mode
     if samples.alpha is not None:
         return _WITH_ALPHA[mode][samples.is_associated]
     return "1" if mode == "L" and samples.bits == 1 else mode
@@ -293,7 +272,7 @@ def _mode(samples: PixelSamples) -> str:
 
 def _raw_mode(mode: str, samples: PixelSamples) -> str | None:
     """What Pillow calls a plane that holds just the bands of a mode; None: they are to be picked, or one inverted."""
-    if Image.getmodebands(mode) != samples.together or (mode == "LA" and samples.colours == WHITE_IS_ZERO):
+    if Image.getmodebands(mode) != samples.together or (mode == "LA" and samples.colours == tags.WHITE_IS_ZERO):
         return None
     if samples.bits < 8:
         return mode if mode == "1" else f"{mode};{samples.bits}"
@@ -302,7 +281,7 @@ def _raw_mode(mode: str, samples: PixelSamples) -> str | None:
 
 def _bands(source: TiffSource, samples: PixelSamples) -> list[Image.Image]:
     """The bands of 8 bits that are needed: of the colours, and of alpha."""
-    needed = [*range(samples.colour_count), *([] if samples.alpha is None else [samples.alpha])]
+    needed = [*range(samples.model.samples), *([] if samples.alpha is None else [samples.alpha])]
     if samples.is_planar:
         return [source.decoded(*_PLANES[samples.bits], plane=plane).convert("L") for plane in needed]
     carried = source.decoded(*_CARRIERS[samples.bits, samples.together]).split()
@@ -311,9 +290,9 @@ def _bands(source: TiffSource, samples: PixelSamples) -> list[Image.Image]:
 
 
 def _merged(mode: str, bands: list[Image.Image], colours: int) -> Image.Image:
-    if colours == WHITE_IS_ZERO:
+    if colours == tags.WHITE_IS_ZERO:
         bands[0] = ImageChops.invert(bands[0])
-    if colours == CIELAB:  # a and b are signed, Pillow's are not
+    if colours == tags.CIELAB:  # a and b are signed, Pillow's are not
         bands[1:] = [band.point([level ^ 0x80 for level in range(256)]) for band in bands[1:]]
     return bands[0] if len(bands) == 1 else Image.merge(mode, bands)
 

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF: the directory that describes the picture, read without trust, and the samples that it describes.
+"""TIFF and BigTIFF: the directory that describes the picture, read without trust, its samples, and how they are stored.
 
 A file is a chain of directories of tags (TIFF 6.0, section 2; for BigTIFF the offsets are of 64 bits). The picture is
 the first directory that does not call itself a reduced copy or a mask (NewSubfileType): thumbnails that stand first are
@@ -18,17 +18,32 @@ These samples have a meaning here (TIFF 6.0, part 3):
 
 Of 8 bits one plane holds at most six samples, of 16 at most four, of fewer or more bits one.
 
+They may be stored so, in strips or tiles, in either byte order, with FillOrder 1 or 2:
+
+| compression | with |
+|---|---|
+| none, PackBits | all of the table above |
+| LZW, Deflate (both numbers), LZMA, Zstandard | all of it; predictor 2 from 8 bits on, predictor 3 for floats |
+| CCITT 1D, Group 3, Group 4 | grey of 1 bit |
+| JPEG, neither lossless nor hierarchical | one, three or four samples of 8 bits in a plane; no palette, no CIELab |
+| old-style JPEG | YCbCr |
+
 Anything else is `image.unsupported`. Samples are unsigned integers, where it does not say otherwise. Samples that are
 more than the colours need and that no tag speaks of: the fourth of RGB is alpha, others are unsupported.
+
+Source: TIFF 6.0; its supplements 1 and 2; Technical Note 2 (JPEG); for what is compressed by other means libtiff.
 """
 
 import struct
 from collections.abc import Mapping
+from operator import add
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.errors import Code, StageError
+from batchproc.transform.modes import Size
 
 Number: TypeAlias = int | float
 
@@ -187,15 +202,23 @@ INK_SET, DOT_RANGE, EXTRA_SAMPLES, SAMPLE_FORMAT = 332, 336, 338, 339
 COEFFICIENTS, SUBSAMPLING, REFERENCE_LEVELS = 529, 530, 532
 
 WHITE_IS_ZERO, GREY, RGB, PALETTE, CMYK, YCBCR, CIELAB = 0, 1, 2, 3, 5, 6, 8
-_COLOUR_SAMPLES = {WHITE_IS_ZERO: 1, GREY: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, CIELAB: 3}
-_NAMES = {
-    WHITE_IS_ZERO: "grey with white at zero",
-    GREY: "grey",
-    RGB: "RGB",
-    PALETTE: "a palette",
-    CMYK: "CMYK",
-    YCBCR: "YCbCr",
-    CIELAB: "CIELab",
+class ColourModel(Struct, frozen=True):
+    """What samples of one photometric interpretation are; bits of those that are unsigned."""
+
+    name: str
+    samples: int
+    mode: str  # of Pillow
+    depths: tuple[int, ...]
+
+
+_MODELS = {
+    WHITE_IS_ZERO: ColourModel("grey with white at zero", 1, "L", (1, 2, 4, 8, 16)),
+    GREY: ColourModel("grey", 1, "L", (1, 2, 4, 8, 16)),
+    RGB: ColourModel("RGB", 3, "RGB", (1, 2, 4, 8, 16)),
+    PALETTE: ColourModel("a palette", 1, "P", (1, 2, 4, 8)),
+    CMYK: ColourModel("CMYK", 4, "CMYK", (1, 2, 4, 8, 16)),
+    YCBCR: ColourModel("YCbCr", 3, "YCbCr", (8,)),
+    CIELAB: ColourModel("CIELab", 3, "LAB", (8,)),
 }
 _OTHER_COLOURS = {
     4: "a transparency mask",
@@ -215,15 +238,6 @@ _FORMATS = {SIGNED: "signed", FLOAT: "float", 5: "complex", 6: "complex"}
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _CORELS_ALPHA = 999  # Corel Draw 10
 
-_DEPTHS = {
-    WHITE_IS_ZERO: (1, 2, 4, 8, 16),
-    GREY: (1, 2, 4, 8, 16),
-    RGB: (1, 2, 4, 8, 16),
-    PALETTE: (1, 2, 4, 8),
-    CMYK: (1, 2, 4, 8, 16),
-    YCBCR: (8,),
-    CIELAB: (8,),
-}
 _MOST_TOGETHER = {8: 6, 16: 4}  # samples in one plane; of other depths one
 _LAST_CARRIED = 3  # alpha is found in the first four samples, or in a plane of its own
 _SUBSAMPLINGS = ((1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4))
@@ -244,14 +258,9 @@ class PixelSamples(Struct, frozen=True, kw_only=True):
     subsampling: tuple[int, ...]  # of the chroma of YCbCr; JPEG data say it themselves
 
     @property
-    def name(self) -> str:
-        """The colours, for a message."""
-        return _NAMES[self.colours]
-
-    @property
-    def colour_count(self) -> int:
-        """How many make the colour; they come first."""
-        return _COLOUR_SAMPLES[self.colours]
+    def model(self) -> ColourModel:
+        """What the colours are."""
+        return _MODELS[self.colours]
 
     @property
     def together(self) -> int:
@@ -282,11 +291,11 @@ def samples_of(directory: Directory, compression: int) -> PixelSamples:
 
 def _samples(directory: Directory, compression: int) -> PixelSamples:
     colours = directory.whole_number(PHOTOMETRIC, YCBCR if compression == OLD_JPEG else WHITE_IS_ZERO)
-    if colours not in _COLOUR_SAMPLES:
+    if colours not in _MODELS:
         raise unsupported(_OTHER_COLOURS.get(colours, f"unknown colours (photometric interpretation {colours})"))
     count = directory.whole_number(SAMPLES, 1)
-    if count < _COLOUR_SAMPLES[colours]:
-        raise corrupt(f"{count} samples per pixel, its colours need {_COLOUR_SAMPLES[colours]}")
+    if count < _MODELS[colours].samples:
+        raise corrupt(f"{count} samples per pixel, its colours need {_MODELS[colours].samples}")
     alpha, is_associated = _alpha(directory, colours, count)
     return PixelSamples(
         colours=colours,
@@ -309,7 +318,7 @@ def _same_for_all(values: tuple[int, ...], what: str) -> int:
 
 def _alpha(directory: Directory, colours: int, count: int) -> tuple[int | None, bool]:
     """Which sample is alpha, and whether it is associated. The first counts."""
-    first = _COLOUR_SAMPLES[colours]
+    first = _MODELS[colours].samples
     extra = directory.whole_numbers(EXTRA_SAMPLES)[: count - first]
     if not extra and (colours, count) == (RGB, 4):
         extra = (_UNASSOCIATED,)
@@ -319,12 +328,12 @@ def _alpha(directory: Directory, colours: int, count: int) -> tuple[int | None, 
     if not found:
         return None, False
     if colours not in (WHITE_IS_ZERO, GREY, RGB, PALETTE):
-        raise unsupported(f"alpha beside {_NAMES[colours]}")
+        raise unsupported(f"alpha beside {_MODELS[colours].name}")
     is_associated = found[0][1] == _ASSOCIATED
     if found[0][0] > _LAST_CARRIED and directory.whole_number(PLANAR, 1) != 2:
         raise unsupported(f"alpha behind {found[0][0]} other samples")
     if is_associated and colours in (WHITE_IS_ZERO, PALETTE):
-        raise unsupported(f"{_NAMES[colours]} multiplied by alpha")
+        raise unsupported(f"{_MODELS[colours].name} multiplied by alpha")
     return found[0][0], is_associated
 
 
@@ -340,11 +349,11 @@ def _check_depth(samples: PixelSamples) -> None:
     if samples.format not in (UNSIGNED, UNDEFINED):
         is_known = is_grey and bits == 32 and samples.format in (SIGNED, FLOAT)
     else:
-        is_known = bits in _DEPTHS[colours] or (is_grey and bits == 32)
+        is_known = bits in samples.model.depths or (is_grey and bits == 32)
         is_known &= not (colours == PALETTE and samples.alpha is not None and bits < 8)
     if not is_known:
         kind = f"{_FORMATS.get(samples.format, 'unsigned')} samples" if samples.format != UNDEFINED else "samples"
-        raise unsupported(f"{_NAMES[colours]} in {kind} of {bits} bits")
+        raise unsupported(f"{samples.model.name} in {kind} of {bits} bits")
     if samples.together > _MOST_TOGETHER.get(bits, 1):
         raise unsupported(f"{samples.together} samples of {bits} bits in one plane")
 
@@ -375,3 +384,160 @@ def _check_ycbcr(directory: Directory, samples: PixelSamples, compression: int) 
 
 def _close(values: tuple[Number, ...], others: tuple[Number, ...], within: float) -> bool:
     return len(values) == len(others) and all(abs(a - b) <= within for a, b in zip(values, others, strict=True))
+
+
+HEIGHT, COMPRESSION, FILL_ORDER, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_LENGTHS = 257, 259, 266, 273, 278, 279
+PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS = 317, 322, 323, 324, 325
+
+NONE, PACKBITS = 1, 32773
+_FAX = (2, 3, 4)
+_JPEG = (1, 3, 4)  # samples in a plane
+_PREDICTING = (5, 8, 32946, 34925, 50000)  # LZW, Deflate twice, LZMA, Zstandard
+_OTHER_COMPRESSIONS = {
+    9: "JBIG",
+    10: "JBIG",
+    32766: "NeXT",
+    32771: "word-aligned CCITT",
+    32809: "ThunderScan",
+    32909: "PixarLog",
+    33003: "JPEG 2000",
+    33004: "JPEG 2000",
+    33005: "JPEG 2000",
+    34661: "JBIG",
+    34676: "LogLuv",
+    34677: "LogLuv",
+    34712: "JPEG 2000",
+    34887: "LERC",
+    34892: "lossy JPEG of DNG",
+    34933: "PNG",
+    34934: "JPEG XR",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+
+_TILE_PIXELS = 4096 * 4096  # a tile may be larger than its picture, but not without a limit
+
+
+class TiffLayout(Struct, frozen=True, kw_only=True):
+    """A TIFF that can be decoded: its samples, and how and where they are stored."""
+
+    size: Size
+    samples: PixelSamples
+    compression: int
+    predictor: int
+    fill_order: int
+    tile: Size | None  # None: strips
+    rows: int  # of a strip or tile
+    offsets: tuple[int, ...]  # of the strips or tiles, plane by plane
+    lengths: tuple[int, ...]
+
+    def plane(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The offsets and lengths of one plane."""
+        count = len(self.offsets) // (self.samples.count if self.samples.is_planar else 1)
+        part = slice(number * count, (number + 1) * count)
+        return self.offsets[part], self.lengths[part]
+
+
+def layout_of(directory: Directory) -> TiffLayout:
+    """Reads and judges a directory. Raises `StageError`: image.unsupported, truncated, image.corrupt."""
+    compression = directory.whole_number(COMPRESSION, NONE)
+    if compression not in (NONE, PACKBITS, JPEG, OLD_JPEG, *_FAX, *_PREDICTING):
+        raise unsupported(f"{_OTHER_COMPRESSIONS.get(compression, f'unknown (number {compression})')} compression")
+    samples = samples_of(directory, compression)
+    _check_compression(samples, compression)
+    return _stored(directory, samples, compression)
+
+
+def _check_compression(samples: PixelSamples, compression: int) -> None:
+    is_bilevel = samples.bits == samples.count == 1 and samples.colours in (WHITE_IS_ZERO, GREY)
+    if compression in _FAX and not is_bilevel:
+        raise unsupported(f"CCITT compression of {samples.model.name}, {samples.count} x {samples.bits} bits")
+    is_photo = samples.bits == 8 and samples.colours not in (PALETTE, CIELAB) and samples.together in _JPEG
+    if compression == JPEG and not is_photo:
+        raise unsupported(f"JPEG compression of {samples.model.name}, {samples.together} x {samples.bits} bits")
+    if compression == OLD_JPEG and (samples.colours != YCBCR or samples.is_planar):
+        raise unsupported(f"old-style JPEG compression of {samples.model.name}")
+
+
+def _stored(directory: Directory, samples: PixelSamples, compression: int) -> TiffLayout:
+    size = directory.whole_number(WIDTH, 0), directory.whole_number(HEIGHT, 0)
+    if not all(size):
+        raise corrupt("it has no size")
+    tile, rows = _tile_and_rows(directory, size)
+    layout = TiffLayout(
+        size=size,
+        samples=samples,
+        compression=compression,
+        predictor=_predictor(directory, samples, compression),
+        fill_order=directory.whole_number(FILL_ORDER, 1),
+        tile=tile,
+        rows=rows,
+        offsets=(),
+        lengths=(),
+    )
+    offsets, lengths = _segments(directory, layout)
+    return replace(layout, offsets=offsets, lengths=lengths)
+
+
+def _tile_and_rows(directory: Directory, size: Size) -> tuple[Size | None, int]:
+    if TILE_WIDTH not in directory.fields:
+        rows = min(directory.whole_number(ROWS_PER_STRIP, size[1]), size[1])
+        if not rows:
+            raise corrupt("strips of 0 rows")
+        return None, rows
+    tile = directory.whole_number(TILE_WIDTH, 0), directory.whole_number(TILE_HEIGHT, 0)
+    if not all(tile):
+        raise corrupt("tiles of 0 px")
+    if tile[0] * tile[1] > max(_TILE_PIXELS, size[0] * size[1]):
+        raise unsupported(f"tiles of {tile[0]} x {tile[1]} px")
+    return tile, tile[1]
+
+
+def _predictor(directory: Directory, samples: PixelSamples, compression: int) -> int:
+    predictor = directory.whole_number(PREDICTOR, 1)
+    is_known = predictor == 1 or (
+        compression in _PREDICTING
+        and ((predictor == 2 and samples.bits >= 8) or (predictor == 3 and samples.format == FLOAT))
+        and samples.subsampling == (1, 1)
+    )
+    if not is_known:
+        raise unsupported(f"predictor {predictor} for samples of {samples.bits} bits in compression {compression}")
+    return predictor
+
+
+def _segments(directory: Directory, layout: TiffLayout) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where the strips or tiles stand. Raises `StageError` (truncated) where one does not end within the file."""
+    width, height = layout.size
+    across = -(-width // layout.tile[0]) if layout.tile else 1
+    down = -(-height // layout.rows)
+    planes = layout.samples.count if layout.samples.is_planar else 1
+    offsets = directory.whole_numbers(STRIP_OFFSETS) if layout.tile is None else ()
+    offsets = offsets or directory.whole_numbers(TILE_OFFSETS) or directory.whole_numbers(STRIP_OFFSETS)
+    count = across * down * planes
+    if len(offsets) < count:
+        raise corrupt(f"{len(offsets)} strips or tiles, {count} are needed")
+    offsets = offsets[:count]
+    lengths = _raw_lengths(layout, across, down) * planes if layout.compression == NONE else ()
+    lengths = lengths or _stored_lengths(directory, offsets)
+    if not all(offsets) or not all(lengths):
+        raise unsupported("strips or tiles that are left out")
+    if max(map(add, offsets, lengths)) > len(directory.content):
+        raise truncated(directory.content)
+    return offsets, lengths
+
+
+def _raw_lengths(layout: TiffLayout, across: int, down: int) -> tuple[int, ...]:
+    """Of one plane without compression: as many bytes as there are to read, whatever the file says."""
+    if layout.tile is not None:
+        return (layout.samples.bytes_of(*layout.tile),) * (across * down)
+    width, height = layout.size
+    last = layout.samples.bytes_of(width, height - (down - 1) * layout.rows)
+    return (layout.samples.bytes_of(width, layout.rows),) * (down - 1) + (last,)
+
+
+def _stored_lengths(directory: Directory, offsets: tuple[int, ...]) -> tuple[int, ...]:
+    lengths = directory.whole_numbers(STRIP_LENGTHS) or directory.whole_numbers(TILE_LENGTHS)
+    if len(lengths) < len(offsets):
+        raise corrupt(f"the lengths of {len(lengths)} strips or tiles, {len(offsets)} are there")
+    return lengths[: len(offsets)]

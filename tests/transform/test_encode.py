@@ -72,10 +72,10 @@ def test_jpeg_bytes_are_the_same_with_and_without_memory_files(monkeypatch: pyte
 
 
 def test_an_encoder_that_refuses_is_no_fault_of_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_image: Image.Image, _quality: int) -> bytes:
+    def refuse(_image: Image.Image, *_where: object, **_options: object) -> None:
         raise OSError(28, "encoder error -2")
 
-    monkeypatch.setitem(encoding._encoders, "JPEG", refuse)
+    monkeypatch.setattr(Image.Image, "save", refuse)
 
     with pytest.raises(StageError) as caught:
         encode(photo(8, 8), TARGETS["jpeg"], quality=85, background="#ffffff")

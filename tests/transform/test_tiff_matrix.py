@@ -1,6 +1,6 @@
 """Colours, depths, planes, byte orders and ways of storing TIFFs, against what was written and tifffile.
 
-Each file has exactly the pixels that the tables of `modes`, `tiff_directory` and `tiff_layout` promise, or is refused.
+Each file has exactly the pixels that the tables of `modes` and `tiff_directory` promise, or is refused.
 """
 
 import random
