@@ -103,9 +103,7 @@ def _recorded(step: Step) -> StepRecord:
             cost=step.work.cost,
             overhead_seconds=step.work.overhead_us / 1e6,
         )
-    if isinstance(step, CustomStep):
-        return StepRecord(op=step.path, version=step.version, holds_gil=step.holds_gil)
-    return StepRecord(op=type(step).__name__)
+    return StepRecord(op=step.path, version=step.version, holds_gil=step.holds_gil)
 
 
 def steps_json_schema() -> dict[str, Any]:
@@ -400,6 +398,5 @@ def _step_settings(step: Step) -> dict[str, Any]:
     if isinstance(step, CustomStep):
         keys = {name: repr(value) for name, value in step.keys}
         return {"op": step.path, "keys": keys, "version": step.version, "source": step.source}
-    kind: Any = type(step)
-    keys = {one.name: getattr(step, one.name) for one in keys_of(kind)}
-    return {"op": kind.op, "keys": keys, "version": "", "source": ""}
+    keys = {one.name: getattr(step, one.name) for one in keys_of(type(step))}
+    return {"op": step.op, "keys": keys, "version": "", "source": ""}

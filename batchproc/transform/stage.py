@@ -8,11 +8,9 @@ import path), "encode", "write".
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TypeAlias
 
 from PIL import Image
 
@@ -26,9 +24,7 @@ from batchproc.transform.modes import Size, View, flatten, to_working_mode
 from batchproc.transform.plan import Transform
 from batchproc.transform.resampler import pixels_for
 from batchproc.transform.steps.custom import CustomStep, OpenedStep
-from batchproc.transform.steps.step import FormatCheck, Pixelwise, SizeCheck, Sizing, Step, Unlike
-
-_Move: TypeAlias = Callable[[Image.Image, View], tuple[Image.Image, View]]
+from batchproc.transform.steps.step import BuiltIn, FormatCheck, SizeCheck, Unlike
 
 
 class TransformWork:
@@ -46,7 +42,9 @@ class TransformWork:
         steps = [step for step in steps if not isinstance(step, FormatCheck)]
         heads = next((at for at, step in enumerate(steps) if not isinstance(step, SizeCheck)), len(steps))
         self._size_checks = [step for step in steps[:heads] if isinstance(step, SizeCheck)]
-        self._moves = [(_part_of(step), _move(step), _is_unknown(step)) for step in steps[heads:]]
+        customs = [step for step in steps if isinstance(step, OpenedStep)]
+        self._watched = {f"steps.{step.op}" for step in customs if step.holds_gil is None}
+        self._moves = [(f"steps.{step.op}", step.apply) for step in steps[heads:]]  # two of one kind add up
         self._unlike = next((step for step in steps if isinstance(step, Unlike)), None)
         self._scaling = first_scaling(steps[heads:])
 
@@ -96,10 +94,10 @@ class TransformWork:
         image, notes, plan = decoded.image, list[str](), self._plan
         view = View(size=size, box=decoded.box, quality=plan.quality, background=plan.background, note=notes.append)
         try:
-            for part, move, is_unknown in self._moves:
-                if is_unknown:
+            for part, apply in self._moves:
+                if part in self._watched:
                     lap.watch_gil(part)
-                image, view = move(image, view)
+                image, view = apply(image, view)
                 lap(part)
         except MemoryError:
             raise StageError(Code.IMAGE_MEMORY, "not enough memory for the steps") from None
@@ -158,51 +156,13 @@ class TransformWork:
         )
 
 
-def first_scaling(steps: Sequence[Step]) -> Sizing | None:
-    """The step that says how large the whole picture will be; None: all of its pixels are needed.
+def first_scaling(steps: Sequence[BuiltIn | OpenedStep]) -> BuiltIn | None:
+    """The step that may say how large the whole picture will be; None: all of its pixels are needed.
 
-    There is one only where a scaling step comes before every step that looks at pixels together.
+    There is one only where it comes before every step that looks at pixels together.
     """
-    first = next((step for step in steps if not isinstance(step, SizeCheck | FormatCheck | Pixelwise)), None)
-    return first if isinstance(first, Sizing) else None
-
-
-def _part_of(step: Step | OpenedStep) -> str:
-    """The name of a step's share of the time: two steps of one kind add up."""
-    return f"steps.{step.path if isinstance(step, OpenedStep) else getattr(step, 'op', type(step).__name__)}"
-
-
-def _is_unknown(step: Step | OpenedStep) -> bool:
-    """Whether nobody says if the step holds the GIL."""
-    return isinstance(step, OpenedStep) and step.holds_gil is None
-
-
-def _move(step: Step) -> _Move:
-    """One step as a function of image and view, its kind looked up once and not for every image."""
-    if isinstance(step, SizeCheck):
-        return partial(_checked, step)
-    if isinstance(step, Sizing):
-        return partial(_sized, step)
-    return partial(_mapped if isinstance(step, Pixelwise) else _called, step)
-
-
-def _checked(step: SizeCheck, image: Image.Image, view: View) -> tuple[Image.Image, View]:
-    step.check_size(view.size)
-    return image, view
-
-
-def _sized(step: Sizing, image: Image.Image, view: View) -> tuple[Image.Image, View]:
-    done = step.render(image, view)
-    return done, view.then(done)
-
-
-def _mapped(step: Step, image: Image.Image, view: View) -> tuple[Image.Image, View]:
-    return step(image), view
-
-
-def _called(step: Step, image: Image.Image, view: View) -> tuple[Image.Image, View]:
-    done = step(image)
-    return done, view.then(done)
+    first = next((step for step in steps if not (isinstance(step, BuiltIn) and step.takes_scaled)), None)
+    return first if isinstance(first, BuiltIn) else None
 
 
 SIDE_PX = 256

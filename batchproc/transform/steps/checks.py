@@ -18,25 +18,12 @@ from batchproc import defaults
 from batchproc.errors import Code, Reject
 from batchproc.record.run_parts import Cost
 from batchproc.transform.modes import Size, has_alpha, on_neighbours, visible
-from batchproc.transform.steps.step import BuiltIn, Float, Int, Some, StepCost
+from batchproc.transform.steps.step import BuiltIn, Float, FormatCheck, Int, SizeCheck, Some, StepCost, Unlike
 
 _PX = Int(at_least=1, at_most=1_000_000)
 
 
-class _SizeCheck(BuiltIn, frozen=True):
-    """A check that looks at the size alone."""
-
-    work = StepCost(holds_gil=True, cost=Cost.NONE, overhead_us=5)
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        self.check_size(image.size)
-        return image
-
-    def check_size(self, size: Size) -> None:
-        raise NotImplementedError
-
-
-class MinSize(_SizeCheck, frozen=True, kw_only=True):
+class MinSize(SizeCheck, frozen=True, kw_only=True):
     """Rejects pictures smaller than so many pixels.
 
     The size is that of the picture as displayed, at this place in the list. The code is `check.min_size`.
@@ -55,7 +42,7 @@ class MinSize(_SizeCheck, frozen=True, kw_only=True):
             raise Reject(reason, code=Code.CHECK_MIN_SIZE)
 
 
-class MaxSize(_SizeCheck, frozen=True, kw_only=True):
+class MaxSize(SizeCheck, frozen=True, kw_only=True):
     """Rejects pictures larger than so many pixels: wide, high, or in all.
 
     The size is that of the picture as displayed, at this place in the list. The code is `check.max_size`.
@@ -83,7 +70,7 @@ class MaxSize(_SizeCheck, frozen=True, kw_only=True):
                 raise Reject(reason, code=Code.CHECK_MAX_SIZE)
 
 
-class MaxAspect(_SizeCheck, frozen=True, kw_only=True):
+class MaxAspect(SizeCheck, frozen=True, kw_only=True):
     """Rejects pictures whose longer side is more than so many times the shorter one.
 
     The code is `check.max_aspect`.
@@ -101,7 +88,7 @@ class MaxAspect(_SizeCheck, frozen=True, kw_only=True):
             raise Reject(reason, code=Code.CHECK_MAX_ASPECT)
 
 
-class Format(BuiltIn, frozen=True, kw_only=True):
+class Format(FormatCheck, frozen=True, kw_only=True):
     """Rejects pictures whose source has another format than those listed.
 
     The format is that of the content, whatever the URL or the server says. Runs before anything is decoded, wherever it
@@ -205,7 +192,7 @@ def _variance(edges: Image.Image, mask: Image.Image | None) -> float:
 SIDE = 8
 
 
-class Unique(BuiltIn, frozen=True, kw_only=True):
+class Unique(Unlike, frozen=True, kw_only=True):
     """Keeps, of images that look alike, the one that the list names first.
 
     Alike are images whose difference hashes, of 64 bits, differ in at most `bits`. It looks at the finished image,

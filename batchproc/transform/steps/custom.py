@@ -21,6 +21,8 @@ from batchproc.signals import raise_stopped
 if TYPE_CHECKING:
     from PIL import Image
 
+    from batchproc.transform.modes import View
+
 Marked = TypeVar("Marked", bound=Callable[..., object])
 
 _MESSAGE_LIMIT = 300  # characters
@@ -48,7 +50,7 @@ class CustomStep(Struct, frozen=True, kw_only=True):
     def open(self) -> "OpenedStep":
         """Imports the step. Raises `CustomStepError`."""
         call = prepared(load(self.path, self.search_path), dict(self.keys), self.path)
-        return OpenedStep(path=self.path, call=call, holds_gil=self.holds_gil)
+        return OpenedStep(op=self.path, call=call, holds_gil=self.holds_gil)
 
     def __call__(self, image: "Image.Image") -> "Image.Image":
         """Imports and runs the step; workers open it once instead."""
@@ -58,7 +60,7 @@ class CustomStep(Struct, frozen=True, kw_only=True):
 class OpenedStep(Struct, frozen=True, kw_only=True):
     """An imported step. Not picklable, and never sent."""
 
-    path: str
+    op: str  # its path
     call: "Callable[[Image.Image], object]"
     holds_gil: bool | None = None
 
@@ -76,15 +78,20 @@ class OpenedStep(Struct, frozen=True, kw_only=True):
         except Reject as reject:
             raise self._as_told(reject) from None
         except MemoryError:
-            raise StageError(Code.IMAGE_MEMORY, f"not enough memory in step {self.path}") from None
+            raise StageError(Code.IMAGE_MEMORY, f"not enough memory in step {self.op}") from None
         # The user's code may raise anything; an interrupt in here is its own too: during a run a signal raises nothing.
         except BaseException as error:
-            raise StageError(Code.STEP_ERROR, f"step {self.path} raised {_told(error)}") from error
+            raise StageError(Code.STEP_ERROR, f"step {self.op} raised {_told(error)}") from error
         raise self._refusal(made)
+
+    def apply(self, image: "Image.Image", view: "View") -> "tuple[Image.Image, View]":
+        """The step, and the view of what it made."""
+        made = self(image)
+        return made, view.then(made)
 
     def _as_told(self, reject: Reject) -> Reject:
         """The user's rejection with a reason that may be shown; a subclass may not even have one."""
-        reason = _shown(getattr(reject, "reason", "")) or f"rejected by step {self.path}"
+        reason = _shown(getattr(reject, "reason", "")) or f"rejected by step {self.op}"
         return Reject(reason, code=getattr(reject, "code", Code.CHECK_REJECTED))
 
     def _refusal(self, made: object) -> StageError:
@@ -92,9 +99,9 @@ class OpenedStep(Struct, frozen=True, kw_only=True):
         from PIL import Image
 
         if isinstance(made, Image.Image):
-            message = f"step {self.path} returned an image of {made.width} x {made.height} px"
+            message = f"step {self.op} returned an image of {made.width} x {made.height} px"
             return StageError(Code.STEP_ERROR, message, hint="return at least one pixel, or raise batchproc.Reject")
-        message = f"step {self.path} returned {_shown(type(made).__name__)}, not an image"
+        message = f"step {self.op} returned {_shown(type(made).__name__)}, not an image"
         return StageError(Code.STEP_ERROR, message, hint="return a PIL.Image.Image")
 
 

@@ -28,7 +28,7 @@ class Grayscale(BuiltIn, frozen=True, kw_only=True):
     op = "grayscale"
     work = StepCost(holds_gil=False, cost=Cost.LOW, overhead_us=20)
     example: ClassVar = {}
-    pixelwise: ClassVar[bool] = True
+    takes_scaled: ClassVar = True
 
     def __call__(self, image: Image.Image) -> Image.Image:
         return image.convert("LA" if has_alpha(image) else "L")

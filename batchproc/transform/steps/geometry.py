@@ -65,7 +65,12 @@ class Resize(BuiltIn, frozen=True, kw_only=True):
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Resizes an image that stands for itself, in `exact` quality."""
-        return self.render(image, View.whole(image))
+        return self.apply(image, View.whole(image))[0]
+
+    def apply(self, image: Image.Image, view: View) -> tuple[Image.Image, View]:
+        """Resizes the picture that `view` describes."""
+        made = self._rendered(image, view)
+        return made, view.then(made)
 
     def scaled_size(self, size: Size) -> Size:
         """The size that the whole picture is scaled to, before anything is cut off."""
@@ -78,8 +83,7 @@ class Resize(BuiltIn, frozen=True, kw_only=True):
         width, height = (max(1, round(side * times / over)) for side in size)
         return width, height
 
-    def render(self, image: Image.Image, view: View) -> Image.Image:
-        """Resizes the picture that `view` describes."""
+    def _rendered(self, image: Image.Image, view: View) -> Image.Image:
         scaled = self.scaled_size(view.size)
         if self.how == "fit":
             kept = self._kept(scaled)
@@ -240,17 +244,13 @@ class Rotate(BuiltIn, frozen=True, kw_only=True):
     ] = ""
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return self.render(image, View.whole(image))
+        return self.apply(image, View.whole(image))[0]
 
-    def scaled_size(self, _size: Size) -> None:
-        """All pixels: rotating does not scale."""
-
-    def render(self, image: Image.Image, view: View) -> Image.Image:
+    def apply(self, image: Image.Image, view: View) -> tuple[Image.Image, View]:
         """Rotates; the view tells the job's background."""
         fill = self.background or ("" if has_alpha(image) else view.background)
-        if not fill:
-            return self._turned(image, ())
-        return self._turned(*_matched(image, fill))
+        made = self._turned(*_matched(image, fill)) if fill else self._turned(image, ())
+        return made, view.then(made)
 
     def _turned(self, image: Image.Image, colour: Ink) -> Image.Image:
         """The corners in `colour`, transparent without one."""

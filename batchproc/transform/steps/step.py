@@ -1,99 +1,25 @@
 """What a step is, and how its keys are checked, explained and described: each key says once what it accepts.
 
-A step is a frozen value that is called with an image and returns one; some kinds know more than pixels. The built-in
-ones derive from `BuiltIn`.
+A step is a frozen value that is called with an image and returns one. The program's own derive from `BuiltIn`; some
+kinds of them know more than pixels.
 """
 
 import json
 import math
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import FieldInfo, fields, force_setattr
 
 from batchproc.record.run_parts import Cost
+from batchproc.transform.steps.custom import CustomStep
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from batchproc.transform.modes import Size, View
-
-
-class Step(Protocol):
-    """One image operation. Gets and returns an image of mode L, LA, RGB or RGBA; free of shared state, picklable."""
-
-    def __call__(self, image: "Image.Image", /) -> "Image.Image": ...
-
-
-@runtime_checkable
-class SizeCheck(Protocol):
-    """A step that looks at the size alone. At the head of the list it runs before anything is decoded."""
-
-    def check_size(self, size: "Size") -> None:
-        """Raises `Reject` when the picture is not wanted. `size` is as displayed."""
-        ...
-
-
-@runtime_checkable
-class FormatCheck(Protocol):
-    """A step that looks at the source's format alone. It runs before anything is decoded, wherever it stands."""
-
-    def check_format(self, kind: str) -> None:
-        """Raises `Reject` when the picture is not wanted. `kind` is a word of `[transform] formats`."""
-        ...
-
-
-@runtime_checkable
-class Sizing(Protocol):
-    """A step that scales, and so can work from pixels that were decoded at reduced scale."""
-
-    def scaled_size(self, size: "Size") -> "Size | None":
-        """The size that a whole picture of `size` is scaled to, before any cut; None: it is not scaled."""
-        ...
-
-    def render(self, image: "Image.Image", view: "View") -> "Image.Image":
-        """The step on pixels that stand for the picture of `view`."""
-        ...
-
-
-@runtime_checkable
-class Pixelwise(Protocol):
-    """A step that maps each pixel by itself and linearly, so that it may run on a scaled decode before a resize."""
-
-    pixelwise: bool
-
-
-@runtime_checkable
-class Unlike(Protocol):
-    """A step that keeps one of images that look alike, which is decided over the whole job when a run ends."""
-
-    @property
-    def bits(self) -> int:
-        """The largest difference of two hashes that counts as alike."""
-        ...
-
-    def hash_of(self, image: "Image.Image") -> str:
-        """The hash of the finished image."""
-        ...
-
-
-class KeyType(Protocol):
-    """What a key accepts."""
-
-    @property
-    def allowed(self) -> str:
-        """What to put after `must be`."""
-        ...
-
-    def clean(self, value: object) -> Any:
-        """The value in its own type, or ValueError."""
-        ...
-
-    def schema(self) -> dict[str, Any]:
-        """The same as JSON Schema."""
-        ...
 
 
 class Int(Struct, frozen=True, kw_only=True):
@@ -234,6 +160,9 @@ class Ints(Struct, frozen=True, kw_only=True):
         return {"type": "array", "items": self.each.schema(), "minItems": self.count, "maxItems": self.count}
 
 
+KeyType: TypeAlias = Int | Float | OneOf | Some | Bool | Colour | Ints  # what a key accepts
+
+
 class Key(Struct, frozen=True, kw_only=True):
     """One key of a step, as its class declares it."""
 
@@ -316,6 +245,7 @@ class BuiltIn(Struct, frozen=True, kw_only=True):
     work: ClassVar[StepCost]
     version: ClassVar[int] = 1  # raised when it begins to make other pixels from the same keys
     example: ClassVar[dict[str, object]]  # its keys, as in TOML
+    takes_scaled: ClassVar[bool] = False  # it may run on a scaled decode: linear pixel by pixel, or looks at none
 
     def __post_init__(self) -> None:
         """Checks the keys and gives each its own type (lists become tuples, 2 becomes 2.0 where numbers are meant).
@@ -331,8 +261,17 @@ class BuiltIn(Struct, frozen=True, kw_only=True):
             force_setattr(self, one.name, one.kind.clean(value))
 
     def __call__(self, image: "Image.Image", /) -> "Image.Image":
-        """The step on an image that stands for itself."""
+        """The step on an image that stands for itself, of mode L, LA, RGB or RGBA; returns one of those."""
         raise NotImplementedError
+
+    def apply(self, image: "Image.Image", view: "View") -> "tuple[Image.Image, View]":
+        """The step on pixels that stand for the picture of `view`, and the view of what it made."""
+        made = self(image)
+        return made, view if self.takes_scaled else view.then(made)
+
+    def scaled_size(self, _size: "Size") -> "Size | None":
+        """The size that a whole picture is scaled to, before any cut; None: it is not scaled."""
+        return None
 
     @classmethod
     def summary(cls) -> str:
@@ -364,3 +303,43 @@ class BuiltIn(Struct, frozen=True, kw_only=True):
             "required": ["op", *(one.name for one in keys if one.required)],
             "additionalProperties": False,
         }
+
+
+class SizeCheck(BuiltIn, frozen=True):
+    """A check that looks at the size alone. At the head of the list it runs before anything is decoded."""
+
+    work = StepCost(holds_gil=True, cost=Cost.NONE, overhead_us=5)
+    takes_scaled: ClassVar = True
+
+    def __call__(self, image: "Image.Image") -> "Image.Image":
+        self.check_size(image.size)
+        return image
+
+    def apply(self, image: "Image.Image", view: "View") -> "tuple[Image.Image, View]":
+        self.check_size(view.size)
+        return image, view
+
+    def check_size(self, size: "Size") -> None:
+        """Raises `Reject` when the picture is not wanted. `size` is as displayed."""
+        raise NotImplementedError
+
+
+class FormatCheck(BuiltIn, frozen=True):
+    """A check that looks at the source's format alone. It runs before anything is decoded, wherever it stands."""
+
+    def check_format(self, kind: str) -> None:
+        """Raises `Reject` when the picture is not wanted. `kind` is a word of `[transform] formats`."""
+        raise NotImplementedError
+
+
+class Unlike(BuiltIn, frozen=True, kw_only=True):
+    """Keeps one of images that look alike, which is decided over the whole job when a run ends."""
+
+    bits: int  # the largest difference of two hashes that counts as alike
+
+    def hash_of(self, image: "Image.Image") -> str:
+        """The hash of the finished image."""
+        raise NotImplementedError
+
+
+Step: TypeAlias = BuiltIn | CustomStep  # one of a plan: free of shared state, picklable

@@ -75,7 +75,7 @@ def test_fit_keeps_the_middle() -> None:
 def test_pad_fills_with_the_background(mode: str, background: str, corner: tuple[int, ...]) -> None:
     picture = Image.new(mode, (40, 20), "white")
 
-    padded = Resize(size=(40, 40), how="pad", background=background).render(
+    padded, _ = Resize(size=(40, 40), how="pad", background=background).apply(
         picture, replace(View.whole(picture), background="#0080ff")
     )
 
