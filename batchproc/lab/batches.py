@@ -1,25 +1,149 @@
-"""An executor kept open for many batches, so that a comparison has its start-up behind it and can be interleaved.
+"""Tiny stages of one known cost, and executors kept open for many batches of them, so that start-up is behind them.
+
+A worker imports this module for its stage; it needs nothing but Pillow for that.
 
 A round in which other programs used more than a quarter of the machine is made again, as often as there are rounds at
 most. The rule looks at the machine, never at the times, and how often it was used stands in the experiment's table.
 """
 
+import os
 import queue
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-import psutil
 from msgspec import Struct
+from PIL import Image, ImageFilter
 
 from batchproc.errors import ExecutorError
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
 from batchproc.executors.worker import start_context
+from batchproc.measure.processes import machine_times
 from batchproc.model import Failure, Item, Mode, Outcome, Source
-from batchproc.protocols import Stage
+from batchproc.protocols import Lap, Stage
+
+PRELOAD = ("batchproc.lab.batches",)
+HANG, CRASH = "hang", "crash"
+CRASH_EXIT_CODE = 9
+BEAT_SECONDS = 0.005
+
+changes: list[int] = []  # what `Remember` did in this process; append is atomic
+beats: list[int] = []  # how often `hang` was seen alive in this process
+
+
+class Small(Struct, frozen=True, kw_only=True):
+    """A stage that is its own work and holds nothing."""
+
+    name: ClassVar[str] = "small"
+    preload: ClassVar[tuple[str, ...]] = PRELOAD
+
+    def open(self) -> "Small":
+        """Itself."""
+        return self
+
+    def __call__(self, item: Item[Any], lap: Lap) -> Any:
+        """Does nothing and returns nothing: whatever came in stays here."""
+
+    def abort(self) -> None:
+        """Nothing to interrupt."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Filtering(Small, frozen=True, kw_only=True):
+    """One filter of an image that the worker holds, again and again. The mode is RGB."""
+
+    image: Image.Image
+    applied: ImageFilter.Filter
+
+    def __call__(self, item: Item[Any], lap: Lap) -> None:
+        """One filtering."""
+        self.image.filter(self.applied)
+
+
+class TinyBlur(Small, frozen=True, kw_only=True):
+    """GaussianBlur of one image held by the worker: Pillow releases the GIL."""
+
+    name: ClassVar[str] = "blur"
+
+    def open(self) -> Filtering:
+        """Draws the worker's image."""
+        return Filtering(image=noise(384), applied=ImageFilter.GaussianBlur(8))
+
+
+class TinyMedian(Small, frozen=True, kw_only=True):
+    """MedianFilter of one image held by the worker: Pillow keeps the GIL."""
+
+    name: ClassVar[str] = "median"
+
+    def open(self) -> Filtering:
+        """Draws the worker's image."""
+        return Filtering(image=noise(320), applied=ImageFilter.MedianFilter(3))
+
+
+class Echo(Small, frozen=True, kw_only=True):
+    """No work: what is left is the cost of handing over. The payload goes in, an empty reply comes out."""
+
+    name: ClassVar[str] = "echo"
+
+
+class PurePython(Small, frozen=True, kw_only=True):
+    """A loop of pure Python: holds the GIL all the time but for the interpreter's own switches."""
+
+    name: ClassVar[str] = "python"
+    loops: int = 100_000
+
+    def __call__(self, item: Item[Any], lap: Lap) -> None:
+        """One loop, a few milliseconds."""
+        spin(self.loops)
+
+
+class Remember(Small, frozen=True, kw_only=True):
+    """Changes a list of the process that it runs in, and says how long the list is there."""
+
+    name: ClassVar[str] = "remember"
+
+    def __call__(self, item: Item[Any], lap: Lap) -> int:
+        """One change."""
+        changes.append(item.source.index)
+        return len(changes)
+
+
+class Fragile(Small, frozen=True, kw_only=True):
+    """Hangs or crashes where the item's value says so, else takes a short while."""
+
+    name: ClassVar[str] = "fragile"
+    seconds: float = 0.002
+
+    def __call__(self, item: Item[Any], lap: Lap) -> None:
+        """One item. `hang` never ends and lets other threads run; `crash` ends the whole process."""
+        if item.value == HANG:
+            while True:
+                beats.append(0)
+                time.sleep(BEAT_SECONDS)
+        if item.value == CRASH:
+            os._exit(CRASH_EXIT_CODE)
+        time.sleep(self.seconds)
+
+
+def spin(loops: int) -> int:
+    """Adds and compares in pure Python."""
+    total = 0
+    for number in range(loops):
+        total += number & 7
+    return total
+
+
+def noise(side_px: int) -> Image.Image:
+    """An image full of detail, always the same; mode RGB, (side, side) px."""
+    grey = Image.radial_gradient("L").resize((side_px, side_px))
+    turned = Image.linear_gradient("L").resize((side_px, side_px))
+    return Image.merge("RGB", (grey, turned, turned.transpose(Image.Transpose.ROTATE_90)))
+
 
 SEED = 20
 OTHERS_LIMIT = 0.25  # of all cores; what a round of well under a second can tell, as the kernel counts in 10 ms
@@ -174,17 +298,12 @@ def _one_round(
     opened: Mapping[str, OpenExecutor], order: Sequence[str], items: Sequence[Item[Any]]
 ) -> tuple[dict[str, TimedBatch], bool]:
     """A batch of each plan, and whether others kept the machine busy meanwhile."""
-    started, own, busy = time.perf_counter(), time.process_time(), busy_seconds()
+    started, own, before = time.perf_counter(), time.process_time(), machine_times()
     made = {name: opened[name].batch(items) for name in order}
     workers = sum(made[name].cpu_seconds for name in order if opened[name].executor.mode == Mode.PROCESS)
-    others = busy_seconds() - busy - (time.process_time() - own) - workers
-    return made, others > OTHERS_LIMIT * (psutil.cpu_count() or 1) * (time.perf_counter() - started)
-
-
-def busy_seconds() -> float:
-    """CPU seconds of the whole machine so far."""
-    times = psutil.cpu_times()
-    return float(sum(times)) - float(times.idle) - float(getattr(times, "iowait", 0.0))
+    busy = machine_times().busy_seconds - before.busy_seconds
+    others = busy - (time.process_time() - own) - workers
+    return made, others > OTHERS_LIMIT * before.cores * (time.perf_counter() - started)
 
 
 def plain_items(values: Sequence[Any]) -> list[Item[Any]]:

@@ -18,7 +18,22 @@ from msgspec import Struct, to_builtins
 from batchproc.download.fetch import Download
 from batchproc.executors.worker import start_context
 from batchproc.lab import isolation
-from batchproc.lab.batches import SEED, SIZES, OpenExecutor, Rounds, Size, executor_of, interleave, plain_items, source
+from batchproc.lab.batches import (
+    SEED,
+    SIZES,
+    Echo,
+    OpenExecutor,
+    PurePython,
+    Rounds,
+    Size,
+    TinyBlur,
+    TinyMedian,
+    executor_of,
+    interleave,
+    noise,
+    plain_items,
+    source,
+)  # fmt: skip
 from batchproc.lab.results import (
     Crossing,
     ResultSeries,
@@ -31,7 +46,6 @@ from batchproc.lab.results import (
     payload_that_eats,
     waiting_models,
 )
-from batchproc.lab.tiny_stages import Echo, PurePython, TinyBlur, TinyMedian, noise
 from batchproc.measure.hardware import usable_cores
 from batchproc.measure.processes import descendants, memory_of
 from batchproc.model import Fetch, Item, Mode, Reply, SourceImage

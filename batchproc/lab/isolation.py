@@ -16,9 +16,20 @@ from typing import Any
 from batchproc.errors import Code
 from batchproc.executors import ProcessExecutor, ThreadExecutor
 from batchproc.executors.worker import start_context
-from batchproc.lab.batches import Size, executor_of, plain_items
+from batchproc.lab.batches import (
+    BEAT_SECONDS,
+    CRASH,
+    HANG,
+    Echo,
+    Fragile,
+    Remember,
+    Size,
+    beats,
+    changes,
+    executor_of,
+    plain_items,
+)  # fmt: skip
 from batchproc.lab.results import ResultTable, SeriesKind, counted, measured
-from batchproc.lab.tiny_stages import BEAT_SECONDS, CRASH, HANG, Echo, Fragile, Remember, beats, changes
 from batchproc.model import Failure, Item, Mode, Outcome
 
 THREADS = 4

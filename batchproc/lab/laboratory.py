@@ -22,12 +22,12 @@ from batchproc.bench.runner import BenchStopped, Interrupt, launch
 from batchproc.bench.spec import BenchOptions, Load, Notify, new_bench, new_folder
 from batchproc.config import Config
 from batchproc.errors import DiskError
-from batchproc.lab.batches import busy_seconds
 from batchproc.lab.claims import CLAIMS, ClaimJob, judge
 from batchproc.lab.experiments import EXPERIMENTS, Experiment
 from batchproc.lab.results import Judged, Measurements, Result, ResultTable, computed
 from batchproc.lock import RunLock
 from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import machine_times
 from batchproc.transform.plan import build_steps, record_steps
 
 LOST = "the experiments were stopped; they are short, and the same command makes them again"
@@ -90,7 +90,7 @@ def judge_claims(results: Sequence[Result], config: Config) -> list[Judged]:
 
 def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> Result:
     """Its table, or why there is none. Its whole process group ends with it."""
-    started, machine, children = time.perf_counter(), busy_seconds(), _children_seconds()
+    started, machine, children = time.perf_counter(), machine_times(), _children_seconds()
     child: subprocess.Popen[str] | None = None
     try:
         with interrupt.held():
@@ -99,7 +99,7 @@ def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> R
     finally:
         if child is not None:
             _end(child)
-    took, busy = time.perf_counter() - started, busy_seconds() - machine
+    took, busy = time.perf_counter() - started, machine_times().busy_seconds - machine.busy_seconds
     own_seconds = max(seen_seconds, _children_seconds() - children)
     failure, table = _failure(child.returncode, errors, experiment.limit_seconds), None
     if failure is None:
@@ -113,7 +113,7 @@ def run_experiment(experiment: Experiment, size: str, interrupt: Interrupt) -> R
         table=table,
         failure=failure,
         seconds=took,
-        others_cpu_share=max(0.0, busy - own_seconds) / (took * (psutil.cpu_count() or 1)),
+        others_cpu_share=max(0.0, busy - own_seconds) / (took * machine.cores),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec import to_builtins
 
 from batchproc.bench.bench_json import Bench, BenchPrediction, BenchRound, BenchSettings, to_json
-from batchproc.bench.rounds import conclude, count_undecided
+from batchproc.bench.command import conclude, count_undecided
 from batchproc.bench.spec import make_cases, plan_comparisons
 from tests.bench.fakes import NOISY, QUIET, a_bench_of, a_round, a_run
 from tests.bench.simulated import simulated_times

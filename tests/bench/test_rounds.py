@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from batchproc.bench.bench_json import BenchRound, BenchSettings, CaseRun, parse_bench, to_json
-from batchproc.bench.rounds import make_rounds
+from batchproc.bench.command import make_rounds
 from batchproc.bench.spec import Case, named
 from tests.bench.fakes import NOISY, QUIET, FakeRunner, a_bench_of, a_run, schedule_of, two_cases
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from batchproc.bench.bench_json import WARM_UP, BenchRound, CaseRun, disturbances, worst_of
-from batchproc.bench.rounds import count_rounds, counting, must_rerun, next_look
+from batchproc.bench.command import count_rounds, counting, must_rerun, next_look
 from batchproc.bench.spec import LOOK_LEVEL, LOOKS, Schedule
 from batchproc.bench.verdicts import holm, sign_p
 from batchproc.measure.samples import MachineUsage

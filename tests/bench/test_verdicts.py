@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from msgspec import to_builtins
 
-from batchproc.bench.rounds import next_look
+from batchproc.bench.command import next_look
 from batchproc.bench.spec import LOOK_LEVEL
 from batchproc.bench.verdicts import (
     LEAST_MARGIN,

@@ -6,8 +6,8 @@ import pytest
 
 from batchproc.errors import ExecutorError
 from batchproc.lab import batches as batches_module
-from batchproc.lab.batches import OpenExecutor, executor_of, interleave, plain_items
-from batchproc.lab.tiny_stages import Echo, Remember, changes
+from batchproc.lab.batches import Echo, OpenExecutor, Remember, changes, executor_of, interleave, plain_items
+from batchproc.measure.samples import MachineTimes
 from batchproc.model import Item, Mode, Outcome
 
 
@@ -36,8 +36,14 @@ def test_a_failed_item_ends_the_experiment() -> None:
         opened.batch(plain_items([None]))
 
 
+def machine(busy_seconds: float) -> MachineTimes:
+    return MachineTimes(
+        cores=2, busy_seconds=busy_seconds, total_seconds=1.0, steal_seconds=None, throttled_seconds=None
+    )
+
+
 def test_a_comparison_gives_each_plan_every_round_and_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches_module, "busy_seconds", lambda: 0.0)
+    monkeypatch.setattr(batches_module, "machine_times", lambda: machine(0.0))
     changes.clear()
     plans = {"serial": (Mode.SERIAL, 1), "threads": (Mode.THREAD, 2)}
 
@@ -50,7 +56,7 @@ def test_a_comparison_gives_each_plan_every_round_and_a_warm_up(monkeypatch: pyt
 
 def test_disturbed_rounds_are_made_again_as_often_as_there_are_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = iter(range(0, 1_000_000, 1000))
-    monkeypatch.setattr(batches_module, "busy_seconds", lambda: float(next(busy)))
+    monkeypatch.setattr(batches_module, "machine_times", lambda: machine(float(next(busy))))
     changes.clear()
 
     found = interleave(Remember(), {"serial": (Mode.SERIAL, 1)}, plain_items([None]), rounds=3)

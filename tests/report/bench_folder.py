@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from batchproc.bench.bench_json import BenchPrediction, BenchRound, CaseRun, parse_bench, to_json
-from batchproc.bench.rounds import conclude
+from batchproc.bench.command import conclude
 from batchproc.bench.spec import Case, make_alone_cases, make_cases, plan_comparisons
 from batchproc.measure.samples import MachineUsage
 from batchproc.record.run_parts import StageRecord
