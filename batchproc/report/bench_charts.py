@@ -8,13 +8,14 @@ from statistics import median
 from msgspec import Struct
 
 from batchproc.report.svg import (
-    FONT_PX,
     LINE_PX,
     NARROW_PX,
     Chart,
     Key,
     Label,
+    Line,
     Plot,
+    Point,
     even_ticks,
     ink_on,
     legend_px,
@@ -90,7 +91,7 @@ def case_bars(label: Label, rows: Sequence[BarRow], unit: str) -> Chart:
             plot.bar((left, left + value), at + 0.2, 0.42, role, edge=0.8)
             if number and value >= LEAST_NUMBERED * longest:
                 plot.write(str(number), plot.x(left + value / 2), plot.y(at + 0.2), ink_on(role), anchor="middle",
-                           bold=True, size=FONT_PX - 1)  # fmt: skip
+                           bold=True)  # fmt: skip
             left += value
         plot.marks([(value, at + 0.2) for value in row.points], "o", 5, "ink", width=0.8)
     return label.chart(plot)
@@ -152,24 +153,6 @@ TICK_STEPS = ((1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5),
 ROOM = 0.05  # of the axis, beside the outermost marks
 
 
-class Trace(Struct, frozen=True, kw_only=True):
-    """A measured series: every value as (x, y), joined by its medians. `look` chooses mark and colour."""
-
-    name: str
-    points: Sequence[tuple[float, float]]
-    look: int
-    is_control: bool = False  # hollow marks, thin line
-
-
-class Model(Struct, frozen=True, kw_only=True):
-    """A line that was computed, not measured. Without a name it is not in the legend."""
-
-    name: str
-    points: Sequence[tuple[float, float]]
-    role: str = "ink"
-    dashes: int = 0
-
-
 class Meeting(Struct, frozen=True, kw_only=True):
     """A place where two lines cross, with its words; `is_predicted` draws it hollow and dashed."""
 
@@ -188,33 +171,35 @@ class Axis(Struct, frozen=True, kw_only=True):
     ticks: Sequence[float] = ()  # empty: round numbers
 
 
+def measured(name: str, points: Sequence[Point], look: int, *, is_control: bool = False) -> Line:
+    """A series with all its values; `look` chooses mark and colour, a control has hollow marks."""
+    shape, role = LOOKS[look % len(LOOKS)]
+    return Key(name=name, role=role, shape=shape, width=1 if is_control else 2, hollow=is_control), points
+
+
+def computed(name: str, points: Sequence[Point], number: int) -> Line:
+    """A line that nobody measured."""
+    return Key(name=name, role="ink", width=1.4, dashes=DASHES[number % len(DASHES)]), points
+
+
 def curve_chart(
-    label: Label, axis: Axis, height: Axis, traces: Sequence[Trace], models: Sequence[Model],
-    meetings: Sequence[Meeting] = (),
-) -> Chart:  # fmt: skip
-    """The whole chart, `NARROW_PX` wide, which fits a phone and half a page."""
-    looks, lines = [_look(trace) for trace in traces], [_model_key(model) for model in models]
-    named = [key for key in (*looks, *lines) if key.name]
-    top = legend_px(named, NARROW_PX) + 10 + LINE_PX * (1 + len(meetings))
-    plot = _axes(top, axis, height, traces, models, meetings)
-    for model, key in zip(models, lines, strict=True):
-        plot.line(model.points, key)
-    for trace, key in zip(traces, looks, strict=True):
-        _draw_trace(plot, trace, key)
+    label: Label, axis: Axis, height: Axis, lines: Sequence[Line], meetings: Sequence[Meeting] = ()
+) -> Chart:
+    """The whole chart, `NARROW_PX` wide, which fits a phone and half a page. What was measured lies on top."""
+    keys = [key for key, _ in lines]
+    top = legend_px(keys, NARROW_PX) + 10 + LINE_PX * (1 + len(meetings))
+    points = [*(point for _, of in lines for point in of), *((meeting.x, meeting.y) for meeting in meetings)]
+    plot = _axes(top, axis, height, points)
+    plot.write(height.name, 2, plot.top - 10 - LINE_PX * len(meetings), "quiet")
+    for key, of in sorted(lines, key=lambda line: bool(line[0].shape)):
+        if key.shape:
+            _draw_measured(plot, of, key)
+        else:
+            plot.line(of, key)
     for number, meeting in enumerate(sorted(meetings, key=lambda one: one.x)):
         _draw_meeting(plot, meeting, number)
-    plot.legend(named)
+    plot.legend(keys)
     return label.chart(plot)
-
-
-def _look(trace: Trace) -> Key:
-    shape, role = LOOKS[trace.look % len(LOOKS)]
-    width = 1 if trace.is_control else 2
-    return Key(name=trace.name, role=role, shape=shape, width=width, hollow=trace.is_control)
-
-
-def _model_key(model: Model) -> Key:
-    return Key(name=model.name, role=model.role, width=1.4, dashes=DASHES[model.dashes % len(DASHES)])
 
 
 def round_ticks(low: float, high: float) -> list[float]:
@@ -228,14 +213,14 @@ def round_ticks(low: float, high: float) -> list[float]:
     return found[:: -(-len(found) // MOST_TICKS)]
 
 
-def _draw_trace(plot: Plot, trace: Trace, key: Key) -> None:
+def _draw_measured(plot: Plot, points: Sequence[Point], key: Key) -> None:
     """A thin bar from the least to the most, every point, and a line through the medians."""
     by_x: dict[float, list[float]] = {}
-    for x, y in trace.points:
+    for x, y in points:
         by_x.setdefault(x, []).append(y)
     plot.strokes([((x, min(values)), (x, max(values))) for x, values in by_x.items()], key.role, 1)
     fill, edge, width = ("page", key.role, 0.9) if key.hollow else (key.role, "page", 0.4)
-    plot.marks(trace.points, key.shape, 3.6, fill, edge=edge, width=width)
+    plot.marks(points, key.shape, 3.6, fill, edge=edge, width=width)
     middles = [(x, median(by_x[x])) for x in sorted(by_x)]
     plot.line(middles, key)
     plot.marks(middles, key.shape, 5.6, fill, edge=key.role, width=1)
@@ -250,11 +235,7 @@ def _draw_meeting(plot: Plot, meeting: Meeting, number: int) -> None:
     plot.write(meeting.name, middle, plot.top - 8 - LINE_PX * number, anchor="middle", halo=True)
 
 
-def _axes(top: float, axis: Axis, height: Axis, traces: Sequence[Trace], models: Sequence[Model],
-          meetings: Sequence[Meeting]) -> Plot:  # fmt: skip
-    points = [point for trace in traces for point in trace.points]
-    points += [point for model in models for point in model.points]
-    points += [(meeting.x, meeting.y) for meeting in meetings]
+def _axes(top: float, axis: Axis, height: Axis, points: Sequence[Point]) -> Plot:
     across, up = [x for x, _ in points], [y for _, y in points]
     place: Callable[[float], float] = lambda x: math.log(x if x > 0 else axis.zero or x)  # noqa: E731
     plot = Plot((NARROW_PX, 224 + top), (52, 16, top, 42), _padded(list(map(place, across))),
@@ -264,7 +245,6 @@ def _axes(top: float, axis: Axis, height: Axis, traces: Sequence[Trace], models:
     plot.ticks_x([(tick, _bare(axis.write(tick))) for tick in ticks], grid=True)
     plot.ticks_y([(tick, _bare(height.write(tick))) for tick in round_ticks(min(up), max(up))], grid=True)
     plot.write(axis.name, (plot.left + plot.right) / 2, plot.height - 8, "quiet", anchor="middle")
-    plot.write(height.name, 2, plot.top - 10 - LINE_PX * len(meetings), "quiet")
     return plot
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchPrediction
-from batchproc.bench.verdicts import LEAST_MARGIN, NoiseFloor, fewest_rounds
+from batchproc.bench.verdicts import LEAST_MARGIN, fewest_rounds
 from batchproc.explain.words import count, share, significant
 from batchproc.record.run_parts import MODES
 from batchproc.report.bench_charts import SpeedRow, speed_rows
@@ -114,15 +114,9 @@ def _strip(bench: Bench, group: Group, at: int) -> Chart:
     if group.again:
         points = points_of(bench, group.again, group.baseline)
         floor = bench.noise_floor
-        rows.append(
-            SpeedRow(
-                name=group.again,
-                note="noise floor",
-                points=points,
-                middle=middle_of(points),
-                interval=floor.interval if floor else None,  # time of the baseline by that of its second run
-            )
-        )
+        interval = floor.interval if floor else None  # time of the baseline by that of its second run
+        rows.append(SpeedRow(name=group.again, note="noise floor", points=points, middle=middle_of(points),
+                             interval=interval))  # fmt: skip
     rows = [row for row in rows if row.points]
     sentence = _strip_sentence(group, rows)
     label = Label(name=f"points-{at}", title=f"{group.title}: every round", sentence=sentence)
@@ -169,16 +163,15 @@ def margin_of(bench: Bench) -> float:
 
 
 def _forecast(bench: Bench, group: Group, predictions: Mapping[str, BenchPrediction], at: int) -> Chart | None:
-    rows = []
-    for case in group.cases:
-        name = case.name
-        row, seen = predictions.get(name), relate(bench, name, group.baseline)
-        if row is not None and name != group.baseline:
-            rows.append(_forecast_mark(name, row, seen))
+    rows = [
+        _forecast_mark(case.name, predictions[case.name], relate(bench, case.name, group.baseline))
+        for case in group.cases if case.name in predictions and case.name != group.baseline
+    ]  # fmt: skip
     if not rows:
         return None
-    outside = sum(not _covers(row) for row in rows)
-    sentence = (f"{group.title}: {len(rows) - outside} of {count(len(rows), 'prediction')} within 10% of what was "
+    covered = sum(bool(row.middle and row.predicted and abs(math.log(row.middle / row.predicted)) <= math.log(1.1))
+                  for row in rows)  # fmt: skip
+    sentence = (f"{group.title}: {covered} of {count(len(rows), 'prediction')} within 10% of what was "
                 "measured.")  # fmt: skip
     title = f"{group.title}, against {group.baseline}: predicted and measured"
     return speed_rows(Label(name=f"forecast-{at}", title=title, sentence=sentence), rows, margin=margin_of(bench))
@@ -197,25 +190,16 @@ def _forecast_mark(name: str, row: BenchPrediction, seen: Relation | None) -> Sp
     )
 
 
-def _covers(row: SpeedRow) -> bool:
-    return bool(row.middle and row.predicted and abs(math.log(row.middle / row.predicted)) <= math.log(1.1))
-
-
 def forecast_sentence(bench: Bench) -> str:
     """How good the predictions were."""
     error = median_error(bench)
     if error is None:
         return "What was predicted cannot be compared with anything yet."
-    return (f"Written down before the first round; half of the predicted speeds are within {share(error)} of the "
-            f"measured. {_favourites(bench)}")  # fmt: skip
-
-
-def _favourites(bench: Bench) -> str:
     favourite, fastest = bench.favourite, bench.winner.fastest_median if bench.winner else ""
-    if not favourite:
-        return "No winner was predicted."
     same = "which also had the fastest median" if favourite == fastest else f"but {fastest} had the fastest median"
-    return f"The predicted winner was {favourite}, {same}."
+    predicted = f"The predicted winner was {favourite}, {same}." if favourite else "No winner was predicted."
+    return (f"Written down before the first round; half of the predicted speeds are within {share(error)} of the "
+            f"measured. {predicted}")  # fmt: skip
 
 
 def signed(error: float) -> str:
@@ -334,19 +318,14 @@ def bench_methods(bench: Bench) -> Iterator[tuple[str, str]]:
     yield "what disturbed most", _worst_run(bench)
     yield "order of cases", "random in every round; the baseline runs twice in each; a warm-up round is thrown away"
     yield "what is timed", bench.makespan.because
-    yield "an interval", _coverage(floor)
+    covered = f"covers {100 * floor.coverage:.1f}%" if floor and floor.coverage else "too few rounds for any here"
+    yield "an interval", f"exact, from order statistics of the rounds; {covered}"
     margin = f"{share(math.expm1(floor.margin))}: the noise floor, at least 5%" if floor else "unknown"
     yield "margin of a tie", margin
     yield "level of a proof", f"{share(bench.settings.level)} for all comparisons together, after Holm"
     yield "error of the predictions, median", share(median_error(bench))
     miss = bench.calibration.miss_of_its_own_run if bench.calibration else None
     yield "how far the model misses its own calibration run", share(miss)
-
-
-def _coverage(floor: NoiseFloor | None) -> str:
-    covered = floor.coverage if floor else None
-    exact = "exact, from order statistics of the rounds"
-    return f"{exact}; too few rounds for any here" if covered is None else f"{exact}; covers {100 * covered:.1f}%"
 
 
 def remark(seen: Relation) -> str:

@@ -12,10 +12,10 @@ from batchproc.explain.words import CATEGORIES, count, seconds, share, significa
 from batchproc.record.explanation import Variant
 from batchproc.record.run_parts import STAGES
 from batchproc.redact import redact_text
-from batchproc.report.bench_charts import Axis, BarRow, Model, Trace, case_bars, curve_chart
+from batchproc.report.bench_charts import Axis, BarRow, case_bars, computed, curve_chart, measured
 from batchproc.report.bench_verdict import groups_of, whole_runs
 from batchproc.report.run_charts import CEILING_NAMES
-from batchproc.report.svg import Chart, Label, role_of
+from batchproc.report.svg import Chart, Label, Line, role_of
 
 MOST_SWEEPS = 8
 MOST_CEILINGS = 4
@@ -71,9 +71,9 @@ def _sweep(bench: Bench, key: str, cases: Sequence[BenchCase], at: int) -> Chart
     lowest = f"Lowest ceiling there: {_lowest_ceiling(bench, best)}." if models else "Its ceilings are not known."
     sentence = (f"{title}: {_rate(first.median_rate_per_second)} at {key} = {first.varied[key]}, best "
                 f"{_rate(best.median_rate_per_second)} at {best.varied[key]}. {lowest}")  # fmt: skip
-    traces = [Trace(name="measured, median", points=points, look=0)]
+    traces = [measured("measured, median", points, 0)]
     label = Label(name=f"sweep-{at}", title=f"Rate against {key}: {title}", sentence=sentence)
-    return _chart(label, key, traces, models)
+    return _chart(label, key, [*traces, *models])
 
 
 def _roof(bench: Bench, stage: str) -> Chart | None:
@@ -84,7 +84,7 @@ def _roof(bench: Bench, stage: str) -> Chart | None:
         return None
     best = max(cases, key=lambda case: case.median_rate_per_second)
     widest = max(cases, key=lambda case: (_workers(case, stage), case is best))
-    traces = [Trace(name=name, points=_points(cases, stage, mode), look=at)
+    traces = [measured(name, _points(cases, stage, mode), at)
               for at, (mode, name) in enumerate(MODES.items())
               if any(case.mode(stage) == mode for case in cases)]  # fmt: skip
     rates = [f"{case.stages[stage].mode} with {case.stages[stage].workers}: "
@@ -93,14 +93,14 @@ def _roof(bench: Bench, stage: str) -> Chart | None:
     sentence = (f"Whole runs by the mode and workers of {stage}, {other} in {best.mode(other)} mode: "
                 f"{', '.join(rates)}. Lowest ceiling of the best: {_lowest_ceiling(bench, best)}.")  # fmt: skip
     label = Label(name=f"roof-{stage}", title=f"Rate against {stage} workers", sentence=sentence)
-    return _chart(label, f"{stage} workers", traces, _ceiling_curves(bench, f"{stage}.workers", widest, places))
+    return _chart(label, f"{stage} workers", [*traces, *_ceiling_curves(bench, f"{stage}.workers", widest, places)])
 
 
-def _chart(label: Label, setting: str, traces: Sequence[Trace], models: Sequence[Model]) -> Chart:
-    places = sorted({x for trace in traces for x, _ in trace.points})
+def _chart(label: Label, setting: str, lines: Sequence[Line]) -> Chart:
+    places = sorted({x for key, points in lines if key.shape for x, _ in points})
     zero = min((x for x in places if x > 0), default=1.0) / 2  # the axis is logarithmic
     return curve_chart(label, Axis(name=setting, write=lambda n: f"{n:g}", ticks=places, zero=zero),
-                       Axis(name="images per second", write=_rate), traces, models)  # fmt: skip
+                       Axis(name="images per second", write=_rate), lines)  # fmt: skip
 
 
 def _rivals(cases: Sequence[BenchCase], stage: str) -> list[BenchCase]:
@@ -128,7 +128,7 @@ def _lowest_ceiling(bench: Bench, case: BenchCase) -> str:
     return f"{name}, {_rate(found[name])}"
 
 
-def _ceiling_curves(bench: Bench, key: str, case: BenchCase, places: Sequence[float]) -> list[Model]:
+def _ceiling_curves(bench: Bench, key: str, case: BenchCase, places: Sequence[float]) -> list[Line]:
     """The ceilings of a case that are the lowest somewhere, or nearly so, as curves over a setting."""
     if key not in ("download.workers", "transform.workers", "download.per_host"):
         return []
@@ -140,7 +140,7 @@ def _ceiling_curves(bench: Bench, key: str, case: BenchCase, places: Sequence[fl
     roof = max((min(rate for _, rate in column) for column in zip(*found.values(), strict=True)), default=0.0)
     near = {name: curve for name, curve in found.items() if min(rate for _, rate in curve) <= NEAR * roof}
     order = sorted(near, key=lambda each: min(rate for _, rate in near[each]))[:MOST_CEILINGS]
-    return [Model(name=name, points=near[name], dashes=at) for at, name in enumerate(order)]
+    return [computed(name, near[name], at) for at, name in enumerate(order)]
 
 
 def _ceilings(bench: Bench, case: BenchCase, changed: Mapping[str, float] | None = None) -> dict[str, float]:

@@ -31,13 +31,9 @@ BUSY_SHARE = 0.1
 def summarise_bench(bench: Bench, folder: Path) -> str:
     """The text for people: noise, table of cases, winner and why, claims, where things are."""
     results = read_results(bench.experiments)[0]
-    parts = [_rounds(bench) if bench.cases else _heading(bench, results), _claims(bench, results)]
+    heading = [f"{bench.job}: {count(len(results), 'controlled experiment')}, no rounds", ""]
+    parts = [_rounds(bench) if bench.cases else heading, _claims(bench, results)]
     return "\n".join([*(line for part in parts for line in part), f"  facts       {folder / FILE_NAME}"])
-
-
-def _heading(bench: Bench, results: Sequence[Result]) -> Iterator[str]:
-    yield f"{bench.job}: {count(len(results), 'controlled experiment')}, no rounds"
-    yield ""
 
 
 def _rounds(bench: Bench) -> Iterator[str]:

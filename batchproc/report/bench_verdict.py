@@ -201,7 +201,10 @@ def _of_stage(bench: Bench, leader: BenchCase, stage: str) -> StageRates:
     other = "transform" if stage == "download" else "download"
     cases = [case for case in bench.cases if not case.alone and case.mode(other) == leader.mode(other)
              and case.varied.items() <= leader.varied.items()]  # fmt: skip
-    rates = [_mode_rate(case, stage, is_best=case is leader and is_proven(bench)) for case in cases]
+    spans = [case.rate_interval or (None, None) for case in cases]
+    rates = [ModeRate(name=case.mode(stage), rate=case.median_rate_per_second, low=low, high=high,
+                      is_best=case is leader and is_proven(bench))
+             for case, (low, high) in zip(cases, spans, strict=True)]  # fmt: skip
     best = leader.mode(stage)
     cause, values = _cause(bench, stage, best)
     return StageRates(
@@ -210,11 +213,6 @@ def _of_stage(bench: Bench, leader: BenchCase, stage: str) -> StageRates:
         headline=_stage_headline(bench, leader, stage, cases),
         reason=f"{CREWS.get(best, best)}: {cause_text(cause, Words(values))}" if cause else "unknown: no calibration",
     )
-
-
-def _mode_rate(case: BenchCase, stage: str, *, is_best: bool) -> ModeRate:
-    low, high = case.rate_interval or (None, None)
-    return ModeRate(name=case.mode(stage), rate=case.median_rate_per_second, low=low, high=high, is_best=is_best)
 
 
 def _stage_headline(bench: Bench, leader: BenchCase, stage: str, cases: Sequence[BenchCase]) -> str:
@@ -268,7 +266,7 @@ def _of_claims(claims: Sequence[Judged], experiments: int) -> list[str]:
 
 
 def _which(bench: Bench, winner: Winner) -> str:
-    rounds, baseline = _rounds(bench), bench.baseline
+    rounds, baseline = bench.contamination.rounds or 0, bench.baseline
     if not is_proven(bench):
         fastest = winner.fastest_median
         seen = relate(bench, fastest, baseline)
@@ -383,7 +381,8 @@ def _what_to_do(bench: Bench, winner: Winner) -> str:
         return "Change nothing yet: the winner is no case of this bench."
     wanted = {f"{stage}.mode": case.mode(stage) for stage in ("download", "transform")} | dict(case.varied)
     new = {key: value for key, value in wanted.items() if _setting(bench.config, key) != value}
-    told = ", ".join(f"{key} = {_quoted(value)}" for key, value in (new or wanted).items())
+    told = ", ".join(f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}"
+                     for key, value in (new or wanted).items())  # fmt: skip
     first = f"Set {told}" if new else f"Keep {told}: that is what the config says"
     first += _of_starting(bench, case)
     return f"{first}{f'; to be sure, repeat it {noise}' if noise else ''}."
@@ -411,7 +410,8 @@ def _noise(bench: Bench) -> str:
     if bench.noise_floor is not None and bench.noise_floor.suspicious:
         return "on a steadier machine (two identical cases differ by more than chance explains)"
     if disturbed:
-        return f"on a machine with nothing else to do ({disturbed} of {count(_rounds(bench), 'round')} disturbed)"
+        rounds = count(bench.contamination.rounds or 0, "round")
+        return f"on a machine with nothing else to do ({disturbed} of {rounds} disturbed)"
     return ""
 
 
@@ -425,18 +425,10 @@ def _download(case: BenchCase | None) -> BenchStage | None:
     return case.stages.get("download") if case else None
 
 
-def _rounds(bench: Bench) -> int:
-    return bench.contamination.rounds or 0
-
-
 def _setting(config: Mapping[str, object], key: str) -> object:
     table, _, name = key.partition(".")
     found = config.get(table)
     return found.get(name) if isinstance(found, Mapping) else None
-
-
-def _quoted(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _some(names: Sequence[str]) -> str:

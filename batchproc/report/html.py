@@ -55,7 +55,7 @@ from batchproc.report.run_charts import (
     view_series,
     view_timeline,
 )
-from batchproc.report.run_files import Row, Rows, RunFolder, find_subject, manifest, read_attempts
+from batchproc.report.run_files import Row, RunFolder, find_subject, manifest, read_attempts
 from batchproc.report.svg import Chart, css_reference, css_variables
 from batchproc.report.terminal import command_time
 from batchproc.sink import Layout, write_atomically
@@ -288,7 +288,10 @@ class Page(Struct, frozen=True, kw_only=True):
 def view_page(record: RunRecord, run: RunFolder) -> Page:
     """Reads what is beside run.json and arranges everything. Raises OSError when the folder cannot be read."""
     attempts = read_attempts(run.path)
-    metadata, failures = _manifests(run)
+    layout = Layout(output=run.output) if run.output else None
+    metadata, failures = (
+        manifest(path) for path in ((layout.metadata_path, layout.failures_path) if layout else (None, None))
+    )
     most = int(record.setting("report", "gallery") or 0)
     gallery = read_gallery(run.path / "gallery", most=most, budget_bytes=GALLERY_BYTES)
     items = view_items(record, attempts, metadata, failures, [pair.key for pair in gallery])
@@ -323,13 +326,6 @@ def leg_note(record: RunRecord) -> str:
 def exit_code(record: RunRecord) -> str:
     """As a number, where it is known."""
     return str(record.exit_code) if record.exit_code >= 0 else "unknown"
-
-
-def _manifests(run: RunFolder) -> tuple[Rows | None, Rows | None]:
-    if run.output is None:
-        return None, None
-    layout = Layout(output=run.output)
-    return manifest(layout.metadata_path), manifest(layout.failures_path)
 
 
 def _items_note(run: RunFolder, items: ItemsView) -> str:

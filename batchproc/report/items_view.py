@@ -96,8 +96,9 @@ def view_items(
     keys: Iterable[str] = (),
 ) -> ItemsView:
     """Reads each manifest once, keeping the rows of `keys`. Both are None where the job's folder is not at hand."""
-    slowest = _slowest(attempts)
-    times = _download_times(attempts)
+    slowest = sorted(attempts, key=lambda row: (-total_seconds(row), str(row.get("key"))))[:SLOWEST_SHOWN]
+    downloads = ((str(row.get("key")), service_seconds(row, "download")) for row in attempts)
+    times = {key: seconds for key, seconds in downloads if seconds is not None}
     hosts: dict[str, HostRow] = {}
     known: dict[str, Row] = {}
     examples: dict[str, list[Row]] = defaultdict(list)
@@ -119,7 +120,7 @@ def view_items(
     return ItemsView(
         failures=groups[:CODES_SHOWN],
         codes_left_out=max(0, len(groups) - CODES_SHOWN),
-        hosts=_largest(hosts.values()),
+        hosts=sorted(hosts.values(), key=lambda host: (-host.done - host.failed, host.name))[:HOSTS_SHOWN],
         hosts_total=len(hosts),
         slowest=slowest,
         read_share=min(shares) if shares else None,
@@ -198,29 +199,15 @@ def told(text: object) -> str:
     return redact_text(_clipped(str(text or ""), TEXT_SHOWN))
 
 
-def _largest(hosts: Iterable[HostRow]) -> list[HostRow]:
-    return sorted(hosts, key=lambda host: (-host.done - host.failed, host.name))[:HOSTS_SHOWN]
-
-
 def service_seconds(attempt: Row, stage: str) -> float | None:
     """How long an attempt was in a stage; None where it did not reach it."""
     span = next((span for span in attempt["spans"] if span.get("stage") == stage), None)
     return None if span is None else float(span["ended"]) - float(span["started"])
 
 
-def _download_times(attempts: Iterable[Row]) -> dict[str, float]:
-    """Key -> seconds of its last download in the sample."""
-    found = ((str(row.get("key")), service_seconds(row, "download")) for row in attempts)
-    return {key: seconds for key, seconds in found if seconds is not None}
-
-
 def total_seconds(attempt: Row) -> float:
     """How long an attempt was in both stages."""
     return (service_seconds(attempt, "download") or 0.0) + (service_seconds(attempt, "transform") or 0.0)
-
-
-def _slowest(attempts: Sequence[Row]) -> list[Row]:
-    return sorted(attempts, key=lambda row: (-total_seconds(row), str(row.get("key"))))[:SLOWEST_SHOWN]
 
 
 SHARDS_SHOWN = 12

@@ -27,15 +27,15 @@ from batchproc.report.bench_charts import (
     Axis,
     BarRow,
     Meeting,
-    Model,
     SpeedRow,
-    Trace,
     case_bars,
+    computed,
     curve_chart,
+    measured,
     speed_rows,
 )
 from batchproc.report.bench_verdict import times
-from batchproc.report.svg import Label
+from batchproc.report.svg import Label, Line
 
 
 def sentence_of(table: ResultTable) -> str:
@@ -298,13 +298,13 @@ def _curves(label: Label, table: ResultTable) -> Markup:
     drawn = [one for one in table.series if one.kind in (SeriesKind.MAIN, SeriesKind.CONTROL) and one.curve]
     main = [one.name for one in drawn if one.kind is SeriesKind.MAIN]
     looks = {one.name: main.index(one.name) if one.name in main else at - len(main) for at, one in enumerate(drawn)}
-    traces = [Trace(name=one.name, points=_points(one), look=looks[one.name], is_control=one.kind is SeriesKind.CONTROL)
+    traces = [measured(one.name, _points(one), looks[one.name], is_control=one.kind is SeriesKind.CONTROL)
               for one in drawn]  # fmt: skip
-    models = [Model(name=one.name, points=list(one.curve.items()), dashes=at) for at, one in
+    models = [computed(one.name, list(one.curve.items()), at) for at, one in
               enumerate(one for one in table.series if one.kind is SeriesKind.MODEL and one.curve)]  # fmt: skip
     y_unit = drawn[0].unit
-    return curve_chart(label, _x_axis(table, models), Axis(name=table.y or y_unit, write=_writer(y_unit)), traces,
-                       models, _meetings(table)).svg  # fmt: skip
+    return curve_chart(label, _x_axis(table, models), Axis(name=table.y or y_unit, write=_writer(y_unit)),
+                       [*traces, *models], _meetings(table)).svg  # fmt: skip
 
 
 def _points(series: ResultSeries) -> list[tuple[float, float]]:
@@ -327,10 +327,10 @@ def _meetings(table: ResultTable) -> list[Meeting]:
     return found
 
 
-def _x_axis(table: ResultTable, models: Sequence[Model]) -> Axis:
+def _x_axis(table: ResultTable, models: Sequence[Line]) -> Axis:
     places = [x for x in table.places if isinstance(x, float) and x >= 0]
     positive = [x for x in places if x > 0]
-    farthest = max([*places, *(x for model in models for x, _ in model.points)])
+    farthest = max([*places, *(x for _, points in models for x, _ in points)])
     ticks = places
     if table.x_unit == "bytes":
         ticks = [tick for tick in BYTE_TICKS if not tick or min(positive, default=0.0) <= tick <= farthest]

@@ -80,12 +80,6 @@ def choice_of(record: RunRecord, name: str) -> Choice:
     return next(found, Choice(stage=name, verdict=unknown))
 
 
-def account_chart(stage: StageRecord, name: str, rows: Sequence[BarPart]) -> Chart:
-    """Where the time of a stage went, in one bar."""
-    sentence = _account_sentence(name, stage, rows)
-    return account_bar(Label(name=f"account-{name}", title=f"Where the time of {name} went", sentence=sentence), rows)
-
-
 def account_parts(stage: StageRecord) -> tuple[list[BarPart], str]:
     """The rows worth a line, and a phrase for the rest. A category that this program does not know keeps its name."""
     whole = stage.whole_seconds
@@ -100,14 +94,6 @@ def account_parts(stage: StageRecord) -> tuple[list[BarPart], str]:
         else:
             rows.append(BarPart(number=len(rows) + 1, words=words, seconds=value, share=part, role=role_of(key)))
     return rows, "; ".join(tiny)
-
-
-def _account_sentence(name: str, stage: StageRecord, rows: Sequence[BarPart]) -> str:
-    if not rows:
-        return f"{name} had no worker-seconds to account for."
-    largest = sorted(rows, key=lambda row: -row.share)[:3]
-    told = ", ".join(f"{share(row.share)} {row.words}" for row in largest)
-    return f"Of the {seconds(stage.whole_seconds)} that {workers(stage)} had for {name}: {told}."
 
 
 def gil_words(stage: StageRecord) -> str:
@@ -161,8 +147,13 @@ def mode_bars(stage: StageRates) -> Chart:
     return label.chart(plot)
 
 
-def account_bar(label: Label, parts: Sequence[BarPart]) -> Chart:
-    """One bar of 100%; every part wide enough carries its number in the legend."""
+def account_chart(stage: StageRecord, name: str, parts: Sequence[BarPart]) -> Chart:
+    """Where the time of a stage went, in one bar; every part wide enough carries its number in the legend."""
+    largest = sorted(parts, key=lambda part: -part.share)[:3]
+    told = ", ".join(f"{share(part.share)} {part.words}" for part in largest)
+    sentence = f"Of the {seconds(stage.whole_seconds)} that {workers(stage)} had for {name}: {told}."
+    sentence = sentence if parts else f"{name} had no worker-seconds to account for."
+    label = Label(name=f"account-{name}", title=f"Where the time of {name} went", sentence=sentence)
     whole = max(1.0, sum(max(0.0, part.share) for part in parts))
     plot = Plot((NARROW_PX, 74), (4, 8, 2, 20), (0, whole), (-0.5, 0.5))
     left = 0.0
@@ -204,12 +195,8 @@ def ceiling_bars(label: Label, ceilings: Sequence[Ceiling], measured: float) -> 
     return label.chart(plot)
 
 
-def timeline(label: Label, panels: Sequence[LanePanel], end: float) -> Chart:
-    """Who worked when, a lane per worker, wide and narrow."""
-    return label.charts(lambda width: _timeline(panels, end or 1.0, width))
-
-
 def _timeline(panels: Sequence[LanePanel], end: float, width: int) -> Plot:
+    """A lane per worker."""
     heights = [max(2, len(panel.lanes)) * _lane_px(panel) for panel in panels]
     total = sum(heights) + TITLE_PX * (len(panels) + 1)
     plot, top = None, 2
@@ -269,7 +256,7 @@ def view_timeline(record: RunRecord, attempts: Sequence[Row]) -> Chart | None:
     sentence = _timeline_sentence(record, panels, end, is_whole=kept is not None and kept >= WHOLE_SAMPLE)
     notes.append("A tall red tick is a failed attempt’s end.")
     label = Label(name="timeline", title="Who worked when", sentence=sentence, note=" ".join(notes))
-    return timeline(label, panels, end)
+    return label.charts(lambda width: _timeline(panels, end or 1.0, width))
 
 
 def view_series(record: RunRecord) -> list[Chart]:

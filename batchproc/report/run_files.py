@@ -75,9 +75,9 @@ def read_attempts(folder: Path) -> list[Row]:
     return attempts
 
 
-def manifest(path: Path) -> Rows | None:
+def manifest(path: Path | None) -> Rows | None:
     """A manifest's rows; None when there is no such file."""
-    if not path.is_file():
+    if path is None or not path.is_file():
         return None
     length = path.stat().st_size
     return Rows(path=path, share=min(1.0, READ_BYTES / length) if length else 1.0)

@@ -15,7 +15,7 @@ from statistics import median
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import asdict, replace
 
-from batchproc.config import Config, DownloadTable, deciding_values, resolved, unwise
+from batchproc.config import Config, deciding_values, resolved, unwise
 from batchproc.errors import ExitCode, UsageError
 from batchproc.explain.mode_wording import rates_of_run
 from batchproc.explain.words import STATES, count, seconds, significant, size
@@ -411,11 +411,14 @@ def describe_plan(plan: JobPlan) -> str:
     job, download, transform, output = config.job, config.download, config.transform, config.output
     shown = resolved(config)  # without secrets, and with whole paths
     inputs, folder = ", ".join(shown["job"]["input"]), shown["job"]["output"]
-    steps = [_step(step) for step in shown["transform"]["steps"]] or ["none: decode and encode again"]
+    steps = [" ".join([step["op"], *(f"{name}={value}" for name, value in step.items() if name != "op")])
+             for step in shown["transform"]["steps"]] or ["none: decode and encode again"]  # fmt: skip
+    adapts = download.workers == "auto" and download.mode != "serial"
+    most = f"{'as the network answers, up to ' if adapts else ''}{plan.workers['download']}"
     lines = [
         f"job         {job.name}: {inputs} -> {folder}",
         f"list        {_list_words(plan, shown['job']['root'])}",
-        f"download    {_mode(download.mode)}, {_adaptive(download)}{plan.workers['download']} workers, "
+        f"download    {_mode(download.mode)}, {most} workers, "
         f"at most {download.per_host} per host, {size(download.max_bytes)} per image, "
         f"{seconds(download.total_timeout)} per request, {download.retries} retries",
         f"transform   {_mode(transform.mode)}, {plan.workers['transform']} workers on {plan.cores} cores, "
@@ -455,11 +458,6 @@ def _mode(mode: str) -> str:
     return "auto: measured and chosen in the run" if mode == "auto" else mode
 
 
-def _adaptive(download: DownloadTable) -> str:
-    adapts = download.workers == "auto" and download.mode != "serial"
-    return "as the network answers, up to " if adapts else ""
-
-
 def describe_step(step: type[BuiltIn]) -> str:
     """One step for people: what it does, its keys, an example."""
     lines = [f"{step.op}: {step.summary()}"]
@@ -469,7 +467,3 @@ def describe_step(step: type[BuiltIn]) -> str:
     gil = "holds" if step.work.holds_gil else "releases"
     lines.append(f"    {gil} the GIL; costs {step.work.cost_words} per pixel")
     return "\n".join([*lines, *(f"      {line}" for line in step.example_toml().splitlines())])
-
-
-def _step(step: Mapping[str, object]) -> str:
-    return " ".join([str(step["op"]), *(f"{name}={value}" for name, value in step.items() if name != "op")])

@@ -133,13 +133,12 @@ class Plot:
         self._draw_marks([(self.x(x), self.y(y)) for x, y in points], shape, size, role, edge, width)
 
     def write(self, words: str, x: float, y: float, role: str = "ink", *, anchor: str = "start", bold: bool = False,
-              halo: bool = False, size: float = FONT_PX) -> None:  # fmt: skip
+              halo: bool = False) -> None:  # fmt: skip
         """Text around the height `y`; `halo` keeps what lies below it off the letters."""
         more: dict[str, str | float] = {} if anchor == "start" else {"text_anchor": anchor}
         more |= {"font_weight": "bold"} if bold else {}
-        more |= {"font_size": size} if size != FONT_PX else {}
         more |= {"stroke": _colour("page"), "stroke_width": 4, "paint_order": "stroke"} if halo else {}
-        self._draw("text", chart_text(words), x=x, y=y + 0.35 * size, fill=_colour(role), **more)
+        self._draw("text", chart_text(words), x=x, y=y + 0.35 * FONT_PX, fill=_colour(role), **more)
 
     def name_row(self, at: float, name: str, note: str, *, bold: bool = False) -> None:
         """The name at the left, the note at the right, over the marks of the row `at`."""

@@ -21,7 +21,7 @@ from batchproc.record.run_parts import STAGES
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from batchproc.record.run_parts import ConcurrencyRecord, StageRecord
+    from batchproc.record.run_parts import StageRecord
 
 
 BUCKETS_SHOWN, LEAST = 4, 0.005
@@ -59,7 +59,9 @@ def _lines(record: RunRecord, folder: Path, verbose: bool, unicode: bool) -> Ite
             problem = record.resampler_problem
             yield f"  resampler   Pillow resized in its place, for two to three times the CPU: {problem}"
     yield from _failures(record)
-    yield from (f"  list        {text}" for text in _list_lines(record))
+    keeps_rows = record.setting("job", "duplicates") == "rows"
+    told = list_lines(record.counts, record.list_remarks, keeps_rows=keeps_rows, pruned=record.counts.pruned)
+    yield from (f"  list        {text}" for text in told)
     if record.exit_code in (ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT):
         yield f"  exit code   {record.exit_code}: {record.reason}"
     output = Path(record.setting("job", "output", ""))
@@ -70,12 +72,6 @@ def _lines(record: RunRecord, folder: Path, verbose: bool, unicode: bool) -> Ite
             yield f"  command     {command[0]} until here: {command[1]}"
     if step := _next_step(record, output / "failures.jsonl"):
         yield f"  next        {step}"
-
-
-def _list_lines(record: RunRecord) -> Iterator[str]:
-    """What is said of the list."""
-    keeps_rows = record.setting("job", "duplicates") == "rows"
-    return list_lines(record.counts, record.list_remarks, keeps_rows=keeps_rows, pruned=record.counts.pruned)
 
 
 def _next_step(record: RunRecord, failures_path: Path) -> str:
@@ -118,14 +114,10 @@ def _verdict(record: RunRecord, unicode: bool) -> Iterator[str]:
     yield from (f"  {one.stage:<11} {one.reason}" for one in found)
     yield from (f"  silent host {text}" for stage in record.stages.values() if (text := spare_text(stage)))
     yield f"  bottleneck  {record.bottleneck.because}"
-    if record.hints and all(record.stages[name].tasks for name in STAGES) and not _is_told(record):
-        yield f"  hint        {record.hints[0].text}"
-
-
-def _is_told(record: RunRecord) -> bool:
-    """Whether the first hint follows from a reason that was given: then the details alone have it."""
     is_noise = any(choice.values.get("others") for choice in record.choices)
-    return is_noise and record.hints[0].code == Advice.MEASURE_AGAIN
+    is_told = is_noise and bool(record.hints) and record.hints[0].code == Advice.MEASURE_AGAIN
+    if record.hints and all(record.stages[name].tasks for name in STAGES) and not is_told:
+        yield f"  hint        {record.hints[0].text}"
 
 
 def _chart(record: RunRecord, found: Sequence[StageRates], unicode: bool) -> Iterator[str]:
@@ -157,19 +149,10 @@ def _stage_lines(name: str, stage: "StageRecord") -> Iterator[str]:
         f"  {name:<11} {stage.mode}, {workers(stage)}, busy {share(stage.load.busy)}; per image "
         f"{seconds(service.p50)} (p95 {seconds(service.p95)}), CPU {seconds(stage.cpu_per_item_seconds)}"
     )
-    yield f"    time went {_account(stage)}"
-
-
-def _adapted(limit: "ConcurrencyRecord") -> str:
-    """What `workers = "auto"` came to."""
-    return f"    at once     {limit.start} at first, {limit.highest} at most, {limit.limit} at the end"
-
-
-def _account(stage: "StageRecord") -> str:
-    """Where the stage's worker-seconds went: the largest buckets, in the words of the report."""
     whole = sum(stage.account.values())
-    largest = sorted(stage.account.items(), key=lambda bucket: -bucket[1])[:BUCKETS_SHOWN]
-    return ", ".join(f"{share(spent / whole)} {CATEGORIES[name]}" for name, spent in largest if spent > LEAST * whole)
+    largest = sorted(stage.account.items(), key=lambda category: -category[1])[:BUCKETS_SHOWN]
+    told = (f"{share(spent / whole)} {CATEGORIES[key]}" for key, spent in largest if spent > LEAST * whole)
+    yield f"    time went {', '.join(told)}"
 
 
 def styled(text: str) -> "Text":
@@ -201,8 +184,8 @@ def _details(record: RunRecord) -> Iterator[str]:
         yield from _stage_lines(name, stage)
         if cost := process_cost_text(record, stage):
             yield f"    process cost {cost}"
-        if name == "download" and record.concurrency:
-            yield _adapted(record.concurrency)
+        if name == "download" and (limit := record.concurrency):  # what `workers = "auto"` came to
+            yield f"    at once     {limit.start} at first, {limit.highest} at most, {limit.limit} at the end"
         if stage.parts:
             parts = ", ".join(f"{part} {seconds(value)}" for part, value in stage.parts.items())
             yield f"    parts       {parts} in all"

@@ -54,6 +54,7 @@ def test_the_page_begins_with_a_chart_of_the_modes_of_each_stage(judged: Job) ->
 
 
 def test_spare_threads_and_a_silent_host_are_one_phrase(job: Job) -> None:
+    job.change(lambda facts: facts["stages"]["download"].update(spare_workers=0))
     before = job.page().text
     job.change(lambda facts: facts["stages"]["download"].update(spare_workers=1))
 
