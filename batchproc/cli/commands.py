@@ -21,6 +21,7 @@ from batchproc.cli.console import (
     from_here,
     load_config,
     load_job,
+    print_found,
     print_json,
     print_message,
     read_duration,
@@ -47,10 +48,7 @@ def check(config: ConfigPath, setting: Settings = None, as_json: AsJson = False)
     from batchproc.report.status import describe_plan, resolve_plan
 
     plan = resolve_plan(job)
-    if as_json:
-        print_json(plan.to_json())
-    else:
-        print(describe_plan(plan))
+    print_found(plan.to_json, lambda: describe_plan(plan), as_json=as_json)
     if stale := outdated_schema(job):
         print_message(f"note: {stale} is of another version; batchproc schema > {shlex.quote(stale)} renews it")
     refuse(Job(config=job, steps=steps))
@@ -75,10 +73,7 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
         from batchproc.cluster.part_ledger import describe_cluster_status, read_cluster_status
 
         parts = read_cluster_status(job)
-        if as_json:
-            print_json(to_builtins(parts))
-        else:
-            print("\n".join(describe_cluster_status(parts)))
+        print_found(lambda: to_builtins(parts), lambda: "\n".join(describe_cluster_status(parts)), as_json=as_json)
         return
     from batchproc.report.status import describe_status, read_status
 
@@ -86,10 +81,7 @@ def status(config: ConfigPath, setting: Settings = None, as_json: AsJson = False
         _watch(lambda: read_status(job))
         return
     found = read_status(job)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print(describe_status(found))
+    print_found(found.to_json, lambda: describe_status(found), as_json=as_json)
 
 
 def _watch(read: "Callable[[], JobStatus]") -> None:
@@ -154,10 +146,7 @@ def shards(
             plan = make_plan(job_list, folder, shard_urls=shard_urls)
             rate = measure_sample(job, plan, folder, sample) if sample else measured_before(job.config)
     found = forecast(plan, job.config, rate, shard_urls=shard_urls, workers=workers, cost_per_hour=cost_per_hour)
-    if as_json:
-        print_json(to_builtins(found))
-    else:
-        print("\n".join(describe(found)))
+    print_found(lambda: to_builtins(found), lambda: "\n".join(describe(found)), as_json=as_json)
 
 
 def steps(as_json: AsJson = False) -> None:
@@ -168,10 +157,8 @@ def steps(as_json: AsJson = False) -> None:
     from batchproc.report.status import describe_step
     from batchproc.transform.plan import BUILT_IN, built_in, steps_json_schema
 
-    if as_json:
-        print_json(steps_json_schema())
-    else:
-        print("\n\n".join(describe_step(built_in(op)) for op in BUILT_IN))
+    examples = (describe_step(built_in(op)) for op in BUILT_IN)
+    print_found(steps_json_schema, lambda: "\n\n".join(examples), as_json=as_json)
 
 
 def schema() -> None:

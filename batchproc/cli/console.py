@@ -5,10 +5,10 @@ What cannot be read is a `UsageError` that quotes flag and value.
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional, TypeVar
 
 import typer
 
@@ -28,6 +28,8 @@ Settings = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON to stdout")]
 
+T = TypeVar("T")
+
 _is_lost = False  # set once, before any command runs
 
 
@@ -35,18 +37,19 @@ def read_duration(flag: str, text: str) -> float:
     """Seconds of a duration as "1h30m", or a number of seconds."""
     from batchproc.config.units import parse_duration
 
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError([Problem(where=f"{flag} {text}", message=str(error))]) from None
+    return _parsed(parse_duration, flag, text)
 
 
 def read_size(flag: str, text: str) -> int:
     """Bytes of a size as "32MB", or a number of bytes."""
     from batchproc.config.units import parse_size
 
+    return _parsed(parse_size, flag, text)
+
+
+def _parsed(parse: Callable[[object], T], flag: str, text: str) -> T:
     try:
-        return parse_size(text)
+        return parse(text)
     except ValueError as error:
         raise UsageError([Problem(where=f"{flag} {text}", message=str(error))]) from None
 
@@ -128,6 +131,11 @@ def print_json(value: Any) -> None:
     import json
 
     print(json.dumps(value, indent=2, ensure_ascii=not lifecycle.speaks_unicode()))
+
+
+def print_found(facts: Callable[[], Any], text: Callable[[], str], *, as_json: bool) -> None:
+    """What a command found, for programs or for people."""
+    print_json(facts()) if as_json else print(text())
 
 
 def make_page(folder: Path, *, announce: bool) -> None:

@@ -11,10 +11,9 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from uuid import uuid4
 
-from msgspec import Struct
 from msgspec.structs import replace
 
-from batchproc.cluster.engine import Engine, LostEngineError
+from batchproc.cluster.engine import DaskEngine, LostEngineError
 from batchproc.cluster.part_ledger import QUARANTINED, WAITING, PartLedger
 from batchproc.cluster.plan import FOLDER, ClusterPlan, PartManifest, PendingPart
 from batchproc.cluster.task import AT_THE_END_SECONDS, PartOutcome, PartTask, machine_of
@@ -74,20 +73,11 @@ BETWEEN_TRIES_SECONDS = 3.0
 SILENT_SECONDS = 30.0  # until a worker that did not answer is asked again
 
 
-class Listeners(Struct, frozen=True, kw_only=True):
-    """Whom the driver tells. `note`: a line for the user. `committed`: a part is done.
-
-    `joined`: these workers were not there before; returns who has answered, and raises `UsageError` where one must not
-    work.
-    """
-
-    note: Callable[[str], None]
-    committed: Callable[[PartManifest], None]
-    joined: Callable[[Engine, Collection[str]], Collection[str]]
-
-
 class Driver:
     """Around one plan, with an engine of its own from `open` to `close`. For one thread; `stop` is a signal handler's.
+
+    `note` takes a line for the user, `committed` a part that is done. `joined` is given workers that were not there
+    before, returns who has answered, and raises `UsageError` where one must not work.
     """
 
     def __init__(
@@ -95,9 +85,11 @@ class Driver:
         config: Config,
         plan: ClusterPlan,
         ledger: PartLedger,
-        open_engine: Callable[[], Engine],
-        listeners: Listeners,
+        open_engine: Callable[[], DaskEngine],
         *,
+        note: Callable[[str], None],
+        committed: Callable[[PartManifest], None],
+        joined: Callable[[DaskEngine, Collection[str]], Collection[str]],
         store: str,
         amended: Callable[[PendingPart], PendingPart] = lambda part: part,
         clock: Callable[[], float] = time.monotonic,
@@ -109,13 +101,13 @@ class Driver:
         self._plan = plan
         self._ledger = ledger
         self._open_engine = open_engine
-        self._listeners = listeners
+        self._note, self._committed, self._joined = note, committed, joined
         self._store = store
         self._amended = amended
         self._clock = clock
         self._sleep = sleep
         self._run = uuid4().hex
-        self.engine: Engine | None = None
+        self.engine: DaskEngine | None = None
         self._queue = PartQueue()
         self._out: dict[tuple[int, int], PendingPart] = {}
         self.is_over = False  # the job's time was
@@ -128,7 +120,7 @@ class Driver:
         self._silent_until: dict[str, float] = {}  # by worker
         self._looked = self._last_word = clock()
 
-    def open(self) -> Engine:
+    def open(self) -> DaskEngine:
         """Opens the engine. Raises `UsageError` where there is none."""
         self.engine = self._open_engine()
         return self.engine
@@ -194,10 +186,10 @@ class Driver:
         for part in sorted(parts, key=lambda one: one.domain is None):
             self._queue.add(self._amended(part))
 
-    def _turn(self, engine: Engine) -> None:
+    def _turn(self, engine: DaskEngine) -> None:
         if self._over_at is not None and self._clock() > self._over_at and not self._stops:
             self.is_over = True
-            self._listeners.note("max_duration reached: nothing more is handed out; the same command continues")
+            self._note("max_duration reached: nothing more is handed out; the same command continues")
             self.stop()
         if self._stops and self._stop_by is None:
             engine.stop_parts(self._run)
@@ -211,7 +203,7 @@ class Driver:
             self._last_word = self._clock()
             self._put_down(ended)
 
-    def _look(self, engine: Engine) -> None:
+    def _look(self, engine: DaskEngine) -> None:
         """Who is there, now and then. Raises `ExecutorError` when nobody was for too long."""
         now = self._clock()
         if now - self._looked < TICK_SECONDS and self._slots:
@@ -231,11 +223,11 @@ class Driver:
                 "and the same command continues"
             )
 
-    def _meet(self, engine: Engine, now: float) -> None:
+    def _meet(self, engine: DaskEngine, now: float) -> None:
         """Has workers asked that were not there before; one that is silent later again."""
         strangers = [one for one in self._slots.keys() - self._known if now >= self._silent_until.get(one, now)]
         if strangers:
-            self._known.update(self._listeners.joined(engine, sorted(strangers)))
+            self._known.update(self._joined(engine, sorted(strangers)))
             self._silent_until |= dict.fromkeys(set(strangers) - self._known, now + SILENT_SECONDS)
 
     def _room(self) -> int:
@@ -268,9 +260,9 @@ class Driver:
 
     def _commit(self, part: PendingPart, manifest: PartManifest) -> None:
         self._ledger.commit(manifest)
-        self._listeners.committed(manifest)
+        self._committed(manifest)
         if manifest.pending:
-            self._listeners.note(f"part {part.number}: {manifest.pending:,} items are left for a part of their own")
+            self._note(f"part {part.number}: {manifest.pending:,} items are left for a part of their own")
             self._queue.add(_rest_of(manifest, part))
 
     def _charge(self, part: PendingPart, ended: PartOutcome) -> None:
@@ -278,7 +270,7 @@ class Driver:
         state = QUARANTINED if tries >= self._table.tries else WAITING
         self._ledger.fail(*part.place, ended.worker, ended.reason, tries=tries, state=state)
         what = f"in quarantine after {tries} tries" if state == QUARANTINED else "handed out again"
-        self._listeners.note(f"part {part.number}: {what}: {ended.reason.splitlines()[-1] if ended.reason else ''}")
+        self._note(f"part {part.number}: {what}: {ended.reason.splitlines()[-1] if ended.reason else ''}")
         if state == WAITING:
             self._queue.add(replace(part, tries=tries, avoid=part.avoid | {ended.worker}))
 
@@ -287,7 +279,7 @@ class Driver:
 
         Raises `ExecutorError` when there is none for too long.
         """
-        self._listeners.note(f"{error}; trying to find it again for {RECONNECT_SECONDS:.0f} s")
+        self._note(f"{error}; trying to find it again for {RECONNECT_SECONDS:.0f} s")
         self.close()
         self.engine = None
         limit = self._clock() + RECONNECT_SECONDS

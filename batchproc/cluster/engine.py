@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from msgspec import Struct
@@ -41,39 +41,11 @@ class LostEngineError(BatchprocError):
     """The scheduler does not answer any more. What it had handed out may go on; what is committed stays."""
 
 
-class Engine(Protocol):
-    """Used by one thread. Whatever asks the cluster raises `LostEngineError` when that does not answer in time."""
+class DaskEngine:
+    """A client of a scheduler, or of a cluster of its own on this machine. Used by one thread.
 
-    dashboard: str
-
-    def slots(self) -> Mapping[str, int]:
-        """How many parts each worker does at once, by the worker's address. A part that none of them may do ends."""
-        ...
-
-    def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
-        """The answers of these workers by their addresses, or as text why one cannot answer. Who is silent is left out.
-        """
-        ...
-
-    def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
-        """Hands out a part, to other workers than these if there are any."""
-        ...
-
-    def stop_parts(self, run: str) -> None:
-        """What is being worked on may commit what it has, and ends soon; of what waits for a worker nothing begins."""
-        ...
-
-    def wait(self, seconds: float) -> list[PartOutcome]:
-        """What has ended; waits so long for the first, at most."""
-        ...
-
-    def close(self) -> None:
-        """Takes back what was handed out. Bounded."""
-        ...
-
-
-class DaskEngine(Engine):
-    """A client of a scheduler, or of a cluster of its own on this machine."""
+    Whatever asks the cluster raises `LostEngineError` when that does not answer in time.
+    """
 
     def __init__(self, table: ClusterTable) -> None:
         import distributed
@@ -103,7 +75,7 @@ class DaskEngine(Engine):
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
 
     def slots(self) -> Mapping[str, int]:
-        """How many parts each worker does at once. Takes parts back whose workers are all gone."""
+        """How many parts each worker does at once, by its address. Takes parts back whose workers are all gone."""
         workers = self._workers()
         for place, allowed in [*self._allowed.items()]:
             if allowed.isdisjoint(workers):  # it would wait for ever: it comes back, and others may have it
@@ -111,7 +83,8 @@ class DaskEngine(Engine):
         return {address: int(worker["nthreads"]) for address, worker in workers.items()}
 
     def ask(self, question: Callable[[], T], workers: Iterable[str]) -> Mapping[str, T | str]:
-        """The answers of these workers, one after the other: a silent one keeps no other from answering."""
+        """The answers of these workers by their addresses, or as text why one cannot answer. Who is silent is left out:
+        one after the other is asked, and a silent one keeps no other from answering."""
         found: dict[str, T | str] = {}
         for address in workers:
             self._check()
@@ -127,6 +100,7 @@ class DaskEngine(Engine):
         return found
 
     def submit(self, task: PartTask, avoid: frozenset[str]) -> None:
+        """Hands out a part, to other workers than these if there are any."""
         self._check()
         others = [address for address in self._workers() if address not in avoid] if avoid else []
         place, priority = task.part.place, int(task.part.domain is not None)  # a row of slices takes its time
@@ -140,9 +114,11 @@ class DaskEngine(Engine):
         future.add_done_callback(lambda _: self._ended.put(place))
 
     def stop_parts(self, run: str) -> None:
+        """What is being worked on may commit what it has, and ends soon; of what waits for a worker nothing begins."""
         self.ask(partial(stop_parts, run), self._workers())
 
     def wait(self, seconds: float) -> list[PartOutcome]:
+        """What has ended; waits so long for the first, at most."""
         found: list[PartOutcome] = []
         with suppress(queue.Empty):
             found.append(self._end_of(self._ended.get(timeout=seconds)))
@@ -152,6 +128,7 @@ class DaskEngine(Engine):
         return found
 
     def close(self) -> None:
+        """Takes back what was handed out. Bounded."""
         ends: list[Callable[[], object]] = [future.release for future in self._futures.values()]
         ends += [partial(one.close, timeout=CONNECT_SECONDS) for one in (self._client, self._cluster) if one]
         for end in ends:
@@ -202,7 +179,7 @@ class DaskEngine(Engine):
         return self._client.sync(ask, callback_timeout=seconds)
 
 
-def open_engine(table: ClusterTable) -> Engine:
+def open_engine(table: ClusterTable) -> DaskEngine:
     """The engine that the config names. Raises `UsageError`."""
     refuse_without_extra()
     return DaskEngine(table)
@@ -249,7 +226,7 @@ HINTS = {
 }
 
 
-def ask_workers(config: Config, store: Store, engine: Engine, workers: Collection[str]) -> Collection[str]:
+def ask_workers(config: Config, store: Store, engine: DaskEngine, workers: Collection[str]) -> Collection[str]:
     """Who of these workers has answered, and may work. Raises `UsageError` with every problem at once."""
     token = uuid4().hex.encode()
     store.replace(PROBE, token)
@@ -266,9 +243,14 @@ def ask_workers(config: Config, store: Store, engine: Engine, workers: Collectio
 
 def examine(config: Config, address: str, token: bytes) -> Answer:
     """Looks around, on whichever machine."""
+    import PIL
+
+    from batchproc.transform import resampler
+
     trouble: dict[str, str] = {}
     versions = {
-        "python": ".".join(platform.python_version_tuple()[:2]), "batchproc": VERSION, **_library_versions()
+        "python": ".".join(platform.python_version_tuple()[:2]), "batchproc": VERSION, "Pillow": PIL.__version__,
+        "resampler": resampler.problem() or resampler.engine(),
     }  # fmt: skip
     try:
         versions["steps"] = _steps_print(config)
@@ -279,14 +261,6 @@ def examine(config: Config, address: str, token: bytes) -> Answer:
     except BatchprocError as error:
         trouble["output"] = str(error)
     return Answer(versions=versions, trouble=trouble)
-
-
-def _library_versions() -> dict[str, str]:
-    import PIL
-
-    from batchproc.transform import resampler
-
-    return {"Pillow": PIL.__version__, "resampler": resampler.problem() or resampler.engine()}
 
 
 def _steps_print(config: Config) -> str:

@@ -145,11 +145,11 @@ class _Partition:
 
     def _by_key(self, lines: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
         """The lines of the list, bucket by bucket."""
-        for bucket in self._scattering.by_key(lines):
+        for bucket in self._scattering.scatter("key", ((key_hex_of(line), line) for line in lines)):
             yield beside_the_first(read_bucket(bucket)) if self._is_keyed else read_bucket(bucket)
 
     def _gather_all(self, lines: Iterable[bytes]) -> None:
-        buckets = self._scattering.by_domain(lines)
+        buckets = self._scattering.scatter("domain", ((line, line) for line in lines))  # in the order of their hashes
         with (self._temporary / self._list_name).open("wb") as file:
             for bucket in filter(Path.exists, buckets):
                 self._gather(bucket, file)

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, field, to_builtins
-from msgspec.structs import fields
+from msgspec import Struct, convert, field
+from msgspec.json import encode
+from msgspec.structs import asdict
 
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
@@ -150,7 +151,7 @@ def form_of(columns: str) -> str:
 
 def write_plan(folder: Path, plan: ClusterPlan) -> None:
     """Writes `plan.json`; `list.jsonl` stands beside it already. Raises OSError."""
-    write_atomically(folder / PLAN_NAME, [json.dumps({"schema": SCHEMA, **to_builtins(plan)}).encode()])
+    write_atomically(folder / PLAN_NAME, [encode({"schema": SCHEMA, **asdict(plan)})])
 
 
 def read_plan(folder: Path) -> ClusterPlan | None:
@@ -161,10 +162,7 @@ def read_plan(folder: Path) -> ClusterPlan | None:
         return None
     if content.pop("schema", None) != SCHEMA:
         raise UsageError(f"{folder / PLAN_NAME}: is of another version of batchproc; use that, or remove it.")
-    shards = tuple(ListShard(**one) for one in content.pop("shards"))
-    largest = tuple(DomainSize(**one) for one in content.pop("largest"))
-    names, changed = tuple(content.pop("names")), tuple((part, at, size) for part, at, size in content.pop("changed"))
-    return ClusterPlan(**content, names=names, shards=shards, largest=largest, changed=changed)
+    return convert(content, ClusterPlan)
 
 
 class MadeShard(Struct, frozen=True, kw_only=True):
@@ -209,9 +207,7 @@ class PartManifest(Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> bytes:
         """The object's content."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}  # `record` is large, and JSON already
-        values |= {"schema": MANIFEST_SCHEMA, "shards": [to_builtins(shard) for shard in self.shards]}
-        return json.dumps(values, ensure_ascii=False).encode() + b"\n"
+        return encode({"schema": MANIFEST_SCHEMA, **asdict(self)}) + b"\n"
 
 
 def part_name(place: tuple[int, int]) -> str:
@@ -229,4 +225,4 @@ def parse_manifest(content: bytes) -> PartManifest:
     values = json.loads(content)
     if values.pop("schema", None) != MANIFEST_SCHEMA:
         raise ValueError("of another version of batchproc")
-    return PartManifest(**values | {"shards": tuple(MadeShard(**one) for one in values["shards"])})
+    return convert(values, PartManifest)

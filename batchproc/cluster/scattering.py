@@ -113,36 +113,17 @@ class Scattering:
         place = self._place
         return (place(authority_of(item.url)).prefix + encode_line(item) for item in items)
 
-    def by_key(self, lines: Iterable[bytes]) -> Iterator[Path]:
-        """Files of which each has all lines of some keys, in their order."""
-        return self.scatter("key", ((key_hex_of(line), line) for line in lines))
-
-    def by_domain(self, lines: Iterable[bytes]) -> Iterator[Path]:
-        """Files in the order of the domains' hashes, each of all lines of some domains."""
-        return self.scatter("domain", ((line, line) for line in lines))
-
     def scatter(self, name: str, lines: Iterable[tuple[bytes, bytes]]) -> Iterator[Path]:
         """Each line into the file that the first two digits of what decides name; a file without lines is missing."""
         with ExitStack() as stack:
-            files = _Files(stack, self.folder, name)
+
+            @cache
+            def file_of(end: bytes) -> BinaryIO:
+                return stack.enter_context((self.folder / f"{name}-{end.decode()}").open("wb", BUFFER_BYTES))
+
             for deciding, line in lines:
-                files[deciding[:2]].write(line)
+                file_of(deciding[:2]).write(line)
         return (self.folder / f"{name}-{number:02x}" for number in range(BUCKETS))
-
-
-class _Files(dict[bytes, BinaryIO]):
-    """Files by the end of their names, opened at their first line."""
-
-    def __init__(self, stack: ExitStack, folder: Path, name: str) -> None:
-        super().__init__()
-        self._stack = stack
-        self._folder = folder
-        self._name = name
-
-    def __missing__(self, end: bytes) -> BinaryIO:
-        path = self._folder / f"{self._name}-{end.decode()}"
-        file = self[end] = self._stack.enter_context(path.open("wb", BUFFER_BYTES))
-        return file
 
 
 def read_bucket(path: Path) -> Iterator[bytes]:
@@ -228,9 +209,6 @@ class Changes(Struct, frozen=True, kw_only=True):
             for change in self.of(number).values():
                 for item in change.items[:1]:
                     yield b'%0*d[0,"%s",""]\n' % (PREFIX, number * 2 + (change.kind in LEFT), item.key.hex().encode())
-
-
-NOTHING_CHANGED = Changes(path=Path(), index={})
 
 
 def amend(lines: bytes, changes: Mapping[str, Change]) -> bytes:

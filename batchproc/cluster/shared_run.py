@@ -13,7 +13,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from batchproc import signals
-from batchproc.cluster.driver import Driver, Listeners
+from batchproc.cluster.driver import Driver
 from batchproc.cluster.engine import ask_workers, open_engine, refuse_without_extra
 from batchproc.cluster.merge import Amending, Measured, Merged, retry_failed, write_rows
 from batchproc.cluster.part_ledger import COMMITTED, PARTS_NAME, PartLedger
@@ -180,11 +180,9 @@ class _ClusterRun:
         """Does what is left of the plan; what ended that before its time, and how long it took."""
         if not _has_work(plan, ledger):
             return None, 0.0
-        listeners = Listeners(
-            note=self._display.note, committed=self._committed, joined=partial(ask_workers, self._config, store)
-        )
         driver = Driver(
-            self._config, plan, ledger, partial(open_engine, self._table), listeners, store=store.address,
+            self._config, plan, ledger, partial(open_engine, self._table), note=self._display.note,
+            committed=self._committed, joined=partial(ask_workers, self._config, store), store=store.address,
             amended=partial(self._plans(store).amended, plan),
         )  # fmt: skip
         began = time.perf_counter()

@@ -8,51 +8,25 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TypeAlias
 from uuid import uuid4
 
 from batchproc.errors import DiskError
 from batchproc.stores import Bucket
 
 
-class Store(Protocol):
-    """What the parts of a run need of it. Every method raises `DiskError`, or `StoreError`, which is one."""
+class FolderStore:
+    """A folder of a file system that all machines have mounted at the same place.
 
-    address: str
-
-    def get(self, name: str) -> bytes | None:
-        """An object; None where there is none."""
-        ...
-
-    def get_range(self, name: str, offset: int, size_bytes: int) -> bytes:
-        """A range of an object's bytes."""
-        ...
-
-    def put(self, name: str, path: Path) -> None:
-        """Moves a local file there, under a name that stands for its content."""
-        ...
-
-    def create(self, name: str, content: bytes) -> bool:
-        """Makes an object if there is none, whole or not at all; whether the one that stands is this."""
-        ...
-
-    def replace(self, name: str, content: bytes) -> None:
-        """Makes an object, or another of it."""
-        ...
-
-    def remove(self, name: str) -> None:
-        """Removes an object, if it is there."""
-        ...
-
-
-class FolderStore(Store):
-    """A folder of a file system that all machines have mounted at the same place."""
+    Its methods are those of every store, and raise `DiskError`, or `StoreError`, which is one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.address = str(folder)
         self.folder = folder
 
     def get(self, name: str) -> bytes | None:
+        """An object; None where there is none."""
         try:
             return (self.folder / name).read_bytes()
         except FileNotFoundError:
@@ -61,6 +35,7 @@ class FolderStore(Store):
             raise self._failed("read", name, error) from error
 
     def get_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """A range of an object's bytes."""
         try:
             with (self.folder / name).open("rb") as file:
                 file.seek(offset)
@@ -69,6 +44,7 @@ class FolderStore(Store):
             raise self._failed("read", name, error) from error
 
     def put(self, name: str, path: Path) -> None:
+        """Moves a local file there, under a name that stands for its content."""
         target = self.folder / name
         try:
             move(path, target)
@@ -76,7 +52,10 @@ class FolderStore(Store):
             raise self._failed("written", name, error) from error
 
     def create(self, name: str, content: bytes) -> bool:
-        """Makes an object if there is none: a hard link is refused where the name is taken, as on NFS too."""
+        """Makes an object if there is none, whole or not at all; whether the one that stands is this.
+
+        A hard link is refused where the name is taken, as on NFS too.
+        """
         target = self.folder / name
         new = _beside(target)
         try:
@@ -92,6 +71,7 @@ class FolderStore(Store):
             new.unlink(missing_ok=True)
 
     def replace(self, name: str, content: bytes) -> None:
+        """Makes an object, or another of it."""
         target = self.folder / name
         new = _beside(target)
         try:
@@ -104,6 +84,7 @@ class FolderStore(Store):
             new.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
+        """Removes an object, if it is there."""
         try:
             (self.folder / name).unlink(missing_ok=True)
         except OSError as error:
@@ -113,7 +94,7 @@ class FolderStore(Store):
         return DiskError(f"{self.folder / name}: cannot be {done}: {error.strerror}")
 
 
-class BucketStore(Store):
+class BucketStore:
     """A folder of a bucket. Made where it is used: no fork may inherit one."""
 
     def __init__(self, address: str) -> None:
@@ -128,7 +109,6 @@ class BucketStore(Store):
         return self._bucket.read_range(name, offset, size_bytes)
 
     def put(self, name: str, path: Path) -> None:
-        """Sends a local file there, and removes it here."""
         self._bucket.write(name, path)
         path.unlink()
 
@@ -140,6 +120,9 @@ class BucketStore(Store):
 
     def remove(self, name: str) -> None:
         self._bucket.delete(name)
+
+
+Store: TypeAlias = FolderStore | BucketStore
 
 
 def open_store(address: str) -> Store:

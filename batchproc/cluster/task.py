@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from msgspec import Struct
+from msgspec import Struct, convert
 
 from batchproc.cluster import part_process
 from batchproc.cluster.part_process import Order
@@ -244,7 +244,7 @@ def _stage(store: Store, layout: Layout, part: str) -> str:
 def _send_shards(store: Store, layout: Layout) -> list[MadeShard]:
     if not layout.shard_manifest_path.exists():
         return []
-    made = [MadeShard(**one) for one in json.loads(layout.shard_manifest_path.read_bytes())["shards"]]
+    made = convert(json.loads(layout.shard_manifest_path.read_bytes())["shards"], list[MadeShard])
     for shard in made:
         store.put(shard.name, layout.output / shard.name)
     return made

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from batchproc.cluster.driver import Driver, Listeners
+from batchproc.cluster.driver import Driver
 from batchproc.cluster.merge import Measured
 from batchproc.cluster.part_ledger import PartLedger
 from batchproc.cluster.partition import make_plan
@@ -134,13 +134,13 @@ def simulate(folder: Path, *, parts: int, workers: int, slices: int) -> None:
     write_plan(folder, plan)
     measured = Measured()
     engine = SimulatedEngine(workers, manifest)
-    listeners = Listeners(note=print, committed=measured.add, joined=lambda _engine, workers: workers)
     config = load(folder / "job.toml").config
     began = time.process_time()
     with PartLedger.open(folder / "parts.db") as ledger:
         driver = Driver(
-            config, plan, ledger, lambda: engine, listeners, store=str(folder), clock=lambda: engine.now
-        )
+            config, plan, ledger, lambda: engine, note=print, committed=measured.add,
+            joined=lambda _engine, workers: workers, store=str(folder), clock=lambda: engine.now,
+        )  # fmt: skip
         driver.work()
         assert parts == len(ledger.last_committed())
     seconds = time.process_time() - began

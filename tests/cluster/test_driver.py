@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from batchproc.cluster.driver import RECONNECT_SECONDS, SILENT_SECONDS, WORKERLESS_SECONDS, Driver, Listeners
-from batchproc.cluster.engine import Engine, LostEngineError
+from batchproc.cluster.driver import RECONNECT_SECONDS, SILENT_SECONDS, WORKERLESS_SECONDS, Driver
+from batchproc.cluster.engine import LostEngineError
 from batchproc.cluster.part_ledger import PartLedger
 from batchproc.cluster.plan import ClusterPlan, ListShard, PartManifest
 from batchproc.cluster.task import PartOutcome, PartTask
@@ -97,25 +97,25 @@ class Bench:
         self.now = 0.0
         self.silent: set[str] = set()
         self.asked: list[tuple[float, list[str]]] = []
-        self._engines: Iterator[Engine | None] = iter(())
-        listeners = Listeners(note=self.notes.append, committed=lambda _one: None, joined=self._joined)
+        self._engines: Iterator[PlayedEngine | None] = iter(())
         self.driver = Driver(
-            load(config, settings=settings).config, plan, ledger, self._open, listeners, store="/store",
-            clock=self._tick, sleep=self._sleep,
+            load(config, settings=settings).config, plan, ledger, self._open, store="/store",
+            note=self.notes.append, committed=lambda _one: None, joined=self._joined, clock=self._tick,
+            sleep=self._sleep,
         )
 
-    def work(self, *engines: Engine | None) -> None:
+    def work(self, *engines: PlayedEngine | None) -> None:
         """Works; these are the engines that are opened, one after the other, where None is a scheduler away."""
         self._engines = iter(engines)
         self.driver.work()
 
-    def _open(self) -> Engine:
+    def _open(self) -> PlayedEngine:
         engine = next(self._engines, None)
         if engine is None:
             raise UsageError("no scheduler")
         return engine
 
-    def _joined(self, _engine: Engine, workers: Collection[str]) -> Collection[str]:
+    def _joined(self, _engine: PlayedEngine, workers: Collection[str]) -> Collection[str]:
         self.asked.append((self.now, list(workers)))
         return set(workers) - self.silent
 
