@@ -200,13 +200,14 @@ def _work(
 
 def _print_result(result: "RunResult", *, quiet: bool, verbose: bool, as_json: bool) -> None:
     from batchproc.exit_reason import run_line
-    from batchproc.lifecycle import speaks_unicode
-    from batchproc.report.terminal import summarise, wrapped
 
     if as_json:
         print_json(result.facts)
     elif not quiet:
-        _print_summary(wrapped(summarise(result.record, result.folder, verbose=verbose, unicode=speaks_unicode())))
+        from batchproc.report.terminal import summarise, wrapped
+
+        unicode = lifecycle.speaks_unicode()
+        _print_summary(wrapped(summarise(result.record, result.folder, verbose=verbose, unicode=unicode)))
     line = run_line(result.record, result.folder)
     if not quiet:
         if result.error is not None:
