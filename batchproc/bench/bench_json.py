@@ -15,7 +15,7 @@ from batchproc.bench.verdicts import LEVEL, CaseComparison, NoiseFloor
 from batchproc.errors import DiskError, UsageError
 from batchproc.measure.breakdown import OTHERS_LIMIT, STEAL_LIMIT
 from batchproc.measure.samples import MachineUsage
-from batchproc.record.explanation import StageModel
+from batchproc.record.explanation import JobModel
 from batchproc.record.run_json import MachineRecord
 from batchproc.record.run_parts import ModeName, StageRecord
 from batchproc.sink import write_atomically
@@ -70,14 +70,9 @@ class BenchDataset(Struct, frozen=True, kw_only=True):
     latency_seconds: Latencies | None = None
 
 
-class BenchCalibration(Struct, frozen=True, kw_only=True):
+class BenchCalibration(JobModel, frozen=True, kw_only=True):
     """The model's parameters, from small runs before the first round."""
 
-    download: StageModel
-    transform: StageModel
-    glue_seconds: float
-    origin_cpu_seconds: float
-    cores: float
     phi_transform_low: float | None = None
     phi_transform_high: float | None = None
     miss_of_its_own_run: float | None = None

@@ -8,15 +8,15 @@ GIL for, which nothing in a serial run can tell.
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from batchproc.bench.bench_json import BenchCalibration, BenchPrediction
 from batchproc.bench.spec import Bounds, Case, named
-from batchproc.explain.predict import JobModel, Limit, Prediction, predict
+from batchproc.explain.predict import Limit, Prediction, predict
 from batchproc.explain.run_model import RunModel, measure
 from batchproc.explain.words import seconds, share
 from batchproc.model import Mode
-from batchproc.record.explanation import StageModel, Variant
+from batchproc.record.explanation import JobModel, StageModel, Variant
 from batchproc.record.run_json import RunRecord
 
 CALIBRATION_ITEMS = 48
@@ -36,17 +36,11 @@ class Calibration(Struct, frozen=True, kw_only=True):
 
     def describe(self) -> BenchCalibration:
         """What bench.json says of it."""
+        low, high = (end.transform.phi for end in self.ends)
         return BenchCalibration(
-            download=self.likely.download,
-            transform=self.likely.transform,
-            phi_transform_low=self.ends[0].transform.phi,
-            phi_transform_high=self.ends[1].transform.phi,
-            glue_seconds=self.likely.glue_seconds,
-            origin_cpu_seconds=self.likely.origin_cpu_seconds,
-            cores=self.likely.cores,
-            miss_of_its_own_run=self.miss,
-            text=self.text,
-        )
+            **asdict(self.likely), phi_transform_low=low, phi_transform_high=high,
+            miss_of_its_own_run=self.miss, text=self.text,
+        )  # fmt: skip
 
 
 def sample(paths: Sequence[str], most: int = CALIBRATION_ITEMS) -> list[str]:

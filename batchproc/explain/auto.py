@@ -204,18 +204,8 @@ def _gives_up_isolation(own: Variant, rival: Variant) -> bool:
 
 def describe_inputs(run: RunModel) -> ModelInputs:
     """What the prediction was made from."""
-    job = run.job
     return ModelInputs(
-        items=job.items,
-        download=job.download,
-        transform=job.transform,
-        glue_seconds=job.glue_seconds,
-        origin_cpu_seconds=job.origin_cpu_seconds,
-        connections=job.connections,
-        cores=job.cores,
-        others_cpu_share=run.others,
-        model_error=run.miss,
-        assumed=run.assumed,
+        **asdict(run.job), others_cpu_share=run.others, model_error=run.miss, assumed=run.assumed
     )
 
 

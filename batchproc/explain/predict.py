@@ -14,34 +14,9 @@ started before the first item. All functions are pure; times in seconds, rates i
 
 from msgspec import Struct
 
-from batchproc.record.explanation import StageModel, Variant
+from batchproc.record.explanation import JobModel, StageModel, Variant
 
 HALVINGS = 40
-
-
-class StartCosts(Struct, frozen=True, kw_only=True):
-    """Seconds that starting takes: whatever the modes; once when there is any worker process; and per process."""
-
-    always_seconds: float = 0.0
-    first_process_seconds: float = 0.0
-    per_process_cpu_seconds: float = 0.0
-
-
-class JobModel(Struct, frozen=True, kw_only=True):
-    """A job on a machine. `glue_seconds`: the parent's own CPU per item, all under its GIL.
-
-    `origin_cpu_seconds`: of an embedded origin, per item; it shares the cores. `connections`: the most downloads at
-    once that the hosts allow, None where that is not known.
-    """
-
-    download: StageModel
-    transform: StageModel
-    items: int
-    cores: float
-    glue_seconds: float = 0.0
-    origin_cpu_seconds: float = 0.0
-    connections: float | None = None
-    start: StartCosts = StartCosts()
 
 
 class Limit(Struct, frozen=True, kw_only=True):

@@ -13,8 +13,8 @@ from statistics import fmean
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from batchproc.explain.predict import JobModel, StartCosts, cpu_bound_share, held_fraction, predict
-from batchproc.record.explanation import GilDoubt, GilMethod, StageModel, Value, Variant
+from batchproc.explain.predict import cpu_bound_share, held_fraction, predict
+from batchproc.record.explanation import GilDoubt, GilMethod, JobModel, StageModel, StartCosts, Value, Variant
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import ModeName, StageRecord, StepRecord
 

@@ -57,42 +57,28 @@ class Watch(Struct, frozen=True, kw_only=True):
     gauge_names: tuple[str, ...]
 
 
-class GaugeReader:
-    """Opens the gauges of another process, in the order of their names."""
-
-    def __init__(self, path: Path, names: Sequence[str]) -> None:
-        self.names = tuple(names)
-        with path.open("rb") as file:
-            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._values = memoryview(self._memory).cast("d")
-
-    def read(self) -> tuple[float, ...]:
-        """Every value, in the order of `names`."""
-        return tuple(self._values[: len(self.names)])
-
-    def close(self) -> None:
-        """Gives the memory back."""
-        self._values.release()
-        self._memory.close()
-
-
 class GaugeMeans:
-    """The gauges over time: their means weighted by time, and their peaks."""
+    """The gauges of another process over time: their means weighted by time, and their peaks."""
 
-    def __init__(self, reader: GaugeReader, now: float) -> None:
-        self._reader = reader
+    def __init__(self, path: Path, names: Sequence[str], now: float) -> None:
+        self._names = tuple(names)
+        with path.open("rb") as file:
+            self._memory = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).cast("d")
         self._before = now
         self._seconds = 0.0
         self._row_seconds = 0.0
-        self.values = reader.read()
+        self.values = self._read()
         self._sums = [0.0] * len(self.values)
         self._row_sums = [0.0] * len(self.values)
         self._peaks = list(self.values)
 
+    def _read(self) -> tuple[float, ...]:
+        return tuple(self._memory[: len(self._names)])
+
     def add_reading(self, now: float) -> None:
         """Reads every gauge; a value stands for the time since the last reading."""
         seconds, self._before = now - self._before, now
-        self.values = self._reader.read()
+        self.values = self._read()
         self._seconds += seconds
         self._row_seconds += seconds
         for index, value in enumerate(self.values):
@@ -106,30 +92,30 @@ class GaugeMeans:
         sums, self._row_sums = self._row_sums, [0.0] * len(self.values)
         return {
             name: value if name.endswith("_total") or not span else total / span
-            for name, value, total in zip(self._reader.names, self.values, sums, strict=True)
+            for name, value, total in zip(self._names, self.values, sums, strict=True)
         }
 
     def means(self) -> dict[str, float]:
         """Over the whole time."""
         seconds = self._seconds or 1.0
-        return {name: total / seconds for name, total in zip(self._reader.names, self._sums, strict=True)}
+        return {name: total / seconds for name, total in zip(self._names, self._sums, strict=True)}
 
     def peaks(self) -> dict[str, float]:
         """The largest values seen."""
-        return dict(zip(self._reader.names, self._peaks, strict=True))
+        return dict(zip(self._names, self._peaks, strict=True))
 
 
 class Sampling:
     """One run under observation: `read` often, `add_row` sometimes, with memory rarely, `result` once."""
 
-    def __init__(self, watch: Watch, reader: GaugeReader, place: Place) -> None:
+    def __init__(self, watch: Watch, place: Place) -> None:
         self.started = time.perf_counter()
         self._place = place
         self._processes = ProcessTable(watch.root, watch.origin)
         self._waits: dict[int, ThreadWaits] = {}
         self._totals = WaitTotals()
         self._series = Series()
-        self._gauges = GaugeMeans(reader, self.started)
+        self._gauges = GaugeMeans(Path(watch.gauges_path), watch.gauge_names, self.started)
         self._peaks: dict[str, float] = {}
         self._turns = 1
         self.readings = 0
@@ -316,9 +302,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     watch = msgspec.json.decode(sys.argv[1], type=Watch)
     _soft_limit_of_files()
-    reader = GaugeReader(Path(watch.gauges_path), watch.gauge_names)
     with suppress(BrokenPipeError):  # the parent is gone
-        observe(Sampling(watch, reader, learn()), listen(sys.stdin.fileno()), _report)
+        observe(Sampling(watch, learn()), listen(sys.stdin.fileno()), _report)
     os._exit(0)  # nothing is left to be tidied up
 
 

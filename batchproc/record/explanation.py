@@ -194,6 +194,31 @@ class StageModel(Struct, frozen=True, kw_only=True):
     ipc_parent_seconds: float = 0.0
 
 
+class StartCosts(Struct, frozen=True, kw_only=True):
+    """Seconds that starting takes: whatever the modes; once when there is any worker process; and per process."""
+
+    always_seconds: float = 0.0
+    first_process_seconds: float = 0.0
+    per_process_cpu_seconds: float = 0.0
+
+
+class JobModel(Struct, frozen=True, kw_only=True):
+    """A job on a machine. `glue_seconds`: the parent's own CPU per item, all under its GIL.
+
+    `origin_cpu_seconds`: of an embedded origin, per item; it shares the cores. `connections`: the most downloads at
+    once that the hosts allow, None where that is not known.
+    """
+
+    download: StageModel
+    transform: StageModel
+    items: int = 0
+    cores: float = 0.0
+    glue_seconds: float = 0.0
+    origin_cpu_seconds: float = 0.0
+    connections: float | None = None
+    start: StartCosts = StartCosts()
+
+
 class Figure(Struct, frozen=True, kw_only=True):
     """A measured figure behind a choice; `value` None is unknown. `code`: which one; `text`: its name in words."""
 
@@ -300,16 +325,9 @@ class Tried(Variant, frozen=True, kw_only=True):
     rate_per_second: float | None = None
 
 
-class ModelInputs(Struct, frozen=True, kw_only=True):
-    """What a prediction was made from: per item, in seconds."""
+class ModelInputs(JobModel, frozen=True, kw_only=True):
+    """What a prediction was made from, and how far the model misses the run that it was made from."""
 
-    items: int
-    download: StageModel
-    transform: StageModel
-    glue_seconds: float = 0.0
-    origin_cpu_seconds: float = 0.0
-    connections: float | None = None
-    cores: float = 0.0
     others_cpu_share: float = 0.0
     model_error: float = 0.0
     assumed: tuple[str, ...] = ()

@@ -5,9 +5,10 @@ from statistics import fmean, median
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from batchproc.bench.bench_json import Bench, BenchCase
-from batchproc.explain.predict import JobModel, limits
+from batchproc.explain.predict import limits
 from batchproc.explain.words import CATEGORIES, count, seconds, share, significant, size
 from batchproc.record.explanation import Variant
 from batchproc.record.run_parts import STAGES
@@ -150,15 +151,7 @@ def _ceilings(bench: Bench, case: BenchCase, changed: Mapping[str, float] | None
         return {}
     numbers = case.numbers | dict(changed or {})
     workers = {stage: numbers.get(f"{stage}.workers", case.stages[stage].workers) for stage in STAGES}
-    job = JobModel(
-        download=model.download,
-        transform=model.transform,
-        items=bench.material.items,
-        cores=model.cores,
-        glue_seconds=model.glue_seconds,
-        origin_cpu_seconds=model.origin_cpu_seconds,
-        connections=numbers.get("download.per_host", bench.material.per_host),
-    )
+    job = replace(model, connections=numbers.get("download.per_host", bench.material.per_host))
     # Between two numbers of workers a ceiling is a curve.
     variant = Variant(download=case.download, download_workers=workers["download"],  # type: ignore[arg-type]
                       transform=case.transform, transform_workers=workers["transform"])  # type: ignore[arg-type]  # fmt: skip

@@ -15,9 +15,8 @@ from batchproc.bench.predictions import (
     with_measured,
 )
 from batchproc.bench.spec import Case, make_alone_cases, make_cases
-from batchproc.explain.predict import JobModel, StartCosts
 from batchproc.explain.run_model import measure
-from batchproc.record.explanation import StageModel
+from batchproc.record.explanation import JobModel, StageModel, StartCosts
 from batchproc.record.run_json import MachineRecord, RunCounts, RunRecord
 from batchproc.record.run_parts import ModeName, StageRecord, StepRecord
 

@@ -6,9 +6,19 @@ from msgspec.structs import replace
 
 from batchproc.explain.auto import Decision, Race, after_returning, after_trying, choose, rank
 from batchproc.explain.mode_wording import auto_text
-from batchproc.explain.predict import JobModel, StartCosts, predict
+from batchproc.explain.predict import predict
 from batchproc.explain.run_model import RunModel
-from batchproc.record.explanation import AutoReason, AutoRecord, AutoVerdict, Candidate, StageModel, TieBreak, Variant
+from batchproc.record.explanation import (
+    AutoReason,
+    AutoRecord,
+    AutoVerdict,
+    Candidate,
+    JobModel,
+    StageModel,
+    StartCosts,
+    TieBreak,
+    Variant,
+)
 from batchproc.record.run_parts import MODES
 
 PIPE = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.00025}

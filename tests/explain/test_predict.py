@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from msgspec.structs import replace
 
-from batchproc.explain.predict import JobModel, StartCosts, gil_seconds, held_fraction, limits, predict
-from batchproc.record.explanation import StageModel, Variant
+from batchproc.explain.predict import gil_seconds, held_fraction, limits, predict
+from batchproc.record.explanation import JobModel, StageModel, StartCosts, Variant
 from batchproc.record.run_parts import MODES, ModeName
 
 PAIRS = tuple(itertools.product(MODES, MODES))

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from batchproc.measure.sampler import Gauges
-from batchproc.measure.sampling import GaugeMeans, GaugeReader
+from batchproc.measure.sampling import GaugeMeans
 
 
 def test_a_reader_sees_what_was_put_and_added() -> None:
     with Gauges(["in_flight", "done_total"]) as gauges:
-        reader = GaugeReader(gauges.path, gauges.names)
+        means = GaugeMeans(gauges.path, gauges.names, 0.0)
         gauges.put("in_flight", 7.5)
         gauges.add("done_total")
         gauges.add("done_total", 2)
 
-        assert reader.read() == (7.5, 3.0)
-        reader.close()
+        means.add_reading(1.0)
+        assert means.values == (7.5, 3.0)
 
 
 def test_the_file_is_gone_afterwards() -> None:
@@ -33,10 +33,7 @@ def test_the_file_is_gone_afterwards() -> None:
 
 def test_no_gauges_at_all_are_fine() -> None:
     with Gauges([]) as gauges:
-        reader = GaugeReader(gauges.path, gauges.names)
-
-        assert reader.read() == ()
-        reader.close()
+        assert GaugeMeans(gauges.path, gauges.names, 0.0).values == ()
 
 
 def test_a_name_that_was_not_declared_is_refused() -> None:
@@ -46,8 +43,7 @@ def test_a_name_that_was_not_declared_is_refused() -> None:
 
 def test_levels_are_averaged_over_time_and_counters_keep_their_last_value() -> None:
     with Gauges(["in_flight", "done_total"]) as gauges:
-        reader = GaugeReader(gauges.path, gauges.names)
-        means = GaugeMeans(reader, 100.0)
+        means = GaugeMeans(gauges.path, gauges.names, 100.0)
         for now, in_flight in ((101.0, 2.0), (104.0, 6.0)):
             gauges.put("in_flight", in_flight)
             gauges.add("done_total", 10)
@@ -56,7 +52,6 @@ def test_levels_are_averaged_over_time_and_counters_keep_their_last_value() -> N
         assert means.row() == {"in_flight": 5.0, "done_total": 20.0}
         assert means.means()["in_flight"] == 5.0
         assert means.peaks() == {"in_flight": 6.0, "done_total": 20.0}
-        reader.close()
 
 
 @contextmanager

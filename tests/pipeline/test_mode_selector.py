@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from batchproc.config import load
-from batchproc.explain.predict import JobModel, predict
+from batchproc.explain.predict import predict
 from batchproc.explain.run_model import RunModel
 from batchproc.pipeline.mode_selector import ModeSelector
-from batchproc.record.explanation import StageModel, Variant
+from batchproc.record.explanation import JobModel, StageModel, Variant
 
 JOB = '[job]\nname = "test"\ninput = "urls.txt"\noutput = "out"\n[transform]\nworkers = 2\n'
 THREADS = Variant(download="thread", download_workers=32, transform="thread", transform_workers=2)
