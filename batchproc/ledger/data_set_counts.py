@@ -3,15 +3,13 @@
 What was counted is kept with the revision of the items that it is of: a run that changes nothing counts nothing.
 """
 
-import json
 import sqlite3
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
-from msgspec import to_builtins
+from msgspec import json
 from msgspec.structs import replace
 
 from batchproc.kinds import Code
@@ -76,29 +74,15 @@ def data_set(connection: sqlite3.Connection) -> DataSetRecord:
     """What there is; counted only where an item has changed since the last time."""
     revision, _, content = str(read_meta(connection, KNOWN) or "").partition(" ")
     is_current = revision == str(read_meta(connection, "revision"))
-    counted = _from_json(json.loads(content)) if is_current else _count(connection)
+    counted = json.decode(content, type=DataSetRecord) if is_current else _count(connection)
     return replace(counted, shards=_shards(connection))
 
 
 def keep_data_set(connection: sqlite3.Connection, counted: DataSetRecord) -> None:
     """Keeps what `data_set` gave, for the next time. No item may have changed since."""
-    content = json.dumps(to_builtins(replace(counted, shards=None)))
+    content = json.encode(replace(counted, shards=None)).decode()
     with transaction(connection):
         write_meta(connection, KNOWN, f"{read_meta(connection, 'revision')} {content}")
-
-
-def _from_json(content: dict[str, Any]) -> DataSetRecord:
-    rejected = (
-        {**one, "examples": tuple(RejectedExample(**example) for example in one["examples"])}
-        for one in content["rejected"]
-    )
-    lists = {
-        "sides": tuple(ImageClass(**one) for one in content["sides"]),
-        "shapes": tuple(ImageClass(**one) for one in content["shapes"]),
-        "hosts": tuple(HostImages(**one) for one in content["hosts"]),
-        "rejected": tuple(RejectedItems(**one) for one in rejected),
-    }
-    return DataSetRecord(**{**content, **lists})
 
 
 def _count(connection: sqlite3.Connection) -> DataSetRecord:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec import MsgspecError
+
 from batchproc.errors import DiskError, UsageError
 from batchproc.ledger.schema import APPLICATION_ID, INITIAL_META, SCHEMA_VERSION, create_tables, read_version
 from batchproc.shortage import find_shortage, no_more_files
@@ -62,7 +64,7 @@ def value_errors(path: Path) -> Iterator[None]:
     """Around the reading of stored values: one that is not what we wrote is damage like any other."""
     try:
         yield
-    except (TypeError, ValueError, AttributeError, LookupError, RecursionError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, RecursionError, MsgspecError) as error:
         raise damaged(path) from error
 
 

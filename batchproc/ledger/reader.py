@@ -1,45 +1,53 @@
-"""What can be read from a ledger: the work that is left, the counts, the rows of the manifests, the history."""
+"""What can be read from a ledger: the work that is left, the counts, the rows of the manifests, the history.
+
+Of the manifests it is known which of their blocks need not be made again.
+"""
 
 import json
 import math
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from batchproc.columns import Columns
+from batchproc.columns import FILE_NAME_ENDINGS, Columns, Scalar, Type
 from batchproc.ledger.data_set_counts import data_set
 from batchproc.ledger.database import disk_errors, open_for_reading, value_errors
 from batchproc.ledger.deciding import LedgerRun, PlanChange, compare_plan, find_due_again, last_runs
 from batchproc.ledger.files import CHECKED, FileNames, PackedItems, knows_shards, packed_items
 from batchproc.ledger.importing import read_columns
-from batchproc.ledger.known_manifests import (
-    CURRENT,
-    FACT_TYPES,
-    FAILURES,
-    METADATA,
-    ORIGINAL,
-    known_blocks,
-    name_columns,
-    spans,
-)
-from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_version
+from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_meta, read_version, transaction, write_meta
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
 from batchproc.record.run_json import Counts, DueAgain
 from batchproc.record.run_parts import DataSetRecord
-from batchproc.remembered import Manifest, Part
+from batchproc.remembered import BLOCK_ITEMS, Block, Manifest, Part
 from batchproc.sink.layout import ImageFolder
 from batchproc.version import VERSION
+
+CURRENT = "manifests"  # in `meta`: what the files looked like when they were last written
+METADATA, FAILURES = "metadata", "failures"
+NUMBERS = ("width", "height", "original_width", "original_height", "size_bytes")
+FACTS = (
+    "file_name", "url", "key", *NUMBERS, "original_format", "sha256", "source_sha256", "final_url", "status_code",
+    "etag", "last_modified",
+)  # fmt: skip
+LATE_FACTS = ("image_notes", "image_recipe")  # rows of earlier versions do not have them
+FACT_TYPES: Mapping[str, Type] = {
+    name: Scalar.INT if name in (*NUMBERS, "status_code") else Scalar.TEXT for name in (*FACTS, *LATE_FACTS)
+}
+IMAGE = "image"  # what loaders call the image itself
+ORIGINAL = "original"  # in jobs that keep them: the path, empty where it was not kept
+CAPTION = "text"  # what they call its caption
 
 SOURCE = (  # what a `Source` is made of; validators are those of the URL that the image was made from
     "id - 1, line, url, key, extra_json, state = 'done', iif(made_url IS NULL, etag, NULL), "
     "iif(made_url IS NULL, last_modified, NULL), iif(made_url IS NULL, source_sha256, NULL)"
 )
 WORK = "due = 1 AND state != 'absent' AND (state != 'failed' OR runs < ?)"
-FACTS = (
+IMAGE_COLUMNS = (
     "id, key, url, extra_json, suffix, width_px, height_px, original_width_px, original_height_px, original_format, "
     "size_bytes, sha256, source_sha256, final_url, status_code, etag, last_modified, image_notes, "
     "(SELECT recipe FROM plan WHERE plan.id = item.plan), made_url, made_extra_json"
@@ -247,7 +255,7 @@ class LedgerView:
         with value_errors(self._path):
             more = self._scan_listed_rows(first, last)
             item, line_json = next(more, NO_MORE)
-            for row in self._scan(FACTS, condition, first, last):
+            for row in self._scan(IMAGE_COLUMNS, condition, first, last):
                 facts, extra_jsons = _image_facts(row, file_name)
                 if original is not None:
                     facts[ORIGINAL] = original(str(facts["source_sha256"]), str(facts["original_format"]))
@@ -426,3 +434,71 @@ def _image_facts(row: Any, file_name: Callable[[str, str], str]) -> tuple[dict[s
         "image_recipe": recipe or "",
     }
     return facts, [extra_json if made_extra_json is None else made_extra_json]
+
+
+def name_columns(columns: Iterable[str], caption: str = "", *, originals: bool = False) -> dict[str, str]:
+    """The names of a list's columns in `metadata.jsonl`: their own, unless a loader would take them for something else.
+
+    Such a name gets `list_` before it, and `_` behind it where a loader takes its end for that of an image's path. A
+    name that is taken then, whatever its case, gets `_2` and so on. The columns that keep their names come first. The
+    column `caption`, if there is one of that name, is `text`, whatever it was. With `originals` theirs is ours too.
+    """
+    columns = list(columns)
+    taken = {name.lower() for name in (*FACTS, *LATE_FACTS, IMAGE, *([ORIGINAL] if originals else []))}
+    names: dict[str, str] = {}
+    if caption and caption in columns:
+        names[caption] = CAPTION
+        taken.add(CAPTION)
+    others = [column for column in columns if column not in names]
+    clashing = [column for column in others if _would_be_mistaken(column, taken)]
+    for column in (*(column for column in others if column not in clashing), *clashing):
+        name = stem = _safe_name(column) if column in clashing else column
+        number = 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{stem}_{number}"
+        taken.add(name.lower())
+        names[column] = name
+    return {column: names[column] for column in columns}
+
+
+def _would_be_mistaken(column: str, taken: Container[str]) -> bool:
+    return not column.strip() or column.lower() in taken or column.lower().endswith(FILE_NAME_ENDINGS)
+
+
+def _safe_name(column: str) -> str:
+    return f"list_{column}{'_' if column.lower().endswith(FILE_NAME_ENDINGS) else ''}"
+
+
+def known_blocks(connection: sqlite3.Connection, manifest: str) -> dict[int, Block]:
+    """The blocks of a manifest of which no row has changed since it was written, by their numbers."""
+    rows = connection.execute(
+        "SELECT number, start_bytes, size_bytes, digest FROM manifest_block WHERE manifest = ?", (manifest,)
+    )
+    return {
+        number: Block(start_bytes=start_bytes, size_bytes=size_bytes, digest=digest)
+        for number, start_bytes, size_bytes, digest in rows
+    }
+
+
+def spans(last_item: int) -> Iterator[tuple[int, int, int]]:
+    """The blocks that hold the items 1 to `last_item`: number, first item, last item."""
+    for number, first in enumerate(range(1, last_item + 1, BLOCK_ITEMS)):
+        yield number, first, first + BLOCK_ITEMS - 1
+
+
+def note_manifests(connection: sqlite3.Connection, written: Mapping[str, Sequence[Block]], looks: str) -> None:
+    """Notes that the manifests hold what the ledger holds now, where their blocks stand, and how the files look."""
+    full = connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()[0] // BLOCK_ITEMS
+    with transaction(connection):
+        for manifest, blocks in written.items():
+            connection.execute("DELETE FROM manifest_block WHERE manifest = ?", (manifest,))
+            connection.executemany(
+                "INSERT INTO manifest_block VALUES (?, ?, ?, ?, ?)",
+                [
+                    (manifest, number, block.start_bytes, block.size_bytes, block.digest)
+                    for number, block in enumerate(blocks[:full])
+                ],
+            )
+        write_meta(connection, "manifests_revision", read_meta(connection, "revision"))
+        write_meta(connection, CURRENT, looks)

@@ -12,11 +12,16 @@ The new one is made under a name of its own, `batchproc.db.rebuilding`. While th
 ledger: a run would take a ledger that is half moved for an empty one, and fetch everything again. Then the damaged
 files are moved aside, `batchproc.db` first, and the rename that gives the new one its name also ends the waiting. A
 kill at any instant cannot turn that into a loss.
+
+The manifests may have been edited, cut short or damaged like the ledger that they stand in for: a row that is not
+exactly as we write it is None, and never half believed.
 """
 
 import contextlib
 import heapq
+import json
 import os
+import re
 import sqlite3
 from array import array
 from collections import Counter
@@ -26,9 +31,11 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Annotated, Any, TypeAlias
 
-from msgspec import Struct
+from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.structs import asdict
 
 from batchproc.errors import DiskError
 from batchproc.failpoints import failpoint
@@ -44,8 +51,7 @@ from batchproc.ledger.database import (
 from batchproc.ledger.deciding import with_recipe
 from batchproc.ledger.files import FileState, examine
 from batchproc.ledger.importing import Listing, change_url, read_columns
-from batchproc.ledger.known_manifests import Left, Made, name_columns, read_left, read_made
-from batchproc.ledger.reader import LedgerView
+from batchproc.ledger.reader import FACT_TYPES, ORIGINAL, LedgerView, name_columns
 from batchproc.ledger.schema import (
     INPUT_STAGE,
     PARTS,
@@ -53,13 +59,16 @@ from batchproc.ledger.schema import (
     SameUrl,
     State,
     read_version,
+    storable,
     touch,
     transaction,
     upgrade,
 )
+from batchproc.model import original_name
 from batchproc.sink.layout import ImageFolder
 
 ROWS_PER_TRANSACTION = 5_000
+LEFT_EARLY = frozenset({State.FAILED, State.REJECTED, State.QUARANTINED, State.DEFERRED})
 Row = Mapping[str, Any]
 
 DONE = """
@@ -67,8 +76,8 @@ UPDATE item SET state = CASE state WHEN 'absent' THEN 'absent' ELSE 'done' END,
   before_absent = CASE state WHEN 'absent' THEN 'done' END, url = :url, extra_json = :extra_json,
   stage = '', code = '', message = '', due = 0, runs = 1, attempts = 1, plan = :plan, suffix = :suffix,
   status_code = :status_code, final_url = :final_url, etag = :etag, last_modified = :last_modified,
-  size_bytes = :size_bytes, width_px = :width_px, height_px = :height_px, original_width_px = :original_width_px,
-  original_height_px = :original_height_px, original_format = :original_format, sha256 = :sha256,
+  size_bytes = :size_bytes, width_px = :width, height_px = :height, original_width_px = :original_width,
+  original_height_px = :original_height, original_format = :original_format, sha256 = :sha256,
   source_sha256 = :source_sha256, image_notes = :image_notes
 WHERE id = :item
 """
@@ -76,6 +85,50 @@ EARLY = """
 UPDATE item SET url = :url, state = :outcome, due = :due, runs = :runs, plan = :plan, stage = :stage, code = :code,
   message = :message, hint = :hint, attempts = :attempts WHERE id = :item
 """
+
+
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Key: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+Digest: TypeAlias = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+NO_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+class Made(Struct, kw_only=True):
+    """A row of `metadata.jsonl`: an image that was done."""
+
+    file_name: str
+    url: str
+    key: Key
+    width: Count
+    height: Count
+    original_width: Count
+    original_height: Count
+    original_format: str
+    size_bytes: Count
+    sha256: Digest
+    source_sha256: Digest
+    final_url: str | None  # None where it is the URL
+    status_code: Count | None
+    etag: str | None
+    last_modified: str | None
+    image_notes: str = ""
+    image_recipe: str = ""  # empty: not known
+    suffix: str = ""
+    extra_json: str = ""
+
+
+class Left(Struct, kw_only=True):
+    """A row of `failures.jsonl`: an item that left early."""
+
+    key: Key
+    url: str
+    stage: str
+    outcome: State
+    code: str
+    message: str
+    hint: str
+    attempts: Count
 
 
 class Restored(Struct, frozen=True, kw_only=True):
@@ -175,7 +228,8 @@ class _Restoring:
             if known is None or not self._is_listed_again(known.item):
                 self._counts["unreadable_rows"] += 1
             return
-        state = examine(self._images.final_path(made.key.hex(), made.suffix), made.size_bytes, made.sha256)
+        path = self._images.final_path(made.key, made.suffix)
+        state = examine(path, made.size_bytes, bytes.fromhex(made.sha256))
         self._counts[state] += 1
         if known is None:
             return  # neither in the list nor on the disk
@@ -192,13 +246,15 @@ class _Restoring:
         return self._connection.execute(query, (item,)).fetchone() is not None
 
     def _put_image(self, known: _Found, made: Made) -> None:
-        facts = {name: getattr(made, name) for name in Made.__struct_fields__ if name not in ("key", "image_recipe")}
+        facts = asdict(made)
         listing = known.listing
         is_listed = known.state != State.ABSENT
         is_same = is_listed and not listing.code and made.url == listing.url
         if is_same or (is_listed and not self._rule.has_urls):
             facts["extra_json"] = listing.extra_json
-        self._connection.execute(DONE, {**facts, "item": known.item, "plan": self._plans(made.image_recipe)})
+        digests = {"sha256": bytes.fromhex(made.sha256), "source_sha256": bytes.fromhex(made.source_sha256)}
+        plan = self._plans(made.image_recipe)
+        self._connection.execute(DONE, {**facts, **digests, "item": known.item, "plan": plan})
         if is_listed and not is_same and self._rule.has_urls:
             change_url(
                 self._connection, known.item, listing, same_url=self._rule.same_url, keyed_by_id=self._rule.keyed_by_id
@@ -231,16 +287,17 @@ class _Restoring:
         elif known.suffix is not None and known.made_url is None and not deferred:
             self._counts["contradicted"] += 1
         else:
-            facts = {name: getattr(left, name) for name in Left.__struct_fields__ if name != "key"}
+            facts = asdict(left)
             counted = {"item": known.item, "plan": self._plan, "due": int(deferred), "runs": int(not deferred)}
             if self._rule.has_urls:
                 facts["url"] = known.listing.url
             self._connection.execute(EARLY, facts | counted)
             self._counts["early"] += 1
 
-    def _find(self, key: bytes) -> _Found | None:
+    def _find(self, key_hex: str) -> _Found | None:
         found = self._connection.execute(
-            "SELECT id, state, suffix, stage, made_url, url, extra_json, code, message FROM item WHERE key = ?", (key,)
+            "SELECT id, state, suffix, stage, made_url, url, extra_json, code, message FROM item WHERE key = ?",
+            (bytes.fromhex(key_hex),),
         ).fetchone()
         if found is None:
             return None
@@ -436,3 +493,40 @@ def _sync(path: Path, flags: int) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def read_made(
+    row: Row | None, file_name: Callable[[str, str], str], names: Mapping[str, str] = NO_NAMES
+) -> Made | None:
+    """The image of a row. `file_name` makes the only path that a key and a suffix may have; `names` are those of the
+    list's columns here."""
+    own = {name: column for column, name in names.items()}
+    facts = {*FACT_TYPES}
+    try:
+        made = convert(_storable_facts(row, facts), Made)
+    except ValidationError:
+        return None
+    made.suffix = f".{made.file_name.rpartition('.')[2]}"
+    known = (file_name(made.key, made.suffix), f"{made.key}{made.suffix}")  # the second in a shard
+    if row is None or made.final_url is None or not SUFFIX.fullmatch(made.suffix) or made.file_name not in known:
+        return None
+    if ORIGINAL not in own and row.get(ORIGINAL) in ("", original_name(made.source_sha256, made.original_format)):
+        facts.add(ORIGINAL)
+    extra = {own.get(name, name): value for name, value in row.items() if name not in facts}
+    made.extra_json = json.dumps(extra) if extra else ""
+    made.final_url = None if made.final_url == made.url else made.final_url
+    return made
+
+
+def read_left(row: Row | None) -> Left | None:
+    """The item of a row."""
+    try:
+        left = convert(_storable_facts(row, Left.__struct_fields__), Left)
+    except ValidationError:
+        return None
+    return left if left.outcome in LEFT_EARLY else None
+
+
+def _storable_facts(row: Row | None, names: Iterable[str]) -> Row:
+    facts = {name: row[name] for name in names if name in row} if row else {}
+    return {name: storable(value) if isinstance(value, str) else value for name, value in facts.items()}

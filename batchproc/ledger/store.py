@@ -51,8 +51,7 @@ from batchproc.ledger.files import (
     repair,
 )
 from batchproc.ledger.importing import Imported, import_rows, read_checkpoints
-from batchproc.ledger.known_manifests import note_manifests
-from batchproc.ledger.reader import LedgerView
+from batchproc.ledger.reader import LedgerView, note_manifests
 from batchproc.ledger.rebuilding import ListRule, Restored, Row, restore
 from batchproc.ledger.schema import SameUrl, migrate, remove_copies, touch, transaction, write_meta
 from batchproc.ledger.writer import Committed, Writer

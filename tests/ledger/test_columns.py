@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from batchproc.columns import Columns
-from batchproc.ledger.known_manifests import FACTS, LATE_FACTS, name_columns, read_made
+from batchproc.ledger.reader import FACTS, LATE_FACTS, name_columns
+from batchproc.ledger.rebuilding import read_made
 from batchproc.model import ListedItem
 from batchproc.sink import read_manifest
 from tests.ledger.job import NOW, Job, listed, urls

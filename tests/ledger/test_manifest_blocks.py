@@ -12,8 +12,7 @@ import pytest
 
 from batchproc.config import OutputTable
 from batchproc.ledger import Ledger, LedgerView
-from batchproc.ledger.known_manifests import known_blocks
-from batchproc.ledger.reader import FACTS
+from batchproc.ledger.reader import IMAGE_COLUMNS, known_blocks
 from batchproc.ledger.schema import TABLES
 from batchproc.model import ListedItem
 from batchproc.pipeline.closing import write_manifests
@@ -23,7 +22,7 @@ from tests.ledger.test_crash import run_until_killed
 
 COUNT = 2 * BLOCK_ITEMS + 10  # two full blocks, and the beginning of a third one
 COLUMNS = set(re.findall(r"\b\w+\b", TABLES.partition("CREATE TABLE item (")[2].partition(");")[0]))
-OF_AN_IMAGE = sorted({name for name in re.findall(r"[a-z]\w*", FACTS) if name in COLUMNS} - {"id"})
+OF_AN_IMAGE = sorted({name for name in re.findall(r"[a-z]\w*", IMAGE_COLUMNS) if name in COLUMNS} - {"id"})
 OF_AN_EARLY_END = ["url", "line", "key", "stage", "state", "code", "message", "hint", "attempts"]
 DONE, FAILED = BLOCK_ITEMS + 1, 6  # an item in the second block, and one in the first
 

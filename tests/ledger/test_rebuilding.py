@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from batchproc.errors import Code, Retry
 from batchproc.ledger import State
-from batchproc.ledger.known_manifests import Left, read_made
-from batchproc.ledger.rebuilding import is_final
+from batchproc.ledger.rebuilding import Left, is_final, read_made
 from batchproc.model import Disposition, Outcome, Source
 from tests.ledger.job import PLAN, Job, failure, hash_key, rejection, urls
 from tests.ledger.rebuilding import damage, done_rows, rebuild, redirected, run, states
@@ -298,7 +297,7 @@ def test_a_kill_while_restoring_leaves_the_damaged_ledger_where_it_was(
     ],
 )
 def test_what_a_row_proves(stage: str, code: str, outcome: str, expected: bool) -> None:
-    left = Left(key=b"", url="", stage=stage, code=code, outcome=State(outcome), message="", hint="", attempts=1)
+    left = Left(key="", url="", stage=stage, code=code, outcome=State(outcome), message="", hint="", attempts=1)
 
     assert expected == is_final(left)
 
