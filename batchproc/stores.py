@@ -129,6 +129,7 @@ class Bucket:
         what stands there then decides.
         """
         import obstore
+
         mode: Any = "create" if known is None else known.condition()
         with suppress(_ConditionError):
             written = self._ask(

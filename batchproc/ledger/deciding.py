@@ -349,5 +349,3 @@ def last_runs(connection: sqlite3.Connection, limit: int) -> list[LedgerRun]:
         )
         for number, name, started, ended, host, pid, boot, exit_code, counters in rows
     ]  # fmt: skip
-
-

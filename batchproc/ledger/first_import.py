@@ -93,9 +93,7 @@ def insert_all(
     )
 
 
-def _insert(
-    connection: sqlite3.Connection, entries: Iterator[ListedItem | Known | Checkpoint]
-) -> Sequence[Checkpoint]:
+def _insert(connection: sqlite3.Connection, entries: Iterator[ListedItem | Known | Checkpoint]) -> Sequence[Checkpoint]:
     checkpoints: list[Checkpoint] = []
     while batch := list(islice(entries, ROWS_AT_ONCE)):
         rows = [entry for entry in batch if type(entry) is ListedItem]

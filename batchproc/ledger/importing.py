@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -42,14 +43,7 @@ from batchproc.model import ListedItem, describe_line
 from batchproc.remembered import Checkpoint, Known
 
 CLOSE_BYTES = 1 << 20
-
-
-class Passed(Struct, frozen=True, kw_only=True):
-    """A checkpoint, and what an import had counted up to there."""
-
-    checkpoint: Checkpoint
-    duplicates: int
-    bad_rows: int
+Passed: TypeAlias = tuple[Checkpoint, int, int]  # and the duplicates and bad rows that were counted up to there
 
 
 def read_checkpoints(connection: sqlite3.Connection) -> tuple[Checkpoint, ...]:
@@ -63,14 +57,6 @@ def read_checkpoints(connection: sqlite3.Connection) -> tuple[Checkpoint, ...]:
         )
         for size_bytes, digest, line, header, columns_json in rows
     )
-
-
-def read_counts(connection: sqlite3.Connection, known: Checkpoint) -> tuple[int, int]:
-    """The duplicates and the bad rows up to a checkpoint."""
-    duplicates, bad_rows = connection.execute(
-        "SELECT duplicates, bad_rows FROM list_checkpoint WHERE size_bytes = ?", (known.size_bytes,)
-    ).fetchone()
-    return duplicates, bad_rows
 
 
 def forget_behind(connection: sqlite3.Connection, known: Checkpoint | None) -> bool:
@@ -88,16 +74,11 @@ def store_checkpoints(connection: sqlite3.Connection, passed: Iterable[Passed]) 
 
     Lists that grow a little every night bring one each: of those that are close together, the last one stays.
     """
-    connection.executemany(
-        "INSERT INTO list_checkpoint VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (
-                one.checkpoint.size_bytes, one.checkpoint.digest, one.checkpoint.line,
-                json.dumps(one.checkpoint.header), one.checkpoint.columns, one.duplicates, one.bad_rows,
-            )
-            for one in passed
-        ],
-    )  # fmt: skip
+    rows = (
+        (one.size_bytes, one.digest, one.line, json.dumps(one.header), one.columns, duplicates, bad_rows)
+        for one, duplicates, bad_rows in passed
+    )
+    connection.executemany("INSERT INTO list_checkpoint VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
     connection.execute(
         "DELETE FROM list_checkpoint AS one WHERE EXISTS (SELECT 1 FROM list_checkpoint AS later WHERE "
         f"later.size_bytes > one.size_bytes AND later.size_bytes / {CLOSE_BYTES} = one.size_bytes / {CLOSE_BYTES})"
@@ -125,8 +106,17 @@ WHERE id = ?
 """
 
 
-class Imported(Struct, frozen=True, kw_only=True):
-    """What an import found. `skipped`: the list is the one of the last import, nothing was read."""
+class ListRules(Struct, frozen=True, kw_only=True):
+    """How the rows of a list become items: see `Ledger.import_sources`."""
+
+    keyed_by_id: bool
+    same_url: SameUrl
+    keep_rows: bool
+    names: Sequence[str]
+
+
+class Imported(Struct, kw_only=True):
+    """What an import found, or has found so far. `skipped`: the list is that of the last import, nothing was read."""
 
     new: int = 0
     known: int = 0
@@ -158,13 +148,10 @@ def input_fingerprint(path: Path, *settings: str) -> str:
 def import_rows(
     connection: sqlite3.Connection,
     rows: Iterable[ListedItem | Known | Checkpoint],
+    rules: ListRules,
     *,
     fingerprint: str,
-    keyed_by_id: bool,
-    same_url: SameUrl,
     columns: Columns | None,
-    keep_rows: bool,
-    names: Sequence[str] = (),
 ) -> Imported:
     """Brings the ledger up to the list. The fingerprint and the checkpoints come with the last transaction: a killed
     import starts over, behind the beginning that was known before.
@@ -176,9 +163,7 @@ def import_rows(
     entries = iter(rows)
     first = next(entries, None)
     known = first.checkpoint if isinstance(first, Known) else None
-    run = _Import(
-        connection, known, keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows, names=names
-    )
+    run = _Import(connection, known, rules)
     with transaction(connection):  # killed from here on, the next import starts over, whatever list it finds
         write_meta(connection, "input_fingerprint", "")
         if forget_behind(connection, known):
@@ -193,10 +178,11 @@ def import_rows(
             run.insert_all(entries)
         else:
             run.mark_absent()
-        _remember(connection, run, fingerprint, columns, names)
+        _remember(connection, run, fingerprint, columns, rules.names)
         failpoint("ledger.import_end")
-    place = partial(describe_line, lists=names)
-    return replace(run.result(), remarks=tuple(one.describe(place) for one in columns.remarks) if columns else ())
+    place = partial(describe_line, lists=rules.names)
+    run.found.remarks = tuple(one.describe(place) for one in columns.remarks) if columns else ()
+    return run.found
 
 
 def read_columns(connection: sqlite3.Connection) -> Columns:
@@ -216,49 +202,32 @@ def read_columns(connection: sqlite3.Connection) -> Columns:
 class _Import:
     """One import under way: which items were seen, and how many of each sort."""
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        known: Checkpoint | None,
-        *,
-        keyed_by_id: bool,
-        same_url: SameUrl,
-        keep_rows: bool,
-        names: Sequence[str],
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, known: Checkpoint | None, rules: ListRules) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
-        self._keyed_by_id = keyed_by_id
-        self._same_url = same_url
-        self._keep_rows = keep_rows
-        self._names = names
+        self._rules = rules
         self._seen = bytearray(1 + _largest_id(connection))  # by id
         self.passed: list[Passed] = []
-        self.new = self.known = self.duplicates = self.bad_rows = self.absent = self.returned = 0
+        self.found = Imported()
         if known is not None:
             mark_known(connection, self._seen, known)
-            self.known = sum(self._seen)
-            self.duplicates, self.bad_rows = read_counts(connection, known)
+            self.found.known = sum(self._seen)
+            self.found.duplicates, self.found.bad_rows = connection.execute(
+                "SELECT duplicates, bad_rows FROM list_checkpoint WHERE size_bytes = ?", (known.size_bytes,)
+            ).fetchone()
 
     def insert_all(self, entries: Iterator[ListedItem | Known | Checkpoint]) -> None:
         """Brings in all lines where no item is known yet, inside a transaction."""
-        found = insert_all(
-            self._connection,
-            entries,
-            same_url=self._same_url if self._keyed_by_id else None,
-            keep_rows=self._keep_rows,
-            names=self._names,
-        )
-        for checkpoint in found.checkpoints:
-            duplicates, bad_rows = found.count_to(checkpoint.line)
-            self.passed.append(
-                Passed(
-                    checkpoint=checkpoint, duplicates=self.duplicates + duplicates, bad_rows=self.bad_rows + bad_rows
-                )
-            )
-        self.new = found.new
-        self.duplicates += len(found.duplicate_lines)
-        self.bad_rows += len(found.bad_lines)
+        rules = self._rules
+        same_url = rules.same_url if rules.keyed_by_id else None
+        rows = insert_all(self._connection, entries, same_url=same_url, keep_rows=rules.keep_rows, names=rules.names)
+        found = self.found
+        for checkpoint in rows.checkpoints:
+            duplicates, bad_rows = rows.count_to(checkpoint.line)
+            self.passed.append((checkpoint, found.duplicates + duplicates, found.bad_rows + bad_rows))
+        found.new = rows.new
+        found.duplicates += len(rows.duplicate_lines)
+        found.bad_rows += len(rows.bad_lines)
 
     def add_all(self, entries: Iterator[ListedItem | Known | Checkpoint]) -> None:
         """Brings in all lines, many to a transaction."""
@@ -269,9 +238,7 @@ class _Import:
                     if isinstance(entry, ListedItem):
                         self.add(entry)
                     elif isinstance(entry, Checkpoint):
-                        self.passed.append(
-                            Passed(checkpoint=entry, duplicates=self.duplicates, bad_rows=self.bad_rows)
-                        )
+                        self.passed.append((entry, self.found.duplicates, self.found.bad_rows))
                 if self._connection.total_changes > before:
                     touch(self._connection)
             failpoint("ledger.import")
@@ -285,17 +252,19 @@ class _Import:
             self._insert(row)
         elif not self._seen[known[0]]:
             self._seen[known[0]] = 1
-            self.known += 1
-            self.bad_rows += bool(row.code)
+            self.found.known += 1
+            self.found.bad_rows += bool(row.code)
             self._update(row, *known)
-        elif self._keyed_by_id and known[2] != (url := storable(row.url)) and not self._same_url(known[2], url):
-            self.add(contradiction(row, describe_line(known[1], self._names)))
+        elif (
+            self._rules.keyed_by_id
+            and known[2] != (url := storable(row.url))
+            and not self._rules.same_url(known[2], url)
+        ):
+            self.add(contradiction(row, describe_line(known[1], self._rules.names)))
         else:
-            self.duplicates += 1
-            if self._keep_rows:
-                self._cursor.execute(
-                    "INSERT INTO listed_row VALUES (?, ?, ?)", (known[0], row.line, row.extra_json)
-                )
+            self.found.duplicates += 1
+            if self._rules.keep_rows:
+                self._cursor.execute("INSERT INTO listed_row VALUES (?, ?, ?)", (known[0], row.line, row.extra_json))
 
     def _insert(self, row: ListedItem) -> None:
         bad = bool(row.code)
@@ -307,21 +276,19 @@ class _Import:
              storable(row.message)),
         )  # fmt: skip
         self._seen.append(1)
-        self.new += 1
-        self.bad_rows += bad
+        self.found.new += 1
+        self.found.bad_rows += bad
 
     def _update(self, row: ListedItem, item: int, line: int, url: str, extra: str, state: str, stage: str) -> None:
         """The list is the truth about a known item's line, URL and columns; the ledger about what that URL came to."""
         if state == State.ABSENT:
             self._cursor.execute(RETURN, (item,))
-            self.returned += 1
+            self.found.returned += 1
         listed_url = storable(row.url)
         if url != listed_url or bool(row.code) != (stage == INPUT_STAGE):
-            listing = Listing(
-                url=listed_url, extra_json=row.extra_json, code=row.code, message=storable(row.message)
-            )
+            listing = Listing(url=listed_url, extra_json=row.extra_json, code=row.code, message=storable(row.message))
             change_url(
-                self._connection, item, listing, same_url=self._same_url, keyed_by_id=self._keyed_by_id
+                self._connection, item, listing, same_url=self._rules.same_url, keyed_by_id=self._rules.keyed_by_id
             )
         if extra != row.extra_json:
             self._cursor.execute("UPDATE item SET extra_json = ? WHERE id = ?", (row.extra_json, item))
@@ -331,7 +298,7 @@ class _Import:
     def mark_absent(self) -> None:
         """Marks what the list no longer holds, inside a transaction. Files and facts stay."""
         values = "before_absent = state, state = 'absent'"
-        self.absent = update_items(self._connection, self._unseen(), values, "state != 'absent'")
+        self.found.absent = update_items(self._connection, self._unseen(), values, "state != 'absent'")
 
     def _unseen(self) -> Iterator[int]:
         position = self._seen.find(0, 1)
@@ -339,21 +306,15 @@ class _Import:
             yield position
             position = self._seen.find(0, position + 1)
 
-    def result(self) -> Imported:
-        return Imported(
-            new=self.new,
-            known=self.known,
-            duplicates=self.duplicates,
-            bad_rows=self.bad_rows,
-            absent=self.absent,
-            returned=self.returned,
-        )
-
 
 def _remember(
     connection: sqlite3.Connection, run: _Import, fingerprint: str, columns: Columns | None, names: Sequence[str]
 ) -> None:
-    for name, value in (("input_fingerprint", fingerprint), ("duplicates", run.duplicates), ("bad_rows", run.bad_rows)):
+    for name, value in (
+        ("input_fingerprint", fingerprint),
+        ("duplicates", run.found.duplicates),
+        ("bad_rows", run.found.bad_rows),
+    ):
         write_meta(connection, name, value)
     store_checkpoints(connection, run.passed)
     now = {"columns": columns.dump()} if columns is not None else {}
@@ -362,7 +323,7 @@ def _remember(
     before = dict(connection.execute("SELECT name, value FROM meta WHERE name IN ('columns', 'lists')").fetchall())
     connection.execute("DELETE FROM meta WHERE name IN ('columns', 'lists')")
     connection.executemany("INSERT INTO meta VALUES (?, ?)", now.items())
-    if run.absent or now != before:
+    if run.found.absent or now != before:
         touch(connection)
 
 
@@ -425,9 +386,7 @@ def change_url(
     new = _next(known, listing, same_url, keyed_by_id=keyed_by_id)
     facts = {name: getattr(new, name) for name in KnownItem.__struct_fields__}
     is_reset = (new.state, new.stage) != (known.state, known.stage) or not same_url(known.url, new.url)
-    connection.execute(
-        WRITE, facts | {"item": item, "is_reset": is_reset, "due": int(new.state == State.PENDING)}
-    )
+    connection.execute(WRITE, facts | {"item": item, "is_reset": is_reset, "due": int(new.state == State.PENDING)})
 
 
 def _next(known: KnownItem, listing: Listing, same_url: SameUrl, *, keyed_by_id: bool) -> KnownItem:
@@ -435,9 +394,7 @@ def _next(known: KnownItem, listing: Listing, same_url: SameUrl, *, keyed_by_id:
     if listing.code:
         return _refused(known, replace(new, code=listing.code, message=listing.message))
     if known.has_image and same_url(known.image_url, new.url):
-        return replace(
-            new, state=State.DONE, stage="", code="", message="", made_url=None, made_extra_json=None
-        )
+        return replace(new, state=State.DONE, stage="", code="", message="", made_url=None, made_extra_json=None)
     if same_url(known.url, new.url) and known.stage != INPUT_STAGE:
         return new
     if not known.has_image:

@@ -50,7 +50,7 @@ from batchproc.ledger.files import (
     recover,
     repair,
 )
-from batchproc.ledger.importing import Imported, import_rows, read_checkpoints
+from batchproc.ledger.importing import Imported, ListRules, import_rows, read_checkpoints
 from batchproc.ledger.reader import LedgerView, note_manifests
 from batchproc.ledger.rebuilding import ListRule, Restored, Row, restore
 from batchproc.ledger.schema import SameUrl, migrate, remove_copies, touch, transaction, write_meta
@@ -157,9 +157,7 @@ class Ledger(LedgerView):
         """Makes this the plan of what is recorded from now on. `remake_stale`: what another plan or recipe decided is
         pending again; returns how many items that are."""
         with disk_errors(self._path):
-            return adopt_plan(
-                self._own(), fingerprint, settings or {}, recipe=recipe, remake_stale=remake_stale
-            )
+            return adopt_plan(self._own(), fingerprint, settings or {}, recipe=recipe, remake_stale=remake_stale)
 
     def count_outdated(self) -> int:
         """How many images of the adopted plan were made by another recipe."""
@@ -190,16 +188,8 @@ class Ledger(LedgerView):
         each row of an item gets a row in the manifest, with its own columns. `names`: of several lists.
         """
         with ledger_errors(self._path):  # an OSError here is the list's
-            return import_rows(
-                self._own(),
-                rows,
-                fingerprint=fingerprint,
-                keyed_by_id=keyed_by_id,
-                same_url=same_url,
-                columns=columns,
-                keep_rows=keep_rows,
-                names=names,
-            )
+            rules = ListRules(keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows, names=names)
+            return import_rows(self._own(), rows, rules, fingerprint=fingerprint, columns=columns)
 
     def restore(self, made: Iterable[Row | None], left: Iterable[Row | None], rule: ListRule) -> Restored:
         """Takes over what the manifests of a lost ledger prove, as made by the adopted plan; after the import.

@@ -334,9 +334,7 @@ def make_batch(outcomes: Sequence[Outcome], plan: int, temporary_name: Callable[
             batch.staged.append(_make_staged_row(item, outcome.source.url, image, name))
             batch.digests.append(image.sha256)
             batch.source_digests.append(image.source_sha256)
-            batch.namings.append(
-                Naming(item=item, temporary=name, key_hex=outcome.source.key_hex, suffix=image.suffix)
-            )
+            batch.namings.append(Naming(item=item, temporary=name, key_hex=outcome.source.key_hex, suffix=image.suffix))
         elif isinstance(outcome, Unchanged):
             batch.unchanged.append(item)
             if (reply := outcome.reply) is not None:

@@ -191,9 +191,7 @@ class ShardFolder:
         if (self._output / FOLDER).is_dir():
             sweep_temporary(self._output / FOLDER, own=True)
 
-    def write(
-        self, name: str, settings: ShardSettings, samples: list[Sample], read: Read
-    ) -> tuple[int, bytes]:
+    def write(self, name: str, settings: ShardSettings, samples: list[Sample], read: Read) -> tuple[int, bytes]:
         """Writes a shard and gives it its name; its size and hash. Raises OSError, and what `read` raises."""
         path = self._output / name
         path.parent.mkdir(exist_ok=True)
