@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchPrediction
 from batchproc.bench.verdicts import LEAST_MARGIN, fewest_rounds
-from batchproc.explain.words import count, share, significant
+from batchproc.explain.words import count, share
 from batchproc.record.run_parts import MODES
 from batchproc.report.bench_charts import SpeedRow, speed_rows
 from batchproc.report.bench_rates_view import (
@@ -219,10 +219,7 @@ def bench_checks(bench: Bench, lab: LabSection) -> Iterator[CheckRow]:
     """What speaks for and against a bench."""
     if bench.baseline:
         yield _check_noise(bench)
-        yield _check_rounds(bench)
-        yield _check_quiet(bench)
-        yield _check_outputs(bench)
-        yield _check_forecast(bench)
+        yield from _check_outcome(bench)
     if lab.results:
         yield _check_lab(lab)
 
@@ -239,41 +236,32 @@ def _check_noise(bench: Bench) -> CheckRow:
     return CheckRow(name=name, text=text, limit="5%, or chance", verdict=verdict)
 
 
-def _check_rounds(bench: Bench) -> CheckRow:
-    made, compared = bench.contamination.rounds or 0, len(bench.comparisons)
+def _check_outcome(bench: Bench) -> Iterator[CheckRow]:
+    """Rounds, what disturbed them, outputs, and the forecast."""
+    made, compared, outputs = bench.contamination.rounds or 0, len(bench.comparisons), bench.outputs
     fewest = fewest_rounds(compared, bench.settings.level)
-    return CheckRow(
+    yield CheckRow(
         name="enough rounds to prove a win",
         text=f"{count(made, 'round')}; a clean sweep over {count(compared, 'comparison')} needs {fewest}",
         limit=str(fewest),
         verdict="unknown" if not compared else "passed" if made >= fewest else "failed",
     )
-
-
-def _check_quiet(bench: Bench) -> CheckRow:
     kept = bench.contamination.counted_disturbed
-    return CheckRow(
+    yield CheckRow(
         name="nothing else used the machine",
         text=bench.contamination.text,
         limit="0 disturbed",
         verdict="unknown" if kept is None else "passed" if kept == 0 else "failed",
     )
-
-
-def _check_outputs(bench: Bench) -> CheckRow:
-    outputs = bench.outputs
-    return CheckRow(
+    yield CheckRow(
         name="outputs are byte-identical in all modes",
         text="every run of the same plan made the same files" if outputs else "not known before the bench has ended",
         limit="all",
         verdict="unknown" if not outputs else "passed" if outputs.identical else "failed",
     )
-
-
-def _check_forecast(bench: Bench) -> CheckRow:
     winner, favourite = bench.winner, bench.favourite
     decided = "passed" if winner and winner.predicted else "failed"
-    return CheckRow(
+    yield CheckRow(
         name="the predicted winner is the measured one",
         text=f"predicted {favourite or 'nobody'}, fastest median {winner.fastest_median if winner else 'unknown'}",
         limit="a proof",
@@ -296,7 +284,7 @@ def _check_lab(lab: LabSection) -> CheckRow:
     )
 
 
-def _worst_run(bench: Bench) -> str:
+def worst_run(bench: Bench) -> str:
     """The most that other programs and the hypervisor took during any run, of rounds set aside as well."""
     seen = [run.conditions for one in bench.rounds if one.number for run in one.runs.values() if run.conditions]
     shares = {"other programs": [one.others_cpu_share for one in seen],
@@ -304,28 +292,6 @@ def _worst_run(bench: Bench) -> str:
     found = {name: [value for value in values if value is not None] for name, values in shares.items()}
     most = [f"{name} {share(max(values))}" for name, values in found.items() if values]
     return f"{', '.join(most)} of the CPU in the worst run" if most else "unknown"
-
-
-def bench_methods(bench: Bench) -> Iterator[tuple[str, str]]:
-    """How a bench was measured."""
-    if not bench.baseline:
-        return
-    found, floor = bench.contamination, bench.noise_floor
-    yield "rounds that count", number_or_unknown(found.rounds)
-    yield "extra rounds, after disturbed ones", number_or_unknown(found.extra)
-    yield "disturbed rounds", (f"{number_or_unknown(found.disturbed)} of all that were made; "
-                               f"{number_or_unknown(found.counted_disturbed)} count all the same")  # fmt: skip
-    yield "what disturbed most", _worst_run(bench)
-    yield "order of cases", "random in every round; the baseline runs twice in each; a warm-up round is thrown away"
-    yield "what is timed", bench.makespan.because
-    covered = f"covers {100 * floor.coverage:.1f}%" if floor and floor.coverage else "too few rounds for any here"
-    yield "an interval", f"exact, from order statistics of the rounds; {covered}"
-    margin = f"{share(math.expm1(floor.margin))}: the noise floor, at least 5%" if floor else "unknown"
-    yield "margin of a tie", margin
-    yield "level of a proof", f"{share(bench.settings.level)} for all comparisons together, after Holm"
-    yield "error of the predictions, median", share(median_error(bench))
-    miss = bench.calibration.miss_of_its_own_run if bench.calibration else None
-    yield "how far the model misses its own calibration run", share(miss)
 
 
 def remark(seen: Relation) -> str:
@@ -355,24 +321,6 @@ def bench_ending(bench: Bench) -> tuple[str, str]:
     return ("good", "decided") if is_proven(bench) else ("unknown", "undecided")
 
 
-def bench_figures(bench: Bench) -> list[tuple[str, str, str]]:
-    """The figures that sum it up: name, value, remark."""
-    cases, baseline = whole_runs(bench), bench.baseline
-    best = cases[0] if cases else None
-    seen = relate(bench, best.name, baseline) if best else None
-    found = bench.contamination
-    return [
-        ("fastest median", f"{significant(best.median_rate_per_second)}/s" if best else "unknown",
-         best.name if best else "images per second"),
-        ("against the baseline", times(seen.speed) if seen else "unknown", f"the speed of {baseline}"),
-        ("rounds that count", number_or_unknown(found.rounds), f"{number_or_unknown(bench.settings.rounds)} asked for, "
-         f"{number_or_unknown(found.counted_disturbed)} disturbed"),
-        ("a tie lies within", f"± {share(margin_of(bench) - 1)}", "the noise floor, at least 5%")
-        if bench.noise_floor else ("a tie lies within", "unknown", "no round is complete"),
-        ("prediction error", share(median_error(bench)), "median of the predicted speeds"),
-    ]  # fmt: skip
-
-
 def speed_error(error: float | None) -> str:
     """As `+12%`."""
     return "unknown" if error is None else signed(error)
@@ -380,8 +328,8 @@ def speed_error(error: float | None) -> str:
 
 # What the templates may call besides, each by its own name.
 BENCH_FILTERS = {one.__name__: one for one in (
-    bench_checks, bench_ending, bench_figures, bench_methods, disturbances, forecast_sentence, from_to, number_figure,
+    bench_checks, bench_ending, disturbances, forecast_sentence, from_to, margin_of, median_error, number_figure,
     number_name, number_or_unknown, probability, relate, remark, seen_from, speed_error, stage_rates, times, tint,
     verdict_of, view_accounts, view_case_ceilings, view_forecast, view_lab, view_maps, view_memory, view_points,
-    view_rates, view_starts, view_startup,
+    view_rates, view_starts, view_startup, whole_runs, worst_run,
 )}  # fmt: skip
