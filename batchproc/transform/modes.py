@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
-from PIL import Image, ImageChops, ImageCms, ImageColor, ImageMath
+from PIL import Image, ImageChops, ImageColor, ImageMath
 from PIL.Image import Resampling, Transpose
 
 from batchproc.errors import Code, StageError
@@ -206,6 +206,8 @@ def to_working_mode(image: Image.Image) -> Image.Image:
     """The picture in one of `WORKING_MODES`. Raises `StageError` (`image.unsupported`) where there is no rule."""
     if image.mode in WORKING_MODES:
         return _with_transparent_colour(image)
+    if image.mode in _CONVERTED:
+        return image.convert(_CONVERTED[image.mode])
     rule = _RULES.get(image.mode.split(";")[0] if image.mode.startswith("I;16") else image.mode)
     if rule is None:
         raise StageError(Code.IMAGE_UNSUPPORTED, f"the picture has mode {image.mode}, for which there is no rule")
@@ -242,15 +244,9 @@ def _with_transparent_colour(image: Image.Image) -> Image.Image:
     return image.convert(image.mode + "A") if usable and len(levels) == len(image.getbands()) else image
 
 
-def _from_palette(image: Image.Image) -> Image.Image:
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _from_bilevel(image: Image.Image) -> Image.Image:
-    return image.convert("LA" if "transparency" in image.info else "L")
-
-
 def _from_lab(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms  # with littleCMS, of no use to who only names sizes
+
     transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
     return transform.apply(image)
 
@@ -278,21 +274,11 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
     return low, high
 
 
-def _converted(mode: str) -> Callable[[Image.Image], Image.Image]:
-    return lambda image: image.convert(mode)
-
-
+_CONVERTED = {"PA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "RGBX": "RGB", "RGBa": "RGBA", "La": "LA"}
 _RULES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "1": _from_bilevel,
-    "P": _from_palette,
-    "PA": _converted("RGBA"),
-    "CMYK": _converted("RGB"),
-    "YCbCr": _converted("RGB"),
-    "HSV": _converted("RGB"),
+    "1": lambda image: image.convert("LA" if "transparency" in image.info else "L"),
+    "P": lambda image: image.convert("RGBA" if image.has_transparency_data else "RGB"),
     "LAB": _from_lab,
-    "RGBX": _converted("RGB"),
-    "RGBa": _converted("RGBA"),
-    "La": _converted("LA"),
     "I": _from_integers,
     "F": _from_floats,
 }

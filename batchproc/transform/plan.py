@@ -21,8 +21,6 @@ from batchproc.transform.steps.custom import CustomStep, CustomStepError, hash_s
 from batchproc.transform.steps.step import BuiltIn, Key, OneOf, Step, Unlike, error_of, keys_of, quoted
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoints
-
     from batchproc.transform.modes import Quality
     from batchproc.transform.stage import TransformWork
 
@@ -125,10 +123,13 @@ def _build(table: _Table, where: str, search_path: str) -> Step | list[Problem]:
     keys = {name: value for name, value in table.items() if name != "op"}
     if op in BUILT_IN:
         return _built_in(built_in(op), keys, where)
-    path = op if ":" in op else _registered(op)
-    if path is None:
-        return [Problem(where=f"{where}.op", message=f"{quoted(op)} is no step{_nearest(op, _names())}")]
-    return _own(path, keys, f"{where} ({op})", search_path)
+    if ":" in op:
+        return _own(op, keys, f"{where} ({op})", search_path)
+    registered = _registered()
+    if op not in registered:
+        known = _nearest(op, (*BUILT_IN, *registered))
+        return [Problem(where=f"{where}.op", message=f"{quoted(op)} is no step{known}")]
+    return _own(registered[op], keys, f"{where} ({op})", search_path)
 
 
 def _built_in(kind: type[BuiltIn], keys: _Table, where: str) -> Step | list[Problem]:
@@ -178,20 +179,12 @@ def _own(path: str, keys: _Table, where: str, search_path: str) -> Step | list[P
     )
 
 
-def _registered(name: str) -> str | None:
-    """The import path under which an installed package registers this step."""
-    return next((point.value for point in _entry_points(name=name)), None)
-
-
-def _names() -> tuple[str, ...]:
-    return (*BUILT_IN, *(point.name for point in _entry_points()))
-
-
-def _entry_points(name: str | None = None) -> "EntryPoints":
+def _registered() -> dict[str, str]:
+    """The steps that installed packages register, with their import paths."""
     from importlib import metadata  # half as slow to import as Pillow
 
-    group = metadata.entry_points(group=ENTRY_POINTS)
-    return group if name is None else group.select(name=name)
+    points = tuple(metadata.entry_points(group=ENTRY_POINTS))
+    return {point.name: point.value for point in reversed(points)}  # of one name the first counts
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:
