@@ -2,9 +2,9 @@
 
     app.py               the table of commands; what goes wrong becomes words and an exit code
     run.py  bench.py     one command each, the function named as its module
-    commands.py          the smaller ones: check, status, shards, steps, schema, init, report, rebuild, origin
+    commands.py          the smaller ones: check, status, shards, steps, schema, report, rebuild, origin
     help.py              the pages of docs/
-    quick.py             a run without a config: demo, get, try
+    quick.py             without a config: init, demo, get, try
     img2dataset.py       a config from another program's flags, for `init`
     console.py           what several commands share: options and their values, results to stdout, the rest to stderr
 

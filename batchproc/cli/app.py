@@ -10,10 +10,10 @@ import typer
 
 from batchproc import lifecycle
 from batchproc.cli.bench import bench
-from batchproc.cli.commands import check, init, origin, rebuild, report, schema, shards, status, steps
+from batchproc.cli.commands import check, origin, rebuild, report, schema, shards, status, steps
 from batchproc.cli.console import leave_lost_folder, print_errors
 from batchproc.cli.help import help
-from batchproc.cli.quick import demo, get, try_
+from batchproc.cli.quick import demo, get, init, try_
 from batchproc.cli.run import run
 from batchproc.errors import BatchprocError, ExitCode, UsageError
 from batchproc.shortage import find_shortage

@@ -1,6 +1,5 @@
 """The smaller commands; `check`, `status`, `shards`, `steps` and `schema` only read."""
 
-import json
 import os
 import shlex
 import shutil
@@ -9,7 +8,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -18,6 +17,7 @@ from batchproc.cli.console import (
     AsJson,
     ConfigPath,
     Settings,
+    config_schema,
     from_here,
     load_config,
     load_job,
@@ -166,17 +166,8 @@ def schema() -> None:
 
     Example: batchproc schema > batchproc.schema.json
     """
-    print_json(_schema())
+    print_json(config_schema())
 
-
-def _schema() -> dict[str, Any]:
-    from batchproc.config import json_schema
-    from batchproc.transform.plan import steps_json_schema
-
-    return json_schema(steps_json_schema())
-
-
-CONFIG, LIST, SCHEMA = "job.toml", "urls.txt", "job.schema.json"  # what `init` writes; the first two from `templates`
 
 ReportPath = Annotated[
     Path, typer.Argument(metavar="PATH", help="a run's or a bench's folder, or a job's output folder")
@@ -184,58 +175,6 @@ ReportPath = Annotated[
 SamePlan = Annotated[
     bool, typer.Option("--same-plan", help="this config made the images; asked for where no run.json proves it")
 ]
-
-
-FromImg2dataset = Annotated[
-    str, typer.Option("--from-img2dataset", metavar="FLAGS", help="write what these flags of img2dataset mean")
-]
-
-
-def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(), img2dataset: FromImg2dataset = "") -> None:
-    """Write a commented starter config and an input list.
-
-    Beside them the JSON Schema of the config, for editors. Never overwrites.
-
-    Example: batchproc init myjob
-    """
-    from_here(folder)
-    for path in _write(folder, _converted(img2dataset, folder) if img2dataset else _starter()):
-        print(f"wrote {path}")
-    first = "check it" if img2dataset else "put URLs into the list"
-    command = "check" if img2dataset else "run"
-    print_message(f"next: {first}, then batchproc {command} {folder / CONFIG}")
-
-
-def _starter() -> dict[str, str]:
-    from importlib.resources import files
-
-    templates = files("batchproc") / "templates"
-    return {name: (templates / name).read_text("utf-8") for name in (CONFIG, LIST)}
-
-
-def _converted(flags: str, folder: Path) -> dict[str, str]:
-    from batchproc.cli.img2dataset import convert
-
-    return {CONFIG: f"#:schema {SCHEMA}\n{convert(flags, folder.absolute().name or 'img2dataset')}"}
-
-
-def _write(folder: Path, texts: dict[str, str]) -> list[Path]:
-    """Writes `texts` by file name into `folder`, made on demand, and the schema that editors check the config by.
-
-    Raises `UsageError` when one of them is there, or on OSError.
-    """
-    texts = {**texts, SCHEMA: json.dumps(_schema(), indent=2) + "\n"}
-    paths = [folder / name for name in texts]
-    standing = [str(path) for path in paths if path.exists()]
-    if standing:
-        raise UsageError(f"{', '.join(standing)}: already there, and init never overwrites; choose another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            path.write_text(texts[path.name], encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written: {error.strerror}") from error
-    return paths
 
 
 def report(path: ReportPath) -> None:

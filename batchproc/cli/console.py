@@ -101,6 +101,14 @@ def load_job(path: Path, overrides: Sequence[str]) -> "tuple[Config, tuple[Step,
     return job.config, job.steps
 
 
+def config_schema() -> dict[str, Any]:
+    """The JSON Schema of a config with its steps."""
+    from batchproc.config import json_schema
+    from batchproc.transform.plan import steps_json_schema
+
+    return json_schema(steps_json_schema())
+
+
 def print_message(text: str) -> None:
     """A line on stderr, at once."""
     print(text, file=sys.stderr, flush=True)

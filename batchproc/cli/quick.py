@@ -1,4 +1,4 @@
-"""The commands that need no config: `demo` and `get` write one and run it, `try` shows steps on one image."""
+"""The commands that need no config: `init` writes one, `demo` and `get` run it too, `try` shows steps on one image."""
 
 import json
 import shlex
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from batchproc.cli.console import Settings, from_here, print_message
+from batchproc.cli.console import Settings, config_schema, from_here, print_message
 from batchproc.cli.run import run
 from batchproc.errors import BatchprocError, Problem, Reject, StageError, UsageError
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from batchproc.model import OutputImage
     from batchproc.transform.steps.step import Step
 
-CONFIG, LIST = "job.toml", "urls.txt"
+CONFIG, LIST, SCHEMA = "job.toml", "urls.txt", "job.schema.json"  # what `init` writes; the first two from `templates`
 SHOWN_PX = 640  # largest side of each half of a picture of before and after
 
 Into = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="folder for images, rows, config and report")]
@@ -27,6 +27,44 @@ Resize = Annotated[
     int, typer.Option(min=0, max=65535, metavar="PX", help="fit into a square of so many pixels; 0 = as is")
 ]
 Format = Annotated[str, typer.Option(help="jpeg | png | webp | avif | keep")]
+
+
+FromImg2dataset = Annotated[
+    str, typer.Option("--from-img2dataset", metavar="FLAGS", help="write what these flags of img2dataset mean")
+]
+
+
+def init(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path(), img2dataset: FromImg2dataset = "") -> None:
+    """Write a commented starter config and an input list.
+
+    Beside them the JSON Schema of the config, for editors. Never overwrites.
+
+    Example: batchproc init myjob
+    """
+    from_here(folder)
+    texts = _converted(img2dataset, folder) if img2dataset else _starter()
+    texts[SCHEMA] = json.dumps(config_schema(), indent=2) + "\n"
+    if standing := [str(folder / name) for name in texts if (folder / name).exists()]:
+        raise UsageError(f"{', '.join(standing)}: already there, and init never overwrites; choose another folder")
+    _write(folder, texts)
+    for name in texts:
+        print(f"wrote {folder / name}")
+    first = "check it" if img2dataset else "put URLs into the list"
+    command = "check" if img2dataset else "run"
+    print_message(f"next: {first}, then batchproc {command} {folder / CONFIG}")
+
+
+def _starter() -> dict[str, str]:
+    from importlib.resources import files
+
+    templates = files("batchproc") / "templates"
+    return {name: (templates / name).read_text("utf-8") for name in (CONFIG, LIST)}
+
+
+def _converted(flags: str, folder: Path) -> dict[str, str]:
+    from batchproc.cli.img2dataset import convert
+
+    return {CONFIG: f"#:schema {SCHEMA}\n{convert(flags, folder.absolute().name or 'img2dataset')}"}
 
 
 def demo(folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("batchproc-demo")) -> None:
