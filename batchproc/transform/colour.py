@@ -174,7 +174,7 @@ class Space(Struct, frozen=True, kw_only=True):
         signals = [level / _LEVELS for level in range(_LEVELS + 1)]
         if self.is_narrow:
             signals = [min(1.0, max(0.0, (signal * _LEVELS - 16) / 219)) for signal in signals]
-        curve = _power(self.gamma) if self.transfer == GAMMA_CURVE else _CURVES[self.transfer]
+        curve = _power(self.gamma) if self.transfer == GAMMA_CURVE else _CURVES[self.transfer][0]
         return [curve(signal) for signal in signals]
 
 
@@ -194,8 +194,7 @@ def named_space(means: str, primaries: int, transfer: int, *, is_narrow: bool = 
     if found is None or transfer not in _CURVES:
         return None
     word, chromaticities = found
-    curve, remark = _NAMES.get(transfer, ("", ""))
-    name = f"{word}{curve}{', narrow range' if is_narrow else ''} ({means}){remark}"
+    name = f"{word}{_CURVES[transfer][1]}{', narrow range' if is_narrow else ''} ({means}){_CLIPPED.get(transfer, '')}"
     return Space(name=name, primaries=chromaticities, transfer=transfer, is_narrow=is_narrow)
 
 
@@ -232,29 +231,18 @@ def _hlg(signal: float) -> float:
     return _HLG_PEAK * float(scene**1.2) / _PAPER_WHITE
 
 
-_CURVES: dict[int, Callable[[float], float]] = {  # H.273, table 3
-    **dict.fromkeys((1, 6, 7, 11, 12, SRGB_CURVE, 14, 15), _srgb),
-    4: _power(2.2),
-    5: _power(2.8),
-    8: _power(1.0),
-    9: _logarithmic(2.0),
-    10: _logarithmic(2.5),
-    16: _pq,
-    17: _power(2.6),
-    18: _hlg,
+_CURVES: dict[int, tuple[Callable[[float], float], str]] = {  # H.273, table 3; with what a note says of it
+    **dict.fromkeys((1, 6, 7, 11, 12, SRGB_CURVE, 14, 15), (_srgb, "")),
+    4: (_power(2.2), " with gamma 2.2"),
+    5: (_power(2.8), " with gamma 2.8"),
+    8: (_power(1.0), " with linear light"),
+    9: (_logarithmic(2.0), " with a logarithmic curve"),
+    10: (_logarithmic(2.5), " with a logarithmic curve"),
+    16: (_pq, " with PQ"),
+    17: (_power(2.6), " with gamma 2.6"),
+    18: (_hlg, " with HLG"),
 }
-
-_CLIPPED = f": brighter than {_PAPER_WHITE:.0f} cd/m² is clipped"
-_NAMES = {  # of curves that are not sRGB's or taken for it, and what a note adds
-    4: (" with gamma 2.2", ""),
-    5: (" with gamma 2.8", ""),
-    8: (" with linear light", ""),
-    9: (" with a logarithmic curve", ""),
-    10: (" with a logarithmic curve", ""),
-    16: (" with PQ", _CLIPPED),
-    17: (" with gamma 2.6", ""),
-    18: (" with HLG", _CLIPPED),
-}
+_CLIPPED = dict.fromkeys((16, 18), f": brighter than {_PAPER_WHITE:.0f} cd/m² is clipped")
 
 
 Declared: TypeAlias = bytes | Space  # an ICC profile, or a space named by other means

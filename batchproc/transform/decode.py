@@ -8,7 +8,7 @@ a JPEG that leaves as many pixels as there were cannot be seen.
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TypeAlias
 
 from msgspec import Struct
 from PIL import AvifImagePlugin, Image, ImageFile
@@ -25,24 +25,9 @@ from batchproc.transform.png import PngReader
 from batchproc.transform.resampler import draft_scale
 from batchproc.transform.tiff import TiffReader, mute_libtiff
 
-
-class Reader(Protocol):
-    """A file whose header was read. Raises `StageError`, and what Pillow raises, as it is made and in `pixels`."""
-
-    @property
-    def size(self) -> Size:
-        """As stored."""
-        ...
-
-    @property
-    def display(self) -> Display:
-        """How the pixels are meant to be seen, by the rules of the format."""
-        ...
-
-    def pixels(self) -> Image.Image:
-        """All pixels as stored, in one of the modes of the table in `modes`."""
-        ...
-
+# A file whose header was read: `size` as stored, `display` by the rules of the format, and `pixels()`, all as stored,
+# in one of the modes of the table in `modes`. Made and read it raises `StageError`, and what Pillow raises.
+Reader: TypeAlias = AvifReader | BmpReader | GifReader | JpegReader | PngReader | TiffReader | WebpReader
 
 # The classes themselves, not Image.open: no other plugin is ever asked, and a JPEG with broken multi-picture data (MPO)
 # is just a JPEG, its first picture.

@@ -122,59 +122,6 @@ def mute_libtiff() -> None:
         set_handler(None)
 
 
-class TiffSource:
-    """The pixels of one file, as libtiff decodes them. Holds a copy of the file."""
-
-    def __init__(self, directory: Directory, layout: TiffLayout) -> None:
-        self._directory = directory
-        self._layout = layout
-        self._data = bytearray(directory.content)
-        is_jpeg = layout.compression in (tags.JPEG, tags.OLD_JPEG)
-        if layout.fill_order == 2 and not is_jpeg:  # libtiff cannot for all tiles
-            for offset, length in {*zip(layout.offsets, layout.lengths, strict=True)}:
-                segment = slice(offset, offset + length)
-                self._data[segment] = self._data[segment].translate(_REVERSED)
-
-    def decoded(self, mode: str, raw_mode: str, *, plane: int = 0) -> Image.Image:
-        """One plane, or all samples where they are stored together. Raises `StageError`, and what Pillow raises."""
-        if self._layout.compression == tags.JPEG:
-            image = jpeg_plane(self._directory, self._layout, plane)
-            return image if image.mode == mode else Image.frombytes(mode, image.size, image.tobytes())
-        order, start = self._directory.order, len(self._data) + len(self._data) % 2
-        self._data += bytes(start - len(self._data)) + _written(self._fields(plane), order, start)
-        self._data[:8] = (b"II*\x00" if order == "<" else b"MM\x00*") + struct.pack(f"{order}L", start)
-        return Image.frombytes(mode, self._layout.size, self._data, "libtiff", raw_mode, False, 0)
-
-    def _fields(self, plane: int) -> _Fields:
-        layout, samples = self._layout, self._layout.samples
-        is_ycbcr = samples.colours == tags.YCBCR and not samples.is_planar
-        return {
-            tags.WIDTH: (_LONG, layout.size[:1]),
-            tags.HEIGHT: (_LONG, layout.size[1:]),
-            tags.BITS: (_SHORT, (samples.bits,) * samples.together),
-            tags.COMPRESSION: (_SHORT, (layout.compression,)),
-            tags.PHOTOMETRIC: (_SHORT, (tags.YCBCR if is_ycbcr else _COLOURS_OF.get(samples.together, tags.CMYK),)),
-            tags.SAMPLES: (_SHORT, (samples.together,)),
-            tags.PLANAR: (_SHORT, (1,)),
-            tags.SAMPLE_FORMAT: (_SHORT, (samples.format,) * samples.together),
-            **_places(layout, plane),
-            **self._options(is_ycbcr=is_ycbcr),
-        }
-
-    def _options(self, *, is_ycbcr: bool) -> _Fields:
-        """What the compression, or the conversion of YCbCr, is to know."""
-        directory, layout = self._directory, self._layout
-        options = {tag: (_LONG, directory.whole_numbers(tag)) for tag in _OPTIONS if tag in directory.fields}
-        fields: _Fields = {**options} if layout.compression in _WITH_OPTIONS else {}
-        if layout.predictor != 1:
-            fields[tags.PREDICTOR] = (_SHORT, (layout.predictor,))
-        if is_ycbcr and layout.compression != tags.OLD_JPEG:
-            fields[tags.SUBSAMPLING] = (_SHORT, layout.samples.subsampling)
-            fields[tags.COEFFICIENTS] = (_FLOAT, directory.numbers(tags.COEFFICIENTS, tags.REC_601))
-            fields[tags.REFERENCE_LEVELS] = (_FLOAT, directory.numbers(tags.REFERENCE_LEVELS, tags.FULL_RANGE))
-        return fields
-
-
 def _places(layout: TiffLayout, plane: int) -> _Fields:
     offsets, lengths = layout.plane(plane)
     if layout.tile is None:
@@ -249,16 +196,81 @@ class TiffReader:
 
     def pixels(self) -> Image.Image:
         """All pixels as stored, in one of the modes of the table in `modes`. Raises what Pillow raises."""
-        samples, source = self._layout.samples, TiffSource(self._directory, self._layout)
+        self._data = bytearray(self._directory.content)
+        self._turn_bits()
+        image = self._whole()
+        self._data.clear()  # this reader lives as long as its picture is worked on
+        return image
+
+    def _turn_bits(self) -> None:
+        """Brings the bits of each byte into libtiff's order, which it cannot for all tiles."""
+        layout = self._layout
+        if layout.fill_order != 2 or layout.compression in (tags.JPEG, tags.OLD_JPEG):
+            return
+        for offset, length in {*zip(layout.offsets, layout.lengths, strict=True)}:
+            segment = slice(offset, offset + length)
+            self._data[segment] = self._data[segment].translate(_REVERSED)
+
+    def _whole(self) -> Image.Image:
+        samples = self._layout.samples
         if samples.colours == tags.YCBCR and not samples.is_planar:
-            return source.decoded("RGB", "RGBX")
+            return self._decoded("RGB", "RGBX")
         mode = _mode(samples)
         raw_mode = _raw_mode(mode, samples)
-        bands = [source.decoded(mode, raw_mode)] if raw_mode else _bands(source, samples)
+        bands = [self._decoded(mode, raw_mode)] if raw_mode else self._bands()
         image = _merged(mode, bands, samples.colours)
         if samples.colours == tags.PALETTE:
             image.putpalette(_palette(self._directory, samples.bits))
         return image
+
+    def _bands(self) -> list[Image.Image]:
+        """The bands of 8 bits that are needed: of the colours, and of alpha."""
+        samples = self._layout.samples
+        needed = [*range(samples.model.samples), *([] if samples.alpha is None else [samples.alpha])]
+        if samples.is_planar:
+            return [self._decoded(*_PLANES[samples.bits], plane=plane).convert("L") for plane in needed]
+        carried = self._decoded(*_CARRIERS[samples.bits, samples.together]).split()
+        carried = carried[_UPPER::2] if (samples.bits, samples.together) == (16, 2) else carried
+        return [carried[at] for at in needed]
+
+    def _decoded(self, mode: str, raw_mode: str, *, plane: int = 0) -> Image.Image:
+        """One plane, or all samples where they are stored together. Raises `StageError`, and what Pillow raises."""
+        if self._layout.compression == tags.JPEG:
+            image = jpeg_plane(self._directory, self._layout, plane)
+            return image if image.mode == mode else Image.frombytes(mode, image.size, image.tobytes())
+        order, start = self._directory.order, len(self._data) + len(self._data) % 2
+        self._data += bytes(start - len(self._data)) + _written(self._fields(plane), order, start)
+        self._data[:8] = (b"II*\x00" if order == "<" else b"MM\x00*") + struct.pack(f"{order}L", start)
+        return Image.frombytes(mode, self._layout.size, self._data, "libtiff", raw_mode, False, 0)
+
+    def _fields(self, plane: int) -> _Fields:
+        layout, samples = self._layout, self._layout.samples
+        is_ycbcr = samples.colours == tags.YCBCR and not samples.is_planar
+        return {
+            tags.WIDTH: (_LONG, layout.size[:1]),
+            tags.HEIGHT: (_LONG, layout.size[1:]),
+            tags.BITS: (_SHORT, (samples.bits,) * samples.together),
+            tags.COMPRESSION: (_SHORT, (layout.compression,)),
+            tags.PHOTOMETRIC: (_SHORT, (tags.YCBCR if is_ycbcr else _COLOURS_OF.get(samples.together, tags.CMYK),)),
+            tags.SAMPLES: (_SHORT, (samples.together,)),
+            tags.PLANAR: (_SHORT, (1,)),
+            tags.SAMPLE_FORMAT: (_SHORT, (samples.format,) * samples.together),
+            **_places(layout, plane),
+            **self._options(is_ycbcr=is_ycbcr),
+        }
+
+    def _options(self, *, is_ycbcr: bool) -> _Fields:
+        """What the compression, or the conversion of YCbCr, is to know."""
+        directory, layout = self._directory, self._layout
+        options = {tag: (_LONG, directory.whole_numbers(tag)) for tag in _OPTIONS if tag in directory.fields}
+        fields: _Fields = {**options} if layout.compression in _WITH_OPTIONS else {}
+        if layout.predictor != 1:
+            fields[tags.PREDICTOR] = (_SHORT, (layout.predictor,))
+        if is_ycbcr and layout.compression != tags.OLD_JPEG:
+            fields[tags.SUBSAMPLING] = (_SHORT, layout.samples.subsampling)
+            fields[tags.COEFFICIENTS] = (_FLOAT, directory.numbers(tags.COEFFICIENTS, tags.REC_601))
+            fields[tags.REFERENCE_LEVELS] = (_FLOAT, directory.numbers(tags.REFERENCE_LEVELS, tags.FULL_RANGE))
+        return fields
 
 
 def _mode(samples: PixelSamples) -> str:
@@ -277,16 +289,6 @@ def _raw_mode(mode: str, samples: PixelSamples) -> str | None:
     if samples.bits < 8:
         return mode if mode == "1" else f"{mode};{samples.bits}"
     return mode if samples.bits == 8 else _RAW_WIDE.get((mode, samples.bits))
-
-
-def _bands(source: TiffSource, samples: PixelSamples) -> list[Image.Image]:
-    """The bands of 8 bits that are needed: of the colours, and of alpha."""
-    needed = [*range(samples.model.samples), *([] if samples.alpha is None else [samples.alpha])]
-    if samples.is_planar:
-        return [source.decoded(*_PLANES[samples.bits], plane=plane).convert("L") for plane in needed]
-    carried = source.decoded(*_CARRIERS[samples.bits, samples.together]).split()
-    carried = carried[_UPPER::2] if (samples.bits, samples.together) == (16, 2) else carried
-    return [carried[at] for at in needed]
 
 
 def _merged(mode: str, bands: list[Image.Image], colours: int) -> Image.Image:

@@ -65,7 +65,7 @@ class Brightness(BuiltIn, frozen=True, kw_only=True):
     factor: Annotated[float, _FACTOR, "the multiplier"]
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return _mapped(image, pivot=0, factor=self.factor)
+        return _by_table(image, _moved_levels(0, self.factor))
 
 
 class Contrast(BuiltIn, frozen=True, kw_only=True):
@@ -84,7 +84,7 @@ class Contrast(BuiltIn, frozen=True, kw_only=True):
         mask = visible(image) if has_alpha(image) else None
         seen = ImageStat.Stat(image.convert("L"), mask)
         mean = int(seen.mean[0] + 0.5) if seen.count[0] else 0
-        return _mapped(image, pivot=mean, factor=self.factor)
+        return _by_table(image, _moved_levels(mean, self.factor))
 
 
 class Gamma(BuiltIn, frozen=True, kw_only=True):
@@ -128,13 +128,9 @@ class ColourStep(BuiltIn, frozen=True, kw_only=True):
         return colours.convert("RGB", tuple(weight for row in rows for weight in row))
 
 
-def _mapped(image: Image.Image, *, pivot: int, factor: float) -> Image.Image:
-    """Every level moved away from `pivot` by `factor`, by a table."""
-    return _by_table(image, _moved_levels(pivot, factor))
-
-
 @lru_cache(maxsize=256)
 def _moved_levels(pivot: int, factor: float) -> tuple[int, ...]:
+    """Every level moved away from `pivot` by `factor`."""
     return tuple(min(255, max(0, int(pivot + factor * (level - pivot)))) for level in range(256))
 
 

@@ -133,18 +133,7 @@ def _middle(box: Box, scaled: Size, kept: Size) -> Box:
     return left + cut_x, top + cut_y, right - cut_x, bottom - cut_y
 
 
-# Where the rest goes, in halves: 0 = none of it on the left (or top), 1 = half, 2 = all.
-_GRAVITIES = {
-    "center": (1, 1),
-    "north": (1, 0),
-    "south": (1, 2),
-    "west": (0, 1),
-    "east": (2, 1),
-    "northwest": (0, 0),
-    "northeast": (2, 0),
-    "southwest": (0, 2),
-    "southeast": (2, 2),
-}
+_GRAVITIES = ("center", "north", "south", "west", "east", "northwest", "northeast", "southwest", "southeast")
 
 
 class Crop(BuiltIn, frozen=True, kw_only=True):
@@ -159,7 +148,7 @@ class Crop(BuiltIn, frozen=True, kw_only=True):
     example: ClassVar = {"size": [200, 200], "gravity": "center"}
 
     size: Annotated[tuple[int, int] | None, SIZE, "width and height, px; this or box"] = None
-    gravity: Annotated[str, OneOf(choices=tuple(_GRAVITIES)), "with size: which part is kept"] = "center"
+    gravity: Annotated[str, OneOf(choices=_GRAVITIES), "with size: which part is kept"] = "center"
     box: Annotated[
         tuple[int, int, int, int] | None,
         Ints(
@@ -189,7 +178,8 @@ class Crop(BuiltIn, frozen=True, kw_only=True):
         if self.box is not None:
             return self.box
         width, height = (min(a, b) for a, b in zip(self.size or size, size, strict=True))
-        across, down = _GRAVITIES[self.gravity]
+        across = 1 + ("east" in self.gravity) - ("west" in self.gravity)  # the rest left of it, in halves
+        down = 1 + ("south" in self.gravity) - ("north" in self.gravity)
         left, top = (size[0] - width) * across // 2, (size[1] - height) * down // 2
         return left, top, left + width, top + height
 
