@@ -36,17 +36,17 @@ class DaskCluster:
         self.address = json.loads(file.read_text())["address"]
         self.port = int(self.address.rpartition(":")[2])
 
-    def start_worker(self, disk: Path | None = None) -> None:
-        """One more; the parts that it works on are on `disk`."""
+    def start_worker(self, disk: Path | None = None, *, nanny: bool = False) -> None:
+        """One more; the parts that it works on are on `disk`. A nanny starts what it watches over again."""
         folder = disk or self._folder / f"worker-{len(self.workers)}"
         worker = self._start(
             "worker", self.address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0", "--host", "127.0.0.1",
-            "--local-directory", str(folder),
+            "--local-directory", str(folder), "--nanny" if nanny else "--no-nanny",
         )  # fmt: skip
         self.workers.append(worker)
 
     def pids(self) -> dict[str, int]:
-        """The processes that do the work, by the addresses of the workers; a nanny watches over each."""
+        """The processes that do the work, by the addresses of the workers."""
         import distributed
 
         client: Any = distributed

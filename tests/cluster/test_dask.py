@@ -32,14 +32,14 @@ pytestmark = pytest.mark.extra
 __all__ = ["store"]
 
 @pytest.fixture
-def dask(tmp_path: Path) -> Iterator[DaskCluster]:
-    """A scheduler with two workers."""
+def dask(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DaskCluster]:
+    """A scheduler with two workers; as an indirect parameter, whether nannies watch over them."""
     (tmp_path / "dask").mkdir()
     with ExitStack() as stack:
         cluster = DaskCluster(tmp_path / "dask", stack)
         cluster.start_scheduler()
-        cluster.start_worker()
-        cluster.start_worker()
+        for _ in range(2):
+            cluster.start_worker(nanny=getattr(request, "param", False))
         yield cluster
 
 
@@ -61,6 +61,7 @@ def test_two_workers_come_to_the_same_as_one_machine(
     assert 2 == len(result.record.cluster.workers)
 
 
+@pytest.mark.parametrize("dask", [True], indirect=True, ids=["nannied"])
 def test_the_part_of_a_worker_that_is_killed_is_done_by_another(
     make_job: MakeJob, dask: DaskCluster, tmp_path: Path, slow_asked: threading.Event, let_go: threading.Event
 ) -> None:
