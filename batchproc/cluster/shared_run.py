@@ -239,7 +239,8 @@ class _ClusterRun:
             )
             if self._config.output.layout != "files":
                 shards = [shard for manifest in ledger.manifests() for shard in manifest.shards]
-                content = manifest_text(self._config.output, [to_builtins(shard) for shard in shards])
+                output, entries = self._config.output, [to_builtins(shard) for shard in shards]
+                content = manifest_text(output.layout, output.shard_items, entries)
                 store.replace(MANIFEST, content)
                 write_atomically(self._layout.shard_manifest_path, [content])
                 if not _has_work(plan, ledger):

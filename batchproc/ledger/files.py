@@ -78,10 +78,7 @@ class FileNames:
         return missing
 
 
-READ = (
-    f"SELECT id, key, suffix, size_bytes, sha256 FROM item NOT INDEXED WHERE {MADE} AND id > ? "
-    "ORDER BY id LIMIT ?"
-)
+READ = f"SELECT id, key, suffix, size_bytes, sha256 FROM item NOT INDEXED WHERE {MADE} AND id > ? ORDER BY id LIMIT ?"
 LOST = (
     "state = iif(state = 'done', 'pending', state), due = iif(state = 'done', 1, due), "
     f"runs = iif(state = 'done', 0, runs), {NO_EARLIER}"

@@ -90,9 +90,7 @@ class LedgerView:
     ) -> None:
         self._reader.close()
 
-    def pending(
-        self, limit: int, after_index: int = -1, *, max_runs: int = 5, refresh: bool = False
-    ) -> list[Source]:
+    def pending(self, limit: int, after_index: int = -1, *, max_runs: int = 5, refresh: bool = False) -> list[Source]:
         """The next sources to work on, in the order of the input, that stand behind `after_index`.
 
         An item that failed for a transient reason is among them until it was tried in `max_runs` runs. `refresh`: what

@@ -212,7 +212,10 @@ CREATE TABLE plan_3 (
 INSERT INTO plan_3 SELECT id, fingerprint, settings_json, recipe FROM plan;
 DROP TABLE plan;
 ALTER TABLE plan_3 RENAME TO plan;
-""" + MANIFEST_BLOCKS + ITEM_TRIGGERS + CHECKPOINTS,
+"""
+    + MANIFEST_BLOCKS
+    + ITEM_TRIGGERS
+    + CHECKPOINTS,
     3: "ALTER TABLE item ADD COLUMN image_hash TEXT;",
     4: f"""
 CREATE TABLE item_5 ({ITEM_COLUMNS});
@@ -220,7 +223,8 @@ INSERT INTO item_5 SELECT * FROM item;
 DROP TABLE item;
 ALTER TABLE item_5 RENAME TO item;
 {";".join(ITEM_INDEXES.values())};
-""" + ITEM_TRIGGERS,
+"""
+    + ITEM_TRIGGERS,
 }
 
 

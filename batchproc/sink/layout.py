@@ -323,10 +323,9 @@ def find_problems(
     file_system = network_file_system(output)
     if file_system:
         return [
-            Problem(
-                where=WHERE,
-                message=f"{output} is on a network file system ({file_system}), where the ledger is not safe. "
-                "Choose a folder on a local disk.",
+            _problem(
+                f"{output} is on a network file system ({file_system}), where the ledger is not safe. "
+                "Choose a folder on a local disk."
             )
         ]
     if problem := _make_writable(output):
@@ -348,7 +347,7 @@ def foresee_problems(output: Path, folders: Sequence[Path], links: Sequence[Path
         return found
     there = next(part for part in (output, *output.parents) if part.is_dir())
     if not os.access(there, os.W_OK | os.X_OK):
-        return [Problem(where=WHERE, message=f"{there} cannot be written: {os.strerror(errno.EACCES)}.")]
+        return [_problem(f"{there} cannot be written: {os.strerror(errno.EACCES)}.")]
     return _find_shortage(there)
 
 
@@ -376,13 +375,17 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
+def _problem(message: str) -> Problem:
+    return Problem(where=WHERE, message=message)
+
+
 def _find_obstacle(output: Path) -> Problem | None:
     """The first part of the path that is there and is no folder."""
     for part in (output, *output.parents):
         if part.is_dir():
             return None
         if part.exists() or part.is_symlink():
-            return Problem(where=WHERE, message=f"{part} is not a folder. Remove it, or choose another output.")
+            return _problem(f"{part} is not a folder. Remove it, or choose another output.")
     return None
 
 
@@ -393,7 +396,7 @@ def _make_writable(folder: Path) -> Problem | None:
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
-        return Problem(where=WHERE, message=f"{folder} cannot be written: {os.strerror(error.errno or 0)}.")
+        return _problem(f"{folder} cannot be written: {os.strerror(error.errno or 0)}.")
 
 
 def _find_link(folder: Path) -> Problem | None:
@@ -401,7 +404,7 @@ def _find_link(folder: Path) -> Problem | None:
     if not folder.is_symlink():
         return None
     message = f"{folder} is a link, and the job writes and deletes in it. Remove it, or choose another output."
-    return Problem(where=WHERE, message=message)
+    return _problem(message)
 
 
 def _find_standing(link: Path) -> Problem | None:
@@ -410,7 +413,7 @@ def _find_standing(link: Path) -> Problem | None:
         return None
     kind = "a folder" if link.is_dir() else "a file"
     message = f"{link} is {kind} of its own, where the job's link belongs. Move it away, or choose another output."
-    return Problem(where=WHERE, message=message)
+    return _problem(message)
 
 
 def _find_shortage(output: Path) -> list[Problem]:
@@ -422,10 +425,10 @@ def _find_shortage(output: Path) -> list[Problem]:
     if free_bytes < LEAST_FREE_BYTES:
         need = f"at least {LEAST_FREE_BYTES / 1e6:.0f} MB are needed"
         message = f"only {free_bytes / 1e6:.1f} MB are free at {output}, {need}. {advice}"
-        problems.append(Problem(where=WHERE, message=message))
+        problems.append(_problem(message))
     if room.f_files and room.f_favail < LEAST_FREE_INODES:
         message = f"only {room.f_favail} inodes are free at {output}, at least {LEAST_FREE_INODES} are needed. {advice}"
-        problems.append(Problem(where=WHERE, message=message))
+        problems.append(_problem(message))
     return problems
 
 
@@ -433,7 +436,7 @@ def _find_other_devices(output: Path, folders: Sequence[Path]) -> list[Problem]:
     """A rename is atomic on one device only."""
     device = output.stat().st_dev
     return [
-        Problem(where=WHERE, message=f"{folder} is on another file system than {output}: both must be on the same one.")
+        _problem(f"{folder} is on another file system than {output}: both must be on the same one.")
         for folder in folders
         if folder.stat().st_dev != device
     ]

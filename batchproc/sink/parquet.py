@@ -24,39 +24,32 @@ IMAGE = "image"
 FEATURES = {"info": {"features": {IMAGE: {"_type": "Image"}}}}
 
 
-class ParquetFormat:
-    """How parquet shards are written and read."""
+def write_shard(file: ByteSink, settings: ShardSettings, samples: list[Sample], read: Read) -> None:
+    """Writes a whole shard. Raises OSError, `UnfitRowError`, and what `read` raises."""
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
 
-    def write(self, file: ByteSink, settings: ShardSettings, samples: list[Sample], read: Read) -> None:
-        """Writes a whole shard. Raises OSError, `UnfitRowError`, and what `read` raises."""
-        import pyarrow
-        from pyarrow.parquet import ParquetWriter
-
-        schema = make_schema(settings.columns)
-        facts = list(_leaves(schema, skip=IMAGE))
-        image = list(_leaves(schema.empty_table().select([IMAGE]).schema))
-        with ParquetWriter(
-            file,
-            schema,
-            compression=dict.fromkeys(image, "NONE") | dict.fromkeys(facts, "ZSTD"),
-            use_dictionary=facts,
-            write_statistics=facts,
-            write_page_checksum=True,
-        ) as writer:
-            for group in _groups(samples, ROW_GROUP_ROWS):
-                contents = [{"bytes": read(sample), "path": sample.file_name} for sample in group]
-                arrays = [pyarrow.array(contents, schema.field(IMAGE).type)]
-                rows = [sample.row for sample in group]
-                for column, field in zip(settings.columns, list(schema)[1:], strict=True):
-                    try:
-                        arrays.append(_array(column, rows, field.type))
-                    except _UnfitValueError as error:
-                        raise UnfitRowError(group[error.place].item, column.name) from None
-                writer.write_batch(pyarrow.record_batch(arrays, schema=schema), row_group_size=ROW_GROUP_ROWS)
-
-    def open(self, file: BinaryIO) -> "OpenedParquet":
-        """Opens one. Raises OSError and ValueError."""
-        return OpenedParquet(file)
+    schema = make_schema(settings.columns)
+    facts = list(_leaves(schema, skip=IMAGE))
+    image = list(_leaves(schema.empty_table().select([IMAGE]).schema))
+    with ParquetWriter(
+        file,
+        schema,
+        compression=dict.fromkeys(image, "NONE") | dict.fromkeys(facts, "ZSTD"),
+        use_dictionary=facts,
+        write_statistics=facts,
+        write_page_checksum=True,
+    ) as writer:
+        for group in _groups(samples, ROW_GROUP_ROWS):
+            contents = [{"bytes": read(sample), "path": sample.file_name} for sample in group]
+            arrays = [pyarrow.array(contents, schema.field(IMAGE).type)]
+            rows = [sample.row for sample in group]
+            for column, field in zip(settings.columns, list(schema)[1:], strict=True):
+                try:
+                    arrays.append(_array(column, rows, field.type))
+                except _UnfitValueError as error:
+                    raise UnfitRowError(group[error.place].item, column.name) from None
+            writer.write_batch(pyarrow.record_batch(arrays, schema=schema), row_group_size=ROW_GROUP_ROWS)
 
 
 def write_rows(file: ByteSink, columns: Sequence[Column], rows: Iterable[Row]) -> None:
@@ -84,7 +77,7 @@ def _fitting(column: Column, rows: Sequence[Row], kind: "pyarrow.DataType") -> "
 
 
 class OpenedParquet:
-    """A parquet shard whose images can be read, a row group at a time."""
+    """A parquet shard whose images can be read, a row group at a time. Raises OSError and ValueError if damaged."""
 
     def __init__(self, file: BinaryIO) -> None:
         from pyarrow.parquet import ParquetFile

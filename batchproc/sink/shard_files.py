@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Self
 from uuid import uuid4
 
 from batchproc.errors import StoreError, UsageError
@@ -28,13 +28,14 @@ from batchproc.sink.data_card import named_in
 from batchproc.sink.layout import OWNER_NAME, ImageFolder
 from batchproc.sink.shard_samples import (
     FORMAT,
+    ByteSink,
     LostImageError,
     OpenedShard,
+    OpenedTar,
     Read,
     Sample,
-    ShardFormat,
     ShardSettings,
-    TarFormat,
+    write_tar,
 )
 from batchproc.stores import Bucket
 
@@ -50,16 +51,6 @@ def shard_name(settings: ShardSettings, number: int, samples: Iterable[Sample]) 
     for sample in samples:
         digest.update(b"\n" + sample.row_json)
     return f"{FOLDER}/{number:05d}-{digest.hexdigest()[:DIGEST_DIGITS]}{settings.suffix}"
-
-
-class HasLayout(Protocol):
-    """What a manifest says of how its shards are made."""
-
-    @property
-    def layout(self) -> str: ...
-
-    @property
-    def shard_items(self) -> int: ...
 
 
 class StoredImages:
@@ -129,19 +120,22 @@ def open_shard(path: Path) -> OpenedShard | None:
     except OSError:
         return None
     try:
-        return format_of(path.suffix).open(file)
+        if path.suffix == ".tar":
+            return OpenedTar(file)
+        from batchproc.sink.parquet import OpenedParquet
+
+        return OpenedParquet(file)
     except (ValueError, OSError):
         file.close()
         return None
 
 
-def format_of(suffix: str) -> ShardFormat:
-    """The format of shards whose names end so."""
-    if suffix == ".tar":
-        return TarFormat()
-    from batchproc.sink.parquet import ParquetFormat
+def _write_shard(file: ByteSink, settings: ShardSettings, samples: list[Sample], read: Read) -> None:
+    if settings.suffix == ".tar":
+        return write_tar(file, settings, samples, read)
+    from batchproc.sink import parquet
 
-    return ParquetFormat()
+    return parquet.write_shard(file, settings, samples, read)
 
 
 class _HashedFile:
@@ -197,7 +191,7 @@ class ShardFolder:
         path.parent.mkdir(exist_ok=True)
         with replacing(path) as file:
             hashed = _HashedFile(file)
-            format_of(settings.suffix).write(hashed, settings, samples, read)
+            _write_shard(hashed, settings, samples, read)
             failpoint("sink.shard_written")
             if self._power:
                 file.flush()
@@ -231,15 +225,15 @@ def manifest_of(settings: ShardSettings, shards: Sequence[Shard]) -> bytes:
         {"name": shard.name, "count": shard.samples, "bytes": shard.size_bytes, "sha256": shard.sha256.hex()}
         for shard in shards
     ]
-    return manifest_text(settings, entries)
+    return manifest_text(settings.layout, settings.shard_items, entries)
 
 
-def manifest_text(settings: HasLayout, entries: Sequence[Mapping[str, Any]]) -> bytes:
+def manifest_text(layout: str, shard_items: int, entries: Sequence[Mapping[str, Any]]) -> bytes:
     """The same of entries as `manifest.json` has them."""
     facts = {
         "format": FORMAT,
-        "layout": settings.layout,
-        "shard_items": settings.shard_items,
+        "layout": layout,
+        "shard_items": shard_items,
         "count": sum(entry["count"] for entry in entries),
         "bytes": sum(entry["bytes"] for entry in entries),
         "shards": list(entries),

@@ -136,18 +136,6 @@ class OpenedShard(Protocol):
     def close(self) -> None: ...
 
 
-class ShardFormat(Protocol):
-    """How shards of one layout are written and read."""
-
-    def write(self, file: ByteSink, settings: ShardSettings, samples: "list[Sample]", read: Read) -> None:
-        """Writes a whole shard. Raises OSError, and what `read` raises."""
-        ...
-
-    def open(self, file: BinaryIO) -> OpenedShard:
-        """Opens one; the file is closed with it. Raises OSError and ValueError where it is damaged."""
-        ...
-
-
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
 LONGEST_NAME = 100
@@ -198,26 +186,22 @@ def members(file: BinaryIO) -> Iterator[Member]:
         position += BLOCK_BYTES + size_bytes + -size_bytes % BLOCK_BYTES
 
 
-class TarFormat:
-    """WebDataset: each sample is its image, its row and, if there are captions, its text: all have all of these."""
+def write_tar(file: ByteSink, settings: ShardSettings, samples: list[Sample], read: Read) -> None:
+    """Writes a WebDataset: each sample is its image, its row and, if there are captions, its text; all have them all.
 
-    def write(self, file: ByteSink, settings: ShardSettings, samples: list[Sample], read: Read) -> None:
-        """Writes a whole shard. Raises OSError, and what `read` raises."""
-        for sample in samples:
-            contents = {sample.file_name: read(sample), f"{sample.name}.json": sample.row_json}
-            if settings.caption:
-                contents[f"{sample.name}.txt"] = _text(sample.row.get(settings.caption))
-            for name, content in contents.items():
-                file.write(header(name, len(content)) + content + padding(len(content)))
-        file.write(END)
-
-    def open(self, file: BinaryIO) -> "OpenedTar":
-        """Opens one. Raises OSError and ValueError."""
-        return OpenedTar(file)
+    Raises OSError, and what `read` raises.
+    """
+    for sample in samples:
+        contents = {sample.file_name: read(sample), f"{sample.name}.json": sample.row_json}
+        if settings.caption:
+            contents[f"{sample.name}.txt"] = _text(sample.row.get(settings.caption))
+        for name, content in contents.items():
+            file.write(header(name, len(content)) + content + padding(len(content)))
+    file.write(END)
 
 
 class OpenedTar:
-    """A tar shard whose images can be read."""
+    """A tar shard whose images can be read. Raises OSError and ValueError where it is damaged."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
