@@ -68,6 +68,13 @@ def value_errors(path: Path) -> Iterator[None]:
         raise damaged(path) from error
 
 
+@contextmanager
+def stored_errors(path: Path) -> Iterator[None]:
+    """Around the reading of values from the disk: both."""
+    with disk_errors(path), value_errors(path):
+        yield
+
+
 def damage_or_disk(path: Path) -> DiskError:
     """The error of a file in which SQLite found a fault.
 

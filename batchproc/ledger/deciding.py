@@ -85,14 +85,19 @@ def compare_plan(connection: sqlite3.Connection, fingerprint: str) -> PlanChange
 
 
 def adopt_plan(
-    connection: sqlite3.Connection, fingerprint: str, settings: Settings, *, recipe: str, remake_stale: bool
+    connection: sqlite3.Connection,
+    fingerprint: str,
+    settings: Settings | None = None,
+    *,
+    recipe: str = "",
+    remake_stale: bool = False,
 ) -> int:
     """Makes this the plan of what is recorded from now on; returns how many stale items became pending again.
 
     `remake_stale`: what another plan or another recipe decided.
     """
     with transaction(connection):
-        plan = _store(connection, fingerprint, json.dumps(settings), recipe)
+        plan = _store(connection, fingerprint, json.dumps(settings or {}), recipe)
         write_meta(connection, "plan", plan)
         if not remake_stale:
             return 0
@@ -335,7 +340,7 @@ def boot_id() -> str:
         return ""
 
 
-def last_runs(connection: sqlite3.Connection, limit: int) -> list[LedgerRun]:
+def last_runs(connection: sqlite3.Connection, limit: int = 10) -> list[LedgerRun]:
     """The last runs, newest first."""
     rows = connection.execute(
         "SELECT id, name, started, ended, host, pid, boot_id, exit_code, counters_json "

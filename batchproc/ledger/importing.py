@@ -47,7 +47,7 @@ Passed: TypeAlias = tuple[Checkpoint, int, int]  # and the duplicates and bad ro
 
 
 def read_checkpoints(connection: sqlite3.Connection) -> tuple[Checkpoint, ...]:
-    """The checkpoints, in the order of the list."""
+    """How far the list is known, in its order, for who reads it: a list that begins with one of these is taken."""
     rows = connection.execute(
         "SELECT size_bytes, digest, line, header_json, columns_json FROM list_checkpoint ORDER BY size_bytes"
     )

@@ -8,21 +8,20 @@ import math
 import sqlite3
 import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar
 
 from batchproc.columns import FILE_NAME_ENDINGS, Columns, Scalar, Type
 from batchproc.ledger.data_set_counts import data_set
-from batchproc.ledger.database import disk_errors, open_for_reading, value_errors
-from batchproc.ledger.deciding import LedgerRun, PlanChange, compare_plan, find_due_again, last_runs
-from batchproc.ledger.files import CHECKED, FileNames, PackedItems, knows_shards, packed_items
+from batchproc.ledger.database import disk_errors, open_for_reading, stored_errors, value_errors
+from batchproc.ledger.deciding import compare_plan, find_due_again, last_runs
+from batchproc.ledger.files import CHECKED, FileNames, knows_shards, packed_items
 from batchproc.ledger.importing import read_columns
 from batchproc.ledger.schema import EARLY, MADE, WINDOW, State, read_meta, read_version, transaction, write_meta
 from batchproc.model import LINES_PER_LIST, Source, Validators, describe_line
-from batchproc.record.run_json import Counts, DueAgain
-from batchproc.record.run_parts import DataSetRecord
+from batchproc.record.run_json import Counts
 from batchproc.remembered import BLOCK_ITEMS, Block, Manifest, Part
 from batchproc.sink.layout import ImageFolder
 from batchproc.version import VERSION
@@ -60,6 +59,30 @@ NO_MORE: tuple[float, str] = (math.inf, "")
 
 
 NameFile: TypeAlias = Callable[[str, str], str]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def read_by(function: Callable[Concatenate[sqlite3.Connection, P], R]) -> Callable[Concatenate["LedgerView", P], R]:
+    """The method that asks this function of the ledger: alone meanwhile, with errors that say what to do."""
+
+    @wraps(function)
+    def ask(view: "LedgerView", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with view._reading, stored_errors(view._path):
+            return function(view._reader, *args, **kwargs)
+
+    return ask
+
+
+def known_blocks(connection: sqlite3.Connection, manifest: str) -> dict[int, Block]:
+    """The blocks of a manifest of which no row has changed since it was written, by their numbers."""
+    rows = connection.execute(
+        "SELECT number, start_bytes, size_bytes, digest FROM manifest_block WHERE manifest = ?", (manifest,)
+    )
+    return {
+        number: Block(start_bytes=start_bytes, size_bytes=size_bytes, digest=digest)
+        for number, start_bytes, size_bytes, digest in rows
+    }
 
 
 class LedgerView:
@@ -67,6 +90,15 @@ class LedgerView:
 
     Raises `UsageError` for a ledger that is not there or not ours, `DiskError` for one that cannot be read.
     """
+
+    compare_plan = read_by(compare_plan)
+    find_due_again = read_by(find_due_again)
+    last_runs = read_by(last_runs)
+    columns = read_by(read_columns)
+    data_set = read_by(data_set)
+    knows_shards = read_by(knows_shards)
+    _known_blocks = read_by(known_blocks)
+    _packed = read_by(packed_items)
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -115,11 +147,6 @@ class LedgerView:
         """How many sources `work` would yield; the other items of the list are terminal."""
         query = f"SELECT count(*) FROM item {_choose(refresh)}"
         return int(self._fetch(query, (max_runs,))[0][0])
-
-    def find_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
-        """What the next run would try again because a part of the config has changed; `deciding` is how it is now."""
-        with self._reading, disk_errors(self._path), value_errors(self._path):
-            return find_due_again(self._reader, deciding, max_runs=max_runs)
 
     def counts(self) -> Counts:
         """The items by state, as of the last commit."""
@@ -170,11 +197,6 @@ class LedgerView:
         query = f"SELECT 1 FROM item WHERE key = ? AND {MADE}"
         return {key for key in key_hexes if self._fetch(query, (bytes.fromhex(key),))}
 
-    def data_set(self) -> DataSetRecord:
-        """The data set in figures."""
-        with self._reading, disk_errors(self._path), value_errors(self._path):
-            return data_set(self._reader)
-
     def frequent_values(self, column: str, most: int) -> list[tuple[str, int]]:
         """The most frequent values of a column of the list among the items with images; empty where there is none."""
         query = (
@@ -203,8 +225,7 @@ class LedgerView:
         return Manifest(form=form, parts=self._parts(FAILURES, self._failure_rows))
 
     def _parts(self, manifest: str, rows: Callable[[int, int], Iterator[dict[str, object]]]) -> Iterator[Part]:
-        with self._reading, disk_errors(self._path):
-            known = known_blocks(self._reader, manifest)
+        known = self._known_blocks(manifest)
         last_item = self._fetch("SELECT coalesce(max(id), 0) FROM item")[0][0]
         for number, first, last in spans(last_item):
             yield Part(rows=rows(first, last), known=known.get(number))
@@ -227,11 +248,6 @@ class LedgerView:
         last: int,
     ) -> Iterator[dict[str, object]]:
         return (row for _, row in self._image_rows(MADE, file_name, columns, names, first, last, original))
-
-    def knows_shards(self) -> bool:
-        """Whether images of this job are in shards."""
-        with self._reading, disk_errors(self._path):
-            return knows_shards(self._reader)
 
     def shard_rows(
         self, file_name: Callable[[str, str], str], columns: Columns, caption: str, first: int, last: int
@@ -290,11 +306,6 @@ class LedgerView:
         known = self._fetch("SELECT value FROM meta WHERE name = 'lists'")
         return list(json.loads(known[0][0])) if known else []
 
-    def columns(self) -> Columns:
-        """The columns of the list, with their types."""
-        with self._reading, disk_errors(self._path), value_errors(self._path):
-            return read_columns(self._reader)
-
     def failure_rows(self) -> Iterator[dict[str, object]]:
         """The rows of `failures.jsonl`, all of them."""
         return self._failure_rows(1, LAST)
@@ -343,25 +354,11 @@ class LedgerView:
         rows = self._scan("id, key, suffix", made)
         return names.count_missing(row for row in rows if not packed.holds(row[0]))
 
-    def _packed(self, images: ImageFolder) -> PackedItems:
-        with self._reading, disk_errors(self._path):
-            return packed_items(self._reader, images)
-
-    def compare_plan(self, fingerprint: str) -> PlanChange | None:
-        """What changed, if results in the ledger were decided by another plan."""
-        with self._reading, disk_errors(self._path):
-            return compare_plan(self._reader, fingerprint)
-
     def manifests_are_current(self, looks: str = "") -> bool:
         """Whether no item changed since `Ledger.note_manifests`, and the files look as they did: then they are left."""
         query = "SELECT name, value FROM meta WHERE name IN ('revision', 'manifests_revision', ?)"
         meta = dict(self._fetch(query, (CURRENT,)))
         return meta["revision"] == meta["manifests_revision"] and meta.get(CURRENT) == looks
-
-    def last_runs(self, limit: int = 10) -> list[LedgerRun]:
-        """The last runs, newest first."""
-        with self._reading, disk_errors(self._path), value_errors(self._path):
-            return last_runs(self._reader, limit)
 
     def _count_codes(self, states: str) -> dict[str, int]:
         return dict(
@@ -468,25 +465,17 @@ def _safe_name(column: str) -> str:
     return f"list_{column}{'_' if column.lower().endswith(FILE_NAME_ENDINGS) else ''}"
 
 
-def known_blocks(connection: sqlite3.Connection, manifest: str) -> dict[int, Block]:
-    """The blocks of a manifest of which no row has changed since it was written, by their numbers."""
-    rows = connection.execute(
-        "SELECT number, start_bytes, size_bytes, digest FROM manifest_block WHERE manifest = ?", (manifest,)
-    )
-    return {
-        number: Block(start_bytes=start_bytes, size_bytes=size_bytes, digest=digest)
-        for number, start_bytes, size_bytes, digest in rows
-    }
-
-
 def spans(last_item: int) -> Iterator[tuple[int, int, int]]:
     """The blocks that hold the items 1 to `last_item`: number, first item, last item."""
     for number, first in enumerate(range(1, last_item + 1, BLOCK_ITEMS)):
         yield number, first, first + BLOCK_ITEMS - 1
 
 
-def note_manifests(connection: sqlite3.Connection, written: Mapping[str, Sequence[Block]], looks: str) -> None:
-    """Notes that the manifests hold what the ledger holds now, where their blocks stand, and how the files look."""
+def note_manifests(connection: sqlite3.Connection, written: Mapping[str, Sequence[Block]], looks: str = "") -> None:
+    """Notes that the manifests hold what the ledger holds now, where their blocks stand, and how the files look.
+
+    Not while recording.
+    """
     full = connection.execute("SELECT coalesce(max(id), 0) FROM item").fetchone()[0] // BLOCK_ITEMS
     with transaction(connection):
         for manifest, blocks in written.items():

@@ -5,11 +5,13 @@ import operator
 import os
 import platform
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
+from typing import Concatenate, ParamSpec, TypeVar
 
 from batchproc.columns import Columns
 from batchproc.errors import ExitCode
@@ -22,14 +24,12 @@ from batchproc.ledger.database import (
     ledger_errors,
     open_for_reading,
     open_for_writing,
+    stored_errors,
     value_errors,
 )
 from batchproc.ledger.deciding import (
     Decided,
     LedgerRun,
-    PlanChange,
-    SameSettings,
-    Settings,
     adopt_plan,
     adopted_plan,
     boot_id,
@@ -56,12 +56,27 @@ from batchproc.ledger.rebuilding import ListRule, Restored, Row, restore
 from batchproc.ledger.schema import SameUrl, migrate, remove_copies, touch, transaction, write_meta
 from batchproc.ledger.writer import Committed, Writer
 from batchproc.model import ListedItem, Outcome
-from batchproc.record.run_json import DueAgain
-from batchproc.record.run_parts import DataSetRecord
-from batchproc.remembered import Block, Checkpoint, Known
+from batchproc.remembered import Checkpoint, Known
 from batchproc.sink.layout import ImageFolder
 
 ENDED_WELL = frozenset({ExitCode.DONE, ExitCode.TOO_MANY_FAILED, ExitCode.LIMIT})
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def done_by(
+    function: Callable[Concatenate[sqlite3.Connection, P], R],
+    errors: Callable[[Path], AbstractContextManager[None]] = disk_errors,
+) -> Callable[Concatenate["Ledger", P], R]:
+    """The method that does this by the write connection, while the caller may, with errors that say what to do."""
+
+    @wraps(function)
+    def do(ledger: "Ledger", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        connection = ledger._own()
+        with errors(ledger._path):
+            return function(connection, *args, **kwargs)
+
+    return do
 
 
 class Ledger(LedgerView):
@@ -72,6 +87,15 @@ class Ledger(LedgerView):
     `begin_run` to `finish_recording` a thread of its own owns the write connection; before and after, the caller's
     does. Reading is possible at any time, from any thread.
     """
+
+    take_over_plans = done_by(take_over_plans, stored_errors)
+    compare_plan = done_by(compare_plan, stored_errors)
+    adopt_plan = done_by(adopt_plan)
+    count_outdated = done_by(count_outdated)
+    checkpoints = done_by(read_checkpoints, stored_errors)
+    make_due_again = done_by(make_due_again, stored_errors)
+    note_manifests = done_by(note_manifests)
+    keep_data_set = done_by(keep_data_set)
 
     def __init__(
         self,
@@ -140,34 +164,6 @@ class Ledger(LedgerView):
                     own, self._images, doubtful=doubtful, is_killed=last is not None and not last.is_clean
                 )
         return self._recovered
-
-    def take_over_plans(self, fingerprint: str, settings: Settings, is_same: SameSettings) -> None:
-        """Gives this fingerprint to the plans whose images are the same by their settings."""
-        with disk_errors(self._path), value_errors(self._path):
-            take_over_plans(self._own(), fingerprint, settings, is_same)
-
-    def compare_plan(self, fingerprint: str) -> PlanChange | None:
-        """What changed, if results in the ledger were decided by another plan."""
-        with disk_errors(self._path), value_errors(self._path):
-            return compare_plan(self._own(), fingerprint)
-
-    def adopt_plan(
-        self, fingerprint: str, settings: Settings | None = None, *, recipe: str = "", remake_stale: bool = False
-    ) -> int:
-        """Makes this the plan of what is recorded from now on. `remake_stale`: what another plan or recipe decided is
-        pending again; returns how many items that are."""
-        with disk_errors(self._path):
-            return adopt_plan(self._own(), fingerprint, settings or {}, recipe=recipe, remake_stale=remake_stale)
-
-    def count_outdated(self) -> int:
-        """How many images of the adopted plan were made by another recipe."""
-        with disk_errors(self._path):
-            return count_outdated(self._own())
-
-    def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """How far the list is known, for who reads it: `import_sources` takes a list that begins with one of them."""
-        with disk_errors(self._path), value_errors(self._path):
-            return read_checkpoints(self._own())
 
     def import_sources(
         self,
@@ -258,11 +254,6 @@ class Ledger(LedgerView):
         with disk_errors(self._path), value_errors(self._path):
             return reject_duplicates(self._own(), self._images, bits=bits)
 
-    def make_due_again(self, deciding: Mapping[str, str], *, max_runs: int) -> DueAgain:
-        """Makes pending what failed by a part of the config that has changed since; `deciding` is how it is now."""
-        with disk_errors(self._path), value_errors(self._path):
-            return make_due_again(self._own(), deciding, max_runs=max_runs)
-
     def begin_run(
         self,
         name: str,
@@ -337,19 +328,6 @@ class Ledger(LedgerView):
                 "UPDATE run SET ended = ?, exit_code = ?, counters_json = ? WHERE id = ?",
                 (_format(ended), exit_code, json.dumps(dict(counters)), self._run),
             )
-
-    def note_manifests(self, written: Mapping[str, Sequence[Block]], looks: str = "") -> None:
-        """Notes that the manifests on disk hold what the ledger holds now. Not while recording.
-
-        `written`: where the parts of each stand; `looks`: how the files look from outside.
-        """
-        with disk_errors(self._path):
-            note_manifests(self._own(), written, looks)
-
-    def keep_data_set(self, counted: DataSetRecord) -> None:
-        """Keeps what `data_set` gave for the next run. Not while recording, and before any item changes."""
-        with disk_errors(self._path):
-            keep_data_set(self._own(), counted)
 
     def pauses(self, now: float, *, longest_seconds: float) -> dict[str, float]:
         """Hosts to leave alone, with the moment they end (UTC seconds since 1970, the only clock that runs share).
