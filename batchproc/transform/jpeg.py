@@ -79,6 +79,7 @@ class JpegReader:
         self._content = content
         self._frame = frame
         self._scale = 1
+        self._codec: Any = None
         self.size = frame.size
         self.mode = _MODES[frame.header[5]][0]
         self.display = frame.display
@@ -92,31 +93,16 @@ class JpegReader:
         """All pixels. Raises `StageError`: truncated, image.corrupt; and OSError, as Pillow would."""
         width, height = self.size
         image = Image.new(self.mode, (ceil(width / self._scale), ceil(height / self._scale)), None)
-        decoding = _Decoding(self._content, self._frame, image, self._scale)
+        self._image = image
         try:
-            decoding.decode()
+            self._decode()
         finally:
-            decoding.end()
+            self._free()
+            del self._image
         return image
 
-
-class _Decoding:
-    """Hands a file to Pillow's codec in parts; the pixels go into `image`. To be ended."""
-
-    def __init__(self, content: bytes, frame: Frame, image: Image.Image, scale: int) -> None:
-        self._content = content
-        self._frame = frame
-        self._image = image
-        self._args = (_MODES[frame.header[5]][1], ""), (scale, 0)
-        self._codec: Any = None
-
-    def end(self) -> None:
-        """Frees what the codec holds."""
-        if self._codec is not None:
-            self._codec.cleanup()
-
-    def decode(self) -> None:
-        """Decodes the file. Raises `StageError`: truncated, image.corrupt."""
+    def _decode(self) -> None:
+        """Hands the file to Pillow's codec in parts. Raises `StageError`: truncated, image.corrupt."""
         content, frame = self._content, self._frame
         guess = (frame.begin, len(content) - len(_EOI))
         guessed = frame.is_plain and content.endswith(_EOI) and not frame.has_more_pictures
@@ -165,10 +151,17 @@ class _Decoding:
 
     def _feed(self) -> "_Feed":
         """A codec that has seen nothing yet."""
-        self.end()
-        self._codec = Image._getdecoder(self._image.mode, "jpeg", *self._args)
+        self._free()
+        raw_mode = _MODES[self._frame.header[5]][1]
+        self._codec = Image._getdecoder(self.mode, "jpeg", (raw_mode, ""), (self._scale, 0))
         self._codec.setimage(self._image.im, (0, 0, *self._image.size))
         return _Feed(self._codec)
+
+    def _free(self) -> None:
+        """Frees what the codec holds."""
+        codec, self._codec = self._codec, None
+        if codec is not None:
+            codec.cleanup()
 
 
 class _Feed:

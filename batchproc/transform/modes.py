@@ -54,10 +54,6 @@ Size: TypeAlias = tuple[int, int]  # width, height, px
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom, px; fractions allowed
 
 
-def forget(text: str) -> None:
-    """Takes a note that nobody asked for."""
-
-
 class View(Struct, frozen=True, kw_only=True):
     """The link between an image in memory and the picture it stands for.
 
@@ -69,7 +65,7 @@ class View(Struct, frozen=True, kw_only=True):
     box: Box  # where the whole picture lies in the pixels
     quality: Quality = "exact"
     background: str = "#ffffff"
-    note: Callable[[str], None] = forget  # hears what the row of the image is to say of its pixels
+    note: Callable[[str], None] = lambda _text: None  # hears what the row of the image is to say of its pixels
 
     @classmethod
     def whole(cls, image: Image.Image) -> "View":
@@ -127,14 +123,9 @@ def read_hidden_orientation(text: str) -> int:
         return UPRIGHT
 
 
-def swaps_axes(orientation: int) -> bool:
-    """Whether width and height change places when the picture is set upright."""
-    return orientation >= 5
-
-
 def upright_size(size: Size, orientation: int) -> Size:
     """The size as displayed. Its own inverse."""
-    return (size[1], size[0]) if swaps_axes(orientation) else size
+    return (size[1], size[0]) if orientation >= 5 else size
 
 
 def set_upright(image: Image.Image, orientation: int) -> Image.Image:
