@@ -244,8 +244,6 @@ class Transform(Struct, frozen=True, kw_only=True):
 RECIPE = 3
 
 Settings = Mapping[str, Any]
-# Settings that ledgers of earlier versions do not have, with the value that those versions acted by.
-ADDED: Settings = {}
 # What decides whether a picture is taken, and not what is made of it: whether a value is within another one.
 LIMITS: Mapping[str, Callable[[Any, Any], bool]] = {
     "max_pixels": lambda before, after: before is not None and before <= after,
@@ -257,7 +255,8 @@ OP_OF_CLASS = {path.partition(":")[2]: op for op, path in BUILT_IN.items()}  # a
 def fingerprint(transform: Transform) -> str:
     """32 hexadecimal digits of BLAKE2b over what decides of `plan_settings`, as canonical JSON."""
     settings = plan_settings(transform)
-    settings["steps"] = [_deciding(step) for step in settings["steps"]]
+    # Of a step its version decides, or its source where it has none.
+    settings["steps"] = [{**step, "source": ""} if step["version"] else step for step in settings["steps"]]
     text = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -328,10 +327,9 @@ def asked_steps(transform: Transform) -> list[dict[str, Any]]:
 
 def describe_changes(before: Settings, after: Settings) -> Iterator[str]:
     """What a changed plan changes: a line per setting, as `steps[0].size: [9, 9] -> [8, 8]`."""
-    older = {**ADDED, **before}
-    for name in sorted({*older, *after} - {"recipe", "steps"}):
-        yield from _describe(name, older, after)
-    old_steps, new_steps = list(map(_as_of_now, older.get("steps", []))), after["steps"]
+    for name in sorted({*before, *after} - {"recipe", "steps"}):
+        yield from _describe(name, before, after)
+    old_steps, new_steps = list(map(_as_of_now, before.get("steps", []))), after["steps"]
     old_ops, new_ops = ([step["op"] for step in steps] for steps in (old_steps, new_steps))
     if old_ops != new_ops:
         yield f"steps: {', '.join(old_ops) or 'none'} -> {', '.join(new_ops) or 'none'}"
@@ -380,11 +378,6 @@ def _as_of_now(step: Settings) -> Settings:
     path = str(step["path"])
     name = path.rpartition(":")[2]
     return {**step, "op": OP_OF_CLASS.get(name, name) if path.startswith(_STEPS) else path}
-
-
-def _deciding(step: Settings) -> Settings:
-    """What of a step is in the fingerprint: its version, or its source where it has none."""
-    return {**step, "source": ""} if step["version"] else step
 
 
 def _step_settings(step: Step) -> dict[str, Any]:
