@@ -168,6 +168,17 @@ def test_stop_from_another_thread_ends_the_iterator(make: Make) -> None:
     assert count >= 1
 
 
+def test_what_was_stopped_before_it_began_yields_nothing(make: Make) -> None:
+    def endless() -> Iterator[Outcome]:
+        while True:
+            yield Item(source=source(0), value=0)
+
+    with make() as executor:
+        executor.stop()
+
+        assert [] == list(executor.run(Deed(), endless()))
+
+
 def test_spans_say_who_worked_when(make: Make) -> None:
     with make() as executor:
         outcomes = list(executor.run(Deed(), items(range(8))))
