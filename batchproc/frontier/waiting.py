@@ -97,11 +97,6 @@ class Waits(Struct, kw_only=True):
     retry_worker_seconds: float = 0.0
     pause_worker_seconds: float = 0.0
 
-    @property
-    def seconds(self) -> float:
-        """For so long there was nothing to do but wait."""
-        return self.retry_seconds + self.pause_seconds
-
     def add(self, seconds: float, waiting: NotDue, *, idle: int, alone: bool) -> None:
         """Some time has passed. `alone`: with nothing at work; then every idle worker waited for what came first.
 
@@ -117,10 +112,6 @@ class Waits(Struct, kw_only=True):
             self.pause_seconds += seconds if waiting.host_is_next else 0.0
         self.retry_worker_seconds += for_retries * seconds
         self.pause_worker_seconds += for_hosts * seconds
-
-    def describe(self) -> dict[str, float]:
-        """For how long there was nothing to do but wait for a retry, or for a paused host."""
-        return {"retry_wait_seconds": self.retry_seconds, "pause_wait_seconds": self.pause_seconds}
 
     def since(self, before: "Waits") -> "Waits":
         """What came to it since it stood at `before`."""
