@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchPrediction
 from batchproc.bench.verdicts import LEAST_MARGIN, fewest_rounds
+from batchproc.explain.run_model import QUIET
 from batchproc.explain.words import count, share
 from batchproc.record.run_parts import MODES
 from batchproc.report.bench_charts import SpeedRow, speed_rows
@@ -38,7 +39,7 @@ from batchproc.report.bench_verdict import (
     whole_runs,
 )
 from batchproc.report.html import CheckRow, as_sentence
-from batchproc.report.lab_section import BUSY, LabSection, number_figure, number_name, rounds_made_again, view_lab
+from batchproc.report.lab_section import LabSection, number_figure, number_name, rounds_made_again, view_lab
 from batchproc.report.svg import Chart, Label
 
 MOST_MAPS = 12
@@ -273,13 +274,13 @@ def _check_lab(lab: LabSection) -> CheckRow:
     """How many experiments had the machine for themselves."""
     made, again = lab.results, rounds_made_again(lab.results)
     shares = [one.others_cpu_share for one in made if one.others_cpu_share is not None]
-    busy = sum(each > BUSY for each in shares)
+    busy = sum(each > QUIET for each in shares)
     most = f", at most {share(max(shares))}" if shares else ""
     return CheckRow(
         name="nothing else used the machine during the experiments",
-        text=f"in {busy} of {count(len(made), 'experiment')} other programs used more than {share(BUSY)} of the CPU"
+        text=f"in {busy} of {count(len(made), 'experiment')} other programs used more than {share(QUIET)} of the CPU"
         f"{most}; {count(again, 'round')} made again",
-        limit=f"{share(BUSY)} each",
+        limit=f"{share(QUIET)} each",
         verdict="unknown" if len(shares) < len(made) else "failed" if busy else "passed",
     )
 

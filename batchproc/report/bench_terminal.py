@@ -12,6 +12,7 @@ from statistics import median
 
 from batchproc.bench.bench_json import FILE_NAME, Bench
 from batchproc.bench.verdicts import NoiseFloor
+from batchproc.explain.run_model import QUIET
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import ClaimVerdict, Judged, Result, read_claims, read_results
 from batchproc.report.bench_verdict import Relation, from_to, noise_text, prediction_errors, relate, sentences
@@ -25,7 +26,6 @@ CLAIM_WORDS = {
 }
 WIDTH = 116
 INDENT = " " * 22
-BUSY_SHARE = 0.1
 
 
 def summarise_bench(bench: Bench, folder: Path) -> str:
@@ -77,7 +77,7 @@ def _claim_counts(claims: Sequence[Judged], results: Sequence[Result]) -> Iterat
     yield ""
     yield f"  claims      {', '.join(f'{counts[key]} {word}' for key, word in CLAIM_WORDS.items() if counts[key])}"
     yield f"  took        {seconds(sum(one.seconds for one in results))}"
-    busy = [used for one in results if (used := one.others_cpu_share or 0.0) > BUSY_SHARE]
+    busy = [used for one in results if (used := one.others_cpu_share or 0.0) > QUIET]
     if busy:
         yield (
             f"  noise       in {count(len(busy), 'experiment')} other programs used up to {share(max(busy))} of the "

@@ -12,6 +12,7 @@ from msgspec import Struct
 from batchproc.bench.bench_json import Bench, BenchCase, BenchStage, Winner
 from batchproc.bench.verdicts import CaseComparison, NoiseFloor, Verdict, fewest_rounds
 from batchproc.explain.mode_wording import ModeRate, StageRates, cause_text
+from batchproc.explain.run_model import BLOCKED
 from batchproc.explain.words import Words, count, crew, seconds, share, significant
 from batchproc.lab.results import Judged
 from batchproc.record.explanation import Cause, Value
@@ -166,7 +167,7 @@ NAMED = 3
 START_EXPLAINS = 1.5  # a lead of at most so many start-ups may be nothing else
 CLAIM_WORDS = {"holds": "hold", "holds_here_not_there": "hold in part", "refuted": "are refuted",
                "not_measured": "were not measured"}  # fmt: skip
-BUSY_BUCKETS = ("cpu", "run_queue", "gil_wait", "network", "disk_or_lock", "blocked")  # with an image in hand
+BUSY_CATEGORIES = ("cpu", "run_queue", "gil_wait", *BLOCKED)
 CREWS = {"thread": "threads", "process": "processes"}
 OTHERS = {"thread": "process", "process": "thread"}
 
@@ -249,7 +250,7 @@ def _network_share(bench: Bench) -> float:
     """How much of the baseline's downloads is waiting for the network; 0 where nothing says so."""
     stage = _download(bench.case(bench.baseline))
     account = stage.account if stage else {}
-    busy = sum(account.get(bucket, 0.0) for bucket in BUSY_BUCKETS)
+    busy = sum(account.get(category, 0.0) for category in BUSY_CATEGORIES)
     return account.get("network", 0.0) / busy if busy else 0.0
 
 

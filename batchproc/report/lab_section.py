@@ -8,6 +8,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench
+from batchproc.explain.run_model import QUIET
 from batchproc.explain.words import SCALED, count, quantity, seconds, share, significant
 from batchproc.lab.results import (
     Cell,
@@ -183,7 +184,6 @@ def _begun(text: str) -> str:
     return text[0].upper() + text[1:] if word.isalpha() and (len(word) > 1 or word == "a") else text
 
 
-BUSY = 0.1  # of the machine, as in the rule for the rounds of a bench
 TIE = 1.05
 BYTE_TICKS = (0.0, 1e3, 1e4, 1e5, 1e6, 1e7)
 BAR_UNITS = {"s": (1e3, "ms"), "bytes": (1e-6, "MB"), "share": (100.0, "%")}
@@ -261,7 +261,7 @@ def _noise(result: Result, table: ResultTable) -> str:
     told = "What else used the machine is not known"
     if others is not None:
         told = f"Other programs used {share(others)} of the CPU"
-        told += ": too much to read these figures closely" if others > BUSY else ""
+        told += ": too much to read these figures closely" if others > QUIET else ""
     listed = [f"{name.removesuffix('_seconds').replace('_', ' ')} "
               f"{seconds(value) if name.endswith('_seconds') or '_seconds_' in name else quantity(value, '')}"
               for name, value in table.facts.items()]  # fmt: skip
