@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.jobs import MakeJob
+from tests.test_cli import call  # noqa: F401 - a fixture
 
-from .test_hard_input import command
 from .test_modes import run
 
 
@@ -46,24 +46,27 @@ def without_its_ledger(folder: Path, config: Path) -> None:
     ids=lambda spoil: spoil.__name__,
 )  # fmt: skip
 def test_what_a_run_refuses_is_found_before(
-    make_job: MakeJob, tmp_path: Path, spoil: Callable[[Path, Path], None]
+    make_job: MakeJob, tmp_path: Path, spoil: Callable[[Path, Path], None], call: Callable[..., tuple[int, str, str]]  # noqa: F811
 ) -> None:
     config = make_job(images=2)
     spoil(tmp_path, config)
     before = sorted(tmp_path.rglob("*"))
 
-    checked, previewed = command("check", str(config)), command("run", str(config), "--dry-run")
+    checked, _, why_checked = call("check", str(config))
+    previewed, _, why_previewed = call("run", str(config), "--dry-run")
     after = sorted(tmp_path.rglob("*"))
-    refused = command("run", str(config))
+    refused, _, why_refused = call("run", str(config))
 
-    assert (refused.returncode, refused.stderr) == (checked.returncode, checked.stderr)
-    assert (refused.returncode, refused.stderr) == (previewed.returncode, previewed.stderr)
-    assert refused.returncode in (2, 5)
+    assert (refused, why_refused) == (checked, why_checked)
+    assert (refused, why_refused) == (previewed, why_previewed)
+    assert refused in (2, 5)
     assert before == after
 
 
-def test_a_changed_plan_that_is_accepted_passes_the_preview(make_job: MakeJob, tmp_path: Path) -> None:
+def test_a_changed_plan_that_is_accepted_passes_the_preview(
+    make_job: MakeJob, tmp_path: Path, call: Callable[..., tuple[int, str, str]]  # noqa: F811
+) -> None:
     config = make_job(images=2)
     with_another_plan(tmp_path, config)
 
-    assert 0 == command("run", str(config), "--dry-run", "--accept-config-change").returncode
+    assert 0 == call("run", str(config), "--dry-run", "--accept-config-change")[0]

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from batchproc.sink import Layout
 from tests.jobs import CONFIG, MakeJob
 from tests.pipeline.test_hard_input import command, with_step
 from tests.pipeline.test_modes import fingerprint, images, run
+from tests.test_cli import call  # noqa: F401 - a fixture
 
 IMAGES = 30
 
@@ -65,13 +67,15 @@ def output(config: Path) -> Path:
     return config.parent / "out"
 
 
-def test_a_damaged_ledger_is_told_with_its_remedy_by_all_who_read_it(config: Path, output: Path) -> None:
+def test_a_damaged_ledger_is_told_with_its_remedy_by_all_who_read_it(
+    config: Path, output: Path, call: Callable[..., tuple[int, str, str]]  # noqa: F811
+) -> None:
     damage(output)
 
     for words in (["run", str(config)], ["status", str(config)], ["run", str(config), "--dry-run"]):
-        done = command(*words)
-        assert ExitCode.DISK == done.returncode, words
-        assert "error: " + str(output / "batchproc.db") + ": the ledger is damaged. `batchproc rebuild" in done.stderr
+        code, _, err = call(*words)
+        assert ExitCode.DISK == code, words
+        assert "error: " + str(output / "batchproc.db") + ": the ledger is damaged. `batchproc rebuild" in err
 
 
 def test_after_a_rebuild_nothing_that_was_restored_is_asked_for(config: Path, output: Path) -> None:

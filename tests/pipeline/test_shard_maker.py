@@ -142,7 +142,8 @@ def test_more_than_the_spool_holds_makes_shards_before_they_are_complete(
     make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_job(images=12)
-    large = (*SHARDS, "output.shard_items=100", "transform.steps=[]", 'output.format="png"')
+    steps = 'transform.steps=[{op = "resize", size = [400, 400]}]'  # as PNGs of some 200 KB
+    large = (*SHARDS, "output.shard_items=100", steps, 'output.format="png"')
     run(config, *large)
     asked: list[bool] = []
     ask_for = ShardMaker._ask_for
