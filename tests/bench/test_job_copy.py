@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchproc.bench.dataset import child_environment, toml_text, toml_value, write_job_file
@@ -18,6 +18,7 @@ SCALARS = TEXT | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=8)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 @given(value=VALUES)
 def test_every_value_is_read_back_from_its_toml(value: object) -> None:
     assert {"key": value} == tomllib.loads(f"key = {toml_value(value)}")
@@ -33,9 +34,9 @@ def test_the_job_keeps_the_work_and_drops_what_would_disturb(make_job: MakeJob, 
     source = make_job()
     more = '[origin]\nimages = 5\n[metrics]\ntextfile = "m.prom"\n[bench]\nrounds = 3\n'
     source.write_text(source.read_text() + more)
-    settings = ['download.headers={"X-Api-Key"="geheim"}', 'download.hosts={"a.org"={headers={X-Key="geheim"}}}',
+    changes = ['download.headers={"X-Api-Key"="geheim"}', 'download.hosts={"a.org"={headers={X-Key="geheim"}}}',
                 'download.client_key="geheim.pem"', "job.max_failed=1", "job.exit_on_limit=true"]
-    original, steps = load_job(source, settings)
+    original, steps = load_job(source, changes)
     path = tmp_path / "bench.toml"
 
     write_job_file(path, original, items=tmp_path / "items.txt", base_url="http://127.0.0.1:9/", per_host=17)
@@ -55,8 +56,8 @@ def test_the_job_keeps_the_work_and_drops_what_would_disturb(make_job: MakeJob, 
 
 
 def test_columns_of_the_list_are_not_asked_of_items_that_have_none(make_job: MakeJob, tmp_path: Path) -> None:
-    settings = ['job.columns={caption = "TEXT"}', "output.caption=caption", "output.layout=webdataset"]
-    original, _ = load_job(make_job(), settings)
+    changes = ['job.columns={caption = "TEXT"}', "output.caption=caption", "output.layout=webdataset"]
+    original, _ = load_job(make_job(), changes)
     path = tmp_path / "bench.toml"
 
     write_job_file(path, original, items=tmp_path / "items.txt", base_url="http://127.0.0.1:9/", per_host=1)
