@@ -286,9 +286,10 @@ class _Import:
             self.found.returned += 1
         listed_url = storable(row.url)
         if url != listed_url or bool(row.code) != (stage == INPUT_STAGE):
-            listing = Listing(url=listed_url, extra_json=row.extra_json, code=row.code, message=storable(row.message))
+            message = storable(row.message)
+            listed = ListedState(url=listed_url, extra_json=row.extra_json, code=row.code, message=message)
             change_url(
-                self._connection, item, listing, same_url=self._rules.same_url, keyed_by_id=self._rules.keyed_by_id
+                self._connection, item, listed, same_url=self._rules.same_url, keyed_by_id=self._rules.keyed_by_id
             )
         if extra != row.extra_json:
             self._cursor.execute("UPDATE item SET extra_json = ? WHERE id = ?", (row.extra_json, item))
@@ -341,7 +342,7 @@ WHERE id = :item
 """
 
 
-class Listing(Struct, frozen=True, kw_only=True):
+class ListedState(Struct, frozen=True, kw_only=True):
     """What the list says of an item now. `code` and `message` are those of a line that is no URL."""
 
     url: str
@@ -374,7 +375,7 @@ class KnownItem(Struct, frozen=True, kw_only=True):
 
 
 def change_url(
-    connection: sqlite3.Connection, item: int, listing: Listing, *, same_url: SameUrl, keyed_by_id: bool
+    connection: sqlite3.Connection, item: int, listing: ListedState, *, same_url: SameUrl, keyed_by_id: bool
 ) -> None:
     """Brings a listed item up to its line in the list, inside a transaction.
 
@@ -389,7 +390,7 @@ def change_url(
     connection.execute(WRITE, facts | {"item": item, "is_reset": is_reset, "due": int(new.state == State.PENDING)})
 
 
-def _next(known: KnownItem, listing: Listing, same_url: SameUrl, *, keyed_by_id: bool) -> KnownItem:
+def _next(known: KnownItem, listing: ListedState, same_url: SameUrl, *, keyed_by_id: bool) -> KnownItem:
     new = replace(known, url=listing.url, extra_json=listing.extra_json)
     if listing.code:
         return _refused(known, replace(new, code=listing.code, message=listing.message))

@@ -50,7 +50,7 @@ from batchproc.ledger.database import (
 )
 from batchproc.ledger.deciding import with_recipe
 from batchproc.ledger.files import FileState, examine
-from batchproc.ledger.importing import Listing, change_url, read_columns
+from batchproc.ledger.importing import ListedState, change_url, read_columns
 from batchproc.ledger.reader import FACT_TYPES, ORIGINAL, LedgerView, name_columns
 from batchproc.ledger.schema import (
     INPUT_STAGE,
@@ -165,7 +165,7 @@ class _Found(Struct, frozen=True, kw_only=True):
     suffix: str | None
     stage: str
     made_url: str | None
-    listing: Listing
+    listing: ListedState
 
 
 def restore(
@@ -304,7 +304,7 @@ class _Restoring:
         item, state, suffix, stage, made_url, url, extra_json, code, message = found
         return _Found(
             item=item, state=state, suffix=suffix, stage=stage, made_url=made_url,
-            listing=Listing(url=url, extra_json=extra_json, code=code, message=message),
+            listing=ListedState(url=url, extra_json=extra_json, code=code, message=message),
         )  # fmt: skip
 
     def result(self, *, reordered: bool) -> Restored:

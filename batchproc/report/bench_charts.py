@@ -11,8 +11,8 @@ from batchproc.report.svg import (
     LINE_PX,
     NARROW_PX,
     Chart,
-    Key,
     Label,
+    LegendKey,
     Line,
     Plot,
     Point,
@@ -174,12 +174,12 @@ class Axis(Struct, frozen=True, kw_only=True):
 def measured(name: str, points: Sequence[Point], look: int, *, is_control: bool = False) -> Line:
     """A series with all its values; `look` chooses mark and colour, a control has hollow marks."""
     shape, role = LOOKS[look % len(LOOKS)]
-    return Key(name=name, role=role, shape=shape, width=1 if is_control else 2, hollow=is_control), points
+    return LegendKey(name=name, role=role, shape=shape, width=1 if is_control else 2, hollow=is_control), points
 
 
 def computed(name: str, points: Sequence[Point], number: int) -> Line:
     """A line that nobody measured."""
-    return Key(name=name, role="ink", width=1.4, dashes=DASHES[number % len(DASHES)]), points
+    return LegendKey(name=name, role="ink", width=1.4, dashes=DASHES[number % len(DASHES)]), points
 
 
 def curve_chart(
@@ -213,7 +213,7 @@ def round_ticks(low: float, high: float) -> list[float]:
     return found[:: -(-len(found) // MOST_TICKS)]
 
 
-def _draw_measured(plot: Plot, points: Sequence[Point], key: Key) -> None:
+def _draw_measured(plot: Plot, points: Sequence[Point], key: LegendKey) -> None:
     """A thin bar from the least to the most, every point, and a line through the medians."""
     by_x: dict[float, list[float]] = {}
     for x, y in points:

@@ -20,8 +20,8 @@ from batchproc.report.svg import (
     LINE_PX,
     NARROW_PX,
     Chart,
-    Key,
     Label,
+    LegendKey,
     Line,
     Plot,
     even_ticks,
@@ -385,7 +385,7 @@ def _rates(rows: Sequence[tuple[float, ...]], column: int) -> list[float]:
 def curves(label: Label, lines: Sequence[Line], *, limit: tuple[float, str] | None = None, unit: str = "") -> Chart:
     """Figures over time with their names above. `limit`: a level that cannot be passed, and its name."""
     level, name = limit or (0.0, "")
-    levels = [Key(name=name, role="ink", width=1, dashes="1 3")] if limit else []
+    levels = [LegendKey(name=name, role="ink", width=1, dashes="1 3")] if limit else []
     keys = [*(key for key, _ in lines), *levels]
     high = 1.1 * max([level, *(value for _, points in lines for _, value in points)]) or 1.0
     longest, top = max(points[-1][0] for _, points in lines) or 1.0, legend_px(keys, NARROW_PX) + LINE_PX / 2
@@ -404,7 +404,7 @@ def _line(name: str, role: str, rows: Sequence[tuple[float, ...]], values: Seque
           steps: bool = False) -> Line:  # fmt: skip
     """Values at the times of the rows."""
     points = [(row[0], value) for row, value in zip(rows, values, strict=False)]
-    return Key(name=name, role=role, dashes=dashes, steps=steps), points
+    return LegendKey(name=name, role=role, dashes=dashes, steps=steps), points
 
 
 def _throughput(series: Series) -> Chart | None:

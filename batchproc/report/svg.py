@@ -36,7 +36,7 @@ SHAPES = {  # of marks, around their middle, by half their size `r` and their si
     "|": "m0-{r}v{d}",
 }
 Point = tuple[float, float]
-Line = tuple["Key", Sequence[Point]]
+Line = tuple["LegendKey", Sequence[Point]]
 
 
 class Chart(Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Chart(Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-class Key(Struct, frozen=True, kw_only=True):
+class LegendKey(Struct, frozen=True, kw_only=True):
     """How a series is drawn, and its name in the legend. `hollow`: its marks are empty; `steps`: values hold on."""
 
     name: str
@@ -99,7 +99,7 @@ class Plot:
         left, right = (self.left, self.right) if ends is None else map(self.x, ends)
         self._rectangle(left, right, self.top, self.bottom, role)
 
-    def line(self, points: Sequence[Point], key: Key) -> None:
+    def line(self, points: Sequence[Point], key: LegendKey) -> None:
         """A line through points; in steps each value holds until the next."""
         placed = [(self.x(x), self.y(y)) for x, y in points]
         if key.steps:
@@ -165,7 +165,7 @@ class Plot:
         for value, words in ticks:
             self.write(words, self.left - 5, self.y(value), "quiet", anchor="end")
 
-    def legend(self, keys: Sequence[Key]) -> None:
+    def legend(self, keys: Sequence[LegendKey]) -> None:
         """Lines and marks with their names, over the plot from the top of the drawing on; `legend_px` is their room."""
         for row, placed in enumerate(_legend_rows(keys, self.width)):
             y = LINE_PX * (row + 0.5)
@@ -239,14 +239,14 @@ def even_ticks(high: float, most: int) -> list[float]:
     return [number * step for number in range(floor(high / step) + 1)]
 
 
-def legend_px(keys: Sequence[Key], width: float) -> float:
+def legend_px(keys: Sequence[LegendKey], width: float) -> float:
     """How high a legend is on a drawing of this width."""
     return LINE_PX * len(_legend_rows(keys, width))
 
 
-def _legend_rows(keys: Sequence[Key], width: float) -> list[list[tuple[float, Key]]]:
+def _legend_rows(keys: Sequence[LegendKey], width: float) -> list[list[tuple[float, LegendKey]]]:
     """Each key with its left end; a key that does not fit begins a row."""
-    rows: list[list[tuple[float, Key]]] = []
+    rows: list[list[tuple[float, LegendKey]]] = []
     left = width
     for key in keys:
         room = KEY_PX + letters_px(key.name)

@@ -23,7 +23,7 @@ from PIL import Image
 
 from batchproc.errors import Code, StageError
 from batchproc.transform.colour import D65, Declared, Space, space_of_gamma
-from batchproc.transform.modes import Display, Size, display_by
+from batchproc.transform.modes import Presentation, Size, display_by
 
 _END_OF_ROW, _END, _MOVE = 0, 1, 2
 
@@ -146,7 +146,7 @@ class BmpReader:
         self.size = self._header.size
 
     @property
-    def display(self) -> Display:
+    def display(self) -> Presentation:
         """How the pixels are meant to be seen."""
         return display_by(_colours(self._content, self._header))
 

@@ -20,7 +20,7 @@ from batchproc.transform.bmp import BmpReader
 from batchproc.transform.colour import Colours
 from batchproc.transform.frames import AvifReader, GifReader, WebpReader, webp_size
 from batchproc.transform.jpeg import JpegReader
-from batchproc.transform.modes import Box, Display, Size, set_upright, upright_box, upright_size
+from batchproc.transform.modes import Box, Presentation, Size, set_upright, upright_box, upright_size
 from batchproc.transform.png import PngReader
 from batchproc.transform.resampler import draft_scale
 from batchproc.transform.tiff import TiffReader, mute_libtiff
@@ -52,7 +52,7 @@ class Opened(Struct, frozen=True, kw_only=True):
     content: bytes
     kind: str  # a word of `FORMATS`
     reader: Reader
-    display: Display
+    display: Presentation
     size: Size
 
 

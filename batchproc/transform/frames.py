@@ -21,7 +21,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from batchproc.transform.colour import UNSPECIFIED, Space, named_space
-from batchproc.transform.modes import UPRIGHT, Aperture, Display, Size, display_of, to_working_mode
+from batchproc.transform.modes import UPRIGHT, Aperture, Presentation, Size, display_of, to_working_mode
 
 _HAS_ALPHA, _IS_ANIMATED = 0x10, 0x02  # bits of VP8X (section 2.7)
 _FLAGS_AT, _CANVAS_AT = 20, 24
@@ -149,7 +149,7 @@ class AvifReader(AvifImageFile):
         super().__init__(BytesIO(_without_exif(content)))
 
     @property
-    def display(self) -> Display:
+    def display(self) -> Presentation:
         """How the pixels are meant to be seen."""
         known = display_of(self)
         try:
@@ -229,7 +229,7 @@ def _indices(table: memoryview, item: int) -> Iterator[int]:
         at = first + count * index_bytes
 
 
-def _turned(properties: Sequence[_Box], size: Size) -> Display:
+def _turned(properties: Sequence[_Box], size: Size) -> Presentation:
     """Orientation and aperture."""
     aperture: Aperture | None = None
     corners: tuple[int, ...] = (0, 1, 2, 3)
@@ -244,7 +244,7 @@ def _turned(properties: Sequence[_Box], size: Size) -> Display:
             aperture = _aperture(content, size) if corners == (0, 1, 2, 3) and aperture is None else None
             if aperture is None:
                 notes.append("clean aperture ignored: it is not a part of the stored picture")
-    return Display(orientation=_ORIENTATIONS[corners], aperture=aperture, notes=tuple(notes))
+    return Presentation(orientation=_ORIENTATIONS[corners], aperture=aperture, notes=tuple(notes))
 
 
 def _moved(corners: tuple[int, ...], move: tuple[int, ...]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from math import ceil
 
 from msgspec import Struct
 
-from batchproc.transform.modes import UPRIGHT, Display, read_orientation
+from batchproc.transform.modes import UPRIGHT, Presentation, read_orientation
 
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xDE} - {0xC4, 0xC8, 0xCC})  # SOFn, DHP
 _USUAL = frozenset({0xC0, 0xC1, 0xC2})
@@ -147,7 +147,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         return is_told or (is_jfif and self.header[5] == 3)
 
     @property
-    def display(self) -> Display:
+    def display(self) -> Presentation:
         """How it is meant to be seen: EXIF, and the ICC profile, which may stand in several segments."""
         exif, parts = b"", []
         for marker, segment in self.applications:
@@ -158,7 +158,8 @@ class Frame(Struct, frozen=True, kw_only=True):
         parts.sort()
         is_whole = bool(parts) and [*parts[0][_ICC_PART - 1 : _ICC_PART]] == [len(parts)]
         profile = b"".join(part[_ICC_PART:] for part in parts) if is_whole else b""
-        return Display(orientation=read_orientation(exif) if exif else UPRIGHT, colours=(profile,) if profile else ())
+        orientation = read_orientation(exif) if exif else UPRIGHT
+        return Presentation(orientation=orientation, colours=(profile,) if profile else ())
 
     def restarts(self, scan: Scan) -> int:
         """How many restart markers this scan has to have."""

@@ -153,7 +153,7 @@ def _scan(block: bytes, order: str) -> int:
 Aperture: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom, px
 
 
-class Display(Struct, frozen=True, kw_only=True):
+class Presentation(Struct, frozen=True, kw_only=True):
     """`aperture` is the part that is shown, in stored pixels; None: all. It is cut before the picture is turned."""
 
     orientation: int = UPRIGHT
@@ -171,20 +171,20 @@ class Display(Struct, frozen=True, kw_only=True):
 
 def display_by(
     declared: "Iterable[Declared | str]", *, orientation: int = UPRIGHT, notes: Sequence[str] = ()
-) -> Display:
+) -> Presentation:
     """From what a file says of its colours, the strongest first, with notes where it is of no use."""
     said = tuple(declared)
-    return Display(
+    return Presentation(
         orientation=orientation,
         colours=tuple(one for one in said if not isinstance(one, str)),
         notes=(*notes, *(one for one in said if isinstance(one, str))),
     )
 
 
-def display_of(image: Image.Image) -> Display:
+def display_of(image: Image.Image) -> Presentation:
     """From what Pillow has found in the file: the EXIF orientation and the ICC profile."""
     exif, profile = image.info.get("exif"), image.info.get("icc_profile")
-    return Display(
+    return Presentation(
         orientation=read_orientation(exif) if isinstance(exif, bytes) else UPRIGHT,
         colours=(profile,) if isinstance(profile, bytes) and profile else (),
     )

@@ -36,7 +36,7 @@ from batchproc.transform.colour import (
 )
 from batchproc.transform.modes import (
     UPRIGHT,
-    Display,
+    Presentation,
     display_by,
     read_hidden_orientation,
     read_orientation,
@@ -135,7 +135,7 @@ class PngReader(PngImageFile):
         super().__init__(BytesIO(_put_together(self.parts)))
 
     @property
-    def display(self) -> Display:
+    def display(self) -> Presentation:
         """How it is meant to be seen; a chunk that is of no use leaves a note where it would have changed that."""
         parts = self.parts
         notes = [f"{kind.decode()} ignored: its checksum does not match" for kind in _spoilt(parts)]

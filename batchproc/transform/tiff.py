@@ -27,7 +27,7 @@ from batchproc.errors import StageError
 from batchproc.transform import tiff_directory as tags
 from batchproc.transform.jpeg import JpegReader
 from batchproc.transform.jpeg_frame import read_frame
-from batchproc.transform.modes import UPRIGHT, Display, Size
+from batchproc.transform.modes import UPRIGHT, Presentation, Size
 from batchproc.transform.tiff_directory import Directory, PixelSamples, TiffLayout, corrupt, unsupported
 
 _TABLES = 347
@@ -185,11 +185,11 @@ class TiffReader:
         self.size = self._layout.size
 
     @property
-    def display(self) -> Display:
+    def display(self) -> Presentation:
         """How the pixels are meant to be seen."""
         (orientation, *_) = self._directory.hints(_ORIENTATION, (UPRIGHT,))
         profile = self._directory.block(_ICC_PROFILE)
-        return Display(
+        return Presentation(
             orientation=orientation if 1 <= orientation <= 8 else UPRIGHT,
             colours=(profile,) if profile else (),
         )

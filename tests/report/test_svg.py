@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from batchproc.report.svg import Key, Label, Plot, even_ticks, legend_px, letters_px
+from batchproc.report.svg import Label, LegendKey, Plot, even_ticks, legend_px, letters_px
 
 
 def plot(**more: object) -> Plot:
@@ -43,7 +43,7 @@ def test_a_drawing_has_short_numbers_and_the_same_text_each_time() -> None:
     def svg() -> str:
         made = plot()
         made.bar((0, 10 / 3), 0.5, 0.2, "cpu")
-        made.line([(0, 0), (1 / 3, 2 / 3), (10, 1)], Key(name="a", role="ink", steps=True))
+        made.line([(0, 0), (1 / 3, 2 / 3), (10, 1)], LegendKey(name="a", role="ink", steps=True))
         made.marks([(1 / 7, 1 / 3)], "o", 5, "cpu")
         return str(made.svg("one", "A title", "A sentence."))
 
@@ -53,7 +53,7 @@ def test_a_drawing_has_short_numbers_and_the_same_text_each_time() -> None:
 
 def test_steps_hold_each_value_until_the_next() -> None:
     made = plot()
-    made.line([(0, 0), (5, 1), (10, 0.5)], Key(name="a", role="ink", steps=True))
+    made.line([(0, 0), (5, 1), (10, 0.5)], LegendKey(name="a", role="ink", steps=True))
 
     assert ["M20 80L195 80L195 10L370 10L370 45"] == [path.get("d") for path in drawn(made).iter("path")]
 
@@ -91,7 +91,7 @@ def test_ticks_are_round_numbers_at_even_steps(high: float, most: int, expected:
 
 
 def test_a_legend_begins_a_row_where_a_name_has_no_room_and_loses_none() -> None:
-    keys = [Key(name=name * 20, role="cpu", shape="s") for name in "abcd"]
+    keys = [LegendKey(name=name * 20, role="cpu", shape="s") for name in "abcd"]
     made = plot()
     made.legend(keys)
     texts = list(drawn(made).iter("text"))
