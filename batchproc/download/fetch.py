@@ -3,7 +3,6 @@
 import time
 
 from batchproc.download import urls
-from batchproc.download.body import read_body
 from batchproc.download.connection import Deadline
 from batchproc.download.local import SCHEME, LocalFiles
 from batchproc.download.pool import pools
@@ -12,7 +11,7 @@ from batchproc.download.robots import RobotsGate, product_token
 from batchproc.download.settings import Settings, Site, Sites
 from batchproc.download.transport import Request, Transport
 from batchproc.download.urls import Location
-from batchproc.download.verdict import REDIRECTS, Asked, judge
+from batchproc.download.verdict import REDIRECTS, Asked, judge, read_body
 from batchproc.errors import Code, StageError
 from batchproc.model import Fetch, Item, Moved, Reply, SourceImage
 from batchproc.protocols import Lap

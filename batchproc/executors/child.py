@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from batchproc.executors.attempt import attempt, bug
+from batchproc.executors.serial import attempt, bug
 from batchproc.executors.wire import Packed, Pipe, Post, pack, unpack
 from batchproc.measure.clocks import GilProbe, Stopwatch, name_thread
 from batchproc.model import Failure, Item

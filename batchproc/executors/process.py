@@ -21,8 +21,8 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from batchproc.errors import ExecutorError
-from batchproc.executors.attempt import Presence
 from batchproc.executors.child import GaveUp, WorkerLimits
+from batchproc.executors.serial import Presence
 from batchproc.executors.slot import DEPTH, RSS_SHARE_TO_RECYCLE, Affinities, HeldJob, WorkerSlot
 from batchproc.executors.supply import LEAST_CAPACITY, ArrivalInbox, Closed, EndMark, Supply, UpstreamFault
 from batchproc.executors.worker import WorkerProcess, start_context

@@ -15,8 +15,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from batchproc.errors import Code, ExecutorError
-from batchproc.executors.attempt import bug
 from batchproc.executors.child import Broken, GaveUp, Ready, Tally
+from batchproc.executors.serial import bug
 from batchproc.executors.supply import Closed
 from batchproc.executors.wire import pack, unpack
 from batchproc.executors.worker import WorkerProcess, verdict

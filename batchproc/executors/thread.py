@@ -10,7 +10,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from batchproc.executors.attempt import Presence, attempt
+from batchproc.executors.serial import Presence, attempt
 from batchproc.executors.supply import END, LEAST_CAPACITY, Arrival, EndMark, Supply, UpstreamFault
 from batchproc.measure.clocks import Stopwatch
 from batchproc.model import Item, Mode, Outcome

@@ -18,8 +18,18 @@ from batchproc.defaults import MAX_RETRY_AFTER_SECONDS
 from batchproc.frontier.concurrency import Concurrency
 from batchproc.frontier.host import NEVER, REFUSALS_PER_ITEM, Entry, HostLimit, Limits, effect_of, host_of, not_tried
 from batchproc.frontier.hosts import Hosts, Recall
-from batchproc.frontier.machine import MISHAPS_PER_ITEM, Machine
-from batchproc.frontier.waiting import End, Memory, Refill, Retries, Wait, Waits, find_not_due, full_jitter
+from batchproc.frontier.waiting import (
+    MISHAPS_PER_ITEM,
+    End,
+    Machine,
+    Memory,
+    Refill,
+    Retries,
+    Wait,
+    Waits,
+    find_not_due,
+    full_jitter,
+)
 from batchproc.kinds import Code, Effect, kind_of
 from batchproc.model import Disposition, Failure, Fetch, Item, Moved, Outcome, Source, SourceImage, Span, Validators
 from batchproc.record.run_json import HostsRecord

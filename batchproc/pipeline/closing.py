@@ -17,7 +17,7 @@ from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
 from batchproc.ledger import FACT_TYPES, ORIGINAL, Ledger, name_columns
-from batchproc.pipeline.events import log_end, run_counters
+from batchproc.pipeline.monitoring import log_end, run_counters
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.types import RunResult
 from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, write_text

@@ -16,9 +16,8 @@ from batchproc.ledger import Ledger
 from batchproc.lock import RunLock
 from batchproc.model import Outcome
 from batchproc.pipeline.closing import card_settings, find_stop, judge, write_down, write_manifests
-from batchproc.pipeline.events import log_ledger, log_start
 from batchproc.pipeline.import_list import ImportedList, JobList, describe_import, refuse_lost_ledger, take_in
-from batchproc.pipeline.monitoring import RunMonitoring
+from batchproc.pipeline.monitoring import RunMonitoring, log_ledger, log_start
 from batchproc.pipeline.observer import SPANS_KEPT, SPANS_KEPT_FOR_TRACE, Observer
 from batchproc.pipeline.opening import (
     check_certificates,

@@ -31,8 +31,8 @@ from batchproc.measure.sampler import Gauges, Sampler
 from batchproc.measure.samples import Samples
 from batchproc.model import Disposition, Failure, Item, Outcome, Source, SourceImage, Unchanged, describe_line
 from batchproc.pipeline import stages
-from batchproc.pipeline.events import log_line
 from batchproc.pipeline.mode_selector import ModeSelector
+from batchproc.pipeline.monitoring import log_line
 from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.phase_record import GAUGES, MOVES, PhaseMeasurements, describe_phase
 from batchproc.pipeline.run_record import LoopResult, describe_circumstances

@@ -1,10 +1,12 @@
-"""What monitoring hears of a run, whatever becomes of it: the health check's pings and the metrics file.
+"""What is told of a run, whatever becomes of it: pings of the health check, the metrics file, the events of its log.
 
 The URL of the health check is a secret, and neither its errors nor those of the file fail a job. The file is for
 node_exporter's textfile collector: https://prometheus.io/docs/instrumenting/exposition_formats/, version 0.0.4, without
 timestamps, which the collector refuses. All are gauges: they describe the last run, or the list as the ledger stands.
 """
 
+import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,18 +16,27 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from batchproc.config import Config
 from batchproc.errors import BatchprocError, ExitCode, LockHeldError
 from batchproc.exit_reason import error_line, run_line
+from batchproc.ledger import SCHEMA_VERSION
+from batchproc.pipeline.import_list import ImportedList
 from batchproc.record.run_json import RunRecord
+from batchproc.record.run_parts import STAGES
 from batchproc.redact import silence_urllib3
+from batchproc.runlog import RunLog
 from batchproc.signals import Stopped
 from batchproc.sink import sweep_temporary, write_atomically
+from batchproc.version import VERSION
 
 if TYPE_CHECKING:
     import requests
+
+    from batchproc.executors import Executor
+
+
 
 LONGEST_PING_SECONDS = 5.0
 NO_POST = (404, 405, 501)  # a health check that knows only GET
@@ -235,3 +246,85 @@ def _exit_code(error: BaseException | None) -> ExitCode:
     if isinstance(error, BatchprocError):
         return error.exit_code
     return ExitCode(error.exit_code) if isinstance(error, Stopped) else ExitCode.INTERNAL
+
+
+ENDINGS = {0: "info", 3: "warning"}  # levels by exit code; every other one is an error
+
+
+def log_start(log: RunLog, config: Config) -> None:
+    """The run holds its lock."""
+    log.record(
+        "run.started",
+        job=config.job.name,
+        version=VERSION,
+        config=str(config.paths.config),
+        output=str(config.paths.output),
+        pid=os.getpid(),
+        host=platform.node(),
+    )
+
+
+def log_ledger(log: RunLog, imported: ImportedList, *, work: int, items: int) -> None:
+    """What an earlier run left, what the list brought, and what is to be done."""
+    if imported.opened_version != SCHEMA_VERSION:
+        log.record("ledger.migrated", from_version=imported.opened_version, to_version=SCHEMA_VERSION)
+    recovered = to_builtins(imported.recovered)
+    if any(recovered.values()):
+        log.record("ledger.recovered", "warning", **recovered)
+    log.record("list.imported", **to_builtins(imported.imported), items=items, work=work)
+    if imported.repaired is not None:
+        log.record("files.repaired", **to_builtins(imported.repaired))
+    if imported.missing_files:
+        log.record("files.missing", "warning", files=imported.missing_files)
+    if imported.outdated:
+        log.record("images.outdated", images=imported.outdated)
+    if imported.resampler_problem:
+        log.record("resampler.missing", "warning", reason=imported.resampler_problem)
+    if imported.due_again.items:
+        log.record("items.due_again", items=imported.due_again.items, because=list(imported.due_again.because))
+    if imported.pruned:
+        log.record("absent.pruned", files=imported.pruned)
+
+
+def log_line(log: RunLog, executors: "Sequence[Executor]") -> None:
+    """The line begins: how each stage runs."""
+    stages = zip(STAGES, executors, strict=False)
+    log.record("line.started", **{name: f"{executor.mode} {executor.workers}" for name, executor in stages})
+
+
+def run_counters(record: RunRecord) -> Mapping[str, object]:
+    """What the ledger keeps of a run for ever, when its folder is gone: enough for a trend."""
+    return {
+        **to_builtins(record.counts),
+        "failed_this_run": sum((record.failures_this_run or {}).values()) - record.deferred_this_run,
+        "wall_seconds": record.wall_seconds,
+        "images_per_second": record.images_per_second,
+        "original_bytes": record.original_bytes,
+        "rendition_bytes": record.rendition_bytes,
+        "stopped_by": record.stopped_by,
+        "deferred_this_run": record.deferred_this_run,
+    }
+
+
+def log_end(log: RunLog, record: RunRecord, error: BatchprocError | None) -> None:
+    """The run has ended and its record is written."""
+    for name, stage in record.stages.items():
+        replaced = stage.worker_starts - stage.workers
+        if replaced > 0:
+            log.record("workers.replaced", "warning", stage=name, starts=stage.worker_starts, replaced=replaced)
+    unwritten = log.unwritten_failures()
+    if unwritten:
+        log.record("item.failed.more", "warning", failures=unwritten)
+    log.record(
+        "run.ended",
+        ENDINGS.get(record.exit_code, "error"),
+        exit_code=record.exit_code,
+        reason=record.reason,
+        stopped_by=record.stopped_by,
+        error=str(error) if error else None,
+        wall_seconds=round(record.wall_seconds, 3),
+        images_per_second=round(record.images_per_second or 0.0, 3),
+        counts=to_builtins(record.counts),
+        failures=record.failures_this_run,
+        records_lost=log.lost,
+    )

@@ -22,8 +22,8 @@ from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.explain.words import count
 from batchproc.ledger import Ledger, ListRule, Restored, ShardTable, is_whole, put_in_place, replacement
 from batchproc.lock import RunLock
-from batchproc.pipeline.events import run_counters
 from batchproc.pipeline.import_list import JobList
+from batchproc.pipeline.monitoring import run_counters
 from batchproc.pipeline.opening import make_transform
 from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, read_run
 from batchproc.sink import ImageFolder, Layout, read_manifest

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from batchproc.download.body import SpeedLimit, is_text
+from batchproc.download.verdict import SpeedLimit, is_text
 from batchproc.errors import StageError
 from batchproc.sniff import has_image_signature
 
