@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from batchproc.cluster.engine import DaskEngine, LostEngineError
 from batchproc.cluster.part_ledger import QUARANTINED, WAITING, PartLedger
-from batchproc.cluster.plan import FOLDER, ClusterPlan, PartManifest, PendingPart
+from batchproc.cluster.shard_plan import FOLDER, ClusterPlan, PartManifest, PendingPart
 from batchproc.cluster.task import AT_THE_END_SECONDS, PartOutcome, PartTask, machine_of
 from batchproc.config import ClusterTable, Config
 from batchproc.errors import ExecutorError, UsageError

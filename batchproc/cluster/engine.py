@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from batchproc.cluster.plan import FOLDER
+from batchproc.cluster.shard_plan import FOLDER
 from batchproc.cluster.shared_store import Store, open_store
 from batchproc.cluster.task import PartOutcome, PartTask, run_part, stop_parts
 from batchproc.config import ClusterTable, Config

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from msgspec import Struct
 
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan, DomainSize, PartList, PendingPart
+from batchproc.cluster.shard_plan import LIST_NAME, ClusterPlan, DomainSize, PartList, PendingPart
 from batchproc.cluster.task import PartTask, part_config
 from batchproc.config import Config
 from batchproc.errors import BatchprocError

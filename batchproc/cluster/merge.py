@@ -12,8 +12,8 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from batchproc.cluster.part_ledger import PartLedger
-from batchproc.cluster.plan import FOLDER, ClusterPlan, PartManifest, decode_line, form_of
 from batchproc.cluster.scattering import LEFT, Change, ChangeKind, Changes
+from batchproc.cluster.shard_plan import FOLDER, ClusterPlan, PartManifest, decode_line, form_of
 from batchproc.cluster.shared_store import Store
 from batchproc.columns import Columns
 from batchproc.errors import DiskError

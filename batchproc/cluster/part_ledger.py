@@ -14,7 +14,7 @@ from typing import Self
 
 from msgspec import Struct, field
 
-from batchproc.cluster.plan import CURRENT_NAME, FOLDER, PartManifest, parse_manifest, read_plan
+from batchproc.cluster.shard_plan import CURRENT_NAME, FOLDER, PartManifest, parse_manifest, read_plan
 from batchproc.config import Config
 from batchproc.errors import DiskError, UsageError
 from batchproc.explain.wording import cluster_text

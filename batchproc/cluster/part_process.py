@@ -203,7 +203,7 @@ def _listen(stream: IO[bytes], orders: "queue.SimpleQueue[bytes]") -> None:
 
 def _work(order: Order) -> dict[str, object]:
     """Runs a part; what came of it, for whoever gave the order."""
-    from batchproc.cluster.plan import PartList
+    from batchproc.cluster.shard_plan import PartList
     from batchproc.errors import BatchprocError
     from batchproc.job_file import warm_up
     from batchproc.pipeline import RunOptions, run_job
@@ -242,7 +242,7 @@ def _shared(record: "RunRecord") -> dict[str, object]:
 
 def _write_rest(order: Order, result: "RunResult") -> dict[str, object]:
     """Writes the lines of what is to be tried again to a file; how many items, and how many were never reached."""
-    from batchproc.cluster.plan import decode_line
+    from batchproc.cluster.shard_plan import decode_line
     from batchproc.ledger import LedgerView
     from batchproc.sink import Layout
 

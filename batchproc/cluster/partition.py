@@ -19,18 +19,6 @@ from typing import Any, BinaryIO
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchproc.cluster.plan import (
-    CURRENT_NAME,
-    FOLDER,
-    LIST_NAME,
-    ClusterPlan,
-    DomainSize,
-    ListShard,
-    PendingPart,
-    decode_line,
-    read_plan,
-    write_plan,
-)  # fmt: skip
 from batchproc.cluster.scattering import (
     HASH,
     PREFIX,
@@ -42,6 +30,18 @@ from batchproc.cluster.scattering import (
     key_hex_of,
     place_of,
     read_bucket,
+)  # fmt: skip
+from batchproc.cluster.shard_plan import (
+    CURRENT_NAME,
+    FOLDER,
+    LIST_NAME,
+    ClusterPlan,
+    DomainSize,
+    ListShard,
+    PendingPart,
+    decode_line,
+    read_plan,
+    write_plan,
 )  # fmt: skip
 from batchproc.cluster.shared_store import Store
 from batchproc.columns import Columns

@@ -23,7 +23,7 @@ from typing import BinaryIO, Self
 
 from msgspec import Struct, field
 
-from batchproc.cluster.plan import decode_line, encode_line
+from batchproc.cluster.shard_plan import decode_line, encode_line
 from batchproc.hostname import ascii_host
 from batchproc.ledger import contradiction_key
 from batchproc.model import ListedItem

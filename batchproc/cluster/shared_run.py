@@ -18,7 +18,7 @@ from batchproc.cluster.engine import ask_workers, open_engine, refuse_without_ex
 from batchproc.cluster.merge import Amending, Measured, Merged, retry_failed, write_rows
 from batchproc.cluster.part_ledger import COMMITTED, PARTS_NAME, PartLedger
 from batchproc.cluster.partition import Plans
-from batchproc.cluster.plan import FOLDER, ClusterPlan, PartManifest
+from batchproc.cluster.shard_plan import FOLDER, ClusterPlan, PartManifest
 from batchproc.cluster.shared_store import FolderStore, Store, open_store
 from batchproc.cluster.task import place_images, sweep_attempts
 from batchproc.columns import Columns

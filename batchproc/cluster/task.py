@@ -22,7 +22,15 @@ from msgspec import Struct, convert
 
 from batchproc.cluster import part_process
 from batchproc.cluster.part_process import Order
-from batchproc.cluster.plan import FOLDER, MadeShard, PartManifest, PendingPart, form_of, manifest_name, parse_manifest
+from batchproc.cluster.shard_plan import (
+    FOLDER,
+    MadeShard,
+    PartManifest,
+    PendingPart,
+    form_of,
+    manifest_name,
+    parse_manifest,
+)
 from batchproc.cluster.shared_store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode

@@ -26,7 +26,15 @@ from batchproc.cluster.driver import Driver
 from batchproc.cluster.merge import Measured
 from batchproc.cluster.part_ledger import PartLedger
 from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import FOLDER, LIST_NAME, ClusterPlan, ListShard, PartManifest, PendingPart, write_plan
+from batchproc.cluster.shard_plan import (
+    FOLDER,
+    LIST_NAME,
+    ClusterPlan,
+    ListShard,
+    PartManifest,
+    PendingPart,
+    write_plan,
+)
 from batchproc.cluster.task import PartOutcome, PartTask, run_part
 from batchproc.job_file import load
 from batchproc.pipeline.import_list import JobList

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan, PartList
+from batchproc.cluster.shard_plan import LIST_NAME, ClusterPlan, PartList
 from batchproc.columns import Columns
 from batchproc.ledger import Imported
 from batchproc.model import ListedItem

@@ -11,8 +11,8 @@ import pytest
 from batchproc.api import run
 from batchproc.cluster import shared_run as cluster_run
 from batchproc.cluster.partition import Earlier, make_plan
-from batchproc.cluster.plan import ClusterPlan, decode_line, read_plan
 from batchproc.cluster.scattering import ChangeKind, Changes, amend
+from batchproc.cluster.shard_plan import ClusterPlan, decode_line, read_plan
 from batchproc.errors import ExitCode, UsageError
 from batchproc.pipeline import RunOptions
 from batchproc.pipeline.import_list import JobList

@@ -9,7 +9,7 @@ import pytest
 from batchproc.cluster.driver import RECONNECT_SECONDS, SILENT_SECONDS, WORKERLESS_SECONDS, Driver
 from batchproc.cluster.engine import LostEngineError
 from batchproc.cluster.part_ledger import PartLedger
-from batchproc.cluster.plan import ClusterPlan, ListShard, PartManifest
+from batchproc.cluster.shard_plan import ClusterPlan, ListShard, PartManifest
 from batchproc.cluster.task import PartOutcome, PartTask
 from batchproc.errors import ExecutorError, UsageError
 from batchproc.job_file import load

@@ -9,7 +9,7 @@ import pytest
 from msgspec import to_builtins
 
 from batchproc.cluster.forecast import Forecast, WorkerRate, describe, forecast, measured_before
-from batchproc.cluster.plan import ClusterPlan, DomainSize, ListShard
+from batchproc.cluster.shard_plan import ClusterPlan, DomainSize, ListShard
 from batchproc.job_file import load
 from tests.cluster.conftest import CLUSTER, MakeJob, Site
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchproc.cluster import partition, scattering
-from batchproc.cluster.plan import LIST_NAME, PLAN_NAME, DomainSize, decode_line, encode_line, read_plan
+from batchproc.cluster.shard_plan import LIST_NAME, PLAN_NAME, DomainSize, decode_line, encode_line, read_plan
 from batchproc.columns import Columns
 from batchproc.errors import UsageError
 from batchproc.model import ListedItem

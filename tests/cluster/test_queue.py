@@ -1,7 +1,7 @@
 """Which part may be handed out next."""
 
 from batchproc.cluster.driver import PartQueue
-from batchproc.cluster.plan import PendingPart
+from batchproc.cluster.shard_plan import PendingPart
 
 
 def part(number: int, domain: str | None = None) -> PendingPart:

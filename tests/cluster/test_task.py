@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from batchproc.cluster import part_process
 from batchproc.cluster.partition import make_plan
-from batchproc.cluster.plan import LIST_NAME, ClusterPlan, PendingPart
+from batchproc.cluster.shard_plan import LIST_NAME, ClusterPlan, PendingPart
 from batchproc.cluster.shared_store import open_store
 from batchproc.cluster.task import PartTask, part_config, run_part, stop_parts, sweep_attempts
 from batchproc.job_file import Job
