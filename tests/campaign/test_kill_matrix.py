@@ -200,6 +200,10 @@ def undisturbed_ids(tmp_path_factory: pytest.TempPathFactory, origin: EmbeddedOr
     return results[0], results[1]
 
 
+# Eight of the items have another URL: so many files get their names.
+CHANGED_BATCH = tuple(point.replace("between_renames:9", "between_renames:8") for point in FIRST_BATCH[:5])
+
+
 def change_and_kill(
     folder: Path, origin: EmbeddedOrigin, undisturbed: tuple[Result, Result], point: str, victim: str, mode: str
 ) -> None:
@@ -220,7 +224,7 @@ def test_a_job_that_is_killed_while_its_urls_change_continues_to_the_same_result
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "point", "victim"),
-    cases((IMPORT, BEFORE_WORKERS), (IN_WORKER, EVERYBODY), ((*AT_THE_END, *FIRST_BATCH[:5]), AFTER_WORKERS)),
+    cases((IMPORT, BEFORE_WORKERS), (IN_WORKER, EVERYBODY), ((*AT_THE_END, *CHANGED_BATCH), AFTER_WORKERS)),
 )
 def test_the_matrix_of_changed_urls(
     tmp_path: Path, origin: EmbeddedOrigin, undisturbed_ids: tuple[Result, Result], mode: str, point: str, victim: str
