@@ -112,6 +112,7 @@ def self_checks(
 ) -> list[Check]:
     """What the report prints of its own trustworthiness."""
     found = [check_remainder(name, breakdown) for name, (_, breakdown) in breakdowns.items()]
+    watched = samples.wall_seconds if samples else line_seconds
     for name in breakdowns:
         sums = observer.stages.get(name, StageSums())
         found.append(
@@ -120,7 +121,8 @@ def self_checks(
                 mean_in_flight=_mean_in_flight(samples, name),
                 items=sums.service.count,
                 inside_seconds=sums.inside_seconds,
-                wall=samples.wall_seconds if samples else line_seconds,
+                wall=watched,
+                unwatched=max(0.0, line_seconds - watched),
             )
         )
     machine = samples.machine if samples else None

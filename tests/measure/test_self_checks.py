@@ -24,6 +24,14 @@ def test_littles_law_compares_two_independent_counts() -> None:
     assert good.text == "download: 10.20 in flight by gauge, 10.00 by Little's law"
 
 
+def test_what_came_before_the_samplers_first_look_widens_the_limit_of_littles_law() -> None:
+    late = check_littles_law(
+        "download", mean_in_flight=9.2, items=50, inside_seconds=100.0, wall=10.0, unwatched=0.5
+    )
+
+    assert (True, 0.1) == (late.passed, pytest.approx(late.limit))
+
+
 @pytest.mark.parametrize(
     "check",
     [
