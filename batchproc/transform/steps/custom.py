@@ -120,6 +120,7 @@ def step(
     a measurement. Raises `CustomStepError`.
 
     >>> from dataclasses import dataclass
+    >>> from PIL import Image
     >>> @step(version="1")
     ... @dataclass(frozen=True)
     ... class Border:
