@@ -116,7 +116,7 @@ def _headline(choice: "Choice", words: Words) -> str:
     if choice.code == Judgement.NOT_BEST:
         return words.fill(f"{choice.best} is best, {{ratio:rate}} times {mode}")
     if choice.code == Judgement.LIGHTER_WOULD_DO:
-        return f"{choice.best} would do, as fast as {mode} and lighter{worse}"
+        return f"{choice.best} would be as fast as {mode} and is lighter{worse}"
     if choice.code == Judgement.TIE:
         return f"{mode} is best, as fast as {ties} and lighter{worse}"
     if choice.code == Judgement.OPEN:
@@ -137,7 +137,7 @@ def reason_text(record: RunRecord, choice: "Choice", words: Words) -> str:
         if words.text("doubt") == Doubt.MOSTLY_WAITED:
             return "unknown: most of the time went by waiting for a retry or host"
         items = _too_few(record.measured_leg.items)
-        return words.fill(f"unknown: {items} to compare modes, {{items_needed}} would do")
+        return words.fill(f"unknown: {items} to compare modes, {{items_needed}} suffice")
     others = "other programs used {others:share} of the machine" if words.number("others") else ""
     if choice.code == Judgement.UNEXPLAINED:
         return words.fill("unknown: {unexplained_share:share} of its workers' time is unexplained")
