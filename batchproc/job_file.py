@@ -9,7 +9,7 @@ from msgspec import Struct
 from batchproc.config import Config
 from batchproc.config import load as load_config
 from batchproc.errors import Problem, UsageError
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.transform.plan import build_steps
 from batchproc.transform.plan import worker_modules as transform_modules
 from batchproc.transform.steps.step import Step

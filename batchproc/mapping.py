@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from batchproc.errors import Reject
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.model import Failure, Item, Mode, Outcome, Source
 from batchproc.protocols import Lap
 

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from batchproc.frontier import host
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from tests.jobs import make_job, origin
 
 __all__ = ["make_job", "origin"]

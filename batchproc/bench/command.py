@@ -64,7 +64,7 @@ from batchproc.config import Config
 from batchproc.errors import DiskError, UsageError
 from batchproc.explain.run_model import measure
 from batchproc.lock import RunLock
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.model import Mode
 from batchproc.origin import EmbeddedOrigin
 from batchproc.record.run_parts import StageRecord

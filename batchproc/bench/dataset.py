@@ -27,7 +27,7 @@ from batchproc.download.fetch import Download
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import Executor, ThreadExecutor
 from batchproc.frontier import Frontier, host_of
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.model import Failure, Item, Outcome, Rejection, Source, SourceImage
 from batchproc.origin import OriginSettings, listing
 from batchproc.origin.site import LONGEST_LATENCY_SECONDS, content_type

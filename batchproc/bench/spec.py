@@ -18,7 +18,7 @@ from batchproc.bench.dataset import Dataset, toml_value
 from batchproc.bench.verdicts import LEVEL, weight_of
 from batchproc.config import BenchTable, Config, resolved
 from batchproc.errors import Problem, UsageError
-from batchproc.measure.hardware import describe_machine, usable_cores
+from batchproc.measure.processes import describe_machine, usable_cores
 from batchproc.model import Mode
 from batchproc.pipeline.opening import make_transform
 from batchproc.record.run_json import MachineRecord

@@ -85,7 +85,7 @@ def from_here(path: Path) -> Path:
 def load_config(path: Path, overrides: Sequence[str]) -> "Config":
     """The config alone under `overrides`: whoever does not run the steps need not wait for their import."""
     from batchproc.config import load
-    from batchproc.measure.hardware import usable_cores
+    from batchproc.measure.processes import usable_cores
 
     from_here(path)
     return load(path, overrides=overrides, environ=os.environ, cores=usable_cores())

@@ -19,7 +19,7 @@ from batchproc.config import Config
 from batchproc.errors import BatchprocError
 from batchproc.explain.words import count, quantity, seconds, significant, size
 from batchproc.job_file import Job
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.pipeline import RunOptions, run_job
 from batchproc.progress import Quiet
 from batchproc.record.run_json import RunRecord, read_run

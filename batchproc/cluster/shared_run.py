@@ -28,7 +28,7 @@ from batchproc.explain.wording import nothing_done
 from batchproc.explain.words import count
 from batchproc.job_file import Job
 from batchproc.lock import RunLock
-from batchproc.measure.hardware import describe_machine
+from batchproc.measure.processes import describe_machine
 from batchproc.measure.samples import Samples
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import Display, RunOptions, RunResult

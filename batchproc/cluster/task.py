@@ -34,7 +34,7 @@ from batchproc.cluster.shard_plan import (
 from batchproc.cluster.shared_store import FolderStore, Store, move, open_store
 from batchproc.config import Config, DownloadTable
 from batchproc.errors import BatchprocError, ExitCode
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.sink import Layout
 
 ORIGIN_ADDRESS = "127.0.0.1"

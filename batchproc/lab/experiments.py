@@ -46,8 +46,7 @@ from batchproc.lab.results import (
     payload_that_eats,
     waiting_models,
 )
-from batchproc.measure.hardware import usable_cores
-from batchproc.measure.processes import descendants, memory_of
+from batchproc.measure.processes import descendants, memory_of, usable_cores
 from batchproc.model import Fetch, Item, Mode, Reply, SourceImage
 from batchproc.origin import EmbeddedOrigin, OriginSettings, demo_paths
 from batchproc.protocols import Stage

@@ -26,8 +26,7 @@ from batchproc.lab.claims import CLAIMS, ClaimJob, judge
 from batchproc.lab.experiments import EXPERIMENTS, Experiment
 from batchproc.lab.results import Judged, Measurements, Result, ResultTable, computed
 from batchproc.lock import RunLock
-from batchproc.measure.hardware import usable_cores
-from batchproc.measure.processes import machine_times
+from batchproc.measure.processes import machine_times, usable_cores
 from batchproc.transform.plan import build_steps, record_steps
 
 LOST = "the experiments were stopped; they are short, and the same command makes them again"

@@ -31,7 +31,7 @@ from msgspec import DecodeError, Struct, msgpack
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, features
 
 from batchproc.defaults import cache_folder
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.origin.site import Form, kinds
 
 Colour: TypeAlias = tuple[int, int, int]

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from batchproc.config import Config, resolved
 from batchproc.explain.wording import nothing_done
-from batchproc.measure.hardware import describe_machine
+from batchproc.measure.processes import describe_machine
 from batchproc.measure.samples import Samples
 from batchproc.pipeline.closing import Ending
 from batchproc.pipeline.import_list import ImportedList

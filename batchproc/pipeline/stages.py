@@ -15,7 +15,7 @@ from batchproc.download.settings import Site
 from batchproc.executors import Executor, ProcessExecutor, SerialExecutor, ThreadExecutor
 from batchproc.frontier import Concurrency, Frontier, HostLimit, host_asked
 from batchproc.job_file import worker_modules
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.model import Source
 from batchproc.origin import OriginSettings
 from batchproc.pipeline.import_list import local_roots

@@ -21,7 +21,7 @@ from batchproc.explain.mode_wording import rates_of_run
 from batchproc.explain.words import STATES, count, seconds, significant, size
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.record.run_json import Counts, DueAgain, RunRecord, read_run
 from batchproc.redact import printable
 from batchproc.report.items_view import host_of

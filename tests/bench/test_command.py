@@ -19,7 +19,7 @@ from batchproc.bench.spec import BenchOptions, make_cases
 from batchproc.cli import load_job
 from batchproc.errors import ExitCode, LockHeldError, UsageError
 from batchproc.lock import RunLock
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.origin import demo_paths
 from batchproc.report.bench_terminal import summarise_bench
 from tests.bench.fakes import a_bench_of

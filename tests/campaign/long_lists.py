@@ -21,7 +21,7 @@ import pyarrow
 from pyarrow import parquet
 
 from batchproc.config import load
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.pipeline.import_list import take_in
 from batchproc.pipeline.opening import make_transform, open_ledger
 from batchproc.pipeline.types import RunOptions

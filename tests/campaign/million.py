@@ -25,7 +25,7 @@ from typing import Any
 from batchproc.config import Config, OutputTable, load
 from batchproc.errors import Retry
 from batchproc.ledger import Ledger
-from batchproc.measure.hardware import usable_cores
+from batchproc.measure.processes import usable_cores
 from batchproc.model import Failure, Item, Outcome, OutputImage, Reply, Source
 from batchproc.pipeline import RunOptions
 from batchproc.pipeline.closing import write_manifests

@@ -99,8 +99,8 @@ JUDGEMENTS = {
     Judgement.WON: "process is best, 2 times serial (threads: 5 ms of CPU and 70.0 ms of waiting per image); an image "
     "takes 5 ms of CPU and 70.0 ms of waiting; about 50% of the CPU holds the GIL",
     Judgement.OPEN: "process was used, 2 times serial; thread may be faster (undecided: predictions may be off by 30%",
-    Judgement.LIGHTER_WOULD_DO: "thread would be as fast as process and is lighter, 2 times serial (threads: 5 ms of CPU "
-    "and 70.0 ms of waiting per image); but only a process can be killed when an item hangs",
+    Judgement.LIGHTER_WOULD_DO: "thread would be as fast as process and is lighter, 2 times serial (threads: 5 ms of "
+    "CPU and 70.0 ms of waiting per image); but only a process can be killed when an item hangs",
     Judgement.TIE: "process is best, as fast as thread and lighter, 2 times serial (threads: 5 ms of CPU and 70.0 ms",
 }
 EXPLAINED = replace(RECORD, bottleneck=Bottleneck(reason=Reason.NOTHING_DONE))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.measure.hardware import describe_machine, quota_cores, start_method, usable_cores
+from batchproc.measure.processes import describe_machine, quota_cores, start_method, usable_cores
 
 
 def _tree(folder: Path, membership: str, files: dict[str, str]) -> tuple[Path, Path]:
