@@ -147,9 +147,7 @@ def start_workers_ahead(config: Path, overrides: Sequence[str]) -> None:
     is_usual = transform.get("mode", "auto") in ("process", "auto") and download.get("mode") != "process"
     if not (is_usual and isinstance(job.get("output"), str)) or "cluster" in tables:
         return
-    from batchproc.sink import Layout
-
-    if Layout(output=config.parent / str(job.get("root", ".")) / job["output"]).ledger_path.exists():
+    if not _is_new(config.parent / str(job.get("root", ".")) / job["output"]):
         return
     from batchproc.executors import start_context
     from batchproc.transform.plan import worker_modules
@@ -163,16 +161,26 @@ def _tables(config: Path, overrides: Sequence[str]) -> Mapping[str, Mapping[str,
     """The config's tables as far as they are tables, under `overrides`; none of a file that cannot be read, or once."""
     import tomllib
 
-    if not config.is_file() or config.stat().st_size > MOST_BYTES:
-        return {}
-    with suppress(OSError, ValueError), config.open("rb") as file:
-        tables = {name: table for name, table in tomllib.load(file).items() if isinstance(table, dict)}
+    with suppress(OSError, ValueError):
+        if not config.is_file() or config.stat().st_size > MOST_BYTES:
+            return {}
+        read = tomllib.loads(config.read_text("utf-8-sig"))
+        tables = {name: table for name, table in read.items() if isinstance(table, dict)}
         for override in overrides:
             key, _, value = override.partition("=")
             name, _, key = key.strip().partition(".")
             tables.setdefault(name, {})[key] = value
         return tables
     return {}
+
+
+def _is_new(output: Path) -> bool:
+    """Whether no run was there yet; not where that cannot be told, as in a folder that nobody may look into."""
+    from batchproc.sink import Layout
+
+    with suppress(OSError, ValueError):
+        return not Layout(output=output).ledger_path.exists()
+    return False
 
 
 def _preview(job: "Config", steps: "tuple[Step, ...]", *, any_plan: bool) -> None:

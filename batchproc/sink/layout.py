@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -215,8 +216,8 @@ class Layout(Struct, frozen=True, kw_only=True):
         """Makes the folders. Raises `UsageError` with every reason why this job cannot write here; comes first."""
         folders = (self.images_folder, self.temporary_folder, self.runs_folder)
         originals = self.output / "originals"
-        kept = [originals, *originals.glob("[0-9a-f][0-9a-f]")] if originals.exists() else []
-        parts = [*self.images_folder.glob("[0-9a-f][0-9a-f]"), *kept]
+        inside = (part for folder in (self.images_folder, originals) for part in folder.glob("[0-9a-f][0-9a-f]"))
+        parts = chain([originals], inside)  # looked for once the output is known to be a folder
         problems = find_problems(self.output, folders, parts, (self.latest_path, self.report_path))
         if problems:
             raise UsageError(problems)
@@ -380,12 +381,15 @@ def _problem(message: str) -> Problem:
 
 
 def _find_obstacle(output: Path) -> Problem | None:
-    """The first part of the path that is there and is no folder."""
+    """The first part of the path that is there and is no folder, or cannot be looked for."""
     for part in (output, *output.parents):
-        if part.is_dir():
-            return None
-        if part.exists() or part.is_symlink():
-            return _problem(f"{part} is not a folder. Remove it, or choose another output.")
+        try:
+            if part.is_dir():
+                return None
+            if part.exists() or part.is_symlink():
+                return _problem(f"{part} is not a folder. Remove it, or choose another output.")
+        except OSError as error:  # a name that is too long, a folder that may not be entered
+            return _problem(f"{part} cannot be used: {os.strerror(error.errno or 0)}. Choose another output.")
     return None
 
 

@@ -52,10 +52,11 @@ def test_a_job_with_a_ledger_is_asked_for_work_first(tmp_path: Path, started: li
         f'{JOB}[download]\nmode = "process"\n',  # other modules: the run itself starts them
         f"{JOB}[cluster]\n",
         "[job]\noutput = 1\n",
+        f'[job]\noutput = "{"x" * 300}"\n',
         "transform = 1\n",
         "no TOML",
     ],
-    ids=["threads", "downloads in processes", "a cluster", "no output", "no tables", "no TOML"],
+    ids=["threads", "downloads in processes", "a cluster", "no output", "no such name", "no tables", "no TOML"],
 )
 def test_nothing_starts_ahead_that_may_not_be_needed(tmp_path: Path, started: list[tuple[str, ...]], text: str) -> None:
     start_workers_ahead(job_of(tmp_path, text), [])

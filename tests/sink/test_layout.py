@@ -46,6 +46,14 @@ def test_an_output_that_is_a_file_is_refused_untouched(tmp_path: Path, place: st
     assert b"mine" == path.read_bytes()
 
 
+@pytest.mark.parametrize("method", ["prepare", "check"])
+def test_an_output_that_cannot_be_looked_for_is_refused(tmp_path: Path, method: str) -> None:
+    layout = Layout(output=tmp_path / ("x" * 300))
+
+    with pytest.raises(UsageError, match=f"x cannot be used: {os.strerror(errno.ENAMETOOLONG)}"):
+        getattr(layout, method)()
+
+
 def test_every_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     output = tmp_path / "demo"
     output.mkdir()
