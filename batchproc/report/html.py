@@ -131,12 +131,13 @@ def render(subject: object, name: str, filters: Mapping[str, Callable[..., objec
 class _Compiled(BytecodeCache):
     """Templates as they were compiled last time, which is most of what a page takes.
 
-    Those that are damaged, or of another compiler, are made again.
+    Those that are damaged, or made by another compiler or with other settings of it, are made again.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._compiler = str(Path(compiler.__file__).stat().st_mtime_ns).encode()
+        made_by = ((path, Path(path).stat()) for path in (compiler.__file__, __file__))
+        self._made_by = repr([(path, facts.st_size, facts.st_mtime_ns) for path, facts in made_by]).encode()
 
     def load_bytecode(self, bucket: Bucket) -> None:
         with suppress(OSError):
@@ -150,7 +151,7 @@ class _Compiled(BytecodeCache):
             write_atomically(self._folder / bucket.key, [self._digest(compiled), compiled])
 
     def _digest(self, content: bytes) -> bytes:
-        return blake2b(content, digest_size=DIGEST_BYTES, key=self._compiler).digest()
+        return blake2b(self._made_by + content, digest_size=DIGEST_BYTES).digest()
 
 
 def _compiled_templates() -> _Compiled | None:
