@@ -1,7 +1,8 @@
 """Lines of a file or pipe, in constant memory: any line end, gzip, a bound on their length, and what is no UTF-8.
 
 A list is read in segments that end where a line ends, each known by the digest of all the text up to its end. What it
-holds, line by line, are items, some of which can never be downloaded, and rows that are none.
+holds, line by line, are items, some of which can never be downloaded, and rows that are none: they are made here for
+every format, and the plain text of URLs, which is the first of them, is read.
 """
 
 import difflib
