@@ -13,6 +13,7 @@ import pytest
 
 from batchproc.cli import load_job
 from batchproc.errors import UsageError
+from batchproc.ledger import writer
 from batchproc.pipeline.rebuild import rebuild_ledger
 from batchproc.pipeline.shard_maker import ShardMaker
 from batchproc.pipeline.types import RunOptions
@@ -147,6 +148,7 @@ def test_more_than_the_spool_holds_makes_shards_before_they_are_complete(
     run(config, *large)
     asked: list[bool] = []
     ask_for = ShardMaker._ask_for
+    monkeypatch.setattr(writer, "BATCH", 5)  # else a quick machine commits all of the shard at once
     monkeypatch.setattr(
         ShardMaker,
         "_ask_for",
