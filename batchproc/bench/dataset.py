@@ -26,6 +26,7 @@ from batchproc.config import STDIN, Config, OriginTable
 from batchproc.download.fetch import Download
 from batchproc.errors import Problem, UsageError
 from batchproc.executors import Executor, ThreadExecutor
+from batchproc.explain.words import count
 from batchproc.frontier import Frontier, host_of
 from batchproc.measure.processes import usable_cores
 from batchproc.model import Failure, Item, Outcome, Rejection, Source, SourceImage
@@ -90,16 +91,6 @@ class CacheEntry(Struct, frozen=True, kw_only=True):
     code: str = ""
 
 
-class Captured(Struct, frozen=True, kw_only=True):
-    """The cache as a bench uses it: paths as the origin names them, in the list's order, and their waits in seconds."""
-
-    folder: Path
-    paths: tuple[str, ...]
-    waits: Mapping[str, float]
-    hosts: int
-    left_out: int
-
-
 def find_dataset(config: Config, cache: Path, *, limit: int, notify: Callable[[str], None]) -> Dataset:
     """The images of `[bench] photos`, of the embedded origin, or of the user's own URLs, at most `limit` (0 = all).
 
@@ -111,7 +102,7 @@ def find_dataset(config: Config, cache: Path, *, limit: int, notify: Callable[[s
         raise UsageError("bench cannot read its list from stdin: every case needs it again; put it into a file")
     if config.origin:
         return _served(config, "origin", photos=str(config.paths.photos or ""), limit=limit)
-    return _replayed(config, capture(config, cache, limit=limit or REPLAYED_ITEMS, notify=notify))
+    return capture(config, cache, limit=limit or REPLAYED_ITEMS, notify=notify)
 
 
 def spread(paths: Sequence[str], *, latency_seconds: float, jitter: float, seed: int) -> dict[str, float]:
@@ -152,26 +143,11 @@ def _listed_paths(config: Config, served: frozenset[str]) -> tuple[list[str], in
     return paths, len(found)
 
 
-def _replayed(config: Config, captured: Captured) -> Dataset:
-    """The waits as they were measured; the hosts of the list become one, with room for as many connections."""
-    waits: Mapping[str, float] = {path: min(wait, LONGEST_LATENCY_SECONDS) for path, wait in captured.waits.items()}
-    per_host = min(1024, config.download.per_host * captured.hosts)
-    hosts = f"{captured.hosts} host{'' if captured.hosts == 1 else 's'}"
-    return Dataset(
-        kind="replay",
-        paths=captured.paths,
-        origin=OriginSettings(photos=str(captured.folder), jitter=0.0, latency_seconds=0.0, latencies=waits),
-        per_host=per_host,
-        left_out=captured.left_out,
-        text=(
-            f"{len(captured.paths)} images of your list, fetched once from {hosts} and served again by a local "
-            "origin, each after the wait that it had then (first byte and body; connecting and TLS are not replayed)"
-        ),
-    )
+def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str], None]) -> Dataset:
+    """The first `limit` items of the list, brought into the cache. Raises `UsageError` when none can be had.
 
-
-def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str], None]) -> Captured:
-    """Brings the first `limit` items of the list into the cache. Raises `UsageError` when none can be had."""
+    Waits are as they were measured; the hosts of the list become one, with room for as many connections.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     wanted = list(itertools.islice(sources(config), limit))
     known = _read_index(folder / INDEX_NAME)
@@ -184,12 +160,18 @@ def capture(config: Config, folder: Path, *, limit: int, notify: Callable[[str],
     if not entries:
         message = f"none of the first {len(wanted)} items could be fetched; `batchproc run` says why"
         raise UsageError([Problem(where=config.job.input_text, message=message)])
-    return Captured(
-        folder=folder,
+    waits = {f"/{entry.file}": min(entry.wait_seconds, LONGEST_LATENCY_SECONDS) for _, entry in entries}
+    hosts = len({host_of(source.url) for source, _ in entries})
+    return Dataset(
+        kind="replay",
         paths=tuple(f"/{entry.file}" for _, entry in entries),
-        waits={f"/{entry.file}": entry.wait_seconds for _, entry in entries},
-        hosts=len({host_of(source.url) for source, _ in entries}),
+        origin=OriginSettings(photos=str(folder), jitter=0.0, latency_seconds=0.0, latencies=waits),
+        per_host=min(1024, config.download.per_host * hosts),
         left_out=len(wanted) - len(entries),
+        text=(
+            f"{len(entries)} images of your list, fetched once from {count(hosts, 'host')} and served again by a local "
+            "origin, each after the wait that it had then (first byte and body; connecting and TLS are not replayed)"
+        ),
     )
 
 

@@ -20,7 +20,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 import psutil
-from msgspec import Struct, to_builtins
+from msgspec import Struct
 from msgspec.structs import replace
 
 from batchproc.bench.bench_json import CaseRun
@@ -53,6 +53,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 KEPT = "the bench was stopped; what it measured is kept, and the same command continues"
 OUTPUTS_NAME = "outputs.json"
 NAMED = 5
+# -P: a file named like a standard module in the user's working directory must not be imported.
+PYTHON = (sys.executable, "-P")
 
 
 class BenchError(BatchprocError):
@@ -162,12 +164,8 @@ class Runner:
 
     def _command(self, case: Case, output: Path, settings: Sequence[str]) -> list[str]:
         if case.alone:
-            spec = AloneSpec(
-                stage=case.alone, job_file=str(self._job_file), output=str(output), settings=tuple(settings)
-            )
-            return spec.command()
-        # -P: a file named like a standard module in the user's working directory must not be imported.
-        command = [sys.executable, "-P", "-m", "batchproc", "run", str(self._job_file), "--output", str(output)]
+            return alone_command(case.alone, self._job_file, output, settings)
+        command = [*PYTHON, "-m", "batchproc", "run", str(self._job_file), "--output", str(output)]
         return [*command, "--json", "--quiet", *(word for setting in settings for word in ("--set", setting))]
 
     def _execute(self, command: list[str], output: Path) -> str:
@@ -287,26 +285,18 @@ def _describe(first: Mapping[str, str], now: Mapping[str, str], case: str) -> st
     )
 
 
-class AloneSpec(Struct, frozen=True, kw_only=True):
-    """Which stage, of which job file under which `--set` values, and a fresh folder for its files."""
-
-    stage: str
-    job_file: str
-    output: str
-    settings: tuple[str, ...]
-
-    def command(self) -> list[str]:
-        """The command line of the process that does it; it prints a record as run.json has it, with the outputs."""
-        code = "from batchproc.bench.runner import print_alone; print_alone()"
-        return [sys.executable, "-P", "-c", code, json.dumps(to_builtins(self))]
+def alone_command(stage: str, job_file: Path, output: Path, settings: Sequence[str]) -> list[str]:
+    """The command line of the process that runs one stage by itself, into a fresh folder."""
+    code = "from batchproc.bench.runner import print_alone; print_alone()"
+    return [*PYTHON, "-c", code, stage, str(job_file), str(output), *settings]
 
 
 def print_alone() -> None:
-    """Does what the command line says and prints the record."""
-    spec = AloneSpec(**json.loads(sys.argv[1]))
+    """Runs what the command line names: stage, job file, fresh folder, `--set` values; prints record and outputs."""
+    stage, job_file, output, *settings = sys.argv[1:]
     raise_file_limit()
-    config = load(spec.job_file, overrides=[*spec.settings, f"job.output={toml_value(spec.output)}"], environ={})
-    alone = run_alone(config, spec.stage)
+    config = load(job_file, overrides=[*settings, f"job.output={toml_value(output)}"], environ={})
+    alone = run_alone(config, stage)
     sys.stdout.write(json.dumps({**to_json(alone.record), "outputs": alone.outputs}))
 
 

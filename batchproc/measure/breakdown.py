@@ -14,9 +14,11 @@ And the self-checks: does the measurement hold together? Independent counts comp
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, field
+
+from batchproc.measure.samples import MachineUsage
 
 NETWORK_PARTS = frozenset({"dns", "connect", "tls", "first_byte", "body"})
 DISK_PARTS = frozenset({"read", "write"})
@@ -230,28 +232,21 @@ def check_littles_law(
     return _compared(f"little.{stage}", mean_in_flight / expected - 1.0, limit, text, "")
 
 
-def check_others(share: float | None) -> Check:
-    """CPU used by programs that are not ours, as a share of all cores."""
-    text = f"other programs used {share or 0.0:.1%} of the machine's CPU"
-    return _compared("others", share, OTHERS_LIMIT, text, "the system does not tell")
+def check_machine(machine: MachineUsage, origin_share: float | None) -> Iterator[Check]:
+    """What others took of the machine: programs, the hypervisor, a CPU quota (no second of it), the embedded origin.
 
-
-def check_steal(share: float | None) -> Check:
-    """CPU that the hypervisor gave to others."""
-    text = f"the hypervisor took {share or 0.0:.1%} of the machine's CPU"
-    return _compared("steal", share, STEAL_LIMIT, text, "the system does not tell")
-
-
-def check_throttling(seconds: float | None) -> Check:
-    """Whether a CPU quota held the run back. The limit is 0 seconds."""
-    text = f"a CPU quota kept the run waiting for {seconds or 0.0:.2f} s"
-    return _compared("throttling", seconds, 0.0, text, "no quota is accounted here")
-
-
-def check_origin(share: float | None) -> Check:
-    """CPU that the embedded origin took from the run, as a share of all cores: it stands for a server elsewhere."""
-    text = f"the embedded origin used {share or 0.0:.1%} of the machine's CPU"
-    return _compared("origin", share, OTHERS_LIMIT, text, "the run had no embedded origin, or nothing was sampled")
+    Shares are of all cores. The origin takes its CPU from the run, and stands for a server elsewhere.
+    """
+    others, steal, throttled = machine.others_cpu_share, machine.steal_share, machine.throttled_seconds
+    silent = "the system does not tell"
+    used, took = f"other programs used {others or 0.0:.1%}", f"the hypervisor took {steal or 0.0:.1%}"
+    yield _compared("others", others, OTHERS_LIMIT, f"{used} of the machine's CPU", silent)
+    yield _compared("steal", steal, STEAL_LIMIT, f"{took} of the machine's CPU", silent)
+    quota = f"a CPU quota kept the run waiting for {throttled or 0.0:.2f} s"
+    yield _compared("throttling", throttled, 0.0, quota, "no quota is accounted here")
+    origin = f"the embedded origin used {origin_share or 0.0:.1%} of the machine's CPU"
+    absent = "the run had no embedded origin, or nothing was sampled"
+    yield _compared("origin", origin_share, OTHERS_LIMIT, origin, absent)
 
 
 def check_hidden_threads(stage: str, *, process_cpu_seconds: float | None, thread_cpu_seconds: float) -> Check:

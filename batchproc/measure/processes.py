@@ -303,21 +303,8 @@ def _machine_by_psutil() -> MachineTimes:
 
 def throttled_seconds() -> float | None:
     """Time that the control group's CPU quota has kept this process waiting; None where no quota is accounted."""
-    for line in text_of("/proc/self/cgroup").splitlines():
-        _number, controllers, group = line.split(":", 2)
-        for text in _cpu_stat(controllers, group):
-            if (seconds := parse_cpu_stat(text)) is not None:
-                return seconds
-    return None
-
-
-def _cpu_stat(controllers: str, group: str) -> Iterator[str]:
-    if controllers == "":
-        yield text_of(f"/sys/fs/cgroup{group}/cpu.stat")
-        yield text_of("/sys/fs/cgroup/cpu.stat")  # in a container: its own group is the root
-    elif "cpu" in controllers.split(","):
-        yield text_of(f"/sys/fs/cgroup/{controllers}{group}/cpu.stat")
-        yield text_of(f"/sys/fs/cgroup/{controllers}/cpu.stat")
+    found = (parse_cpu_stat(text_of(f"{folder}/cpu.stat")) for folder in _folders(_CGROUP_OF_SELF, _CGROUP_MOUNT))
+    return next((seconds for seconds in found if seconds is not None), None)
 
 
 def parse_cpu_stat(text: str) -> float | None:
@@ -344,7 +331,7 @@ _CGROUP_OF_SELF = Path("/proc/self/cgroup")
 
 def usable_cores() -> int:
     """The cores that work can use at once, at least 1. A container's quota of 1.5 cores counts as 2."""
-    quota = quota_cores(_CGROUP_OF_SELF, _CGROUP_MOUNT)
+    quota = quota_cores(_CGROUP_OF_SELF, _CGROUP_MOUNT) if LINUX else None
     return _schedulable_cores() if quota is None else min(_schedulable_cores(), quota)
 
 
@@ -362,7 +349,7 @@ def quota_cores(cgroup_of_self: Path, mount: Path) -> int | None:
 
 def _folders(cgroup_of_self: Path, mount: Path) -> Iterator[Path]:
     """The folders of our cgroup and of those above it (cgroups(7)). A namespace may hide the upper ones."""
-    for line in _read(cgroup_of_self).splitlines():
+    for line in text_of(str(cgroup_of_self)).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
@@ -373,18 +360,11 @@ def _folders(cgroup_of_self: Path, mount: Path) -> Iterator[Path]:
 
 def _quota(folder: Path) -> float | None:
     """Cores of `cpu.max` (v2: "quota period" or "max period") or of the cfs files (v1: -1 = none)."""
-    text = _read(folder / "cpu.max") or f"{_read(folder / 'cpu.cfs_quota_us')} {_read(folder / 'cpu.cfs_period_us')}"
-    numbers = text.split()
+    version_1 = (text_of(f"{folder}/cpu.cfs_{word}_us") for word in ("quota", "period"))
+    numbers = (text_of(f"{folder}/cpu.max") or " ".join(version_1)).split()
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers) or int(numbers[1]) == 0:
         return None
     return int(numbers[0]) / int(numbers[1])
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:  # not this system, this version or our business: then no quota is known
-        return ""
 
 
 def describe_machine(*, with_libraries: bool = True) -> dict[str, Any]:

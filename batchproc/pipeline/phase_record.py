@@ -16,15 +16,12 @@ from batchproc.measure.breakdown import (
     break_down,
     check_hidden_threads,
     check_littles_law,
-    check_origin,
-    check_others,
+    check_machine,
     check_remainder,
-    check_steal,
-    check_throttling,
     residual_gil_wait,
     sampled_gil_wait,
 )
-from batchproc.measure.samples import Histogram, Samples
+from batchproc.measure.samples import Histogram, MachineUsage, Samples
 from batchproc.model import GilAsks, Mode
 from batchproc.pipeline.observer import Observer, StageSums
 from batchproc.protocols import WorkerTimes
@@ -125,12 +122,7 @@ def self_checks(
                 unwatched=max(0.0, line_seconds - watched),
             )
         )
-    machine = samples.machine if samples else None
-    found.append(check_others(machine.others_cpu_share if machine else None))
-    found.append(check_steal(machine.steal_share if machine else None))
-    found.append(check_throttling(machine.throttled_seconds if machine else None))
-    found.append(check_origin(_origin_share(samples)))
-    return found
+    return [*found, *check_machine(samples.machine if samples else MachineUsage(), _origin_share(samples))]
 
 
 def hidden_check(executor: Executor, totals: StageTotals, name: str) -> Check | None:

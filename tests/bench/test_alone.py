@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.bench.runner import AloneRun, AloneSpec, case_run_of, read_outputs, run_alone
+from batchproc.bench.runner import AloneRun, alone_command, case_run_of, read_outputs, run_alone
 from batchproc.cli import load_job
 from batchproc.pipeline import RunOptions, run_job
 from batchproc.progress import Quiet
@@ -46,14 +46,10 @@ def test_its_record_is_that_of_a_run(make_job: MakeJob, stage: str, workers: int
 
 
 def test_the_command_prints_the_record_and_the_outputs(make_job: MakeJob, tmp_path: Path) -> None:
-    spec = AloneSpec(
-        stage="download",
-        job_file=str(make_job(images=2, lines=["/img/0000.webp", "/no/such.jpg"])),
-        output=str(tmp_path / "alone"),
-        settings=('download.mode="thread"',),
-    )
+    job_file = make_job(images=2, lines=["/img/0000.webp", "/no/such.jpg"])
+    command = alone_command("download", job_file, tmp_path / "alone", ['download.mode="thread"'])
 
-    done = subprocess.run(spec.command(), capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
 
     found = json.loads(done.stdout)
     assert (1, 2) == (found["counts"]["done"], found["counts"]["processed"])

@@ -16,6 +16,7 @@ from batchproc.explain.wording import (
 from batchproc.explain.words import Words
 from batchproc.measure import breakdown
 from batchproc.measure.breakdown import StageTotals, break_down
+from batchproc.measure.samples import MachineUsage
 from batchproc.record.explanation import (
     Advice,
     Alternative,
@@ -157,10 +158,7 @@ def test_every_cause_has_its_words(cause: Cause) -> None:
 
 
 @pytest.mark.parametrize("check", [
-    breakdown.check_others(None),
-    breakdown.check_steal(None),
-    breakdown.check_throttling(None),
-    breakdown.check_origin(None),
+    *breakdown.check_machine(MachineUsage(), None),
     breakdown.check_hidden_threads("transform", process_cpu_seconds=None, thread_cpu_seconds=1.0),
     breakdown.check_littles_law("download", mean_in_flight=None, items=5, inside_seconds=1.0, wall=1.0),
     breakdown.check_remainder("download", break_down(StageTotals(

@@ -8,11 +8,10 @@ from batchproc.measure.breakdown import (
     break_down,
     check_hidden_threads,
     check_littles_law,
-    check_others,
+    check_machine,
     check_remainder,
-    check_steal,
-    check_throttling,
 )
+from batchproc.measure.samples import MachineUsage
 
 
 def test_littles_law_compares_two_independent_counts() -> None:
@@ -36,9 +35,7 @@ def test_what_came_before_the_samplers_first_look_widens_the_limit_of_littles_la
     "check",
     [
         check_littles_law("download", mean_in_flight=None, items=5, inside_seconds=1.0, wall=1.0),
-        check_others(None),
-        check_steal(None),
-        check_throttling(None),
+        *check_machine(MachineUsage(), None),
         check_hidden_threads("transform", process_cpu_seconds=None, thread_cpu_seconds=1.0),
     ],
     ids=lambda check: check.name,
@@ -60,4 +57,8 @@ def test_a_remainder_of_either_sign_fails_above_five_percent() -> None:
 
 
 def test_any_throttling_fails() -> None:
-    assert (True, False) == (check_throttling(0.0).passed, check_throttling(0.01).passed)
+    def throttling(seconds: float) -> bool | None:
+        checks = check_machine(MachineUsage(throttled_seconds=seconds), None)
+        return next(check.passed for check in checks if check.name == "throttling")
+
+    assert (True, False) == (throttling(0.0), throttling(0.01))
