@@ -9,11 +9,13 @@ import glob
 import hashlib
 import json
 import os
+import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from posixpath import basename
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
@@ -25,6 +27,9 @@ from batchproc.sources.arrow import ARROW_SUFFIXES
 from batchproc.sources.lines import Entry, ItemMaker, refuse
 from batchproc.stores import Bucket
 from batchproc.version import VERSION
+
+if TYPE_CHECKING:
+    import requests
 
 TABLES = {".csv": ",", ".tsv": "\t"}  # and what stands between their cells
 
@@ -122,7 +127,8 @@ def list_images(paths: Sequence[str], root: Path) -> Iterator[Entry]:
         yield maker.make(number, quote(os.fsencode(path).removeprefix(above)))
 
 
-TIMEOUTS_SECONDS = (10.0, 60.0)  # to connect, and between two pieces
+TIMEOUTS_SECONDS = (10.0, 60.0)  # to connect, and of silence; both begin anew with every byte
+WHOLE_SECONDS = 3600.0  # for a list to come, its name to be resolved and all
 PIECE_BYTES = 1 << 20
 VALIDATORS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 
@@ -165,25 +171,72 @@ def _fetch_from_bucket(address: str, path: Path, known: Mapping[str, str]) -> Ma
 
 
 def _fetch_from_web(address: str, path: Path, known: Mapping[str, str]) -> Mapping[str, str] | None:
-    import requests
+    from concurrent.futures import Future
 
-    asked = {VALIDATORS[name]: value for name, value in known.items() if name in VALIDATORS}
-    headers = {"User-Agent": f"batchproc/{VERSION}", **asked}
+    fetch, found = _WebFetch(address, path, known), Future[Mapping[str, str] | None]()
+
+    def run() -> None:
+        try:
+            found.set_result(fetch.run())
+        except Exception as error:  # noqa: BLE001  # the seam between threads: the caller's thread raises it again
+            found.set_exception(error)
+
+    threading.Thread(target=run, name="list", daemon=True).start()
     try:
-        with requests.get(address, headers=headers, stream=True, timeout=TIMEOUTS_SECONDS) as reply:
-            if reply.status_code == requests.codes.not_modified and asked:
-                return None
-            if reply.status_code != requests.codes.ok:
-                _refuse_address(address, f"the server answers {reply.status_code} {reply.reason}.")
-            with path.open("wb") as file:
-                for piece in reply.iter_content(PIECE_BYTES):
-                    file.write(piece)
-            wanted = reply.headers.get("Content-Length", "")
-            if wanted.isdigit() and not reply.headers.get("Content-Encoding") and int(wanted) != path.stat().st_size:
-                _refuse_address(address, "the list breaks off.")
-            return {name: reply.headers[name] for name in VALIDATORS if name in reply.headers}
-    except requests.RequestException as error:
-        _refuse_address(address, f"cannot be fetched: {type(error).__name__}: {_shorten(str(error))}")
+        return found.result(WHOLE_SECONDS)  # no socket's time-out covers the name's resolution, or what trickles
+    except TimeoutError:
+        _refuse_address(address, f"did not come within {WHOLE_SECONDS:g} s: fetch it otherwise, and name the file.")
+    finally:
+        fetch.cut_off()
+
+
+class _WebFetch:
+    """One request for a list, in a thread of its own; `cut_off` ends it from any other."""
+
+    def __init__(self, address: str, path: Path, known: Mapping[str, str]) -> None:
+        self._address = address
+        self._path = path
+        self._known = {VALIDATORS[name]: value for name, value in known.items() if name in VALIDATORS}
+        self._reply: requests.Response | None = None
+        self._is_cut_off = False
+
+    def run(self) -> Mapping[str, str] | None:
+        """Writes the list to the path, and returns what tells its state; None where it still has the known one."""
+        import requests
+
+        headers = {"User-Agent": f"batchproc/{VERSION}", **self._known}
+        try:
+            with requests.get(self._address, headers=headers, stream=True, timeout=TIMEOUTS_SECONDS) as reply:
+                self._reply = reply
+                if reply.status_code == requests.codes.not_modified and self._known:
+                    return None
+                if reply.status_code != requests.codes.ok:
+                    _refuse_address(self._address, f"the server answers {reply.status_code} {reply.reason}.")
+                self._write(reply)
+                return {name: reply.headers[name] for name in VALIDATORS if name in reply.headers}
+        except requests.RequestException as error:
+            _refuse_address(self._address, f"cannot be fetched: {type(error).__name__}: {_shorten(str(error))}")
+
+    def _write(self, reply: "requests.Response") -> None:
+        with self._path.open("wb") as file:
+            for piece in reply.iter_content(PIECE_BYTES):
+                if self._is_cut_off:
+                    return
+                file.write(piece)
+        wanted = reply.headers.get("Content-Length", "")
+        if wanted.isdigit() and not reply.headers.get("Content-Encoding") and int(wanted) != self._path.stat().st_size:
+            _refuse_address(self._address, "the list breaks off.")
+
+    def cut_off(self) -> None:
+        """Nobody waits for it any more: what is still to come is not asked for."""
+        self._is_cut_off = True
+        if self._reply is not None:
+            with suppress(OSError, ValueError, AttributeError), _socket_of(self._reply) as connection:  # it has ended
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def _socket_of(reply: "requests.Response") -> socket.socket:
+    return socket.socket(fileno=os.dup(reply.raw.fileno()))
 
 
 def _refuse_address(address: str, message: str) -> NoReturn:

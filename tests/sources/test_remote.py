@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from batchproc.errors import UsageError
+from batchproc.sources import finding
 from batchproc.sources.finding import fetch_list
 from tests.object_store import StoreServer, store
 from tests.web_list import CONTENT, WebServer, address, web
@@ -48,6 +49,20 @@ def test_a_list_that_cannot_be_had_whole_is_refused_and_no_secret_told(
 def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be fetched: ConnectionError"):
         fetch_list("http://127.0.0.1:9/list.txt", tmp_path)
+
+
+@pytest.mark.parametrize("what", ["head", "body"])
+def test_a_list_that_trickles_is_given_up_and_its_server_left(
+    web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    web.trickles = what
+    monkeypatch.setattr(finding, "WHOLE_SECONDS", 0.3)
+
+    with pytest.raises(UsageError, match=r"new\.txt.*: did not come within 0\.3 s: fetch it otherwise") as caught:
+        fetch_list(address(web), tmp_path)
+
+    assert "SECRET" not in str(caught.value)
+    assert what == "head" or web.is_left.wait(10)
 
 
 @pytest.mark.extra
