@@ -16,7 +16,7 @@ from tests.ledger.job import Job, listing, urls, versions
 CHANGED_IMAGE = "UPDATE item SET etag = 'other' WHERE state = 'done' AND id > 256 AND id < 260"
 
 if __name__ == "__main__":
-    writer.BATCH = 10
+    writer.BATCH, writer.DELAY_SECONDS = 10, 3600.0  # ten a batch, on a slow machine too
     importing.ROWS_PER_TRANSACTION = first_import.ROWS_AT_ONCE = 20
     files.WINDOW = 5
     job, count = Job(Path(sys.argv[1])), int(sys.argv[2])

@@ -178,7 +178,7 @@ def test_a_shard_that_is_gone_or_altered_there_is_made_again_on_demand(
 def test_a_bucket_that_refuses_is_told_and_nothing_is_lost(
     make_job: MakeJob, tmp_path: Path, store: StoreServer, status: str, says: str, served: int
 ) -> None:
-    config = make_job(images=7)
+    config, kept = make_job(images=7), 0
     store.faults = [*[""] * served, *[status] * 50]
 
     with ExitStack() as stack:
@@ -186,11 +186,13 @@ def test_a_bucket_that_refuses_is_told_and_nothing_is_lost(
             stack.enter_context(pytest.raises(StoreError, match=says))
         result = run(config, *BUCKET)
         assert (ExitCode.DISK, True) == (result.exit_code, says in str(result.error))
-        assert 7 == result.counts.done
+        kept = result.counts.done
+        assert (True, 7, 0) == (kept >= 5, kept + result.counts.pending, result.counts.failed)  # all of the first shard
 
     store.faults = []
     result = run(config, *BUCKET)
     assert (ExitCode.DONE, 7) == (result.exit_code, result.counts.done)
+    assert kept <= result.counts.already_done == 7 - result.counts.processed
     assert_published(store)
 
 
