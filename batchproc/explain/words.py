@@ -34,9 +34,11 @@ SIZE_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 
 
 def seconds(value: float | None) -> str:
-    """As `4.1 s`, `17 ms`, `2 min 05 s`; `unknown` for None."""
+    """As `4.1 s`, `17 ms`, `2 min 05 s`, `−3 ms`; `unknown` for None."""
     if value is None:
         return "unknown"
+    if value < 0:
+        return f"−{seconds(-value)}"
     if value >= 3600:
         return f"{value // 3600:.0f} h {value % 3600 // 60:02.0f} min"
     if value >= 120:
@@ -95,6 +97,11 @@ def significant(value: float | None) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def per_second(value: float | None) -> str:
+    """As `79.3/s`; `unknown` for None and 0."""
+    return f"{significant(value)}/s" if value else "unknown"
 
 
 SCALED: Mapping[str, Callable[[float], str]] = {"s": seconds, "bytes": size, "share": share}

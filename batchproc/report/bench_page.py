@@ -29,7 +29,6 @@ from batchproc.report.bench_verdict import (
     median_error,
     middle_of,
     noise_text,
-    number_or_unknown,
     points_of,
     relate,
     seen_from,
@@ -38,7 +37,7 @@ from batchproc.report.bench_verdict import (
     times,
     whole_runs,
 )
-from batchproc.report.html import CheckRow, as_sentence
+from batchproc.report.html import CheckRow
 from batchproc.report.lab_section import LabSection, number_figure, number_name, rounds_made_again, view_lab
 from batchproc.report.svg import Chart, Label
 
@@ -203,9 +202,9 @@ def forecast_sentence(bench: Bench) -> str:
             f"measured. {predicted}")  # fmt: skip
 
 
-def signed(error: float) -> str:
-    """As `+12%` or `−3%`: of a predicted speed against the measured one."""
-    return f"{'−' if error < 0 else '+'}{share(abs(error))}"
+def signed(error: float | None) -> str:
+    """As `+12%` or `−3%`, of a predicted speed against the measured one; `unknown` for None."""
+    return "unknown" if error is None else f"{'−' if error < 0 else '+'}{share(abs(error))}"
 
 
 def disturbances(bench: Bench) -> list[tuple[str, str]]:
@@ -308,29 +307,10 @@ def probability(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
-def verdict_of(bench: Bench, lab: LabSection) -> list[str]:
-    """The three sentences that the page begins with."""
-    return [as_sentence(sentence) for sentence in sentences(bench, lab.claims, len(lab.results))]
-
-
-def bench_ending(bench: Bench) -> tuple[str, str]:
-    """How far it came, as a tone and in words."""
-    if not bench.complete:
-        return "unknown", "interrupted: the same command continues it"
-    if not bench.baseline:
-        return "good", "experiments alone"
-    return ("good", "decided") if is_proven(bench) else ("unknown", "undecided")
-
-
-def speed_error(error: float | None) -> str:
-    """As `+12%`."""
-    return "unknown" if error is None else signed(error)
-
-
 # What the templates may call besides, each by its own name.
 BENCH_FILTERS = {one.__name__: one for one in (
-    bench_checks, bench_ending, disturbances, forecast_sentence, from_to, margin_of, median_error, number_figure,
-    number_name, number_or_unknown, probability, relate, remark, seen_from, speed_error, stage_rates, times, tint,
-    verdict_of, view_accounts, view_case_ceilings, view_forecast, view_lab, view_maps, view_memory, view_points,
-    view_rates, view_starts, view_startup, whole_runs, worst_run,
+    bench_checks, disturbances, forecast_sentence, from_to, is_proven, margin_of, median_error, number_figure,
+    number_name, probability, relate, remark, seen_from, sentences, signed, stage_rates, times, tint, view_accounts,
+    view_case_ceilings, view_forecast, view_lab, view_maps, view_memory, view_points, view_rates, view_starts,
+    view_startup, whole_runs, worst_run,
 )}  # fmt: skip

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.explain.predict import limits
-from batchproc.explain.words import CATEGORIES, count, seconds, share, significant, size
+from batchproc.explain.words import CATEGORIES, count, per_second, seconds, share, size
 from batchproc.record.explanation import Variant
 from batchproc.record.run_parts import STAGES
 from batchproc.redact import redact_text
@@ -70,8 +70,8 @@ def _sweep(bench: Bench, key: str, cases: Sequence[BenchCase], at: int) -> Chart
     title = ", ".join([f"{first.download}+{first.transform}", *(f"{one} = {rest[one]}" for one in rest)])
     models = _ceiling_curves(bench, key, first, [float(case.numbers[key]) for case in cases])
     lowest = f"Lowest ceiling there: {_lowest_ceiling(bench, best)}." if models else "Its ceilings are not known."
-    sentence = (f"{title}: {_rate(first.median_rate_per_second)} at {key} = {first.varied[key]}, best "
-                f"{_rate(best.median_rate_per_second)} at {best.varied[key]}. {lowest}")  # fmt: skip
+    sentence = (f"{title}: {per_second(first.median_rate_per_second)} at {key} = {first.varied[key]}, best "
+                f"{per_second(best.median_rate_per_second)} at {best.varied[key]}. {lowest}")  # fmt: skip
     traces = [measured("measured, median", points, 0)]
     label = Label(name=f"sweep-{at}", title=f"Rate against {key}: {title}", sentence=sentence)
     return _chart(label, key, [*traces, *models])
@@ -89,7 +89,7 @@ def _roof(bench: Bench, stage: str) -> Chart | None:
               for at, (mode, name) in enumerate(MODES.items())
               if any(case.mode(stage) == mode for case in cases)]  # fmt: skip
     rates = [f"{case.stages[stage].mode} with {case.stages[stage].workers}: "
-             f"{_rate(median(case.rates_per_second))}" for case in reversed(cases)]  # fmt: skip
+             f"{per_second(median(case.rates_per_second))}" for case in reversed(cases)]  # fmt: skip
     other = next(each for each in STAGES if each != stage)
     sentence = (f"Whole runs by the mode and workers of {stage}, {other} in {best.mode(other)} mode: "
                 f"{', '.join(rates)}. Lowest ceiling of the best: {_lowest_ceiling(bench, best)}.")  # fmt: skip
@@ -101,7 +101,7 @@ def _chart(label: Label, setting: str, lines: Sequence[Line]) -> Chart:
     places = sorted({x for key, points in lines if key.shape for x, _ in points})
     zero = min((x for x in places if x > 0), default=1.0) / 2  # the axis is logarithmic
     return curve_chart(label, Axis(name=setting, write=lambda n: f"{n:g}", ticks=places, zero=zero),
-                       Axis(name="images per second", write=_rate), lines)  # fmt: skip
+                       Axis(name="images per second", write=per_second), lines)  # fmt: skip
 
 
 def _rivals(cases: Sequence[BenchCase], stage: str) -> list[BenchCase]:
@@ -126,7 +126,7 @@ def _lowest_ceiling(bench: Bench, case: BenchCase) -> str:
     """Its name and rate; there must be a calibration."""
     found = _ceilings(bench, case)
     name = min(found, key=lambda each: found[each])
-    return f"{name}, {_rate(found[name])}"
+    return f"{name}, {per_second(found[name])}"
 
 
 def _ceiling_curves(bench: Bench, key: str, case: BenchCase, places: Sequence[float]) -> list[Line]:
@@ -172,10 +172,6 @@ def _not_varied(bench: Bench) -> str:
             '[bench] vary = {"transform.workers" = [1, 2, 4]} measures it.')  # fmt: skip
 
 
-def _rate(value: float) -> str:
-    return f"{significant(value)}/s"
-
-
 TINY = 0.004  # of the longest bar: a part below it has no number of its own
 MB = 1e6
 
@@ -184,12 +180,12 @@ Legend: TypeAlias = Mapping[str, tuple[int, str]]  # what people call a category
 
 
 class AccountsView(Struct, frozen=True, kw_only=True):
-    """One stage: its bars, and the same as a table: heads, then a row of texts per case."""
+    """One stage: its bars, and the same as a table: the words of the categories, and by case the seconds of each."""
 
     stage: str
     chart: Chart
     heads: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[str]]]
+    accounts: Mapping[str, Mapping[str, float]]
 
 
 def view_accounts(bench: Bench) -> tuple[list[AccountsView], Legend]:
@@ -295,13 +291,7 @@ def _view_accounts(
         rows.append(BarRow(name=name, note=seconds(whole), parts=[part for part in parts if part[1] > 0]))
     sentence = _accounts_sentence(bench, stage, accounts)
     label = Label(name=f"accounts-{stage}", title=f"Worker-seconds of {stage}, by case", sentence=sentence)
-    table = [(name, [_told(account.get(words)) for words in heads]) for name, account in accounts.items()]
-    chart = case_bars(label, rows, "s")
-    return AccountsView(stage=stage, chart=chart, heads=heads, rows=table)
-
-
-def _told(value: float | None) -> str:
-    return "–" if value is None else f"−{seconds(-value)}" if value < 0 else seconds(value)
+    return AccountsView(stage=stage, chart=case_bars(label, rows, "s"), heads=heads, accounts=accounts)
 
 
 def _accounts_sentence(bench: Bench, stage: str, accounts: Mapping[str, Mapping[str, float]]) -> str:

@@ -149,11 +149,6 @@ def from_to(interval: tuple[float, float] | None) -> str:
     return f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
 
 
-def number_or_unknown(number: int | None) -> str:
-    """A number, or that it is not known."""
-    return "unknown" if number is None else f"{number:,}"
-
-
 def noise_text(floor: NoiseFloor) -> str:
     """How far two runs of the same case lie apart."""
     span = f" ({from_to((1 / floor.interval[1], 1 / floor.interval[0]))})" if floor.interval else ""

@@ -23,14 +23,14 @@ from msgspec import Struct
 from PIL import Image
 
 from batchproc.defaults import cache_folder
+from batchproc.explain import words
 from batchproc.explain.findings import explain
-from batchproc.explain.mode_wording import PACE_SETTERS, StageRates, pairs_of_auto, rates_of_run
+from batchproc.explain.mode_wording import PACE_SETTERS, pairs_of_auto, rates_of_run
 from batchproc.explain.wording import CHECKS, cluster_text, process_cost_text, spare_text
-from batchproc.explain.words import count, pair, quantity, seconds, share, significant, size, states, workers
 from batchproc.kinds import kind_of
 from batchproc.measure.breakdown import Check
-from batchproc.record.explanation import Candidate, Figure
-from batchproc.record.run_json import RunCounts, RunRecord, read_run
+from batchproc.record.explanation import Candidate
+from batchproc.record.run_json import RunRecord, read_run
 from batchproc.redact import printable, redact_text
 from batchproc.report.items_view import (
     SHARDS_SHOWN,
@@ -55,8 +55,8 @@ from batchproc.report.run_charts import (
     view_series,
     view_timeline,
 )
-from batchproc.report.run_files import Row, RunFolder, find_subject, manifest, read_attempts
-from batchproc.report.svg import Chart, css_reference, css_variables
+from batchproc.report.run_files import RunFolder, find_subject, manifest, read_attempts
+from batchproc.report.svg import css_reference, css_variables
 from batchproc.report.terminal import command_time
 from batchproc.sink import Layout, write_atomically
 
@@ -84,7 +84,7 @@ def _of_run(run: RunFolder) -> Path:
     record = read_run(run.path)
     if not record.verdict:
         record = explain(record)
-    made = _write(run.path, render(view_page(record, run), "page", FILTERS))
+    made = _write(run.path, render("page", FILTERS, **view_run(record, run)))
     if run.output is not None:
         Layout(output=run.output).point_report(made)
     return made
@@ -94,7 +94,7 @@ def _of_bench(folder: Path) -> Path:
     from batchproc.bench.bench_json import read_bench  # of no use to a run, and slow to import
     from batchproc.report.bench_page import BENCH_FILTERS
 
-    return _write(folder, render(read_bench(folder), "bench", {**FILTERS, **BENCH_FILTERS}))
+    return _write(folder, render("bench", {**FILTERS, **BENCH_FILTERS}, bench=read_bench(folder)))
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -103,8 +103,8 @@ def _write(folder: Path, text: str) -> Path:
     return made
 
 
-def render(subject: object, name: str, filters: Mapping[str, Callable[..., object]]) -> str:
-    """The page as text, from the template of this name, in which the subject has it too; `filters` is what it may call.
+def render(name: str, filters: Mapping[str, Callable[..., object]], **subjects: object) -> str:
+    """The page as text, from the template of this name, with its subjects; `filters` is what it may call.
 
     Everything that is not markup of ours is made printable, stripped of secrets, and escaped.
     """
@@ -120,12 +120,12 @@ def render(subject: object, name: str, filters: Mapping[str, Callable[..., objec
     )
     environment.filters.update(filters)
     environment.globals.update(
-        cluster_text=cluster_text, count=count, command_time=command_time, shards_shown=SHARDS_SHOWN
+        cluster_text=cluster_text, count=words.count, command_time=command_time, shards_shown=SHARDS_SHOWN
     )
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
     themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
     template = environment.get_template(f"{name}.html.jinja")
-    return template.render({name: subject, "themes": themes, "style": Markup(style)})
+    return template.render(subjects, themes=themes, style=Markup(style))
 
 
 class _Compiled(BytecodeCache):
@@ -262,32 +262,10 @@ def figure_of(content: bytes) -> Mapping[str, object]:
 
 
 GALLERY_BYTES = 420_000  # of a page of 800,000 bytes
-_ENDS = {
-    0: ("good", "done"),
-    1: ("bad", "ended by an internal error"),
-    3: ("bad", "done, but more items failed than allowed"),
-    4: ("unknown", "stopped by a limit with work left"),
-    5: ("bad", "ended by the disk or the ledger"),
-    130: ("unknown", "interrupted"),
-    143: ("unknown", "terminated"),
-}
 
 
-class Page(Struct, frozen=True, kw_only=True):
-    """The record of a run, and what is computed from it and its files; the template prints both."""
-
-    record: RunRecord
-    run_id: str
-    modes: Sequence[StageRates]
-    timeline: Chart | None
-    series: Sequence[Chart]
-    items: ItemsView
-    items_note: str
-    gallery: Sequence[Pair]
-
-
-def view_page(record: RunRecord, run: RunFolder) -> Page:
-    """Reads what is beside run.json and arranges everything. Raises OSError when the folder cannot be read."""
+def view_run(record: RunRecord, run: RunFolder) -> dict[str, object]:
+    """What the template needs: the record, and what is computed from it and the files beside it. Raises OSError."""
     attempts = read_attempts(run.path)
     layout = Layout(output=run.output) if run.output else None
     metadata, failures = (
@@ -297,21 +275,16 @@ def view_page(record: RunRecord, run: RunFolder) -> Page:
     gallery = read_gallery(run.path / "gallery", most=most, budget_bytes=GALLERY_BYTES)
     items = view_items(record, attempts, metadata, failures, [pair.key for pair in gallery])
     auto = record.auto
-    return Page(
-        record=record,
-        run_id=record.run_id or run.path.name,
-        modes=[*rates_of_run(record), *([pairs_of_auto(auto)] if auto and auto.candidates else [])],
-        timeline=view_timeline(record, attempts),
-        series=view_series(record),
-        items=items,
-        items_note=_items_note(run, items),
-        gallery=gallery,
-    )
-
-
-def ending(record: RunRecord) -> tuple[str, str]:
-    """How a run ended, as a tone and in words."""
-    return _ENDS.get(record.exit_code, ("unknown", f"exit code {exit_code(record)}"))
+    return {
+        "run": record,
+        "run_id": record.run_id or run.path.name,
+        "modes": [*rates_of_run(record), *([pairs_of_auto(auto)] if auto and auto.candidates else [])],
+        "timeline": view_timeline(record, attempts),
+        "series": view_series(record),
+        "items": items,
+        "items_note": _items_note(run, items),
+        "gallery": gallery,
+    }
 
 
 def leg_note(record: RunRecord) -> str:
@@ -322,11 +295,6 @@ def leg_note(record: RunRecord) -> str:
     if leg.number == 1:
         return f"They are of the run's first {leg.items:,} of {processed:,} items, when the modes were weighed."
     return f"They are of the run's last {leg.items:,} of {processed:,} items, in the modes that were found."
-
-
-def exit_code(record: RunRecord) -> str:
-    """As a number, where it is known."""
-    return str(record.exit_code) if record.exit_code >= 0 else "unknown"
 
 
 def _items_note(run: RunFolder, items: ItemsView) -> str:
@@ -340,11 +308,6 @@ def _items_note(run: RunFolder, items: ItemsView) -> str:
     return " ".join(notes)
 
 
-def counts_text(counts: RunCounts) -> str:
-    """The states of the list, and what the run did."""
-    return f"{count(counts.items, 'item')} in the list: {states(counts)}. In this run: {counts.processed:,}."
-
-
 def as_sentence(text: str) -> str:
     """With a full stop, and a capital unless it begins with the name of a setting or a case."""
     if not text:
@@ -352,12 +315,6 @@ def as_sentence(text: str) -> str:
     first = text.split(" ", 1)[0]
     start = text[:1] if set("._+") & set(first) else text[:1].upper()
     return f"{start}{text[1:]}{'' if text.endswith(('.', '?', '!')) else '.'}"
-
-
-def sizes_text(row: Row) -> str:
-    """How large an image was, and is."""
-    before = f"{row.get('original_width', '?')} × {row.get('original_height', '?')}"
-    return f"{before} → {row.get('width', '?')} × {row.get('height', '?')} px"
 
 
 class CheckRow(Struct, frozen=True, kw_only=True):
@@ -386,27 +343,11 @@ def run_notes(record: RunRecord) -> list[str]:
 
 def _check(check: Check) -> CheckRow:
     name, _, stage = check.name.partition(".")
-    words, meaning = CHECKS.get(name, (name.replace("_", " "), ""))
-    limit = seconds(check.limit) if name == "throttling" else share(check.limit)
+    title, meaning = CHECKS.get(name, (name.replace("_", " "), ""))
+    limit = words.seconds(check.limit) if name == "throttling" else words.share(check.limit)
     verdict = {True: "passed", False: "failed", None: "unknown"}[check.passed]
     text = f"{check.text}, {meaning}" if check.passed is False else check.text
-    return CheckRow(name=f"{words}: {stage}" if stage else words, text=text, limit=limit, verdict=verdict)
-
-
-def run_methods(record: RunRecord) -> list[tuple[str, str]]:
-    """How a run was measured."""
-    samples, wall = record.samples, record.line_seconds
-    words = {"sampled": "sampled by a helper process", "residual": "residual of the account"}
-    rows = [(f"GIL waiting in {name}", words.get(stage.gil_method, "unknown")) for name, stage in record.stages.items()]
-    cost = samples.sampler_cpu_seconds
-    of_core = f", {share(cost / wall)} of one core" if cost is not None and wall else ""
-    return [
-        *rows,
-        ("CPU of the sampler", f"{seconds(cost)}{of_core}"),
-        ("looks of the sampler", "unknown" if samples.looks is None else f"{samples.looks:,}"),
-        ("memory", f"PSS of the process tree, at most {size(record.memory.peak_pss_bytes)}; "
-         f"USS {size(record.memory.peak_uss_bytes)}"),
-    ]  # fmt: skip
+    return CheckRow(name=f"{title}: {stage}" if stage else title, text=text, limit=limit, verdict=verdict)
 
 
 def _sampler_notes(record: RunRecord) -> list[str]:
@@ -432,16 +373,6 @@ def _table(head: str, table: Mapping[str, object]) -> str:
     return "\n".join([head, *lines, *(more if lists else [])])
 
 
-def signed_seconds(value: float) -> str:
-    """Seconds that may be negative, as a remainder may."""
-    return f"−{seconds(-value)}" if value < 0 else seconds(value)
-
-
-def figure_text(figure: Figure) -> str:
-    """A figure with its unit as people read it; empty where the text says it all."""
-    return "" if figure.value is None else quantity(figure.value, figure.unit)
-
-
 def gain(ratio: float) -> str:
     """As `× 1.65`, or `+20%` of a share."""
     return f"× {ratio:.2f}" if ratio >= 1 else f"+{100 * ratio:.0f}%"
@@ -453,9 +384,9 @@ def pace(candidate: Candidate) -> str:
     return PACE_SETTERS.get(candidate.bound, workers_of)
 
 
-def thousands(number: int) -> str:
-    """As `12,000`."""
-    return f"{number:,}"
+def thousands(number: int | None) -> str:
+    """As `12,000`; `unknown` for None."""
+    return "unknown" if number is None else f"{number:,}"
 
 
 def moment(text: str) -> str:
@@ -463,16 +394,11 @@ def moment(text: str) -> str:
     return text.replace("T", " ").partition(".")[0].removesuffix("Z") or "unknown"
 
 
-def rate(value: float | None) -> str:
-    """As `79.3/s`."""
-    return f"{significant(value)}/s" if value else "unknown"
-
-
 # What the templates may call, each by its own name.
 FILTERS = {one.__name__: one for one in (
-    account_chart, account_parts, as_sentence, ceiling_name, ceilings_chart, choice_of, config_text, counts_text,
-    css_reference, data_set_sentence, ending, exit_code, figure_of, figure_text, gain, gil_words, item_link, kind_of,
-    leg_note, link_to, mode_bars, moment, pace, pair, printable, process_cost_text, rate, run_checks, run_methods,
-    run_notes, seconds, service_seconds, shards_sentence, share, signed_seconds, significant, size, sizes_text,
-    spare_text, thousands, told, total_seconds, workers,
+    account_chart, account_parts, as_sentence, ceiling_name, ceilings_chart, choice_of, config_text, css_reference,
+    data_set_sentence, figure_of, gain, gil_words, item_link, kind_of, leg_note, link_to, mode_bars, moment, pace,
+    printable, process_cost_text, run_checks, run_notes, service_seconds, shards_sentence, spare_text, thousands, told,
+    total_seconds, words.pair, words.per_second, words.quantity, words.seconds, words.share, words.significant,
+    words.size, words.states, words.workers,
 )}  # fmt: skip

@@ -108,7 +108,7 @@ def test_a_page_that_fails_is_a_warning_and_changes_no_exit_code(
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(call, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     old = (job.run / "report.html").read_bytes()
-    monkeypatch.setattr(html, "render", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(html, "render", lambda *_, **_subjects: (_ for _ in ()).throw(OSError("disk full")))
 
     with pytest.raises(OSError, match="disk full"):
         html.make_report(job.output)
