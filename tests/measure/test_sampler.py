@@ -154,7 +154,8 @@ def test_a_sampler_that_breaks_leaves_a_reason_and_no_samples() -> None:
     assert "FileNotFoundError" in sampler.failure
 
 
-def test_a_snapshot_shows_what_was_seen_so_far_and_the_watch_goes_on() -> None:
+def test_a_snapshot_shows_what_was_seen_so_far_and_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler_module, "SNAPSHOT_SECONDS", 60.0)  # else one that starts slowly answers too late
     with Gauges(["in_flight", "done_total"]) as gauges:
         with Sampler(gauges) as sampler:
             gauges.put("done_total", 3)
