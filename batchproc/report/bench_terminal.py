@@ -15,7 +15,7 @@ from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.run_model import QUIET
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import ClaimVerdict, Judged, Result, read_claims, read_results
-from batchproc.report.bench_verdict import Relation, from_to, noise_text, prediction_errors, relate, sentences
+from batchproc.report.bench_verdict import Relation, noise_text, prediction_errors, relate, sentences, span
 
 RIGHT = ("images/s", "speed", "predicted")
 CLAIM_WORDS = {
@@ -118,11 +118,10 @@ def _table(bench: Bench, alone: str, baseline: str, favourite: str) -> Iterator[
     for case in sorted(cases, key=lambda each: -each.median_rate_per_second):
         name = case.name
         seen = [relate(bench, name, reference) for reference in references]
-        span = f" ({from_to(seen[0].interval)})" if seen[0] and seen[0].interval else ""
         rows.append([
             name,
             significant(case.median_rate_per_second),
-            f"x {seen[0].speed:.2f}{span}" if seen[0] else "x 1",
+            f"x {seen[0].speed:.2f}{span(seen[0].interval)}" if seen[0] else "x 1",
             f"x {1 / predicted[name]:.2f}" if name in predicted else "unknown",
             *(_verdict(each) if each and name != baseline else "" for each in seen),
         ])  # fmt: skip

@@ -25,6 +25,7 @@ WORDS = {  # verdict as seen from a case: what the reader sees, tone, sign
     "undecided": ("? undecided", "unknown"),
 }
 
+
 class Relation(Struct, frozen=True, kw_only=True):
     """How fast a case is against a reference: 2 is twice as fast. `word` is a key of WORDS."""
 
@@ -149,11 +150,17 @@ def from_to(interval: tuple[float, float] | None) -> str:
     return f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else ""
 
 
+def span(interval: tuple[float, float] | None) -> str:
+    """The same behind a figure, as ` (2.98 to 3.25)`."""
+    return f" ({from_to(interval)})" if interval else ""
+
+
 def noise_text(floor: NoiseFloor) -> str:
     """How far two runs of the same case lie apart."""
-    span = f" ({from_to((1 / floor.interval[1], 1 / floor.interval[0]))})" if floor.interval else ""
-    few = "" if floor.interval else " (too few rounds for an interval)"
-    return f"of the baseline's two runs of a round, one has {times(1 / floor.ratio)}{span} the speed of the other{few}"
+    ends = (1 / floor.interval[1], 1 / floor.interval[0]) if floor.interval else None
+    few = "" if ends else " (too few rounds for an interval)"
+    text = f"of the baseline's two runs of a round, one has {times(1 / floor.ratio)}{span(ends)} the speed of the other"
+    return text + few
 
 
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
@@ -288,8 +295,7 @@ def _which(bench: Bench, winner: Winner) -> str:
 
 
 def _speed(seen: Relation, baseline: str) -> str:
-    span = f" ({from_to(seen.interval)})" if seen.interval else ""
-    return f"{times(seen.speed)}{span} the speed of {baseline}"
+    return f"{times(seen.speed)}{span(seen.interval)} the speed of {baseline}"
 
 
 def _doubt(bench: Bench, rounds: int) -> str:
@@ -346,8 +352,8 @@ def _rival(bench: Bench) -> Iterator[str]:
         if not one.alone and (one.download, one.transform, one.varied) == (case.download, other, case.varied):
             seen = relate(bench, one.name, case.name)
             if seen is not None:
-                span = f" ({from_to(seen.interval)})" if seen.interval else ""
-                yield f"with {CREWS[other]} instead it ran at {times(seen.speed)} of that speed{span}: {seen.word}"
+                speed = f"{times(seen.speed)} of that speed{span(seen.interval)}"
+                yield f"with {CREWS[other]} instead it ran at {speed}: {seen.word}"
 
 
 def _bound(bench: Bench) -> Iterator[str]:

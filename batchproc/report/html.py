@@ -56,7 +56,7 @@ from batchproc.report.run_charts import (
     view_timeline,
 )
 from batchproc.report.run_files import RunFolder, find_subject, manifest, read_attempts
-from batchproc.report.svg import css_reference, css_variables
+from batchproc.report.svg import css_reference
 from batchproc.report.terminal import command_time
 from batchproc.sink import Layout, write_atomically
 
@@ -123,9 +123,8 @@ def render(name: str, filters: Mapping[str, Callable[..., object]], **subjects: 
         cluster_text=cluster_text, count=words.count, command_time=command_time, shards_shown=SHARDS_SHOWN
     )
     style = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
-    themes = {theme: Markup(css_variables(theme)) for theme in ("light", "dark")}
     template = environment.get_template(f"{name}.html.jinja")
-    return template.render(subjects, themes=themes, style=Markup(style))
+    return template.render(subjects, style=Markup(style))
 
 
 class _Compiled(BytecodeCache):

@@ -47,19 +47,6 @@ class Rows(Struct, frozen=True, kw_only=True):
         return _rows(self.path, self.share)
 
 
-def find_run(path: Path) -> RunFolder:
-    """The run that a path means: a run's folder, or a job's output folder for its last run. Raises `UsageError`."""
-    if (path / "run.json").is_file():
-        folder = path.resolve()
-        is_inside = folder.parent.name == "runs"
-        return RunFolder(path=folder, output=folder.parent.parent if is_inside else None)
-    latest = Layout(output=path).latest_path
-    if (latest / "run.json").is_file():
-        return RunFolder(path=latest.resolve(), output=path.resolve())
-    what = "no such folder" if not path.exists() else "holds no run.json, and no latest/run.json"
-    raise UsageError(f"{path}: {what}; give a run's folder, or a job's output folder")
-
-
 def read_attempts(folder: Path) -> list[Row]:
     """The sample of attempts in spans.jsonl, in its order; empty when there is none."""
     path = folder / "spans.jsonl"
@@ -122,17 +109,19 @@ def find_subject(path: Path) -> RunFolder | Path:
     for folder in (path, path / "latest"):
         if (folder / FILE_NAME).is_file():
             return folder.resolve()
+    if (path / "run.json").is_file():
+        run = path.resolve()
+        return RunFolder(path=run, output=run.parent.parent if run.parent.name == "runs" else None)
+    latest = Layout(output=path).latest_path
+    if (latest / "run.json").is_file():
+        return RunFolder(path=latest.resolve(), output=path.resolve())
     latest_bench = path / "bench" / "latest"
-    has_run = any((folder / "run.json").is_file() for folder in (path, Layout(output=path).latest_path))
-    if not has_run and (latest_bench / FILE_NAME).is_file():
+    if (latest_bench / FILE_NAME).is_file():
         return latest_bench.resolve()
-    try:
-        return find_run(path)
-    except UsageError as error:
-        if not path.exists():
-            raise
-        message = f"{path}: holds no run.json, no bench.json, and no latest/ with one"
-        raise UsageError(f"{message}; give a run's or a bench's folder, or a job's output folder") from error
+    if not path.exists():
+        raise UsageError(f"{path}: no such folder; give a run's folder, or a job's output folder")
+    message = f"{path}: holds no run.json, no bench.json, and no latest/ with one"
+    raise UsageError(f"{message}; give a run's or a bench's folder, or a job's output folder")
 
 
 PID = 1

@@ -1,10 +1,8 @@
 """Charts as inline SVG: a plot to draw on by value, its label for those who do not see it, and the colours.
 
-A chart names no colour but the style sheet's variables, and has no id but those of its title and its description. Text
-stays text, in the page's own font; how wide it is is estimated. The same values give the same characters. Sizes in px.
-
-Every fill keeps 4.5 : 1 against the number printed on it and against the page (WCAG 2.2, 1.4.3 and 1.4.11), in both
-themes; hues follow Okabe and Ito, darkened or lightened until they do. Nothing is told by colour alone.
+A chart names no colour but the variables of page.css, each by its role there, and tells nothing by colour alone. It has
+no id but those of its title and its description. Text stays text, in the page's own font; how wide it is is estimated.
+The same values give the same characters. Sizes in px.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -279,38 +277,8 @@ def _px(value: float) -> str:
 
 
 def _colour(role: str) -> str:
-    return css_reference(role) if role in ROLES else "none"
+    return "none" if role == "none" else css_reference(role)
 
-
-THEMES = ("light", "dark")
-
-# role -> (light, dark); a chart names roles, the style sheet gives each its colour
-ROLES: dict[str, tuple[str, str]] = {
-    "page": ("#ffffff", "#14171c"),
-    "panel": ("#f6f7f9", "#1c2027"),
-    "line": ("#d9dde3", "#343a44"),
-    "ink": ("#16181d", "#eceef2"),
-    "quiet": ("#575f6b", "#a7afbb"),
-    "link": ("#0b5fa5", "#7dbcf5"),
-    "good": ("#146c43", "#5fd0a0"),
-    "bad": ("#a8200d", "#ff9a85"),
-    "unknown": ("#6b4b00", "#e6c063"),
-    "on_fill": ("#ffffff", "#14171c"),
-    "cpu": ("#0b5fa5", "#5aa9f0"),
-    "gil_held": ("#123a63", "#a9d4ff"),
-    "gil_wait": ("#b93a0c", "#ff9466"),
-    "run_queue": ("#855a00", "#e8b84a"),
-    "network": ("#00735c", "#35c29a"),
-    "blocked": ("#3f6f8f", "#86b3cf"),
-    "output_blocked": ("#a03a7c", "#ec93cb"),
-    "starved": ("#69727e", "#97a0ad"),
-    "retry_wait": ("#5b6b2f", "#b5c77a"),
-    "pause_wait": ("#8a3b52", "#e79ab0"),
-    "ipc": ("#6b3fb0", "#b79bf2"),
-    "startup": ("#7a4f2a", "#cfa57a"),
-    "unstaffed": ("#dfe3e8", "#343a44"),
-    "unexplained": ("#16181d", "#f2f4f7"),
-}
 
 # categories of a time breakdown that have another one's colour
 _SHARED = {"cpu_gil_free": "cpu", "cpu_gil_held": "gil_held", "disk_or_lock": "blocked"}
@@ -327,9 +295,3 @@ def ink_on(role: str) -> str:
 def css_reference(role: str) -> str:
     """As `var(--cpu)`."""
     return f"var(--{role.replace('_', '-')})"
-
-
-def css_variables(theme: str) -> str:
-    """The declarations of one theme."""
-    at = THEMES.index(theme)
-    return "".join(f"--{role.replace('_', '-')}:{pair[at]};" for role, pair in ROLES.items())

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from batchproc.explain.words import CATEGORIES, seconds
 from batchproc.record.run_json import read_run, record_of, write_text
 from batchproc.report.html import make_report
 from batchproc.report.run_charts import account_parts
-from batchproc.report.svg import ROLES, role_of
+from batchproc.report.svg import css_reference, role_of
 from tests.explain.runs import cpu_bound
 from tests.report.folder import Job, Parsed
 
@@ -21,6 +22,9 @@ ORDER = ["account", "ceilings", "timeline", "series", "data-set", "failures", "h
          "provenance"]  # fmt: skip
 CHARTS = {"account-download", "account-transform", "ceilings-download", "ceilings-transform", "timeline-wide",
           "timeline-narrow"}  # fmt: skip
+STYLE = resources.files("batchproc.report").joinpath("page.css").read_text()
+LIGHT, DARK = (dict(re.findall(r"(--[a-z-]+):(#[0-9a-f]{6});", theme))
+               for theme in STYLE.partition("@media print")[0].split("@media screen"))  # fmt: skip
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -136,7 +140,8 @@ def test_no_colour_of_the_charts_is_fixed(page: Parsed) -> None:
     body = page.source.split("</style>")[1]
 
     assert [] == re.findall(r"#[0-9a-fA-F]{6}\b", body.split('id="gallery"')[0])
-    assert {f"--{role.replace('_', '-')}" for role in ROLES} >= set(re.findall(r"var\((--[^)]*)\)", body))
+    assert LIGHT.keys() >= set(re.findall(r"var\((--[^)]*)\)", body))
+    assert LIGHT.keys() == DARK.keys()
 
 
 def test_the_rows_of_an_account_sum_to_the_whole(job: Job) -> None:
@@ -191,18 +196,20 @@ def test_the_gallery_shows_pairs_of_this_run(page: Parsed) -> None:
     assert pictures[0].attributes["alt"].endswith("/img/0000.webp, before") or "before" in pictures[0].attributes["alt"]
 
 
-@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
-def test_every_colour_can_be_read(theme: int) -> None:
-    page, panel, on_fill, ink = (ROLES[role][theme] for role in ("page", "panel", "on_fill", "ink"))
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=["light", "dark"])
+def test_every_colour_can_be_read(theme: dict[str, str]) -> None:
+    page, panel, on_fill, ink = (theme[name] for name in ("--page", "--panel", "--on-fill", "--ink"))
     fills = set(map(role_of, CATEGORIES)) - {"unstaffed"}
 
     for role in ("ink", "quiet", "link", "good", "bad", "unknown"):
-        assert contrast(ROLES[role][theme], page) >= 4.5, role
-        assert contrast(ROLES[role][theme], panel) >= 4.5, role
+        colour = theme[f"--{role}"]
+        assert contrast(colour, page) >= 4.5, role
+        assert contrast(colour, panel) >= 4.5, role
     for role in sorted(fills):
-        assert contrast(ROLES[role][theme], on_fill) >= 4.5, role
-        assert contrast(ROLES[role][theme], page) >= 3, role
-    assert contrast(ROLES["unstaffed"][theme], ink) >= 4.5
+        colour = theme[css_reference(role)[4:-1]]
+        assert contrast(colour, on_fill) >= 4.5, role
+        assert contrast(colour, page) >= 3, role
+    assert contrast(theme["--unstaffed"], ink) >= 4.5
 
 
 def contrast(one: str, other: str) -> float:
@@ -218,5 +225,6 @@ def _luminance(colour: str) -> float:
 
 
 def test_every_category_of_time_has_a_colour_of_the_palette() -> None:
-    assert {"cpu", "gil_held", "blocked"} <= set(map(role_of, CATEGORIES)) <= set(ROLES)
+    assert {"cpu", "gil_held", "blocked"} <= set(map(role_of, CATEGORIES))
+    assert LIGHT.keys() >= {css_reference(role_of(one))[4:-1] for one in CATEGORIES}
     assert "unexplained" == role_of("of a later version")
