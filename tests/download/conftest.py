@@ -5,13 +5,14 @@ A scripted server would have to answer for /robots.txt as well; only the tests t
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import pytest
 
+from batchproc.download.connection import Deadline
 from batchproc.download.fetch import Download, DownloadWork
-from batchproc.errors import StageError
+from batchproc.errors import Code, StageError
 from batchproc.model import Fetch, Item, Source
 
 Open = Callable[..., DownloadWork]
@@ -27,6 +28,15 @@ def opened() -> Iterator[Open]:
             return stack.enter_context(closing(stage.open()))
 
         yield open_work
+
+
+@contextmanager
+def quick(code: Code) -> Iterator[None]:
+    """Only the wait that ends with this code is short: what comes before it may take as long as it does."""
+    after = Deadline.after
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Deadline, "after", lambda seconds, of: after(0.05 if of is code else seconds, of))
+        yield
 
 
 def item(url: str, **fetch: Any) -> Item[Fetch]:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from batchproc.download.fetch import Download
-from batchproc.errors import Retry
-from tests.download.conftest import Open, failure, fetch
+from batchproc.errors import Code, Retry
+from tests.download.conftest import Open, failure, fetch, quick
 from tests.download.scripted import JPEG, Peer, Server, always, once, silent_after
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -147,7 +147,6 @@ def trickled_without_length(peer: Peer) -> None:
         pytest.param(silent_after(b""), QUICK, "timeout.first_byte", id="silent"),
         pytest.param(trickled_head, QUICK, "timeout.first_byte", id="trickled-head"),
         pytest.param(trickled_continue, QUICK, "timeout.first_byte", id="trickled-100-continue"),
-        pytest.param(silent_after(OK + b"Content-Length: 9\r\n\r\n\xff"), QUICK, "timeout.idle", id="stalled-body"),
         pytest.param(trickled_body, {"total_timeout_seconds": 0.3}, "timeout.total", id="trickled-body"),
         pytest.param(
             trickled_without_length, {"total_timeout_seconds": 0.3}, "timeout.total", id="cut-body-is-not-whole"
@@ -161,6 +160,13 @@ def test_a_server_that_keeps_us_waiting_is_left(opened: Open, handler: Any, sett
     assert (code, Retry.BACKOFF) == (error.code, error.retry)
 
 
+def test_a_server_that_stops_within_a_body_is_left(opened: Open) -> None:
+    with Server(silent_after(OK + b"Content-Length: 9\r\n\r\n\xff")) as server, quick(Code.TIMEOUT_IDLE):
+        error = failure(opened(), server.url())
+
+    assert ("timeout.idle", Retry.BACKOFF) == (error.code, error.retry)
+
+
 def test_a_worker_goes_on_after_a_timeout(opened: Open) -> None:
     def handle(peer: Peer) -> None:
         if b"/slow" in peer.read_request():
@@ -168,8 +174,9 @@ def test_a_worker_goes_on_after_a_timeout(opened: Open) -> None:
         peer.reply()
 
     with Server(handle) as server:
-        work = opened(**QUICK)
-        assert "timeout.first_byte" == failure(work, server.url("/slow")).code
+        work = opened()
+        with quick(Code.TIMEOUT_FIRST_BYTE):
+            assert "timeout.first_byte" == failure(work, server.url("/slow")).code
         assert JPEG == fetch(work, server.url("/a")).content
 
 

@@ -207,18 +207,20 @@ def test_a_server_error_is_the_hosts_trouble_and_its_retry_after_is_heard(honour
 
 
 @pytest.mark.parametrize(
-    ("handler", "reason"),
+    ("handler", "settings", "reason"),
     [
-        pytest.param(Peer.wait_for_close, "in time", id="silent"),
-        pytest.param(raw_site(b"SSH-2.0-x\r\n\r\n"), "status line", id="not-http"),
-        pytest.param(raw_site(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nx"), "98 bytes early", id="truncated"),
+        pytest.param(Peer.wait_for_close, {"first_byte_timeout_seconds": 0.2}, "in time", id="silent"),
+        pytest.param(raw_site(b"SSH-2.0-x\r\n\r\n"), {}, "status line", id="not-http"),
+        pytest.param(
+            raw_site(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nx"), {}, "98 bytes early", id="truncated"
+        ),
     ],
 )
 def test_a_reply_that_does_not_arrive_whole_keeps_us_away_for_now(
-    honouring: Open, handler: Handler, reason: str
+    honouring: Open, handler: Handler, settings: dict[str, float], reason: str
 ) -> None:
     with Server(handler) as server:
-        error = failure(honouring(first_byte_timeout_seconds=0.2), server.url())
+        error = failure(honouring(**settings), server.url())
 
     assert ("policy.robots", Retry.HOST) == (error.code, error.retry)
     assert reason in error.message

@@ -11,8 +11,8 @@ import pytest
 
 from batchproc.download import connection
 from batchproc.download.settings import Site
-from batchproc.errors import Retry
-from tests.download.conftest import Open, failure, fetch
+from batchproc.errors import Code, Retry
+from tests.download.conftest import Open, failure, fetch, quick
 from tests.download.scripted import JPEG, Handler, Peer, Server, always, silent_after
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command for a certificate")
@@ -112,8 +112,8 @@ def test_a_trickled_handshake_times_out(opened: Open) -> None:
 @pytest.mark.usefixtures("trusted")
 def test_a_stalled_body_times_out(opened: Open, certificate: Path) -> None:
     stalled = silent_after(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n\xff")
-    with Server(wrapped(certificate, stalled)) as server:
-        error = failure(opened(first_byte_timeout_seconds=0.2), secure(server))
+    with Server(wrapped(certificate, stalled)) as server, quick(Code.TIMEOUT_IDLE):
+        error = failure(opened(), secure(server))
 
     assert "timeout.idle" == error.code
 
