@@ -264,7 +264,7 @@ def compare(
 
     `times` holds seconds of each case, one per round, the same rounds in the same order for all; `plan` names (pair,
     against) and must not depend on the times; `margin` is `noise_floor(...).margin`; `weights` is `weight_of` of each
-    case; `level` is 0.05, or `schedule.LOOK_LEVEL` at a look. Raises ValueError when the rounds do not match.
+    case; `level` is 0.05, or `spec.LOOK_LEVEL` at a look. Raises ValueError when the rounds do not match.
     """
     differences = [log_ratios(times[pair], times[other]) for pair, other in plan]
     adjusted = holm([sign_test(values).p for values in differences])

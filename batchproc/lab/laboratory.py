@@ -22,8 +22,9 @@ from batchproc.bench.runner import BenchStopped, Interrupt, launch
 from batchproc.bench.spec import BenchOptions, Load, Notify, new_bench, new_folder
 from batchproc.config import Config
 from batchproc.errors import DiskError
+from batchproc.explain.mode_wording import PLURALS
 from batchproc.lab.claims import CLAIMS, ClaimJob, judge
-from batchproc.lab.experiments import EXPERIMENTS, Experiment
+from batchproc.lab.experiments import EXPERIMENTS, LOOP, Experiment
 from batchproc.lab.results import Judged, Measurements, Result, ResultTable, computed
 from batchproc.lock import RunLock
 from batchproc.measure.processes import machine_times, usable_cores
@@ -204,9 +205,8 @@ def _predict_job_size(table: ResultTable, startup: ResultTable | None, steps: Re
     (thread_start, thread_item), (process_start, process_item) = lines["thread"], lines["process"]
     repaid = items_that_repay(process_start - thread_start, thread_item - process_item)
     places = [x for x in table.places if isinstance(x, float)]
-    names = {"thread": "threads", "process": "processes"}
     models = [
-        computed(f"{names[mode]}, predicted", "s", {n: start + n * item for n in places}, predicts=names[mode])
+        computed(f"{PLURALS[mode]}, predicted", "s", {n: start + n * item for n in places}, predicts=PLURALS[mode])
         for mode, (start, item) in lines.items()
     ]
     met = tuple(replace(each, predicted=repaid, is_predicted=True) for each in table.crossings)
@@ -215,9 +215,8 @@ def _predict_job_size(table: ResultTable, startup: ResultTable | None, steps: Re
 
 def _job_line(mode: str, startup: ResultTable | None, steps: ResultTable | None) -> tuple[float, float] | None:
     """Seconds until the workers of a mode are ready, and then per item of a loop in Python."""
-    plural = {"thread": "threads", "process": "processes"}[mode]
     ready = _value(startup, "ready after", f"a {mode}")
-    serial, gain = _value(steps, "serial", "a loop in Python"), _value(steps, f"{plural} gain", "a loop in Python")
+    serial, gain = (_value(steps, name, LOOP) for name in ("serial", f"{PLURALS[mode]} gain"))
     return None if ready is None or serial is None or not gain else (ready, serial / gain)
 
 

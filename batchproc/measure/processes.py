@@ -156,22 +156,15 @@ class ProcessTable:
 
 
 def _joined(before: ProcessUsage | None, process: _Process) -> ProcessUsage:
-    usage = ProcessUsage(
-        role=process.role,
-        cpu_seconds=process.cpu_seconds - process.first_cpu_seconds,
-        peak_pss_bytes=process.peak_pss_bytes,
-        peak_uss_bytes=process.peak_uss_bytes,
-        peak_rss_bytes=process.peak_rss_bytes,
-    )
-    if before is None:
-        return usage
+    """What a role used, with one more of its processes."""
+    before = before or ProcessUsage(role=process.role, processes=0)
     return replace(
-        usage,
+        before,
         processes=before.processes + 1,
-        cpu_seconds=before.cpu_seconds + usage.cpu_seconds,
-        peak_pss_bytes=_largest(before.peak_pss_bytes, usage.peak_pss_bytes),
-        peak_uss_bytes=_largest(before.peak_uss_bytes, usage.peak_uss_bytes),
-        peak_rss_bytes=_largest(before.peak_rss_bytes, usage.peak_rss_bytes),
+        cpu_seconds=before.cpu_seconds + process.cpu_seconds - process.first_cpu_seconds,
+        peak_pss_bytes=_largest(before.peak_pss_bytes, process.peak_pss_bytes),
+        peak_uss_bytes=_largest(before.peak_uss_bytes, process.peak_uss_bytes),
+        peak_rss_bytes=_largest(before.peak_rss_bytes, process.peak_rss_bytes),
     )
 
 

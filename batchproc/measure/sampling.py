@@ -1,10 +1,10 @@
 """The sampler's own process, whose `main` is told on the command line what to watch, as JSON.
 
-Standard library only (psutil off Linux). For every byte on its standard input, and when that ends, be it by order or
-because the parent is gone, it writes what it saw so far to its standard output: one JSON document a line. Rates:
-threads and gauges 8 to 40 times a second, as its budget of CPU allows, and at least 25 in the first two seconds; rows
-ten times a second for two seconds, then once; PSS at the start, at the end and at most once a second between, less
-often where it takes long.
+Beside the standard library it loads msgspec (and psutil off Linux), no more. For every byte on its standard input, and
+when that ends, be it by order or because the parent is gone, it writes what it saw so far to its standard output: one
+JSON document a line. Rates: threads and gauges 8 to 40 times a second, as its budget of CPU allows, and at least 25 in
+the first two seconds; rows ten times a second for two seconds, then once; PSS at the start, at the end and at most once
+a second between, less often where it takes long.
 """
 
 import mmap

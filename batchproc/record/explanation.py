@@ -286,7 +286,7 @@ class Ceiling(Struct, frozen=True, kw_only=True):
 class Hint(Struct, frozen=True, kw_only=True):
     """One piece of advice. `gain`: the whole run's rate afterwards against now, None where it is not known.
 
-    `code`: a `Advice`, with its `values`; `text`, `evidence`: that in words.
+    `code`: an `Advice`, with its `values`; `text`, `evidence`: that in words.
     """
 
     text: str = ""

@@ -31,6 +31,7 @@ from batchproc.report.bench_verdict import (
     noise_text,
     points_of,
     relate,
+    remark,
     seen_from,
     sentences,
     stage_rates,
@@ -292,14 +293,6 @@ def worst_run(bench: Bench) -> str:
     found = {name: [value for value in values if value is not None] for name, values in shares.items()}
     most = [f"{name} {share(max(values))}" for name, values in found.items() if values]
     return f"{', '.join(most)} of the CPU in the worst run" if most else "unknown"
-
-
-def remark(seen: Relation) -> str:
-    """What is to be said of a comparison that proved neither faster."""
-    if seen.word == "tie":
-        return f"{seen.comparison.winner} is lighter" if seen.comparison.winner else "neither is lighter"
-    needed = seen.comparison.rounds_to_decide
-    return f"about {needed} rounds would decide" if needed else "more than 100 rounds would be needed"
 
 
 def probability(value: float) -> str:

@@ -15,7 +15,7 @@ from batchproc.bench.verdicts import NoiseFloor
 from batchproc.explain.run_model import QUIET
 from batchproc.explain.words import count, seconds, share, significant
 from batchproc.lab.results import ClaimVerdict, Judged, Result, read_claims, read_results
-from batchproc.report.bench_verdict import Relation, noise_text, prediction_errors, relate, sentences, span
+from batchproc.report.bench_verdict import Relation, noise_text, prediction_errors, relate, remark, sentences, span
 
 RIGHT = ("images/s", "speed", "predicted")
 CLAIM_WORDS = {
@@ -133,10 +133,7 @@ def _verdict(seen: Relation) -> str:
     if seen.word in ("faster", "slower"):
         comparison = seen.comparison
         return f"{seen.word} in {seen.favourable} of {comparison.rounds} rounds, p = {comparison.p_adjusted:.2g}"
-    if seen.word == "tie":
-        return "tie: inside the margin"
-    needed = seen.comparison.rounds_to_decide
-    return f"undecided: {f'about {needed} rounds would decide' if needed else 'more than 100 rounds'}"
+    return "tie: inside the margin" if seen.word == "tie" else f"undecided: {remark(seen)}"
 
 
 def _errors(bench: Bench) -> str:

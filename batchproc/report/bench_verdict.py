@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from batchproc.bench.bench_json import Bench, BenchCase, BenchStage, Winner
 from batchproc.bench.verdicts import CaseComparison, NoiseFloor, Verdict, fewest_rounds
-from batchproc.explain.mode_wording import ModeRate, StageRates, cause_text
+from batchproc.explain.mode_wording import PLURALS, ModeRate, StageRates, cause_text
 from batchproc.explain.run_model import BLOCKED
 from batchproc.explain.words import Words, count, crew, seconds, share, significant
 from batchproc.lab.results import Judged
@@ -163,6 +163,14 @@ def noise_text(floor: NoiseFloor) -> str:
     return text + few
 
 
+def remark(seen: Relation) -> str:
+    """What is to be said of a comparison that proved neither faster."""
+    if seen.word == "tie":
+        return f"{seen.comparison.winner} is lighter" if seen.comparison.winner else "neither is lighter"
+    needed = seen.comparison.rounds_to_decide
+    return f"about {needed} rounds would decide" if needed else "more than 100 rounds would be needed"
+
+
 WAITS = 0.2  # of the download's time on the network, above which waiting is worth telling
 TRUSTED = 0.25  # error of a predicted speed, above which its reason is not told as a fact
 NAMED = 3
@@ -170,7 +178,6 @@ START_EXPLAINS = 1.5  # a lead of at most so many start-ups may be nothing else
 CLAIM_WORDS = {"holds": "hold", "holds_here_not_there": "hold in part", "refuted": "are refuted",
                "not_measured": "were not measured"}  # fmt: skip
 BUSY_CATEGORIES = ("cpu", "run_queue", "gil_wait", *BLOCKED)
-CREWS = {"thread": "threads", "process": "processes"}
 OTHERS = {"thread": "process", "process": "thread"}
 
 
@@ -214,7 +221,7 @@ def _of_stage(bench: Bench, leader: BenchCase, stage: str) -> StageRates:
         stage=stage,
         rates=sorted(rates, key=lambda one: MODES.index(one.name)),
         headline=_stage_headline(bench, leader, stage, cases),
-        reason=f"{CREWS.get(best, best)}: {cause_text(cause, Words(values))}" if cause else "unknown: no calibration",
+        reason=f"{PLURALS.get(best, best)}: {cause_text(cause, Words(values))}" if cause else "unknown: no calibration",
     )
 
 
@@ -353,7 +360,7 @@ def _rival(bench: Bench) -> Iterator[str]:
             seen = relate(bench, one.name, case.name)
             if seen is not None:
                 speed = f"{times(seen.speed)} of that speed{span(seen.interval)}"
-                yield f"with {CREWS[other]} instead it ran at {speed}: {seen.word}"
+                yield f"with {PLURALS[other]} instead it ran at {speed}: {seen.word}"
 
 
 def _bound(bench: Bench) -> Iterator[str]:
@@ -402,7 +409,7 @@ def _of_starting(bench: Bench, winner: BenchCase) -> str:
     start = starts[rival.name] - starts[winner.name]
     if not 0 < lost <= START_EXPLAINS * start:
         return ""
-    text = f"; {rival.name} took {seconds(lost)} longer, and starting its {CREWS[other]} takes {seconds(start)}"
+    text = f"; {rival.name} took {seconds(lost)} longer, and starting its {PLURALS[other]} takes {seconds(start)}"
     isolated = ", and only a process survives an image that hangs or crashes" if other == "process" else ""
     return f"{text}: in a longer run they come closer{isolated}"
 

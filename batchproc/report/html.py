@@ -286,14 +286,14 @@ def view_run(record: RunRecord, run: RunFolder) -> dict[str, object]:
     }
 
 
-def leg_note(record: RunRecord) -> str:
+def phase_note(record: RunRecord) -> str:
     """Which part of the run the stages' figures are of; empty when it is the whole."""
-    leg, processed = record.leg, record.counts.processed
-    if not leg or leg.items == processed:
+    phase, processed = record.leg, record.counts.processed
+    if not phase or phase.items == processed:
         return ""
-    if leg.number == 1:
-        return f"They are of the run's first {leg.items:,} of {processed:,} items, when the modes were weighed."
-    return f"They are of the run's last {leg.items:,} of {processed:,} items, in the modes that were found."
+    if phase.number == 1:
+        return f"They are of the run's first {phase.items:,} of {processed:,} items, when the modes were weighed."
+    return f"They are of the run's last {phase.items:,} of {processed:,} items, in the modes that were found."
 
 
 def _items_note(run: RunFolder, items: ItemsView) -> str:
@@ -396,7 +396,7 @@ def moment(text: str) -> str:
 # What the templates may call, each by its own name.
 FILTERS = {one.__name__: one for one in (
     account_chart, account_parts, as_sentence, ceiling_name, ceilings_chart, choice_of, config_text, css_reference,
-    data_set_sentence, figure_of, gain, gil_words, item_link, kind_of, leg_note, link_to, mode_bars, moment, pace,
+    data_set_sentence, figure_of, gain, gil_words, item_link, kind_of, phase_note, link_to, mode_bars, moment, pace,
     printable, process_cost_text, run_checks, run_notes, service_seconds, shards_sentence, spare_text, thousands, told,
     total_seconds, words.pair, words.per_second, words.quantity, words.seconds, words.share, words.significant,
     words.size, words.states, words.workers,

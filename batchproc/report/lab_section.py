@@ -287,10 +287,8 @@ def _draw(label: Label, table: ResultTable) -> Markup | None:
 
 
 def _speed_row(cell: Cell, sides: tuple[str, str]) -> SpeedRow:
-    low, high = cell.ends
-    note = sides[0] if high < 1 else sides[1] if low > 1 else "not told apart"
-    return SpeedRow(name=str(cell.x), note=f"{times(cell.value)}, {note}", middle=cell.value, interval=(low, high),
-                    points=[(value, "counted") for value in cell.values if value > 0])  # fmt: skip
+    return SpeedRow(name=str(cell.x), note=f"{times(cell.value)}, {_side(cell, sides)}", middle=cell.value,
+                    interval=cell.ends, points=[(value, "counted") for value in cell.values if value > 0])  # fmt: skip
 
 
 def _curves(label: Label, table: ResultTable) -> Markup:

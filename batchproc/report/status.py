@@ -22,7 +22,7 @@ from batchproc.explain.words import STATES, count, seconds, significant, size
 from batchproc.ledger import LedgerRun, LedgerView
 from batchproc.lock import Holder, find_holder, read_last_holder
 from batchproc.measure.processes import usable_cores
-from batchproc.record.run_json import Counts, DueAgain, RunRecord, read_run
+from batchproc.record.run_json import NOTHING_DUE, Counts, DueAgain, RunRecord, read_run
 from batchproc.redact import printable
 from batchproc.report.items_view import host_of
 from batchproc.report.terminal import failure_step, list_lines, named_keys
@@ -31,7 +31,6 @@ from batchproc.sources import find_sources
 from batchproc.sources.finding import may_mean_images
 from batchproc.transform.steps.step import BuiltIn, keys_of
 
-NOTHING_DUE = DueAgain()
 RUNS_SHOWN = 10
 HOSTS_SHOWN = 5
 CODES_SHOWN = 3

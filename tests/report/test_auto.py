@@ -9,7 +9,7 @@ from batchproc.explain.words import pair
 from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
 from batchproc.record.run_json import RunCounts, RunRecord
 from batchproc.record.run_parts import PhaseRecord
-from batchproc.report.html import leg_note, make_report
+from batchproc.report.html import make_report, phase_note
 from batchproc.report.terminal import summarise
 from tests.jobs import MakeJob
 from tests.pipeline.test_modes import run
@@ -77,6 +77,6 @@ def test_a_run_with_named_modes_has_no_such_section(make_job: MakeJob) -> None:
 def test_figures_of_the_last_leg_are_called_so() -> None:
     record = RunRecord(leg=PhaseRecord(number=3, items=900), counts=RunCounts(processed=1000))
 
-    assert "last 900 of 1,000 items" in leg_note(record)
-    assert "first 900 of 1,000 items" in leg_note(replace(record, leg=PhaseRecord(number=1, items=900)))
-    assert "" == leg_note(replace(record, leg=PhaseRecord(number=1, items=1000)))
+    assert "last 900 of 1,000 items" in phase_note(record)
+    assert "first 900 of 1,000 items" in phase_note(replace(record, leg=PhaseRecord(number=1, items=900)))
+    assert "" == phase_note(replace(record, leg=PhaseRecord(number=1, items=1000)))
