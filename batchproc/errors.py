@@ -4,8 +4,10 @@ Two families. `StageError` and `Reject` concern one image: they are raised insid
 `BatchprocError` and its children concern the whole run: they end it with `exit_code`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -121,6 +123,15 @@ class DiskError(BatchprocError):
     """The disk or the ledger cannot be written: the run stops, what is unfinished stays pending."""
 
     exit_code = ExitCode.DISK
+
+
+@contextmanager
+def file_errors(path: Path, advice: str = "The next run writes it.") -> Iterator[None]:
+    """Around the writing of a file: what the system says of it, or of any other, becomes a `DiskError`."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"{error.filename or path}: cannot be written: {error.strerror}. {advice}".rstrip()) from error
 
 
 class StoreError(DiskError):

@@ -16,7 +16,7 @@ from batchproc.cluster.scattering import LEFT, Change, ChangeKind, Changes
 from batchproc.cluster.shard_plan import FOLDER, ClusterPlan, PartManifest, decode_line, form_of
 from batchproc.cluster.shared_store import Store
 from batchproc.columns import Columns
-from batchproc.errors import DiskError
+from batchproc.errors import DiskError, file_errors
 from batchproc.explain.findings import explain
 from batchproc.ledger import FACT_TYPES, name_columns
 from batchproc.ledger.schema import INPUT_STAGE
@@ -162,12 +162,9 @@ def write_rows(
     What a part failed to do and a later one of it did, or failed to do again, is told once: by the later.
     """
     merged = Merged()
-    try:
-        with replacing(metadata) as rows, replacing(failures) as left:
-            for group in by_number(manifests):
-                _write_group(store, group, amending, rows, left, merged)
-    except OSError as error:
-        raise DiskError(f"{error.filename}: cannot be written: {error.strerror}. The next run writes it.") from error
+    with file_errors(metadata), replacing(metadata) as rows, replacing(failures) as left:
+        for group in by_number(manifests):
+            _write_group(store, group, amending, rows, left, merged)
     return merged
 
 

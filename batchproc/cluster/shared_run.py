@@ -23,7 +23,7 @@ from batchproc.cluster.shared_store import FolderStore, Store, open_store
 from batchproc.cluster.task import place_images, sweep_attempts
 from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, resolved
-from batchproc.errors import BatchprocError, DiskError, ExitCode, Problem, UsageError
+from batchproc.errors import BatchprocError, ExitCode, Problem, UsageError, file_errors
 from batchproc.explain.wording import nothing_done
 from batchproc.explain.words import count
 from batchproc.job_file import Job
@@ -333,15 +333,13 @@ class _ClusterRun:
         return ExitCode.DONE, ""
 
     def _write(self, folder: Path, record: RunRecord) -> None:
-        try:
+        with file_errors(folder, ""):
             lines = [json.dumps(to_builtins(part)).encode() + b"\n" for part in self._measured.parts]
             write_atomically(folder / PARTS_JSONL, lines)
             write_atomically(folder / "spans.jsonl", [])
             write_atomically(folder / FILE_NAME, [write_text(record)])
             self._layout.point_latest(folder)
             self._layout.prune_runs(self._config.job.keep_runs)
-        except OSError as error:
-            raise DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}") from error
 
 
 def _has_work(plan: ClusterPlan, ledger: PartLedger) -> bool:

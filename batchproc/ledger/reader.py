@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeAlias, TypeVar
 
 from batchproc.columns import FILE_NAME_ENDINGS, Columns, Scalar, Type
@@ -117,9 +116,7 @@ class LedgerView:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._reader.close()
 
     def pending(self, limit: int, after_index: int = -1, *, max_runs: int = 5, refresh: bool = False) -> list[Source]:

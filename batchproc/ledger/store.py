@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from types import TracebackType
 from typing import Concatenate, ParamSpec, TypeVar
 
 from batchproc.columns import Columns
@@ -143,14 +142,12 @@ class Ledger(LedgerView):
             writing.close()
             raise
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Commits what was recorded. The run keeps no end in the ledger unless `end_run` was called."""
         try:
             self._stop_writer()
         finally:
-            super().__exit__(kind, error, trace)
+            super().__exit__()
             if self._writer is None:  # closing a connection that is in use would wait for its disk too
                 self._connection.close()
 

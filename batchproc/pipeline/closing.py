@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from batchproc.columns import Columns, Scalar
 from batchproc.config import Config, OutputTable, resolved
 from batchproc.config.tables import JobTable
-from batchproc.errors import BatchprocError, DiskError, ExitCode
+from batchproc.errors import BatchprocError, DiskError, ExitCode, file_errors
 from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
 from batchproc.kinds import kind_of
@@ -215,11 +215,9 @@ def _write_table(path: Path, columns: list[Column], rows: Iterable[Mapping[str, 
     from batchproc.sink.parquet import write_rows
 
     counted = Counted(rows)
-    try:
-        with doing(lambda: f"writing {path.name}, {count(counted.number, 'row')} so far"), replacing(path) as file:
-            write_rows(file, columns, counted)
-    except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror}. The next run writes it.") from error
+    written = doing(lambda: f"writing {path.name}, {count(counted.number, 'row')} so far")
+    with file_errors(path), written, replacing(path) as file:
+        write_rows(file, columns, counted)
 
 
 def _contents(ledger: Ledger, counted: DataSetRecord, learned: Columns) -> Contents:

@@ -11,15 +11,13 @@ noted, and a shard that was written and not noted is written again, with the sam
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Self
 
 from batchproc.columns import Columns
 from batchproc.config import Config, OutputTable
-from batchproc.errors import BatchprocError, DiskError
+from batchproc.errors import BatchprocError, DiskError, file_errors
 from batchproc.explain.words import count
 from batchproc.failpoints import failpoint
 from batchproc.ledger import CAPTION, Ledger, ShardTable
@@ -42,6 +40,7 @@ from batchproc.transform.encode import write_temporary
 
 BESIDE = (".json", ".txt")  # what stands beside an image in a tar shard
 END = -1  # no shard has this number
+WAITING = "Nothing is lost: its images wait as files; make room, and run the same command again."
 PATIENCE_SECONDS = 120.0  # with a shard that is being written: more than any takes whose disk answers
 
 
@@ -109,11 +108,9 @@ class ShardMaker:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
-        self._table.__exit__(kind, error, trace)
+        self._table.__exit__()
 
     def committed(self, outcomes: Sequence[Outcome]) -> None:
         """These items have come out. Raises what kept the thread from making a shard: the run has to end."""
@@ -148,7 +145,8 @@ class ShardMaker:
         if self._error is not None:
             raise self._error
         numbers = Counted(self._table.outdated(self._settings.shard_items))
-        with doing(lambda: f"making shards, {count(numbers.number, 'shard')} so far"), disk_errors(self._layout.output):
+        making = doing(lambda: f"making shards, {count(numbers.number, 'shard')} so far")
+        with making, file_errors(self._layout.output, WAITING):
             for number in numbers:
                 self._make(number, is_complete=True)
             self._folder.publish(self._settings, self._table.made())
@@ -170,7 +168,7 @@ class ShardMaker:
                 number, is_complete = self._due.get()
                 if number != END:
                     self._ledger.flush()  # what came out is `done` only then
-                    with disk_errors(self._layout.output):
+                    with file_errors(self._layout.output, WAITING):
                         self._make(number, is_complete=is_complete)
         except BatchprocError as error:
             self._error = error
@@ -240,7 +238,7 @@ def unpack(config: Config, layout: Layout, ledger: Ledger) -> None:
     images, folder = ImageFolder(layout.output, power=power), shard_folder(config, power=power)
     columns = ledger.columns()
     folder.claim()
-    with ShardTable.open(layout.ledger_path, power=power) as table, disk_errors(layout.output):
+    with ShardTable.open(layout.ledger_path, power=power) as table, file_errors(layout.output, WAITING):
         shards = Counted(table.made())
         with doing(lambda: f"unpacking shards, {count(shards.number, 'shard')} so far"):
             for shard in shards:
@@ -282,7 +280,7 @@ def unpack_without_ledger(config: Config, layout: Layout, images: ImageFolder) -
     """
     names = read_shard_manifest(layout.shard_manifest_path)
     folder = shard_folder(config, power=images.is_durable)
-    with disk_errors(layout.output):
+    with file_errors(layout.output, WAITING):
         for name in names:
             opened = folder.open(name)
             for image in opened.names() if opened else ():
@@ -294,15 +292,3 @@ def unpack_without_ledger(config: Config, layout: Layout, images: ImageFolder) -
                 opened.close()
         images.sync()
     return names
-
-
-@contextmanager
-def disk_errors(output: Path) -> Iterator[None]:
-    """Turns what the system says of a file into a `DiskError`."""
-    try:
-        yield
-    except OSError as error:
-        raise DiskError(
-            f"{error.filename or output}: a shard cannot be written: {error.strerror}. Nothing is lost: its images "
-            "wait as files; make room, and run the same command again."
-        ) from error

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from msgspec import Struct, field
 
 from batchproc.columns import Scalar, Type
-from batchproc.errors import DiskError
+from batchproc.errors import file_errors
 from batchproc.kinds import kind_of
 from batchproc.sink.atomic import renewing, replacing
 from batchproc.sink.shard_samples import Column
@@ -117,15 +117,13 @@ def write_data_card(path: Path, columns: Sequence[Column], files: DataFiles, con
 
     Raises `DiskError`.
     """
-    try:
+    with file_errors(path):
         if not is_ours(path):
             return _names_data_set(path, files.patterns[0])
         card = _sign(_describe(path.parent.name, columns, files, contents))
         with renewing(path) as renewal:
             renewal.write(card.encode())
-        return True
-    except OSError as error:
-        raise DiskError(f"{path}: cannot be written: {error.strerror}. The next run writes it.") from error
+    return True
 
 
 def is_ours(path: Path) -> bool:
@@ -261,7 +259,7 @@ def keep_pictures(output: Path, gallery: Path, made: Callable[[Iterable[str]], s
     goes, so that the card does not change with each run.
     """
     folder = output / PICTURES
-    try:
+    with file_errors(folder):
         there, fresh = _picture_keys(folder, PICTURE_NAME), _picture_keys(gallery, MADE_BY_RUN)
         known = made({*there, *fresh})
         chosen = sorted({*there} & known)[:MOST_PICTURES]
@@ -271,8 +269,6 @@ def keep_pictures(output: Path, gallery: Path, made: Callable[[Iterable[str]], s
                 _copy_picture(fresh[key], folder / f"{key}.jpg")
         for key in {*there} - {*chosen}:
             there[key].unlink(missing_ok=True)
-    except OSError as error:
-        raise DiskError(f"{error.filename or folder}: cannot be written: {error.strerror}.") from error
     return [f"{PICTURES}/{key}.jpg" for key in chosen]
 
 

@@ -19,8 +19,6 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from msgspec import Struct
-
 from batchproc.errors import Problem, UsageError
 from batchproc.measure import GAUGES_PREFIX
 from batchproc.model import original_name
@@ -155,62 +153,24 @@ ROBOTS_PREFIX = "batchproc-robots-"  # of a folder, which a killed run leaves
 RUN_NAME = re.compile(r"(?a:\d{8}T\d{6}Z)(?:-(\d+))?")
 
 
-class Layout(Struct, frozen=True, kw_only=True):
+class Layout:
     """The paths of one job. `output` is absolute."""
 
-    output: Path
-
-    @property
-    def ledger_path(self) -> Path:
-        return self.output / "batchproc.db"
-
-    @property
-    def lock_path(self) -> Path:
-        return self.output / "lock"
-
-    @property
-    def images_folder(self) -> Path:
-        return self.output / "images"
-
-    @property
-    def temporary_folder(self) -> Path:
-        return self.output / ".tmp"
-
-    @property
-    def reserve_path(self) -> Path:
-        return self.temporary_folder / RESERVE_NAME
-
-    @property
-    def metadata_table_path(self) -> Path:
-        return self.output / "metadata.parquet"
-
-    @property
-    def metadata_path(self) -> Path:
-        return self.output / "metadata.jsonl"
-
-    @property
-    def shard_manifest_path(self) -> Path:
-        return self.output / "manifest.json"
-
-    @property
-    def failures_path(self) -> Path:
-        return self.output / "failures.jsonl"
-
-    @property
-    def runs_folder(self) -> Path:
-        return self.output / "runs"
-
-    @property
-    def latest_path(self) -> Path:
-        return self.output / "latest"
-
-    @property
-    def data_card_path(self) -> Path:
-        return self.output / "README.md"
-
-    @property
-    def report_path(self) -> Path:
-        return self.output / "report.html"
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.ledger_path = output / "batchproc.db"
+        self.lock_path = output / "lock"
+        self.images_folder = output / "images"
+        self.temporary_folder = output / ".tmp"
+        self.reserve_path = self.temporary_folder / RESERVE_NAME
+        self.metadata_path = output / "metadata.jsonl"
+        self.metadata_table_path = output / "metadata.parquet"
+        self.failures_path = output / "failures.jsonl"
+        self.shard_manifest_path = output / "manifest.json"
+        self.data_card_path = output / "README.md"
+        self.runs_folder = output / "runs"
+        self.latest_path = output / "latest"
+        self.report_path = output / "report.html"
 
     def prepare(self) -> None:
         """Makes the folders. Raises `UsageError` with every reason why this job cannot write here; comes first."""

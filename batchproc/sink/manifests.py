@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from batchproc.defaults import SPLIT_NAME
-from batchproc.errors import DiskError
+from batchproc.errors import file_errors
 from batchproc.redact import printable
 from batchproc.remembered import Block, Manifest, Part, Row
 from batchproc.sink.atomic import Renewal, renewing, replacing
@@ -35,14 +35,9 @@ def write_manifest(path: Path, manifest: Manifest) -> Written:
 
     Holds whole URLs: it is data, under the user's umask. Half a surrogate pair from a bad byte stays an escape.
     """
-    try:
-        with renewing(path) as renewal:
-            blocks = [_write_part(renewal, manifest, part) for part in manifest.parts]
-        return Written(blocks=blocks, is_replaced=renewal.is_replaced)
-    except OSError as error:
-        raise DiskError(
-            f"{path}: cannot be written: {error.strerror}. Nothing is lost: the next run writes it from the ledger."
-        ) from error
+    with file_errors(path, "Nothing is lost: the next run writes it from the ledger."), renewing(path) as renewal:
+        blocks = [_write_part(renewal, manifest, part) for part in manifest.parts]
+    return Written(blocks=blocks, is_replaced=renewal.is_replaced)
 
 
 def _write_part(renewal: Renewal, manifest: Manifest, part: Part) -> Block:
@@ -136,20 +131,17 @@ def write_splits(output: Path, choose: Choose, rows: Iterable[Row], names: Itera
     Returns all splits: those of `names`, which have a file at any rate, then the others as they come.
     """
     files: dict[str, BinaryIO] = {}
-    try:
-        with ExitStack() as stack:
-            for split in names:
-                files[split] = _open(output, split, stack)
-            for row in rows:
-                chosen = choose(row)
-                if chosen is None:
-                    continue
-                if chosen not in files:
-                    files[chosen] = _open(output, chosen, stack)
-                for chunk in encode_rows((row,)):
-                    files[chosen].write(chunk)
-    except OSError as error:
-        raise DiskError(f"{error.filename}: cannot be written: {error.strerror}. The next run writes it.") from error
+    with file_errors(output), ExitStack() as stack:
+        for split in names:
+            files[split] = _open(output, split, stack)
+        for row in rows:
+            chosen = choose(row)
+            if chosen is None:
+                continue
+            if chosen not in files:
+                files[chosen] = _open(output, chosen, stack)
+            for chunk in encode_rows((row,)):
+                files[chosen].write(chunk)
     return list(files)
 
 

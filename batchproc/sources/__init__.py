@@ -2,11 +2,9 @@
 image files."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
-from typing import BinaryIO, Literal
-
-from msgspec import Struct, field
+from typing import BinaryIO
 
 from batchproc.columns import MOST_COLUMNS, Columns, TooManyColumnsError
 from batchproc.model import LINES_PER_LIST
@@ -14,7 +12,7 @@ from batchproc.remembered import Checkpoint, Known, ListMemory
 from batchproc.sources.arrow import ARROW_SUFFIXES, read_arrow
 from batchproc.sources.finding import TABLES, Found, find_sources, is_list_name, list_images, suffix_of
 from batchproc.sources.json_lines import read_json_lines
-from batchproc.sources.lines import Entry, ItemMaker, Segments, Wanted, is_stream, open_list, read_text, refuse
+from batchproc.sources.lines import Entry, ItemMaker, ListFormat, Segments, is_stream, open_list, read_text, refuse
 from batchproc.sources.separated import Dialect, read_separated
 from batchproc.sources.url import BadUrl, canonical, joiner
 
@@ -31,19 +29,6 @@ __all__ = [
     "list_images",
     "read_sources",
 ]
-
-
-class ListFormat(Struct, frozen=True, kw_only=True):
-    """How a list is to be read, as far as its name does not say."""
-
-    url_column: str = "url"
-    id_column: str = ""
-    delimiter: str = ""  # empty: by the name
-    quoting: Literal["auto", "double", "none"] = "auto"  # auto: tab-separated values have no quotes
-    base_url: str = ""  # relative URLs are joined with it; their key does not depend on it
-    local: bool = False  # whether file:// is taken too
-    renamed: Mapping[str, str] = field(default_factory=dict)  # other columns by their name in the list
-    dropped: frozenset[str] = frozenset()  # other columns that are left out
 
 
 BY_NAME = ListFormat()
@@ -116,19 +101,18 @@ def _entries(
 ) -> Iterator[Entry]:
     """The entries of one list whose first line is the one behind `line`."""
     suffix = suffix_of(path)
-    wanted = Wanted(url=format.url_column, id=format.id_column, renamed=format.renamed, dropped=format.dropped)
     _check_format(path, suffix, format)
     try:
         if suffix in ARROW_SUFFIXES:
-            yield from read_arrow(path, wanted=wanted, maker=maker, columns=columns, line=line)
+            yield from read_arrow(path, format=format, maker=maker, columns=columns, line=line)
             return
         with open_list(path, stdin) as open_blocks:
             segments = Segments(open_blocks, memory, line)
             if suffix in TABLES:
                 dialect = _dialect(suffix, format)
-                yield from read_separated(segments, path, dialect=dialect, wanted=wanted, maker=maker, columns=columns)
+                yield from read_separated(segments, path, dialect=dialect, format=format, maker=maker, columns=columns)
             elif suffix == ".jsonl":
-                yield from read_json_lines(segments, path, wanted=wanted, maker=maker, columns=columns)
+                yield from read_json_lines(segments, path, format=format, maker=maker, columns=columns)
             else:
                 yield from read_text(segments, maker, columns)
     except TooManyColumnsError:

@@ -15,7 +15,16 @@ from msgspec import Struct
 from batchproc.columns import Columns
 from batchproc.redact import printable
 from batchproc.sources.json_lines import NO_NUMBER, null_numbers
-from batchproc.sources.lines import LONGEST_LINE_BYTES, Entry, ItemMaker, Wanted, bad_row, make_encoder, nearest, refuse
+from batchproc.sources.lines import (
+    LONGEST_LINE_BYTES,
+    Entry,
+    ItemMaker,
+    ListFormat,
+    bad_row,
+    make_encoder,
+    nearest,
+    refuse,
+)
 
 if TYPE_CHECKING:
     import pyarrow
@@ -30,34 +39,34 @@ NULL = "null"
 Batches: TypeAlias = "Callable[[Sequence[str]], Iterator[pyarrow.RecordBatch]]"
 
 
-def read_arrow(path: str, *, wanted: Wanted, maker: ItemMaker, columns: Columns, line: int) -> Iterator[Entry]:
+def read_arrow(path: str, *, format: ListFormat, maker: ItemMaker, columns: Columns, line: int) -> Iterator[Entry]:
     """The entries of a Parquet, Feather or Arrow file; their `line` is the number of the row, counted on from `line`.
 
     Raises `UsageError` where `pyarrow` is missing, a wanted column is not there or holds no text, and where the file
     cannot be read further.
     """
     with _open(path) as (schema, read_batches):
-        table = _Table(path, schema, wanted, columns, line)
-        before, make, needs_no_id = line, maker.make, not wanted.id
+        table = _Table(path, schema, format, columns, line)
+        before, make, needs_no_id = line, maker.make, not format.id_column
         for batch in read_batches(table.names):
             rows = zip(table.urls(batch, before), table.ids(batch), table.further(batch, before), strict=True)
             for number, (url, item_id, extra_json) in enumerate(rows, start=before + 1):
                 text = url.strip(" ") if url else ""
                 if not text or "\ufffd" in text or not (item_id or needs_no_id) or len(extra_json) > LONGEST_LINE_BYTES:
-                    yield bad_row(number, extra_json.encode(), _find_problem(text, item_id, extra_json, wanted))
+                    yield bad_row(number, extra_json.encode(), _find_problem(text, item_id, extra_json, format))
                 else:
                     yield make(number, text, item_id, extra_json)
             before += batch.num_rows
 
 
-def _find_problem(url: str, item_id: str, extra_json: str, wanted: Wanted) -> str:
+def _find_problem(url: str, item_id: str, extra_json: str, format: ListFormat) -> str:
     """Why a row is no item."""
     if not url:
-        return f'the column "{wanted.url}" is empty'
+        return f'the column "{format.url_column}" is empty'
     if "\ufffd" in url:
-        return f'the column "{wanted.url}" is not UTF-8'
-    if wanted.id and not item_id:
-        return f'the column "{wanted.id}" is empty'
+        return f'the column "{format.url_column}" is not UTF-8'
+    if format.id_column and not item_id:
+        return f'the column "{format.id_column}" is empty'
     return f"{len(extra_json)} bytes in one row, the limit is {LONGEST_LINE_BYTES}"
 
 
@@ -102,16 +111,16 @@ class _Column(Struct, frozen=True, kw_only=True):
 class _Table:
     """Which columns of a file are read, and how their values become JSON. For one file."""
 
-    def __init__(self, path: str, schema: "pyarrow.Schema", wanted: Wanted, columns: Columns, line: int) -> None:
+    def __init__(self, path: str, schema: "pyarrow.Schema", format: ListFormat, columns: Columns, line: int) -> None:
         for name in schema.names:
             if schema.names.count(name) > 1:
                 refuse(path, f'has the column "{name}" more than once.')
         self._columns = columns
         self._encode = make_encoder()
-        self._url = _wanted_column(path, schema, wanted.url, "url_column")
-        self._id = _wanted_column(path, schema, wanted.id, "id_column") if wanted.id else None
+        self._url = _wanted_column(path, schema, format.url_column, "url_column")
+        self._id = _wanted_column(path, schema, format.id_column, "id_column") if format.id_column else None
         self._further: list[_Column] = []
-        for name, new in wanted.carry(path, schema.names).items():
+        for name, new in format.carry(path, schema.names).items():
             kind = schema.field(name).type
             if (target := _json_type(kind)) is None:
                 columns.remark(f'"{printable(name)}" is left out: JSON has no form for {kind}', line + 1)

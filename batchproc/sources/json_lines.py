@@ -17,12 +17,11 @@ from batchproc.sources.lines import (
     LONGEST_LINE_BYTES,
     Entry,
     ItemMaker,
+    ListFormat,
     LongLine,
     Segments,
-    Wanted,
     bad_encoding,
     bad_row,
-    checkpoints,
     head_of,
     make_encoder,
     nearest,
@@ -39,10 +38,10 @@ HALF_CHARACTER = "half a character (a lone surrogate) became U+FFFD"
 
 
 def read_json_lines(
-    segments: Segments, name: str, *, wanted: Wanted, maker: ItemMaker, columns: Columns
+    segments: Segments, name: str, *, format: ListFormat, maker: ItemMaker, columns: Columns
 ) -> Iterator[Entry]:
     """The entries of a JSON Lines list. Raises `UsageError` where the file is one JSON value over all its lines."""
-    reader = _RowReader(wanted, maker, columns)
+    reader = _RowReader(format, maker, columns)
     is_first, number = segments.known is None, segments.line
     yield from segments.begin(columns)
     for lines in segments:
@@ -57,9 +56,9 @@ def read_json_lines(
                 yield bad_row(number, content.head, message)
             else:
                 yield reader.read(number, text)
-        place = segments.end(number)
-        if not is_first:
-            yield from checkpoints(place, columns)
+        checkpoint = segments.end(number, columns)
+        if checkpoint and not is_first:
+            yield checkpoint
 
 
 def _refuse_other_json(first: bytes, name: str) -> None:
@@ -73,10 +72,10 @@ def _refuse_other_json(first: bytes, name: str) -> None:
 class _RowReader:
     """Makes the entry of one line. For one list."""
 
-    def __init__(self, wanted: Wanted, maker: ItemMaker, columns: Columns) -> None:
-        self._wanted = wanted
+    def __init__(self, format: ListFormat, maker: ItemMaker, columns: Columns) -> None:
+        self._format = format
         self._maker = maker
-        self._changes_columns = wanted.changes_columns
+        self._changes_columns = format.changes_columns
         self._columns = columns
         self._has_no_number = False  # NaN or the like was in it
         self._decode = self._make_decoder(None)
@@ -107,15 +106,15 @@ class _RowReader:
             return bad_row(number, content, TOO_DEEP)
 
     def _entry(self, number: int, content: bytes, text: str, row: dict[str, Any]) -> Entry:
-        wanted = self._wanted
-        if wanted.url not in row:
-            return bad_row(number, content, _describe_missing(wanted.url, row))
-        url = row.pop(wanted.url)
+        format = self._format
+        if format.url_column not in row:
+            return bad_row(number, content, _describe_missing(format.url_column, row))
+        url = row.pop(format.url_column)
         if not isinstance(url, str) or not url.strip(" "):
-            return bad_row(number, content, f'"{wanted.url}" must be a text with the URL')
-        item_id = row.get(wanted.id, "") if wanted.id else ""
-        if wanted.id and (isinstance(item_id, bool) or not isinstance(item_id, str | int) or item_id == ""):
-            return bad_row(number, content, f'"{wanted.id}" must be a text or a whole number')
+            return bad_row(number, content, f'"{format.url_column}" must be a text with the URL')
+        item_id = row.get(format.id_column, "") if format.id_column else ""
+        if format.id_column and (isinstance(item_id, bool) or not isinstance(item_id, str | int) or item_id == ""):
+            return bad_row(number, content, f'"{format.id_column}" must be a text or a whole number')
         extra_json = self._encode_extras(number, content, row) if row else ""
         objects = extra_json.count("{")
         if objects + extra_json.count("[") > DEEPEST and _depth(row) > DEEPEST:
@@ -123,7 +122,7 @@ class _RowReader:
         keys = len(row) if objects < 2 else extra_json.count('":')
         if keys + 1 != text.count('":'):  # it was read with fewer keys than it has, or is written in an unusual way
             repeated = find_repeated_keys(text)
-            for name in (wanted.url, wanted.id):
+            for name in (format.url_column, format.id_column):
                 if name in repeated:
                     return bad_row(number, content, f'has "{name}" twice, with two values')
             for name in sorted(repeated):
@@ -153,7 +152,7 @@ class _RowReader:
 
     def _carry(self, row: dict[str, Any], number: int) -> dict[str, Any]:
         """The columns that are carried along, under their names."""
-        carried = [(name, new) for name in row if (new := self._wanted.carried(name)) is not None]
+        carried = [(name, new) for name in row if (new := self._format.carried(name)) is not None]
         if len(dict(carried)) > len({new for _, new in carried}):
             self._columns.remark("[job.columns] gives two keys one name: the last one counts", number)
         return {new: row[name] for name, new in carried}

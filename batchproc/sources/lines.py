@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeAlias, cast
+from typing import Any, BinaryIO, Literal, NoReturn, TypeAlias, cast
 
 from msgspec import Struct, field
 
@@ -221,14 +221,6 @@ NO_MEMORY = ListMemory(rule="")
 OpenBlocks = Callable[[int | None], Iterator[bytes]]  # the blocks of the list from a byte of its text on
 
 
-class Place(Struct, frozen=True, kw_only=True):
-    """The end of a segment."""
-
-    size_bytes: int
-    digest: bytes
-    line: int
-
-
 class Segments:
     """The segments of one list, each the iterator of its numbered lines, to be used up and ended before the next one.
 
@@ -260,10 +252,14 @@ class Segments:
             columns.load(self.known.columns)
             yield Known(checkpoint=self.known)
 
-    def end(self, line: int) -> Place | None:
+    def end(self, line: int, columns: Columns, header: Sequence[str] = ()) -> Checkpoint | None:
         """The end of the segment that was just used up with this line; None where nobody could go on there."""
         self.line = line
-        return Place(size_bytes=self._size, digest=self._digest.digest(), line=line) if self._ends_line else None
+        if not self._ends_line:
+            return None
+        return Checkpoint(
+            size_bytes=self._size, digest=self._digest.digest(), line=line, header=tuple(header), columns=columns.dump()
+        )
 
     def _cut(self) -> Iterator[bytes]:
         """The blocks of the next segment: to the first line end behind `SEGMENT_BYTES`, or the last of the list."""
@@ -303,13 +299,17 @@ class Segments:
             self._waiting, self._blocks = [], open_blocks(self._size)
 
 
-class Wanted(Struct, frozen=True, kw_only=True):
-    """Where a table has what: the URL, and the item's own id or nothing."""
+class ListFormat(Struct, frozen=True, kw_only=True):
+    """How a list is to be read, as far as its name does not say, and where a table has what."""
 
-    url: str
-    id: str = ""
+    url_column: str = "url"
+    id_column: str = ""  # with the items' own ids
+    delimiter: str = ""  # empty: by the name
+    quoting: Literal["auto", "double", "none"] = "auto"  # auto: tab-separated values have no quotes
+    base_url: str = ""  # relative URLs are joined with it; their key does not depend on it
+    local: bool = False  # whether file:// is taken too
     renamed: Mapping[str, str] = field(default_factory=dict)  # other columns: new names by those of the list
-    dropped: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()  # other columns that are left out
 
     @property
     def changes_columns(self) -> bool:
@@ -330,7 +330,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
                 near = nearest(name, names)
                 hint = f'did you mean "{near}"?' if near else f"its columns are {', '.join(names[:20])}"
                 refuse(path, f'has no column "{name}", which [job.columns] names; {hint}')
-        carried = {name: new for name in names if name != self.url and (new := self.carried(name)) is not None}
+        carried = {name: new for name in names if name != self.url_column and (new := self.carried(name)) is not None}
         for new in carried.values():
             if sum(new == other for other in carried.values()) > 1:
                 refuse(path, f'[job.columns] makes two columns "{new}" of it; drop one, or name it otherwise.')
@@ -421,19 +421,8 @@ def read_text(segments: Segments, maker: ItemMaker, columns: Columns) -> Iterato
                 yield bad_encoding(number, content)
                 continue
             yield make(number, text)
-        yield from checkpoints(segments.end(number), columns)
-
-
-def checkpoints(place: Place | None, columns: Columns, header: Sequence[str] = ()) -> Iterator[Checkpoint]:
-    """The checkpoint at this place, if it is one; `columns` are what they are there."""
-    if place is not None:
-        yield Checkpoint(
-            size_bytes=place.size_bytes,
-            digest=place.digest,
-            line=place.line,
-            header=tuple(header),
-            columns=columns.dump(),
-        )
+        if checkpoint := segments.end(number, columns):
+            yield checkpoint
 
 
 def bad_encoding(number: int, content: bytes) -> ListedItem:

@@ -14,17 +14,16 @@ from msgspec import Struct
 from batchproc.columns import Columns
 from batchproc.errors import Code
 from batchproc.model import ListedItem
+from batchproc.remembered import Checkpoint
 from batchproc.sources.lines import (
     LONGEST_LINE_BYTES,
     Entry,
     ItemMaker,
     Line,
+    ListFormat,
     LongLine,
-    Place,
     Segments,
-    Wanted,
     bad_row,
-    checkpoints,
     describe_bad_encoding,
     head_of,
     make_encoder,
@@ -61,8 +60,10 @@ class _TooLong(Exception):
 class _Feed:
     """Feeds csv.reader with lines and remembers those of the record under way, so that they can be read again."""
 
-    def __init__(self, segments: Segments, dialect: Dialect) -> None:
-        self.passed: Place | None = None  # the end of a segment, right before the record under way
+    def __init__(self, segments: Segments, dialect: Dialect, columns: Columns) -> None:
+        self.header: Sequence[str] = segments.known.header if segments.known else ()
+        self.passed: Checkpoint | None = None  # the end of a segment, right before the record under way
+        self._columns = columns
         self._lines = self._number_lines(segments)
         self._quoted = dialect.quoted
         self._again: deque[tuple[int, Line]] = deque()
@@ -79,9 +80,9 @@ class _Feed:
         for lines in segments:
             for number, content in lines:
                 yield number, content
-            place = segments.end(number)
+            checkpoint = segments.end(number, self._columns, self.header)
             if not self._taken:
-                self.passed = place
+                self.passed = checkpoint
 
     def __next__(self) -> str:
         number, content = self._again.popleft() if self._again else next(self._lines)
@@ -98,10 +99,11 @@ class _Feed:
         self._taken.clear()
         self._taken_bytes = 0
 
-    def take_passed(self) -> Place | None:
-        """The end of the segment that was passed since this was asked last; None inside a record."""
+    def take_passed(self) -> Iterator[Checkpoint]:
+        """The end of the segment, if one was passed since this was asked last, and not inside a record."""
         passed, self.passed = self.passed, None
-        return passed
+        if passed is not None:
+            yield passed
 
     @property
     def line(self) -> int:
@@ -179,36 +181,36 @@ def _too_long(size: int, where: str) -> str:
 
 
 def read_separated(
-    segments: Segments, name: str, *, dialect: Dialect, wanted: Wanted, maker: ItemMaker, columns: Columns
+    segments: Segments, name: str, *, dialect: Dialect, format: ListFormat, maker: ItemMaker, columns: Columns
 ) -> Iterator[Entry]:
     """The entries of a table with a header. Raises `UsageError` when a wanted column is not in it."""
-    feed = _Feed(segments, dialect)
+    feed = _Feed(segments, dialect, columns)
     reader = dialect.reader(feed)
     yield from segments.begin(columns)
-    header = list(segments.known.header) if segments.known else _read_header(feed, reader, name)
+    header = feed.header = feed.header or _read_header(feed, reader, name)
     feed.passed = None  # nobody could go on before the header
     if not header:
         return
-    url_at = _position(header, wanted.url, "url_column", name, dialect)
-    id_at = _position(header, wanted.id, "id_column", name, dialect) if wanted.id else None
+    url_at = _position(header, format.url_column, "url_column", name, dialect)
+    id_at = _position(header, format.id_column, "id_column", name, dialect) if format.id_column else None
     feed.is_row = _row_test(dialect, len(header), url_at, is_relative=maker.relative)
-    extras = [(header.index(column), name) for column, name in wanted.carry(name, header).items()]
+    extras = [(header.index(column), name) for column, name in format.carry(name, header).items()]
     columns.declare({column: "" for _, column in extras})
     encode = make_encoder()
     for record in _records(feed, reader, len(header)):
         if feed.passed:
-            yield from checkpoints(feed.take_passed(), columns, header)
+            yield from feed.take_passed()
         if isinstance(record, ListedItem):
             yield record
         elif not (url := record[url_at].strip(" ")) or (id_at is not None and not record[id_at]):
-            yield feed.reject(f'the column "{wanted.url if not url else wanted.id}" is empty')
+            yield feed.reject(f'the column "{format.url_column if not url else format.id_column}" is empty')
         else:
             if feed.spans_lines and feed.holds_rows:
                 columns.remark(SWALLOWED, feed.line)
             extra_json = encode({column: record[position] for position, column in extras}) if extras else ""
             item_id = record[id_at] if id_at is not None else ""
             yield maker.make(feed.line, url, item_id, extra_json)
-    yield from checkpoints(feed.take_passed(), columns, header)
+    yield from feed.take_passed()
 
 
 def _records(feed: _Feed, reader: Iterator[list[str]], width: int) -> Iterator[list[str] | ListedItem]:
