@@ -16,10 +16,12 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NoReturn, TextIO
+from typing import NoReturn, TextIO, TypeVar
 
 from batchproc.redact import printable, redact_text
 from batchproc.signals import ignore_all
+
+T = TypeVar("T")
 
 PATIENCE_SECONDS = {1: 60.0, 2: 5.0}  # with a reader that does not read, from its last byte on: results, messages
 SAVE_SECONDS, SAY_SECONDS = 5.0, 1.0  # at most, before leaving by force: a disk and a terminal may hang
@@ -169,6 +171,25 @@ def call_within(seconds: float, act: Callable[[], None]) -> None:
     thread = threading.Thread(target=act, name="bounded-call", daemon=True)
     thread.start()
     thread.join(seconds)
+
+
+def result_within(seconds: float, act: Callable[[], T]) -> T:
+    """What something comes to, or raises, that may hang. Raises TimeoutError when it does, and leaves it alone."""
+    found: list[T] = []
+    raised: list[Exception] = []
+
+    def run() -> None:
+        try:
+            found.append(act())
+        except Exception as error:  # noqa: BLE001  # the seam between threads: the caller's thread raises it again
+            raised.append(error)
+
+    call_within(seconds, run)
+    if raised:
+        raise raised[0]
+    if not found:
+        raise TimeoutError(errno.ETIMEDOUT, f"no answer within {seconds:g} s")
+    return found[0]
 
 
 def prepare_exit() -> None:

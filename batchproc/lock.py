@@ -123,13 +123,7 @@ def find_holder(path: Path) -> Holder | None:
 
     The file's text says who, and is believed only while the lock is held. Changes nothing.
     """
-    descriptor = _open_to_read(path)
-    if descriptor is None:
-        return None
-    try:
-        return None if _try(descriptor, fcntl.LOCK_SH) else _read_holder(os.pread(descriptor, 1000, 0))
-    finally:
-        os.close(descriptor)  # and with it the lock
+    return _look_up(path, lambda descriptor: not _try(descriptor, fcntl.LOCK_SH))
 
 
 def read_last_holder(path: Path) -> Holder | None:
@@ -137,19 +131,23 @@ def read_last_holder(path: Path) -> Holder | None:
 
     For messages alone: what ended before it could write anything else is known by this. Changes nothing.
     """
+    return _look_up(path, lambda _: True)
+
+
+def _look_up(path: Path, is_believed: Callable[[int], bool]) -> Holder | None:
     descriptor = _open_to_read(path)
     if descriptor is None:
         return None
     try:
-        return _read_holder(os.pread(descriptor, 1000, 0))
+        return _read_holder(descriptor) if is_believed(descriptor) else None
     finally:
-        os.close(descriptor)
+        os.close(descriptor)  # and with it the lock
 
 
-def _read_holder(content: bytes) -> Holder | None:
+def _read_holder(descriptor: int) -> Holder | None:
     """The holder as the lock file names it; None while it has not written its name yet."""
     try:
-        holder = json.loads(content)
+        holder = json.loads(os.pread(descriptor, 1000, 0))
         return Holder(pid=int(holder["pid"]), started=str(holder["started"]))
     except (ValueError, KeyError, TypeError):
         return None
@@ -190,5 +188,5 @@ def _write_holder(descriptor: int) -> None:
 
 def _describe_holder(descriptor: int) -> str:
     """` (pid 4711, started …)`, or nothing while the holder has not written it yet."""
-    holder = _read_holder(os.pread(descriptor, 1000, 0))
+    holder = _read_holder(descriptor)
     return f" (pid {holder.pid}, started {holder.started})" if holder else ""

@@ -6,7 +6,8 @@ Names are relative and use slashes. Nothing is listed: who looks for an object k
 import errno
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 from uuid import uuid4
@@ -27,29 +28,20 @@ class FolderStore:
 
     def get(self, name: str) -> bytes | None:
         """An object; None where there is none."""
-        try:
+        with self._errors("read", name), suppress(FileNotFoundError):
             return (self.folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._failed("read", name, error) from error
+        return None
 
     def get_range(self, name: str, offset: int, size_bytes: int) -> bytes:
         """A range of an object's bytes."""
-        try:
-            with (self.folder / name).open("rb") as file:
-                file.seek(offset)
-                return file.read(size_bytes)
-        except OSError as error:
-            raise self._failed("read", name, error) from error
+        with self._errors("read", name), (self.folder / name).open("rb") as file:
+            file.seek(offset)
+            return file.read(size_bytes)
 
     def put(self, name: str, path: Path) -> None:
         """Moves a local file there, under a name that stands for its content."""
-        target = self.folder / name
-        try:
-            move(path, target)
-        except OSError as error:
-            raise self._failed("written", name, error) from error
+        with self._errors("written", name):
+            move(path, self.folder / name)
 
     def create(self, name: str, content: bytes) -> bool:
         """Makes an object if there is none, whole or not at all; whether the one that stands is this.
@@ -57,41 +49,29 @@ class FolderStore:
         A hard link is refused where the name is taken, as on NFS too.
         """
         target = self.folder / name
-        new = _beside(target)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write(new, content)
+        with self._errors("written", name), _written_beside(target, content) as new:
             with suppress(FileExistsError):
                 os.link(new, target)
                 return True
             return target.read_bytes() == content
-        except OSError as error:
-            raise self._failed("written", name, error) from error
-        finally:
-            new.unlink(missing_ok=True)
 
     def replace(self, name: str, content: bytes) -> None:
         """Makes an object, or another of it."""
         target = self.folder / name
-        new = _beside(target)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write(new, content)
+        with self._errors("written", name), _written_beside(target, content) as new:
             new.replace(target)
-        except OSError as error:
-            raise self._failed("written", name, error) from error
-        finally:
-            new.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
         """Removes an object, if it is there."""
-        try:
+        with self._errors("removed", name):
             (self.folder / name).unlink(missing_ok=True)
-        except OSError as error:
-            raise self._failed("removed", name, error) from error
 
-    def _failed(self, done: str, name: str, error: OSError) -> DiskError:
-        return DiskError(f"{self.folder / name}: cannot be {done}: {error.strerror}")
+    @contextmanager
+    def _errors(self, done: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DiskError(f"{self.folder / name}: cannot be {done}: {error.strerror}") from error
 
 
 class BucketStore:
@@ -160,6 +140,14 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.{uuid4().hex}.tmp")
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
+@contextmanager
+def _written_beside(target: Path, content: bytes) -> Iterator[Path]:
+    """A file with this content in the target's folder; it goes with the block."""
+    new = _beside(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with new.open("xb") as file:
+            file.write(content)
+        yield new
+    finally:
+        new.unlink(missing_ok=True)

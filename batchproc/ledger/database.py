@@ -131,18 +131,12 @@ def open_for_writing(path: Path, *, power: bool) -> sqlite3.Connection:
     _check_kind(path)
     with disk_errors(path):
         _create_private(path)
-        connection = _connect(f"{path.absolute().as_uri()}?mode=rw")
-        try:
-            _check_identity(connection, path)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
-            connection.execute("PRAGMA cache_size = -32000")  # KiB: the index of 1,000,000 keys stays in memory
-            create_tables(connection)
-            _check_meta(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    with _opened(path, "rw") as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
+        connection.execute("PRAGMA cache_size = -32000")  # KiB: the index of 1,000,000 keys stays in memory
+        create_tables(connection)
+    return connection
 
 
 def open_for_reading(path: Path, *, at_rest: bool = False, is_replaced: bool = False) -> sqlite3.Connection:
@@ -159,16 +153,9 @@ def open_for_reading(path: Path, *, at_rest: bool = False, is_replaced: bool = F
     if not path.exists():
         raise UsageError(f"{path}: there is no ledger yet: the job has not run.")
     _check_kind(path)
-    with disk_errors(path):
-        connection = _connect(f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}")
-        try:
-            _check_identity(connection, path)
-            if read_version(connection):
-                _check_meta(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    with _opened(path, f"ro{'&immutable=1' if at_rest else ''}") as connection:
+        pass
+    return connection
 
 
 def check_pages(connection: sqlite3.Connection, path: Path, *, thoroughly: bool = False) -> None:
@@ -208,12 +195,23 @@ def _check_kind(path: Path) -> None:
             )
 
 
-def _connect(uri: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        uri, uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    connection.execute("PRAGMA mmap_size = 0")
-    return connection
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    """A connection to a ledger of ours, to be set up in the block; it stays open, unless an error is raised there."""
+    with disk_errors(path):
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False,
+        )  # fmt: skip
+        try:
+            connection.execute("PRAGMA mmap_size = 0")
+            _check_identity(connection, path)
+            yield connection
+            if read_version(connection):
+                _check_meta(connection, path)
+        except BaseException:
+            connection.close()
+            raise
 
 
 def _create_private(path: Path) -> None:

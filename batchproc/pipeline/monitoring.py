@@ -7,7 +7,6 @@ timestamps, which the collector refuses. All are gauges: they describe the last 
 
 import os
 import platform
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -22,6 +21,7 @@ from batchproc.config import Config
 from batchproc.errors import BatchprocError, ExitCode, LockHeldError
 from batchproc.exit_reason import error_line, run_line
 from batchproc.ledger import SCHEMA_VERSION
+from batchproc.lifecycle import result_within
 from batchproc.pipeline.import_list import ImportedList
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import STAGES
@@ -67,26 +67,24 @@ class Ping:
     def _send(self, part: str, body: str = "") -> None:
         if not self._url:
             return
-        answers: list[str] = []
-        thread = threading.Thread(target=self._ask, args=(_join(self._url, part), body, answers), daemon=True)
-        thread.start()
-        thread.join(self._longest_seconds)  # no socket time-out covers the name's resolution or a trickled head
-        problem = answers[0] if answers else f"no answer within {self._longest_seconds:g} s"
+        try:
+            problem = result_within(self._longest_seconds, lambda: self._ask(_join(self._url, part), body))
+        except Exception as error:  # noqa: BLE001 - whatever the library raises, and its text holds the URL
+            is_late = isinstance(error, TimeoutError)
+            problem = f"no answer within {self._longest_seconds:g} s" if is_late else type(error).__name__
         if problem:
             self._tell(f"warning: the health check (ping_url) was not told: {problem}")
 
-    def _ask(self, url: str, body: str, answers: list[str]) -> None:
+    def _ask(self, url: str, body: str) -> str:
+        """What is wrong with the answer; no socket's time-out covers the name's resolution or a trickled head."""
         import requests  # a tenth of the start, for jobs that have a health check
 
-        try:
-            with requests.Session() as session:
-                session.trust_env = False
-                status_code = self._request(session, url, body)
-                if body and status_code in NO_POST:
-                    status_code = self._request(session, url, "")
-                answers.append("" if status_code < 400 else f"it answered {status_code}")
-        except Exception as error:  # noqa: BLE001 - a thread has nobody above it, and the error's text holds the URL
-            answers.append(type(error).__name__)
+        with requests.Session() as session:
+            session.trust_env = False
+            status_code = self._request(session, url, body)
+            if body and status_code in NO_POST:
+                status_code = self._request(session, url, "")
+            return "" if status_code < 400 else f"it answered {status_code}"
 
     def _request(self, session: "requests.Session", url: str, body: str) -> int:
         method, headers = ("POST", {"Content-Type": "text/plain; charset=utf-8"}) if body else ("GET", {})

@@ -6,6 +6,7 @@ no padding to a tape's record: two blocks of zeros end the file (IEEE Std 1003.1
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from tarfile import USTAR_FORMAT, TarInfo
 from typing import BinaryIO, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -138,14 +139,7 @@ class OpenedShard(Protocol):
 
 BLOCK_BYTES = 512
 END = bytes(2 * BLOCK_BYTES)
-LONGEST_NAME = 100
 _NAME, _SIZE, _MAGIC = slice(0, 100), slice(124, 135), slice(257, 263)
-_SPACES = b" " * 8  # what stands for the checksum while it is summed up
-_MODE_AND_OWNERS = b"0000644\0" + b"0000000\0" * 2
-_TIME = b"00000000000\0"
-_REST = b"0" + bytes(100) + b"ustar\x0000" + bytes(BLOCK_BYTES - 265)  # a regular file, no link, nobody's
-
-_SUM_OF_REST = sum(_SPACES) + sum(_REST)
 
 
 class Member(Struct, frozen=True, kw_only=True):
@@ -157,12 +151,10 @@ class Member(Struct, frozen=True, kw_only=True):
 
 
 def header(name: str, size_bytes: int) -> bytes:
-    """The block before a member's content. `name` is ASCII; raises ValueError where it is too long."""
-    if len(name) > LONGEST_NAME or size_bytes >= 8**11:
-        raise ValueError(f"{name}: too long for a member of a tar file")
-    before = name.encode("ascii").ljust(100, b"\0") + _MODE_AND_OWNERS + b"%011o\0" % size_bytes + _TIME
-    checksum = sum(before) + _SUM_OF_REST
-    return before + b"%06o\0 " % checksum + _REST
+    """The block before a member's content: a regular file, no link, nobody's. Raises ValueError for a name too long."""
+    member = TarInfo(name)
+    member.size = size_bytes
+    return member.tobuf(USTAR_FORMAT)
 
 
 def padding(size_bytes: int) -> bytes:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import socket
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from urllib.parse import quote, urlsplit
 from msgspec import Struct
 
 from batchproc.errors import StoreError, UsageError
+from batchproc.lifecycle import result_within
 from batchproc.redact import printable, redact_text, redact_url
 from batchproc.sniff import is_image_name
 from batchproc.sources.arrow import ARROW_SUFFIXES
@@ -171,19 +171,9 @@ def _fetch_from_bucket(address: str, path: Path, known: Mapping[str, str]) -> Ma
 
 
 def _fetch_from_web(address: str, path: Path, known: Mapping[str, str]) -> Mapping[str, str] | None:
-    from concurrent.futures import Future
-
-    fetch, found = _WebFetch(address, path, known), Future[Mapping[str, str] | None]()
-
-    def run() -> None:
-        try:
-            found.set_result(fetch.run())
-        except Exception as error:  # noqa: BLE001  # the seam between threads: the caller's thread raises it again
-            found.set_exception(error)
-
-    threading.Thread(target=run, name="list", daemon=True).start()
+    fetch = _WebFetch(address, path, known)
     try:
-        return found.result(WHOLE_SECONDS)  # no socket's time-out covers the name's resolution, or what trickles
+        return result_within(WHOLE_SECONDS, fetch.run)  # no socket's time-out covers names, or what trickles
     except TimeoutError:
         _refuse_address(address, f"did not come within {WHOLE_SECONDS:g} s: fetch it otherwise, and name the file.")
     finally:
@@ -191,7 +181,7 @@ def _fetch_from_web(address: str, path: Path, known: Mapping[str, str]) -> Mappi
 
 
 class _WebFetch:
-    """One request for a list, in a thread of its own; `cut_off` ends it from any other."""
+    """One request for a list; `cut_off` ends it from another thread."""
 
     def __init__(self, address: str, path: Path, known: Mapping[str, str]) -> None:
         self._address = address
