@@ -25,14 +25,13 @@ from batchproc.columns import Columns
 from batchproc.config import STDIN, Config, resolved
 from batchproc.errors import BatchprocError, ExitCode, Problem, UsageError, file_errors
 from batchproc.explain.wording import nothing_done
-from batchproc.explain.words import count
 from batchproc.job_file import Job
 from batchproc.lock import RunLock
 from batchproc.measure.processes import describe_machine
 from batchproc.measure.samples import Samples
 from batchproc.origin import EmbeddedOrigin
 from batchproc.pipeline import Display, RunOptions, RunResult
-from batchproc.pipeline.closing import limits_crossed, write_beside
+from batchproc.pipeline.closing import judge, write_beside
 from batchproc.pipeline.import_list import JobList
 from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import Observer
@@ -40,7 +39,7 @@ from batchproc.pipeline.opening import check_certificates, check_layout, make_tr
 from batchproc.pipeline.run_record import iso_time
 from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
-from batchproc.record.run_json import FILE_NAME, Counts, MachineRecord, RunCounts, RunRecord, write_text
+from batchproc.record.run_json import FILE_NAME, MachineRecord, RunCounts, RunRecord, write_text
 from batchproc.record.run_parts import ClusterRecord
 from batchproc.sink import Layout, write_atomically
 from batchproc.sink.shard_files import FOLDER as SHARDS
@@ -222,6 +221,8 @@ class _ClusterRun:
         self._measured.add(manifest)
         counts = manifest.record["counts"]
         self._observer.outcomes.update({word: counts[word] for word in TERMINAL})
+        self._observer.processed += counts["processed"]
+        self._observer.failures.update(manifest.record["failures_this_run"] or {})
         self._display.advance(self._observer)
 
     def _merge(self, plan: ClusterPlan, ledger: PartLedger, store: Store) -> Merged:
@@ -267,8 +268,12 @@ class _ClusterRun:
     ) -> RunRecord:
         measured = self._measured
         counts = merged.all_counts(plan)
-        given_up = ledger.quarantined()
-        exit_code, reason = self._ending(counts, given_up, error)
+        stopped_by = "signal" if self._signals else "duration" if self._is_over else None
+        signalled = ENDING[self._signals[0]] if self._signals else None
+        ending = judge(
+            self._config.job, counts, self._observer,
+            error=error, signalled=signalled, stopped_by=stopped_by, given_up=ledger.quarantined(),
+        )  # fmt: skip
         done = measured.counts["done"]
         record = RunRecord(
             version=VERSION,
@@ -278,9 +283,9 @@ class _ClusterRun:
             ended=iso_time(datetime.now(UTC)),
             wall_seconds=time.perf_counter() - self._clock_started,
             line_seconds=line_seconds,
-            exit_code=int(exit_code),
-            reason=reason,
-            stopped_by="signal" if self._signals else "duration" if self._is_over else None,
+            exit_code=int(ending.exit_code),
+            reason=ending.reason,
+            stopped_by=stopped_by,
             counts=RunCounts(
                 **to_builtins(counts), processed=measured.counts["processed"], retried=measured.counts["retried"],
                 already_done=counts.done - done, unchanged=measured.counts["unchanged"],
@@ -315,22 +320,6 @@ class _ClusterRun:
             parts=measured.slowest_parts(),
             quarantined=ledger.quarantined(),
         )
-
-    def _ending(
-        self, counts: Counts, given_up: tuple[str, ...], error: BatchprocError | None
-    ) -> tuple[ExitCode, str]:
-        if error is not None:
-            return error.exit_code, str(error)
-        if self._signals:
-            return ENDING[self._signals[0]], f"stopped by a signal, {counts.pending:,} items left"
-        crossed = [*limits_crossed(self._config.job, counts)]
-        if given_up:
-            crossed.append(f"{len(given_up)} parts are in quarantine; --retry-failed tries them again: {given_up[0]}")
-        if crossed:
-            return ExitCode.TOO_MANY_FAILED, " and ".join(crossed)
-        if self._config.job.exit_on_limit and self._is_over and counts.pending:
-            return ExitCode.LIMIT, f"stopped by max_duration, {count(counts.pending, 'item')} left"
-        return ExitCode.DONE, ""
 
     def _write(self, folder: Path, record: RunRecord) -> None:
         with file_errors(folder, ""):

@@ -1,7 +1,7 @@
 """The end of a run: its exit code and why, the manifests, and what its folder and the ledger keep of it."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -77,15 +77,19 @@ def judge(
     signalled: ExitCode | None,
     stopped_by: str | None,
     missing_files: int = 0,
+    given_up: Sequence[str] = (),
 ) -> Ending:
-    """How a run ends, as the ledger stands: by an error, a signal, or in its time."""
+    """How a run ends, as the ledger stands: by an error, a signal, or in its time. `given_up`: parts in quarantine."""
     left = f"{count(counts.pending, 'item')} left"
     if error is not None:
         return Ending(exit_code=error.exit_code, reason=str(error))
     if signalled is not None and stopped_by in ("signal", "duration"):
         word = "interrupted" if signalled is ExitCode.INTERRUPTED else "terminated"
         return Ending(exit_code=signalled, reason=f"{word}, {left}")
-    if crossed := list(limits_crossed(job, counts)):
+    crossed = [*limits_crossed(job, counts)]
+    if given_up:
+        crossed.append(f"{len(given_up)} parts are in quarantine; --retry-failed tries them again: {given_up[0]}")
+    if crossed:
         return Ending(exit_code=ExitCode.TOO_MANY_FAILED, reason=" and ".join(crossed))
     if job.exit_on_limit and counts.pending:
         return Ending(exit_code=ExitCode.LIMIT, reason=f"{STOPPED.get(stopped_by or '', 'stopped')}, {left}")
