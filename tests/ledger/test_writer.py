@@ -141,15 +141,15 @@ def test_a_full_inbox_blocks_until_the_writer_takes(monkeypatch: pytest.MonkeyPa
 def test_a_full_inbox_lets_its_producer_go_when_the_writer_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "ROOM", 1)
     inbox, raised = Inbox(), []
+    inbox.put(None)
 
-    def put_two() -> None:
-        inbox.put(None)
+    def put_one_more() -> None:
         try:
             inbox.put(None)
         except DiskError as error:
             raised.append(error)
 
-    producer = threading.Thread(target=put_two)
+    producer = threading.Thread(target=put_one_more)
     producer.start()
     inbox.fail(DiskError("full"))
     producer.join(5)
