@@ -290,14 +290,19 @@ def _all_some_none(held: Sequence[bool]) -> ClaimVerdict:
 
 def _apart(more: Number, less: Number) -> ClaimVerdict:
     """Whether `more` is the larger one, both intervals apart. Raises `NotMeasured` when they overlap or are missing."""
-    for number in (more, less):
-        if number.low is None or number.high is None:
-            raise NotMeasured(f"{number.name}: {len(number.values)} rounds are too few to tell")
-    if (more.low or 0.0) > (less.high or 0.0):
+    (more_low, more_high), (less_low, less_high) = (_interval(number, number.name) for number in (more, less))
+    if more_low > less_high:
         return ClaimVerdict.HOLDS
-    if (more.high or 0.0) < (less.low or 0.0):
+    if more_high < less_low:
         return ClaimVerdict.REFUTED
     raise NotMeasured(f"{words(more)} against {words(less)}: their intervals overlap")
+
+
+def _interval(number: Number, what: str) -> tuple[float, float]:
+    """Raises `NotMeasured` where there is none."""
+    if number.low is None or number.high is None:
+        raise NotMeasured(f"{what}: {len(number.values)} rounds are too few to tell")
+    return number.low, number.high
 
 
 def _need_cores(measured: Measurements, experiment: str) -> None:
@@ -356,14 +361,14 @@ def _repays(measured: Measurements) -> str:
 
 def beyond(number: Number, limit: float, what: str) -> bool:
     """Whether the number is above the limit, its whole interval with it. Raises `NotMeasured` when that is open."""
-    if number.low is None or number.high is None:
-        raise NotMeasured(f"{what}: {len(number.values)} rounds are too few to tell")
-    if number.low > limit:
+    low, high = _interval(number, what)
+    if low > limit:
         return True
-    if number.high < limit:
+    if high < limit:
         return False
-    between = f"{significant(number.low)} to {significant(number.high)}"
-    raise NotMeasured(f"{what}: {between} is too uncertain; the machine was not quiet enough")
+    raise NotMeasured(
+        f"{what}: {significant(low)} to {significant(high)} is too uncertain; the machine was not quiet enough"
+    )
 
 
 def words(number: Number) -> str:

@@ -1,15 +1,18 @@
 """What the sampler saw of a run, and streams in constant memory: figures over time, histograms, fair samples.
 
-None means that the system does not tell."""
+None means that the system does not tell.
+"""
 
 import math
 import random
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
 Row: TypeAlias = Mapping[str, float | None]
+Weighted: TypeAlias = tuple[Row, int]  # with how many readings are behind it
 CAPACITY = 600
 TIME = "t_seconds"
 
@@ -133,40 +136,30 @@ class Series:
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._rows: list[dict[str, float | None]] = []
-        self._weights: list[int] = []
+        self._rows: list[Weighted] = []
         self._stride = 1  # readings behind one full row
-        self._open: tuple[dict[str, float | None], int] | None = None
+        self._open: Weighted | None = None
 
     def add(self, row: Row) -> None:
         """Adds one reading; readings are collected until they make a row as long as the others."""
-        merged = (dict(row), 1) if self._open is None else merge(self._open, (dict(row), 1))
-        if merged[1] < self._stride:
-            self._open = merged
+        self._open = (dict(row), 1) if self._open is None else merge(self._open, (row, 1))
+        if self._open[1] < self._stride:
             return
+        self._rows.append(self._open)
         self._open = None
-        self._append(merged)
-
-    def _append(self, merged: tuple[dict[str, float | None], int]) -> None:
-        self._rows.append(merged[0])
-        self._weights.append(merged[1])
         if len(self._rows) >= self._capacity:
             self._halve()
 
     def _halve(self) -> None:
         """The first row stays as it is: it is the start of the run."""
-        pairs = list(zip(self._rows, self._weights, strict=True))
-        halved = pairs[:1]
-        for index in range(1, len(pairs), 2):
-            pair = pairs[index : index + 2]
-            halved.append(pair[0] if len(pair) == 1 else merge(pair[0], pair[1]))
-        self._rows = [row for row, _ in halved]
-        self._weights = [weight for _, weight in halved]
+        first, *rest = self._rows
+        pairs = zip_longest(rest[::2], rest[1::2])
+        self._rows = [first, *(merge(earlier, later) if later else earlier for earlier, later in pairs)]
         self._stride *= 2
 
     def columns(self) -> dict[str, list[float | None]]:
         """Every figure as a list, all of one length, the unfinished row included."""
-        rows = [*self._rows, self._open[0]] if self._open else self._rows
+        rows = [row for row, _ in (*self._rows, *([self._open] if self._open else []))]
         names = list(dict.fromkeys(name for row in rows for name in row))
         return {name: [row.get(name) for row in rows] for name in names}
 
@@ -174,9 +167,7 @@ class Series:
         return len(self._rows) + (self._open is not None)
 
 
-def merge(
-    earlier: tuple[dict[str, float | None], int], later: tuple[dict[str, float | None], int]
-) -> tuple[dict[str, float | None], int]:
+def merge(earlier: Weighted, later: Weighted) -> Weighted:
     """Two rows with their weights as one."""
     names = dict.fromkeys([*earlier[0], *later[0]])
     weights = earlier[1], later[1]

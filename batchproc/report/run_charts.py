@@ -4,7 +4,6 @@ What must stay readable on a phone comes in two widths, and the style sheet show
 sampler began to watch.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -15,7 +14,7 @@ from batchproc.explain.words import CATEGORIES, seconds, share, significant, siz
 from batchproc.record.explanation import Ceiling, Choice
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import StageRecord
-from batchproc.report.run_files import Row
+from batchproc.report.run_files import Row, worker_order
 from batchproc.report.svg import (
     LINE_PX,
     NARROW_PX,
@@ -298,18 +297,13 @@ def _panel(
     for span, failed in spans:
         times = float(span["started"]) - zero, float(span["ended"]) - zero, failed
         by_worker.setdefault(str(span.get("worker")), []).append(times)
-    names = sorted(by_worker, key=_worker_order)
+    names = sorted(by_worker, key=worker_order)
     shown = [names[at * len(names) // most] for at in range(most)] if len(names) > most else names
     lanes = [_lane(name.rpartition("-")[2], by_worker[name], end) for name in shown]
     mode = record.stages[stage].mode if stage in record.stages else "unknown"
     title = f"{stage}, {mode} mode; each lane is one worker"
     role = "network" if stage == "download" else "cpu"
     return LanePanel(title=title, role=role, lanes=lanes), len(names) - len(lanes)
-
-
-def _worker_order(name: str) -> tuple[str, int]:
-    stem, _, number = name.rpartition("-")
-    return (stem, int(number)) if re.fullmatch(r"(?a:\d{1,9})", number) else (name, 0)
 
 
 def _lane(name: str, spans: list[tuple[float, float, bool]], end: float) -> Lane:

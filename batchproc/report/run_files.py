@@ -6,6 +6,7 @@ Format: "Trace Event Format" (the Chromium project), times in microseconds.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
@@ -186,15 +187,16 @@ def _part_events(span: Row, common: TraceEvent) -> Iterator[TraceEvent]:
 
 
 def _track_names(tracks: Mapping[str, int]) -> Iterator[TraceEvent]:
-    for order, worker in enumerate(sorted(tracks, key=_natural)):
+    for order, worker in enumerate(sorted(tracks, key=worker_order)):
         common = {"ph": "M", "pid": PID, "tid": tracks[worker]}
         yield {**common, "name": "thread_name", "args": {"name": worker}}
         yield {**common, "name": "thread_sort_index", "args": {"sort_index": order}}
 
 
-def _natural(worker: str) -> tuple[str, int]:
+def worker_order(worker: str) -> tuple[str, int]:
+    """What sorts workers by their stem, then by their number."""
     stem, _, number = worker.rpartition("-")
-    return stem, int(number) if number.isdigit() else 0
+    return (stem, int(number)) if re.fullmatch(r"(?a:\d{1,9})", number) else (worker, 0)
 
 
 def _counter_events(record: RunRecord) -> Iterator[TraceEvent]:
