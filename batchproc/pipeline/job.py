@@ -1,15 +1,14 @@
 """One run of a job, from the lock to run.json: opens everything in the right order and runs the line."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from batchproc.config import Config, is_remote
-from batchproc.errors import BatchprocError, DiskError, ExecutorError, ItemFailedError
+from batchproc.errors import DiskError, ExecutorError, ItemFailedError
 from batchproc.explain.words import count
 from batchproc.job_file import warm_up
 from batchproc.ledger import Ledger
@@ -27,10 +26,9 @@ from batchproc.pipeline.opening import (
     open_ledger,
     origin_port,
 )
-from batchproc.pipeline.run_record import LoopResult, RunMeasurements, describe_run
+from batchproc.pipeline.run_record import LedgerEnd, RunState, describe_run
 from batchproc.pipeline.stopping import Control
 from batchproc.pipeline.types import Display, RunOptions, RunResult
-from batchproc.runlog import RunLog
 from batchproc.shortage import find_shortage
 from batchproc.signals import doing
 from batchproc.sink import Layout
@@ -46,20 +44,13 @@ LONGEST_KNOWN_PAUSE_SECONDS = 7 * 86_400.0  # of an earlier run: no server and n
 class Run:
     """One run under way. Made by `run_job`; used in the main thread alone."""
 
-    def __init__(self, config: Config, steps: tuple[Step, ...], options: RunOptions, display: Display) -> None:
-        self.config = config
-        self.options = options
-        self.display = display
-        self.log = RunLog()
-        self.layout = Layout(output=config.paths.output)
-        self.steps = steps
-        self.origin_pid: int | None = None
-        self.loop_result = LoopResult()
-        self.observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
-        self.known_pauses: Mapping[str, float] = {}  # of earlier runs: until when, in UTC seconds since 1970, by host
-        self.control = Control(self.note, grace_seconds=config.job.grace, max_duration_seconds=config.job.max_duration)
-        self.error: BatchprocError | None = None
-        self.line_ended = 0.0
+    def __init__(self, state: RunState) -> None:
+        job = state.config.job
+        self.state = state
+        self.config = state.config
+        self.options = state.options
+        self.layout = state.layout
+        self.control = Control(state.note, grace_seconds=job.grace, max_duration_seconds=job.max_duration)
         self.shards: ShardMaker | None = None  # of layouts other than files
 
     def execute(self, monitor: RunMonitoring) -> RunResult:
@@ -74,64 +65,53 @@ class Run:
             check_certificates(self.config)
             self.layout.prepare()
         with ExitStack() as stack:
-            lock_seconds = self._take_lock(stack)
+            self.state.aside_seconds["lock"] = self._take_lock(stack)
             stack.enter_context(doing("preparing the run"))
             stack.push(self._log_break)
-            log_start(self.log, self.config)
+            log_start(self.state.log, self.config)
             monitor.begin()
             self.layout.sweep()
-            return self._execute_locked(stack, lock_seconds)
+            return self._execute_locked(stack)
 
     def _take_lock(self, stack: ExitStack) -> float:
         """Waits for the job's lock as long as was asked for; returns the seconds it took."""
-        lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, notify=self.note)
+        lock = RunLock(self.layout.lock_path, wait_seconds=self.options.wait_seconds, notify=self.state.note)
         asked = time.perf_counter()
         with doing(lock.describe):
             stack.enter_context(lock)
         return time.perf_counter() - asked
 
-    def _execute_locked(self, stack: ExitStack, lock_seconds: float) -> RunResult:
-        started, clock_started, origin_seconds = datetime.now(UTC), time.perf_counter(), 0.0
+    def _execute_locked(self, stack: ExitStack) -> RunResult:
+        run = self.state
+        run.started, run.clock_started = datetime.now(UTC), time.perf_counter()
         ledger = self._open_ledger(stack)
         port = origin_port(self.layout.output) if self.config.origin else 0
         found, due = self._take_in(ledger, port)
         work = min(due, self.options.limit or due)
         if work:
             warm_up(self.config)
-        log_ledger(self.log, found, work=work, items=found.items)
+        log_ledger(run.log, found, work=work, items=found.items)
         for text in describe_import(found):
-            self.note(text)
-        folder = self.layout.new_run_folder(started)
-        self.log.open(folder / "log.jsonl")
+            run.note(text)
+        run.folder = self.layout.new_run_folder(run.started)
+        run.log.open(run.folder / "log.jsonl")
         self.control.take_over()
-        if work and port:
-            origin_seconds = self._start_origin(port, stack)
-            clock_started += origin_seconds
-        self._begin_run(ledger, folder, started, found, stack)
-        line_started = time.perf_counter()
-        self._run_line_to_its_end(ledger, work, folder)
+        run.aside_seconds["origin"] = self._start_origin(port, stack) if work and port else 0.0
+        run.clock_started += run.aside_seconds["origin"]
+        self._begin_run(ledger, found, stack)
+        run.line_started = time.perf_counter()
+        self._run_line_to_its_end(ledger, work)
         counts = ledger.counts()
-        evidence = RunMeasurements(
-            config=self.config,
-            run_id=folder.name,
-            started=started,
-            wall_seconds=time.perf_counter() - clock_started,
-            command_started=self.options.command_started,
-            aside_seconds={"lock": lock_seconds, "origin": origin_seconds},
-            clock_started=clock_started,
-            line_started=line_started,
-            line_ended=self.line_ended,
-            imported_list=found,
+        run.clock_ended = time.perf_counter()
+        end = LedgerEnd(
             counts=counts,
             failures=ledger.failures_by_code(),
             deferrals=ledger.deferrals_by_code(),
             already_terminal=found.items - due,
-            observer=self.observer,
-            loop_result=self.loop_result,
-            stopped_by=find_stop(self.observer, work, counts.pending, self.control.stopped_by),
-            data_set=None if isinstance(self.error, DiskError) or self.options.is_part else ledger.data_set(),
+            stopped_by=find_stop(run.observer, work, counts.pending, self.control.stopped_by),
+            data_set=None if isinstance(run.error, DiskError) or self.options.is_part else ledger.data_set(),
         )
-        return self._finish(ledger, evidence, folder)
+        return self._finish(ledger, found, end)
 
     def _open_ledger(self, stack: ExitStack) -> Ledger:
         if not self.options.fresh:
@@ -144,20 +124,18 @@ class Run:
     def _take_in(self, ledger: Ledger, port: int) -> tuple[ImportedList, int]:
         """Reads the list into the ledger; what came of it, and how many items are due."""
         base_url = f"http://127.0.0.1:{port}/" if port else self.config.job.base_url
-        settings = make_transform(self.config, self.steps)
+        settings = make_transform(self.config, self.state.steps)
         found = take_in(self.config, self.options, settings, ledger, base_url)
         due = ledger.count_work(max_runs=self.config.job.max_runs_per_item, refresh=self.options.refresh)
         return found, due
 
-    def _begin_run(
-        self, ledger: Ledger, folder: Path, started: datetime, found: ImportedList, stack: ExitStack
-    ) -> None:
+    def _begin_run(self, ledger: Ledger, found: ImportedList, stack: ExitStack) -> None:
         audience = self.options.audience
         if audience is not None:
             audience.begun(self.control.interrupt)
         self._prepare_shards(ledger, stack)
-        self.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
-        ledger.begin_run(folder.name, started, found.deciding, committed=self._committed)
+        self.state.known_pauses = ledger.pauses(time.time(), longest_seconds=LONGEST_KNOWN_PAUSE_SECONDS)
+        ledger.begin_run(self.state.folder.name, self.state.started, found.deciding, committed=self._committed)
 
     def _prepare_shards(self, ledger: Ledger, stack: ExitStack) -> None:
         """Begins to pack images, or unpacks what was packed before. Most jobs need neither, nor what is imported."""
@@ -174,7 +152,7 @@ class Run:
             max_runs=self.config.job.max_runs_per_item,
             refresh=self.options.refresh,
         )
-        is_decided_late = unique_bits(self.steps) is not None
+        is_decided_late = unique_bits(self.state.steps) is not None
         maker = ShardMaker(
             self.config, self.layout, ledger, work=work, is_decided_late=is_decided_late,
             first_number=self.options.first_shard,
@@ -188,11 +166,6 @@ class Run:
         if self.options.audience is not None:
             self.options.audience.committed(outcomes)
 
-    def note(self, text: str) -> None:
-        """Tells the user and the log. From any thread."""
-        self.display.note(text)
-        self.log.record("note", "warning" if text.startswith("warning") else "info", text=text)
-
     def _expects_work(self, ledger: Ledger) -> bool:
         """Whether there will be something to do, as far as it is known before the list is read."""
         counts = ledger.counts()
@@ -203,34 +176,34 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self.log.record("run.broken", "error", error=type(error).__name__, message=str(error))
+            self.state.log.record("run.broken", "error", error=type(error).__name__, message=str(error))
 
-    def _run_line_to_its_end(self, ledger: Ledger, work: int, folder: Path) -> None:
+    def _run_line_to_its_end(self, ledger: Ledger, work: int) -> None:
         """Runs the line and settles the ledger, also when the disk or the workers give up on the way."""
         try:
             if work:
-                self._work(ledger, work, folder)
+                self._work(ledger, work)
         except ExecutorError as error:
             if self.control.stopped_by is None:
-                self.error = self.error or error
+                self.state.fail(error)
             else:  # what was told to stop and did not end in time is no error of its own
-                self.note(f"warning: {error}")
+                self.state.note(f"warning: {error}")
         except (DiskError, ItemFailedError) as error:
-            self.error = self.error or error
+            self.state.fail(error)
         except (OSError, MemoryError, RuntimeError) as error:  # the output folder is gone; the machine has no more
             told = find_shortage(error, self.layout.output)
             if told is None:
                 raise
-            self.error = self.error or told
+            self.state.fail(told)
         self.control.let_go()
-        self.line_ended = time.perf_counter()
+        self.state.line_ended = time.perf_counter()
         try:
             if self.shards is not None:
                 self.shards.stop()
             ledger.finish_recording()
             self._keep_unique(ledger)
-            ledger.remember_pauses(self.loop_result.pauses)
-            if self.shards is not None and not isinstance(self.error, DiskError):
+            ledger.remember_pauses(self.state.loop_result.pauses)
+            if self.shards is not None and not isinstance(self.state.error, DiskError):
                 self.shards.finish()
             remark = write_manifests(
                 ledger,
@@ -238,41 +211,43 @@ class Run:
                 self.config.output,
                 originals=self.config.download.keep_originals,
                 settings=card_settings(self.config),
-                gallery=folder / "gallery",
+                gallery=self.state.folder / "gallery",
                 with_card=not self.options.is_part,
             )
             if remark:
-                self.note(remark)
-            if self.shards is not None and not isinstance(self.error, DiskError) and not self.options.is_part:
+                self.state.note(remark)
+            if self.shards is not None and not isinstance(self.state.error, DiskError) and not self.options.is_part:
                 self.shards.publish_card()
         except DiskError as error:
-            self.error = self.error or error
+            self.state.fail(error)
 
     def _keep_unique(self, ledger: Ledger) -> None:
         """Decides which images look alike, where a step asks for it and the disk still writes. Raises `DiskError`."""
-        bits = unique_bits(self.steps)
-        if bits is None or isinstance(self.error, DiskError):
+        bits = unique_bits(self.state.steps)
+        if bits is None or isinstance(self.state.error, DiskError):
             return
         with doing("looking for images that look alike"):
             decided = ledger.reject_duplicates(bits)
         if decided.rejected:
-            self.note(f"{count(decided.rejected, 'image')} rejected: they look like one that the list names earlier")
+            rejected = count(decided.rejected, "image")
+            self.state.note(f"{rejected} rejected: they look like one that the list names earlier")
         if decided.returned:
-            self.note(f"{count(decided.returned, 'item')} due again: they look like no other image any more")
+            self.state.note(f"{count(decided.returned, 'item')} due again: they look like no other image any more")
 
-    def _finish(self, ledger: Ledger, evidence: RunMeasurements, folder: Path) -> RunResult:
+    def _finish(self, ledger: Ledger, found: ImportedList, end: LedgerEnd) -> RunResult:
         """Writes what is to be known of this run: run.json, the spans, the ledger's row."""
-        if self.error is not None:
+        run = self.state
+        if run.error is not None:
             ledger.release_reserve()
         ending = judge(
-            self.config.job, evidence.counts, self.observer,
-            error=self.error, signalled=self.control.exit_code, stopped_by=evidence.stopped_by,
-            missing_files=evidence.imported_list.missing_files,
+            self.config.job, end.counts, run.observer,
+            error=run.error, signalled=self.control.exit_code, stopped_by=end.stopped_by,
+            missing_files=found.missing_files,
         )  # fmt: skip
-        record = describe_run(evidence, ending, explains=not self.options.is_part)
-        result = RunResult(exit_code=ending.exit_code, record=record, folder=folder, error=self.error)
+        record = describe_run(run, found, end, ending)
+        result = RunResult(exit_code=ending.exit_code, record=record, folder=run.folder, error=run.error)
         write_down(
-            result, ledger=ledger, layout=self.layout, log=self.log, observer=self.observer,
+            result, ledger=ledger, layout=self.layout, log=run.log, observer=run.observer,
             keep_runs=self.config.job.keep_runs,
         )  # fmt: skip
         self.control.settle(ending.exit_code)
@@ -285,15 +260,13 @@ class Run:
 
         started = time.perf_counter()
         settings = make_origin_settings(self.config, port)
-        self.note("starting the embedded origin; the first time it draws its pictures ...")
+        self.state.note("starting the embedded origin; the first time it draws its pictures ...")
         with doing("making the embedded origin's pictures"):
-            self.origin_pid = stack.enter_context(EmbeddedOrigin(settings)).pid
+            self.state.origin_pid = stack.enter_context(EmbeddedOrigin(settings)).pid
         return time.perf_counter() - started
 
-    def _work(self, ledger: Ledger, items: int, folder: Path) -> None:
+    def _work(self, ledger: Ledger, items: int) -> None:
         """Runs what is due through both stages. What that needs is imported here: most nights bring little or nothing.
-
-        `loop_result` is kept whatever ends it.
         """
         from batchproc.executors import start_context
         from batchproc.job_file import worker_modules
@@ -302,30 +275,9 @@ class Run:
             start_context(worker_modules(self.config))  # it has its own imports to do: beside ours, on another core
 
         from batchproc.pipeline.loop import Loop
-        from batchproc.pipeline.opening import make_transform
 
-        loop = Loop(
-            self.config,
-            self.options,
-            make_transform(self.config, self.steps),
-            items=items,
-            ledger=ledger,
-            layout=self.layout,
-            folder=folder,
-            origin_pid=self.origin_pid,
-            pauses=self.known_pauses,
-            observer=self.observer,
-            display=self.display,
-            log=self.log,
-            note=self.note,
-            give_up=self._keep_error,
-        )
-        self.loop_result = loop.loop_result
-        loop.run(self.control)
-
-    def _keep_error(self, error: BatchprocError) -> None:
-        """The first one is the run's."""
-        self.error = self.error or error
+        transform = make_transform(self.config, self.state.steps)
+        Loop(self.state, transform, items=items, ledger=ledger).run(self.control)
 
 
 def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, display: Display) -> RunResult:
@@ -334,8 +286,11 @@ def run_job(config: Config, steps: tuple[Step, ...], options: RunOptions, displa
     Raises `UsageError` before anything is touched, `LockHeldError` when another run is under way, `DiskError` and
     `ExecutorError` when it cannot go on; what was done by then is kept in the ledger.
     """
-    run = Run(config, steps, options, display)
-    with run.control, doing("telling the health check how it ended"), RunMonitoring(config, run.note) as monitor:
+    observer = Observer(spans_kept=SPANS_KEPT_FOR_TRACE if config.report.trace else SPANS_KEPT)
+    layout = Layout(output=config.paths.output)
+    state = RunState(config=config, steps=steps, options=options, display=display, layout=layout, observer=observer)
+    run = Run(state)
+    with run.control, doing("telling the health check how it ended"), RunMonitoring(config, state.note) as monitor:
         result = run.execute(monitor)
         monitor.result = result
     return result

@@ -33,17 +33,13 @@ from batchproc.model import Disposition, Failure, Item, Outcome, Source, SourceI
 from batchproc.pipeline import stages
 from batchproc.pipeline.mode_selector import ModeSelector
 from batchproc.pipeline.monitoring import log_line
-from batchproc.pipeline.observer import Observer
 from batchproc.pipeline.phase_record import GAUGES, MOVES, PhaseMeasurements, describe_phase
-from batchproc.pipeline.run_record import LoopResult, describe_circumstances
+from batchproc.pipeline.run_record import RunState, describe_circumstances
 from batchproc.pipeline.stages import for_plan, make_executors
 from batchproc.pipeline.stopping import Control, StopHandlers, Watchdog
-from batchproc.pipeline.types import Display, RunOptions
 from batchproc.record.explanation import Variant
 from batchproc.redact import printable, redact_url
-from batchproc.runlog import RunLog
 from batchproc.signals import doing
-from batchproc.sink import Layout
 from batchproc.transform.plan import Transform
 
 NOT_MODIFIED = 304  # RFC 9110, section 15.4.5
@@ -178,44 +174,15 @@ AUDIENCE_SECONDS = 0.5  # between two looks at whether it has taken what it has
 
 
 class Loop:
-    """What a run has to do. Made and run in the main thread alone; `loop_result` is what became of it.
+    """What a run has to do. Made and run in the main thread alone; the run's `loop_result` is what became of it."""
 
-    `give_up` is told, from any thread, why the work cannot go on; `pauses` are those that earlier runs knew of.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        options: RunOptions,
-        transform: Transform,
-        *,
-        items: int,
-        ledger: Ledger,
-        layout: Layout,
-        folder: Path,
-        origin_pid: int | None,
-        pauses: Mapping[str, float],
-        observer: Observer,
-        display: Display,
-        log: RunLog,
-        note: Callable[[str], None],
-        give_up: Callable[[BatchprocError], None],
-    ) -> None:
-        self.loop_result = LoopResult()
-        self._config = config
-        self._options = options
+    def __init__(self, run: RunState, transform: Transform, *, items: int, ledger: Ledger) -> None:
+        self._run = run
+        self._config = run.config
         self._transform = transform
         self._items = items
         self._ledger = ledger
-        self._layout = layout
-        self._folder = folder
-        self._origin_pid = origin_pid
-        self._known_pauses = pauses
-        self._observer = observer
-        self._display = display
-        self._log = log
-        self._note = note
-        self._report_error = give_up
+        self._observer = run.observer
         self._phase: Phase | None = None  # under way, or the last one
         self._stopping = False
         self._kept_waiting = 0  # how often the audience was not ready: the run has not stalled
@@ -227,22 +194,22 @@ class Loop:
             self._config, self._sources(), reread=self._ledger.reread, concurrency=concurrency
         )
         now = time.time()
-        frontier.leave_alone({host: until - now for host, until in self._known_pauses.items()})
+        frontier.leave_alone({host: until - now for host, until in self._run.known_pauses.items()})
         selector = ModeSelector(self._config, self._items, fragile=_lost_workers(self._ledger.failures_by_code()))
         self._warn(stages.why_fewer_workers(self._config, selector.plan))
         control.take(StopHandlers(admit_no_more=frontier.close, stop_at_once=self._stop_at_once, save=self._save))
         with ExitStack() as stack:
             stack.callback(self._remember_phase)
-            gauges = stack.enter_context(Gauges(GAUGES, self._layout.temporary_folder))
+            gauges = stack.enter_context(Gauges(GAUGES, self._run.layout.temporary_folder))
             stack.callback(self._remember, frontier, selector, concurrency)
-            moves, stacks = partial(self._moves, gauges), self._folder / "stacks.txt"
+            moves, stacks = partial(self._moves, gauges), self._run.folder / "stacks.txt"
             stack.enter_context(_watch(self._config, moves, self._give_up, self._save, stacks))
             stack.enter_context(
                 doing(lambda: f"{self._observer.describe(self._items)}, {frontier.in_flight:,} under way")
             )
-            stack.callback(self._display.end)
-            self._display.begin(self._items)
-            make_leg = self._leg_maker(frontier, gauges, stack.enter_context(self._layout.robots_folder()))
+            stack.callback(self._run.display.end)
+            self._run.display.begin(self._items)
+            make_leg = self._leg_maker(frontier, gauges, stack.enter_context(self._run.layout.robots_folder()))
             ended_early = True
             while ended_early and self._may_go_on(control):
                 ended_early = self._run_phase(make_leg(selector.plan), selector, frontier, gauges)
@@ -257,8 +224,8 @@ class Loop:
 
     def _leg_maker(self, frontier: Frontier, gauges: Gauges, robots_folder: str) -> Callable[[Variant], Phase]:
         """What makes a phase in the modes that it is given; all else stays the same from phase to phase."""
-        download = stages.make_download(self._config, "127.0.0.1/32" if self._origin_pid else "", robots_folder)
-        transform = stages.with_gallery(self._transform, self._config, self._folder, self._items)
+        download = stages.make_download(self._config, "127.0.0.1/32" if self._run.origin_pid else "", robots_folder)
+        transform = stages.with_gallery(self._transform, self._config, self._run.folder, self._items)
         numbers = itertools.count(1)
         return lambda plan: Phase(
             self._config,
@@ -268,8 +235,8 @@ class Loop:
             number=next(numbers),
             frontier=frontier,
             gauges=gauges,
-            log_folder=self._folder,
-            origin_pid=self._origin_pid,
+            log_folder=self._run.folder,
+            origin_pid=self._run.origin_pid,
         )
 
     def _run_phase(self, phase: Phase, selector: ModeSelector, frontier: Frontier, gauges: Gauges) -> bool:
@@ -280,7 +247,7 @@ class Loop:
         self._observer.begin_phase()
         selector.begin_phase()
         with phase:
-            log_line(self._log, phase.executors)
+            log_line(self._run.log, phase.executors)
             for outcome in phase.outcomes():
                 final = self._handle(outcome, frontier)
                 if isinstance(final, Failure):
@@ -298,11 +265,11 @@ class Loop:
         """The phase under way in the terms of the model. Kept, for the case that no later phase comes to anything."""
         selector.fragile = selector.fragile or any(times.starts > 1 for one in phase.executors for times in one.times)
         circumstances = describe_circumstances(self._config, frontier.describe_hosts())
-        self.loop_result.snapshot = snapshot = describe_phase(circumstances, phase.snapshot(), self._observer)
+        self._run.loop_result.snapshot = snapshot = describe_phase(circumstances, phase.snapshot(), self._observer)
         return measure(snapshot)
 
     def _remember(self, frontier: Frontier, selector: ModeSelector, concurrency: Concurrency | None) -> None:
-        loop_result = self.loop_result
+        loop_result = self._run.loop_result
         loop_result.retried = frontier.retried
         loop_result.retry_wait_seconds = frontier.waits.retry_seconds
         loop_result.pause_wait_seconds = frontier.waits.pause_seconds
@@ -313,16 +280,16 @@ class Loop:
         loop_result.concurrency = concurrency.describe() if concurrency else None
 
     def _remember_phase(self) -> None:
-        self.loop_result.phase = self._phase.evidence() if self._phase else None
+        self._run.loop_result.phase = self._phase.evidence() if self._phase else None
 
     def _warn(self, text: str) -> None:
         if text:
-            self._note(f"warning: {text}")
+            self._run.note(f"warning: {text}")
 
     def _give_up(self, reason: str) -> None:
         """Ends a run that no longer moves. Called by the watch's thread."""
-        self._report_error(ExecutorError(reason))
-        self._log.record("run.stalled", "error", reason=reason)
+        self._run.fail(ExecutorError(reason))
+        self._run.log.record("run.stalled", "error", reason=reason)
         self._stop_at_once()
 
     def _stop_at_once(self) -> None:
@@ -333,7 +300,7 @@ class Loop:
 
     def _save(self, exit_code: ExitCode) -> None:
         """Commits what was recorded and ends the run's row, before the process leaves by force. From any thread."""
-        self._log.record("run.left", "error", exit_code=int(exit_code))
+        self._run.log.record("run.left", "error", exit_code=int(exit_code))
         counters = {"processed": self._observer.processed}
         with suppress(BatchprocError):
             self._ledger.break_off_run(ended=datetime.now(UTC), exit_code=exit_code, counters=counters)
@@ -341,16 +308,16 @@ class Loop:
     def _handle(self, outcome: Outcome, frontier: Frontier) -> Outcome | None:
         """The loop's body: frontier, observer and ledger hear of an outcome. Returns what is final, if it is."""
         if isinstance(outcome, Failure) and kind_of(outcome.code).stops_run:
-            raise DiskError(f"{self._layout.output}: {outcome.message}; what is unfinished stays pending")
+            raise DiskError(f"{self._run.layout.output}: {outcome.message}; what is unfinished stays pending")
         final = frontier.on_outcome(outcome)
         self._observer.on_outcome(outcome, final)
         if final is not None:
             self._ledger.record(final)
         if isinstance(final, Failure):
-            self._log.failed(final)
-        self._display.advance(self._observer)
+            self._run.log.failed(final)
+        self._run.display.advance(self._observer)
         self._wait_for_audience()
-        if self._options.strict and isinstance(final, Failure) and final.disposition is not Disposition.DEFERRED:
+        if self._run.options.strict and isinstance(final, Failure) and final.disposition is not Disposition.DEFERRED:
             raise ItemFailedError(
                 f"{describe_line(final.source.line)} of the list, {printable(redact_url(final.source.url))}: "
                 f"{final.code}: {final.message}; --strict stops at the first failure"
@@ -358,13 +325,13 @@ class Loop:
         return final
 
     def _wait_for_audience(self) -> None:
-        audience = self._options.audience
+        audience = self._run.options.audience
         while audience is not None and not audience.keeps_up(AUDIENCE_SECONDS):
             self._kept_waiting += 1
 
     def _sources(self) -> Iterator[Source]:
-        work = self._ledger.work(max_runs=self._config.job.max_runs_per_item, refresh=self._options.refresh)
-        return itertools.islice(work, self._options.limit or None)
+        work = self._ledger.work(max_runs=self._config.job.max_runs_per_item, refresh=self._run.options.refresh)
+        return itertools.islice(work, self._run.options.limit or None)
 
 
 def _lost_workers(failures: Mapping[str, int]) -> bool:

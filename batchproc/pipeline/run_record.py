@@ -3,18 +3,21 @@
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field, to_builtins
 from msgspec.structs import replace
 
 from batchproc.config import Config, resolved
+from batchproc.errors import BatchprocError
 from batchproc.explain.wording import nothing_done
 from batchproc.measure.processes import describe_machine
 from batchproc.measure.samples import Samples
 from batchproc.pipeline.closing import Ending
 from batchproc.pipeline.import_list import ImportedList
 from batchproc.pipeline.observer import Observer
+from batchproc.pipeline.types import Display, RunOptions
 from batchproc.record.run_json import (
     Counts,
     HostsRecord,
@@ -22,6 +25,9 @@ from batchproc.record.run_json import (
     RunCounts,
     RunRecord,
 )
+from batchproc.runlog import RunLog
+from batchproc.sink import Layout
+from batchproc.transform.steps.step import Step
 from batchproc.version import VERSION
 
 if TYPE_CHECKING:
@@ -44,39 +50,60 @@ class LoopResult(Struct, kw_only=True):
     retried: int = 0
 
 
-class RunMeasurements(Struct, frozen=True, kw_only=True):
-    """Everything that run.json is made of. `command_started`, `clock_started`, `line_*`: perf_counter seconds.
+class RunState(Struct, kw_only=True):
+    """A run under way: what its parts share, and what has become of it. Changed by the main thread, but for `error`.
 
-    `aside_seconds`: what lay between the command's start and the clock's, and is no work of this run's.
+    `clock_*` and `line_*` are perf_counter seconds. `aside_seconds`: what lay between the command's start and the
+    clock's, and is no work of this run's.
     """
 
     config: Config
-    run_id: str
-    started: datetime
-    wall_seconds: float
-    command_started: float | None
-    aside_seconds: Mapping[str, float]
-    clock_started: float
-    line_started: float
-    line_ended: float
-    imported_list: ImportedList
+    steps: tuple[Step, ...]
+    options: RunOptions
+    display: Display
+    layout: Layout
+    observer: Observer
+    log: RunLog = field(default_factory=RunLog)
+    loop_result: LoopResult = field(default_factory=LoopResult)
+    error: BatchprocError | None = None  # what ended it before its time, the first of all
+    started: datetime = datetime.min
+    folder: Path = Path()
+    origin_pid: int | None = None
+    known_pauses: Mapping[str, float] = field(default_factory=dict)  # of earlier runs: until when, in UTC s, by host
+    aside_seconds: dict[str, float] = field(default_factory=dict)
+    clock_started: float = 0.0
+    clock_ended: float = 0.0
+    line_started: float = 0.0
+    line_ended: float = 0.0
+
+    def note(self, text: str) -> None:
+        """Tells the user and the log. From any thread."""
+        self.display.note(text)
+        self.log.record("note", "warning" if text.startswith("warning") else "info", text=text)
+
+    def fail(self, error: BatchprocError) -> None:
+        """Keeps what ends the run, if it is the first. From any thread."""
+        self.error = self.error or error
+
+
+class LedgerEnd(Struct, frozen=True, kw_only=True):
+    """How the ledger stands when a run has done what it could."""
+
     counts: Counts
     failures: Mapping[str, int]
     deferrals: Mapping[str, int]
     already_terminal: int
-    observer: Observer
-    loop_result: LoopResult
     stopped_by: str | None
     data_set: "DataSetRecord | None" = None
 
 
-def describe_run(evidence: RunMeasurements, ending: Ending, *, explains: bool = True) -> RunRecord:
+def describe_run(run: RunState, found: ImportedList, end: LedgerEnd, ending: Ending) -> RunRecord:
     """What was measured, and the explanation that follows from it."""
-    record = _measured(evidence, ending)
-    if not explains:
+    record = _measured(run, found, end, ending)
+    if run.options.is_part:
         return record
     record = _explained(record) if record.stages else nothing_done(record)
-    return replace(record, command_seconds=_describe_command(evidence))
+    return replace(record, command_seconds=_describe_command(run))
 
 
 def _explained(record: RunRecord) -> RunRecord:
@@ -85,74 +112,73 @@ def _explained(record: RunRecord) -> RunRecord:
     return explain(record)
 
 
-def _measured(evidence: RunMeasurements, ending: Ending) -> RunRecord:
-    observer, line_seconds = evidence.observer, evidence.line_ended - evidence.line_started
+def _measured(run: RunState, found: ImportedList, end: LedgerEnd, ending: Ending) -> RunRecord:
+    observer, line_seconds = run.observer, run.line_ended - run.line_started
     first_start = observer.first_start
     return replace(
-        _describe_stages(evidence),
+        _describe_stages(run),
         version=VERSION,
-        job=evidence.config.job.name,
-        run_id=evidence.run_id,
-        started=iso_time(evidence.started),
+        job=run.config.job.name,
+        run_id=run.folder.name,
+        started=iso_time(run.started),
         ended=iso_time(datetime.now(UTC)),
-        wall_seconds=evidence.wall_seconds,
+        wall_seconds=run.clock_ended - run.clock_started,
         line_seconds=line_seconds,
         observer_started=observer.started,
         exit_code=int(ending.exit_code),
         reason=ending.reason,
-        stopped_by=evidence.stopped_by,
-        counts=_counts(evidence),
-        failures=dict(evidence.failures),
-        deferrals=dict(evidence.deferrals),
+        stopped_by=end.stopped_by,
+        counts=_counts(run, found, end),
+        failures=dict(end.failures),
+        deferrals=dict(end.deferrals),
         failures_this_run=dict(observer.failures),
         deferred_this_run=observer.outcomes["deferred"],
         images_per_second=observer.outcomes["done"] / line_seconds if line_seconds else 0.0,
-        startup_seconds=None if first_start is None else first_start - evidence.clock_started,
-        retry_wait_seconds=evidence.loop_result.retry_wait_seconds,
-        pause_wait_seconds=evidence.loop_result.pause_wait_seconds,
-        list_remarks=tuple(evidence.imported_list.imported.remarks),
-        recipe=evidence.imported_list.recipe,
-        resampler_problem=evidence.imported_list.resampler_problem,
-        due_again=evidence.imported_list.due_again,
+        startup_seconds=None if first_start is None else first_start - run.clock_started,
+        retry_wait_seconds=run.loop_result.retry_wait_seconds,
+        pause_wait_seconds=run.loop_result.pause_wait_seconds,
+        list_remarks=tuple(found.imported.remarks),
+        recipe=found.recipe,
+        resampler_problem=found.resampler_problem,
+        due_again=found.due_again,
         original_bytes=observer.original_bytes,
         rendition_bytes=observer.rendition_bytes,
-        auto=evidence.loop_result.auto,
-        concurrency=evidence.loop_result.concurrency,
-        data_set=evidence.data_set,
+        auto=run.loop_result.auto,
+        concurrency=run.loop_result.concurrency,
+        data_set=end.data_set,
     )
 
 
-def _describe_command(evidence: RunMeasurements) -> dict[str, float] | None:
+def _describe_command(run: RunState) -> dict[str, float] | None:
     """The whole command by the clock, in parts that follow on each other: from the start of its process until now.
 
     `prepare`, `items` and `settle` are `wall_seconds`. What comes after, the summary and the page, is not in it: this
     is what they are made from. None where the run is not all that its process is for.
     """
-    if evidence.command_started is None:
+    if run.options.command_started is None:
         return None
-    aside = sum(evidence.aside_seconds.values())
-    clock_ended = evidence.clock_started + evidence.wall_seconds
+    aside = sum(run.aside_seconds.values())
     return {
-        "start": evidence.clock_started - evidence.command_started - aside,
-        **evidence.aside_seconds,
-        "prepare": evidence.line_started - evidence.clock_started,
-        "items": evidence.line_ended - evidence.line_started,
-        "settle": clock_ended - evidence.line_ended,
-        "describe": time.perf_counter() - clock_ended,
+        "start": run.clock_started - run.options.command_started - aside,
+        **run.aside_seconds,
+        "prepare": run.line_started - run.clock_started,
+        "items": run.line_ended - run.line_started,
+        "settle": run.clock_ended - run.line_ended,
+        "describe": time.perf_counter() - run.clock_ended,
     }
 
 
-def _describe_stages(evidence: RunMeasurements) -> RunRecord:
+def _describe_stages(run: RunState) -> RunRecord:
     """Of the last phase; where that was stopped before its first item, what was seen of the one before."""
-    loop_result = evidence.loop_result
-    if loop_result.snapshot is not None and not evidence.observer.phase_items:
+    loop_result = run.loop_result
+    if loop_result.snapshot is not None and not run.observer.phase_items:
         return loop_result.snapshot
-    known = describe_circumstances(evidence.config, loop_result.hosts, worked=loop_result.phase is not None)
+    known = describe_circumstances(run.config, loop_result.hosts, worked=loop_result.phase is not None)
     if loop_result.phase is None:
         return replace(known, samples=Samples(unknown="there was nothing to do"))
     from batchproc.pipeline.phase_record import describe_phase
 
-    return describe_phase(known, loop_result.phase, evidence.observer)
+    return describe_phase(known, loop_result.phase, run.observer)
 
 
 def describe_circumstances(config: Config, hosts: HostsRecord, *, worked: bool = True) -> RunRecord:
@@ -166,14 +192,14 @@ def iso_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _counts(evidence: RunMeasurements) -> RunCounts:
-    observer = evidence.observer
+def _counts(run: RunState, found: ImportedList, end: LedgerEnd) -> RunCounts:
+    observer = run.observer
     return RunCounts(
-        **to_builtins(evidence.counts),
-        already_done=evidence.already_terminal,
+        **to_builtins(end.counts),
+        already_done=end.already_terminal,
         processed=observer.processed,
-        retried=evidence.loop_result.retried,
-        missing_files=evidence.imported_list.missing_files,
-        pruned=evidence.imported_list.pruned,
+        retried=run.loop_result.retried,
+        missing_files=found.missing_files,
+        pruned=found.pruned,
         unchanged=observer.outcomes["unchanged"],
     )
