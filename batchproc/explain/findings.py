@@ -31,7 +31,7 @@ from batchproc.record.run_parts import StageLoad, StageRecord
 # over 50 is known to a tenth then, and a tenth is the error that the model is granted anyway.
 LEAST_ITEMS = 50
 # With more of the run spent waiting for a retry or a paused host, what is left is mostly the edges of those waits: a
-# few items at once, with an empty line before and behind them.
+# few items at once, with an empty pipeline before and behind them.
 MOST_WAITED = 0.5
 LEAST_EACH = 3  # items per worker: below that most of a stage's time is its first item and its last
 

@@ -193,7 +193,7 @@ def process_cost_text(record: RunRecord, stage: "StageRecord") -> str:
 
 # a self-check, by the first part of its name: what it checks, and what a failure means for the verdict
 CHECKS: Mapping[str, tuple[str, str]] = {
-    "remainder": ("the account adds up", "so this stage's mode is not judged"),
+    "remainder": ("the time breakdown adds up", "so this stage's mode is not judged"),
     "little": (
         "two counts of items in flight agree",
         "so times per image may be off by as much, and with them what is predicted of other modes",

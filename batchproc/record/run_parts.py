@@ -132,7 +132,7 @@ class StepRecord(Struct, frozen=True, kw_only=True):
 class StageRecord(Struct, frozen=True, kw_only=True):
     """One stage. Seconds are of all its workers together but `wall_seconds`; None is unknown.
 
-    `account`: worker-seconds by bucket, which sum to `whole_seconds`. `busy_seconds`: with an item in hand.
+    `account`: worker-seconds by category of time, which sum to `whole_seconds`. `busy_seconds`: with an item in hand.
     `spare_workers`: threads that went on where others waited for a silent server, `spare_seconds` beside the others.
     `utilisation`: the share of their time that its workers were busy, as `StageLoad` has it.
     `inside_seconds`: sum over the items, queues included. `parts`: wall seconds inside tasks by name.
@@ -174,7 +174,7 @@ class StageRecord(Struct, frozen=True, kw_only=True):
 
     @property
     def whole_seconds(self) -> float:
-        """Workers x wall time, and what spare workers added: what the account splits."""
+        """Workers x wall time, and what spare workers added: what the time breakdown splits."""
         return self.workers * self.wall_seconds + self.spare_seconds
 
     @property

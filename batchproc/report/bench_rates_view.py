@@ -189,7 +189,7 @@ class AccountsView(Struct, frozen=True, kw_only=True):
 
 
 def view_accounts(bench: Bench) -> tuple[list[AccountsView], Legend]:
-    """Both stages with one numbering of the buckets."""
+    """Both stages with one numbering of the categories."""
     accounts = {stage: _accounts(bench, stage) for stage in STAGES}
     kept = {stage: found for stage, found in accounts.items() if found}
     legend = _legend(kept.values())
@@ -244,7 +244,7 @@ def view_starts(bench: Bench) -> list[tuple[str, str]]:
             if entry.startup_per_worker_seconds is not None:
                 found.setdefault((stage, entry.mode), []).append(entry.startup_per_worker_seconds)
     rows = [(f"{stage}, per {_worker(mode)}", seconds(fmean(of))) for (stage, mode), of in sorted(found.items())]
-    rows.append(("the very first run, besides its line (interpreter, list, ledger)",
+    rows.append(("the very first run, outside its pipeline (interpreter, list, ledger)",
                  seconds(bench.cold_start.outside_line_seconds)))  # fmt: skip
     return rows
 
@@ -254,7 +254,7 @@ def _worker(mode: str) -> str:
 
 
 def _accounts(bench: Bench, stage: str) -> dict[str, dict[str, float]]:
-    """Case -> words of a bucket -> worker-seconds of a mean run."""
+    """Case -> words of a category -> worker-seconds of a mean run."""
     found = {}
     for case in (case for group in groups_of(bench) for case in group.cases):
         if stage in case.stages and case.stages[stage].account:
@@ -262,9 +262,9 @@ def _accounts(bench: Bench, stage: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def _words(bucket: str) -> str:
-    """What people call a bucket; one that this program does not know keeps its name."""
-    return CATEGORIES.get(bucket) or redact_text(bucket).replace("_", " ")
+def _words(category: str) -> str:
+    """What people call a category; one that this program does not know keeps its name."""
+    return CATEGORIES.get(category) or redact_text(category).replace("_", " ")
 
 
 def _legend(stages: Iterable[Mapping[str, Mapping[str, float]]]) -> Legend:

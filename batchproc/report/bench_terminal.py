@@ -98,12 +98,12 @@ def _noise(floor: NoiseFloor) -> str:
 
 
 def _cold_start(bench: Bench) -> str:
-    """The first run's time outside the line, against the same of the baseline's later runs."""
+    """The first run's time outside the pipeline, against the same of the baseline's later runs."""
     case = bench.case(bench.baseline)
     warm = case.command_seconds - median(case.seconds) if case else None
     return (
-        f"the very first run took {seconds(bench.cold_start.outside_line_seconds)} besides its line "
-        f"(interpreter, list, ledger), later ones {seconds(warm)}; the table's times are of the line alone"
+        f"the very first run took {seconds(bench.cold_start.outside_line_seconds)} outside its pipeline "
+        f"(interpreter, list, ledger), later ones {seconds(warm)}; the table's times are of the pipeline alone"
     )
 
 

@@ -316,7 +316,7 @@ def _doubt(bench: Bench, rounds: int) -> str:
 
 def _why(bench: Bench) -> str:
     parts = [*_waiting(bench), *_computing(bench), *_rival(bench), *_bound(bench)]
-    return f"{'; '.join(parts)}." if parts else "Unknown: the accounts and the calibration do not show a cause."
+    return f"{'; '.join(parts)}." if parts else "Unknown: neither time breakdowns nor calibration show a cause."
 
 
 def _waiting(bench: Bench) -> Iterator[str]:

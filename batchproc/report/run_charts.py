@@ -99,7 +99,7 @@ def gil_words(stage: StageRecord) -> str:
     """How long the workers waited for the GIL, and how that was found."""
     waited, error = stage.account.get("gil_wait"), stage.gil_error_seconds
     if stage.gil_method == "unknown" or waited is None:
-        return "Waiting for the GIL: unknown; where there was any, it is part of a blocked bucket."
+        return "Waiting for the GIL: unknown; where there was any, it is part of a blocked category."
     margin = f" ± {seconds(error)}" if error else ""
     how = {"sampled": "sampled from outside the process", "residual": "what is left over in a stage without waits"}
     return f"Waiting for the GIL: {seconds(waited)}{margin}, {how.get(stage.gil_method, stage.gil_method)}."
@@ -409,7 +409,7 @@ def _throughput(series: Series) -> Chart | None:
     end, total = rows[-1]
     best = max(range(len(rates)), key=rates.__getitem__)
     sentence = (
-        f"{significant(total / end)} attempts/s left the line on average, failed ones included, "
+        f"{significant(total / end)} attempts/s left the pipeline on average, failed ones included, "
         f"at most {significant(rates[best])}/s at {seconds(rows[best][0])}"
     )
     tail = (end - next((row[0] for row in rows if row[1] >= 0.9 * total), end)) / end

@@ -1,4 +1,4 @@
-"""The closing summary: the account in words, and its looks on a terminal."""
+"""The closing summary: the time breakdown in words, and how it looks on a terminal."""
 
 from pathlib import Path
 from typing import Any
