@@ -3,9 +3,11 @@
 import pytest
 
 from batchproc.bench.runner import Interrupt
-from batchproc.lab.experiments import EXPERIMENTS, Experiment
+from batchproc.lab import experiments
+from batchproc.lab.experiments import EXPERIMENTS, START_WORKERS, Experiment
 from batchproc.lab.laboratory import run_experiment
 from batchproc.lab.results import Place
+from batchproc.model import Mode
 
 # What must come out even of the smallest; counts are exact, times only have to be there.
 SERIES = {
@@ -49,6 +51,19 @@ def test_it_gives_its_table(experiment: Experiment) -> None:
         assert min(values["still hanging after", mode] for mode in ("thread", "serial")) > 0
     if experiment.name == "crash":
         assert values["lost", "thread"] > 1
+
+
+@pytest.mark.parametrize("mode", [Mode.THREAD, Mode.PROCESS])
+def test_a_start_is_timed_of_all_workers_also_when_the_first_could_do_all_the_work(
+    monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    timed: list[float] = []
+    monkeypatch.setattr(experiments, "median", timed.extend)
+
+    experiments._ready_seconds(mode)
+
+    assert START_WORKERS == len(timed)
+    assert min(timed) > 0
 
 
 def test_every_experiment_has_its_test() -> None:
