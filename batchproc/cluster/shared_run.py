@@ -35,7 +35,7 @@ from batchproc.pipeline.closing import judge, write_beside
 from batchproc.pipeline.import_list import JobList
 from batchproc.pipeline.monitoring import RunMonitoring
 from batchproc.pipeline.observer import Observer
-from batchproc.pipeline.opening import check_certificates, check_layout, make_transform, origin_port
+from batchproc.pipeline.opening import check_job, make_transform, origin_port
 from batchproc.pipeline.run_record import iso_time
 from batchproc.pipeline.stages import make_origin_settings
 from batchproc.pipeline.stopping import ENDING
@@ -85,9 +85,7 @@ def refuse(job: Job) -> None:
     if problems:
         raise UsageError(problems)
     layout.check()
-    JobList.of(config, config.job.base_url).check()
-    check_layout(config)
-    check_certificates(config)
+    check_job(config)
 
 
 PARTS_JSONL = "parts.jsonl"

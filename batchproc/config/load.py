@@ -100,11 +100,9 @@ def _why_unreadable(error: OSError) -> str:
 
 def _further_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
     """What no type says: keys that need others, or exclude them, and keys of `[bench] vary` that do not exist."""
-    yield from _bucket_problems(tables, origins)
-    yield from _original_problems(tables, origins)
-    yield from _local_problems(tables, origins)
-    bench = tables.get("bench")
-    vary = bench.get("vary") if isinstance(bench, Mapping) else None
+    for loc, value, message in _misfits(tables):
+        yield loc, problem_at(origins, loc, value, message)
+    vary = _given(tables, "bench", "vary", {})
     for key in vary if isinstance(vary, Mapping) else ():
         if key not in known_keys():
             near = nearest_key(key)
@@ -112,41 +110,30 @@ def _further_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[t
             yield ("bench", "vary", key), Problem(where=origins.where(("bench", "vary", key)), message=message)
 
 
-def _bucket_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
-    """What a bucket for output needs beside it."""
-    job, output = tables.get("job"), tables.get("output")
-    name, state = (job.get("output"), job.get("state", "")) if isinstance(job, Mapping) else ("", "")
-    if not isinstance(name, str) or not is_remote(name):
-        return
-    if not state:
-        message = "must name a folder here for ledger, rows and reports, as output is a bucket."
-        yield ("job", "state"), problem_at(origins, ("job", "state"), state, message)
-    layout = output.get("layout", "files") if isinstance(output, Mapping) else "files"
-    if layout == "files":
-        message = 'must be "webdataset" or "parquet", as output is a bucket.'
-        yield ("output", "layout"), problem_at(origins, ("output", "layout"), layout, message)
-
-
-def _original_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
-    """Originals lie beside the files of images: a data set in shards has no place for them."""
-    download, output = tables.get("download"), tables.get("output")
-    layout = output.get("layout", "files") if isinstance(output, Mapping) else "files"
-    if isinstance(download, Mapping) and download.get("keep_originals") is True and layout in ("webdataset", "parquet"):
+def _misfits(tables: Mapping[str, Any]) -> Iterator[tuple[Loc, object, str]]:
+    """Keys whose values do not go with those of others: place, value, and what it must be."""
+    name, layout = _given(tables, "job", "output", ""), _given(tables, "output", "layout", "files")
+    if isinstance(name, str) and is_remote(name):
+        if not (state := _given(tables, "job", "state", "")):
+            message = "must name a folder here for ledger, rows and reports, as output is a bucket."
+            yield ("job", "state"), state, message
+        if layout == "files":
+            yield ("output", "layout"), layout, 'must be "webdataset" or "parquet", as output is a bucket.'
+    if _given(tables, "download", "keep_originals", False) is True and layout in ("webdataset", "parquet"):
         loc = ("download", "keep_originals")
-        yield loc, problem_at(origins, loc, True, f'must be false with layout = "{layout}": shards hold images alone.')
+        yield loc, True, f'must be false with layout = "{layout}": shards hold images alone.'
+    if _given(tables, "job", "allow_local", False) is True and not _given(tables, "job", "local_root", ""):
+        yield ("job", "local_root"), "", "must name the folder with the files, as allow_local is set."
 
 
-def _local_problems(tables: Mapping[str, Any], origins: Origins) -> Iterator[tuple[Loc, Problem]]:
-    """The folder that local files are read from has to be named by whoever allows them."""
-    job = tables.get("job")
-    if isinstance(job, Mapping) and job.get("allow_local") is True and not job.get("local_root"):
-        loc = ("job", "local_root")
-        yield loc, problem_at(origins, loc, "", "must name the folder with the files, as allow_local is set.")
+def _given(tables: Mapping[str, Any], table: str, key: str, default: object) -> Any:
+    """What a config says, of whatever type that is."""
+    found = tables.get(table)
+    return found.get(key, default) if isinstance(found, Mapping) else default
 
 
 def _step_problems(tables: Mapping[str, Any], check: CheckSteps | None, origins: Origins) -> list[Problem]:
-    transform = tables.get("transform")
-    steps = transform.get("steps", []) if isinstance(transform, Mapping) else []
+    steps = _given(tables, "transform", "steps", [])
     if check is None or not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
         return []
     setting = origins.setting_of(("transform", "steps"))

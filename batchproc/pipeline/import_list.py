@@ -225,7 +225,7 @@ def take_in(
     with doing("taking over what an earlier run left"):
         recovered = ledger.recover()
         _adopt_plan(config, options, transform, ledger)
-    imported = _import(config, ledger, options.listing or JobList.of(config, base_url, keep=True))
+    imported = bring_in(config, ledger, options.listing or JobList.of(config, base_url, keep=True))
     counts = ledger.counts()
     check_list(config, ledger.columns, items=counts.items, bad_rows=counts.bad_rows)
     deciding = deciding_values(config, asked_steps(transform))
@@ -257,8 +257,8 @@ def take_in(
     )
 
 
-def _import(config: Config, ledger: Ledger, listing: Listing) -> Imported:
-    """Reads the list into the ledger."""
+def bring_in(config: Config, ledger: Ledger, listing: Listing, *, is_for_now: bool = False) -> Imported:
+    """Reads the list into the ledger; `is_for_now`: the next import is to read it again."""
     columns = Columns()
     with doing("importing the list, 0 lines so far"):  # its first line may be long in coming, from a pipe
         rows = listing.rows(columns, listing.memory(ledger.checkpoints()))
@@ -266,7 +266,7 @@ def _import(config: Config, ledger: Ledger, listing: Listing) -> Imported:
     with doing(lambda: f"importing the list, {count(listed.number, 'line')} so far"):
         return ledger.import_sources(
             listed,
-            fingerprint=listing.fingerprint(),
+            fingerprint="" if is_for_now else listing.fingerprint(),
             names=listing.names,
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,

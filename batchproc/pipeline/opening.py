@@ -74,6 +74,13 @@ def check_layout(config: Config) -> None:
         raise UsageError([Problem(where=f"[output] {key}", message=message) for key in wanted])
 
 
+def check_job(config: Config) -> None:
+    """Raises `UsageError` where the list, or a file that the config names, cannot be read, or an extra is missing."""
+    JobList.of(config, config.job.base_url).check()
+    check_layout(config)
+    check_certificates(config)
+
+
 def origin_port(output: Path) -> int:
     """The embedded origin's port: the same for the same job, so that its URLs are, too; another if that one is taken.
 
@@ -126,9 +133,7 @@ def refuse(config: Config, steps: tuple[Step, ...], *, any_plan: bool = False) -
     `any_plan`: images of another plan would be made again. Not told are what only the attempt can show (a quota), and
     a lock that another run holds: that passes.
     """
-    JobList.of(config, config.job.base_url).check()
-    check_layout(config)
-    check_certificates(config)
+    check_job(config)
     layout = Layout(output=config.paths.output)
     layout.check()
     refuse_lost_ledger(layout)

@@ -16,13 +16,12 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from batchproc.columns import Columns
 from batchproc.config import STDIN, Config
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.explain.words import count
 from batchproc.ledger import Ledger, ListRule, Restored, ShardTable, is_whole, put_in_place, replacement
 from batchproc.lock import RunLock
-from batchproc.pipeline.import_list import JobList
+from batchproc.pipeline.import_list import JobList, bring_in
 from batchproc.pipeline.monitoring import run_counters
 from batchproc.pipeline.opening import make_transform
 from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, read_run
@@ -104,16 +103,7 @@ def _fill(config: Config, layout: Layout, path: Path, transform: Transform) -> R
     base_url = ANY_ORIGIN if config.origin else config.job.base_url
     with Ledger.open(path, images=images, reserve_path=layout.reserve_path, power=power) as ledger:
         ledger.adopt_plan(fingerprint(transform), plan_settings(transform), recipe=recipe_of(transform))
-        columns, job_list = Columns(), JobList.of(config, base_url)
-        ledger.import_sources(
-            job_list.items(columns),
-            fingerprint="" if config.origin else job_list.fingerprint(),
-            names=job_list.names,
-            keyed_by_id=bool(config.job.id_column),
-            same_url=is_same_url,
-            columns=columns,
-            keep_rows=config.job.duplicates == "rows",
-        )
+        bring_in(config, ledger, JobList.of(config, base_url), is_for_now=config.origin is not None)
         rule = ListRule(
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,
