@@ -4,7 +4,7 @@ Each says no more than was checked.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from batchproc.explain.run_model import BLOCKED
 from batchproc.explain.words import Words, count, crew, seconds, share, significant
 from batchproc.lab.results import Judged
 from batchproc.record.explanation import Cause, Value
-from batchproc.record.run_parts import MODES
+from batchproc.record.run_parts import MODES, STAGES
 
 WORDS = {  # verdict as seen from a case: what the reader sees, tone, sign
     "faster": ("▲ faster", "good"),
@@ -66,24 +66,22 @@ class Group(Struct, frozen=True, kw_only=True):
 
 def groups_of(bench: Bench) -> list[Group]:
     """The whole runs, then each stage that also ran alone; the fastest median first."""
-    cases = sorted(bench.cases, key=lambda case: -case.median_rate_per_second)
-    whole = [case for case in cases if not case.alone]
-    groups = []
-    if whole:
-        groups.append(Group(title="Whole runs", baseline=bench.baseline, cases=whole,
-                            again=bench.baseline_again))  # fmt: skip
-    for stage in ("download", "transform"):
-        alone = [case for case in cases if case.alone == stage]
+    whole = Group(title="Whole runs", baseline=bench.baseline, cases=whole_runs(bench), again=bench.baseline_again)
+    groups = [whole]
+    for stage in STAGES:
+        alone = _fastest_first(case for case in bench.cases if case.alone == stage)
         serial = next((case.name for case in alone if case.download == "serial"), "")
-        if alone:
-            groups.append(Group(title=f"{stage.capitalize()} alone", baseline=serial, cases=alone))
-    return groups
+        groups.append(Group(title=f"{stage.capitalize()} alone", baseline=serial, cases=alone))
+    return [group for group in groups if group.cases]
 
 
 def whole_runs(bench: Bench) -> list[BenchCase]:
     """The cases that ran both stages, the fastest median first."""
-    groups = groups_of(bench)
-    return list(groups[0].cases) if groups and not groups[0].cases[0].alone else []
+    return _fastest_first(case for case in bench.cases if not case.alone)
+
+
+def _fastest_first(cases: Iterable[BenchCase]) -> list[BenchCase]:
+    return sorted(cases, key=lambda case: -case.median_rate_per_second)
 
 
 def relate(bench: Bench, name: str, reference: str) -> Relation | None:
@@ -204,7 +202,7 @@ def stage_rates(bench: Bench) -> list[StageRates]:
     leader = bench.case(_leader(bench))
     if leader is None:
         return []
-    return [found for stage in ("download", "transform") if len((found := _of_stage(bench, leader, stage)).rates) > 1]
+    return [found for stage in STAGES if len((found := _of_stage(bench, leader, stage)).rates) > 1]
 
 
 def _of_stage(bench: Bench, leader: BenchCase, stage: str) -> StageRates:
@@ -388,7 +386,7 @@ def _what_to_do(bench: Bench, winner: Winner) -> str:
     case = bench.case(winner.case)
     if case is None:
         return "Change nothing yet: the winner is no case of this bench."
-    wanted = {f"{stage}.mode": case.mode(stage) for stage in ("download", "transform")} | dict(case.varied)
+    wanted = {f"{stage}.mode": case.mode(stage) for stage in STAGES} | dict(case.varied)
     new = {key: value for key, value in wanted.items() if _setting(bench.config, key) != value}
     told = ", ".join(f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}"
                      for key, value in (new or wanted).items())  # fmt: skip
