@@ -204,7 +204,7 @@ def rebuild(config: ConfigPath, output: Output = None, setting: Settings = None,
     job, steps = load_job(config, [*([f"job.output={folder}"] if folder else []), *(setting or ())])
     from batchproc.pipeline.rebuild import describe_rebuilt, rebuild_ledger, summarise_rebuilt
 
-    rebuilt = rebuild_ledger(job, steps, same_plan=same_plan, tell=print_message)
+    rebuilt = rebuild_ledger(job, steps, same_plan=same_plan, notify=print_message)
     for line in describe_rebuilt(rebuilt):
         print_message(line)
     words = ["batchproc", "run", str(config), *(["--output", folder] if folder else [])]

@@ -118,7 +118,7 @@ class Driver:
         self._slots_of_machines: Counter[str] = Counter()
         self._known: set[str] = set()  # workers that may work
         self._silent_until: dict[str, float] = {}  # by worker
-        self._looked = self._last_word = clock()
+        self._probed = self._last_word = clock()
 
     def open(self) -> DaskEngine:
         """Opens the engine. Raises `UsageError` where there is none."""
@@ -194,7 +194,7 @@ class Driver:
         if self._stops and self._stop_by is None:
             engine.stop_parts(self._run)
             self._stop_by = self._clock() + self._config.job.grace + AT_THE_END_SECONDS
-        self._look(engine)
+        self._probe_workers(engine)
         while self._queue and not self._stops and len(self._out) < self._room():
             part = self._queue.take()
             self._out[part.place] = part  # first: when the engine gets lost over it, it is handed out again
@@ -203,12 +203,12 @@ class Driver:
             self._last_word = self._clock()
             self._put_down(ended)
 
-    def _look(self, engine: DaskEngine) -> None:
+    def _probe_workers(self, engine: DaskEngine) -> None:
         """Who is there, now and then. Raises `ExecutorError` when nobody was for too long."""
         now = self._clock()
-        if now - self._looked < TICK_SECONDS and self._slots:
+        if now - self._probed < TICK_SECONDS and self._slots:
             return
-        self._looked = now
+        self._probed = now
         slots = dict(engine.slots())
         if slots != self._slots:
             self._slots, self._slots_of_machines = slots, Counter()
@@ -216,14 +216,14 @@ class Driver:
                 self._slots_of_machines[machine_of(address)] += number
         if self._slots:
             self._last_word = now
-            self._meet(engine, now)
+            self._ask_strangers(engine, now)
         elif now - self._last_word > WORKERLESS_SECONDS:
             raise ExecutorError(
                 f"no worker has come to the scheduler for {WORKERLESS_SECONDS:.0f} s; start some (dask worker), "
                 "and the same command continues"
             )
 
-    def _meet(self, engine: DaskEngine, now: float) -> None:
+    def _ask_strangers(self, engine: DaskEngine, now: float) -> None:
         """Has workers asked that were not there before; one that is silent later again."""
         strangers = [one for one in self._slots.keys() - self._known if now >= self._silent_until.get(one, now)]
         if strangers:

@@ -229,7 +229,7 @@ def retry_failed(plan: ClusterPlan, ledger: PartLedger, store: Store, codes: Col
     Not bad lines. Raises `DiskError`.
     """
     if not codes:
-        ledger.forgive()
+        ledger.retry_quarantined()
     lists = {shard.number: shard for shard in plan.shards}
     for group in by_number(ledger.manifests()):
         keys = set(_failed_keys(store, group, codes))

@@ -100,7 +100,7 @@ class PartLedger:
             (number, generation, state, tries, worker, reason),
         )
 
-    def forgive(self) -> None:
+    def retry_quarantined(self) -> None:
         """What is in quarantine is tried again."""
         self._write("UPDATE part SET state = 'waiting', tries = 0 WHERE state = 'quarantined'", ())
 

@@ -188,7 +188,7 @@ class _ClusterRun:
                 self._display.note(f"dashboard: {dashboard}")
             self._display.begin(plan.items)
             began = time.perf_counter()
-            with self._heard(driver), signals.doing(driver.describe):
+            with self._stopped_by_signals(driver), signals.doing(driver.describe):
                 driver.work()
             self._is_over = driver.is_over
         except UsageError:
@@ -201,10 +201,10 @@ class _ClusterRun:
         return None, time.perf_counter() - began
 
     @contextmanager
-    def _heard(self, driver: Driver) -> Iterator[None]:
+    def _stopped_by_signals(self, driver: Driver) -> Iterator[None]:
         """A signal stops the driver, and a second one ends it: parts that are being worked on are left then."""
 
-        def hear(number: int) -> None:
+        def on_signal(number: int) -> None:
             if number in ENDING:
                 self._signals.append(Signals(number))
                 driver.stop()
@@ -212,7 +212,7 @@ class _ClusterRun:
                 what = "parts in progress commit what they have. Once more leaves them" if is_first else "leaving"
                 self._display.note(f"{Signals(number).name}: nothing more is handed out; {what}.")
 
-        with signals.handled_by(hear):
+        with signals.handled_by(on_signal):
             yield
 
     def _committed(self, manifest: PartManifest) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -23,7 +24,6 @@ from batchproc.pipeline.types import RunResult
 from batchproc.record.run_json import FILE_NAME, Counts, RunRecord, write_text
 from batchproc.record.run_parts import DataSetRecord
 from batchproc.remembered import BLOCK_ITEMS, Block, Manifest
-from batchproc.runlog import RunLog
 from batchproc.signals import Counted, doing
 from batchproc.sink import (
     Column,
@@ -47,6 +47,9 @@ from batchproc.sink.data_card import (
 )
 from batchproc.sink.manifests import Choose, by_column, by_share, file_names, write_splits
 from batchproc.sink.shard_samples import packed_name
+
+if TYPE_CHECKING:
+    from batchproc.pipeline.run_record import RunState
 
 MOST_LICENCES = 20  # on a data card
 MANY = 0.1  # of the list: fewer that failed once more, or were left for the next run, are no news
@@ -142,8 +145,8 @@ def write_manifests(
     card; `gallery`: the small pictures that this run made. Without a card the rows are all that is written. Returns
     what the user is to be told of it, or nothing. Raises `DiskError`.
     """
-    look = _look(layout, output, originals=originals)
-    if look and ledger.manifests_are_current(look):
+    snapshot = _snapshot(layout, output, originals=originals)
+    if snapshot and ledger.manifests_are_current(snapshot):
         return ""
     learned = ledger.columns()
     folder = ImageFolder(layout.output)
@@ -163,7 +166,7 @@ def write_manifests(
         advice = write_beside(layout, output, learned, contents, rows=rows, originals=originals)
         ledger.keep_data_set(counted)
     failpoint("ledger.before_manifests_noted")
-    ledger.note_manifests({"metadata": metadata, "failures": failures}, _look(layout, output, originals=originals))
+    ledger.note_manifests({"metadata": metadata, "failures": failures}, _snapshot(layout, output, originals=originals))
     failpoint("ledger.after_manifests_noted")
     return advice
 
@@ -276,7 +279,7 @@ def _write(path: Path, manifest: Manifest) -> list[Block]:
         return write_manifest(path, replace(manifest, parts=iter(parts))).blocks
 
 
-def _look(layout: Layout, output: OutputTable, *, originals: bool) -> str:
+def _snapshot(layout: Layout, output: OutputTable, *, originals: bool) -> str:
     """What changes whenever somebody writes to a manifest, or puts another file in its place."""
     looks: list[object] = [output.layout, output.caption, output.splits, *([ORIGINAL] if originals else [])]
     tables = [layout.metadata_table_path] if output.metadata_parquet else []
@@ -293,24 +296,22 @@ def _look(layout: Layout, output: OutputTable, *, originals: bool) -> str:
     return str(looks)
 
 
-def write_down(
-    result: RunResult, *, ledger: Ledger, layout: Layout, log: RunLog, observer: Observer, keep_runs: int
-) -> None:
+def write_down(run: "RunState", ledger: Ledger, result: RunResult) -> None:
     """Writes what is to be known of the run: run.json, the spans, the log's end, the ledger's row.
 
     Raises the run's own error, or `DiskError`, when it cannot.
     """
     try:
         with doing("writing run.json"):
-            _write_record(result.folder, result.record, observer)
-            layout.point_latest(result.folder)
+            _write_record(result.folder, result.record, run.observer)
+            run.layout.point_latest(result.folder)
         with doing("removing old runs"):
-            layout.prune_runs(keep_runs)
+            run.layout.prune_runs(run.config.job.keep_runs)
     except OSError as error:
         told = DiskError(f"{error.filename or result.folder}: cannot be written: {error.strerror}")
         raise result.error or told from error
     with doing("ending the run"):
-        log_end(log, result.record, result.error)
+        log_end(run.log, result.record, result.error)
         counters = run_counters(result.record)
         ledger.end_run(ended=datetime.now(UTC), exit_code=result.exit_code, counters=counters)
 

@@ -237,7 +237,7 @@ def take_in(
         retried = again if options.retry_codes else None
     else:
         due_again = ledger.make_due_again(deciding, max_runs=config.job.max_runs_per_item)
-    repaired = ledger.repair(_look_in_bucket(config)) if options.repair else None
+    repaired = ledger.repair(_bucket_probe(config)) if options.repair else None
     # A list that came out empty by accident must not cost the whole collection.
     pruned = ledger.prune_absent() if config.job.prune and counts.items else 0
     return ImportedList(
@@ -275,7 +275,7 @@ def bring_in(config: Config, ledger: Ledger, listing: Listing, *, is_for_now: bo
         )
 
 
-def _look_in_bucket(config: Config) -> HasShard | None:
+def _bucket_probe(config: Config) -> HasShard | None:
     """Says whether a shard in the job's bucket is as it was sent; None where shards are on a disk."""
     if not config.paths.bucket:
         return None

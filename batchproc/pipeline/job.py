@@ -246,10 +246,7 @@ class Run:
         )  # fmt: skip
         record = describe_run(run, found, end, ending)
         result = RunResult(exit_code=ending.exit_code, record=record, folder=run.folder, error=run.error)
-        write_down(
-            result, ledger=ledger, layout=self.layout, log=run.log, observer=run.observer,
-            keep_runs=self.config.job.keep_runs,
-        )  # fmt: skip
+        write_down(run, ledger, result)
         self.control.settle(ending.exit_code)
         return result
 

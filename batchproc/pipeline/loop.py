@@ -66,7 +66,7 @@ class Phase:
 
     def __init__(
         self,
-        config: Config,
+        run: RunState,
         plan: Variant,
         download: Download,
         transform: Transform,
@@ -74,18 +74,16 @@ class Phase:
         number: int,
         frontier: Frontier,
         gauges: Gauges,
-        log_folder: Path,
-        origin_pid: int | None,
     ) -> None:
         self.plan = plan
         self.number = number
-        self.executors: tuple[Executor, Executor] = make_executors(config, plan, log_folder)
+        self.executors: tuple[Executor, Executor] = make_executors(run.config, plan, run.folder)
         self.started = time.perf_counter()
         self._download = for_plan(download, plan)
         self._transform = transform
         self._frontier = frontier
         self._gauges = gauges
-        self._sampler = Sampler(gauges, origin_pid=origin_pid) if config.report.sampling else None
+        self._sampler = Sampler(gauges, origin_pid=run.origin_pid) if run.config.report.sampling else None
         self._waits_before = replace(frontier.waits)
         self._ended = 0.0
         self._open = ExitStack()
@@ -147,16 +145,16 @@ class Phase:
 
     def snapshot(self) -> PhaseMeasurements:
         """What was measured so far, while the phase goes on."""
-        return self._evidence(self._sampler.snapshot() if self._sampler else None, time.perf_counter())
+        return self._measurements(self._sampler.snapshot() if self._sampler else None, time.perf_counter())
 
-    def evidence(self) -> PhaseMeasurements:
+    def measurements(self) -> PhaseMeasurements:
         """What was measured of the phase, which has ended."""
-        return self._evidence(self._sampler.result() if self._sampler else None, self._ended)
+        return self._measurements(self._sampler.result() if self._sampler else None, self._ended)
 
     def _note_end(self) -> None:
         self._ended = time.perf_counter()
 
-    def _evidence(self, samples: Samples | None, ended: float) -> PhaseMeasurements:
+    def _measurements(self, samples: Samples | None, ended: float) -> PhaseMeasurements:
         return PhaseMeasurements(
             number=self.number,
             executors=self.executors,
@@ -209,10 +207,10 @@ class Loop:
             )
             stack.callback(self._run.display.end)
             self._run.display.begin(self._items)
-            make_leg = self._leg_maker(frontier, gauges, stack.enter_context(self._run.layout.robots_folder()))
+            make_phase = self._phase_maker(frontier, gauges, stack.enter_context(self._run.layout.robots_folder()))
             ended_early = True
             while ended_early and self._may_go_on(control):
-                ended_early = self._run_phase(make_leg(selector.plan), selector, frontier, gauges)
+                ended_early = self._run_phase(make_phase(selector.plan), selector, frontier, gauges)
 
     def _moves(self, gauges: Gauges) -> list[int]:
         """What grows as long as the run is alive. For the watch's thread."""
@@ -222,21 +220,13 @@ class Loop:
         stopped = self._stopping or control.stopped_by is not None
         return not stopped and self._observer.processed < self._items
 
-    def _leg_maker(self, frontier: Frontier, gauges: Gauges, robots_folder: str) -> Callable[[Variant], Phase]:
+    def _phase_maker(self, frontier: Frontier, gauges: Gauges, robots_folder: str) -> Callable[[Variant], Phase]:
         """What makes a phase in the modes that it is given; all else stays the same from phase to phase."""
         download = stages.make_download(self._config, "127.0.0.1/32" if self._run.origin_pid else "", robots_folder)
         transform = stages.with_gallery(self._transform, self._config, self._run.folder, self._items)
         numbers = itertools.count(1)
         return lambda plan: Phase(
-            self._config,
-            plan,
-            download,
-            transform,
-            number=next(numbers),
-            frontier=frontier,
-            gauges=gauges,
-            log_folder=self._run.folder,
-            origin_pid=self._run.origin_pid,
+            self._run, plan, download, transform, number=next(numbers), frontier=frontier, gauges=gauges
         )
 
     def _run_phase(self, phase: Phase, selector: ModeSelector, frontier: Frontier, gauges: Gauges) -> bool:
@@ -280,7 +270,7 @@ class Loop:
         loop_result.concurrency = concurrency.describe() if concurrency else None
 
     def _remember_phase(self) -> None:
-        self._run.loop_result.phase = self._phase.evidence() if self._phase else None
+        self._run.loop_result.phase = self._phase.measurements() if self._phase else None
 
     def _warn(self, text: str) -> None:
         if text:

@@ -46,14 +46,16 @@ class Ping:
     """A health check at `url`, as healthchecks.io and its kin: `<url>/start`, `<url>`, `<url>/<exit code>`.
 
     What there is to say of an end goes with it, as the body of a POST, which they show; all else is a GET. An empty
-    URL does nothing. `tell` hears a sentence when the check was not reached; it never holds the URL. Every call returns
+    URL does nothing. `notify` gets a sentence, without the URL, when the check was not reached. Every call returns
     within `longest_seconds`, whatever name servers and trickling replies do.
     """
 
-    def __init__(self, url: str, tell: Callable[[str], None], *, longest_seconds: float = LONGEST_PING_SECONDS) -> None:
+    def __init__(
+        self, url: str, notify: Callable[[str], None], *, longest_seconds: float = LONGEST_PING_SECONDS
+    ) -> None:
         silence_urllib3()
         self._url = url
-        self._tell = tell
+        self._notify = notify
         self._longest_seconds = longest_seconds
 
     def start(self) -> None:
@@ -73,7 +75,7 @@ class Ping:
             is_late = isinstance(error, TimeoutError)
             problem = f"no answer within {self._longest_seconds:g} s" if is_late else type(error).__name__
         if problem:
-            self._tell(f"warning: the health check (ping_url) was not told: {problem}")
+            self._notify(f"warning: the health check (ping_url) was not told: {problem}")
 
     def _ask(self, url: str, body: str) -> str:
         """What is wrong with the answer; no socket's time-out covers the name's resolution or a trickled head."""
@@ -198,16 +200,16 @@ class Ended(Protocol):
 class RunMonitoring:
     """Around one run: `begin` once the lock is held, `result` set at its end; leaving the block tells how it went.
 
-    A run that was turned away by the lock says nothing: the one that holds it will. Problems are told to `tell` and
+    A run that was turned away by the lock says nothing: the one that holds it will. Problems go to `notify` and
     fail nothing.
     """
 
-    def __init__(self, config: Config, tell: Callable[[str], None]) -> None:
+    def __init__(self, config: Config, notify: Callable[[str], None]) -> None:
         self.result: Ended | None = None
         self._job = config.job.name
         self._path = config.paths.textfile
-        self._tell = tell
-        self._ping = Ping(config.metrics.ping_url, tell)
+        self._notify = notify
+        self._ping = Ping(config.metrics.ping_url, notify)
 
     def __enter__(self) -> Self:
         return self
@@ -237,7 +239,7 @@ class RunMonitoring:
             sweep_temporary(path.parent, path.name)
             write_atomically(path, [render(self._job, metrics).encode("utf-8", "backslashreplace")], mode=METRICS_MODE)
         except OSError as error:
-            self._tell(f"warning: {path}: the metrics cannot be written: {error.strerror}")
+            self._notify(f"warning: {path}: the metrics cannot be written: {error.strerror}")
 
 
 def _exit_code(error: BaseException | None) -> ExitCode:

@@ -46,7 +46,7 @@ class Rebuilt(Struct, frozen=True, kw_only=True):
 
 
 def rebuild_ledger(
-    config: Config, steps: tuple[Step, ...], *, same_plan: bool, tell: Callable[[str], None] = lambda _: None
+    config: Config, steps: tuple[Step, ...], *, same_plan: bool, notify: Callable[[str], None] = lambda _: None
 ) -> Rebuilt:
     """Makes the job's ledger anew; killed at any instant, the same again completes it. Fetches nothing.
 
@@ -57,13 +57,13 @@ def rebuild_ledger(
     layout = Layout(output=config.paths.output)
     _check(config, layout)
     layout.prepare()
-    with RunLock(layout.lock_path, notify=tell) as lock, lock.forgetting():
+    with RunLock(layout.lock_path, notify=notify) as lock, lock.forgetting():
         _refuse_whole(layout)
         transform = make_transform(config, steps)
         former = _find_former(layout, transform)
         if former is None and layout.metadata_path.exists() and not same_plan:
             raise _unknown_plan(layout)
-        tell(f"reading {layout.metadata_path} and every file it names ...")
+        notify(f"reading {layout.metadata_path} and every file it names ...")
         with replacement(layout.ledger_path) as path:
             rebuilt = _fill(config, layout, path, former or transform)
         aside = put_in_place(layout.ledger_path)

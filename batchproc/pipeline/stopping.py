@@ -46,11 +46,11 @@ class Control:
     """
 
     def __init__(
-        self, tell: Callable[[str], None], *, grace_seconds: float, max_duration_seconds: float = 0.0
+        self, notify: Callable[[str], None], *, grace_seconds: float, max_duration_seconds: float = 0.0
     ) -> None:
         self.stopped_by: str | None = None  # "signal" or "duration"; written by the control's thread alone
         self.exit_code: ExitCode | None = None
-        self._tell = tell
+        self._notify = notify
         self._handlers: StopHandlers | None = None
         self._grace_seconds = grace_seconds
         self._alarm = time.monotonic() + max_duration_seconds if max_duration_seconds else None
@@ -187,7 +187,7 @@ class Control:
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError, ValueError):  # stderr may be gone, with the terminal or with `| tee`
-            self._tell(text)
+            self._notify(text)
 
 
 def _do_nothing() -> None:

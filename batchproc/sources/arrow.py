@@ -192,9 +192,10 @@ class _Table:
         except UnicodeDecodeError:
             import pyarrow
 
-            return [self._mend(raw, at) for at, raw in enumerate(array.cast(pyarrow.binary()).to_pylist(), before + 1)]
+            contents = array.cast(pyarrow.binary()).to_pylist()
+            return [self._decode_lossy(content, at) for at, content in enumerate(contents, before + 1)]
 
-    def _mend(self, raw: bytes | None, number: int) -> str | None:
+    def _decode_lossy(self, raw: bytes | None, number: int) -> str | None:
         text = None if raw is None else raw.decode("utf-8", "replace")
         if text is not None and text.encode() != raw:
             self._columns.remark(NO_UTF8, number)

@@ -219,7 +219,7 @@ def test_a_lost_ledger_is_made_again_from_the_bucket(make_job: MakeJob, tmp_path
     (tmp_path / "state/batchproc.db").unlink()
     job, steps = load_job(config, BUCKET)
 
-    assert 7 == rebuild_ledger(job, steps, same_plan=False, tell=lambda _: None).counts.done
+    assert 7 == rebuild_ledger(job, steps, same_plan=False, notify=lambda _: None).counts.done
     assert 7 == run(config, *BUCKET).counts.already_done
     assert before == sent(store)
     assert_published(store)
