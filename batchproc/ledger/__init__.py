@@ -5,7 +5,7 @@ from batchproc.ledger.files import Recovered, Repaired
 from batchproc.ledger.first_import import contradiction_key
 from batchproc.ledger.importing import Imported, input_fingerprint
 from batchproc.ledger.reader import CAPTION, FACT_TYPES, ORIGINAL, LedgerView, name_columns
-from batchproc.ledger.rebuilding import ListRule, Restored, holds_items, is_whole, put_in_place, replacement
+from batchproc.ledger.rebuilding import Restored, RestoreRules, holds_items, is_whole, put_in_place, replacement
 from batchproc.ledger.schema import SCHEMA_VERSION, State
 from batchproc.ledger.shard_table import MOST_SHARD_ITEMS, ShardTable
 from batchproc.ledger.store import Ledger
@@ -20,10 +20,10 @@ __all__ = [
     "Ledger",
     "LedgerRun",
     "LedgerView",
-    "ListRule",
     "PlanChange",
     "Recovered",
     "Repaired",
+    "RestoreRules",
     "Restored",
     "ShardTable",
     "State",

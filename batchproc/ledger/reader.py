@@ -53,6 +53,7 @@ IMAGE_COLUMNS = (
 
 # Items that left the list, whose images stay in their shards.
 KEPT = "(state = 'absent' AND before_absent = 'done' AND suffix IS NOT NULL)"
+ENDED = (State.DONE, State.REJECTED, State.FAILED, State.QUARANTINED, State.DEFERRED)
 LAST = 2**63 - 1  # of all ids
 NO_MORE: tuple[float, str] = (math.inf, "")
 
@@ -152,11 +153,7 @@ class LedgerView:
         absent = by_state.pop(State.ABSENT, 0)
         return Counts(
             items=sum(by_state.values()),
-            done=by_state.get(State.DONE, 0),
-            rejected=by_state.get(State.REJECTED, 0),
-            failed=by_state.get(State.FAILED, 0),
-            quarantined=by_state.get(State.QUARANTINED, 0),
-            deferred=by_state.get(State.DEFERRED, 0),
+            **{state: by_state.get(state, 0) for state in ENDED},
             pending=by_state.get(State.PENDING, 0) + by_state.get(State.STAGED, 0),
             absent=absent,
             **meta,

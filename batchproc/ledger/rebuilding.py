@@ -147,7 +147,7 @@ class Restored(Struct, frozen=True, kw_only=True):
     reordered: bool  # the manifests are in another order than the list
 
 
-class ListRule(Struct, frozen=True, kw_only=True):
+class RestoreRules(Struct, frozen=True, kw_only=True):
     """How a restored row is brought up to the list."""
 
     keyed_by_id: bool
@@ -175,7 +175,7 @@ def restore(
     left: Iterable[Row | None],
     *,
     plan: int,
-    rule: ListRule,
+    rule: RestoreRules,
 ) -> Restored:
     """Restores into a ledger that knows the list and nothing else; reads every file that `made` names.
 
@@ -198,7 +198,7 @@ def restore(
 class _Restoring:
     """One restoring under way. `made` and `left` are the ids in the order of the manifests, absent ones not."""
 
-    def __init__(self, connection: sqlite3.Connection, images: ImageFolder, plan: int, rule: ListRule) -> None:
+    def __init__(self, connection: sqlite3.Connection, images: ImageFolder, plan: int, rule: RestoreRules) -> None:
         self._connection = connection
         self._images = images
         self._plan = plan

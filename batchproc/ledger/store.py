@@ -51,7 +51,7 @@ from batchproc.ledger.files import (
 )
 from batchproc.ledger.importing import Imported, ListRules, import_rows, read_checkpoints
 from batchproc.ledger.reader import LedgerView, note_manifests
-from batchproc.ledger.rebuilding import ListRule, Restored, Row, restore
+from batchproc.ledger.rebuilding import Restored, RestoreRules, Row, restore
 from batchproc.ledger.schema import SameUrl, migrate, remove_copies, touch, transaction, write_meta
 from batchproc.ledger.writer import Committed, Writer
 from batchproc.model import ListedItem, Outcome
@@ -184,7 +184,7 @@ class Ledger(LedgerView):
             rules = ListRules(keyed_by_id=keyed_by_id, same_url=same_url, keep_rows=keep_rows, names=names)
             return import_rows(self._own(), rows, rules, fingerprint=fingerprint, columns=columns)
 
-    def restore(self, made: Iterable[Row | None], left: Iterable[Row | None], rule: ListRule) -> Restored:
+    def restore(self, made: Iterable[Row | None], left: Iterable[Row | None], rule: RestoreRules) -> Restored:
         """Takes over what the manifests of a lost ledger prove, as made by the adopted plan; after the import.
 
         The rows come in the order of their files, None for a line that is none. Reads every file that `made` names.

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from batchproc.config import STDIN, Config
 from batchproc.errors import ExitCode, Problem, UsageError
 from batchproc.explain.words import count
-from batchproc.ledger import Ledger, ListRule, Restored, ShardTable, is_whole, put_in_place, replacement
+from batchproc.ledger import Ledger, Restored, RestoreRules, ShardTable, is_whole, put_in_place, replacement
 from batchproc.lock import RunLock
 from batchproc.pipeline.import_list import JobList, bring_in
 from batchproc.pipeline.monitoring import run_counters
@@ -104,7 +104,7 @@ def _fill(config: Config, layout: Layout, path: Path, transform: Transform) -> R
     with Ledger.open(path, images=images, reserve_path=layout.reserve_path, power=power) as ledger:
         ledger.adopt_plan(fingerprint(transform), plan_settings(transform), recipe=recipe_of(transform))
         bring_in(config, ledger, JobList.of(config, base_url), is_for_now=config.origin is not None)
-        rule = ListRule(
+        rule = RestoreRules(
             keyed_by_id=bool(config.job.id_column),
             same_url=is_same_url,
             has_urls=config.origin is None,

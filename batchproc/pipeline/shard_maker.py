@@ -242,33 +242,32 @@ def unpack(config: Config, layout: Layout, ledger: Ledger) -> None:
         shards = Counted(table.made())
         with doing(lambda: f"unpacking shards, {count(shards.number, 'shard')} so far"):
             for shard in shards:
-                _unpack_one(shard, layout, ledger, table, images, folder, columns)
+                rows = ledger.shard_rows(packed_name, columns, "", shard.first, shard.last)
+                with StoredImages(images, folder, table.covering(shard.first, shard.last)) as stored:
+                    lost = _unpack_one(make_samples(rows), stored, images)
+                if lost:
+                    table.lose(lost)
         layout.shard_manifest_path.unlink(missing_ok=True)
         for name in table.all_names():
             folder.remove(name)
         table.abandon()
 
 
-def _unpack_one(
-    shard: Shard, layout: Layout, ledger: Ledger, table: ShardTable, images: ImageFolder, folder: ShardFolder,
-    columns: Columns,
-) -> None:
+def _unpack_one(samples: list[Sample], stored: StoredImages, images: ImageFolder) -> list[int]:
+    """Gives files to the images of one shard that have none; returns the items whose image is nowhere."""
     lost: set[int] = set()
-    with StoredImages(images, folder, table.covering(shard.first, shard.last)) as stored:
-        for sample in make_samples(ledger.shard_rows(packed_name, columns, "", shard.first, shard.last)):
-            if not stored.waits(sample):
-                try:
-                    _give_file(stored.read(sample), sample.key_hex, sample.suffix, layout, images)
-                except LostImageError:
-                    lost.add(sample.item)
+    for sample in samples:
+        if not stored.waits(sample):
+            try:
+                _give_file(stored.read(sample), sample.key_hex, sample.suffix, images)
+            except LostImageError:
+                lost.add(sample.item)
     images.sync()
-    if lost:
-        table.lose(sorted(lost))
+    return sorted(lost)
 
 
-def _give_file(content: bytes, key_hex: str, suffix: str, layout: Layout, images: ImageFolder) -> None:
-    folder = str(layout.temporary_folder)
-    path = write_temporary(content, folder=folder, key_hex=key_hex, durable=images.is_durable)
+def _give_file(content: bytes, key_hex: str, suffix: str, images: ImageFolder) -> None:
+    path = write_temporary(content, folder=images.temporary, key_hex=key_hex, durable=images.is_durable)
     images.place(images.temporary_name(path), key_hex, suffix)
     failpoint("shards.unpacking")
 
@@ -287,7 +286,7 @@ def unpack_without_ledger(config: Config, layout: Layout, images: ImageFolder) -
                 found = IMAGE_NAME.fullmatch(image)
                 if opened and found and found[2] not in BESIDE and not images.final_path(found[1], found[2]).exists():
                     with suppress(ValueError):  # damaged: what was in it is lost
-                        _give_file(opened.read(image), found[1], found[2], layout, images)
+                        _give_file(opened.read(image), found[1], found[2], images)
             if opened:
                 opened.close()
         images.sync()

@@ -40,7 +40,7 @@ class ImageFolder:
 
     def __init__(self, output: Path, *, power: bool = False) -> None:
         self._output = str(output)
-        self._temporary = f"{output}/.tmp"
+        self.temporary = f"{output}/.tmp"
         self._power = power
         self._made: set[str] = set()  # folders known to exist
         self._touched: set[str] = set()  # folders with names that a power cut could take back
@@ -65,17 +65,17 @@ class ImageFolder:
     def temporary_name(self, path: str) -> str:
         """The name of a temporary file. Raises ValueError for a file that is not directly in `.tmp`."""
         folder, _, name = path.rpartition("/")
-        if folder != self._temporary:
-            raise ValueError(f"{path}: a temporary file belongs into {self._temporary}")
+        if folder != self.temporary:
+            raise ValueError(f"{path}: a temporary file belongs into {self.temporary}")
         return name
 
     def temporary_path(self, name: str) -> Path:
         """Where a temporary file is."""
-        return Path(self._temporary, name)
+        return Path(self.temporary, name)
 
     def temporary_names(self) -> Iterator[str]:
         """The names of the temporary files that exist. What else lies there is not ours."""
-        with os.scandir(self._temporary) as entries:
+        with os.scandir(self.temporary) as entries:
             for entry in entries:
                 if TEMPORARY_NAME.fullmatch(entry.name) and not entry.is_dir(follow_symlinks=False):
                     yield entry.name
@@ -132,7 +132,7 @@ class ImageFolder:
             Path(folder).mkdir(exist_ok=True)  # not its parents: an output that vanished must not rise from the dead
             self._made.add(folder)
             self._touched.add(f"{self._output}/images")
-        os.replace(f"{self._temporary}/{name}", f"{folder}/{key_hex}{suffix}")  # noqa: PTH105  # 10 us less per image
+        os.replace(f"{self.temporary}/{name}", f"{folder}/{key_hex}{suffix}")  # noqa: PTH105  # 10 us less per image
         self._touched.add(folder)
 
     def remove(self, key_hex: str, suffix: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from batchproc.ledger import Ledger, ListRule, Restored, put_in_place, replacement
+from batchproc.ledger import Ledger, Restored, RestoreRules, put_in_place, replacement
 from batchproc.ledger.reader import LedgerView
 from batchproc.model import Item, ListedItem, Outcome, OutputImage, Source
 from batchproc.sink import read_manifest
@@ -41,7 +41,7 @@ def rebuild(job: Job, names: Sequence[str], plan: str = PLAN, rows: Sequence[Lis
     ):
         ledger.adopt_plan(plan)
         ledger.import_sources(rows or listing(names), keyed_by_id=bool(rows))
-        rule = ListRule(keyed_by_id=bool(rows), same_url=operator.eq)
+        rule = RestoreRules(keyed_by_id=bool(rows), same_url=operator.eq)
         restored = ledger.restore(
             read_manifest(job.layout.metadata_path), read_manifest(job.layout.failures_path), rule
         )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from batchproc.columns import Columns
-from batchproc.ledger import Ledger, ListRule, put_in_place, replacement
+from batchproc.ledger import Ledger, RestoreRules, put_in_place, replacement
 from batchproc.model import ListedItem, Source
 from batchproc.sink import read_manifest
 from tests.ledger.job import NOW, Job, failure, hash_key
@@ -132,7 +132,7 @@ def test_a_rebuilt_ledger_has_all_rows_again(job: Job) -> None:
         ledger.adopt_plan("plan-one")
         import_rows(ledger, reordered)
         manifests = (read_manifest(job.layout.metadata_path), read_manifest(job.layout.failures_path))
-        restored = ledger.restore(*manifests, ListRule(keyed_by_id=False, same_url=str.__eq__))
+        restored = ledger.restore(*manifests, RestoreRules(keyed_by_id=False, same_url=str.__eq__))
     put_in_place(path)
 
     assert (2, 0, True) == (restored.done, restored.unreadable_rows, restored.reordered)
