@@ -1,4 +1,4 @@
-"""The line: one expression and one loop.
+"""The pipeline: one expression and one loop.
 
     list --import--> ledger --window--> frontier
                                            |  Item[Fetch]
