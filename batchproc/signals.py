@@ -40,6 +40,7 @@ class _Now(Struct):
     exit_code: int | None = None  # of work that is done, whatever comes
     is_stopping: bool = False  # `Stopped` was raised
     listened_to: socket.socket | None = None  # the listener is at work, and reads what is written here
+    listener: threading.Thread | None = None
 
 
 class Stopped(KeyboardInterrupt):
@@ -96,24 +97,53 @@ def settle(exit_code: int) -> None:
 
 def listen() -> Callable[[], None]:
     """Starts to listen; returns what stops it, for whoever is not the whole program. Main thread."""
+    descriptor = _start_listener()
+    before = {number: signal.signal(number, handler) for number, handler in _wanted(_HANDLERS).items()}
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, QUESTIONS)  # a parent that withholds them from its children
+    _now.is_stopping, _now.exit_code = False, None
+
+    def stop() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _end_listener(descriptor)
+
+    return stop
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Inside the block there is no listener: for a fork, which no other thread may disturb. Short; main thread.
+
+    What comes meanwhile is heard afterwards.
+    """
+    if _now.listened_to is None:
+        yield
+        return
+    with withheld_from_children(*EXIT_CODES):
+        _end_listener(-1)
+        try:
+            yield
+        finally:
+            _start_listener()
+
+
+def _start_listener() -> int:
+    """Returns the wakeup descriptor that there was."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    before = {number: signal.signal(number, handler) for number, handler in _wanted(_HANDLERS).items()}
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, QUESTIONS)  # a parent that withholds them from its children
-    _now.listened_to, _now.is_stopping, _now.exit_code = writer, False, None
-    thread = threading.Thread(target=_listen, args=(reader,), name="signals", daemon=True)
-    thread.start()
+    _now.listened_to = writer
+    _now.listener = threading.Thread(target=_listen, args=(reader,), name="signals", daemon=True)
+    _now.listener.start()
+    return descriptor
 
-    def stop() -> None:
-        _now.listened_to = None
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(descriptor)
-        writer.close()  # and that ends the thread
-        thread.join(STOP_SECONDS)
 
-    return stop
+def _end_listener(descriptor: int) -> None:
+    signal.set_wakeup_fd(descriptor)
+    if _now.listened_to is not None and _now.listener is not None:
+        _now.listened_to.close()  # and that ends the thread
+        _now.listener.join(STOP_SECONDS)
+    _now.listened_to = _now.listener = None
 
 
 @contextmanager
@@ -195,6 +225,7 @@ def _wanted(handlers: Mapping[int, Handler]) -> dict[int, Handler]:
 
 
 def _listen(reader: socket.socket) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [*EXIT_CODES, *QUESTIONS])  # all come to the main thread, which can wait
     with reader:
         while numbers := reader.recv(64):
             for number in numbers:

@@ -154,7 +154,7 @@ def start_workers_ahead(config: Path, overrides: Sequence[str]) -> None:
 
     steps = transform.get("steps")
     ops = [str(step.get("op")) for step in steps if isinstance(step, dict)] if isinstance(steps, list) else []
-    start_context(worker_modules(ops))
+    start_context(worker_modules(ops), by_fork=True)
 
 
 def _tables(config: Path, overrides: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:

@@ -1,6 +1,7 @@
 """The processes of one real run, from the outside: who is who, killing one of them, and waiting until none is left."""
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from batchproc.failpoints import VARIABLE
 
 ROOT = Path(__file__).parents[2]
 FORK_SERVER = "multiprocessing.forkserver"  # in the command line of the fork server, and of the workers it forks
+FORKED = re.compile(r"forkserver|(download|transform)-\d+")  # the names of these, where the run has forked it
 FATAL = ("parent", "group")  # whose death is the run's
 LONGEST_RUN_SECONDS = 60.0
 LONGEST_FAREWELL_SECONDS = 10.0
@@ -74,7 +76,7 @@ class Family:
         return Path(self._log.name).read_text(errors="replace")
 
     def _forked(self) -> list[int]:
-        return [pid for pid in self.living() if FORK_SERVER in _describe(pid)]
+        return [pid for pid in self.living() if FORK_SERVER in _describe(pid) or FORKED.fullmatch(_name_of(pid))]
 
     def _kill_one(self, name: str, worker: int) -> bool:
         if name == "parent":
@@ -134,6 +136,13 @@ def _parent_of(pid: int) -> int:
         return psutil.Process(pid).ppid()
     except psutil.NoSuchProcess:
         return 0
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return psutil.Process(pid).name()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return ""
 
 
 def _describe(pid: int) -> str:

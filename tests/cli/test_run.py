@@ -15,7 +15,12 @@ JOB = '[job]\nname = "job"\ninput = "urls.txt"\noutput = "out"\n'
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The modules that fork servers were started with."""
     found: list[tuple[str, ...]] = []
-    monkeypatch.setattr("batchproc.executors.start_context", found.append)
+
+    def note(modules: tuple[str, ...], *, by_fork: bool) -> None:
+        assert by_fork
+        found.append(modules)
+
+    monkeypatch.setattr("batchproc.executors.start_context", note)
     return found
 
 
