@@ -175,7 +175,7 @@ def _because(bound: Limit, job: JobModel, case: Case, known: Bounds) -> str:
     if bound.name == "cores":
         return f"all {job.cores:g} cores are busy"
     if bound.name == "gil":
-        return "the GIL of the main process is always held"
+        return "the threads take turns at the GIL of the main process"
     if bound.name == "pipe":
         return "the main process does nothing but hand images to processes"
     if bound.name == "per_host":

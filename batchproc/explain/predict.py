@@ -5,6 +5,7 @@ A run is bound by the slowest of these, in items per second:
     workers   n / (W + c)             each stage by itself (Little's law); a serial stage is its puller's thread
     cores     P / sum of all CPU      both stages, glue, pipes, and an embedded origin share the cores
     gil       1 / (glue + phi c ...)  everything that runs Python in the parent shares one GIL
+              n / (W + c + (n - 1) h) and threads whose step holds it at a stretch, for h, go in a convoy
     pipe      1 / i_parent            what the parent's GIL spends on handing values to processes, alone
     per_host  connections / (W + c)   politeness: more workers do not help
 
@@ -54,9 +55,10 @@ def predict(job: JobModel, variant: Variant) -> Prediction:
 
 def limits(job: JobModel, variant: Variant) -> list[Limit]:
     """Every ceiling of the line in these modes."""
+    gil = min(_rate(1.0, gil_seconds(job, variant)), _convoy_rate(job, variant))
     found = [
         Limit(name="cores", stage=None, rate_per_second=_rate(job.cores, cpu_seconds(job, variant))),
-        Limit(name="gil", stage=None, rate_per_second=_rate(1.0, gil_seconds(job, variant))),
+        Limit(name="gil", stage=None, rate_per_second=gil),
     ]
     if variant.download == variant.transform == "serial":
         whole = _alone(job.download) + _alone(job.transform) + job.glue_seconds
@@ -84,6 +86,18 @@ def gil_seconds(job: JobModel, variant: Variant) -> float:
         if mode != "process"
     ]
     return job.glue_seconds + sum(inside) + sum(stage.ipc_parent_seconds for stage in _in_processes(job, variant))
+
+
+def _convoy_rate(job: JobModel, variant: Variant) -> float:
+    """Items per second of transform threads of which each waits for a whole turn of every other.
+
+    For Pillow and files a thread lets go of the GIL and asks for it again some six times an image, and each time waits
+    for up to 5 ms (`sys.getswitchinterval`) while a step in Python keeps it: hardly anything goes on beside that.
+    """
+    if variant.transform != "thread":
+        return float("inf")
+    others = (variant.transform_workers - 1) * job.transform.turn_seconds
+    return _rate(variant.transform_workers, _alone(job.transform) + others)
 
 
 def cpu_bound_share(job: JobModel, variant: Variant) -> float:

@@ -44,6 +44,7 @@ class GilShare(Struct, frozen=True, kw_only=True):
     point: float
     high: float
     method: GilMethod
+    brief: float = 1.0  # share of the CPU that holds it for moments, which nobody waits for
     doubt: GilDoubt = GilDoubt.NONE
     waits: Mapping[str, float] = field(default_factory=dict)  # what the doubt follows from, as shares of the time
 
@@ -80,9 +81,23 @@ def transform_share(stage: StageRecord, *, encoder_releases: bool) -> GilShare |
         low=min(1.0, low / cpu),
         point=min(1.0, (point + rest / 2) / cpu),
         high=min(1.0, (high + rest) / cpu),
+        brief=_brief_share(stage, holds),
         method=GilMethod.ASKED if asked else GilMethod.SOURCE,
     )
     return _checked(estimate, stage)
+
+
+def _brief_share(stage: StageRecord, holds: Mapping[str, bool | None]) -> float:
+    """Share of the CPU that holds the GIL for moments: the Python around the parts. 1 where no part holds it longer."""
+    if not any(holds.get(part) is not False for part in stage.parts_cpu):
+        return 1.0
+    glue = sum(_part_glue_seconds(part, stage) for part in stage.parts_cpu)
+    return min(1.0, stage.tasks * glue / stage.cpu_seconds)
+
+
+def _turn_seconds(cpu: float, phi: float, share: GilShare | None) -> float:
+    """For how long at a stretch an item's steps hold the GIL, by the CPU of the item and what all in all holds it."""
+    return cpu * max(0.0, phi - share.brief) if share else 0.0
 
 
 def asked_fraction(step: StepRecord) -> tuple[float, float, float]:
@@ -132,7 +147,7 @@ def _checked(estimate: GilShare, stage: StageRecord) -> GilShare:
     demand = threads * estimate.low
     expected = 1.0 - 1.0 / demand if demand > 1.0 else 0.0
     if not estimate.is_known and (measured := _measured(stage)) is not None:
-        return measured
+        return replace(measured, brief=estimate.brief)
     waits = {"waited": waited, "waited_expected": expected}
     if waited + error < expected / 2.0:
         return replace(estimate, low=0.0, doubt=GilDoubt.WAITED_LESS, waits=waits)
@@ -245,8 +260,8 @@ class RunModel(Struct, frozen=True, kw_only=True):
         stages = {}
         for name, stage in (("download", job.download), ("transform", job.transform)):
             share = self.shares[name]
-            phi = getattr(share, edge) if share else {"low": 0.0, "point": 0.5, "high": 1.0}[edge]
-            stages[name] = replace(stage, phi=float(phi))
+            phi = float(getattr(share, edge) if share else {"low": 0.0, "point": 0.5, "high": 1.0}[edge])
+            stages[name] = replace(stage, phi=phi, turn_seconds=_turn_seconds(stage.cpu_seconds, phi, share))
         return replace(job, download=stages["download"], transform=stages["transform"])
 
 
@@ -345,9 +360,11 @@ def _stage(stage: StageRecord, items: int, share: GilShare | None) -> StageModel
         worker = min(beside, account.get("ipc", 0.0) / items)
     else:
         parent, worker = TYPICAL_IPC_PARENT_SECONDS, TYPICAL_IPC_WORKER_SECONDS
+    cpu, phi = stage.cpu_seconds / items, share.point if share else 0.5
     return StageModel(
-        cpu_seconds=stage.cpu_seconds / items,
-        phi=share.point if share else 0.5,
+        cpu_seconds=cpu,
+        phi=phi,
+        turn_seconds=_turn_seconds(cpu, phi, share),
         blocked_seconds=blocked / items,
         ipc_worker_seconds=worker,
         ipc_parent_seconds=parent,

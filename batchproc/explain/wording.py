@@ -237,7 +237,7 @@ CEILINGS: Mapping[str, str] = {  # what each is made of
     CeilingReason.ONE_THREAD: "one thread does everything in turn: the times of both stages add up",
     CeilingReason.CORES: "{cores:cores} free for this run, and an item costs {cpu_seconds:seconds} of CPU in all",
     CeilingReason.GIL: (
-        "the main process holds its GIL for about {held_seconds:seconds} per item; it has one, whatever the cores"
+        "the main process holds its GIL for about {held_seconds:seconds} per item: its other threads wait meanwhile"
     ),
     CeilingReason.PIPE: "the main process spends {parent_seconds:seconds} per item on handing it to processes",
     CeilingReason.NO_PIPE: "no stage runs in processes, so nothing is copied through pipes",

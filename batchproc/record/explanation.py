@@ -184,11 +184,13 @@ class StageModel(Struct, frozen=True, kw_only=True):
     """One stage, per item of the job. All in seconds but `phi`.
 
     `cpu_seconds` is c, `phi` the share of it that holds the GIL. `blocked_seconds` is W: waiting for network or disk,
-    not for a core and not for the GIL. The `ipc` figures are CPU on either side of the pipe, paid in process mode only.
+    not for a core and not for the GIL. `turn_seconds`: for how long a step holds the GIL at a stretch; part of phi c.
+    The `ipc` figures are CPU on either side of the pipe, paid in process mode only.
     """
 
     cpu_seconds: float
     phi: float
+    turn_seconds: float = 0.0
     blocked_seconds: float = 0.0
     ipc_worker_seconds: float = 0.0
     ipc_parent_seconds: float = 0.0

@@ -54,6 +54,29 @@ def test_asking_for_the_gil_tells_what_a_step_of_the_users_own_holds(held: float
     assert GilMethod.ASKED == share.method
 
 
+@pytest.mark.parametrize(
+    ("parts", "held", "brief"),
+    [
+        ({"decode": 1.0, "steps.resize": 1.0}, None, 1.0),
+        ({"decode": 1.0, "steps.median": 1.0}, None, 100 * 95e-6 / 2.0),
+        ({"decode": 1.0, "steps.mine:work": 1.0}, 0.5, 100 * 95e-6 / 2.0),
+        ({"decode": 1.0, "steps.mine:work": 1.0}, 0.0, 100 * 95e-6 / 2.0),
+    ],
+    ids=["none holds", "median", "own holds half", "own holds nothing"],
+)
+def test_only_a_step_holds_the_gil_for_longer_than_moments(
+    parts: dict[str, float], held: float | None, brief: float
+) -> None:
+    found = stage(parts)
+    if held is not None:
+        found = replace(found, steps=(StepRecord(op="mine:work", gil_held_fraction=held, gil_asks=100),))
+
+    share = transform_share(found, encoder_releases=True)
+
+    assert share is not None
+    assert brief == pytest.approx(share.brief, rel=0.2)
+
+
 def test_a_few_asks_tell_nothing() -> None:
     steps = (StepRecord(op="mine:work", gil_held_fraction=1.0, gil_asks=3),)
 

@@ -101,6 +101,21 @@ def test_a_held_gil_limits_threads_and_not_processes() -> None:
     assert 2 / 0.0205 == pytest.approx(processes.steady_rate_per_second)
 
 
+def test_threads_with_a_step_that_holds_the_gil_at_a_stretch_go_in_a_convoy() -> None:
+    brief = replace(FREE, phi=0.5)
+    long = replace(brief, turn_seconds=0.01)
+    modes = [("thread", (32, 4)), ("thread", (32, 1)), ("process", (32, 4)), ("serial", (32, 1))]
+    rates = [
+        [predict(job(transform=held, cores=8.0), pair("process", mode, workers)).steady_rate_per_second
+         for held in (brief, long)]
+        for mode, workers in modes
+    ]  # fmt: skip
+
+    assert [1 / 0.01, 4 / (0.02 + 3 * 0.01)] == pytest.approx(rates[0])
+    for either, other in rates[1:]:  # nobody to wait for
+        assert either == other
+
+
 def test_both_stages_in_the_parent_share_its_gil() -> None:
     held = job(transform=replace(FREE, phi=0.5), glue_seconds=0.001)
 
