@@ -16,7 +16,7 @@ from batchproc.explain.predict import Limit, Prediction, predict
 from batchproc.explain.run_model import RunModel, measure
 from batchproc.explain.words import seconds, share
 from batchproc.model import Mode
-from batchproc.record.explanation import JobModel, StageModel, Variant
+from batchproc.record.explanation import JobModel, StageModel, StartCosts, Variant
 from batchproc.record.run_json import RunRecord
 
 CALIBRATION_ITEMS = 48
@@ -73,7 +73,7 @@ def calibrate(serial: RunRecord, process: RunRecord | None, *, items: int, cores
             transform=_with_pipe(job.transform, piped.job.transform if piped else None),
             items=items,
             cores=float(cores),
-            start=piped.job.start if piped else job.start,
+            start=_start(piped) if piped else job.start,
         )
 
     return Calibration(
@@ -196,6 +196,22 @@ def _with_pipe(stage: StageModel, piped: StageModel | None) -> StageModel:
     return replace(
         stage, ipc_worker_seconds=piped.ipc_worker_seconds, ipc_parent_seconds=piped.ipc_parent_seconds
     )
+
+
+def _start(run: RunModel) -> StartCosts:
+    """What processes cost to start, by what the run in processes took beside its steady pace."""
+    variant, start = run.variant, run.job.start
+    number = sum(
+        workers
+        for mode, workers in (
+            (variant.download, variant.download_workers),
+            (variant.transform, variant.transform_workers),
+        )
+        if mode == "process"
+    )
+    missing = run.working_seconds - predict(run.job, variant).seconds
+    each = start.per_process_cpu_seconds + missing * max(1.0, min(run.job.cores, number)) / number
+    return replace(start, per_process_cpu_seconds=max(0.0, each))
 
 
 def _text(run: RunModel) -> str:

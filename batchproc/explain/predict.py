@@ -5,7 +5,8 @@ A run is bound by the slowest of these, in items per second:
     workers   n / (W + c)             each stage by itself (Little's law); a serial stage is its puller's thread
     cores     P / sum of all CPU      both stages, glue, pipes, and an embedded origin share the cores
     gil       1 / (glue + phi c ...)  everything that runs Python in the parent shares one GIL
-              n / (W + c + (n - 1) h) and threads whose step holds it at a stretch, for h, go in a convoy
+              n / (W + c + (n - 1) h) and threads whose step holds it at a stretch, for h, go in a convoy;
+                                      downloads beside them wait twice, if they find it held
     pipe      1 / i_parent            what the parent's GIL spends on handing values to processes, alone
     per_host  connections / (W + c)   politeness: more workers do not help
 
@@ -13,11 +14,15 @@ Serial + serial has one thread for everything, so its times add up. A run also p
 started before the first item. All functions are pure; times in seconds, rates in items per second.
 """
 
+import math
+
 from msgspec import Struct
 
 from batchproc.record.explanation import JobModel, StageModel, Variant
 
 HALVINGS = 40
+SWITCH_SECONDS = 0.005  # `sys.getswitchinterval`: how long a thread may keep the GIL when another asks for it
+DOWNLOAD_ASKS = 2  # 1.6 to 2.6 were measured beside a thread that computes in Python
 
 
 class Limit(Struct, frozen=True, kw_only=True):
@@ -55,7 +60,7 @@ def predict(job: JobModel, variant: Variant) -> Prediction:
 
 def limits(job: JobModel, variant: Variant) -> list[Limit]:
     """Every ceiling of the line in these modes."""
-    gil = min(_rate(1.0, gil_seconds(job, variant)), _convoy_rate(job, variant))
+    gil = min(_rate(1.0, gil_seconds(job, variant)), _convoy_rate(job, variant), _overtaken_rate(job, variant))
     found = [
         Limit(name="cores", stage=None, rate_per_second=_rate(job.cores, cpu_seconds(job, variant))),
         Limit(name="gil", stage=None, rate_per_second=gil),
@@ -92,12 +97,27 @@ def _convoy_rate(job: JobModel, variant: Variant) -> float:
     """Items per second of transform threads of which each waits for a whole turn of every other.
 
     For Pillow and files a thread lets go of the GIL and asks for it again some six times an image, and each time waits
-    for up to 5 ms (`sys.getswitchinterval`) while a step in Python keeps it: hardly anything goes on beside that.
+    for up to 5 ms while a step in Python keeps it: hardly anything goes on beside that.
     """
     if variant.transform != "thread":
         return float("inf")
     others = (variant.transform_workers - 1) * job.transform.turn_seconds
     return _rate(variant.transform_workers, _alone(job.transform) + others)
+
+
+def _overtaken_rate(job: JobModel, variant: Variant) -> float:
+    """Items per second of downloads in threads of which each asks for the GIL twice: for a reply's head and its body.
+
+    The rate r makes the step hold it for r h of the time; who finds it held waits until h ends, or 5 ms have passed.
+    So n workers come to r (W + c + 2 r h w) = n.
+    """
+    turn, alone = job.transform.turn_seconds, _alone(job.download)
+    if not turn or not alone or "process" in (variant.download, variant.transform):
+        return float("inf")
+    workers = 1 if variant.download == "serial" else variant.download_workers
+    most = min(turn, SWITCH_SECONDS)
+    waits = DOWNLOAD_ASKS * turn * (most - most**2 / (2.0 * turn))
+    return (math.sqrt(alone**2 + 4.0 * waits * workers) - alone) / (2.0 * waits)
 
 
 def cpu_bound_share(job: JobModel, variant: Variant) -> float:

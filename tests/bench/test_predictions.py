@@ -160,3 +160,15 @@ def test_what_a_custom_step_holds_comes_from_the_run_in_processes(held: float, r
 
     assert not is_gil_known(measure(serial))
     assert ratio == pytest.approx(rows["serial+thread"].ratio, rel=0.25)
+
+
+def test_a_start_of_processes_costs_what_the_run_in_processes_took_beside_its_pace() -> None:
+    serial = small_run("serial", held=None, seconds=0.88)
+    starts = []
+    for seconds in (0.65, 0.85, 0.2):
+        found = calibrate(serial, small_run("process", held=1.0, seconds=seconds), items=1000, cores=2)
+        assert found is not None
+        starts.append(found.likely.start.per_process_cpu_seconds)
+
+    assert 0.2 * 2 / 4 == pytest.approx(starts[1] - starts[0])  # four processes share two cores
+    assert 0.0 == starts[2]

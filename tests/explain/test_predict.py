@@ -116,6 +116,19 @@ def test_threads_with_a_step_that_holds_the_gil_at_a_stretch_go_in_a_convoy() ->
         assert either == other
 
 
+def test_a_download_beside_a_step_that_holds_the_gil_waits_twice_where_it_finds_it_held() -> None:
+    download, long = replace(WAITS, blocked_seconds=0.02), replace(FREE, phi=0.5, turn_seconds=0.01)
+    beside = job(download=download, transform=long)
+
+    rate = predict(beside, pair("serial", "thread")).steady_rate_per_second
+
+    held, wait = rate * 0.01, 0.005 - 0.005**2 / 0.02  # seconds, on average, until it is let go
+    assert 1.0 == pytest.approx(rate * (0.0205 + 2 * held * wait))
+    for modes in (("serial", "process"), ("process", "thread"), ("serial", "serial")):
+        alone = predict(replace(beside, transform=replace(long, turn_seconds=0.0)), pair(*modes, workers=(1, 1)))
+        assert alone == predict(beside, pair(*modes, workers=(1, 1)))
+
+
 def test_both_stages_in_the_parent_share_its_gil() -> None:
     held = job(transform=replace(FREE, phi=0.5), glue_seconds=0.001)
 
