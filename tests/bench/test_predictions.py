@@ -165,7 +165,7 @@ def test_what_a_custom_step_holds_comes_from_the_run_in_processes(held: float, r
 def test_a_start_of_processes_costs_what_the_run_in_processes_took_beside_its_pace() -> None:
     serial = small_run("serial", held=None, seconds=0.88)
     starts = []
-    for seconds in (0.65, 0.85, 0.2):
+    for seconds in (0.85, 1.05, 0.2):
         found = calibrate(serial, small_run("process", held=1.0, seconds=seconds), items=1000, cores=2)
         assert found is not None
         starts.append(found.likely.start.per_process_cpu_seconds)
