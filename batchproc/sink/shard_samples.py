@@ -6,7 +6,6 @@ no padding to a tape's record: two blocks of zeros end the file (IEEE Std 1003.1
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from tarfile import USTAR_FORMAT, TarInfo
 from typing import BinaryIO, Protocol, TypeAlias
 
 from msgspec import Struct
@@ -152,6 +151,8 @@ class Member(Struct, frozen=True, kw_only=True):
 
 def header(name: str, size_bytes: int) -> bytes:
     """The block before a member's content: a regular file, no link, nobody's. Raises ValueError for a name too long."""
+    from tarfile import USTAR_FORMAT, TarInfo  # only who makes shards pays for its import
+
     member = TarInfo(name)
     member.size = size_bytes
     return member.tobuf(USTAR_FORMAT)
