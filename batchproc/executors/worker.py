@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import gc
-import itertools
 import multiprocessing
 import multiprocessing.util
 import os
@@ -28,6 +27,7 @@ from batchproc.signals import EXIT_CODES, QUESTIONS, unheard, withheld_from_chil
 REAP_SECONDS, LAST_REAP_SECONDS = 2.0, 1.0
 HELPER_SECONDS, LAST_HELPER_SECONDS = 5.0, 60.0  # a fork takes milliseconds, the imports before the first one longer
 SAFE_PATH = "PYTHONSAFEPATH"
+DESCRIPTORS = "/proc/self/fd"
 LOG_TAIL_BYTES = 65536
 UNKNOWN_EXIT = 255  # what multiprocessing says when the fork server died before the worker
 
@@ -36,6 +36,7 @@ _CRASH_FRAME = re.compile(r'^Current thread .*\n  File "(.*)", line (\d+) in (.*
 # multiprocessing keeps a global set of children and reads each exit status once: start and join one at a time. The
 # environment that its helpers are started with is guarded too.
 _helpers_lock = threading.Lock()
+_spawn = multiprocessing.util.spawnv_passfds
 _living: "set[WorkerProcess]" = set()  # started and not closed; set.add and set.discard are atomic
 
 
@@ -66,7 +67,7 @@ def start_context(preload: tuple[str, ...], *, by_fork: bool = False) -> BaseCon
     context.set_forkserver_preload(["batchproc.executors.child", *preload])
     warnings.filterwarnings("ignore", "resource_tracker: process died")  # it is started anew, and we have no resources
     with _helpers_lock, unheard() if by_fork else contextlib.nullcontext():
-        is_safe = sys.platform == "linux" and threading.active_count() == 1
+        is_safe = Path(DESCRIPTORS).is_dir() and threading.active_count() == 1
         with _forking() if by_fork and is_safe else contextlib.nullcontext():
             _start_helpers()
     return context
@@ -91,25 +92,25 @@ def _forking() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()  # else the fork would print it again
-    start = multiprocessing.util.spawnv_passfds
     multiprocessing.util.spawnv_passfds = _fork  # type: ignore[assignment]
     try:
         yield
     finally:
-        multiprocessing.util.spawnv_passfds = start
+        multiprocessing.util.spawnv_passfds = _spawn
 
 
 def _fork(_path: object, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
     """Runs the Python of a helper's `-c` in a fork, which has the standard streams and these descriptors alone."""
-    global _helpers_lock
     pid = os.fork()
     if pid:
         return pid
     try:
-        _helpers_lock = threading.Lock()  # this one is held here for ever
-        kept = sorted({0, 1, 2, *descriptors})
-        for lower, higher in itertools.pairwise([*kept, os.sysconf("SC_OPEN_MAX")]):
-            os.closerange(lower + 1, higher)
+        _forget_helpers()
+        sys.excepthook = sys.__excepthook__
+        for open_one in list(Path(DESCRIPTORS).iterdir()):  # `os.closerange` may try all that there could be
+            if int(open_one.name) not in {0, 1, 2, *descriptors}:
+                with contextlib.suppress(OSError):  # that of this list
+                    os.close(int(open_one.name))
         for number in (*EXIT_CODES, *QUESTIONS):
             signal.signal(number, signal.SIG_IGN)
         name_thread(arguments[-1].split()[1].rpartition(".")[2])  # "from multiprocessing.forkserver import main; ..."
@@ -120,6 +121,17 @@ def _fork(_path: object, arguments: Sequence[str], descriptors: Sequence[int]) -
         traceback.print_exc()
     finally:
         os._exit(0)
+
+
+def _forget_helpers() -> None:
+    """In a fork: what its workers start is started as from a new interpreter. The locks are held here for ever."""
+    global _helpers_lock
+    from multiprocessing import forkserver, resource_tracker
+
+    _helpers_lock = threading.Lock()
+    multiprocessing.util.spawnv_passfds = _spawn
+    forkserver._forkserver.__init__()  # type: ignore[misc]
+    resource_tracker._resource_tracker.__init__()  # type: ignore[misc]
 
 
 @contextlib.contextmanager

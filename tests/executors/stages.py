@@ -1,5 +1,6 @@
 """Small stages for the executors' tests: importable by name in a worker process."""
 
+import multiprocessing
 import os
 import re
 import signal
@@ -55,6 +56,16 @@ class Deed:
     def ask_a_child(self) -> Any:
         code = "import os, signal; print(os.environ.get('PYTHONSAFEPATH'), signal.pthread_sigmask(0, []))"
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    def start_processes(self) -> Any:
+        multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # as many do
+        return [self.start_process(method) for method in ("spawn", "forkserver")]
+
+    def start_process(self, method: str) -> int | None:
+        process = multiprocessing.get_context(method).Process(target=os.getpid)  # type: ignore[attr-defined]
+        process.start()
+        process.join(20)
+        return process.exitcode  # type: ignore[no-any-return]
 
     def fail(self) -> Any:
         raise StageError("http.404", "not found", hint="look", retry=Retry.NEVER)

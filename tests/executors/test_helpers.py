@@ -102,6 +102,12 @@ def test_what_a_step_starts_finds_the_environment_and_the_signals_as_they_were(s
     assert "None set()\n\n" == done.stdout, done.stderr
 
 
+def test_a_step_may_use_multiprocessing_itself(start: Start, tmp_path: Path) -> None:
+    done = start("run('start_processes', after_the_first=lambda: None)", tmp_path)
+
+    assert (0, "[0, 0]\n") == (done.returncode, done.stdout), done.stderr
+
+
 FORKED = """
 import os, signal, sys, threading
 from pathlib import Path
