@@ -204,6 +204,7 @@ def describe_stage(
     """What was measured of one stage."""
     tasks, times = totals.tasks, executor.times
     busy, whole = totals.task_wall_seconds, totals.whole_seconds
+    ready = [entry for entry in times if entry.ready]  # the others had not started when the work ended
     return StageRecord(
         mode=Mode(executor.mode).value,
         workers=executor.workers,
@@ -230,7 +231,7 @@ def describe_stage(
         ipc_parent_cpu_seconds=sum(entry.ipc_parent_cpu_seconds for entry in times),
         worker_starts=sum(entry.starts for entry in times),
         process_cpu_seconds=sum(entry.cpu_seconds for entry in times) if executor.mode == "process" else None,
-        startup_per_worker_seconds=totals.startup_seconds / len(times) if times else None,
+        startup_per_worker_seconds=totals.startup_seconds / len(ready) if ready else None,
         parts={name: wall for name, (wall, _) in sums.parts.items()},
         connections=sums.connections.describe(),
         parts_cpu={name: cpu for name, (_, cpu) in sums.parts.items()},
