@@ -225,7 +225,7 @@ def _wanted(handlers: Mapping[int, Handler]) -> dict[int, Handler]:
 
 
 def _listen(reader: socket.socket) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, [*EXIT_CODES, *QUESTIONS])  # all come to the main thread, which can wait
+    signal.pthread_sigmask(signal.SIG_BLOCK, [*EXIT_CODES, *QUESTIONS])  # they come to the main thread, or wait for it
     with reader:
         while numbers := reader.recv(64):
             for number in numbers:
