@@ -16,7 +16,7 @@ from batchproc.explain.predict import Limit, Prediction, predict
 from batchproc.explain.run_model import RunModel, measure
 from batchproc.explain.words import seconds, share
 from batchproc.model import Mode
-from batchproc.record.explanation import JobModel, StageModel, StartCosts, Variant
+from batchproc.record.explanation import ExecutionPlan, JobModel, StageModel, StartCosts
 from batchproc.record.run_json import RunRecord
 
 CALIBRATION_ITEMS = 48
@@ -147,23 +147,23 @@ def _predict_case(
 
 def _predicted(job: JobModel, case: Case, bounds: Mapping[str, Bounds]) -> Prediction:
     known = bounds[case.name]
-    variant = Variant(
+    plan = ExecutionPlan(
         download=case.download.value,
         download_workers=known.download_workers,
         transform=case.transform.value,
         transform_workers=known.transform_workers,
     )
     if case.alone:
-        job, variant = _only(job, variant, case.alone)
-    return predict(replace(job, connections=known.per_host), variant)
+        job, plan = _only(job, plan, case.alone)
+    return predict(replace(job, connections=known.per_host), plan)
 
 
-def _only(job: JobModel, variant: Variant, stage: str) -> tuple[JobModel, Variant]:
+def _only(job: JobModel, plan: ExecutionPlan, stage: str) -> tuple[JobModel, ExecutionPlan]:
     """The model of one stage by itself: the other one costs nothing, and nobody hears of the outcomes."""
     job = replace(job, glue_seconds=0.0)
     if stage == "download":
-        return replace(job, transform=NOTHING), replace(variant, transform="serial")
-    return replace(job, download=NOTHING, origin_cpu_seconds=0.0), replace(variant, download="serial")
+        return replace(job, transform=NOTHING), replace(plan, transform="serial")
+    return replace(job, download=NOTHING, origin_cpu_seconds=0.0), replace(plan, download="serial")
 
 
 def _unknown(case: Case, why: str) -> BenchPrediction:
@@ -200,16 +200,16 @@ def _with_pipe(stage: StageModel, piped: StageModel | None) -> StageModel:
 
 def _start(run: RunModel) -> StartCosts:
     """What processes cost to start, by what the run in processes took beside its steady pace."""
-    variant, start = run.variant, run.job.start
+    plan, start = run.plan, run.job.start
     number = sum(
         workers
         for mode, workers in (
-            (variant.download, variant.download_workers),
-            (variant.transform, variant.transform_workers),
+            (plan.download, plan.download_workers),
+            (plan.transform, plan.transform_workers),
         )
         if mode == "process"
     )
-    missing = run.working_seconds - predict(run.job, variant).seconds
+    missing = run.working_seconds - predict(run.job, plan).seconds
     each = start.per_process_cpu_seconds + missing * max(1.0, min(run.job.cores, number)) / number
     return replace(start, per_process_cpu_seconds=max(0.0, each))
 

@@ -314,12 +314,12 @@ def run_alone(config: Config, stage: str) -> AloneRun:
     log_folder = layout.output / "runs"
     steps = build_steps(config.transform.steps, search_path=config.paths.root)
     download, transform = stages.make_download(config), make_transform(config, steps)
-    crew = stages.make_plan(config)
-    executors = stages.make_executors(config, crew, log_folder)
+    plan = stages.make_plan(config)
+    executors = stages.make_executors(config, plan, log_folder)
     executor = executors[STAGES.index(stage)]
     if stage == "download":
         frontier = stages.make_frontier(config, sources(config))
-        return _timed(stage, executor, lambda: fetch(executor, stages.for_plan(download, crew), frontier))
+        return _timed(stage, executor, lambda: fetch(executor, stages.for_plan(download, plan), frontier))
     originals = _originals(config, download)
     return _timed(stage, executor, lambda: executor.run(transform, originals))
 

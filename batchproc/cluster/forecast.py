@@ -170,7 +170,7 @@ def measured_before(config: Config) -> WorkerRate | None:
 
 
 def _rate(record: RunRecord, source: str) -> WorkerRate | None:
-    phase, items = record.measured_leg, record.counts.processed
+    phase, items = record.measured_phase, record.counts.processed
     if not items or not phase.items or not phase.seconds:
         return None
     at_once = max(1, len(record.cluster.workers)) if record.cluster else 1

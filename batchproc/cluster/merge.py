@@ -331,7 +331,7 @@ class Measured:
         self.output_bytes += record.rendition_bytes or 0
         self.recipe = self.recipe or record.recipe
         self.resampler_problem = self.resampler_problem or record.resampler_problem
-        self._seconds += record.measured_leg.seconds
+        self._seconds += record.measured_phase.seconds
         self._waits["retry"] += record.retry_wait_seconds or 0.0
         self._waits["pause"] += record.pause_wait_seconds or 0.0
         for name, stage in record.stages.items():

@@ -13,7 +13,7 @@ from msgspec.structs import asdict, replace
 
 from batchproc.explain.predict import predict, start_seconds
 from batchproc.explain.run_model import FIT_LIMIT, RunModel
-from batchproc.record.explanation import AutoReason, AutoVerdict, Candidate, ModelInputs, TieBreak, Value, Variant
+from batchproc.record.explanation import AutoReason, AutoVerdict, Candidate, ExecutionPlan, ModelInputs, TieBreak, Value
 from batchproc.record.run_parts import ModeName
 
 LEAST_ITEMS = 100  # of work: with fewer, measuring costs more than the right choice could win
@@ -37,18 +37,18 @@ class Decision(Struct, frozen=True, kw_only=True):
     margin: float | None = None
 
 
-def rank(run: RunModel, crews: Iterable[Variant], *, rate_per_second: float, rest: int) -> list[Candidate]:
+def rank(run: RunModel, plans: Iterable[ExecutionPlan], *, rate_per_second: float, rest: int) -> list[Candidate]:
     """Every pair by the time it needs for the `rest` items, the quickest first; ties go to the lighter pair.
 
     `rate_per_second` is what the present pair was seen to do; the model only says how the others compare to it.
     """
     job = replace(run.job, items=max(1, rest))
-    here = predict(job, run.variant).steady_rate_per_second
+    here = predict(job, run.plan).steady_rate_per_second
     found = []
-    for one in crews:
+    for one in plans:
         prediction = predict(job, one)
         rate = rate_per_second * prediction.steady_rate_per_second / here
-        change = 0.0 if one == run.variant else change_seconds(run, one)
+        change = 0.0 if one == run.plan else change_seconds(run, one)
         found.append(
             Candidate(
                 **asdict(one),
@@ -59,16 +59,16 @@ def rank(run: RunModel, crews: Iterable[Variant], *, rate_per_second: float, res
                 bound_stage=prediction.bound.stage,
             )
         )
-    return sorted(found, key=lambda one: (one.rest_seconds, _weight(one.crew)))
+    return sorted(found, key=lambda one: (one.rest_seconds, _weight(one.plan)))
 
 
-def change_seconds(run: RunModel, crew: Variant) -> float:
+def change_seconds(run: RunModel, plan: ExecutionPlan) -> float:
     """Seconds in which little is done: an item's way through both stages, to empty the line and to fill it again, and
     the start of the new workers, without the fork server, which stays."""
     job = run.job
     way = sum(stage.blocked_seconds + stage.cpu_seconds for stage in (job.download, job.transform))
-    start = start_seconds(job, crew) - job.start.always_seconds
-    warm = "process" in (run.variant.download, run.variant.transform) and "process" in (crew.download, crew.transform)
+    start = start_seconds(job, plan) - job.start.always_seconds
+    warm = "process" in (run.plan.download, run.plan.transform) and "process" in (plan.download, plan.transform)
     return way + max(0.0, start - (job.start.first_process_seconds if warm else 0.0))
 
 
@@ -78,14 +78,14 @@ def choose(run: RunModel, ranked: Sequence[Candidate], *, open_web: bool, fragil
     `open_web`: strangers made the images. `fragile`: a worker crashed on one of them, hung or ran out of memory: then
     nothing that gives up isolation is asked about.
     """
-    own = next(one for one in ranked if one.crew == run.variant)
-    rivals = [one for one in ranked if one.crew != run.variant]
-    allowed = [one for one in rivals if not (fragile and _gives_up_isolation(run.variant, one.crew))]
+    own = next(one for one in ranked if one.plan == run.plan)
+    rivals = [one for one in ranked if one.plan != run.plan]
+    allowed = [one for one in rivals if not (fragile and _gives_up_isolation(run.plan, one.plan))]
     if not allowed:
         return Decision(verdict=AutoVerdict.KEPT, reason=AutoReason.LOST_WORKER, rival=rivals[0])
     rival = allowed[0]
     margin = rival.predicted_rate_per_second / own.predicted_rate_per_second - 1.0
-    miss = abs(predict(run.job, run.variant).steady_rate_per_second / own.predicted_rate_per_second - 1.0)
+    miss = abs(predict(run.job, run.plan).steady_rate_per_second / own.predicted_rate_per_second - 1.0)
     doubt = miss if miss > FIT_LIMIT else TIE
     verdict, reason = _verdict(own, rival, doubt), AutoReason.PREDICTED
     values = _predicted(own, rival, margin, open_web)
@@ -102,7 +102,7 @@ class Race(Struct, frozen=True, kw_only=True):
     A run drifts: folders are made, caches fill, so later is faster. The mean of before and after cancels that.
     """
 
-    own: Variant
+    own: ExecutionPlan
     rival: Candidate
     own_rates: tuple[float, ...]
     rival_rate: float
@@ -141,11 +141,11 @@ def after_returning(race: Race) -> Decision:
 
 
 def _change(race: Race) -> Decision:
-    if race.fragile and _gives_up_isolation(race.own, race.rival.crew):
+    if race.fragile and _gives_up_isolation(race.own, race.rival.plan):
         return _keep(race)
     margin = race.own_rate / race.rival_rate - 1.0
     left = replace(race.rival, **asdict(race.own), predicted_rate_per_second=race.own_rate)
-    values = {**_tried(race), "lost_isolation": int(_gives_up_isolation(race.own, race.rival.crew))}
+    values = {**_tried(race), "lost_isolation": int(_gives_up_isolation(race.own, race.rival.plan))}
     return Decision(
         verdict=AutoVerdict.CHANGED, reason=AutoReason.TRIED, values=values, rival=left, margin=margin
     )
@@ -153,7 +153,7 @@ def _change(race: Race) -> Decision:
 
 def _keep(race: Race) -> Decision:
     margin = race.rival_rate / race.own_rate - 1.0
-    is_tie = race.open_web and 0.0 < margin <= TIE and _gives_up_isolation(race.own, race.rival.crew)
+    is_tie = race.open_web and 0.0 < margin <= TIE and _gives_up_isolation(race.own, race.rival.plan)
     values = {**_tried(race), "tie_break": TieBreak.ISOLATION if is_tie else TieBreak.NONE}
     return Decision(
         verdict=AutoVerdict.KEPT_AFTER_RACE, reason=AutoReason.TRIED, values=values, rival=race.rival, margin=margin
@@ -189,7 +189,7 @@ def _same_limit(own: Candidate, rival: Candidate) -> bool:
 
 def _predicted(own: Candidate, rival: Candidate, margin: float, open_web: bool) -> dict[str, Value]:
     """What both pairs are predicted to do, and what decides where that is alike."""
-    tie = TieBreak.ISOLATION if open_web and _gives_up_isolation(own.crew, rival.crew) else TieBreak.PRESENT
+    tie = TieBreak.ISOLATION if open_web and _gives_up_isolation(own.plan, rival.plan) else TieBreak.PRESENT
     return {
         "own_rate_per_second": own.predicted_rate_per_second,
         "rival_rate_per_second": rival.predicted_rate_per_second,
@@ -198,7 +198,7 @@ def _predicted(own: Candidate, rival: Candidate, margin: float, open_web: bool) 
     }
 
 
-def _gives_up_isolation(own: Variant, rival: Variant) -> bool:
+def _gives_up_isolation(own: ExecutionPlan, rival: ExecutionPlan) -> bool:
     return own.transform == "process" and rival.transform != "process"
 
 
@@ -209,5 +209,5 @@ def describe_inputs(run: RunModel) -> ModelInputs:
     )
 
 
-def _weight(one: Variant) -> int:
+def _weight(one: ExecutionPlan) -> int:
     return WEIGHTS[one.download] + WEIGHTS[one.transform]

@@ -27,12 +27,12 @@ from batchproc.record.explanation import (
     Alternative,
     Cause,
     Choice,
+    ExecutionPlan,
     Figure,
     Hint,
     Judgement,
     Rank,
     Value,
-    Variant,
 )
 from batchproc.record.run_json import HostsRecord, RunRecord
 from batchproc.record.run_parts import MODES, STAGES, ModeName, StageRecord
@@ -46,33 +46,33 @@ MUCH_START = 0.05  # of the run: a start that is worth a word
 
 def find_alternatives(record: RunRecord, run: RunModel, stage: str) -> list[Alternative]:
     """The other modes with the same number of workers, then this mode with twice and with half as many."""
-    mode, workers = getattr(run.variant, stage), getattr(run.variant, f"{stage}_workers")
+    mode, workers = getattr(run.plan, stage), getattr(run.plan, f"{stage}_workers")
     others: list[tuple[ModeName, int]] = [
         (other, full_workers(record, stage, other)) for other in MODES if other != mode
     ]
     if mode != "serial":
         others += [(mode, number) for number in (2 * workers, workers // 2) if number]
-    return [compare(run, variant_with(run.variant, stage, other, number), stage) for other, number in others]
+    return [compare(run, plan_with(run.plan, stage, other, number), stage) for other, number in others]
 
 
-def variant_with(variant: Variant, stage: str, mode: ModeName, workers: int) -> Variant:
-    """The variant with one stage run in another way."""
+def plan_with(plan: ExecutionPlan, stage: str, mode: ModeName, workers: int) -> ExecutionPlan:
+    """The plan with one stage run in another way."""
     if stage == "download":
-        return replace(variant, download=mode, download_workers=workers)
-    return replace(variant, transform=mode, transform_workers=workers)
+        return replace(plan, download=mode, download_workers=workers)
+    return replace(plan, transform=mode, transform_workers=workers)
 
 
-def compare(run: RunModel, variant: Variant, stage: str) -> Alternative:
-    """A variant against this run, as far as it changes `stage`.
+def compare(run: RunModel, plan: ExecutionPlan, stage: str) -> Alternative:
+    """A plan against this run, as far as it changes `stage`.
 
     The interval covers both ends of the GIL shares and the model's error (`RunModel.error_of`).
     """
-    mode, workers = getattr(variant, stage), getattr(variant, f"{stage}_workers")
+    mode, workers = getattr(plan, stage), getattr(plan, f"{stage}_workers")
     if not run.fits:
         unknown = {"miss": abs(run.miss)}
         return Alternative(mode=mode, workers=workers, rank=Rank.UNKNOWN, code=Judgement.MODEL_MISSES, values=unknown)
-    ratios = [_ratio(run, edge, variant) for edge in ("low", "point", "high")]
-    error = run.error_of(variant)
+    ratios = [_ratio(run, edge, plan) for edge in ("low", "point", "high")]
+    error = run.error_of(plan)
     low, high = min(ratios) * max(0.0, 1.0 - error), max(ratios) * (1.0 + error)
     return Alternative(
         mode=mode,
@@ -82,8 +82,8 @@ def compare(run: RunModel, variant: Variant, stage: str) -> Alternative:
         high=high,
         error=error,
         rank=_rank(ratios[1], low, high, error),
-        code=predict(run.job, variant).bound.name,
-        values=_pace(run, variant),
+        code=predict(run.job, plan).bound.name,
+        values=_pace(run, plan),
     )
 
 
@@ -96,30 +96,30 @@ def _rank(ratio: float, low: float, high: float, error: float) -> Rank:
     return Rank.ALIKE if abs(ratio - 1.0) <= ALIKE and error <= ALIKE_ERROR else Rank.OPEN
 
 
-def _ratio(run: RunModel, edge: str, variant: Variant) -> float:
+def _ratio(run: RunModel, edge: str, plan: ExecutionPlan) -> float:
     job = run.with_phi(edge)
-    return predict(job, variant).rate_per_second / predict(job, run.variant).rate_per_second
+    return predict(job, plan).rate_per_second / predict(job, run.plan).rate_per_second
 
 
-def _pace(run: RunModel, variant: Variant) -> dict[str, Value]:
+def _pace(run: RunModel, plan: ExecutionPlan) -> dict[str, Value]:
     """What would set the pace, and what else differs from this run."""
-    prediction = predict(run.job, variant)
-    values = _limit(run, prediction.bound, variant)
-    values["cpu_seconds"], values["cpu_seconds_here"] = cpu_seconds(run.job, variant), cpu_seconds(run.job, run.variant)
-    extra = start_seconds(run.job, variant) - start_seconds(run.job, run.variant)
+    prediction = predict(run.job, plan)
+    values = _limit(run, prediction.bound, plan)
+    values["cpu_seconds"], values["cpu_seconds_here"] = cpu_seconds(run.job, plan), cpu_seconds(run.job, run.plan)
+    extra = start_seconds(run.job, plan) - start_seconds(run.job, run.plan)
     values["start_seconds_more"] = extra if abs(extra) > MUCH_START * prediction.seconds else None
     return values
 
 
-def _limit(run: RunModel, limit: Limit, variant: Variant) -> dict[str, Value]:
+def _limit(run: RunModel, limit: Limit, plan: ExecutionPlan) -> dict[str, Value]:
     values: dict[str, Value] = {
         "pace": limit.name, "pace_stage": limit.stage, "pace_rate_per_second": limit.rate_per_second,
         "pace_cores": run.job.cores,
     }  # fmt: skip
     if limit.stage:
-        mode = getattr(variant, limit.stage)
+        mode = getattr(plan, limit.stage)
         values["pace_mode"] = mode
-        values["pace_workers"] = 1 if mode == "serial" else getattr(variant, f"{limit.stage}_workers")
+        values["pace_workers"] = 1 if mode == "serial" else getattr(plan, f"{limit.stage}_workers")
     return values
 
 
@@ -128,12 +128,12 @@ def find_choice(record: RunRecord, run: RunModel, stage: str) -> Choice:
     alternatives = find_alternatives(record, run, stage)
     phi = run.shares[stage]
     code, found = _judge(record, run, stage, alternatives)
-    mode, values = getattr(run.variant, stage), {**(phi.values if phi else {}), **found}
+    mode, values = getattr(run.plan, stage), {**(phi.values if phi else {}), **found}
     best = _best_mode(code, mode, values)
     return Choice(
         stage=stage,
         mode=mode,
-        workers=getattr(run.variant, f"{stage}_workers"),
+        workers=getattr(run.plan, f"{stage}_workers"),
         best=best,
         cause=_find_cause(run, stage, best, values) if best else "",
         evidence=tuple(_evidence(record, run, stage)),
@@ -165,14 +165,14 @@ def _find_cause(run: RunModel, stage: str, best: str, values: Mapping[str, Value
         return Cause.GIL_FREE if share.point * run.job.cores < 1.0 else elsewhere
     if share.point >= MUCH_HELD:
         return Cause.GIL_HELD
-    threads = predict(run.job, variant_with(run.variant, stage, "thread", getattr(run.variant, f"{stage}_workers")))
+    threads = predict(run.job, plan_with(run.plan, stage, "thread", getattr(run.plan, f"{stage}_workers")))
     return Cause.ONE_GIL if threads.bound.name == "gil" else elsewhere
 
 
 def _judge(
     record: RunRecord, run: RunModel, stage: str, alternatives: list[Alternative]
 ) -> tuple[Judgement, Mapping[str, Value]]:
-    mode = getattr(run.variant, stage)
+    mode = getattr(run.plan, stage)
     others = [one for one in alternatives if one.mode != mode]
     hidden = unexplained(record, stage)
     if hidden is not None:
@@ -201,8 +201,8 @@ def _disturbance(run: RunModel) -> dict[str, Value]:
 
 def _pace_elsewhere(run: RunModel, stage: str) -> dict[str, Value]:
     """What sets this run's pace, where that is not the stage itself."""
-    bound = predict(run.job, run.variant).bound
-    return {} if bound.stage == stage else _limit(run, bound, run.variant)
+    bound = predict(run.job, run.plan).bound
+    return {} if bound.stage == stage else _limit(run, bound, run.plan)
 
 
 def _own_figures(record: RunRecord, run: RunModel, stage: str) -> dict[str, Value]:
@@ -226,7 +226,7 @@ def _evidence(record: RunRecord, run: RunModel, stage: str) -> Iterator[Figure]:
     yield Figure(code="gil_wait", value=measured.account.get("gil_wait"), unit="s")
     yield Figure(code="run_queue", value=measured.account.get("run_queue"), unit="s")
     yield Figure(code="gil_held", value=phi.point if phi else None, unit="")
-    yield Figure(code="rate_of_model", value=predict(run.job, run.variant).rate_per_second, unit="items/s")
+    yield Figure(code="rate_of_model", value=predict(run.job, run.plan).rate_per_second, unit="items/s")
     yield Figure(code="rate", value=run.rate_per_second, unit="items/s")
 
 
@@ -266,15 +266,15 @@ def _from_predictions(record: RunRecord, run: RunModel) -> Iterator[Hint]:
             best = max(found, key=lambda one: one.predicted_ratio or 0.0)
             best_alone = max(best_alone, best.predicted_ratio or 0.0)
             yield _change(run, stage, best)
-    variant, both = _best_pair(record, run)
+    plan, both = _best_pair(record, run)
     if both.rank == Rank.BETTER and (both.predicted_ratio or 0.0) > 1.1 * best_alone:
-        modes = {"download": variant.download, "transform": variant.transform}
+        modes = {"download": plan.download, "transform": plan.transform}
         yield Hint(code=Advice.CHANGE_BOTH_MODES, values={**both.values, **modes}, gain=both.predicted_ratio)
 
 
-def _best_pair(record: RunRecord, run: RunModel) -> tuple[Variant, Alternative]:
-    variants = [
-        Variant(
+def _best_pair(record: RunRecord, run: RunModel) -> tuple[ExecutionPlan, Alternative]:
+    plans = [
+        ExecutionPlan(
             download=download,
             download_workers=full_workers(record, "download", download),
             transform=transform,
@@ -282,12 +282,12 @@ def _best_pair(record: RunRecord, run: RunModel) -> tuple[Variant, Alternative]:
         )
         for download, transform in itertools.product(MODES, MODES)
     ]
-    compared = [(variant, compare(run, variant, "transform")) for variant in variants]
+    compared = [(plan, compare(run, plan, "transform")) for plan in plans]
     return max(compared, key=lambda pair: pair[1].predicted_ratio or 0.0)
 
 
 def _change(run: RunModel, stage: str, one: Alternative) -> Hint:
-    is_same_mode = one.mode == getattr(run.variant, stage)
+    is_same_mode = one.mode == getattr(run.plan, stage)
     return Hint(
         code=Advice.CHANGE_WORKERS if is_same_mode else Advice.CHANGE_MODE,
         values={
@@ -295,7 +295,7 @@ def _change(run: RunModel, stage: str, one: Alternative) -> Hint:
             "stage": stage,
             "mode": one.mode,
             "workers": one.workers,
-            "workers_now": getattr(run.variant, f"{stage}_workers"),
+            "workers_now": getattr(run.plan, f"{stage}_workers"),
         },
         gain=one.predicted_ratio,
     )
@@ -323,9 +323,9 @@ def whatever_the_modes(record: RunRecord) -> Iterator[Hint]:
 
 
 def _gil_is_full(run: RunModel) -> Iterator[Hint]:
-    held = gil_seconds(run.job, run.variant)
+    held = gil_seconds(run.job, run.plan)
     load = held * run.rate_per_second
-    if load >= FULL and predict(run.job, run.variant).bound.name == "gil":
+    if load >= FULL and predict(run.job, run.plan).bound.name == "gil":
         values: dict[str, Value] = {"held_share": min(1.0, load), "held_seconds": held}
         yield Hint(code=Advice.GIL_IS_FULL, values=values)
 
@@ -359,7 +359,7 @@ def _too_many_workers(record: RunRecord, run: RunModel) -> Iterator[Hint]:
 def _pipe(record: RunRecord, run: RunModel) -> Iterator[Hint]:
     """Parent near one core while processes starve. The echo control is a run of its own, so this stays a suspicion."""
     main = process_cpu(record, "main")
-    if main is None or run.variant.transform != "process":
+    if main is None or run.plan.transform != "process":
         return
     load = main / run.working_seconds
     starved = record.stages["transform"].load.starved
@@ -372,7 +372,7 @@ def _hosts(record: RunRecord, run: RunModel) -> Iterator[Hint]:
     held = held_by_hosts(record)
     if record.concurrency:  # how many may run at once is found out on the way: not the hosts' limit alone
         return
-    if held is None or predict(run.job, run.variant).bound.name != "per_host" or not run.fits:
+    if held is None or predict(run.job, run.plan).bound.name != "per_host" or not run.fits:
         return
     download, hosts = record.stages["download"], record.hosts
     if hosts.lowest_limit < hosts.per_host:
@@ -381,7 +381,7 @@ def _hosts(record: RunRecord, run: RunModel) -> Iterator[Hint]:
         }  # fmt: skip
         yield Hint(code=Advice.HOST_STRUGGLED, values=values)
         return
-    twice = predict(replace(run.job, connections=2.0 * held), run.variant).rate_per_second
+    twice = predict(replace(run.job, connections=2.0 * held), run.plan).rate_per_second
     yield Hint(
         code=Advice.MORE_PER_HOST,
         values={
@@ -392,7 +392,7 @@ def _hosts(record: RunRecord, run: RunModel) -> Iterator[Hint]:
             "waiting": record.samples.gauge_means["waiting"],
             "busiest_share": _busiest_share(hosts),
         },
-        gain=twice / predict(run.job, run.variant).rate_per_second,
+        gain=twice / predict(run.job, run.plan).rate_per_second,
     )
 
 

@@ -38,20 +38,20 @@ LEAST_EACH = 3  # items per worker: below that most of a stage's time is its fir
 
 def doubt_about_modes(record: RunRecord) -> Doubt | None:
     """Why this run has no verdict on modes; None when it has one."""
-    if record.measured_leg.items < LEAST_ITEMS:
+    if record.measured_phase.items < LEAST_ITEMS:
         return Doubt.FEW_ITEMS
     return Doubt.MOSTLY_WAITED if mostly_waited(record) else None
 
 
 def mostly_waited(record: RunRecord) -> bool:
     """Whether a run spent most of its time waiting for what was no work of anybody's."""
-    leg = record.measured_leg
-    return waited_seconds(record) > MOST_WAITED * leg.seconds and leg.items >= LEAST_ITEMS
+    phase = record.measured_phase
+    return waited_seconds(record) > MOST_WAITED * phase.seconds and phase.items >= LEAST_ITEMS
 
 
 def is_little(record: RunRecord, workers: int) -> bool:
     """Whether a stage with so many workers had nearly nothing to do."""
-    items = record.measured_leg.items
+    items = record.measured_phase.items
     return items < LEAST_ITEMS and items < LEAST_EACH * workers
 
 
@@ -100,8 +100,8 @@ Finding = tuple[CeilingReason, Mapping[str, Value]]
 
 def find_ceilings(record: RunRecord, run: RunModel) -> dict[str, tuple[Ceiling, ...]]:
     """Every ceiling by stage. Rates are of the job's items per second, comparable across stages."""
-    found = {(limit.name, limit.stage): limit for limit in limits(run.job, run.variant)}
-    lowest = predict(run.job, run.variant).bound
+    found = {(limit.name, limit.stage): limit for limit in limits(run.job, run.plan)}
+    lowest = predict(run.job, run.plan).bound
     reached = run.rate_per_second >= BINDS * lowest.rate_per_second
 
     def ceiling(name: str, stage: str) -> Ceiling:
@@ -124,9 +124,9 @@ def _finding(name: str, stage: str, record: RunRecord, run: RunModel, limit: Lim
     if name == "workers":
         return _workers(stage, record, run, limit)
     if name == "cores":
-        return CeilingReason.CORES, {"cores": run.job.cores, "cpu_seconds": cpu_seconds(run.job, run.variant)}
+        return CeilingReason.CORES, {"cores": run.job.cores, "cpu_seconds": cpu_seconds(run.job, run.plan)}
     if name == "gil":
-        return CeilingReason.GIL, {"held_seconds": gil_seconds(run.job, run.variant)}
+        return CeilingReason.GIL, {"held_seconds": gil_seconds(run.job, run.plan)}
     if name == "pipe":
         if limit is None:
             return CeilingReason.NO_PIPE, {}
@@ -144,7 +144,7 @@ def _hosts(stage: str, record: RunRecord, run: RunModel) -> Finding:
     allowed = held_by_hosts(record)
     if allowed is not None:
         return CeilingReason.HOSTS_HELD, {"downloads_allowed": allowed}
-    is_serial = run.variant.download == "serial"
+    is_serial = run.plan.download == "serial"
     code = CeilingReason.ONE_HOST_SERIAL if is_serial else CeilingReason.ONE_HOST
     return code, {"connections": round(run.job.connections)}
 
@@ -192,8 +192,8 @@ def find_break_even(run: RunModel) -> BreakEven:
     phi = run.shares["transform"]
     if phi is None or not phi.is_known or not run.fits:
         return BreakEven(code=BreakEvenReason.UNKNOWN)
-    workers = max(2, run.variant.transform_workers)
-    threads = replace(run.variant, transform="thread", transform_workers=workers)
+    workers = max(2, run.plan.transform_workers)
+    threads = replace(run.plan, transform="thread", transform_workers=workers)
     processes = replace(threads, transform="process")
     slow, quick = (predict(run.job, one).steady_rate_per_second for one in (threads, processes))
     gain = 1.0 / slow - 1.0 / quick

@@ -47,7 +47,7 @@ METHODS: Mapping[str, str] = {
 def doubt_text(record: RunRecord, doubt: str, words: Words) -> str:
     """Why nothing is said of a run's modes."""
     if doubt == Doubt.FEW_ITEMS:
-        items = _too_few(record.measured_leg.items)
+        items = _too_few(record.measured_phase.items)
         return words.fill(f"no verdict on modes: {items} to compare them ({{items_needed}} at least)")
     if doubt == Doubt.MOSTLY_WAITED:
         return f"no verdict on modes: {waiting_text(record)}"
@@ -60,10 +60,10 @@ def _too_few(items: int) -> str:
 
 def waiting_text(record: RunRecord) -> str:
     """How long a run waited, and for what."""
-    leg = record.measured_leg
-    retry, pause = leg.retry_wait_seconds or 0.0, leg.pause_wait_seconds or 0.0
+    phase = record.measured_phase
+    retry, pause = phase.retry_wait_seconds or 0.0, phase.pause_wait_seconds or 0.0
     what = "a paused or paced host" if pause > retry else "a retry"
-    return f"for {seconds(retry + pause)} of {seconds(leg.seconds)} there was nothing to do but wait for {what}"
+    return f"for {seconds(retry + pause)} of {seconds(phase.seconds)} there was nothing to do but wait for {what}"
 
 
 _WAITED = "the threads waited {waited:share} of their time for the GIL, which "
@@ -136,7 +136,7 @@ def reason_text(record: RunRecord, choice: "Choice", words: Words) -> str:
     if choice.code == Judgement.NO_VERDICT:
         if words.text("doubt") == Doubt.MOSTLY_WAITED:
             return "unknown: most of the time went by waiting for a retry or host"
-        items = _too_few(record.measured_leg.items)
+        items = _too_few(record.measured_phase.items)
         return words.fill(f"unknown: {items} to compare modes, {{items_needed}} suffice")
     others = "other programs used {others:share} of the machine" if words.number("others") else ""
     if choice.code == Judgement.UNEXPLAINED:
@@ -381,7 +381,7 @@ def _predicted(one: Alternative, rate: float, *, is_best: bool) -> ModeRate:
 
 def pairs_of_auto(auto: AutoRecord) -> StageRates:
     """The pairs of modes that `auto` weighed: measured where it tried them, else predicted."""
-    tried = {pair(leg): leg.rate_per_second for leg in auto.legs if leg.rate_per_second}
+    tried = {pair(phase): phase.rate_per_second for phase in auto.legs if phase.rate_per_second}
     chosen = pair(auto.chosen)
     shown = [one for one in auto.candidates if pair(one) in {*tried, chosen}]
     shown += [one for one in auto.candidates if one not in shown][: max(0, PAIRS_SHOWN - len(shown))]

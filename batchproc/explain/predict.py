@@ -18,7 +18,7 @@ import math
 
 from msgspec import Struct
 
-from batchproc.record.explanation import JobModel, StageModel, Variant
+from batchproc.record.explanation import ExecutionPlan, JobModel, StageModel
 
 HALVINGS = 40
 SWITCH_SECONDS = 0.005  # `sys.getswitchinterval`: how long a thread may keep the GIL when another asks for it
@@ -43,10 +43,10 @@ class Prediction(Struct, frozen=True, kw_only=True):
     bound: Limit
 
 
-def predict(job: JobModel, variant: Variant) -> Prediction:
+def predict(job: JobModel, plan: ExecutionPlan) -> Prediction:
     """The whole run of `job.items` items in the given modes, from its first worker to its last item."""
-    bound = min(limits(job, variant), key=lambda limit: limit.rate_per_second)
-    steady, start = bound.rate_per_second, start_seconds(job, variant)
+    bound = min(limits(job, plan), key=lambda limit: limit.rate_per_second)
+    steady, start = bound.rate_per_second, start_seconds(job, plan)
     first_item = _alone(job.download) + _alone(job.transform)  # the line is empty at first
     seconds = start + first_item + max(0, job.items - 1) / steady
     return Prediction(
@@ -58,71 +58,71 @@ def predict(job: JobModel, variant: Variant) -> Prediction:
     )
 
 
-def limits(job: JobModel, variant: Variant) -> list[Limit]:
+def limits(job: JobModel, plan: ExecutionPlan) -> list[Limit]:
     """Every ceiling of the line in these modes."""
-    gil = min(_rate(1.0, gil_seconds(job, variant)), _convoy_rate(job, variant), _overtaken_rate(job, variant))
+    gil = min(_rate(1.0, gil_seconds(job, plan)), _convoy_rate(job, plan), _overtaken_rate(job, plan))
     found = [
-        Limit(name="cores", stage=None, rate_per_second=_rate(job.cores, cpu_seconds(job, variant))),
+        Limit(name="cores", stage=None, rate_per_second=_rate(job.cores, cpu_seconds(job, plan))),
         Limit(name="gil", stage=None, rate_per_second=gil),
     ]
-    if variant.download == variant.transform == "serial":
+    if plan.download == plan.transform == "serial":
         whole = _alone(job.download) + _alone(job.transform) + job.glue_seconds
         found.append(Limit(name="workers", stage=None, rate_per_second=_rate(1.0, whole)))
         return found
-    found += _worker_limits(job, variant)
-    pipe = sum(stage.ipc_parent_seconds for stage in _in_processes(job, variant))
+    found += _worker_limits(job, plan)
+    pipe = sum(stage.ipc_parent_seconds for stage in _in_processes(job, plan))
     if pipe:
         found.append(Limit(name="pipe", stage=None, rate_per_second=1.0 / pipe))
     return found
 
 
-def cpu_seconds(job: JobModel, variant: Variant) -> float:
+def cpu_seconds(job: JobModel, plan: ExecutionPlan) -> float:
     """CPU per item on this machine, whoever uses it."""
-    ipc = sum(stage.ipc_worker_seconds + stage.ipc_parent_seconds for stage in _in_processes(job, variant))
+    ipc = sum(stage.ipc_worker_seconds + stage.ipc_parent_seconds for stage in _in_processes(job, plan))
     own = job.download.cpu_seconds + job.transform.cpu_seconds
     return own + ipc + job.glue_seconds + job.origin_cpu_seconds
 
 
-def gil_seconds(job: JobModel, variant: Variant) -> float:
+def gil_seconds(job: JobModel, plan: ExecutionPlan) -> float:
     """Seconds per item for which the parent's GIL is held."""
     inside = [
         stage.phi * stage.cpu_seconds
-        for stage, mode in ((job.download, variant.download), (job.transform, variant.transform))
+        for stage, mode in ((job.download, plan.download), (job.transform, plan.transform))
         if mode != "process"
     ]
-    return job.glue_seconds + sum(inside) + sum(stage.ipc_parent_seconds for stage in _in_processes(job, variant))
+    return job.glue_seconds + sum(inside) + sum(stage.ipc_parent_seconds for stage in _in_processes(job, plan))
 
 
-def _convoy_rate(job: JobModel, variant: Variant) -> float:
+def _convoy_rate(job: JobModel, plan: ExecutionPlan) -> float:
     """Items per second of transform threads of which each waits for a whole turn of every other.
 
     For Pillow and files a thread lets go of the GIL and asks for it again some six times an image, and each time waits
     for up to 5 ms while a step in Python keeps it: hardly anything goes on beside that.
     """
-    if variant.transform != "thread":
+    if plan.transform != "thread":
         return float("inf")
-    others = (variant.transform_workers - 1) * job.transform.turn_seconds
-    return _rate(variant.transform_workers, _alone(job.transform) + others)
+    others = (plan.transform_workers - 1) * job.transform.turn_seconds
+    return _rate(plan.transform_workers, _alone(job.transform) + others)
 
 
-def _overtaken_rate(job: JobModel, variant: Variant) -> float:
+def _overtaken_rate(job: JobModel, plan: ExecutionPlan) -> float:
     """Items per second of downloads in threads of which each asks for the GIL twice: for a reply's head and its body.
 
     The rate r makes the step hold it for r h of the time; who finds it held waits until h ends, or 5 ms have passed.
     So n workers come to r (W + c + 2 r h w) = n.
     """
     turn, alone = job.transform.turn_seconds, _alone(job.download)
-    if not turn or not alone or "process" in (variant.download, variant.transform):
+    if not turn or not alone or "process" in (plan.download, plan.transform):
         return float("inf")
-    workers = 1 if variant.download == "serial" else variant.download_workers
+    workers = 1 if plan.download == "serial" else plan.download_workers
     most = min(turn, SWITCH_SECONDS)
     waits = DOWNLOAD_ASKS * turn * (most - most**2 / (2.0 * turn))
     return (math.sqrt(alone**2 + 4.0 * waits * workers) - alone) / (2.0 * waits)
 
 
-def cpu_bound_share(job: JobModel, variant: Variant) -> float:
+def cpu_bound_share(job: JobModel, plan: ExecutionPlan) -> float:
     """How much of what sets the pace is CPU, 0 to 1: all of it for cores, GIL and pipe, c / (W + c) for workers."""
-    bound = predict(job, variant).bound
+    bound = predict(job, plan).bound
     if bound.name in ("cores", "gil", "pipe"):
         return 1.0
     stages = {"download": [job.download], "transform": [job.transform]}.get(
@@ -132,10 +132,10 @@ def cpu_bound_share(job: JobModel, variant: Variant) -> float:
     return sum(stage.cpu_seconds for stage in stages) / whole if whole else 1.0
 
 
-def start_seconds(job: JobModel, variant: Variant) -> float:
+def start_seconds(job: JobModel, plan: ExecutionPlan) -> float:
     """Seconds until the last worker has started: the processes share the cores while they start."""
-    processes = (variant.download_workers if variant.download == "process" else 0) + (
-        variant.transform_workers if variant.transform == "process" else 0
+    processes = (plan.download_workers if plan.download == "process" else 0) + (
+        plan.transform_workers if plan.transform == "process" else 0
     )
     if not processes:
         return job.start.always_seconds
@@ -143,11 +143,11 @@ def start_seconds(job: JobModel, variant: Variant) -> float:
     return job.start.always_seconds + job.start.first_process_seconds + own
 
 
-def _worker_limits(job: JobModel, variant: Variant) -> list[Limit]:
+def _worker_limits(job: JobModel, plan: ExecutionPlan) -> list[Limit]:
     found = []
     stages = (
-        ("download", job.download, variant.download, variant.download_workers),
-        ("transform", job.transform, variant.transform, variant.transform_workers),
+        ("download", job.download, plan.download, plan.download_workers),
+        ("transform", job.transform, plan.transform, plan.transform_workers),
     )
     for name, stage, mode, workers in stages:
         each = _alone(stage) + (stage.ipc_worker_seconds if mode == "process" else 0.0)
@@ -160,8 +160,8 @@ def _worker_limits(job: JobModel, variant: Variant) -> list[Limit]:
     return found
 
 
-def _in_processes(job: JobModel, variant: Variant) -> list[StageModel]:
-    stages = ((job.download, variant.download), (job.transform, variant.transform))
+def _in_processes(job: JobModel, plan: ExecutionPlan) -> list[StageModel]:
+    stages = ((job.download, plan.download), (job.transform, plan.transform))
     return [stage for stage, mode in stages if mode == "process"]
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from batchproc.explain.predict import cpu_bound_share, held_fraction, predict
-from batchproc.record.explanation import GilDoubt, GilMethod, JobModel, StageModel, StartCosts, Value, Variant
+from batchproc.record.explanation import ExecutionPlan, GilDoubt, GilMethod, JobModel, StageModel, StartCosts, Value
 from batchproc.record.run_json import RunRecord
 from batchproc.record.run_parts import ModeName, StageRecord, StepRecord
 
@@ -228,7 +228,7 @@ class RunModel(Struct, frozen=True, kw_only=True):
     """
 
     job: JobModel
-    variant: Variant
+    plan: ExecutionPlan
     rate_per_second: float
     working_seconds: float
     shares: Mapping[str, GilShare | None]
@@ -238,15 +238,15 @@ class RunModel(Struct, frozen=True, kw_only=True):
     @property
     def miss(self) -> float:
         """Predicted over measured rate of this very run, less 1."""
-        predicted = predict(self.job, self.variant).rate_per_second
+        predicted = predict(self.job, self.plan).rate_per_second
         return predicted / self.rate_per_second - 1.0
 
-    def error_of(self, variant: Variant) -> float:
-        """Relative error of a variant's predicted ratio: the model's miss of its own run, and what neighbours change.
+    def error_of(self, plan: ExecutionPlan) -> float:
+        """Relative error of a plan's predicted ratio: the model's miss of its own run, and what neighbours change.
 
         Neighbours count as far as the pace is set by CPU, here or there: waiting for a network is not shared.
         """
-        exposed = max(cpu_bound_share(self.job, one) for one in (self.variant, variant))
+        exposed = max(cpu_bound_share(self.job, one) for one in (self.plan, plan))
         return max(LEAST_ERROR, abs(self.miss)) + exposed * max(0.0, self.others - QUIET)
 
     @property
@@ -270,7 +270,7 @@ def measure(record: RunRecord) -> RunModel | None:
     stages = record.stages
     if len(stages) < 2:
         return None
-    items, working = record.measured_leg.items, working_seconds(record)
+    items, working = record.measured_phase.items, working_seconds(record)
     if not items or working <= 0 or not all(stage.tasks for stage in stages.values()):
         return None
     shares = {
@@ -290,7 +290,7 @@ def measure(record: RunRecord) -> RunModel | None:
     )
     return RunModel(
         job=job,
-        variant=variant_of(record),
+        plan=plan_of(record),
         rate_per_second=items / working,
         working_seconds=working,
         shares=shares,
@@ -299,10 +299,10 @@ def measure(record: RunRecord) -> RunModel | None:
     )
 
 
-def variant_of(record: RunRecord) -> Variant:
+def plan_of(record: RunRecord) -> ExecutionPlan:
     """The modes and workers of this run."""
     download, transform = record.stages["download"], record.stages["transform"]
-    return Variant(
+    return ExecutionPlan(
         download=download.mode,
         download_workers=download.workers,
         transform=transform.mode,
@@ -311,14 +311,14 @@ def variant_of(record: RunRecord) -> Variant:
 
 
 def working_seconds(record: RunRecord) -> float:
-    """The leg's wall time less the waits in which nothing at all was under way: those are no mode's doing."""
-    return record.measured_leg.seconds - waited_seconds(record)
+    """The phase's wall time less the waits in which nothing at all was under way: those are no mode's doing."""
+    return record.measured_phase.seconds - waited_seconds(record)
 
 
 def waited_seconds(record: RunRecord) -> float:
-    """For how long there was nothing to do in the leg but wait for a retry or a paused host."""
-    leg = record.measured_leg
-    return (leg.retry_wait_seconds or 0.0) + (leg.pause_wait_seconds or 0.0)
+    """For how long there was nothing to do in the phase but wait for a retry or a paused host."""
+    phase = record.measured_phase
+    return (phase.retry_wait_seconds or 0.0) + (phase.pause_wait_seconds or 0.0)
 
 
 def usable_cores(record: RunRecord) -> float:
@@ -387,7 +387,7 @@ def _glue_seconds(record: RunRecord, items: int, assumed: list[str]) -> float:
 
 def _start(record: RunRecord, assumed: list[str]) -> StartCosts:
     own = [stage for stage in record.stages.values() if stage.mode == "process" and stage.per_worker]
-    lead = record.measured_leg.startup_seconds or 0.0
+    lead = record.measured_phase.startup_seconds or 0.0
     if not own:
         assumed.append("the cost of processes (their start, and the pipe)")
         return StartCosts(

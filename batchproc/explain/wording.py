@@ -217,13 +217,13 @@ CHECKS: Mapping[str, tuple[str, str]] = {
 
 
 def _little_text(record: RunRecord) -> str:
-    counts, leg = record.counts, record.measured_leg
+    counts, phase = record.counts, record.measured_phase
     due = f"{counts.processed:,} of {count(counts.items, 'item')}" if counts.items else "few items"
     text = f"nearly nothing to do: {due} {'was' if counts.processed == 1 else 'were'} due"
     if counts.processed == counts.items:
         text = f"too few items to name a stage: {counts.items:,}"
-    waited = (leg.retry_wait_seconds or 0.0) + (leg.pause_wait_seconds or 0.0)
-    text = f"{text}, and {waiting_text(record)}" if waited > WORTH_A_WORD * leg.seconds else text
+    waited = (phase.retry_wait_seconds or 0.0) + (phase.pause_wait_seconds or 0.0)
+    text = f"{text}, and {waiting_text(record)}" if waited > WORTH_A_WORD * phase.seconds else text
     middles = {name: stage.service_seconds.p50 for name, stage in record.stages.items()}
     each = " and ".join(f"{seconds(middle)} to {name}" for name, middle in middles.items() if middle)
     return f"{text}; an image took {each}" if each else text

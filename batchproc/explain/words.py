@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchproc.record.explanation import Alternative, Value, Variant
+    from batchproc.record.explanation import Alternative, ExecutionPlan, Value
     from batchproc.record.run_json import Counts
     from batchproc.record.run_parts import StageRecord
 
@@ -109,20 +109,20 @@ SCALED: Mapping[str, Callable[[float], str]] = {"s": seconds, "bytes": size, "sh
 
 def workers(stage: "StageRecord | Alternative") -> str:
     """The workers of a stage, as `32 threads`, `1 process`."""
-    return crew(stage.mode, stage.workers)
+    return workers_text(stage.mode, stage.workers)
 
 
-def crew(mode: str, number: int) -> str:
+def workers_text(mode: str, number: int) -> str:
     """As `32 threads`, `1 process`, `1 worker`."""
     if mode == "process":
         return "1 process" if number == 1 else f"{number:,} processes"
     return count(number, "thread" if mode == "thread" else "worker")
 
 
-def pair(variant: "Variant") -> str:
+def pair(plan: "ExecutionPlan") -> str:
     """As `32 threads + 2 processes`."""
-    sides = ((variant.download, variant.download_workers), (variant.transform, variant.transform_workers))
-    return " + ".join("serial" if mode == "serial" else crew(mode, number) for mode, number in sides)
+    sides = ((plan.download, plan.download_workers), (plan.transform, plan.transform_workers))
+    return " + ".join("serial" if mode == "serial" else workers_text(mode, number) for mode, number in sides)
 
 
 def cores(number: float) -> str:
@@ -137,7 +137,7 @@ KINDS: Mapping[str, Callable[[float | None], str]] = {
     "cores": lambda value: cores(value or 0.0),
     "whole": lambda value: f"{value or 0.0:.0f}",
     "tenths": lambda value: f"{value or 0.0:.1f}",
-    "processes": lambda value: crew("process", round(value or 0)),
+    "processes": lambda value: workers_text("process", round(value or 0)),
 }
 _FIELD = re.compile(r"{(\w+)(?::(\w+))?(?: (\w+))?}")
 
@@ -169,5 +169,5 @@ class Words:
         if kind is None:
             return self.text(name)
         if kind == "workers":
-            return crew(self.text(more), round(self.number(name) or 0))
+            return workers_text(self.text(more), round(self.number(name) or 0))
         return count(round(self.number(name) or 0), more) if kind == "count" else KINDS[kind](self.number(name))

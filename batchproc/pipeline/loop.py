@@ -37,7 +37,7 @@ from batchproc.pipeline.phase_record import GAUGES, MOVES, PhaseMeasurements, de
 from batchproc.pipeline.run_record import RunState, describe_circumstances
 from batchproc.pipeline.stages import for_plan, make_executors
 from batchproc.pipeline.stopping import Control, StopHandlers, Watchdog
-from batchproc.record.explanation import Variant
+from batchproc.record.explanation import ExecutionPlan
 from batchproc.redact import printable, redact_url
 from batchproc.signals import doing
 from batchproc.transform.plan import Transform
@@ -67,7 +67,7 @@ class Phase:
     def __init__(
         self,
         run: RunState,
-        plan: Variant,
+        plan: ExecutionPlan,
         download: Download,
         transform: Transform,
         *,
@@ -220,7 +220,7 @@ class Loop:
         stopped = self._stopping or control.stopped_by is not None
         return not stopped and self._observer.processed < self._items
 
-    def _phase_maker(self, frontier: Frontier, gauges: Gauges, robots_folder: str) -> Callable[[Variant], Phase]:
+    def _phase_maker(self, frontier: Frontier, gauges: Gauges, robots_folder: str) -> Callable[[ExecutionPlan], Phase]:
         """What makes a phase in the modes that it is given; all else stays the same from phase to phase."""
         download = stages.make_download(self._config, "127.0.0.1/32" if self._run.origin_pid else "", robots_folder)
         transform = stages.with_gallery(self._transform, self._config, self._run.folder, self._items)

@@ -19,7 +19,7 @@ from batchproc.explain.auto import Decision
 from batchproc.explain.mode_wording import auto_text
 from batchproc.explain.run_model import RunModel
 from batchproc.pipeline.stages import make_plan
-from batchproc.record.explanation import AutoReason, AutoRecord, AutoVerdict, Candidate, Tried, Variant
+from batchproc.record.explanation import AutoReason, AutoRecord, AutoVerdict, Candidate, ExecutionPlan, Tried
 from batchproc.record.run_parts import MODES
 
 LEAST_HEARD = 8
@@ -88,7 +88,7 @@ class ModeSelector:
         self._is_ending = self.plan != before
         return self._is_ending
 
-    def end_phase(self, plan: Variant, items: int, seconds: float) -> None:
+    def end_phase(self, plan: ExecutionPlan, items: int, seconds: float) -> None:
         """The phase has ended, after so many items."""
         self._done += items
         rate = items / seconds if seconds else None
@@ -106,7 +106,7 @@ class ModeSelector:
             values=self._decision.values,
             began=self._began,
             chosen=self.plan,
-            runner_up=rival.crew if rival else None,
+            runner_up=rival.plan if rival else None,
             margin=self._decision.margin,
             inputs=auto.describe_inputs(self._run) if self._run else None,
             candidates=tuple(self._ranked),
@@ -131,12 +131,12 @@ class ModeSelector:
         self._settled = self._decision.verdict is not AutoVerdict.RACE
         if self._decision.rival is not None and not self._settled:
             self._rival = self._decision.rival
-            self.plan = self._rival.crew
+            self.plan = self._rival.plan
 
     def _raced(self, run: RunModel, rival: Candidate, rate: float, rest: int) -> None:
         """A window of the race is over: the rival's, or the second of the pair that the run began in."""
-        own = run.variant
-        if self.plan == rival.crew:
+        own = run.plan
+        if self.plan == rival.plan:
             self._rival_rate, judge = rate, auto.after_trying
         else:
             self._own_rates, judge = (*self._own_rates, rate), auto.after_returning
@@ -147,16 +147,16 @@ class ModeSelector:
                 own_rates=self._own_rates,
                 rival_rate=self._rival_rate,
                 rest=rest,
-                change_seconds=auto.change_seconds(run, own if self.plan == rival.crew else rival.crew),
+                change_seconds=auto.change_seconds(run, own if self.plan == rival.plan else rival.plan),
                 open_web=self._open_web,
                 fragile=self.fragile,
             )
         )
         self._settled = self._decision.verdict is not AutoVerdict.RACE
-        self.plan = rival.crew if self._decision.verdict is AutoVerdict.CHANGED else own
+        self.plan = rival.plan if self._decision.verdict is AutoVerdict.CHANGED else own
 
 
-def _pairs(config: Config) -> list[Variant]:
+def _pairs(config: Config) -> list[ExecutionPlan]:
     """Every pair of modes that the config leaves open."""
     sides = [MODES if table.mode == "auto" else (table.first_mode,) for table in (config.download, config.transform)]
     return [make_plan(config, download, transform) for download, transform in itertools.product(*sides)]

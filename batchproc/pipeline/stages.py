@@ -20,7 +20,7 @@ from batchproc.model import Source
 from batchproc.origin import OriginSettings
 from batchproc.pipeline.import_list import local_roots
 from batchproc.pipeline.opening import OTHER_DESCRIPTORS
-from batchproc.record.explanation import Variant
+from batchproc.record.explanation import ExecutionPlan
 from batchproc.record.run_parts import ModeName
 from batchproc.shortage import file_limit
 from batchproc.transform.plan import Transform
@@ -72,7 +72,7 @@ def _site(config: Config, host: HostTable) -> Site:
     )
 
 
-def for_plan(download: Download, plan: Variant) -> Download:
+def for_plan(download: Download, plan: ExecutionPlan) -> Download:
     """The stage as its mode needs it: threads share connections, as many as this machine allows and the run can use.
 
     Processes cannot, so each may have one, to its last host. What they share of robots.txt, threads have in memory.
@@ -84,7 +84,7 @@ def for_plan(download: Download, plan: Variant) -> Download:
     return replace(download, most_connections=most, robots_folder="")
 
 
-def _spare_descriptors(plan: Variant) -> int:
+def _spare_descriptors(plan: ExecutionPlan) -> int:
     """How many files and sockets may be open for downloads, once all else has what it needs."""
     processes = plan.transform_workers if plan.transform == "process" else 0
     return file_limit() - OTHER_DESCRIPTORS - DESCRIPTORS_PER_PROCESS * processes
@@ -133,11 +133,11 @@ def make_concurrency(config: Config) -> Concurrency | None:
     return Concurrency(start=FIRST_CONNECTIONS, most=MOST_THREADS)
 
 
-def make_plan(config: Config, download: ModeName | None = None, transform: ModeName | None = None) -> Variant:
+def make_plan(config: Config, download: ModeName | None = None, transform: ModeName | None = None) -> ExecutionPlan:
     """The given modes, else those that the config begins in, with the workers that it gives them."""
     download, transform = download or config.download.first_mode, transform or config.transform.first_mode
     cores = usable_cores()
-    plan = Variant(
+    plan = ExecutionPlan(
         download=download,
         download_workers=config.download.worker_count(download, cores),
         transform=transform,
@@ -147,7 +147,7 @@ def make_plan(config: Config, download: ModeName | None = None, transform: ModeN
     return replace(plan, download_workers=max(1, min(plan.download_workers, _spare_descriptors(plan) // per_worker)))
 
 
-def why_fewer_workers(config: Config, plan: Variant) -> str:
+def why_fewer_workers(config: Config, plan: ExecutionPlan) -> str:
     """A sentence when the limit of open files allows fewer download workers than the config says; else nothing."""
     wanted = config.download.worker_count(plan.download, usable_cores())
     if plan.download_workers == wanted:
@@ -159,7 +159,7 @@ def why_fewer_workers(config: Config, plan: Variant) -> str:
 
 
 def make_executors(
-    config: Config, plan: Variant, log_folder: Path
+    config: Config, plan: ExecutionPlan, log_folder: Path
 ) -> tuple[Executor, Executor]:
     """The executors of both stages, download first, not entered yet. Workers' prints go to files in `log_folder`."""
     table, preload = config.transform, worker_modules(config)

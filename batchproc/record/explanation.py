@@ -171,7 +171,7 @@ class GilDoubt(StrEnum):
 Value = int | float | str | None
 
 
-class Variant(Struct, frozen=True, kw_only=True):
+class ExecutionPlan(Struct, frozen=True, kw_only=True):
     """One way to run the job: a mode and a number of workers for each stage."""
 
     download: ModeName
@@ -298,7 +298,7 @@ class Hint(Struct, frozen=True, kw_only=True):
     values: Mapping[str, Value] = field(default_factory=dict)
 
 
-class Candidate(Variant, frozen=True, kw_only=True):
+class Candidate(ExecutionPlan, frozen=True, kw_only=True):
     """A pair of modes that was weighed, and what it is predicted to need for the rest of the work.
 
     `change_seconds`: to get there from what runs; `rest_seconds`: with the change. `bound`: what sets its pace.
@@ -311,16 +311,16 @@ class Candidate(Variant, frozen=True, kw_only=True):
     bound_stage: str | None = None
 
     @property
-    def crew(self) -> Variant:
+    def plan(self) -> ExecutionPlan:
         """The pair alone."""
-        return Variant(
+        return ExecutionPlan(
             download=self.download, download_workers=self.download_workers,
             transform=self.transform, transform_workers=self.transform_workers,
         )  # fmt: skip
 
 
-class Tried(Variant, frozen=True, kw_only=True):
-    """A pair of modes that was run, in the order of the legs."""
+class Tried(ExecutionPlan, frozen=True, kw_only=True):
+    """A pair of modes that was run, in the order of the phases."""
 
     items: int
     seconds: float
@@ -347,9 +347,9 @@ class AutoRecord(Struct, frozen=True, kw_only=True):
     text: str = ""
     reason: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
-    began: Variant | None = None
-    chosen: Variant
-    runner_up: Variant | None = None
+    began: ExecutionPlan | None = None
+    chosen: ExecutionPlan
+    runner_up: ExecutionPlan | None = None
     margin: float | None = None
     inputs: ModelInputs | None = None
     candidates: tuple[Candidate, ...] = ()

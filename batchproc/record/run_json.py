@@ -149,10 +149,10 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     """A run: what was counted and measured, and from `verdict` on what follows from it (`batchproc.explain`).
 
     `failures`, `deferrals`: items of the whole list by code, `failures_this_run` of this run alone. `stages`, `leg`,
-    `memory`, `checks` and `samples` are of the last leg. `cluster`: of a run on several machines; its stages are those
-    of all parts together. `data_set`: as it is after the run, whichever runs made it. `config`: as resolved, without
-    secrets. `command_seconds`: the whole command in its parts, in their order; None where the run is not all that its
-    process is for.
+    `memory`, `checks` and `samples` are of the last phase. `cluster`: of a run on several machines; its stages are
+    those of all parts together. `data_set`: as it is after the run, whichever runs made it. `config`: as resolved,
+    without secrets. `command_seconds`: the whole command in its parts, in their order; None where the run is not all
+    that its process is for.
     """
 
     schema: int = SCHEMA
@@ -206,8 +206,8 @@ class RunRecord(Struct, frozen=True, kw_only=True):
     command_seconds: Mapping[str, float] | None = None
 
     @property
-    def measured_leg(self) -> PhaseRecord:
-        """The part of the run that the stages' figures are of; the whole, in the file of a build without legs."""
+    def measured_phase(self) -> PhaseRecord:
+        """The part of the run that the stages' figures are of; the whole, where an older build wrote the file."""
         return self.leg or PhaseRecord(
             items=self.counts.processed,
             seconds=self.line_seconds,

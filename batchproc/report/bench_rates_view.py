@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from batchproc.bench.bench_json import Bench, BenchCase
 from batchproc.explain.predict import limits
 from batchproc.explain.words import CATEGORIES, count, per_second, seconds, share, size
-from batchproc.record.explanation import Variant
+from batchproc.record.explanation import ExecutionPlan
 from batchproc.record.run_parts import STAGES
 from batchproc.redact import redact_text
 from batchproc.report.bench_charts import Axis, BarRow, case_bars, computed, curve_chart, measured
@@ -153,9 +153,9 @@ def _ceilings(bench: Bench, case: BenchCase, changed: Mapping[str, float] | None
     workers = {stage: numbers.get(f"{stage}.workers", case.stages[stage].workers) for stage in STAGES}
     job = replace(model, connections=numbers.get("download.per_host", bench.material.per_host))
     # Between two numbers of workers a ceiling is a curve.
-    variant = Variant(download=case.download, download_workers=workers["download"],  # type: ignore[arg-type]
+    plan = ExecutionPlan(download=case.download, download_workers=workers["download"],  # type: ignore[arg-type]
                       transform=case.transform, transform_workers=workers["transform"])  # type: ignore[arg-type]  # fmt: skip
-    return {_ceiling_name(limit.name, limit.stage): limit.rate_per_second for limit in limits(job, variant)
+    return {_ceiling_name(limit.name, limit.stage): limit.rate_per_second for limit in limits(job, plan)
             if limit.rate_per_second < float("inf")}  # fmt: skip
 
 

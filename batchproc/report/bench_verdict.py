@@ -13,7 +13,7 @@ from batchproc.bench.bench_json import Bench, BenchCase, BenchStage, Winner
 from batchproc.bench.verdicts import CaseComparison, NoiseFloor, Verdict, fewest_rounds
 from batchproc.explain.mode_wording import PLURALS, ModeRate, StageRates, cause_text
 from batchproc.explain.run_model import BLOCKED
-from batchproc.explain.words import Words, count, crew, seconds, share, significant
+from batchproc.explain.words import Words, count, seconds, share, significant, workers_text
 from batchproc.lab.results import Judged
 from batchproc.record.explanation import Cause, Value
 from batchproc.record.run_parts import MODES, STAGES
@@ -327,7 +327,7 @@ def _waiting(bench: Bench) -> Iterator[str]:
         return
     overlap = ""
     if leader is not None and leader.mode in ("thread", "process"):
-        overlap = f", where {_leader(bench)} lets {crew(leader.mode, leader.workers)} wait at once"
+        overlap = f", where {_leader(bench)} lets {workers_text(leader.mode, leader.workers)} wait at once"
     yield f"in {bench.baseline} {share(network)} of the time is waiting for the network{overlap}"
 
 

@@ -13,11 +13,11 @@ from batchproc.record.explanation import (
     AutoRecord,
     AutoVerdict,
     Candidate,
+    ExecutionPlan,
     JobModel,
     StageModel,
     StartCosts,
     TieBreak,
-    Variant,
 )
 from batchproc.record.run_parts import MODES
 
@@ -25,8 +25,8 @@ PIPE = {"ipc_worker_seconds": 0.0002, "ipc_parent_seconds": 0.00025}
 START = StartCosts(always_seconds=0.05, first_process_seconds=0.25, per_process_cpu_seconds=0.012)
 
 
-def pair(download: str, transform: str) -> Variant:
-    return Variant(
+def pair(download: str, transform: str) -> ExecutionPlan:
+    return ExecutionPlan(
         download=download,  # type: ignore[arg-type]
         download_workers=1 if download == "serial" else 32,
         transform=transform,  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ def measured(cpu: float, phi: float, *, waits: float = 0.02, glue: float = 0.000
     )
     return RunModel(
         job=job,
-        variant=USUAL,
+        plan=USUAL,
         rate_per_second=predict(job, USUAL).rate_per_second,
         working_seconds=1.0,
         shares={"download": None, "transform": None},
@@ -65,7 +65,7 @@ def ranked(run: RunModel, rest: int, rate: float | None = None) -> list[Candidat
 
 
 def test_the_present_pair_is_ranked_at_the_rate_that_was_seen() -> None:
-    own = next(one for one in ranked(measured(0.01, 0.1), 1000, rate=123.0) if one.crew == USUAL)
+    own = next(one for one in ranked(measured(0.01, 0.1), 1000, rate=123.0) if one.plan == USUAL)
 
     assert (123.0, 0.0) == (own.predicted_rate_per_second, own.change_seconds)
     assert own.rest_seconds == pytest.approx(1000 / 123.0)
@@ -75,7 +75,7 @@ def test_work_that_holds_the_gil_stays_in_processes() -> None:
     run = measured(0.02, 1.0)
     order = ranked(run, 300)
 
-    assert ["process", "process"] == [one.crew.transform for one in order[:2]]
+    assert ["process", "process"] == [one.plan.transform for one in order[:2]]
     assert choose(run, order, open_web=True).verdict is AutoVerdict.KEPT
 
 
@@ -85,7 +85,7 @@ def test_two_that_are_predicted_close_are_raced_where_much_is_left() -> None:
 
     assert choice.verdict is AutoVerdict.RACE
     assert choice.rival is not None
-    assert pair("process", "process") == choice.rival.crew
+    assert pair("process", "process") == choice.rival.plan
 
 
 def test_tiny_pictures_are_tried_in_threads_when_much_is_left() -> None:
@@ -94,7 +94,7 @@ def test_tiny_pictures_are_tried_in_threads_when_much_is_left() -> None:
 
     assert choice.verdict is AutoVerdict.RACE
     assert choice.rival is not None
-    assert choice.rival.crew.transform in ("serial", "thread")
+    assert choice.rival.plan.transform in ("serial", "thread")
     assert choice.margin is not None
     assert choice.margin > 0.05
 
@@ -158,7 +158,7 @@ def test_who_is_faster_beyond_any_drift_is_kept_at_once() -> None:
     assert choice.verdict is AutoVerdict.CHANGED
     assert choice.margin == pytest.approx(100 / 160 - 1)  # the runner-up's rate by the chosen one's, less 1
     assert choice.rival is not None
-    assert USUAL == choice.rival.crew
+    assert USUAL == choice.rival.plan
 
 
 def test_who_is_slower_is_left_at_once_unless_the_end_is_near() -> None:
@@ -191,9 +191,9 @@ def test_after_a_lost_worker_nothing_that_gives_up_isolation_is_tried() -> None:
     sound, fragile = choose(run, order, open_web=False), choose(run, order, open_web=False, fragile=True)
 
     assert sound.rival is not None
-    assert sound.rival.crew.transform != "process"
+    assert sound.rival.plan.transform != "process"
     assert fragile.rival is not None
-    assert fragile.rival.crew.transform == "process"
+    assert fragile.rival.plan.transform == "process"
 
 
 def test_where_only_transform_is_open_a_lost_worker_decides() -> None:

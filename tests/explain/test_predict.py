@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from batchproc.explain.predict import gil_seconds, held_fraction, limits, predict
-from batchproc.record.explanation import JobModel, StageModel, StartCosts, Variant
+from batchproc.record.explanation import ExecutionPlan, JobModel, StageModel, StartCosts
 from batchproc.record.run_parts import MODES, ModeName
 
 PAIRS = tuple(itertools.product(MODES, MODES))
@@ -20,8 +20,8 @@ def job(**changes: object) -> JobModel:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def pair(download: ModeName, transform: ModeName, workers: tuple[int, int] = (32, 2)) -> Variant:
-    return Variant(
+def pair(download: ModeName, transform: ModeName, workers: tuple[int, int] = (32, 2)) -> ExecutionPlan:
+    return ExecutionPlan(
         download=download, download_workers=workers[0], transform=transform, transform_workers=workers[1]
     )
 

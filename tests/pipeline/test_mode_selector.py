@@ -8,12 +8,12 @@ from batchproc.config import load
 from batchproc.explain.predict import predict
 from batchproc.explain.run_model import RunModel
 from batchproc.pipeline.mode_selector import ModeSelector
-from batchproc.record.explanation import JobModel, StageModel, Variant
+from batchproc.record.explanation import ExecutionPlan, JobModel, StageModel
 
 JOB = '[job]\nname = "test"\ninput = "urls.txt"\noutput = "out"\n[transform]\nworkers = 2\n'
-THREADS = Variant(download="thread", download_workers=32, transform="thread", transform_workers=2)
-USUAL = Variant(download="thread", download_workers=32, transform="process", transform_workers=2)
-SERIAL = Variant(download="thread", download_workers=32, transform="serial", transform_workers=1)
+THREADS = ExecutionPlan(download="thread", download_workers=32, transform="thread", transform_workers=2)
+USUAL = ExecutionPlan(download="thread", download_workers=32, transform="process", transform_workers=2)
+SERIAL = ExecutionPlan(download="thread", download_workers=32, transform="serial", transform_workers=1)
 
 
 class Clock:
@@ -50,7 +50,7 @@ class Flight:
         )
         return RunModel(
             job=job,
-            variant=USUAL,
+            plan=USUAL,
             rate_per_second=predict(job, USUAL).rate_per_second,
             working_seconds=1.0,
             shares={"download": None, "transform": None},
@@ -58,9 +58,9 @@ class Flight:
             others=0.0,
         )
 
-    def fly(self, rates: dict[Variant, float]) -> list[Variant]:
+    def fly(self, rates: dict[ExecutionPlan, float]) -> list[ExecutionPlan]:
         """Runs leg after leg; returns the modes of each."""
-        plans: list[Variant] = []
+        plans: list[ExecutionPlan] = []
         left = self.work
         while left > 0 and len(plans) < 9:
             plan, items = self.selector.plan, 0

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from batchproc.explain.mode_wording import pairs_of_auto
 from batchproc.explain.words import pair
-from batchproc.record.explanation import AutoRecord, Candidate, Tried, Variant
+from batchproc.record.explanation import AutoRecord, Candidate, ExecutionPlan, Tried
 from batchproc.record.run_json import RunCounts, RunRecord
 from batchproc.record.run_parts import PhaseRecord
 from batchproc.report.html import make_report, phase_note
@@ -40,7 +40,7 @@ def test_the_page_shows_every_pair_that_was_weighed_and_the_one_that_was_taken(m
 
 
 def test_the_pairs_that_were_weighed_stand_among_the_first_charts() -> None:
-    began = Variant(download="thread", download_workers=32, transform="process", transform_workers=2)
+    began = ExecutionPlan(download="thread", download_workers=32, transform="process", transform_workers=2)
     other = replace(began, transform="thread")
     auto = AutoRecord(
         stages=("transform",), verdict="kept", text="to the end", chosen=began, runner_up=other,
