@@ -70,6 +70,13 @@ def _split_value(argument: str) -> tuple[str, ...]:
     return (flag, f"--retry-codes={value}") if flag == "--retry-failed" and value else (argument,)
 
 
+def _stop_behind(error: BaseException | None) -> Stopped | None:
+    """The signal that came before a command had begun, while typer read the arguments: its exit code is 130 for all."""
+    while error is not None and not isinstance(error, Stopped):
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return error
+
+
 def _run_app() -> None:
     try:
         app(args=[part for argument in sys.argv[1:] for part in _split_value(argument)])
@@ -79,8 +86,11 @@ def _run_app() -> None:
     except BatchprocError as error:
         print_errors(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(ExitCode.INTERRUPTED)
+    except (KeyboardInterrupt, SystemExit) as end:
+        stop = _stop_behind(end)
+        if stop is None:
+            raise
+        sys.exit(stop.exit_code)
     except Exception as error:
         shortage = find_shortage(error)
         if shortage is None:
