@@ -33,13 +33,18 @@ def run() -> int:
     """Runs the command line; returns the exit code. A Ctrl-C while it is being imported ends it as later ones do."""
     try:
         import gc
+        import signal
 
+        # A KeyboardInterrupt in the midst of an import in C is swallowed, and what was imported crashes later.
+        waiting = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        waiting -= signal.pthread_sigmask(signal.SIG_BLOCK, waiting)
         gc.disable()  # what is imported stays: to look for garbage in it takes 5% of a short command
         from batchproc import lifecycle, signals
 
         lifecycle.prepare_streams()  # first: what is opened below must not get the number of a closed stream
         lifecycle.prepare_exit()
         signals.listen()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, waiting)
         if _print_at_once():
             lifecycle.end_output()
             return 0

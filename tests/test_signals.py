@@ -136,3 +136,28 @@ def test_questions_end_no_command_and_none_of_its_processes(make_job: MakeJob, t
     assert "thread MainThread:" in told
     facts = json.loads((tmp_path / "out/latest/run.json").read_text())
     assert {2} == {facts["stages"]["transform"][name] for name in ("workers", "worker_starts")}
+
+
+AMID_AN_IMPORT = """
+import os, signal, sys
+from batchproc import __main__
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "msgspec":
+            try:
+                os.kill(os.getpid(), getattr(signal, sys.argv.pop()))
+            except KeyboardInterrupt:
+                print("raised amid an import")
+
+sys.meta_path.insert(0, Interrupting())
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
+def test_a_signal_that_comes_before_the_first_imports_are_done_waits_for_them(number: str, code: int) -> None:
+    command = [sys.executable, "-P", "-c", AMID_AN_IMPORT, "steps", number]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert (code, "", "") == (done.returncode, done.stdout, done.stderr)
